@@ -1,0 +1,103 @@
+"""Interface: the one record from which prototype, cdef, Python wrapper, metadata and docs of a module are all made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from gradgen.ir.dtypes import DType
+from gradgen.ir.symbols import Extent
+
+DIM, INPUT, OUTPUT, COTANGENT, GRADIENT, SAVED, WORK, FLAGS = (
+    "dim", "input", "output", "cotangent", "gradient", "saved", "work", "flags",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """A tensor the user knows: an input, or an output (requires_grad then says that it has a cotangent)."""
+
+    name: str
+    dtype: DType
+    shape: tuple[Extent, ...]
+    requires_grad: bool = False
+    formula: str = ""  # plain text, for an output its own, for an input its gradient's
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of one C function, in order.  `of` names the Argument it belongs to (or itself, for a dim)."""
+
+    name: str
+    kind: str
+    of: str
+    dtype: DType | None = None
+    shape: tuple[Extent, ...] = ()
+    optional: bool = False  # NULL allowed
+
+    @property
+    def is_const(self) -> bool:
+        return self.kind in (INPUT, COTANGENT)
+
+
+@dataclass(frozen=True, eq=False)
+class Interface:
+    """Everything about a module that can be seen from outside.  Names are checked C and C++ identifiers."""
+
+    name: str
+    dims: tuple[str, ...]
+    inputs: tuple[Argument, ...]
+    outputs: tuple[Argument, ...]
+    digest: str
+    version: str
+    saved_bytes: Extent  # over dims; SAVED includes its 64-byte header with the state word
+    work_bytes: Extent  # the maximum over the module's functions
+    differentiable: bool = True  # False: forward only, no backward, value_and_grad, zero_grad
+    options: tuple[tuple[str, str], ...] = ()
+    lines: tuple[str, ...] = ()  # the user's source locations, for comments
+
+    @cached_property
+    def parameters(self) -> tuple[Argument, ...]:
+        """The inputs that have gradients."""
+        return tuple(a for a in self.inputs if a.requires_grad) if self.differentiable else ()
+
+    @cached_property
+    def differentiable_outputs(self) -> tuple[Argument, ...]:
+        return tuple(a for a in self.outputs if a.requires_grad) if self.differentiable else ()
+
+    def _dims(self) -> list[Parameter]:
+        return [Parameter(d, DIM, d) for d in self.dims]
+
+    def _inputs(self) -> list[Parameter]:
+        return [Parameter(a.name, INPUT, a.name, a.dtype, a.shape) for a in self.inputs]
+
+    def _outputs(self) -> list[Parameter]:
+        return [Parameter(a.name, OUTPUT, a.name, a.dtype, a.shape, True) for a in self.outputs]
+
+    def _cotangents(self) -> list[Parameter]:
+        return [
+            Parameter(f"grad_{a.name}", COTANGENT, a.name, a.dtype, a.shape, True) for a in self.differentiable_outputs
+        ]
+
+    def _gradients(self) -> list[Parameter]:
+        return [Parameter(f"grad_{a.name}", GRADIENT, a.name, a.dtype, a.shape, True) for a in self.parameters]
+
+    @cached_property
+    def functions(self) -> dict[str, tuple[Parameter, ...]]:
+        """Function suffix -> its parameters, in the order of C-CONTRACT."""
+        saved, work, flags = Parameter("saved", SAVED, "saved"), Parameter("work", WORK, "work"), Parameter(
+            "flags", FLAGS, "flags"
+        )
+        optional_saved = Parameter("saved", SAVED, "saved", optional=True)
+        head = [*self._dims(), *self._inputs()]
+        found = {"forward": (*head, *self._outputs(), *([optional_saved] if self.differentiable else []), work)}
+        if self.differentiable:
+            found["backward"] = (*head, saved, *self._cotangents(), *self._gradients(), work, flags)
+            found["value_and_grad"] = (*head, *self._outputs(), *self._gradients(), work, flags)
+            found["zero_grad"] = (*self._open_dims(self.parameters), *self._gradients())
+        return found
+
+    def _open_dims(self, arguments: tuple[Argument, ...]) -> list[Parameter]:
+        """The dims that occur in the shapes of `arguments`: zero_grad needs no others."""
+        used = {str(s) for a in arguments for e in a.shape if not isinstance(e, int) for s in e.free_symbols}
+        return [p for p in self._dims() if p.name in used]

@@ -1,0 +1,327 @@
+"""Scalar functions that bodies are made of: name, derivative, NumPy meaning, one table entry each.
+
+They are SymPy functions without automatic evaluation: `log(exp(x))` stays as written, since SymPy's rewrites are wrong
+for inf, nan and signed zeros.  `sympy.diff` and the chain rule work on them through `fdiff`; the derivatives are the
+ones PyTorch uses, kinks included, written in the function's own value wherever that is the stable form
+(`s*(1 - s)`, `1 - t**2`), so that a saved output serves the backward pass.
+
+Comparisons and logical functions have derivative 0.  Nothing here is ever a Python float: exact SymPy numbers only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+import sympy
+from sympy import Integer, Rational, pi, sqrt
+
+Expr = sympy.Expr
+
+FLOAT, SAME, BOOL = "float", "same", "bool"
+"""What a function returns: a floating value, the promoted type of its value arguments, or a truth value."""
+
+
+class NoDerivative(ValueError):
+    """A scalar function was differentiated that has no rule; callers add the user's line."""
+
+
+class ScalarFunction(sympy.Function):
+    """Base of every entry.  `key` names the C kernel, `result` the typing rule, `numpy` the reference meaning."""
+
+    key: ClassVar[str]
+    result: ClassVar[str]
+    numpy: ClassVar[Callable[..., Any]]
+    partials: ClassVar[tuple[Callable[..., Any] | int | None, ...]]
+    to_sympy: ClassVar[Callable[..., Any] | None]
+    is_extended_real = True
+    is_commutative = True
+
+    @classmethod
+    def eval(cls, *args: Expr) -> None:
+        return None
+
+    def fdiff(self, argindex: int = 1) -> Expr:
+        rule = self.partials[argindex - 1]
+        if rule is None:
+            raise NoDerivative(f"gradgen has no derivative of {self.key}() by argument {argindex}")
+        return sympy.sympify(rule(*self.args, self) if callable(rule) else rule)
+
+
+REGISTRY: dict[str, type[ScalarFunction]] = {}
+
+
+def define(
+    key: str,
+    partials: tuple[Callable[..., Any] | int | None, ...],
+    reference: Callable[..., Any],
+    *,
+    result: str = FLOAT,
+    to_sympy: Callable[..., Any] | None = None,
+) -> type[ScalarFunction]:
+    """Adds one scalar function.
+
+    `partials[k](*args, value)` is the derivative by argument k, an expression in the arguments and the function's own
+    value; a plain 0 says it is zero everywhere, None that there is no rule.  `to_sympy(*args)` gives ordinary SymPy back (default: same-named).
+    """
+    cls = type(
+        key,
+        (ScalarFunction,),
+        {
+            "key": key,
+            "result": result,
+            "numpy": staticmethod(reference),
+            "partials": partials,
+            "to_sympy": staticmethod(to_sympy) if to_sympy else None,
+            "nargs": len(partials),
+            "__module__": __name__,
+        },
+    )
+    REGISTRY[key] = cls
+    return cls
+
+
+# --- truth values ---------------------------------------------------------------------------------------------------
+
+lt = define("lt", (0, 0), np.less, result=BOOL, to_sympy=sympy.StrictLessThan)
+le = define("le", (0, 0), np.less_equal, result=BOOL, to_sympy=sympy.LessThan)
+gt = define("gt", (0, 0), np.greater, result=BOOL, to_sympy=sympy.StrictGreaterThan)
+ge = define("ge", (0, 0), np.greater_equal, result=BOOL, to_sympy=sympy.GreaterThan)
+eq = define("eq", (0, 0), np.equal, result=BOOL, to_sympy=sympy.Eq)
+ne = define("ne", (0, 0), np.not_equal, result=BOOL, to_sympy=sympy.Ne)
+and_ = define("and_", (0, 0), np.logical_and, result=BOOL)
+or_ = define("or_", (0, 0), np.logical_or, result=BOOL)
+xor = define("xor", (0, 0), np.logical_xor, result=BOOL)
+not_ = define("not_", (0,), np.logical_not, result=BOOL)
+isnan = define("isnan", (0,), np.isnan, result=BOOL)
+isinf = define("isinf", (0,), np.isinf, result=BOOL)
+isfinite = define("isfinite", (0,), np.isfinite, result=BOOL)
+
+
+# --- selection: a branch not taken contributes nothing, it is never multiplied by 0 -----------------------------------
+
+
+def _np_select(c: Any, x: Any, y: Any) -> Any:
+    return np.where(np.asarray(c, dtype=bool), x, y)
+
+
+select = define(
+    "select",
+    (0, lambda c, x, y, f: select(c, 1, 0), lambda c, x, y, f: select(c, 0, 1)),
+    _np_select,
+    result=SAME,
+    to_sympy=lambda c, x, y: sympy.Piecewise((x, c if isinstance(c, sympy.logic.boolalg.Boolean) else sympy.Ne(c, 0)),
+                                             (y, True)),
+)
+
+_HALF = Rational(1, 2)
+maximum = define(
+    "maximum",  # a tie is shared: torch.maximum's backward
+    (lambda a, b, f: select(lt(a, b), 0, select(eq(a, b), _HALF, 1)),
+     lambda a, b, f: select(lt(b, a), 0, select(eq(a, b), _HALF, 1))),
+    np.maximum, result=SAME, to_sympy=sympy.Max,
+)
+minimum = define(
+    "minimum",
+    (lambda a, b, f: select(gt(a, b), 0, select(eq(a, b), _HALF, 1)),
+     lambda a, b, f: select(gt(b, a), 0, select(eq(a, b), _HALF, 1))),
+    np.minimum, result=SAME, to_sympy=sympy.Min,
+)
+fmax = define(
+    "fmax",  # a nan loses; a tie goes to the first
+    (lambda a, b, f: select(or_(ge(a, b), isnan(b)), 1, 0), lambda a, b, f: select(or_(ge(a, b), isnan(b)), 0, 1)),
+    np.fmax, result=SAME, to_sympy=sympy.Max,
+)
+fmin = define(
+    "fmin",
+    (lambda a, b, f: select(or_(le(a, b), isnan(b)), 1, 0), lambda a, b, f: select(or_(le(a, b), isnan(b)), 0, 1)),
+    np.fmin, result=SAME, to_sympy=sympy.Min,
+)
+
+
+# --- arithmetic that SymPy would rewrite ------------------------------------------------------------------------------
+
+
+def _np_div(a: Any, b: Any) -> Any:
+    with np.errstate(all="ignore"):
+        return np.true_divide(a, b)
+
+
+def _np_floor_div(a: Any, b: Any) -> Any:
+    with np.errstate(all="ignore"):
+        return np.floor_divide(a, b)
+
+
+def _np_trunc_div(a: Any, b: Any) -> Any:
+    with np.errstate(all="ignore"):
+        a, b = np.asarray(a), np.asarray(b)
+        if a.dtype.kind in "iu" and b.dtype.kind in "iu":
+            return np.where(b == 0, 0, np.sign(a) * np.sign(b) * (np.abs(a) // np.where(b == 0, 1, np.abs(b))))
+        return np.trunc(a / b)
+
+
+def _np_remainder(a: Any, b: Any) -> Any:
+    with np.errstate(all="ignore"):
+        return np.remainder(a, b)
+
+
+def _np_pow(a: Any, b: Any) -> Any:
+    with np.errstate(all="ignore"):
+        return np.power(a, b)
+
+
+div = define(
+    "div",  # (a/b)/b rather than a/b**2: b**2 may underflow
+    (lambda a, b, f: div(1, b), lambda a, b, f: -div(f, b)),
+    _np_div, to_sympy=lambda a, b: a / b,
+)
+floor_div = define("floor_div", (0, 0), _np_floor_div, result=SAME, to_sympy=lambda a, b: sympy.floor(a / b))
+trunc_div = define("trunc_div", (0, 0), _np_trunc_div, result=SAME)
+remainder = define(
+    "remainder", (1, lambda a, b, f: -floor_div(a, b)), _np_remainder, result=SAME, to_sympy=sympy.Mod
+)
+fmod = define("fmod", (1, lambda a, b, f: -trunc_div(a, b)), np.fmod, result=SAME)
+pow_ = define(
+    "pow",  # 0 where the exponent is 0; d/dp is 0 at x = 0, p >= 0: torch's pow_backward_self / _exponent
+    (lambda x, p, f: select(eq(p, 0), 0, p * pow_(x, p - 1)),
+     lambda x, p, f: select(and_(eq(x, 0), ge(p, 0)), 0, f * log(x))),
+    _np_pow, result=SAME, to_sympy=lambda x, p: x**p,
+)
+
+
+# --- one argument -----------------------------------------------------------------------------------------------------
+
+
+def _vectorised(function: Callable[[float], float]) -> Callable[..., Any]:
+    def apply(x: Any) -> Any:
+        x = np.asarray(x)
+        kind = x.dtype if x.dtype.kind == "f" else np.dtype("float64")
+        return np.array([function(float(v)) for v in x.ravel()], dtype=kind).reshape(x.shape)
+
+    return apply
+
+
+def _np_sigmoid(x: Any) -> Any:
+    x = np.asarray(x)
+    with np.errstate(all="ignore"):
+        e = np.exp(-np.abs(x))
+        return np.where(x >= 0, 1 / (1 + e), e / (1 + e)).astype(x.dtype)
+
+
+def _np_softplus(x: Any) -> Any:
+    x = np.asarray(x)
+    with np.errstate(all="ignore"):
+        return (np.maximum(x, x.dtype.type(0)) + np.log1p(np.exp(-np.abs(x)))).astype(x.dtype)
+
+
+def _np_erfcx_free(function: Callable[[float], float]) -> Callable[..., Any]:
+    return _vectorised(lambda v: function(v) if v == v else math.nan)
+
+
+def _np_digamma(v: float) -> float:
+    import mpmath
+
+    try:
+        return float(mpmath.digamma(v))
+    except (ValueError, ZeroDivisionError):
+        return math.copysign(math.inf, -v) if v == 0 else math.nan
+
+
+def _np_lgamma(v: float) -> float:
+    try:
+        return math.lgamma(v)
+    except (ValueError, OverflowError):
+        return math.inf
+
+
+_SQRT2 = sqrt(2)
+exp = define("exp", (lambda x, f: f,), np.exp, to_sympy=sympy.exp)
+exp2 = define("exp2", (lambda x, f: f * sympy.log(2),), np.exp2, to_sympy=lambda x: 2**x)
+expm1 = define("expm1", (lambda x, f: f + 1,), np.expm1, to_sympy=lambda x: sympy.exp(x) - 1)
+log = define("log", (lambda x, f: div(1, x),), np.log, to_sympy=sympy.log)
+log2 = define("log2", (lambda x, f: div(1, x * sympy.log(2)),), np.log2, to_sympy=lambda x: sympy.log(x) / sympy.log(2))
+log10 = define(
+    "log10", (lambda x, f: div(1, x * sympy.log(10)),), np.log10, to_sympy=lambda x: sympy.log(x) / sympy.log(10)
+)
+log1p = define("log1p", (lambda x, f: div(1, x + 1),), np.log1p, to_sympy=lambda x: sympy.log(1 + x))
+sqrt_ = define("sqrt", (lambda x, f: div(1, 2 * f),), np.sqrt, to_sympy=sympy.sqrt)
+rsqrt = define("rsqrt", (lambda x, f: -_HALF * f**3,), lambda x: _np_div(1, np.sqrt(x)), to_sympy=lambda x: x**-_HALF)
+sin = define("sin", (lambda x, f: cos(x),), np.sin, to_sympy=sympy.sin)
+cos = define("cos", (lambda x, f: -sin(x),), np.cos, to_sympy=sympy.cos)
+tan = define("tan", (lambda x, f: 1 + f**2,), np.tan, to_sympy=sympy.tan)
+sinh = define("sinh", (lambda x, f: cosh(x),), np.sinh, to_sympy=sympy.sinh)
+cosh = define("cosh", (lambda x, f: sinh(x),), np.cosh, to_sympy=sympy.cosh)
+tanh = define("tanh", (lambda x, f: 1 - f**2,), np.tanh, to_sympy=sympy.tanh)
+asin = define("asin", (lambda x, f: rsqrt(1 - x**2),), np.arcsin, to_sympy=sympy.asin)
+acos = define("acos", (lambda x, f: -rsqrt(1 - x**2),), np.arccos, to_sympy=sympy.acos)
+atan = define("atan", (lambda x, f: div(1, x**2 + 1),), np.arctan, to_sympy=sympy.atan)
+asinh = define("asinh", (lambda x, f: rsqrt(x**2 + 1),), np.arcsinh, to_sympy=sympy.asinh)
+acosh = define("acosh", (lambda x, f: rsqrt(x - 1) * rsqrt(x + 1),), np.arccosh, to_sympy=sympy.acosh)
+atanh = define("atanh", (lambda x, f: div(1, 1 - x**2),), np.arctanh, to_sympy=sympy.atanh)
+sigmoid = define("sigmoid", (lambda x, f: f * (1 - f),), _np_sigmoid, to_sympy=lambda x: 1 / (1 + sympy.exp(-x)))
+softplus = define(
+    "softplus", (lambda x, f: sigmoid(x),), _np_softplus, to_sympy=lambda x: sympy.log(1 + sympy.exp(x))
+)
+logsigmoid = define(
+    "logsigmoid", (lambda x, f: sigmoid(-x),), lambda x: -_np_softplus(-np.asarray(x)),
+    to_sympy=lambda x: -sympy.log(1 + sympy.exp(-x)),
+)
+erf = define(
+    "erf", (lambda x, f: 2 / sqrt(pi) * exp(-(x**2)),), _np_erfcx_free(math.erf), to_sympy=sympy.erf
+)
+erfc = define(
+    "erfc", (lambda x, f: -2 / sqrt(pi) * exp(-(x**2)),), _np_erfcx_free(math.erfc), to_sympy=sympy.erfc
+)
+lgamma = define("lgamma", (lambda x, f: digamma(x),), _vectorised(_np_lgamma), to_sympy=sympy.loggamma)
+digamma = define("digamma", (None,), _vectorised(_np_digamma), to_sympy=sympy.digamma)
+
+abs_ = define("abs", (lambda x, f: sign(x),), np.abs, result=SAME, to_sympy=sympy.Abs)
+sign = define("sign", (0,), np.sign, result=SAME, to_sympy=sympy.sign)
+floor = define("floor", (0,), np.floor, result=SAME, to_sympy=sympy.floor)
+ceil = define("ceil", (0,), np.ceil, result=SAME, to_sympy=sympy.ceiling)
+trunc = define("trunc", (0,), np.trunc, result=SAME)
+round_ = define("round", (0,), np.round, result=SAME)  # half to even, as torch.round
+atan2 = define(
+    "atan2",  # (0, 0): torch masks the division, both derivatives are 0
+    (lambda y, x, f: select(eq(x**2 + y**2, 0), 0, div(x, x**2 + y**2)),
+     lambda y, x, f: select(eq(x**2 + y**2, 0), 0, -div(y, x**2 + y**2))),
+    np.arctan2, to_sympy=sympy.atan2,
+)
+
+
+# --- composites written once -------------------------------------------------------------------------------------------
+
+
+def normal_cdf(x: Expr) -> Expr:
+    """Standard normal distribution function, by erfc: no cancellation in the lower tail."""
+    return _HALF * erfc(-x / _SQRT2)
+
+
+def normal_pdf(x: Expr) -> Expr:
+    return exp(-_HALF * x**2) / sqrt(2 * pi)
+
+
+def scaled(g: Expr, partial: Expr) -> Expr:
+    """`g * partial` with selections kept outside and zeros and ones structural: a branch not taken is not multiplied.
+
+    g may be inf or nan: `select(c, g*p, 0)` is 0 where c is false, `g * select(c, p, 0)` would be nan.
+    """
+    partial = sympy.sympify(partial)
+    if partial.is_zero:
+        return Integer(0)
+    if partial == 1:
+        return g
+    if isinstance(partial, select):
+        c, x, y = partial.args
+        return select(c, scaled(g, x), scaled(g, y))
+    if isinstance(partial, div):
+        numerator, denominator = partial.args
+        return div(scaled(g, numerator), denominator)
+    if isinstance(partial, sympy.Mul):
+        for factor in partial.args:
+            if isinstance(factor, (select, div)):
+                rest = sympy.Mul(*[f for f in partial.args if f is not factor])
+                return scaled(scaled(g, rest), factor)
+    return g * partial

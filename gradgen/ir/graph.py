@@ -1,0 +1,114 @@
+"""Graph: inputs, named outputs, and where in the user's code each node came from.  Immutable; all walks iterative."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Read, Scan, Scatter
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """The user's line: file name without folders, line number, and the operation's name as the user knows it."""
+
+    file: str
+    line: int
+    operation: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} {self.operation}"
+
+
+def topological(outputs: Iterable[Node]) -> list[Node]:
+    """Every node the outputs depend on, sources first; the order is a function of the structure alone."""
+    order: list[Node] = []
+    done: set[Node] = set()
+    stack: list[tuple[Node, bool]] = [(n, False) for n in reversed(tuple(outputs))]
+    while stack:
+        node, expanded = stack.pop()
+        if node in done:
+            continue
+        if expanded:
+            done.add(node)
+            order.append(node)
+            continue
+        stack.append((node, True))
+        stack.extend((s, False) for s in reversed(node.sources) if s not in done)
+    return order
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """`inputs` in the order of the user's arguments, `outputs` with their names, `where` from node to user line."""
+
+    inputs: tuple[Input, ...]
+    outputs: tuple[Node, ...]
+    output_names: tuple[str, ...]
+    where: Mapping[Node, Location] = field(default_factory=dict)
+
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        """All nodes, sources first, deterministic."""
+        return tuple(topological(self.outputs))
+
+    @cached_property
+    def users(self) -> dict[Node, tuple[Node, ...]]:
+        found: dict[Node, dict[Node, None]] = {n: {} for n in self.nodes}
+        for node in self.nodes:
+            for source in node.sources:
+                found[source][node] = None
+        return {n: tuple(u) for n, u in found.items()}
+
+    @cached_property
+    def key(self) -> str:
+        """sha256 over the structure, names included; independent of memory addresses and hash seeds."""
+        return hashlib.sha256("\n".join(serialise(self)).encode()).hexdigest()
+
+
+def _read_text(read: Read, number: Mapping[Node, int]) -> str:
+    guard = ";".join(f"{c.kind} {c.expr} {c.modulus}" for c in read.guard)
+    return f"%{number[read.source]}[{', '.join(map(str, read.index))}]" + (f" if {guard} else {read.fill}" if guard else "")
+
+
+def node_text(node: Node, number: Mapping[Node, int]) -> str:
+    """One line that says everything about the node; operands by number."""
+    shape = f"{node.dtype.name}[{', '.join(map(str, node.shape))}]"
+    match node:
+        case Input():
+            return f"input {node.name} {shape}{' requires_grad' if node.requires_grad else ''}"
+        case Constant():
+            if node.array.size <= 4:
+                return f"constant {shape} {node.array.ravel().tolist()!r} {node.array.tobytes().hex()}"
+            return f"constant {shape} sha256:{hashlib.sha256(node.array.tobytes()).hexdigest()}"
+        case Compute():
+            over = f"{node.reducer} over [{', '.join(map(str, node.reduce_shape))}] " if node.reducer else ""
+            return f"compute {shape} {over}{node.body} | " + ", ".join(_read_text(r, number) for r in node.reads)
+        case Scatter():
+            base = f"%{number[node.base]}" if node.base is not None else "0"
+            guard = ";".join(f"{c.kind} {c.expr} {c.modulus}" for c in node.guard)
+            return (
+                f"scatter {shape} {node.mode} base {base} over [{', '.join(map(str, node.update_shape))}] "
+                f"at [{', '.join(map(str, node.index))}] {guard} {node.body} | "
+                + ", ".join(_read_text(r, number) for r in node.reads)
+            )
+        case Scan():
+            operands = [",".join(f"%{number[n]}" for n in group) for group in (node.init, node.sequences, node.constants)]
+            return f"scan {shape} {node.step.key} {operands} length {node.length} out {node.output} {node.reverse}"
+        case Kernel():
+            operands = ", ".join(f"%{number[n]}" for n in node.operands)
+            return f"kernel {shape} {node.name}({operands}) {node.attributes!r} out {node.output}"
+    raise TypeError(f"unknown node kind {type(node).__name__}")
+
+
+def serialise(graph: Graph) -> list[str]:
+    """The graph as text lines, deterministic: the structural digest is taken over them."""
+    number = {n: k for k, n in enumerate(graph.nodes)}
+    for extra in graph.inputs:
+        number.setdefault(extra, len(number))
+    lines = [f"%{k} = {node_text(n, number)}" for n, k in number.items()]
+    lines.append("inputs " + " ".join(f"{n.name}" for n in graph.inputs))
+    lines.append("outputs " + " ".join(f"{name}=%{number[n]}" for name, n in zip(graph.output_names, graph.outputs)))
+    return lines

@@ -1,0 +1,93 @@
+"""The four kinds of symbol that may stand in a body or an index, each its own class so that names never collide.
+
+A user may call a dimension "i0" or an argument "a1": the class, not the name, tells what a symbol is.
+All of them are interned by SymPy, so `is` and `==` agree.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import sympy
+
+Extent = int | sympy.Expr
+
+
+class Placeholder(sympy.Symbol):
+    """`a0, a1, ...` in a body: the value of the read at that position."""
+
+    __slots__ = ()
+
+
+class Axis(sympy.Symbol):
+    """`i0, i1, ...`: an output axis by position (of a Scatter: an axis of the update)."""
+
+    __slots__ = ()
+
+
+class ReduceAxis(sympy.Symbol):
+    """`r0, r1, ...`: a reduced axis by position."""
+
+    __slots__ = ()
+
+
+class Dim(sympy.Symbol):
+    """A named dimension, known at run time only: an argument of the emitted functions."""
+
+    __slots__ = ()
+
+
+@cache
+def placeholder(k: int) -> Placeholder:
+    return Placeholder(f"a{k}", real=True)
+
+
+@cache
+def axis(k: int) -> Axis:
+    return Axis(f"i{k}", integer=True, nonnegative=True)
+
+
+@cache
+def reduce_axis(k: int) -> ReduceAxis:
+    return ReduceAxis(f"r{k}", integer=True, nonnegative=True)
+
+
+@cache
+def dim(name: str) -> Dim:
+    """The named dimension `name`; it may be 0 at run time."""
+    return Dim(name, integer=True, nonnegative=True)
+
+
+OUTPUT = Placeholder("y", real=True)
+"""In a partial derivative: the value of the node itself, so that exp' needs no second exp."""
+
+COTANGENT = Placeholder("g", real=True)
+"""In an adjoint or tangent body under construction: the incoming derivative."""
+
+
+@cache
+def axes(n: int) -> tuple[Axis, ...]:
+    return tuple(axis(k) for k in range(n))
+
+
+@cache
+def reduce_axes(n: int) -> tuple[ReduceAxis, ...]:
+    return tuple(reduce_axis(k) for k in range(n))
+
+
+def as_extent(value: object) -> Extent:
+    """An int where the extent is known, else a SymPy expression over `Dim`s."""
+    if isinstance(value, int):
+        return value
+    if isinstance(value, sympy.Expr):
+        return int(value) if value.is_Integer else value
+    return int(value)  # type: ignore[call-overload]
+
+
+def same_extent(a: Extent, b: Extent) -> bool:
+    """True where the two extents are equal for every value of the named dimensions."""
+    if a is b or a == b:
+        return True
+    if isinstance(a, int) and isinstance(b, int):
+        return False
+    return sympy.expand(sympy.sympify(a) - b) == 0
