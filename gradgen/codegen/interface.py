@@ -75,8 +75,11 @@ class Interface:
         return [Parameter(a.name, OUTPUT, a.name, a.dtype, a.shape, True) for a in self.outputs]
 
     def _cotangents(self) -> list[Parameter]:
+        """NULL means 1 for a scalar output; 0 for another one, where it is not the only output."""
+        several = len(self.differentiable_outputs) > 1
         return [
-            Parameter(f"grad_{a.name}", COTANGENT, a.name, a.dtype, a.shape, True) for a in self.differentiable_outputs
+            Parameter(f"grad_{a.name}", COTANGENT, a.name, a.dtype, a.shape, optional=several or not a.shape)
+            for a in self.differentiable_outputs
         ]
 
     def _gradients(self) -> list[Parameter]:
@@ -93,7 +96,9 @@ class Interface:
         found = {"forward": (*head, *self._outputs(), *([optional_saved] if self.differentiable else []), work)}
         if self.differentiable:
             found["backward"] = (*head, saved, *self._cotangents(), *self._gradients(), work, flags)
-            found["value_and_grad"] = (*head, *self._outputs(), *self._gradients(), work, flags)
+            scalar = len(self.differentiable_outputs) == 1 and not self.differentiable_outputs[0].shape
+            seeds = [] if scalar else self._cotangents()
+            found["value_and_grad"] = (*head, *seeds, *self._outputs(), *self._gradients(), work, flags)
             found["zero_grad"] = (*self._open_dims(self.parameters), *self._gradients())
         return found
 
