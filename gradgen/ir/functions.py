@@ -100,6 +100,11 @@ isinf = define("isinf", (0,), np.isinf, result=BOOL)
 isfinite = define("isfinite", (0,), np.isfinite, result=BOOL)
 
 
+# --- identity to the eye of the machine, not of the derivative ---------------------------------------------------------
+
+stop = define("stop", (0,), lambda x: x, result=SAME, to_sympy=lambda x: x)  # detach
+mark = define("mark", (1, 0), lambda x, k: x, result=SAME, to_sympy=lambda x, k: x)  # node k of equal ones, told apart
+
 # --- selection: a branch not taken contributes nothing, it is never multiplied by 0 -----------------------------------
 
 

@@ -1,0 +1,6 @@
+"""Derivatives of graphs as graphs: reverse mode, forward mode, and what a backward pass keeps of the forward one."""
+
+from gradgen.autodiff.forward import tangents
+from gradgen.autodiff.reverse import gradients
+
+__all__ = ["gradients", "tangents"]

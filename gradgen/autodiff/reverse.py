@@ -1,0 +1,338 @@
+"""Reverse mode over the graph: one rule per node kind.
+
+For a read x[f(i, r)] of y[i] = sum_r body the adjoint is x_bar[f(i, r)] += y_bar[i] * d body / d a_k; with f inverted it
+is a Compute again (a gather), otherwise a Scatter.  The mathematics: Urban & van der Smagt, "Automatic Differentiation
+for Tensor Algebras", 2017; Laue, Mitterreiter & Giesen, "Computing Higher Order Derivatives of Matrix and Tensor
+Expressions", NeurIPS 2018.  Only nodes on a path from an output to something that wants a gradient are walked; a
+structural zero is None, never an array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import sympy
+
+from gradgen.ir.inversion import Inversion, Variable, invert, target
+from gradgen.autodiff.terms import add, adjoint_body, compact, compute, is_polynomial, masked, placeholders_in
+from gradgen.errors import DerivativeError
+from gradgen.ir.functions import NoDerivative, and_, div, eq, select
+from gradgen.ir.graph import Location, topological
+from gradgen.ir.guards import Guard, conjunction
+from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Read, Scan, Scatter, identity_read
+from gradgen.ir.symbols import COTANGENT, OUTPUT, Axis, Extent, Placeholder, ReduceAxis, axes, axis, placeholder, reduce_axes, reduce_axis
+
+
+def gradients(
+    outputs: Sequence[Node],
+    cotangents: Sequence[Node],
+    wrt: Sequence[Node],
+    *,
+    where: Mapping[Node, Location] | None = None,
+    found: dict[Node, Location] | None = None,
+    nan_safe: bool = False,
+) -> list[Node | None]:
+    """The vector-Jacobian products: for each of `wrt` the node sum_o cotangent_o * d output_o / d wrt, or None.
+
+    `cotangents[k]` has the shape and dtype of `outputs[k]`.  `where` gives user lines of forward nodes; the lines of the
+    new nodes are added to `found`.  `nan_safe` also selects partials behind a masked cotangent, so that the branch not
+    taken cannot make a nan.  Raises DerivativeError where a node has no rule.
+    """
+    sweep = _Sweep(outputs, wrt, where or {}, found if found is not None else {}, nan_safe)
+    return sweep.run(outputs, cotangents)
+
+
+class _Sweep:
+    def __init__(
+        self,
+        outputs: Sequence[Node],
+        wrt: Sequence[Node],
+        where: Mapping[Node, Location],
+        found: dict[Node, Location],
+        nan_safe: bool,
+    ) -> None:
+        self.order = topological(outputs)
+        self.wrt = tuple(wrt)
+        self.where, self.found, self.nan_safe = where, found, nan_safe
+        self.adjoint: dict[Node, Node] = {}
+        self.active = self._active(set(wrt))
+
+    def _active(self, wanted: set[Node]) -> set[Node]:
+        active: set[Node] = set()
+        for node in self.order:
+            if not node.dtype.is_floating_point:
+                continue
+            if node in wanted or any(s in active for s in node.sources):
+                active.add(node)
+        return active
+
+    def run(self, outputs: Sequence[Node], cotangents: Sequence[Node]) -> list[Node | None]:
+        for output, cotangent in zip(outputs, cotangents):
+            if output in self.active:
+                self.contribute(output, cotangent)
+        for node in reversed(self.order):
+            if node in self.adjoint and node in self.active and not isinstance(node, (Input, Constant)):
+                before = self.adjoint[node]
+                try:
+                    self.pull(node, before)
+                except NoDerivative as error:
+                    raise DerivativeError(str(error), where=self._line(node)) from None
+        return [self.adjoint.get(n) for n in self.wrt]
+
+    def _line(self, node: Node) -> str | None:
+        place = self.where.get(node)
+        return str(place) if place else None
+
+    def contribute(self, source: Node, term: Node, origin: Node | None = None) -> None:
+        total = add(self.adjoint.get(source), term)
+        if origin is not None and origin in self.where:
+            place = self.where[origin]
+            for new in (term, total):
+                self.found.setdefault(new, place)
+        self.adjoint[source] = total
+
+    def pull(self, node: Node, cotangent: Node) -> None:
+        match node:
+            case Compute(reducer=None | "sum"):
+                self.pull_compute(node, cotangent)
+            case Compute(reducer="max" | "min"):
+                self.pull_extremum(node, cotangent)
+            case Compute(reducer="prod"):
+                self.pull_product(node, cotangent)
+            case Scatter():
+                self.pull_scatter(node, cotangent)
+            case Scan():
+                from gradgen.autodiff.scan import pull_scan
+
+                pull_scan(self, node, cotangent)
+            case Kernel():
+                from gradgen.autodiff.kernels import pull_kernel
+
+                pull_kernel(self, node, cotangent)
+            case _:
+                raise NoDerivative(f"gradgen has no derivative of {node!r}")
+
+    # --- Compute ----------------------------------------------------------------------------------------------------
+
+    def pull_compute(self, node: Compute, cotangent: Node) -> None:
+        variables = _variables(node.shape, node.reduce_shape)
+        seed = identity_read(cotangent)
+        for k, read in enumerate(node.reads):
+            if read.source in self.active:
+                body = adjoint_body(node.body, k, not node.reduce_shape)
+                self.pull_read(node, read, body, node.reads, seed, variables)
+
+    def pull_read(
+        self,
+        node: Node,
+        read: Read,
+        body: sympy.Expr,
+        reads: Sequence[Read],
+        seed: Read,
+        variables: tuple[tuple[Variable, Extent], ...],
+    ) -> None:
+        """Adds to the adjoint of `read.source`: `body` holds COTANGENT for `seed` and OUTPUT for the node's value."""
+        if body == 0:
+            return
+        if self.nan_safe and not is_polynomial(body.xreplace({COTANGENT: placeholder(0)})):
+            body = masked(body)
+        body, operands = _operands(body, reads, seed, node)
+        term = _gather(read, body, operands, variables, len(reads)) or _scatter(read, body, operands, variables)
+        if term is not _NOTHING:
+            self.contribute(read.source, term, node)
+
+    # --- reducers that select -----------------------------------------------------------------------------------------
+
+    def pull_extremum(self, node: Compute, cotangent: Node) -> None:
+        """amax, amin: every tied element takes an equal share."""
+        values = expanded(node)
+        n, m = len(node.shape), len(node.reduce_shape)
+        hit = select(eq(placeholder(0), placeholder(1)), 1, 0)
+        inner = Read(values, (*axes(n), *reduce_axes(m)))
+        count = Compute(
+            node.shape, hit, [inner, identity_read(node)], node.dtype, reduce_shape=node.reduce_shape, reducer="sum"
+        )
+        body = div(select(eq(placeholder(0), placeholder(1)), placeholder(2), 0), placeholder(3))
+        outer = [Read(s, axes(n)) for s in (node, cotangent, count)]
+        share = Compute(values.shape, body, [identity_read(values), *outer], node.dtype)
+        self.pull_compute(values, share)
+
+    def pull_product(self, node: Compute, cotangent: Node) -> None:
+        values = expanded(node)
+        others = product_partials(node, values)
+        reads = [identity_read(others), Read(cotangent, axes(len(node.shape)))]
+        self.pull_compute(values, Compute(values.shape, placeholder(0) * placeholder(1), reads, node.dtype))
+
+    # --- Scatter --------------------------------------------------------------------------------------------------------
+
+    def pull_scatter(self, node: Scatter, cotangent: Node) -> None:
+        if node.mode not in ("add", "set"):
+            raise NoDerivative(f"gradgen has no derivative of a scatter that takes the {node.mode}")
+        if node.base is not None and node.base in self.active:
+            base_bar: Node = cotangent
+            if node.mode == "set":
+                reads = node.reads[: _last_used(node.index) + 1]
+                base_bar = Scatter(node.shape, cotangent, node.update_shape, node.index, sympy.Integer(0), reads,
+                                   node.dtype, mode="set", guard=node.guard)
+            self.contribute(node.base, base_bar, node)
+        seed = Read(cotangent, node.index, node.guard, 0)
+        variables = _variables(node.update_shape, ())
+        for k, read in enumerate(node.reads):
+            if read.source in self.active:
+                self.pull_read(node, read, adjoint_body(node.body, k, False), node.reads, seed, variables)
+
+
+def expanded(node: Compute) -> Compute:
+    """The reduced values themselves, one per (axes, reduce axes)."""
+    n, m = len(node.shape), len(node.reduce_shape)
+    rename = {reduce_axis(k): axis(n + k) for k in range(m)}
+    reads = [_renamed(r, rename) for r in node.reads]
+    return Compute((*node.shape, *node.reduce_shape), node.body.xreplace(rename), reads, node.dtype)
+
+
+def product_partials(node: Compute, values: Compute) -> Compute:
+    """d prod / d x_k, the product of the others: y/x where x is not 0, the product of the nonzero ones where x is the
+    only 0, else 0.  Linear work, right at zeros."""
+    n, m = len(node.shape), len(node.reduce_shape)
+    a0, a1, a2, a3 = (placeholder(k) for k in range(4))
+    inner = [Read(values, (*axes(n), *reduce_axes(m)))]
+    zeros = Compute(node.shape, select(eq(a0, 0), 1, 0), inner, node.dtype, reducer="sum", reduce_shape=node.reduce_shape)
+    rest = Compute(node.shape, select(eq(a0, 0), 1, a0), inner, node.dtype, reducer="prod",
+                   reduce_shape=node.reduce_shape)
+    body = select(eq(a0, 0), select(eq(a2, 1), a3, 0), div(a1, a0))
+    return Compute(values.shape, body, [identity_read(values), *(Read(s, axes(n)) for s in (node, zeros, rest))], node.dtype)
+
+
+# --- helpers ------------------------------------------------------------------------------------------------------------
+
+
+class _Nothing(Compute):
+    """Stands for an adjoint that can never be anything but zero."""
+
+    __slots__ = ()
+
+
+_NOTHING = object.__new__(_Nothing)
+
+
+def _last_used(index: Iterable[sympy.Expr]) -> int:
+    return max((int(p.name[1:]) for p in placeholders_in(tuple(index))), default=-1)
+
+
+def _variables(shape: tuple[Extent, ...], reduce_shape: tuple[Extent, ...]) -> tuple[tuple[Variable, Extent], ...]:
+    return (*zip(axes(len(shape)), shape), *zip(reduce_axes(len(reduce_shape)), reduce_shape))
+
+
+def _renamed(read: Read, mapping: Mapping[sympy.Expr, sympy.Expr], extra: Guard = (), fill: sympy.Expr | None = None) -> Read:
+    """The read with its variables replaced and `extra` conditions added to its guard."""
+    index = [e.xreplace(mapping) for e in read.index] if mapping else read.index
+    guard = (*(c.substitute(dict(mapping)) for c in read.guard), *extra)
+    return Read(read.source, index, tuple(dict.fromkeys(guard)), read.fill if fill is None or read.guard else fill)
+
+
+def _operands(
+    body: sympy.Expr, reads: Sequence[Read], seed: Read, node: Node
+) -> tuple[sympy.Expr, list[Read]]:
+    """Numbers COTANGENT and OUTPUT behind the node's own placeholders."""
+    operands = [*reads, seed]
+    mapping = {COTANGENT: placeholder(len(reads))}
+    if OUTPUT in body.free_symbols:
+        mapping[OUTPUT] = placeholder(len(operands))
+        operands.append(identity_read(node))
+    return body.xreplace(mapping), operands
+
+
+def _depends(reads: Sequence[Read], index: Sequence[sympy.Expr]) -> tuple[tuple[Placeholder, tuple[Variable, ...]], ...]:
+    """For each placeholder in `index`, the iteration variables its value depends on, through its own index too."""
+    result = {}
+    for p in placeholders_in(tuple(index)):
+        seen: dict[Variable, None] = {}
+        stack = [p]
+        while stack:
+            read = reads[int(stack.pop().name[1:])]
+            for e in read.index:
+                for s in sorted(e.free_symbols, key=lambda s: s.name):
+                    if isinstance(s, Placeholder):
+                        stack.append(s)
+                    elif isinstance(s, (Axis, ReduceAxis)):
+                        seen[s] = None
+        result[p] = tuple(seen)
+    return tuple(result.items())
+
+
+def _gather(
+    read: Read,
+    body: sympy.Expr,
+    operands: list[Read],
+    variables: tuple[tuple[Variable, Extent], ...],
+    own: int,
+) -> Node | None:
+    """The adjoint as a Compute over the axes of x; None where the index map cannot be inverted."""
+    shape = read.source.shape
+    identity = not read.guard and len(variables) == len(shape) and read.index == tuple(v for v, _ in variables)
+    if identity and all(same is extent or same == extent for same, (_, extent) in zip(shape, variables)):
+        return compute(shape, body, operands, read.dtype)
+    inversion = invert(read.index, variables, shape, _depends(operands, read.index))
+    if inversion is None:
+        return None
+    mapping, reduce_shape = _substitution(inversion, variables, len(shape))
+    guard = conjunction(
+        *(c.substitute(mapping) for c in (*inversion.conditions, *read.guard))
+    )
+    if guard is None:
+        return _NOTHING
+    if guard and not is_polynomial(body):
+        if inversion.data:
+            return None
+        # computed where it is defined, then gathered: outside the guard the partial might be nan
+        local = compute(
+            tuple(e for _, e in variables), *_as_axes(body, operands, variables), read.dtype
+        )
+        operands, body = [Read(local, axes(len(variables)))], placeholder(0)
+        mapping = {axis(k): mapping[v] for k, (v, _) in enumerate(variables)}
+    tests = inversion.data
+    moved = [_renamed(r, mapping, guard, sympy.Integer(0)) for r in operands]
+    body = body.xreplace({s: e for s, e in mapping.items()})
+    if tests:
+        condition = None
+        for expr, x in tests:
+            test = eq(expr.xreplace(mapping), x.xreplace(mapping))
+            condition = test if condition is None else and_(condition, test)
+        body = select(condition, body, 0)
+    return compute(shape, body, moved, read.dtype, reduce_shape, "sum")
+
+
+def _as_axes(
+    body: sympy.Expr, operands: Sequence[Read], variables: tuple[tuple[Variable, Extent], ...]
+) -> tuple[sympy.Expr, list[Read]]:
+    """Reduce axes turned into further axes: the integrand as a tensor of its own."""
+    mapping = {v: axis(k) for k, (v, _) in enumerate(variables) if v is not axis(k)}
+    return body.xreplace(mapping), [_renamed(r, mapping) for r in operands]
+
+
+def _substitution(
+    inversion: Inversion, variables: tuple[tuple[Variable, Extent], ...], ndim: int
+) -> tuple[dict[sympy.Expr, sympy.Expr], tuple[Extent, ...]]:
+    """Old iteration variables in terms of the axes of x and the new reduce axes."""
+    extents = dict(variables)
+    fresh: dict[sympy.Expr, sympy.Expr] = {target(d): axis(d) for d in range(ndim)}
+    for k, v in enumerate(inversion.free):
+        fresh[v] = reduce_axis(k)
+    mapping = {v: e.xreplace(fresh) for v, e in inversion.solved.items()}
+    mapping.update({v: fresh[v] for v in inversion.free})
+    mapping.update({target(d): axis(d) for d in range(ndim)})
+    return mapping, tuple(extents[v] for v in inversion.free)
+
+
+def _scatter(
+    read: Read, body: sympy.Expr, operands: list[Read], variables: tuple[tuple[Variable, Extent], ...]
+) -> Node:
+    """The adjoint of a data-dependent read: zeros, and every update added at its place."""
+    mapping = {v: axis(k) for k, (v, _) in enumerate(variables) if v is not axis(k)}
+    moved = [_renamed(r, mapping) for r in operands]
+    packed, moved = compact(sympy.Tuple(body, *read.index).xreplace(mapping), moved)
+    guard = tuple(c.substitute(dict(mapping)) for c in read.guard)
+    return Scatter(
+        read.source.shape, None, tuple(e for _, e in variables), packed.args[1:], packed.args[0], moved, read.dtype,
+        mode="add", guard=guard,
+    )

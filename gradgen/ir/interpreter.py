@@ -1,0 +1,358 @@
+"""Reference interpreter: a Graph or Procedure evaluated by NumPy, straight from the definition of each node kind.
+
+It is the oracle for everything that has no PyTorch counterpart, so it is written to be obviously right and shares no
+code with the scheduler: every node is computed whole, over dense index grids, in the arithmetic that bodies promise
+(the promoted type of the operands; an integer literal adopts it; the result is cast to the node's dtype).
+Float sums run in float64 and are rounded once, which is at least as accurate as any order a loop may choose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import sympy
+
+from gradgen.errors import GradgenError
+from gradgen.ir import dtypes
+from gradgen.ir.dtypes import DType
+from gradgen.ir.functions import BOOL, SAME, ScalarFunction
+from gradgen.ir.graph import Graph, topological
+from gradgen.ir.guards import EQ, GE, Guard
+from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Read, Scan, Scatter
+from gradgen.ir.symbols import Dim, Extent, axis, placeholder, reduce_axis
+
+Env = Mapping[sympy.Basic, Any]
+_WEAK_INT, _WEAK_FLOAT = "weak int", "weak float"
+_REDUCERS = {
+    "sum": np.add.reduce, "prod": np.multiply.reduce, "max": np.maximum.reduce, "min": np.minimum.reduce,
+    "any": np.logical_or.reduce, "all": np.logical_and.reduce,
+}
+
+
+def bind_dims(shapes: Sequence[tuple[tuple[Extent, ...], tuple[int, ...]]]) -> dict[sympy.Basic, int]:
+    """The value of each named dimension, from (declared shape, actual shape) pairs."""
+    found: dict[sympy.Basic, int] = {}
+    for declared, actual in shapes:
+        for extent, size in zip(declared, actual, strict=True):
+            if isinstance(extent, Dim):
+                found.setdefault(extent, int(size))
+    for declared, actual in shapes:
+        for extent, size in zip(declared, actual, strict=True):
+            if extent_value(extent, found) != size:
+                raise GradgenError(f"extent {extent} is {extent_value(extent, found)}, the array has {size}")
+    return found
+
+
+def extent_value(extent: Extent, dims: Env) -> int:
+    """An extent as a number."""
+    return extent if isinstance(extent, int) else int(integer(extent, dims))
+
+
+def integer(expr: sympy.Basic, env: Env) -> Any:
+    """An integer index expression over NumPy int64 arrays."""
+    if expr in env:
+        return np.asarray(env[expr], dtype=np.int64)
+    if expr.is_Integer:
+        return np.int64(int(expr))
+    if isinstance(expr, sympy.Add):
+        return sum((integer(a, env) for a in expr.args[1:]), integer(expr.args[0], env))
+    if isinstance(expr, sympy.Mul):
+        value = integer(expr.args[0], env)
+        for a in expr.args[1:]:
+            value = value * integer(a, env)
+        return value
+    if isinstance(expr, sympy.Pow) and expr.exp.is_Integer and expr.exp > 0:
+        return integer(expr.base, env) ** int(expr.exp)
+    if isinstance(expr, (sympy.floor, sympy.ceiling)):
+        numerator, denominator = sympy.together(expr.args[0]).as_numer_denom()
+        a, b = integer(numerator, env), integer(denominator, env)
+        b = np.where(b == 0, 1, b)
+        return a // b if isinstance(expr, sympy.floor) else -((-a) // b)
+    if isinstance(expr, sympy.Mod):
+        b = integer(expr.args[1], env)
+        return integer(expr.args[0], env) % np.where(b == 0, 1, b)
+    if isinstance(expr, (sympy.Min, sympy.Max)):
+        choose = np.minimum if isinstance(expr, sympy.Min) else np.maximum
+        value = integer(expr.args[0], env)
+        for a in expr.args[1:]:
+            value = choose(value, integer(a, env))
+        return value
+    if isinstance(expr, ScalarFunction):
+        return np.asarray(type(expr).numpy(*[integer(a, env) for a in expr.args])).astype(np.int64)
+    raise GradgenError(f"not an integer index expression: {expr}")
+
+
+def holds(guard: Guard, env: Env) -> Any:
+    """Where the guard holds, as a boolean array."""
+    result: Any = np.bool_(True)
+    for c in guard:
+        value = integer(c.expr, env)
+        if c.kind == GE:
+            result = result & (value >= 0)
+        elif c.kind == EQ:
+            result = result & (value == 0)
+        else:
+            result = result & (value % integer(sympy.sympify(c.modulus), env) == 0)
+    return result
+
+
+class _Body:
+    """One body over arrays: every subexpression is a pair of value and type, literals stay untyped until they meet one."""
+
+    def __init__(self, env: Env, types: Mapping[sympy.Basic, DType], target: DType) -> None:
+        self.env, self.types = env, types
+        floats = [t for t in types.values() if t.is_floating_point]
+        widest = dtypes.float64 if dtypes.float64 in floats else dtypes.float32
+        self.float_type = target if target.is_floating_point else widest
+        self.memo: dict[sympy.Basic, tuple[Any, Any]] = {}
+
+    def value(self, expr: sympy.Basic, dtype: DType) -> np.ndarray:
+        return self.cast(self.visit(expr), dtype)
+
+    def cast(self, item: tuple[Any, Any], dtype: DType) -> np.ndarray:
+        value, kind = item
+        if kind in (_WEAK_INT, _WEAK_FLOAT):
+            if dtype.is_floating_point:
+                return np.asarray(float(value) if value is not sympy.nan else np.nan, dtype=dtype.numpy)
+            return np.asarray(bool(value) if dtype is dtypes.bool_ else int(value), dtype=dtype.numpy)
+        with np.errstate(all="ignore"):
+            return np.asarray(value).astype(dtype.numpy)
+
+    def promoted(self, items: Sequence[tuple[Any, Any]]) -> DType:
+        kinds = [k for _, k in items if isinstance(k, DType)]
+        if not kinds:
+            return self.float_type if any(k == _WEAK_FLOAT for _, k in items) else dtypes.int64
+        found = kinds[0]
+        for k in kinds[1:]:
+            found = dtypes.promote(found, k)
+        if found is dtypes.bool_ and any(k == _WEAK_INT for _, k in items):
+            found = dtypes.int64
+        if not found.is_floating_point and any(k == _WEAK_FLOAT for _, k in items):
+            found = self.float_type
+        return found
+
+    def visit(self, expr: sympy.Basic) -> tuple[Any, Any]:
+        found = self.memo.get(expr)
+        if found is None:
+            with np.errstate(all="ignore"):
+                found = self.memo[expr] = self.compute(expr)
+        return found
+
+    def compute(self, expr: sympy.Basic) -> tuple[Any, Any]:
+        if expr in self.env:
+            return self.env[expr], self.types.get(expr, dtypes.int64)
+        if expr in (sympy.true, sympy.false):
+            return np.bool_(expr is sympy.true), dtypes.bool_
+        if expr.is_number and not expr.has(ScalarFunction):
+            return (expr, _WEAK_INT) if expr.is_Integer else (expr, _WEAK_FLOAT)
+        if isinstance(expr, ScalarFunction):
+            return self.function(expr)
+        if isinstance(expr, (sympy.Add, sympy.Mul)):
+            return self.chain(expr)
+        if isinstance(expr, sympy.Pow):
+            return self.power(expr)
+        if isinstance(expr, (sympy.floor, sympy.ceiling, sympy.Mod, sympy.Min, sympy.Max)):
+            return integer(expr, self.env), dtypes.int64
+        raise GradgenError(f"a body may not contain {type(expr).__name__}: {expr}")
+
+    def chain(self, expr: sympy.Expr) -> tuple[Any, Any]:
+        numbers = [a for a in expr.args if a.is_number and not a.has(ScalarFunction)]
+        items = [self.visit(a) for a in expr.args if a not in numbers]
+        if numbers:  # exact subexpressions are one literal
+            exact = expr.func(*numbers)
+            items.append((exact, _WEAK_INT if exact.is_Integer else _WEAK_FLOAT))
+        kind = self.promoted(items)
+        compute_in = dtypes.int64 if kind is dtypes.bool_ else kind
+        values = [self.cast(i, compute_in) for i in items]
+        total = values[0]
+        for v in values[1:]:
+            total = total + v if isinstance(expr, sympy.Add) else total * v
+        return total, compute_in
+
+    def power(self, expr: sympy.Pow) -> tuple[Any, Any]:
+        base = self.visit(expr.base)
+        kind = self.promoted([base])
+        exponent = expr.exp
+        if exponent.is_Integer and exponent > 0 and not kind.is_floating_point:
+            kind = dtypes.int64 if kind is dtypes.bool_ else kind
+            return self.cast(base, kind) ** int(exponent), kind
+        if not kind.is_floating_point:
+            kind = self.float_type
+        return np.power(self.cast(base, kind), self.cast(self.visit(exponent), kind)), kind
+
+    def function(self, expr: ScalarFunction) -> tuple[Any, Any]:
+        cls = type(expr)
+        items = [self.visit(a) for a in expr.args]
+        if cls.key in ("and_", "or_", "xor", "not_"):
+            return cls.numpy(*[self.cast(i, dtypes.bool_) for i in items]), dtypes.bool_
+        if cls.key == "select":
+            kind = self.promoted(items[1:])
+            return np.where(self.cast(items[0], dtypes.bool_), self.cast(items[1], kind), self.cast(items[2], kind)), kind
+        kind = self.promoted(items)
+        if cls.result == BOOL:
+            return cls.numpy(*[self.cast(i, kind) for i in items]), dtypes.bool_
+        if cls.result == SAME:
+            kind = dtypes.int64 if kind is dtypes.bool_ else kind
+            values = [self.cast(i, kind) for i in items]
+            return np.asarray(_same(cls, values, kind)).astype(kind.numpy), kind
+        if not kind.is_floating_point:
+            kind = self.float_type
+        return np.asarray(cls.numpy(*[self.cast(i, kind) for i in items])).astype(kind.numpy), kind
+
+
+def _same(cls: type[ScalarFunction], values: list[np.ndarray], kind: DType) -> Any:
+    if kind.is_floating_point or cls.key not in ("floor_div", "trunc_div", "remainder", "fmod", "pow"):
+        return cls.numpy(*values)
+    a, b = np.broadcast_arrays(*values)
+    if cls.key == "pow":  # a negative exponent: 1 and -1 keep their powers, everything else is 0
+        power = np.power(a, np.maximum(b, 0))
+        odd = np.where(b % 2 == 0, 1, a)
+        return np.where(b >= 0, power, np.where((a == 1) | (a == -1), odd, 0))
+    return np.where(b == 0, 0, cls.numpy(a, np.where(b == 0, 1, b)))
+
+
+def _grid(shape: Sequence[int]) -> list[np.ndarray]:
+    return list(np.meshgrid(*[np.arange(n, dtype=np.int64) for n in shape], indexing="ij", sparse=True)) if shape else []
+
+
+def _load(read: Read, value: np.ndarray, env: Env) -> np.ndarray:
+    """The values of one read over the grid; outside its guard, and only there, the fill."""
+    inside = holds(read.guard, env)
+    index = [np.where(inside, integer(e, env), 0) for e in read.index]
+    for number, n in zip(index, value.shape, strict=True):
+        if np.any(inside & ((number < 0) | (number >= n))):
+            raise IndexError(f"index out of range in {read}")
+    if value.size == 0:
+        picked = np.zeros(np.broadcast_shapes(*[i.shape for i in index], np.shape(inside)), value.dtype)
+    else:
+        picked = value[tuple(index)] if index else value
+    if not read.guard:
+        return picked
+    fill = np.asarray(float(read.fill) if value.dtype.kind == "f" else int(read.fill)).astype(value.dtype)
+    return np.where(inside, picked, fill)
+
+
+def _environment(
+    node: Compute | Scatter, shape: Sequence[int], reduce_shape: Sequence[int], values: Mapping[Node, np.ndarray], dims: Env
+) -> tuple[dict[sympy.Basic, Any], dict[sympy.Basic, DType]]:
+    grid = _grid([*shape, *reduce_shape])
+    env: dict[sympy.Basic, Any] = dict(dims)
+    env |= {axis(k): grid[k] for k in range(len(shape))}
+    env |= {reduce_axis(k): grid[len(shape) + k] for k in range(len(reduce_shape))}
+    types: dict[sympy.Basic, DType] = {}
+    for k, read in enumerate(node.reads):
+        env[placeholder(k)] = _load(read, values[read.source], env)
+        types[placeholder(k)] = read.dtype
+    return env, types
+
+
+def _compute(node: Compute, values: Mapping[Node, np.ndarray], dims: Env) -> np.ndarray:
+    shape = tuple(extent_value(e, dims) for e in node.shape)
+    reduce_shape = tuple(extent_value(e, dims) for e in node.reduce_shape)
+    env, types = _environment(node, shape, reduce_shape, values, dims)
+    arg = node.reducer in ("argmax", "argmin")
+    body = _Body(env, types, node.dtype)
+    kind = body.visit(node.body)[1]
+    inner = kind if (arg or node.reducer in ("any", "all")) and isinstance(kind, DType) else node.dtype
+    full = np.broadcast_to(body.value(node.body, inner), (*shape, *reduce_shape))
+    if node.reducer is None:
+        return np.ascontiguousarray(full).reshape(shape)
+    over = tuple(range(len(shape), len(shape) + len(reduce_shape)))
+    if arg:
+        return np.asarray((np.argmax if node.reducer == "argmax" else np.argmin)(full, axis=over[0])).astype(np.int64)
+    if 0 in reduce_shape and node.reducer in ("max", "min"):
+        return np.full(shape, lowest(node.dtype) if node.reducer == "max" else highest(node.dtype), node.dtype.numpy)
+    wide = full.astype(np.float64) if node.reducer == "sum" and node.dtype is dtypes.float32 else full
+    with np.errstate(all="ignore"):
+        return np.asarray(_REDUCERS[node.reducer](wide, axis=over)).astype(node.dtype.numpy)
+
+
+def lowest(dtype: DType) -> Any:
+    """The identity of max: -inf, the least integer, False."""
+    if dtype.is_floating_point:
+        return -np.inf
+    return False if dtype is dtypes.bool_ else np.iinfo(dtype.numpy).min
+
+
+def highest(dtype: DType) -> Any:
+    """The identity of min."""
+    if dtype.is_floating_point:
+        return np.inf
+    return True if dtype is dtypes.bool_ else np.iinfo(dtype.numpy).max
+
+
+def _scatter(node: Scatter, values: Mapping[Node, np.ndarray], dims: Env) -> np.ndarray:
+    shape = tuple(extent_value(e, dims) for e in node.shape)
+    update = tuple(extent_value(e, dims) for e in node.update_shape)
+    result = np.zeros(shape, node.dtype.numpy) if node.base is None else values[node.base].astype(node.dtype.numpy)
+    env, types = _environment(node, update, (), values, dims)
+    inside = np.broadcast_to(holds(node.guard, env), update)
+    index = [np.broadcast_to(integer(e, env), update) for e in node.index]
+    body = np.broadcast_to(_Body(env, types, node.dtype).value(node.body, node.dtype), update)
+    combine = {"add": np.add, "max": np.maximum, "min": np.minimum, "prod": np.multiply}
+    for where in np.ndindex(*update):
+        if not inside[where]:
+            continue
+        at = tuple(int(i[where]) for i in index)
+        if any(k < 0 or k >= n for k, n in zip(at, shape, strict=True)):
+            raise IndexError(f"scatter index {at} outside {shape}")
+        with np.errstate(all="ignore"):
+            result[at] = body[where] if node.mode == "set" else combine[node.mode](result[at], body[where])
+    return result
+
+
+def _scan(node: Scan, values: Mapping[Node, np.ndarray], dims: Env) -> np.ndarray:
+    length = extent_value(node.length, dims)
+    step: Graph = node.step
+    carry = [values[n] for n in node.init]
+    stacked = [
+        np.zeros((length, *(extent_value(e, dims) for e in o.shape)), o.dtype.numpy)
+        for o in step.outputs[len(node.init):]
+    ]
+    head = len(node.init) + len(node.sequences) + len(node.constants)
+    for t in reversed(range(length)) if node.reverse else range(length):
+        counter = [np.asarray(t, np.int64)] if len(step.inputs) > head else []
+        arguments = [*carry, *(values[n][t] for n in node.sequences), *counter, *(values[n] for n in node.constants)]
+        done = evaluate(step.outputs, dict(zip(step.inputs, arguments, strict=True)), dims)
+        carry = done[: len(carry)]
+        for rows, row in zip(stacked, done[len(carry):], strict=True):
+            rows[t] = row
+    return [*carry, *stacked][node.output]
+
+
+def evaluate(outputs: Sequence[Node], given: Mapping[Node, Any], dims: Env | None = None) -> list[np.ndarray]:
+    """The values of `outputs`, where `given` nodes (inputs, or any others) have theirs already."""
+    values: dict[Node, np.ndarray] = {n: np.asarray(v, n.dtype.numpy) for n, v in given.items()}
+    if dims is None:
+        dims = bind_dims([(n.shape, values[n].shape) for n in given])
+    for node in topological(outputs):
+        if node in values:
+            continue
+        match node:
+            case Constant():
+                values[node] = node.array
+            case Compute():
+                if all(s in values for s in node.sources):
+                    values[node] = _compute(node, values, dims)
+            case Scatter():
+                if all(s in values for s in node.sources):
+                    values[node] = _scatter(node, values, dims)
+            case Scan():
+                values[node] = _scan(node, values, dims)
+            case Input():
+                continue  # needed only below a given node, or reported just below
+            case Kernel():
+                raise GradgenError(f"the reference interpreter has no kernel {node.name!r}")
+    missing = [n for n in outputs if n not in values]
+    if missing:
+        raise GradgenError(f"no value for {missing[0]!r}: an input is missing")
+    return [values[n] for n in outputs]
+
+
+def run(graph: Graph, *arguments: Any, **named: Any) -> list[np.ndarray]:
+    """The outputs of a graph for its inputs, by position or name."""
+    given = dict(zip(graph.inputs, arguments, strict=False))
+    given |= {n: named[n.name] for n in graph.inputs if n.name in named}
+    return evaluate(graph.outputs, given)
