@@ -1,0 +1,214 @@
+"""Extents as text: C, C that saturates instead of overflowing, and Python.
+
+An extent is an int or an integer-valued SymPy expression over `Dim`s: sums, products, powers, exact quotients, floor,
+ceiling, Min, Max and Mod.  Terms come out in SymPy's own sorted order, so the text does not depend on hash seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+
+import sympy
+
+from gradgen.errors import CodegenError
+from gradgen.ir.symbols import Dim, Extent
+
+Shape = tuple[Extent, ...]
+
+
+def elements(shape: Shape) -> Extent:
+    """The number of elements of a tensor of `shape`."""
+    product: Extent = 1
+    for extent in shape:
+        product = product * extent
+    return product
+
+
+def dims_of(extents: Iterable[Extent]) -> frozenset[str]:
+    """The names of the dimensions that occur."""
+    return frozenset(str(s) for e in extents if not isinstance(e, int) for s in e.free_symbols)
+
+
+def constant(extent: Extent) -> int | None:
+    """The value of an extent without dimensions, else None."""
+    if isinstance(extent, int):
+        return extent
+    return int(extent) if extent.is_Integer else None
+
+
+def shape_text(shape: Shape) -> str:
+    """`[N, 5]`, for people."""
+    return "[" + ", ".join(to_python(e) for e in shape) + "]"
+
+
+def to_c(extent: Extent, names: Mapping[str, str] | None = None) -> str:
+    """C text over int64_t; `names` gives other text for dimensions (default: their own names)."""
+    return _strip(_C(names or {}).print(extent))
+
+
+def to_saturating_c(extent: Extent, prefix: str) -> str:
+    """C text that calls `<prefix>_add` and `<prefix>_mul`, which stay at INT64_MAX once they reach it."""
+    return _strip(_Saturating(prefix).print(extent))
+
+
+def to_python(extent: Extent) -> str:
+    """Python text with exact integer arithmetic."""
+    return _strip(_Python({}).print(extent))
+
+
+def evaluate(extent: Extent, values: Mapping[str, int]) -> int:
+    """The value of an extent for given dimensions."""
+    if isinstance(extent, int):
+        return extent
+    return int(eval(to_python(extent), {"__builtins__": {}, "max": max, "min": min}, dict(values)))
+
+
+class _C:
+    """One method per kind of expression; compound results come in parentheses."""
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self.names = names
+
+    def print(self, extent: Extent) -> str:
+        if isinstance(extent, int):
+            return self.integer(extent)
+        if extent.is_Integer:
+            return self.integer(int(extent))
+        if isinstance(extent, Dim):
+            return self.names.get(extent.name, extent.name)
+        if extent.is_Add:
+            return self.sum(list(extent.as_ordered_terms()))
+        if extent.is_Mul or extent.is_Pow:
+            return self.product(extent)
+        printers: dict[type, Callable[[sympy.Expr], str]] = {
+            sympy.floor: self.floor,
+            sympy.ceiling: self.ceiling,
+            sympy.Max: lambda e: self.extremum(">", e),
+            sympy.Min: lambda e: self.extremum("<", e),
+            sympy.Mod: lambda e: f"({self.print(e.args[0])} % {self.print(e.args[1])})",
+        }
+        for kind, printer in printers.items():
+            if isinstance(extent, kind):
+                return printer(extent)
+        raise CodegenError(
+            f"an extent cannot be written as C: {extent}",
+            hint="extents may use + - * // % min and max of named dimensions and integers",
+        )
+
+    def integer(self, value: int) -> str:
+        if not -(2**63) < value < 2**63:
+            raise CodegenError(f"an extent does not fit 64 bits: {value}")
+        return str(value) if abs(value) < 2**31 else f"INT64_C({value})"
+
+    def sum(self, terms: list[sympy.Expr]) -> str:
+        text = self.print(terms[0])
+        for term in terms[1:]:
+            negative = term.could_extract_minus_sign()
+            text += f" - {self.print(-term)}" if negative else f" + {self.print(term)}"
+        return f"({text})"
+
+    def product(self, extent: sympy.Expr) -> str:
+        numerator, denominator = sympy.fraction(extent)
+        if denominator != 1:
+            return self.quotient(numerator, denominator)
+        factors = []
+        for factor in extent.as_ordered_factors():
+            base, exponent = factor.as_base_exp()
+            if not (exponent.is_Integer and exponent > 0):
+                raise CodegenError(f"an extent cannot be written as C: {extent}")
+            factors += [self.print(base)] * int(exponent)
+        return self.multiply(factors)
+
+    def multiply(self, factors: list[str]) -> str:
+        return f"({' * '.join(factors)})" if len(factors) > 1 else factors[0]
+
+    def quotient(self, numerator: sympy.Expr, denominator: sympy.Expr) -> str:
+        return f"({self.print(numerator)} / {self.print(denominator)})"
+
+    def floor(self, extent: sympy.Expr) -> str:
+        numerator, denominator = sympy.fraction(sympy.together(extent.args[0]))
+        if numerator.is_nonnegative:
+            return self.quotient(numerator, denominator)
+        n, d = self.print(numerator), self.print(denominator)  # C truncates towards 0
+        return f"({n} >= 0 ? {n} / {d} : -(({d} - 1 - {n}) / {d}))"
+
+    def ceiling(self, extent: sympy.Expr) -> str:
+        numerator, denominator = sympy.fraction(sympy.together(extent.args[0]))
+        return self.floor(sympy.floor((numerator + denominator - 1) / denominator, evaluate=False))
+
+    def extremum(self, sign: str, extent: sympy.Expr) -> str:
+        arguments = sorted((self.print(a) for a in extent.args), key=lambda t: (len(t), t))
+        text = arguments[0]
+        for other in arguments[1:]:
+            text = f"({text} {sign} {other} ? {text} : {other})"
+        return text
+
+
+class _Saturating(_C):
+    """Overflow becomes INT64_MAX and stays there; negative constants only appear as subtractions."""
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__({})
+        self.prefix = prefix
+
+    def sum(self, terms: list[sympy.Expr]) -> str:
+        terms = sorted(terms, key=lambda t: t.could_extract_minus_sign())  # stable: positive terms first
+        text = self.print(terms[0])
+        for term in terms[1:]:
+            text = f"{self.prefix}_add({text}, {_strip(self.print(term))})"
+        return text
+
+    def multiply(self, factors: list[str]) -> str:
+        text = factors[0]
+        for factor in factors[1:]:
+            text = f"{self.prefix}_mul({_strip(text)}, {_strip(factor)})"
+        return text
+
+
+class _Python(_C):
+    def integer(self, value: int) -> str:
+        return str(value)
+
+    def quotient(self, numerator: sympy.Expr, denominator: sympy.Expr) -> str:
+        return f"({self.print(numerator)} // {self.print(denominator)})"
+
+    def floor(self, extent: sympy.Expr) -> str:
+        return self.quotient(*sympy.fraction(sympy.together(extent.args[0])))
+
+    def extremum(self, sign: str, extent: sympy.Expr) -> str:
+        arguments = sorted((_strip(self.print(a)) for a in extent.args), key=lambda t: (len(t), t))
+        return f"{'max' if sign == '>' else 'min'}({', '.join(arguments)})"
+
+
+def _strip(text: str) -> str:
+    """Without the outermost parentheses, if one pair encloses everything."""
+    if not (text.startswith("(") and text.endswith(")")):
+        return text
+    depth = 0
+    for position, character in enumerate(text):
+        depth += (character == "(") - (character == ")")
+        if depth == 0 and position < len(text) - 1:
+            return text
+    return text[1:-1]
+
+
+def is_monotone(extent: Extent) -> bool:
+    """True where growing a dimension cannot make the extent smaller, as far as its form shows."""
+    if isinstance(extent, int):
+        return True
+    terms = sympy.Add.make_args(sympy.expand(extent))
+    return all(t.is_Integer or not t.could_extract_minus_sign() for t in terms) and not extent.has(sympy.Mod, sympy.Min)
+
+
+def comfortable_limit(extents: Iterable[Extent], limit: int = 2**31 - 1) -> int:
+    """The largest power of two L such that no extent exceeds `limit` while no dimension exceeds L; 0 if unknown."""
+    extents = [e for e in extents if not isinstance(e, int)]
+    if not extents or not all(is_monotone(e) for e in extents):
+        return 0
+    names = dims_of(extents)
+    for power in range(30, 0, -1):
+        values = dict.fromkeys(names, 2**power)
+        if all(evaluate(e, values) <= limit for e in extents):
+            return int(math.ldexp(1, power))
+    return 0

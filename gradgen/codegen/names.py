@@ -1,0 +1,166 @@
+"""Names that users choose and C, C++ and Python have to live with: modules, tensors, dimensions.
+
+A name goes unchanged into file names, C symbols, parameter lists and Python signatures, so it is checked once, before
+anything is emitted, and refused with a reason; nothing is ever renamed or hashed.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Iterable
+
+from gradgen.codegen.interface import Interface
+from gradgen.errors import InvalidNameError
+
+LONGEST = 200
+
+_C_KEYWORDS = """
+auto break case char const continue default do double else enum extern float for goto if inline int long register
+restrict return short signed sizeof static struct switch typedef union unsigned void volatile while
+alignas alignof bool constexpr false nullptr static_assert thread_local true typeof typeof_unqual asm fortran
+"""
+_CPP_KEYWORDS = """
+and and_eq asm bitand bitor bool catch char8_t char16_t char32_t class co_await co_return co_yield compl concept
+const_cast consteval constinit decltype delete dynamic_cast explicit export false final friend import module mutable
+namespace new noexcept not not_eq operator or or_eq override private protected public reinterpret_cast requires
+static_cast template this throw true try typeid typename using virtual wchar_t xor xor_eq
+"""
+# object-like macros and types of the headers that emitted C, its example or a likely host include
+_HEADER_WORDS = """
+NULL EOF BUFSIZ INFINITY NAN HUGE_VAL HUGE_VALF HUGE_VALL I complex imaginary errno stdin stdout stderr offsetof assert
+size_t ptrdiff_t FILE va_list fpos_t div_t ldiv_t float_t double_t max_align_t
+int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t intptr_t uintptr_t intmax_t uintmax_t
+linux unix near far small interface M_E M_PI M_PI_2 M_SQRT2 M_LN2
+"""
+# functions of <math.h>, <string.h>, <stdio.h> and <stdlib.h> that emitted C or its example may call
+_MATH = """
+acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp2 expm1 fabs fdim floor fma fmax fmin
+fmod frexp hypot ilogb ldexp lgamma llrint llround log log10 log1p log2 logb lrint lround modf nan nearbyint nextafter
+nexttoward pow remainder remquo rint round scalbln scalbn sin sinh sqrt tan tanh tgamma trunc
+"""
+_FUNCTIONS = """
+abs labs llabs malloc calloc realloc free exit abort printf fprintf puts main isnan isinf isfinite isnormal signbit
+fpclassify memcpy memmove memset memcmp strlen strcmp
+"""
+
+_KEYWORDS = {
+    **{w: "a keyword of C++" for w in _CPP_KEYWORDS.split()},
+    **{w: "a keyword of C" for w in _C_KEYWORDS.split()},
+    **{w: "a keyword of Python" for w in keyword.kwlist},
+}
+_LIBRARY = {
+    **{w: "taken by the standard C headers" for w in _HEADER_WORDS.split()},
+    **{f + s: "a function of the C library" for f in _MATH.split() for s in ("", "f", "l")},
+    **{w: "a function of the C library" for w in _FUNCTIONS.split()},
+}
+_OWN_PARAMETERS = {"saved": "the emitted functions' own parameter", "work": "the emitted functions' own parameter",
+                   "flags": "the emitted functions' own parameter"}
+# an input is also a parameter of the Python wrapper, one with a gradient an attribute of its Module
+_PYTHON_PARAMETERS = {"self", "out", "gradient", "gradients", "retain_graph"}
+_MODULE_ATTRIBUTES = {
+    "forward", "backward", "zero_grad", "grad", "parameters", "named_parameters", "state_dict", "load_state_dict", "info",
+}
+# `#include <math.h>` must not find ours, and a package named so would hide the standard library's
+_FILE_NAMES = {
+    **{w: "the name of a standard header" for w in """assert complex ctype errno fenv float inttypes iso646 limits locale
+       math setjmp signal stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads
+       time uchar wchar wctype""".split()},
+    **{w: "the name of another file of the bundle" for w in ("example", "selftest", "gradgen_abi", "gradgen")},
+    **{w: "a device name on Windows" for w in ("con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt")
+                                               for i in range(1, 10)))},
+}
+_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
+
+
+def check_module_name(name: str) -> None:
+    """Raises InvalidNameError unless `name` can be a file name, a C symbol prefix and a Python module."""
+    _check_identifier(name, "module name")
+    reason = _KEYWORDS.get(name) or _FILE_NAMES.get(name.lower())
+    if reason:
+        raise _refused(name, "module name", f"is {reason}", f"choose another name, for example {name}_model")
+
+
+def check_argument_name(name: str, what: str = "argument name") -> None:
+    """Raises InvalidNameError unless `name` can be a parameter of a C, C++ and Python function."""
+    _check_identifier(name, what)
+    reason = _KEYWORDS.get(name) or _LIBRARY.get(name) or _OWN_PARAMETERS.get(name)
+    if reason:
+        raise _refused(name, what, f"is {reason}", f"choose another name, for example {name}_")
+
+
+def check_argument_names(
+    dims: Iterable[str],
+    inputs: Iterable[str],
+    outputs: Iterable[str],
+    *,
+    gradients: Iterable[str] = (),
+    cotangents: Iterable[str] = (),
+    module: str = "",
+) -> None:
+    """Raises InvalidNameError unless all names are possible and no two of the emitted parameters collide.
+
+    `gradients` are the inputs and `cotangents` the outputs for which a parameter `grad_<name>` is emitted.
+    """
+    taken: dict[str, str] = {}
+    kinds = (("dimension", dims), ("input", inputs), ("output", outputs))
+    gradients, cotangents = list(gradients), list(cotangents)
+    for kind, names in kinds:
+        for name in names:
+            check_argument_name(name, f"{kind} name")
+            _check_python(name, kind, name in gradients)
+            if module and name.startswith(f"{module}_"):
+                raise _refused(name, f"{kind} name", f"begins with {module}_ like the module's functions", "rename it")
+            _take(taken, name, f"the {kind} {name!r}")
+    for name in gradients:
+        _take(taken, f"grad_{name}", f"the gradient of {name!r}")
+    for name in cotangents:
+        _take(taken, f"grad_{name}", f"the incoming gradient of {name!r}")
+
+
+def check_interface(interface: Interface) -> None:
+    """Raises InvalidNameError for any name of the module that cannot be emitted."""
+    check_module_name(interface.name)
+    check_argument_names(
+        interface.dims,
+        [a.name for a in interface.inputs],
+        [a.name for a in interface.outputs],
+        gradients=[a.name for a in interface.parameters],
+        cotangents=[a.name for a in interface.differentiable_outputs],
+        module=interface.name,
+    )
+
+
+def _check_identifier(name: str, what: str) -> None:
+    if not isinstance(name, str):
+        raise InvalidNameError(f"a {what} must be a str, not {type(name).__name__}")
+    if not name:
+        raise InvalidNameError(f"the {what} is empty", hint="give a name such as linear_bce")
+    shown = name if len(name) <= 60 else f"{name[:57]}..."
+    if len(name) > LONGEST:
+        raise _refused(shown, what, f"has {len(name)} characters", f"at most {LONGEST} are possible")
+    if not _IDENTIFIER.match(name):
+        hint = "use ASCII letters, digits and _, and begin with a letter: the name becomes a C and a Python identifier"
+        raise _refused(shown, what, "is not an identifier", hint)
+    if "__" in name:
+        raise _refused(shown, what, "contains __, which C++ keeps for itself", "use single underscores")
+    if name.lower().startswith("gradgen_"):
+        raise _refused(shown, what, "begins with gradgen_, the prefix of the shared header", "choose another prefix")
+
+
+def _check_python(name: str, kind: str, has_gradient: bool) -> None:
+    taken = kind == "input" and name in _PYTHON_PARAMETERS or has_gradient and name in _MODULE_ATTRIBUTES
+    if taken:
+        reason = "is a parameter or attribute of the generated Python wrapper"
+        raise _refused(name, f"{kind} name", reason, f"choose another name, for example {name}_")
+
+
+def _take(taken: dict[str, str], name: str, owner: str) -> None:
+    if name in taken:
+        what = f"two parameters of the emitted functions would be named {name!r}"
+        raise InvalidNameError(what, where=f"{taken[name]} and {owner}", hint="rename one of the two")
+    taken[name] = owner
+
+
+def _refused(name: str, what: str, reason: str, hint: str) -> InvalidNameError:
+    return InvalidNameError(f"{name!r} cannot be a {what}: it {reason}", hint=hint)
