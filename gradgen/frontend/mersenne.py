@@ -1,8 +1,8 @@
 """The Mersenne twister MT19937 with PyTorch's seeding, and its state in PyTorch's bytes.
 
-The engine is that of M. Matsumoto and T. Nishimura, "Mersenne Twister" (ACM TOMACS 8(1), 1998), in their 2002 version of
-the seeding; NumPy has it, and its stream of 32-bit words is PyTorch's. How words become 64 bits and units in [0, 1),
-and the layout of a saved state, were found by experiment with PyTorch 2.13.
+The engine is that of M. Matsumoto and T. Nishimura, "Mersenne Twister" (ACM TOMACS 8(1), 1998), with their seeding of
+2002; NumPy has it, and its stream of 32-bit words is PyTorch's. How words become 64 bits and units in [0, 1), and the
+layout of a saved state, were found by experiment with PyTorch 2.13.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ from __future__ import annotations
 import operator
 import os
 import struct
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from typing import Self
 
 __all__ = ["MersenneTwister"]
 

@@ -82,7 +82,9 @@ class Generator(MersenneTwister):
         # Rounding may have reached the excluded bound.
         return np.where(values == dtype.type(high), dtype.type(low), values).reshape(extents)
 
-    def bernoulli(self, p: float | np.ndarray, shape: Shape | None = None, dtype: DTypeLike | None = None) -> np.ndarray:
+    def bernoulli(
+        self, p: float | np.ndarray, shape: Shape | None = None, dtype: DTypeLike | None = None
+    ) -> np.ndarray:
         """1 with probability `p`, else 0.
 
         A scalar `p` needs a shape and compares float64 units (`Tensor.bernoulli_(p)`; dtype float32 by default). An
@@ -144,7 +146,7 @@ class Generator(MersenneTwister):
         arrays = [operand for operand in (mean, std) if isinstance(operand, np.ndarray)]
         if arrays:
             return self._normal_around(mean, std, arrays[0].dtype if dtype is None else np.dtype(dtype))
-        return self._normal_alike(float(mean), float(std), () if shape is None else shape, dtype or np.float32)
+        return self._normal_alike(float(mean), float(std), () if shape is None else shape, np.float32 if dtype is None else dtype)
 
     def _normal_alike(self, mean: float, std: float, shape: Shape, dtype: DTypeLike) -> np.ndarray:
         dtype, extents = np.dtype(dtype), _extents(shape)
