@@ -128,16 +128,17 @@ def fused_multiply_add(a: Operand, b: Operand, c: Operand) -> np.ndarray:
     odd, so that the final rounding comes out as if it were the only one: S. Boldo and G. Melquiond, "Emulation of a
     FMA and correctly rounded sums: proved algorithms using rounding to odd", IEEE Trans. Computers 57(4), 2008.
     """
-    if any(getattr(operand, "dtype", None) == np.float32 for operand in (a, b, c)):
-        x, y, z = (np.asarray(_F32(v) if isinstance(v, float) else v, np.float64) for v in (a, b, c))
-        return _sum_rounded_to_odd(x * y, z).astype(np.float32)
-    x, y, z = (np.asarray(v, np.float64) for v in (a, b, c))
-    product, product_error = _exact_product(x, y)
-    low, low_error = _exact_sum(z, product_error)
-    high, high_error = _exact_sum(product, low)
-    result = high + _sum_rounded_to_odd(high_error, low_error)
-    # Splitting overflows near the ends of the range; there the plain expression is at least finite where it should be.
-    return np.where(np.isfinite(result), result, x * y + z)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if any(getattr(operand, "dtype", None) == np.float32 for operand in (a, b, c)):
+            x, y, z = (np.asarray(_F32(v) if isinstance(v, float) else v, np.float64) for v in (a, b, c))
+            return _sum_rounded_to_odd(x * y, z).astype(np.float32)
+        x, y, z = (np.asarray(v, np.float64) for v in (a, b, c))
+        product, product_error = _exact_product(x, y)
+        low, low_error = _exact_sum(z, product_error)
+        high, high_error = _exact_sum(product, low)
+        result = high + _sum_rounded_to_odd(high_error, low_error)
+        # Splitting overflows near the ends of the range; there the plain expression is finite where it should be.
+        return np.where(np.isfinite(result), result, x * y + z)
 
 
 def _exact_sum(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -149,12 +150,11 @@ def _exact_sum(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _exact_product(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """fl(a b) and its rounding error (Dekker's product with Veltkamp's splitting at 2^27 + 1)."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        a_scaled, b_scaled = a * 134217729.0, b * 134217729.0
-        a_high, b_high = a_scaled - (a_scaled - a), b_scaled - (b_scaled - b)
-        a_low, b_low = a - a_high, b - b_high
-        product = a * b
-        return product, ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
+    a_scaled, b_scaled = a * 134217729.0, b * 134217729.0
+    a_high, b_high = a_scaled - (a_scaled - a), b_scaled - (b_scaled - b)
+    a_low, b_low = a - a_high, b - b_high
+    product = a * b
+    return product, ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
 
 
 def _sum_rounded_to_odd(a: np.ndarray, b: np.ndarray) -> np.ndarray:

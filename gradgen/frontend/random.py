@@ -46,8 +46,8 @@ _INT64_MIN = -(2**63)
 _FLOATS = {np.dtype(np.float16): "Half", np.dtype(np.float32): "Float", np.dtype(np.float64): "Double"}
 _INTEGERS = {"bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long"}
 _C_NAMES = {
-    "bool": "bool", "uint8": "unsigned char", "int8": "signed char", "int16": "short", "int32": "int",
-    "int64": "long", "float16": "c10::Half", "float32": "float", "float64": "double",
+    "bool": "bool", "uint8": "unsigned char", "int8": "signed char", "int16": "short int", "int32": "int",
+    "int64": "long int", "float16": "c10::Half", "float32": "float", "float64": "double",
 }  # fmt: skip
 
 
@@ -146,10 +146,11 @@ class Generator(MersenneTwister):
         arrays = [operand for operand in (mean, std) if isinstance(operand, np.ndarray)]
         if arrays:
             return self._normal_around(mean, std, arrays[0].dtype if dtype is None else np.dtype(dtype))
-        return self._normal_alike(float(mean), float(std), () if shape is None else shape, np.float32 if dtype is None else dtype)
+        kind = np.dtype(np.float32 if dtype is None else dtype)
+        return self._normal_alike(float(mean), float(std), () if shape is None else shape, kind)
 
-    def _normal_alike(self, mean: float, std: float, shape: Shape, dtype: DTypeLike) -> np.ndarray:
-        dtype, extents = np.dtype(dtype), _extents(shape)
+    def _normal_alike(self, mean: float, std: float, shape: Shape, dtype: np.dtype) -> np.ndarray:
+        extents = _extents(shape)
         if not std >= 0:
             raise RuntimeError(f"normal expects std >= 0.0, but found std {std:g}")
         count = math.prod(extents)
@@ -214,7 +215,7 @@ class Generator(MersenneTwister):
         if dtype not in _FLOATS:
             raise RuntimeError(
                 "Exponential distribution is a continuous probability distribution. dtype must be a floating point "
-                f"but you specified {_C_NAMES.get(dtype.name, dtype.name)}"
+                f"but you specified {_INTEGERS.get(dtype.name, dtype.name)}"
             )
         if not rate > 0:
             raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={rate:g}")
@@ -223,11 +224,13 @@ class Generator(MersenneTwister):
 
     def geometric(self, shape: Shape, p: float, dtype: DTypeLike = np.float32) -> np.ndarray:
         """The number of trials up to the first success, each with chance `p`: `Tensor.geometric_`. Two words each."""
-        extents = _extents(shape)
+        dtype, extents = np.dtype(dtype), _extents(shape)
         if not 0 < p < 1:
             raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p:g}")
+        if dtype == np.bool_:
+            raise NotImplementedError('"geometric_cpu" not implemented for \'Bool\'')
         trials = np.ceil(map_libm(_log, self._unit64(math.prod(extents))) / math.log1p(-p))
-        return _narrow(trials, np.dtype(dtype)).reshape(extents)
+        return _narrow(trials, dtype).reshape(extents)
 
     def cauchy(
         self, shape: Shape, median: float = 0.0, sigma: float = 1.0, dtype: DTypeLike = np.float32
@@ -383,10 +386,15 @@ def _integer_bounds(low: int, high: int | None, dtype: np.dtype) -> tuple[int, i
         if high is not None:
             high = _representable(last, dtype, above=int(high), inwards=-1)
             last = high - 1
-        if low > last:
+            if low >= high:
+                raise RuntimeError(
+                    "random_ expects 'from' casted to dtype to be less than 'to' casted to dtype, but got "
+                    f"from={low} >= to={high}"
+                )
+        elif low >= last:
             raise RuntimeError(
-                "random_ expects 'from' casted to dtype to be less than 'to' casted to dtype, but got "
-                f"from={low} >= to={last + 1}"
+                "random_ expects 'from' casted to dtype to be less than or equal to 'to_inc' casted to dtype, but got "
+                f"from={low} > to_inc={last}"
             )
     _check_integers_fit(low, last, dtype)
     return low, last + 1
@@ -396,7 +404,9 @@ def _representable(
     value: int, dtype: np.dtype, *, below: int | None = None, above: int | None = None, inwards: int
 ) -> int:
     """The bound itself, or, if `value` next to it rounds across it, the next number inwards that the type has."""
-    rounded = int(np.array(value, np.int64).astype(np.float32 if dtype == np.float16 else dtype).astype(dtype))
+    with np.errstate(over="ignore"):
+        nearest = float(_narrow(np.array(value, np.int64), dtype))
+    rounded = int(nearest) if -(2.0**63) <= nearest < 2.0**63 else _INT64_MIN  # what the processor makes of the others
     bound = below if below is not None else above
     assert bound is not None
     if (below is not None and rounded >= below) or (above is not None and rounded < above):
@@ -426,7 +436,8 @@ def _check_integers_fit(low: int, last: int, dtype: np.dtype) -> None:
 def _check_permutation_fits(n: int, dtype: np.dtype) -> None:
     if dtype in _FLOATS:
         if n > 2 ** _digits(dtype) + 1:
-            raise RuntimeError(f"n cannot be greater than 2^{_digits(dtype)}+1 for {_FLOATS[dtype]} type")
+            limit = "2049 for Half type." if dtype == np.float16 else f"2^{_digits(dtype)}+1 for {_FLOATS[dtype]} type."
+            raise RuntimeError(f"n cannot be greater than {limit}")
     elif n > np.iinfo(dtype).max:
         raise RuntimeError(f"value cannot be converted to type {dtype.name}_t without overflow")
 
