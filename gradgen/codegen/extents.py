@@ -102,11 +102,15 @@ class _C:
         return str(value) if abs(value) < 2**31 else f"INT64_C({value})"
 
     def sum(self, terms: list[sympy.Expr]) -> str:
-        text = self.print(terms[0])
+        text = self.term(terms[0])
         for term in terms[1:]:
             negative = term.could_extract_minus_sign()
-            text += f" - {self.print(-term)}" if negative else f" + {self.print(term)}"
+            text += f" - {self.term(-term)}" if negative else f" + {self.term(term)}"
         return f"({text})"
+
+    def term(self, term: sympy.Expr) -> str:
+        """A summand: products bind tighter than sums."""
+        return _strip(self.print(term)) if term.is_Mul or term.is_Pow else self.print(term)
 
     def product(self, extent: sympy.Expr) -> str:
         numerator, denominator = sympy.fraction(extent)

@@ -59,13 +59,15 @@ _OWN_PARAMETERS = {"saved": "the emitted functions' own parameter", "work": "the
 # an input is also a parameter of the Python wrapper, one with a gradient an attribute of its Module
 _PYTHON_PARAMETERS = {"self", "out", "gradient", "gradients", "retain_graph"}
 _MODULE_ATTRIBUTES = {
-    "forward", "backward", "zero_grad", "grad", "parameters", "named_parameters", "state_dict", "load_state_dict", "info",
+    "forward", "backward", "zero_grad", "grad", "parameters", "named_parameters", "state_dict", "load_state_dict",
 }
 # `#include <math.h>` must not find ours, and a package named so would hide the standard library's
+_HEADERS = """
+assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic stdbool
+stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype
+"""
 _FILE_NAMES = {
-    **{w: "the name of a standard header" for w in """assert complex ctype errno fenv float inttypes iso646 limits locale
-       math setjmp signal stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads
-       time uchar wchar wctype""".split()},
+    **{w: "the name of a standard header" for w in _HEADERS.split()},
     **{w: "the name of another file of the bundle" for w in ("example", "selftest", "gradgen_abi", "gradgen")},
     **{w: "a device name on Windows" for w in ("con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt")
                                                for i in range(1, 10)))},
@@ -149,7 +151,7 @@ def _check_identifier(name: str, what: str) -> None:
 
 
 def _check_python(name: str, kind: str, has_gradient: bool) -> None:
-    taken = kind == "input" and name in _PYTHON_PARAMETERS or has_gradient and name in _MODULE_ATTRIBUTES
+    taken = (kind == "input" and name in _PYTHON_PARAMETERS) or (has_gradient and name in _MODULE_ATTRIBUTES)
     if taken:
         reason = "is a parameter or attribute of the generated Python wrapper"
         raise _refused(name, f"{kind} name", reason, f"choose another name, for example {name}_")

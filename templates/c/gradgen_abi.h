@@ -113,7 +113,7 @@ typedef struct gradgen_module {
     gradgen_status (*value_and_grad)(
         const int64_t *dims, const void *const *inputs, const void *const *cotangents, void *const *outputs,
         void *const *gradients, void *work, uint32_t flags);
-    gradgen_status (*zero_grad)(const int64_t *dims, void *const *gradients);
+    void (*zero_grad)(const int64_t *dims, void *const *gradients);
 } gradgen_module;
 
 /* A status in words. */

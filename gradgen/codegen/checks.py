@@ -1,0 +1,140 @@
+"""The argument checks at the head of every emitted function, generated from the Interface.
+
+All checks come before anything is written.  A pointer may be NULL where its tensor has no elements; every pointer must
+be aligned to its element, SAVED and WORK to GRADGEN_ALIGN; dimensions must not be negative, and no tensor or block may
+exceed what size_t and int64_t can count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import sympy
+
+from gradgen.codegen.declarations import TENSORS, wrap
+from gradgen.codegen.extents import (
+    comfortable_limit,
+    constant,
+    elements,
+    is_monotone,
+    to_c,
+    to_saturating_c,
+)
+from gradgen.codegen.interface import COTANGENT, INPUT, SAVED, WORK, Interface, Parameter
+from gradgen.ir.symbols import Extent
+
+
+def function_checks(interface: Interface, suffix: str, work_bytes: Extent, work_bytes_c: str) -> list[str]:
+    """C lines for one function, indented by 4."""
+    parameters = interface.functions[suffix]
+    lines: list[str] = []
+    if interface.dims:
+        lines += _return_if([f"!{interface.name}_dims_fit({', '.join(interface.dims)})"], "DIM")
+    lines += _return_if(_null_conditions(parameters, work_bytes, work_bytes_c), "NULL")
+    lines += _return_if(_alignment_conditions(parameters), "ALIGN")
+    return lines
+
+
+def _return_if(conditions: Sequence[str], status: str) -> list[str]:
+    if not conditions:
+        return []
+    text = wrap(conditions, "        ", separator=" || ").lstrip()
+    return [f"    if ({text}) {{", f"        return GRADGEN_ERR_{status};", "    }"]
+
+
+def _null_conditions(parameters: Iterable[Parameter], work_bytes: Extent, work_bytes_c: str) -> list[str]:
+    found = []
+    for p in parameters:
+        if p.kind == WORK:
+            found += _null_condition(p.name, work_bytes, work_bytes_c)
+        elif p.kind == SAVED and not p.optional:
+            found.append(f"{p.name} == NULL")
+        elif p.kind in (INPUT, COTANGENT) and not p.optional:
+            count = elements(p.shape)
+            found += _null_condition(p.name, count, _nonzero(count))
+    return found
+
+
+def _null_condition(name: str, count: Extent, text: str) -> list[str]:
+    """NULL is an error where `count` is not 0."""
+    known = constant(count)
+    if known is not None:
+        return [f"{name} == NULL"] if known else []
+    return [f"({name} == NULL && {text} > 0)"]
+
+
+def _nonzero(count: Extent) -> str:
+    """Text that is positive exactly where `count` is: without its constant factor."""
+    if isinstance(count, int):
+        return str(count)
+    _, rest = count.as_coeff_Mul()
+    text = to_c(rest)
+    return f"({text})" if rest.is_Add else text
+
+
+def _alignment_conditions(parameters: Iterable[Parameter]) -> list[str]:
+    groups: dict[str, list[str]] = {}
+    for p in parameters:
+        if p.kind in TENSORS and p.dtype is not None and p.dtype.itemsize > 1:
+            groups.setdefault(f"sizeof({p.dtype.ctype})", []).append(p.name)
+        elif p.kind in (SAVED, WORK):
+            groups.setdefault("GRADGEN_ALIGN", []).append(p.name)
+    conditions = []
+    for size, names in groups.items():
+        together = wrap([f"(uintptr_t){name}" for name in names], "         ", separator=" | ").lstrip()
+        together = f"({together})" if len(names) > 1 else together
+        conditions.append(f"{together} % {size} != 0")
+    return conditions
+
+
+def dims_fit_lines(interface: Interface) -> list[str]:
+    """The body of `<name>_dims_fit`: 1 where all dimensions are in range."""
+    dims = interface.dims
+    sizes = _byte_sizes(interface)
+    lines = _return_zero([f"{d} < 0" for d in dims])
+    lines += _return_zero([f"{to_c(e)} < 0" for e in _possibly_negative(interface)])
+    limit = comfortable_limit(sizes)
+    if limit:
+        lines += [f"    if ({' && '.join(f'{d} <= {limit}' for d in dims)}) {{", "        return 1;", "    }"]
+    conditions = [f"{to_saturating_c(e, interface.name)} <= limit" for e in sizes if constant(e) is None]
+    if not conditions:
+        return [*lines, "    return 1;"]
+    lines.append("    const int64_t limit = PTRDIFF_MAX < INT64_MAX / 2 ? PTRDIFF_MAX : INT64_MAX / 2;")
+    return [*lines, f"    return {wrap(conditions, '        ', separator=' && ').lstrip()};"]
+
+
+def _return_zero(conditions: Sequence[str]) -> list[str]:
+    if not conditions:
+        return []
+    return [f"    if ({wrap(conditions, '        ', separator=' || ').lstrip()}) {{", "        return 0;", "    }"]
+
+
+def _arguments_extents(interface: Interface) -> list[Extent]:
+    return [e for a in (*interface.inputs, *interface.outputs) for e in a.shape]
+
+
+def _possibly_negative(interface: Interface) -> list[sympy.Expr]:
+    """Derived extents, such as N - 4, that are not known to be 0 or more for every N."""
+    found = {e: None for e in _arguments_extents(interface) if not isinstance(e, int) and e.is_nonnegative is not True}
+    return list(found)
+
+
+def _byte_sizes(interface: Interface) -> list[Extent]:
+    """Sizes in bytes that must be representable: every tensor, SAVED and WORK, each once, largest degree kept."""
+    arguments = (*interface.inputs, *interface.outputs)
+    sizes = [elements(a.shape) * a.dtype.itemsize for a in arguments]
+    # in a tensor without elements, the other extents still count loops
+    sizes += [e for a in arguments for e in a.shape if len(a.shape) > 1]
+    sizes += [interface.saved_bytes, interface.work_bytes]
+    distinct = {e: None for e in sizes if constant(e) is None}
+    return _without_dominated(list(distinct))
+
+
+def _without_dominated(sizes: list[Extent]) -> list[Extent]:
+    """Drops c*t where a larger k*t is present: fewer checks to run and to read."""
+    largest: dict[sympy.Expr, Extent] = {}
+    for size in sizes:
+        coefficient, rest = sympy.sympify(size).as_coeff_Mul()
+        if rest not in largest or not is_monotone(size) or coefficient > sympy.sympify(largest[rest]).as_coeff_Mul()[0]:
+            largest[rest] = size
+    return list(largest.values())

@@ -1,0 +1,59 @@
+"""The manifest of a bundle: what is in it, for machines.  `_build.py` compiles from it; loaders check its digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from gradgen.codegen.declarations import cdef
+from gradgen.codegen.extents import constant, to_python
+from gradgen.codegen.interface import Argument, Interface, Parameter
+from gradgen.ir.symbols import Extent
+
+
+def manifest_text(interface: Interface, files: Mapping[str, str], abi: int) -> str:
+    """JSON with sorted, stable content; `files` are all other files of the bundle."""
+    data = {
+        "name": interface.name,
+        "abi": abi,
+        "digest": interface.digest,
+        "generator": f"gradgen {interface.version}",
+        "options": dict(interface.options),
+        "dims": list(interface.dims),
+        "inputs": [_argument(a, interface) for a in interface.inputs],
+        "outputs": [_argument(a, interface) for a in interface.outputs],
+        "saved_bytes": _extent(interface.saved_bytes),
+        "work_bytes": _extent(interface.work_bytes),
+        "functions": {s: [_parameter(p) for p in ps] for s, ps in interface.functions.items()},
+        "cdef": cdef(interface),
+        "sources": [f"{interface.name}.c"],
+        "headers": sorted(path for path in files if path.endswith(".h")),
+        "files": {path: hashlib.sha256(text.encode()).hexdigest() for path, text in sorted(files.items())},
+    }
+    return json.dumps(data, indent=2, ensure_ascii=True) + "\n"
+
+
+def _argument(argument: Argument, interface: Interface) -> dict[str, Any]:
+    listed = (*interface.parameters, *interface.differentiable_outputs)
+    found: dict[str, Any] = {
+        "name": argument.name,
+        "dtype": argument.dtype.name,
+        "shape": [_extent(e) for e in argument.shape],
+        "requires_grad": argument in listed,
+    }
+    return found | ({"formula": argument.formula} if argument.formula else {})
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": parameter.name, "kind": parameter.kind}
+    if parameter.of != parameter.name:
+        found["of"] = parameter.of
+    return found | ({"optional": True} if parameter.optional else {})
+
+
+def _extent(extent: Extent) -> int | str:
+    """A number, or an expression over the dimensions in Python's words."""
+    known = constant(extent)
+    return to_python(extent) if known is None else known
