@@ -1,6 +1,7 @@
 """Derivatives of graphs as graphs: reverse mode, forward mode, and what a backward pass keeps of the forward one."""
 
 from gradgen.autodiff.forward import tangents
+from gradgen.autodiff.joint import Joint, differentiate, saved_nodes
 from gradgen.autodiff.reverse import gradients
 
-__all__ = ["gradients", "tangents"]
+__all__ = ["Joint", "differentiate", "gradients", "saved_nodes", "tangents"]

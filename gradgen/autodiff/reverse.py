@@ -269,7 +269,7 @@ def _gather(
 ) -> Node | None:
     """The adjoint as a Compute over the axes of x; None where the index map cannot be inverted."""
     shape = read.source.shape
-    identity = not read.guard and len(variables) == len(shape) and read.index == tuple(v for v, _ in variables)
+    identity = not read.guard and len(variables) == len(shape) and read.index == axes(len(shape))
     if identity and all(same is extent or same == extent for same, (_, extent) in zip(shape, variables)):
         return compute(shape, body, operands, read.dtype)
     inversion = invert(read.index, variables, shape, _depends(operands, read.index))

@@ -1,0 +1,169 @@
+"""The forward and backward graphs of a module, and what the one keeps for the other.
+
+`differentiate` adds cotangent inputs and gradient nodes to a forward graph; `saved_nodes` decides which forward values
+backward reads from SAVED and which it computes again: a value is recomputed where that needs no more saved bytes and
+costs no more than loading it would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import sympy
+
+from gradgen.autodiff.reverse import gradients
+from gradgen.ir.functions import ScalarFunction
+from gradgen.ir.graph import Graph, Location, topological
+from gradgen.ir.indexing import product
+from gradgen.ir.nodes import Compute, Constant, Input, Node
+from gradgen.ir.symbols import Extent
+
+NOMINAL_DIM = 1024
+"""What a named dimension counts as where sizes are compared at generation time."""
+
+RECOMPUTE_COST = 24
+"""Scalar operations per element (a transcendental counts 8) beyond which a value is loaded rather than computed again.
+About what one float32 load from memory costs a vectorised loop."""
+
+
+@dataclass(frozen=True, eq=False)
+class Joint:
+    """`gradients[k]` belongs to `parameters[k]`; `seeds` are the cotangents of `outputs` that have one.
+
+    A cotangent is an Input named grad_<output>.  `where` covers forward and backward nodes.
+    """
+
+    graph: Graph
+    parameters: tuple[Input, ...]
+    seeds: tuple[tuple[str, Node], ...]
+    gradients: tuple[Node | None, ...]
+    where: Mapping[Node, Location] = field(default_factory=dict)
+
+
+def differentiable_outputs(graph: Graph, parameters: Sequence[Node]) -> tuple[int, ...]:
+    """Positions of the floating outputs that depend on one of `parameters` through differentiable nodes."""
+    wanted = set(parameters)
+    reached: set[Node] = set()
+    for node in graph.nodes:
+        if node.dtype.is_floating_point and (node in wanted or any(s in reached for s in node.sources)):
+            reached.add(node)
+    return tuple(k for k, n in enumerate(graph.outputs) if n in reached)
+
+
+def differentiate(
+    graph: Graph, parameters: Sequence[Input], *, unit_seed: bool = False, nan_safe: bool = False
+) -> Joint:
+    """Gradients of all differentiable outputs with respect to `parameters`.
+
+    With `unit_seed` the cotangent of a scalar output is the constant 1 instead of an input.
+    """
+    positions = differentiable_outputs(graph, parameters)
+    outputs = [graph.outputs[k] for k in positions]
+    seeds: list[tuple[str, Node]] = []
+    for k in positions:
+        node = graph.outputs[k]
+        if unit_seed and not node.shape:
+            seed: Node = Constant(1, node.dtype)
+        else:
+            seed = Input(f"grad_{graph.output_names[k]}", node.shape, node.dtype)
+        seeds.append((graph.output_names[k], seed))
+    lines = dict(graph.where)
+    found = gradients(
+        outputs, [s for _, s in seeds], parameters, where=graph.where, found=lines, nan_safe=nan_safe
+    )
+    return Joint(graph, tuple(parameters), tuple(seeds), tuple(found), lines)
+
+
+# --- saved values ---------------------------------------------------------------------------------------------------------
+
+
+def nominal_bytes(node: Node) -> int:
+    """Bytes of the value, a named dimension counting as NOMINAL_DIM."""
+    return _nominal(product(node.shape)) * node.dtype.itemsize
+
+
+def _nominal(extent: Extent) -> int:
+    if isinstance(extent, int):
+        return extent
+    return int(extent.xreplace({s: sympy.Integer(NOMINAL_DIM) for s in extent.free_symbols}))
+
+
+def body_cost(body: sympy.Expr) -> int:
+    """Scalar operations of one evaluation, a transcendental function counting 8."""
+    cheap = {"select", "stop", "mark", "lt", "le", "gt", "ge", "eq", "ne", "and_", "or_", "not_", "maximum", "minimum",
+             "abs", "sign"}
+    cost = 0
+    for part in sympy.preorder_traversal(body):
+        if isinstance(part, ScalarFunction):
+            cost += 1 if part.key in cheap else 4 if part.key in ("div", "sqrt") else 8
+        elif part.args:
+            cost += len(part.args) - 1
+    return cost
+
+
+def saved_nodes(joint: Joint) -> tuple[Node, ...]:
+    """The forward values that backward will find in SAVED, in forward order."""
+    forward = joint.graph.nodes
+    inside = set(forward)
+    wanted: set[Node] = set()
+    for node in topological([g for g in joint.gradients if g is not None]):
+        if node in inside:
+            continue
+        wanted.update(s for s in node.sources if s in inside)
+    wanted.update(g for g in joint.gradients if g is not None and g in inside)
+    saved: dict[Node, None] = {}
+    plan = _Recompute(saved)
+    for node in forward:
+        if node in wanted and not isinstance(node, (Input, Constant)) and not plan.free(node):
+            for kept in plan.cheapest(node):
+                saved[kept] = None
+            plan.forget()
+    return tuple(n for n in forward if n in saved)
+
+
+class _Recompute:
+    """What a value costs to compute again from inputs and saved values."""
+
+    def __init__(self, saved: Mapping[Node, None]) -> None:
+        self.saved = saved
+        self.memo: dict[Node, tuple[int, frozenset[Node]]] = {}
+
+    def forget(self) -> None:
+        self.memo = {}
+
+    def free(self, node: Node) -> bool:
+        """True where nothing more needs to be saved for it and computing it again is cheap."""
+        cost, frontier = self.look(node)
+        return not frontier and cost <= RECOMPUTE_COST
+
+    def cheapest(self, node: Node) -> tuple[Node, ...]:
+        """The node itself, or fewer bytes from which it can be had cheaply."""
+        cost, frontier = self.look(node)
+        others = sum(nominal_bytes(n) for n in frontier)
+        if frontier and cost <= RECOMPUTE_COST and others < nominal_bytes(node):
+            return tuple(sorted(frontier, key=repr)) if len(frontier) == 1 else (node,)
+        return (node,)
+
+    def look(self, node: Node) -> tuple[int, frozenset[Node]]:
+        """(scalar operations per element, values that would have to be saved) for computing `node` again."""
+        stack: list[tuple[Node, bool]] = [(node, False)]
+        while stack:
+            n, expanded = stack.pop()
+            if n in self.memo:
+                continue
+            if isinstance(n, (Input, Constant)) or n in self.saved:
+                self.memo[n] = (0, frozenset())
+            elif not isinstance(n, Compute) or n.reducer is not None:
+                self.memo[n] = (RECOMPUTE_COST, frozenset([n]))
+            elif not expanded:
+                stack.append((n, True))
+                stack.extend((s, False) for s in n.sources)
+            else:
+                cost = body_cost(n.body) + sum(self.memo[s][0] for s in n.sources)
+                frontier = frozenset().union(*(self.memo[s][1] for s in n.sources))
+                if cost > RECOMPUTE_COST or len(frontier) > 4:
+                    self.memo[n] = (RECOMPUTE_COST + 1, frozenset([n]))
+                else:
+                    self.memo[n] = (cost, frontier)
+        return self.memo[node]

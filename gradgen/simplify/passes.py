@@ -1,0 +1,102 @@
+"""The passes and their order.
+
+none   what was written, but for interning
+safe   the same result for every input, inf, nan and signed zero included, up to rounding
+fast   real-number algebra
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from gradgen.ir.functions import mark, stop
+from gradgen.ir.graph import Location
+from gradgen.ir.nodes import Compute, Constant, Node, Read, Scatter
+from gradgen.ir.rewrite import rewrite
+from gradgen.ir.symbols import placeholder
+from gradgen.simplify.constants import fold_constants, inline_constants
+from gradgen.simplify.ranges import ranges, simplify_index
+from gradgen.simplify.reductions import factor_reductions
+from gradgen.simplify.views import inline_views
+
+Pass = Callable[[Node], Node]
+
+
+def drop_stops(node: Node) -> Node:
+    """stop(x) and mark(x, k) matter to derivatives only: afterwards they are x."""
+    if not isinstance(node, (Compute, Scatter)) or not node.body.has(stop, mark):
+        return node
+    body = node.body.replace(lambda e: isinstance(e, (stop, mark)), lambda e: e.args[0])
+    if isinstance(node, Compute):
+        return Compute(node.shape, body, node.reads, node.dtype, reduce_shape=node.reduce_shape, reducer=node.reducer)
+    return Scatter(node.shape, node.base, node.update_shape, node.index, body, node.reads, node.dtype,
+                   mode=node.mode, guard=node.guard)
+
+
+def plain_indices(node: Node) -> Node:
+    """Quotients and modulos that ranges decide are resolved."""
+    if not isinstance(node, Compute):
+        return node
+    known = ranges(node.shape, node.reduce_shape)
+    reads = []
+    for read in node.reads:
+        index = tuple(e if not e.args and e.is_Integer else simplify_index(e, known) for e in read.index)
+        reads.append(read if index == read.index else Read(read.source, index, read.guard, read.fill))
+    if all(a is b for a, b in zip(reads, node.reads)):
+        return node
+    return Compute(node.shape, node.body, reads, node.dtype, reduce_shape=node.reduce_shape, reducer=node.reducer)
+
+
+def drop_identity(node: Node) -> Node:
+    """A Compute that copies a tensor of its own shape and dtype is that tensor."""
+    if isinstance(node, Compute) and node.reducer is None and node.body == placeholder(0) and len(node.reads) == 1:
+        read = node.reads[0]
+        source = read.source
+        if (not read.guard and source.dtype is node.dtype and source.shape == node.shape
+                and read.index == tuple(s for s, _ in ranges(node.shape))):
+            return source
+    return node
+
+
+PASSES: dict[str, Pass] = {
+    "drop_stops": drop_stops,
+    "inline_views": inline_views,
+    "plain_indices": plain_indices,
+    "inline_constants": inline_constants,
+    "fold_constants": fold_constants,
+    "drop_identity": drop_identity,
+    "factor_reductions": factor_reductions,
+}
+"""Applied to a node in this order, once its sources are done."""
+
+LEVELS: dict[str, tuple[str, ...]] = {
+    "none": ("drop_stops",),
+    "safe": ("drop_stops", "inline_views", "plain_indices", "inline_constants", "fold_constants", "drop_identity"),
+    "fast": tuple(PASSES),
+}
+
+
+def simplify(
+    outputs: Sequence[Node],
+    *,
+    level: str = "safe",
+    keep: Sequence[Node] = (),
+    where: Mapping[Node, Location] | None = None,
+    found: dict[Node, Location] | None = None,
+) -> dict[Node, Node]:
+    """Maps every node above `keep` to its simplified form; user lines in `where` follow into `found`."""
+    passes = [PASSES[name] for name in LEVELS[level]]
+
+    def rule(node: Node) -> Node:
+        for one in passes:
+            if isinstance(node, Constant):
+                break
+            node = one(node)
+        return node
+
+    new = rewrite(outputs, rule, keep)
+    if where is not None and found is not None:
+        for old, simple in new.items():
+            if old in where:
+                found.setdefault(simple, where[old])
+    return new
