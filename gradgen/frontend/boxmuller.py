@@ -131,7 +131,7 @@ def fused_multiply_add(a: Operand, b: Operand, c: Operand) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):
         if any(getattr(operand, "dtype", None) == np.float32 for operand in (a, b, c)):
             x, y, z = (np.asarray(_F32(v) if isinstance(v, float) else v, np.float64) for v in (a, b, c))
-            return _sum_rounded_to_odd(x * y, z).astype(np.float32)
+            return _sum_to_float32(x * y, z)
         x, y, z = (np.asarray(v, np.float64) for v in (a, b, c))
         product, product_error = _exact_product(x, y)
         low, low_error = _exact_sum(z, product_error)
@@ -139,6 +139,15 @@ def fused_multiply_add(a: Operand, b: Operand, c: Operand) -> np.ndarray:
         result = high + _sum_rounded_to_odd(high_error, low_error)
         # Splitting overflows near the ends of the range; there the plain expression is finite where it should be.
         return np.where(np.isfinite(result), result, x * y + z)
+
+
+def _sum_to_float32(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a + b rounded once to float32. Rounding twice errs only on midpoints of float32, so look for those first."""
+    total = np.atleast_1d(a + b)
+    midpoint = (total.view(np.int64) & 0x1FFFFFFF) == 0x10000000
+    if midpoint.any() or (np.abs(total) < 2.0**-126).any():  # below that, midpoints lie elsewhere
+        return _sum_rounded_to_odd(a, b).astype(np.float32)
+    return total.astype(np.float32).reshape(np.broadcast_shapes(a.shape, b.shape))
 
 
 def _exact_sum(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
