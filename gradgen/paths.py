@@ -1,14 +1,22 @@
-"""Where files that are not Python modules live."""
+"""Where the templates are: inside the installed package, or beside it in the repository."""
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 
+from gradgen.errors import GradgenError
 
-@cache
+
 def templates_dir() -> Path:
-    """The folder of templates: `gradgen/templates` in an installed wheel, `templates` beside `gradgen` in a checkout."""
+    """Return the folder of templates: package data (``gradgen/templates``) first, else the repository's ``templates``.
+
+    Raises GradgenError when neither exists, which means a broken installation.
+    """
     package = Path(__file__).resolve().parent
-    installed = package / "templates"
-    return installed if installed.is_dir() else package.parent / "templates"
+    for folder in (package / "templates", package.parent / "templates"):
+        if (folder / "kernels").is_dir():
+            return folder
+    raise GradgenError(
+        f"the templates that gradgen ships are missing: looked in {package / 'templates'} and "
+        f"{package.parent / 'templates'}; reinstall gradgen"
+    )

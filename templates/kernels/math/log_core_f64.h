@@ -1,0 +1,21 @@
+/* log(1+f) = f - f^2/2 + s (f^2/2 + R(s^2)), s = f/(2+f), for m = 1+f in [sqrt(1/2), sqrt(2)) (the reduction of FDLIBM's
+ * e_log.c, Sun Microsystems 1993); s R by a minimax polynomial, relative error 2^-59. log(x) = k ln 2 + log(m). */
+GG_INLINE double gg_log_tail_f64(double z)
+{
+    double p = 0.14795837679767765;
+    p = p * z + 0.15314068602327977;
+    p = p * z + 0.18183563321191099;
+    p = p * z + 0.22222198599141568;
+    p = p * z + 0.2857142874205724;
+    p = p * z + 0.39999999999416613;
+    p = p * z + 0.6666666666666734;
+    return p * z;
+}
+
+/* k ln 2 + log(1 + f) */
+GG_INLINE double gg_log_sum_f64(double k, double f)
+{
+    double s = f / (2.0 + f), half = 0.5 * f * f;
+    double r = gg_log_tail_f64(s * s);
+    return k * 0.6931471803691238 - ((half - (s * (half + r) + k * 1.9082149292705877e-10)) - f);
+}

@@ -1,0 +1,10 @@
+/* sin(x) = +-sin or +-cos of the reduced angle, by the quadrant; sin(x) = x for |x| < 2^-27. */
+GG_INLINE double gg_sin_f64(double x)
+{
+    gg_angle_f64 r = gg_trig_reduce_f64(x);
+    double s = gg_sin_pair_f64(r.hi, r.lo).hi, c = gg_cos_pair_f64(r.hi, r.lo).hi;
+    double m = (r.q & 1u) != 0u ? c : s;
+    uint64_t sign = ((r.q & 2u) << 62) ^ (gg_bits_f64(x) & UINT64_C(0x8000000000000000));
+    double y = gg_from_bits_f64(gg_bits_f64(m) ^ sign);
+    return fabs(x) < 7.450580596923828e-09 ? x : y;
+}
