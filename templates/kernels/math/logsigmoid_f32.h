@@ -1,6 +1,6 @@
 /* log(1/(1 + e^-x)) = min(x, 0) - log1p(e^-|x|). */
 GG_INLINE float gg_logsigmoid_f32(float x)
 {
-    float y = gg_log1p_f32(gg_exp_f32(-fabsf(x)));
+    float y = gg_log1p_finite_f32(gg_exp_f32(-fabsf(x)), 0.0f);
     return x < 0.0f ? x - y : -y;
 }

@@ -24,8 +24,9 @@ GG_INLINE gg_angle_f32 gg_trig_reduce_f32(float x)
         0x10e4107fu
     };
     float a = fabsf(x);
-    uint32_t e = gg_bits_f32(a) >> 23, above = e > 126u ? e - 126u : 0u, k = above >> 3;
-    uint32_t m = ((gg_bits_f32(a) & 0x007fffffu) | 0x00800000u) << (above & 7u);
+    uint32_t above = (gg_bits_f32(a) >> 23) - 126u, step = above & ((above >> 31) - 1u), k = step >> 3;
+    float v = gg_from_bits_f32((gg_bits_f32(a) & 0x007fffffu) | ((150u + (step & 7u)) << 23));
+    uint32_t m = (uint32_t)(int32_t)v;
     uint64_t turns = ((uint64_t)(m * word0[k]) << 32) + (uint64_t)m * word1[k] + (((uint64_t)m * word2[k]) >> 32)
         + UINT64_C(0x2000000000000000);
     float top = (float)(int32_t)((turns >> 38) & 0xffffffu) - 8388608.0f;

@@ -49,9 +49,9 @@ GG_INLINE gg_angle_f64 gg_trig_reduce_f64(double x)
         2.758975873299845e-50, -5.350359402069822e-50, -1.196861860890493e-51
     };
     double a = fabs(x);
-    uint32_t e = (uint32_t)(gg_bits_f64(a) >> 52);
-    uint32_t k = (e > 1075u ? e - 1075u : 0u) >> 5;
-    double v = gg_from_bits_f64(gg_bits_f64(a) - ((uint64_t)k << 57));
+    uint64_t above = (gg_bits_f64(a) >> 52) - 1075u;
+    uint64_t k = (above & ((above >> 63) - 1u)) >> 5; /* 0 below 2^52 */
+    double v = gg_from_bits_f64(gg_bits_f64(a) - (k << 57));
     gg_pair_f64 p0 = gg_two_prod_f64(v, part0[k]), p1 = gg_two_prod_f64(v, part1[k]), p2 = gg_two_prod_f64(v, part2[k]);
     double whole = p0.hi - ((p0.hi + 7427703637421442588672950272.0) - 7427703637421442588672950272.0);
     gg_pair_f64 b = gg_two_sum_f64(p0.lo, p1.hi);
