@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 import sympy
 
 from gradgen.autodiff.reverse import gradients
+from gradgen.autodiff.terms import partial
 from gradgen.ir.functions import ScalarFunction
 from gradgen.ir.graph import Graph, Location, topological
 from gradgen.ir.indexing import product
-from gradgen.ir.nodes import Compute, Constant, Input, Node
+from gradgen.ir.nodes import Compute, Constant, Input, Node, Scatter
 from gradgen.ir.symbols import Extent
 
 NOMINAL_DIM = 1024
@@ -49,6 +50,23 @@ def differentiable_outputs(graph: Graph, parameters: Sequence[Node]) -> tuple[in
         if node.dtype.is_floating_point and (node in wanted or any(s in reached for s in node.sources)):
             reached.add(node)
     return tuple(k for k, n in enumerate(graph.outputs) if n in reached)
+
+
+def gradient_reach(graph: Graph) -> set[Node]:
+    """The nodes that the derivative of some floating output reaches: a partial that is zero everywhere stops it."""
+    reached = {n for n in graph.outputs if n.dtype.is_floating_point}
+    for node in reversed(graph.nodes):
+        if node not in reached:
+            continue
+        if isinstance(node, (Compute, Scatter)):
+            for k, read in enumerate(node.reads):
+                if read.dtype.is_floating_point and partial(node.body, k, False) != 0:
+                    reached.add(read.source)
+            if isinstance(node, Scatter) and node.base is not None:
+                reached.add(node.base)
+        else:
+            reached.update(s for s in node.sources if s.dtype.is_floating_point)
+    return reached
 
 
 def differentiate(

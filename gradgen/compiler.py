@@ -1,0 +1,157 @@
+"""The stages from a graph to a module, with their timings, and nothing else.
+
+    Graph --differentiate--> Joint --simplify--> Joint --partition--> Procedures --schedule--> Programs --emit--> bundle
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from gradgen.autodiff import Joint, differentiate, gradient_reach, gradients, saved_nodes, tangents
+from gradgen.codegen.names import check_argument_names, check_module_name
+from gradgen.debug import debug_level
+from gradgen.ir.graph import Graph, Location
+from gradgen.ir.interpreter import evaluate
+from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
+from gradgen.ir.symbols import placeholder
+from gradgen.options import Options
+from gradgen.schedule.procedure import ACCUMULATE, SAVED, Output, Place, Procedure
+from gradgen.simplify import simplify
+
+__all__ = [
+    "Options", "Runner", "Stages", "check_argument_names", "check_module_name", "generate", "gradient_reach", "gradients",
+    "procedures", "runner", "stages", "tangents",
+]
+
+
+@dataclass
+class Stages:
+    """What each stage made, for `show`, tests and timings."""
+
+    graph: Graph
+    options: Options
+    joint: Joint | None = None
+    procedures: tuple[Procedure, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+        if debug_level() >= 1:
+            print(f"gradgen: {name:<14} {1e3 * self.seconds[name]:8.1f} ms", file=sys.stderr)
+
+
+def generate(graph: Graph, name: str, options: Options) -> dict[str, str]:
+    """The bundle of a module: path -> text, a pure function of graph, name, options and gradgen's version."""
+    made = stages(graph, options)
+    with made.stage("emit"):
+        return emit_module(made.graph, made.joint, made.procedures, name, options)
+
+
+def stages(graph: Graph, options: Options) -> Stages:
+    """Runs everything before scheduling."""
+    made = Stages(graph, options)
+    parameters = () if options.forward_only else tuple(n for n in graph.inputs if n.requires_grad)
+    if not parameters:
+        with made.stage("simplify"):
+            simple, where = _simplified(graph.outputs, (), graph.where, options)
+            made.graph = replace(graph, outputs=simple, where=where)
+        made.procedures = (_forward(made.graph, ()),)
+        return made
+    with made.stage("differentiate"):
+        joint = differentiate(graph, parameters, nan_safe=options.nan_safe)
+        fused = differentiate(graph, parameters, unit_seed=len(joint.seeds) == 1, nan_safe=options.nan_safe)
+    with made.stage("simplify"):
+        joint, fused = _simplified_joint(joint, options), _simplified_joint(fused, options)
+    with made.stage("partition"):
+        made.graph, made.joint = joint.graph, joint
+        made.procedures = procedures(joint, fused)
+    return made
+
+
+def _simplified(
+    outputs: Sequence[Node], more: Sequence[Node | None], where: Mapping[Node, Location], options: Options
+) -> tuple[tuple[Node, ...], dict[Node, Location]]:
+    wanted = [*outputs, *(n for n in more if n is not None)]
+    lines: dict[Node, Location] = {}
+    new = simplify(wanted, level=options.simplify, where=where, found=lines)
+    return tuple(new[n] for n in wanted), lines
+
+
+def _simplified_joint(joint: Joint, options: Options) -> Joint:
+    simple, where = _simplified(joint.graph.outputs, joint.gradients, joint.where, options)
+    count = len(joint.graph.outputs)
+    rest = iter(simple[count:])
+    found = tuple(None if g is None else next(rest) for g in joint.gradients)
+    graph = replace(joint.graph, outputs=simple[:count], where=where)
+    return replace(joint, graph=graph, gradients=found, where=where)
+
+
+def procedures(joint: Joint, fused: Joint) -> tuple[Procedure, ...]:
+    """forward, backward and value_and_grad."""
+    saved = saved_nodes(joint)
+    several = len(joint.seeds) > 1
+    given = _arguments(joint.graph)
+    slots = {n: Place(f"s{k}", SAVED) for k, n in enumerate(saved)}
+    seeds = {
+        node: Place(f"grad_{name}", optional=several or not node.shape, default=0 if node.shape else 1)
+        for name, node in joint.seeds
+    }
+    forward = _forward(joint.graph, tuple(slots.items()))
+    backward = Procedure("backward", _gradients(joint), {**given, **slots, **seeds}, joint.where)
+    unit = {n: p for n, p in seeds.items() if any(s is n for _, s in fused.seeds)}
+    values = tuple(Output(n, Place(name, optional=True)) for n, name in _outputs(fused.graph))
+    both = Procedure("value_and_grad", (*values, *_gradients(fused)), {**given, **unit}, fused.where)
+    return forward, backward, both
+
+
+def _arguments(graph: Graph) -> dict[Node, Place]:
+    return {n: Place(n.name) for n in graph.inputs}
+
+
+def _outputs(graph: Graph) -> list[tuple[Node, str]]:
+    return list(zip(graph.outputs, graph.output_names))
+
+
+def _forward(graph: Graph, slots: Sequence[tuple[Node, Place]]) -> Procedure:
+    values = [Output(n, Place(name, optional=True)) for n, name in _outputs(graph)]
+    kept = [Output(n, place) for n, place in slots]
+    return Procedure("forward", (*values, *kept), _arguments(graph), graph.where)
+
+
+def _gradients(joint: Joint) -> tuple[Output, ...]:
+    """A structural zero is written as zeros, so that GRADGEN_SET_GRAD leaves nothing unwritten."""
+    found = []
+    for parameter, gradient in zip(joint.parameters, joint.gradients):
+        node = gradient if gradient is not None else _zeros(parameter)
+        found.append(Output(node, Place(f"grad_{parameter.name}", optional=True), ACCUMULATE))
+    return tuple(found)
+
+
+def _zeros(parameter: Input) -> Node:
+    return Compute(parameter.shape, placeholder(0), [Read(Constant(0, parameter.dtype), ())], parameter.dtype)
+
+
+# --- eager use --------------------------------------------------------------------------------------------------------------
+
+Runner = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
+"""Arrays of the given values in, arrays of the outputs out."""
+
+
+def runner(outputs: Sequence[Node], given: Sequence[Node], where: Mapping[Node, Location]) -> Runner:
+    """Code that computes `outputs` from the values of `given`."""
+    new = simplify(outputs, level="safe", keep=given, where=where, found={})
+    wanted = [new[n] for n in outputs]
+
+    def run(values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return evaluate(wanted, dict(zip(given, values)))
+
+    return run

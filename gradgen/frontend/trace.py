@@ -1,0 +1,235 @@
+"""Tracing: a Python function over tensors is run once on symbolic inputs, and what it recorded becomes a Graph."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gradgen.compiler import check_argument_names, gradient_reach
+from gradgen.errors import DTypeError, ShapeError, TraceError
+from gradgen.frontend.engine import lower, plan_of
+from gradgen.frontend.record import Record, symbol_leaf
+from gradgen.frontend.tensor import Tensor
+from gradgen.ir import dtypes
+from gradgen.ir.dtypes import DType
+from gradgen.ir.graph import Graph
+from gradgen.ir.nodes import Input
+from gradgen.ir.symbols import Extent, dim
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What an argument will be: extents (an int, or a name for a dimension known at run time), dtype, gradient or not."""
+
+    shape: tuple[Extent, ...]
+    dtype: DType = dtypes.float32
+    requires_grad: bool = False
+
+
+def spec(*shape: int | str | Sequence[int | str], dtype: Any = None, requires_grad: bool = False) -> Spec:
+    """Describes an argument of a function to be traced: `spec("N", 784)`, `spec((3, 4), dtype=gg.float64)`, `spec()`.
+
+    A string names a dimension that the emitted functions take as an argument; the same name is the same extent.
+    Raises ShapeError for negative or non-integer extents, DTypeError for a gradient of an integer argument.
+    """
+    if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
+        shape = tuple(shape[0])
+    kind = dtypes.float32 if dtype is None else dtypes.dtype(dtype)
+    if requires_grad and not kind.is_floating_point:
+        raise DTypeError(f"only floating point arguments can require gradients, not {kind.name}")
+    return Spec(tuple(_extent(e) for e in shape), kind, requires_grad)  # type: ignore[arg-type]
+
+
+def _extent(value: Any) -> Extent:
+    if isinstance(value, str):
+        return dim(value)
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise ShapeError(f"an extent is an int or a name, not {value!r}", hint='for example spec("N", 784)')
+    if value < 0:
+        raise ShapeError(f"an extent cannot be negative: {value}")
+    return int(value)
+
+
+@dataclass(frozen=True, eq=False)
+class TracedFunction:
+    """A function as a Graph: what `trace` and `from_sympy` return and `build`, `emit`, `show` and `check` take.
+
+    `graph.inputs` are the arguments in order (`requires_grad` set where a gradient is wanted), `graph.outputs` the
+    results with their names.  `function` is the Python function, where there is one.
+    """
+
+    graph: Graph
+    name: str
+    function: Callable[..., Any] | None = None
+    specs: Mapping[str, Spec] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        ins = ", ".join(f"{n.name}: {n.dtype.name}{list(n.shape)}{'*' if n.requires_grad else ''}" for n in self.graph.inputs)
+        outs = ", ".join(f"{name}: {n.dtype.name}{list(n.shape)}" for name, n in zip(self.graph.output_names,
+                                                                                    self.graph.outputs))
+        return f"<traced {self.name}({ins}) -> {outs}; {len(self.graph.nodes)} nodes>"
+
+    def to_sympy(self) -> Any:
+        """The mathematics as ordinary SymPy: (definitions of shared values, outputs)."""
+        from gradgen.ir.sympy_view import to_sympy
+
+        return to_sympy(self.graph)
+
+    def show(self, what: str = "formulas", **options: Any) -> None:
+        """Prints the function: "formulas" (forward and gradient), "latex", "dot", "graph", "program", "c"."""
+        from gradgen.show import show
+
+        print(show(self, what, **options))
+
+
+def trace(
+    function: Callable[..., Any], *positional: Spec, outputs: Sequence[str] | None = None, name: str | None = None,
+    **named: Spec
+) -> TracedFunction:
+    """Runs `function` once on symbolic tensors and returns what it computed as a TracedFunction.
+
+    Specs go by position or by argument name; parameters with a Spec as default may be left out.  Outputs are named by
+    `outputs`, by the keys of a returned dict, by the variables in the function's return statement, or output0, output1.
+    Raises TraceError where the function looks at values, returns what is not a tensor, or has an argument that wants a
+    gradient but does not influence any output; operations raise PyTorch's own errors for shapes that do not fit.
+    """
+    specs = _bind(function, positional, named)
+    check_argument_names([*specs])
+    inputs = {n: Input(n, s.shape, s.dtype, s.requires_grad) for n, s in specs.items()}
+    tensors = {n: Tensor._from_record(symbol_leaf(i, requires_grad=i.requires_grad)) for n, i in inputs.items()}
+    result = _call(function, tensors)
+    names, values = _outputs(function, result, outputs)
+    order, leaves = plan_of([v._record for v in values])
+    nodes, where = lower(order, leaves, constants=True)
+    graph = Graph(tuple(inputs.values()), tuple(nodes[v._record] for v in values), names, where)
+    _check_reach(graph, specs)
+    return TracedFunction(graph, name or _name_of(function), function, specs)
+
+
+def _bind(function: Callable[..., Any], positional: Sequence[Spec], named: Mapping[str, Spec]) -> dict[str, Spec]:
+    """One Spec per parameter, in the function's order."""
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError) as error:
+        raise TraceError(f"{function!r} cannot be traced: {error}") from None
+    found: dict[str, Spec] = {}
+    given = list(positional)
+    for parameter in parameters.values():
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            found.update({f"{parameter.name}{k}": s for k, s in enumerate(given)})
+            given = []
+        elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            found.update({n: s for n, s in named.items() if n not in found})
+        elif given and parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            found[parameter.name] = given.pop(0)
+        elif parameter.name in named:
+            found[parameter.name] = named[parameter.name]
+        elif isinstance(parameter.default, Spec):
+            found[parameter.name] = parameter.default
+        elif isinstance(parameter.annotation, Spec):
+            found[parameter.name] = parameter.annotation
+        elif parameter.default is inspect.Parameter.empty:
+            raise TraceError(
+                f"{_name_of(function)}() has an argument {parameter.name!r} without a spec",
+                hint=f'pass {parameter.name}=gg.spec(...) with its shape, for example gg.spec("N", 784)',
+            )
+    extra = sorted(set(named) - set(found)) or (["one more positional spec"] if given else [])
+    if extra:
+        raise TraceError(f"{_name_of(function)}() has no argument {extra[0]!r}",
+                         hint=f"its arguments are {', '.join(parameters)}")
+    for name, one in found.items():
+        if not isinstance(one, Spec):
+            raise TraceError(f"argument {name!r}: expected gg.spec(...), got {type(one).__name__}",
+                             hint=f"for an array a of fixed shape: {name}=gg.spec(*a.shape, dtype=...)")
+    return found
+
+
+def _call(function: Callable[..., Any], tensors: Mapping[str, Tensor]) -> Any:
+    args: list[Any] = []
+    keywords: dict[str, Any] = {}
+    left = dict(tensors)
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            args.extend(left.pop(n) for n in list(left) if n.startswith(parameter.name))
+        elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            keywords.update(left)
+        elif parameter.name in left:
+            value = left.pop(parameter.name)
+            if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+                keywords[parameter.name] = value
+            else:
+                args.append(value)
+        elif parameter.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD):
+            args.append(parameter.default)
+    return function(*args, **keywords)
+
+
+def _outputs(
+    function: Callable[..., Any], result: Any, wanted: Sequence[str] | None
+) -> tuple[tuple[str, ...], list[Tensor]]:
+    if isinstance(result, Mapping):
+        names, values = [str(k) for k in result], list(result.values())
+    elif isinstance(result, (tuple, list)):
+        values = list(result)
+        names = list(getattr(result, "_fields", ())) or _returned_names(function, len(values))
+    else:
+        values, names = [result], _returned_names(function, 1)
+    if wanted is not None:
+        if len(wanted) != len(values):
+            raise TraceError(f"outputs= names {len(wanted)} results, the function returns {len(values)}")
+        names = list(wanted)
+    if not values:
+        raise TraceError(f"{_name_of(function)}() returns no tensor")
+    for name, value in zip(names, values):
+        if not isinstance(value, Tensor):
+            raise TraceError(f"{_name_of(function)}() returns {type(value).__name__} as {name}, not a tensor",
+                             hint="return tensors, a tuple or a dict of tensors")
+    return tuple(names), values
+
+
+def _returned_names(function: Callable[..., Any], count: int) -> list[str]:
+    """The variable names in the function's last return statement, as far as they are plain and distinct."""
+    default = ["output"] if count == 1 else [f"output{k}" for k in range(count)]
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return default
+    returns = [n.value for n in ast.walk(tree) if isinstance(n, ast.Return) and n.value is not None]
+    if not returns:
+        return default
+    last = returns[-1]
+    parts = list(last.elts) if isinstance(last, (ast.Tuple, ast.List)) else [last]
+    if len(parts) != count:
+        return default
+    names = [p.id if isinstance(p, ast.Name) else d for p, d in zip(parts, default)]
+    arguments = set(inspect.signature(function).parameters)
+    usable = len(set(names)) == count and not arguments & set(names)
+    return names if usable else default
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    name = getattr(function, "__name__", type(function).__name__)
+    return name if name.isidentifier() else "function"
+
+
+def _check_reach(graph: Graph, specs: Mapping[str, Spec]) -> None:
+    """Every gradient asked for must have an output that it belongs to."""
+    reached = set(graph.nodes)
+    for node in graph.inputs:
+        if node.requires_grad and node not in reached:
+            raise TraceError(
+                f"no output depends on {node.name!r}, which requires a gradient",
+                hint=f"drop requires_grad=True from the spec of {node.name!r}, or use it in an output",
+            )
+    if any(s.requires_grad for s in specs.values()):
+        dependent = gradient_reach(graph)
+        for node in graph.inputs:
+            if node.requires_grad and node not in dependent:
+                raise TraceError(
+                    f"no output can be differentiated with respect to {node.name!r}",
+                    hint="integer and bool results, detach() and no_grad() stop the derivative",
+                )
