@@ -5,8 +5,9 @@ Run it on the machine that is to use the module, after copying the folder there 
     python _build.py [--native | --portable]
 
 It needs Python with its headers, cffi and a C compiler: the one named by ``CC`` (arguments allowed), else ``cc``,
-``gcc``, ``clang``, else the ``ziglang`` package from PyPI.  ``CFLAGS`` is appended to the compiler's flags.  ``--native``,
-the default, uses the instructions of this machine's processor; ``--portable`` runs on any processor of the same family.
+``gcc``, ``clang``, else the ``ziglang`` package from PyPI.  ``CFLAGS`` is appended to the compiler's flags.
+``--native``, the default, uses the instructions of this machine's processor; ``--portable`` runs on any processor of
+the same family.
 
 The manifest ``<name>.json`` beside this file says what to compile: ``name``, ``cdef`` (what Python may call) and
 ``sources`` (file names).  The extension ``_<name>_cffi`` appears in one step when everything has succeeded, or not at
@@ -32,8 +33,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-
-PROFILES = ("native", "portable")
 
 # No -ffast-math: it assumes that nan and inf do not occur, and linking with it makes the whole host process flush
 # subnormals to zero.
@@ -158,12 +157,10 @@ def _kind(command: tuple[str, ...], macros: str) -> str:
 # ------------------------------------------------------------------------------------------------ flags
 
 
-def code_flags(toolchain: Toolchain, profile: str) -> list[str]:
-    """Flags for the module's own C, without CFLAGS.  `profile` is one of PROFILES."""
-    if profile not in PROFILES:
-        raise BuildFailure(f"unknown profile {profile!r}: it is one of {', '.join(PROFILES)}")
-    wanted = ["-O3", *COMMON_FLAGS, *(native_flags if profile == "native" else baseline_flags)(toolchain)]
-    return supported(toolchain, wanted)
+def code_flags(toolchain: Toolchain, profile: str, level: Sequence[str] = ("-O3",)) -> list[str]:
+    """Flags for the module's own C, without CFLAGS, before it is known whether an unknown compiler takes them."""
+    machine = baseline_flags(toolchain) if profile == "portable" else native_flags(toolchain)
+    return [*level, *COMMON_FLAGS, *machine]
 
 
 def native_flags(toolchain: Toolchain) -> list[str]:
@@ -201,14 +198,15 @@ def supported(toolchain: Toolchain, flags: Sequence[str]) -> list[str]:
     return probe(toolchain, flags) if needs_probe(toolchain) else list(flags)
 
 
-def probe(toolchain: Toolchain, flags: Sequence[str]) -> list[str]:
-    """The flags with which the compiler still compiles a function that does nothing."""
+def probe(toolchain: Toolchain, flags: Sequence[str], link: bool = False) -> list[str]:
+    """The flags with which the compiler still compiles, or links, a function that does nothing."""
+    goal = ("-fPIC", "-shared") if link else ("-c",)
     kept: list[str] = []
     with tempfile.TemporaryDirectory(prefix="gradgen-probe-") as folder:
         (Path(folder) / "probe.c").write_text("int gradgen_probe(void);\nint gradgen_probe(void) { return 0; }\n")
         for flag in flags:
             with contextlib.suppress(BuildFailure):
-                run([*toolchain.command, *kept, flag, "-c", "probe.c", "-o", "probe.o"], Path(folder))
+                run([*toolchain.command, *kept, flag, *goal, "probe.c", "-o", "probe.o"], Path(folder))
                 kept.append(flag)
     return kept
 
@@ -221,8 +219,9 @@ def run(command: Sequence[str], folder: Path) -> None:
     environment = dict(os.environ, TMPDIR=str(folder), TMP=str(folder), TEMP=str(folder))
     try:
         process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
+            command, cwd=folder, env=environment,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
     except OSError as error:
         raise BuildFailure(f"the C compiler could not be started: {error}", command) from error
     try:
@@ -297,13 +296,13 @@ def _list(value: object) -> list[object]:
 def write_wrapper(name: str, cdef: str, folder: Path) -> Path:
     """Has cffi write the C that lets Python call the module; it includes <name>.h, so the compiler checks the cdef."""
     import cffi
+    from cffi import recompiler  # what cffi's own setuptools plug-in calls; ffi.emit_c_code also prints
 
     path = folder / f"{extension_name(name)}.c"
     ffi = cffi.FFI()
     try:
         ffi.cdef(cdef)
-        ffi.set_source(extension_name(name), f'#include "{name}.h"\n')
-        ffi.emit_c_code(str(path))
+        recompiler.make_c_source(ffi, extension_name(name), f'#include "{name}.h"\n', str(path))
     except (cffi.CDefError, cffi.FFIError, cffi.VerificationError) as error:
         raise BuildFailure(f"cffi does not accept the declarations of {name}: {error}") from error
     return path
@@ -319,11 +318,12 @@ def python_include_flags() -> list[str]:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A compiler and what to tell it: flags for the module's own C, and CFLAGS, which every step gets, last."""
+    """A compiler and what to tell it: flags for the module's own C, for the link, and CFLAGS for every step, last."""
 
     toolchain: Toolchain
     flags: tuple[str, ...]
     user: tuple[str, ...] = ()
+    link: tuple[str, ...] = ()
 
     def compile(self, source: str) -> list[str]:
         return [*self.toolchain.command, *self.flags, *self.user, "-c", source, "-o", f"{source}.o"]
@@ -341,7 +341,7 @@ def build_in(folder: Path, name: str, sources: Sequence[str], recipe: Recipe) ->
     glue = Recipe(recipe.toolchain, (*flags, *python_include_flags()), recipe.user)
     run_together([recipe.compile(source) for source in sources] + [glue.compile(wrapper)], folder)
     objects = [f"{source}.o" for source in [wrapper, *sources]]
-    run([*command, *extension_link_flags(), *recipe.user, *objects, "-o", target.name, "-lm"], folder)
+    run([*command, *extension_link_flags(), *recipe.link, *recipe.user, *objects, "-o", target.name, "-lm"], folder)
     return target
 
 
@@ -351,9 +351,9 @@ def extension_link_flags() -> list[str]:
 
 
 def find_recipe(profile: str) -> Recipe:
-    """The machine's compiler with the flags of a profile.  Raises BuildFailure when there is no compiler."""
+    """The machine's compiler, with the flags of "native" or "portable".  Raises BuildFailure when there is none."""
     toolchain = find_toolchain()
-    return Recipe(toolchain, tuple(code_flags(toolchain, profile)), tuple(user_flags()))
+    return Recipe(toolchain, tuple(supported(toolchain, code_flags(toolchain, profile))), tuple(user_flags()))
 
 
 def build_with_setuptools(folder: Path, name: str, cdef: str, sources: Sequence[str]) -> Path:
