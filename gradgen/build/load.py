@@ -1,0 +1,107 @@
+"""Loading what `library` made into this process."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from functools import lru_cache
+from importlib.machinery import ExtensionFileLoader, SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import cffi
+
+from gradgen.build import standalone
+from gradgen.build.cache import Cache
+from gradgen.build.library import cached_extension, place
+from gradgen.errors import AbiError, BuildError
+
+__all__ = ["load_package", "load_shared"]
+
+
+@lru_cache(maxsize=256)
+def _declared(cdef: str) -> cffi.FFI:
+    """Eager modules share a few signatures; each is parsed once per process."""
+    ffi = cffi.FFI()
+    try:
+        ffi.cdef(cdef)
+    except cffi.CDefError as error:
+        raise BuildError("cffi does not accept the declarations", where=str(error)) from error
+    return ffi
+
+
+def load_shared(path: Path, cdef: str) -> tuple[Any, Any]:
+    """Opens a shared library; returns cffi's (ffi, lib) for the functions declared in `cdef`.
+
+    Raises AbiError when the system's loader refuses the file, for example because CC compiles for another machine.
+    """
+    ffi = _declared(cdef)
+    try:
+        return ffi, ffi.dlopen(str(path))
+    except OSError as error:
+        hint = "is CC a compiler for this machine?"
+        raise AbiError("the compiled library cannot be loaded", where=str(error), hint=hint) from error
+
+
+def load_package(
+    bundle_dir: Path, name: str, *, profile: str = "native", cache: Cache | None = None, threads: bool = False
+) -> ModuleType:
+    """Builds the bundle in `bundle_dir` if need be and imports it as ``<folder above>.<name>``.
+
+    The extension is loaded from the cache, where another content has another path: Python and the system's loader both
+    take a second file of the same path for the one they have loaded already, so a module generated twice in one
+    process would otherwise run its first version.  The copy in the bundle is for later processes.
+
+    Arguments and errors are build_extension's; AbiError when the machine code is not the manifest's.
+    """
+    package = Path(bundle_dir).resolve()
+    built = cached_extension(package, name, profile=profile, cache=cache, threads=threads)
+    place(built, package)
+    parent = package.parent.name
+    full = f"{parent}.{name}" if parent.isidentifier() else name
+    extension = f"{full}.{standalone.extension_name(name)}"
+    _forget(full)
+    try:
+        sys.modules[extension] = _run_module(extension, ExtensionFileLoader(extension, str(built)), built)
+        _check_abi(sys.modules[extension], package, name)
+        init = package / "__init__.py"
+        return _run_module(full, SourceFileLoader(full, str(init)), init, package)
+    except BaseException:
+        _forget(full)
+        raise
+
+
+def _forget(full: str) -> None:
+    """Takes a package and what is below it out of sys.modules; who holds the module objects keeps them."""
+    for known in [key for key in sys.modules if key == full or key.startswith(full + ".")]:
+        del sys.modules[known]
+
+
+def _run_module(
+    full: str, loader: ExtensionFileLoader | SourceFileLoader, path: Path, package: Path | None = None
+) -> ModuleType:
+    """Imports one file under a full name; `package` is the search path where it is a package."""
+    search = None if package is None else [str(package)]
+    spec = importlib.util.spec_from_file_location(full, path, loader=loader, submodule_search_locations=search)
+    if spec is None:
+        raise BuildError("the generated package cannot be imported", where=str(path))
+    try:
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[full] = module
+        loader.exec_module(module)
+    except ImportError as error:
+        raise AbiError("the generated module cannot be loaded", where=str(error), hint=f"file: {path}") from error
+    return module
+
+
+def _check_abi(extension: Any, package: Path, name: str) -> None:
+    """The record inside the machine code against the manifest beside it."""
+    manifest = standalone.read_manifest(package, name)
+    record = getattr(extension.lib, f"{name}_module", None)
+    if record is None:
+        return
+    found = record()
+    if found.abi_version != manifest.get("abi"):
+        what = f"the compiled module has ABI {found.abi_version}, its manifest says {manifest.get('abi')}"
+        raise AbiError(what, where=str(package), hint="write the bundle again")
