@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,17 +13,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import sympy
 
 from gradgen.autodiff import Joint, differentiate, gradient_reach, gradients, saved_nodes, tangents
+from gradgen.codegen.bundle import ModuleCode, make_bundle
+from gradgen.codegen.extents import to_c
+from gradgen.codegen.interface import Argument, Interface
+from gradgen.codegen.kernels_body import c_procedure
 from gradgen.codegen.names import check_argument_names, check_module_name
 from gradgen.debug import debug_level
+from gradgen.ir.formula import argument_formulas
 from gradgen.ir.graph import Graph, Location
 from gradgen.ir.interpreter import evaluate
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
-from gradgen.ir.symbols import placeholder
+from gradgen.ir.symbols import Extent, as_extent, placeholder
 from gradgen.options import Options
+from gradgen.schedule import ScheduleOptions, saved_layout, schedule
 from gradgen.schedule.procedure import ACCUMULATE, SAVED, Output, Place, Procedure
 from gradgen.simplify import simplify
+from gradgen.version import VERSION
 
 __all__ = [
     "Options", "Runner", "Stages", "check_argument_names", "check_module_name", "generate", "gradient_reach", "gradients",
@@ -52,8 +61,59 @@ class Stages:
 def generate(graph: Graph, name: str, options: Options) -> dict[str, str]:
     """The bundle of a module: path -> text, a pure function of graph, name, options and gradgen's version."""
     made = stages(graph, options)
+    with made.stage("schedule"):
+        layout = saved_layout(made.procedures)
+        programs = [schedule(p, schedule_options(options), layout) for p in made.procedures]
     with made.stage("emit"):
-        return emit_module(made.graph, made.joint, made.procedures, name, options)
+        code = [c_procedure(p) for p in programs]
+        work = as_extent(sympy.Max(0, *(p.work_bytes for p in programs)))
+        interface = _interface(made, name, layout.bytes, work)
+        files = make_bundle(
+            ModuleCode(interface, tuple(code), to_c(layout.bytes), to_c(work)), single_file=options.single_file
+        )
+    if debug_level() >= 3:
+        print(*(p.describe() for p in programs), sep="\n\n", file=sys.stderr)
+    return files
+
+
+def schedule_options(options: Options) -> ScheduleOptions:
+    """What the scheduler may do under the user's options."""
+    return ScheduleOptions()
+
+
+def _interface(made: Stages, name: str, saved: Extent, work: Extent) -> Interface:
+    graph, joint = made.graph, made.joint
+    differentiated = {n for n, _ in joint.seeds} if joint else set()
+    wanted = {n.name for n in joint.parameters} if joint else set()
+    formulas = argument_formulas(joint or graph)
+    inputs = tuple(
+        Argument(n.name, n.dtype, n.shape, n.name in wanted, formulas.get(f"grad_{n.name}", "")) for n in graph.inputs
+    )
+    outputs = tuple(
+        Argument(name, n.dtype, n.shape, name in differentiated, formulas.get(name, ""))
+        for n, name in zip(graph.outputs, graph.output_names)
+    )
+    return Interface(
+        name=name, dims=dim_names(graph.inputs), inputs=inputs, outputs=outputs,
+        digest=digest(graph, name, made.options), version=VERSION, saved_bytes=saved if joint else 0, work_bytes=work,
+        differentiable=joint is not None, options=made.options.items(),
+    )
+
+
+def dim_names(inputs: Sequence[Input]) -> tuple[str, ...]:
+    """The named dimensions, in the order in which the inputs mention them."""
+    found: dict[str, None] = {}
+    for node in inputs:
+        for extent in node.shape:
+            if not isinstance(extent, int):
+                found.update(dict.fromkeys(sorted(s.name for s in extent.free_symbols)))
+    return tuple(found)
+
+
+def digest(graph: Graph, name: str, options: Options) -> str:
+    """What decides every byte of a bundle, as one sha256."""
+    parts = (VERSION, name, *(f"{k}={v}" for k, v in options.items()), graph.key)
+    return "sha256:" + hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def stages(graph: Graph, options: Options) -> Stages:
