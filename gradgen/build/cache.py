@@ -21,8 +21,8 @@ import functools
 import hashlib
 import json
 import os
+import platform
 import shutil
-import socket
 import stat
 import tempfile
 import time
@@ -30,7 +30,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import filelock
 import platformdirs
 
 from gradgen.errors import CacheError
@@ -236,6 +235,8 @@ class Cache:
     @contextlib.contextmanager
     def _locked(self, base: Path, key: str) -> Iterator[None]:
         """Holds the key's lock where the file system has locks; without one two processes may build, one is kept."""
+        import filelock  # here, because it takes 20 ms and a process that finds everything in the cache needs none
+
         folder = base / "locks"
         _make_private(folder)
         lock = filelock.FileLock(str(folder / f"{key}.lock"))
@@ -377,8 +378,9 @@ def _concerns(error: OSError, base: Path) -> bool:
     return error.filename is None or str(error.filename).startswith(str(base.parent))
 
 
+@functools.cache
 def _host() -> str:
-    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
 def _is_abandoned(path: Path) -> bool:

@@ -13,8 +13,6 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import cffi
-
 from gradgen.build import standalone
 from gradgen.build.cache import Cache, default_cache, digest
 from gradgen.build.compiler import Compiler, find_compiler
@@ -176,6 +174,8 @@ def _compile_error(
 
 def _python() -> str:
     """What an extension depends on besides its source: this Python's ABI and the cffi that wrote the wrapper."""
+    import cffi
+
     return f"{standalone.extension_file('')} cffi {cffi.__version__}"
 
 

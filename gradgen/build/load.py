@@ -2,41 +2,66 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import sys
+import tempfile
 from functools import lru_cache
 from importlib.machinery import ExtensionFileLoader, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import cffi
+import _cffi_backend
 
 from gradgen.build import standalone
-from gradgen.build.cache import Cache
+from gradgen.build.cache import Cache, default_cache, digest
 from gradgen.build.library import cached_extension, place
-from gradgen.errors import AbiError, BuildError
+from gradgen.errors import AbiError, BuildError, CacheError
 
 __all__ = ["load_package", "load_shared"]
 
 
 @lru_cache(maxsize=256)
-def _declared(cdef: str) -> cffi.FFI:
-    """Eager modules share a few signatures; each is parsed once per process."""
+def _declared(cdef: str, cache: Cache) -> Any:
+    """cffi's object for some declarations, each parsed once per machine: the parser takes 12 ms just to import.
+
+    What is kept is cffi's own "out-of-line" form: Python text that hands tables to its C core.
+    """
+    key = digest("declarations-1", getattr(_cffi_backend, "__version__", ""), cdef)
+    text = cache.get_text(key)
+    if text is None:
+        text = _parsed(cdef)
+        with contextlib.suppress(CacheError):  # only time is lost
+            cache.put_text(key, text)
+    names: dict[str, Any] = {}
+    exec(compile(text, "<cffi declarations>", "exec"), names)
+    return names["ffi"]
+
+
+def _parsed(cdef: str) -> str:
+    import cffi
+    from cffi import recompiler
+
     ffi = cffi.FFI()
     try:
         ffi.cdef(cdef)
-    except cffi.CDefError as error:
+        ffi.set_source("gradgen_declarations", None)
+        with tempfile.TemporaryDirectory(prefix="gradgen-") as folder:
+            path = Path(folder) / "declarations.py"
+            recompiler.make_py_source(ffi, "gradgen_declarations", str(path))
+            return path.read_text(encoding="utf-8")
+    except (cffi.CDefError, cffi.FFIError, cffi.VerificationError) as error:
         raise BuildError("cffi does not accept the declarations", where=str(error)) from error
-    return ffi
 
 
-def load_shared(path: Path, cdef: str) -> tuple[Any, Any]:
+def load_shared(path: Path, cdef: str, *, cache: Cache | None = None) -> tuple[Any, Any]:
     """Opens a shared library; returns cffi's (ffi, lib) for the functions declared in `cdef`.
 
+    `ffi` has new, cast, from_buffer, NULL and so on, but not cdef.  The same declarations give the same `ffi`.
     Raises AbiError when the system's loader refuses the file, for example because CC compiles for another machine.
     """
-    ffi = _declared(cdef)
+    ffi = _declared(cdef, cache or default_cache())
     try:
         return ffi, ffi.dlopen(str(path))
     except OSError as error:
