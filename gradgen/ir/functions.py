@@ -36,6 +36,7 @@ class ScalarFunction(sympy.Function):
     numpy: ClassVar[Callable[..., Any]]
     partials: ClassVar[tuple[Callable[..., Any] | int | None, ...]]
     to_sympy: ClassVar[Callable[..., Any] | None]
+    expansion: ClassVar[Callable[..., Any] | None]
     is_extended_real = True
     is_commutative = True
 
@@ -60,11 +61,14 @@ def define(
     *,
     result: str = FLOAT,
     to_sympy: Callable[..., Any] | None = None,
+    expansion: Callable[..., Any] | None = None,
 ) -> type[ScalarFunction]:
     """Adds one scalar function.
 
     `partials[k](*args, value)` is the derivative by argument k, an expression in the arguments and the function's own
     value; a plain 0 says it is zero everywhere, None that there is no rule.  `to_sympy(*args)` gives ordinary SymPy back (default: same-named).
+    `expansion(*args)` writes the value in other functions: such an entry has a derivative of its own but no C kernel,
+    and is replaced by `expanded` after differentiation.
     """
     cls = type(
         key,
@@ -75,6 +79,7 @@ def define(
             "numpy": staticmethod(reference),
             "partials": partials,
             "to_sympy": staticmethod(to_sympy) if to_sympy else None,
+            "expansion": staticmethod(expansion) if expansion else None,
             "nargs": len(partials),
             "__module__": __name__,
         },
@@ -103,6 +108,7 @@ isfinite = define("isfinite", (0,), np.isfinite, result=BOOL)
 # --- identity to the eye of the machine, not of the derivative ---------------------------------------------------------
 
 stop = define("stop", (0,), lambda x: x, result=SAME, to_sympy=lambda x: x)  # detach
+extent = define("extent", (0,), lambda n: n, result=SAME, to_sympy=lambda n: n)  # a size, not a number of mathematics
 mark = define("mark", (1, 0), lambda x, k: x, result=SAME, to_sympy=lambda x, k: x)  # node k of equal ones, told apart
 
 # --- selection: a branch not taken contributes nothing, it is never multiplied by 0 -----------------------------------
@@ -294,6 +300,109 @@ atan2 = define(
      lambda y, x, f: select(eq(x**2 + y**2, 0), 0, -div(y, x**2 + y**2))),
     np.arctan2, to_sympy=sympy.atan2,
 )
+
+
+# --- functions with a derivative of their own and a value made of others -------------------------------------------------
+
+
+def _by_expansion(key: str, partials: tuple, expansion: Callable[..., Any], to_sympy: Callable[..., Any] | None = None,
+                  result: str = FLOAT) -> type[ScalarFunction]:
+    """An entry whose NumPy meaning comes from its expansion too."""
+    cls = define(key, partials, lambda *args: _evaluate(cls, args), result=result, to_sympy=to_sympy, expansion=expansion)
+    return cls
+
+
+def _evaluate(cls: type[ScalarFunction], args: tuple[Any, ...]) -> Any:
+    symbols = [sympy.Symbol(f"_{k}", real=True) for k in range(len(args))]
+    values = dict(zip(symbols, np.broadcast_arrays(*[np.asarray(a) for a in args])))
+    return _value(cls.expansion(*symbols), values)  # type: ignore[misc]
+
+
+def _value(expr: sympy.Expr, values: dict[sympy.Symbol, Any]) -> Any:
+    if expr in values:
+        return values[expr]
+    kind = next(iter(values.values())).dtype.type
+    if expr.is_number and not expr.has(ScalarFunction):
+        return kind(float(expr))
+    parts = [_value(a, values) for a in expr.args]
+    with np.errstate(all="ignore"):
+        if isinstance(expr, ScalarFunction):
+            return type(expr).numpy(*parts)
+        if isinstance(expr, sympy.Pow):
+            return parts[0] ** int(expr.exp)
+        total = parts[0]
+        for p in parts[1:]:
+            total = total + p if isinstance(expr, sympy.Add) else total * p
+        return total
+
+
+def signbit(x: Expr) -> Expr:
+    """Whether the sign is set, that of -0.0 too: 1/x tells it from 0."""
+    return select(eq(x, 0), lt(div(1, x), 0), lt(x, 0))
+
+
+copysign = _by_expansion(
+    "copysign",  # torch: grad * (result / self), nothing at 0
+    (lambda a, b, f: select(eq(a, 0), 0, select(eq(f, a), 1, -1)), 0),
+    lambda a, b: select(signbit(b), -abs_(a), abs_(a)),
+)
+
+
+def _hypot_value(a: Expr, b: Expr) -> Expr:
+    large, small = maximum(abs_(a), abs_(b)), minimum(abs_(a), abs_(b))
+    ratio = div(small, large)
+    value = select(eq(large, 0), 0, large * sqrt_(1 + ratio * ratio))
+    return select(or_(isinf(a), isinf(b)), sympy.oo, value)
+
+
+hypot = _by_expansion(
+    "hypot", (lambda a, b, f: div(a, f), lambda a, b, f: div(b, f)), _hypot_value,
+    to_sympy=lambda a, b: sympy.sqrt(a**2 + b**2),
+)
+xlogy = _by_expansion(
+    "xlogy",  # torch: log(y) by x except where x is 0 and y is not positive; x / y by y
+    (lambda x, y, f: select(and_(eq(x, 0), le(y, 0)), 0, log(y)), lambda x, y, f: div(x, y)),
+    lambda x, y: select(isnan(y), y, select(eq(x, 0), 0, x * log(y))), to_sympy=lambda x, y: x * sympy.log(y),
+)
+xlog1py = _by_expansion(
+    "xlog1py",
+    (lambda x, y, f: select(and_(eq(x, 0), le(y, -1)), 0, log1p(y)), lambda x, y, f: div(x, y + 1)),
+    lambda x, y: select(isnan(y), y, select(eq(x, 0), 0, x * log1p(y))), to_sympy=lambda x, y: x * sympy.log(1 + y),
+)
+logit = _by_expansion(
+    "logit", (lambda x, f: select(or_(lt(x, 0), gt(x, 1)), sympy.nan, div(1, x * (1 - x))),),
+    lambda x: log(div(x, 1 - x)), to_sympy=lambda x: sympy.log(x / (1 - x)),
+)
+
+
+def _logaddexp_value(a: Expr, b: Expr) -> Expr:
+    return select(and_(isinf(a), eq(a, b)), a, maximum(a, b) + log1p(exp(-abs_(a - b))))
+
+
+def _logaddexp2_value(a: Expr, b: Expr) -> Expr:
+    tail = log1p(exp2(-abs_(a - b))) / sympy.log(2)
+    return select(and_(isinf(a), eq(a, b)), a, maximum(a, b) + tail)
+
+
+logaddexp = _by_expansion(
+    "logaddexp", (lambda a, b, f: sigmoid(a - b), lambda a, b, f: sigmoid(b - a)), _logaddexp_value,
+    to_sympy=lambda a, b: sympy.log(sympy.exp(a) + sympy.exp(b)),
+)
+logaddexp2 = _by_expansion(
+    "logaddexp2",
+    (lambda a, b, f: sigmoid((a - b) * sympy.log(2)), lambda a, b, f: sigmoid((b - a) * sympy.log(2))), _logaddexp2_value,
+    to_sympy=lambda a, b: sympy.log(2**a + 2**b) / sympy.log(2),
+)
+
+
+def expanded(body: Expr) -> Expr:
+    """`body` with every function that has no kernel of its own written out."""
+    while True:
+        found = [f for f in body.atoms(ScalarFunction) if f.expansion is not None]
+        if not found:
+            return body
+        inner = [f for f in found if not any(g is not f and f.has(g) for g in found)]
+        body = body.xreplace({f: sympy.sympify(f.expansion(*f.args)) for f in inner})
 
 
 # --- composites written once -------------------------------------------------------------------------------------------

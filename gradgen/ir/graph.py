@@ -40,6 +40,26 @@ def topological(outputs: Iterable[Node]) -> list[Node]:
     return order
 
 
+def topological_until(outputs: tuple[Node, ...], stop: set[Node]) -> list[Node]:
+    """Like `topological`, not going below the nodes in `stop`."""
+    if not stop:
+        return topological(outputs)
+    order: list[Node] = []
+    done: set[Node] = set()
+    stack: list[tuple[Node, bool]] = [(n, False) for n in reversed(outputs)]
+    while stack:
+        node, expanded = stack.pop()
+        if node in done:
+            continue
+        if expanded or node in stop:
+            done.add(node)
+            order.append(node)
+            continue
+        stack.append((node, True))
+        stack.extend((s, False) for s in reversed(node.sources) if s not in done)
+    return order
+
+
 @dataclass(frozen=True, eq=False)
 class Graph:
     """`inputs` in the order of the user's arguments, `outputs` with their names, `where` from node to user line."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from gradgen.ir.graph import topological
+from gradgen.ir.graph import topological_until
 from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Read, Scan, Scatter
 
 Rule = Callable[[Node], Node]
@@ -42,28 +42,8 @@ def rewrite(outputs: Iterable[Node], rule: Rule, keep: Iterable[Node] = ()) -> d
     """
     kept = set(keep)
     new: dict[Node, Node] = {n: n for n in kept}
-    for node in _above(tuple(outputs), kept):
+    for node in topological_until(tuple(outputs), kept):
         if node in new:
             continue
         new[node] = node if isinstance(node, (Input, Constant)) else rule(with_sources(node, new))
     return new
-
-
-def _above(outputs: tuple[Node, ...], kept: set[Node]) -> list[Node]:
-    """Like `topological`, stopping at kept nodes."""
-    if not kept:
-        return topological(outputs)
-    order: list[Node] = []
-    done: set[Node] = set()
-    stack: list[tuple[Node, bool]] = [(n, False) for n in reversed(outputs)]
-    while stack:
-        node, expanded = stack.pop()
-        if node in done:
-            continue
-        if expanded or node in kept:
-            done.add(node)
-            order.append(node)
-            continue
-        stack.append((node, True))
-        stack.extend((s, False) for s in reversed(node.sources) if s not in done)
-    return order
