@@ -1,0 +1,49 @@
+"""Scheduling: a Procedure becomes a Program.  `schedule` lists the passes in order and nothing else."""
+
+from __future__ import annotations
+
+from gradgen.schedule.emit import Emitter
+from gradgen.schedule.inline import Inliner
+from gradgen.schedule.memory import SavedLayout, plan_work, saved_layout
+from gradgen.schedule.options import NO_PASSES, PASSES, ScheduleOptions
+from gradgen.schedule.procedure import Output, Place, Procedure
+from gradgen.schedule.program import SAVED, WORK, Program
+from gradgen.schedule.tree import separate
+
+__all__ = ["NO_PASSES", "PASSES", "Output", "Place", "Procedure", "Program", "SavedLayout", "ScheduleOptions",
+           "saved_layout", "schedule"]
+
+_RESERVED = ("saved", "work", "flags", "NULL", "INFINITY", "NAN")
+
+
+def schedule(
+    procedure: Procedure, options: ScheduleOptions | None = None, saved: SavedLayout | None = None
+) -> Program:
+    """Loops, memory and order of one procedure.
+
+    `saved` is the layout shared by all procedures of a module (`saved_layout`); without it the procedure's own.
+    """
+    options = options or ScheduleOptions()
+    saved = saved or saved_layout([procedure])
+    ops = Inliner(procedure, options).ops()
+    tree = separate(ops)
+    emitter = Emitter(procedure, ops, tree, _reserved(procedure))
+    emitter.run()
+    statements = emitter.builder.finish()
+    buffers = [*emitter.places.values(), *emitter.constants.values(), *(b for b, _ in emitter.buffers.values())]
+    buffers = list(dict.fromkeys(buffers))
+    for b in buffers:
+        if b.space == SAVED:
+            b.offset = saved.offsets[b.name]
+    work = plan_work(b for b in buffers if b.space == WORK)
+    return Program(procedure.name, tuple(buffers), statements, work, saved.bytes)
+
+
+def _reserved(procedure: Procedure) -> list[str]:
+    names = list(_RESERVED)
+    names += [p.name for p in procedure.given.values()] + [o.place.name for o in procedure.outputs]
+    for node in procedure.given:
+        names += [s.name for e in node.shape if not isinstance(e, int) for s in e.free_symbols]
+    return names
+
+

@@ -1,0 +1,174 @@
+"""Typed expressions as C text: one function per kind of expression, dispatched on its class."""
+
+from __future__ import annotations
+
+from functools import singledispatchmethod
+
+from gradgen.codegen import mathlib
+from gradgen.codegen.arithmetic import HELPERS, PLAIN_FUNCTIONS
+from gradgen.codegen.integers import HELPERS as INDEX_HELPERS
+from gradgen.codegen.integers import guard_text, index_text
+from gradgen.codegen.literals import literal
+from gradgen.errors import CodegenError
+from gradgen.ir.dtypes import DType, bool_
+from gradgen.schedule.program import (
+    Apply,
+    Expr,
+    Holds,
+    Index,
+    Literal,
+    Load,
+    Present,
+    SetFlag,
+    Variable,
+)
+
+# C precedence: higher binds tighter.
+TERNARY, OR, AND, EQUALITY, RELATION, SUM, PRODUCT, UNARY, ATOM = 1, 2, 3, 4, 5, 6, 7, 8, 9
+
+_INFIX = {"add": ("+", SUM), "sub": ("-", SUM), "mul": ("*", PRODUCT), "div": ("/", PRODUCT)}
+_COMPARE = {"lt": ("<", RELATION), "le": ("<=", RELATION), "gt": (">", RELATION), "ge": (">=", RELATION),
+            "eq": ("==", EQUALITY), "ne": ("!=", EQUALITY)}
+
+Text = tuple[str, int]
+
+
+class ExpressionPrinter:
+    """Prints expressions and collects the helpers they need, in order of first use."""
+
+    def __init__(self) -> None:
+        self.helpers: dict[str, str] = {}
+        self.math: dict[tuple[str, str], None] = {}
+
+    def text(self, expr: Expr) -> str:
+        """The expression, without outer parentheses."""
+        return self.visit(expr)[0]
+
+    def at_least(self, expr: Expr, level: int) -> str:
+        text, own = self.visit(expr)
+        return text if own >= level else f"({text})"
+
+    def note_helpers(self, text: str) -> str:
+        """Remembers the integer helpers that a printed index mentions."""
+        if "gg_" in text:
+            for name, body in INDEX_HELPERS.items():
+                if name + "(" in text:
+                    self.helpers.setdefault(name, body)
+        return text
+
+    def index(self, expr: object) -> str:
+        return self.note_helpers(index_text(expr))  # type: ignore[arg-type]
+
+    @singledispatchmethod
+    def visit(self, expr: Expr) -> Text:
+        raise CodegenError(f"no C form for {type(expr).__name__}")
+
+    @visit.register
+    def _literal(self, expr: Literal) -> Text:
+        text = literal(expr.value, expr.dtype)
+        return text, UNARY if text.startswith(("-", "(")) else ATOM
+
+    @visit.register
+    def _index(self, expr: Index) -> Text:
+        text = self.index(expr.expr)
+        if expr.expr.is_Integer:
+            return f"(int64_t){text}" if int(expr.expr) >= 0 else f"(int64_t)({text})", UNARY
+        return text, ATOM if expr.expr.is_Symbol else SUM
+
+    @visit.register
+    def _variable(self, expr: Variable) -> Text:
+        return expr.name, ATOM
+
+    @visit.register
+    def _load(self, expr: Load) -> Text:
+        element = f"{expr.buffer.name}[{self.index(expr.index)}]"
+        place = expr.buffer.place
+        missing = place.default if place is not None and place.optional and expr.buffer.given else None
+        if not expr.guard and missing is None:
+            return element, ATOM
+        if missing is not None:
+            element = f"{expr.buffer.name} != NULL ? {element} : {literal_of(missing, expr.dtype)}"
+            if not expr.guard:
+                return element, TERNARY
+            element = f"({element})"
+        condition = self.note_helpers(guard_text(expr.guard))
+        return f"({condition}) ? {element} : {literal(expr.fill, expr.dtype)}", TERNARY
+
+    @visit.register
+    def _holds(self, expr: Holds) -> Text:
+        return self.note_helpers(guard_text(expr.guard)), AND if len(expr.guard) > 1 else EQUALITY
+
+    @visit.register
+    def _present(self, expr: Present) -> Text:
+        name = "saved" if expr.buffer.space == "saved" else expr.buffer.name
+        return f"{name} != NULL", EQUALITY
+
+    @visit.register
+    def _set_flag(self, expr: SetFlag) -> Text:
+        return "(flags & GRADGEN_SET_GRAD) != 0u", EQUALITY
+
+    @visit.register
+    def _apply(self, expr: Apply) -> Text:
+        op, args = expr.op, expr.args
+        if op == "cast":
+            return self.cast(args[0], expr.dtype)
+        if op == "select":
+            return (f"{self.at_least(args[0], OR)} ? {self.at_least(args[1], OR)} : {self.at_least(args[2], TERNARY)}",
+                    TERNARY)
+        if op in _COMPARE:
+            sign, level = _COMPARE[op]
+            return f"{self.at_least(args[0], SUM)} {sign} {self.at_least(args[1], SUM)}", level
+        if op == "and_":
+            return f"{self.at_least(args[0], EQUALITY)} && {self.at_least(args[1], EQUALITY)}", AND
+        if op == "or_":
+            return f"{self.at_least(args[0], EQUALITY)} || {self.at_least(args[1], EQUALITY)}", OR
+        if op == "xor":
+            return f"{self.at_least(args[0], SUM)} != {self.at_least(args[1], SUM)}", EQUALITY
+        if op == "not_":
+            return f"!{self.at_least(args[0], ATOM)}", UNARY
+        if not expr.dtype.is_floating_point:
+            return self.call(op, expr)
+        if op == "neg":
+            return f"-{self.at_least(args[0], ATOM)}", UNARY
+        if op in _INFIX:
+            sign, level = _INFIX[op]
+            # The left operand may be of the same level; the right one keeps its parentheses, they are its order.
+            return f"{self.at_least(args[0], level)} {sign} {self.at_least(args[1], level + 1)}", level
+        return self.call(op, expr)
+
+    def cast(self, arg: Expr, dtype: DType) -> Text:
+        if dtype is bool_:
+            return f"{self.at_least(arg, SUM)} != {literal_of(0, arg.dtype)}", EQUALITY
+        if arg.dtype.is_floating_point and not dtype.is_floating_point:
+            name = f"gg_to_{dtype.suffix}_{arg.dtype.suffix}"
+            self.helper(name)
+            return f"{name}({self.text(arg)})", ATOM
+        return f"({dtype.ctype}){self.at_least(arg, UNARY)}", UNARY
+
+    def call(self, op: str, expr: Apply) -> Text:
+        suffix = expr.args[0].dtype.suffix if expr.dtype is bool_ else expr.dtype.suffix
+        args = ", ".join(self.text(a) for a in expr.args)
+        if op in mathlib.REGISTRY and suffix in mathlib.REGISTRY[op]:
+            self.math[op, suffix] = None
+            return f"{mathlib.kernel(op, suffix).c_name}({args})", ATOM
+        if (op, suffix) in PLAIN_FUNCTIONS:
+            return f"{PLAIN_FUNCTIONS[op, suffix]}({args})", ATOM
+        name = f"gg_{op}_{suffix}"
+        if name in HELPERS:
+            self.helper(name)
+            return f"{name}({args})", ATOM
+        raise CodegenError(f"no C kernel computes {op!r} for {expr.dtype.name}",
+                           hint="add it to templates/kernels/math and gradgen/codegen/mathlib.py")
+
+    def helper(self, name: str) -> None:
+        if name not in self.helpers:
+            depends, text = HELPERS[name]
+            for d in depends:
+                self.helper(d)
+            self.helpers[name] = text
+
+
+def literal_of(number: int, dtype: DType) -> str:
+    from sympy import Integer
+
+    return literal(Integer(number), dtype)

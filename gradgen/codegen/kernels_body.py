@@ -1,0 +1,102 @@
+"""A Program as the inside of one C function, with the static functions and tables that it needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import sympy
+
+from gradgen.codegen import mathlib
+from gradgen.codegen.expressions import ExpressionPrinter
+from gradgen.codegen.integers import index_text
+from gradgen.codegen.literals import floating, literal
+from gradgen.codegen.printer import StatementPrinter
+from gradgen.ir.symbols import Extent
+from gradgen.schedule.program import CONSTANT, SAVED, WORK, Buffer, Program
+
+LINE = 116
+
+
+@dataclass(frozen=True, eq=False)
+class ProcedureCode:
+    """`body` are C statements indented by 4, to stand after the argument checks; `helpers` go before the functions."""
+
+    name: str
+    body: str
+    helpers: dict[str, str]
+    work_bytes: Extent
+    work_bytes_c: str
+    saved_bytes: Extent
+    saved_bytes_c: str
+    stack_bytes: int
+
+
+def c_procedure(program: Program) -> ProcedureCode:
+    """The C of a Program."""
+    printer = StatementPrinter()
+    for s in program.statements:
+        printer.visit(s)
+    head = [line for b in program.buffers for line in _pointer(b)]
+    helpers = _helpers(program, printer.expressions)
+    return ProcedureCode(
+        program.name, "\n".join([*head, *printer.out]) + "\n", helpers, program.work_bytes,
+        bytes_text(program.work_bytes), program.saved_bytes, bytes_text(program.saved_bytes), 1024,
+    )
+
+
+def bytes_text(extent: Extent) -> str:
+    """C text of a size in bytes."""
+    return index_text(extent)
+
+
+def _pointer(buffer: Buffer) -> list[str]:
+    if buffer.space not in (SAVED, WORK):
+        return []
+    base = "saved" if buffer.space == SAVED else "work"
+    ctype = buffer.dtype.ctype
+    offset = index_text(buffer.offset)
+    address = f"({ctype} *)(void *)((unsigned char *){base} + {offset})"
+    if buffer.space == SAVED and not buffer.given:  # forward without a backward to follow
+        address = f"saved == NULL ? NULL : {address}"
+    return [f"    {ctype} *const {buffer.name} = {address};"]
+
+
+def _helpers(program: Program, expressions: ExpressionPrinter) -> dict[str, str]:
+    found: dict[str, str] = {}
+    if expressions.math:
+        for k, fragment in enumerate(mathlib.fragments(expressions.math)):
+            found[f"math {_fragment_name(fragment, k)}"] = fragment
+    found.update(expressions.helpers)
+    for b in program.buffers:
+        if b.space == CONSTANT:
+            found[f"table {program.name} {b.name}"] = _table(b)
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _fragment_name(fragment: str, k: int) -> str:
+    import hashlib
+
+    return hashlib.sha256(fragment.encode()).hexdigest()[:16]
+
+
+def _table(buffer: Buffer) -> str:
+    array = np.asarray(buffer.values).ravel()
+    if buffer.dtype.is_floating_point:
+        items = [floating(x, buffer.dtype) for x in array]
+    else:
+        items = [literal(sympy.Integer(int(x)), buffer.dtype) for x in array]
+    lines: list[str] = []
+    row = "   "
+    for item in items:
+        if len(row) + len(item) + 2 > LINE:
+            lines.append(row)
+            row = "   "
+        row += f" {item},"
+    lines.append(row)
+    count = max(1, array.size)
+    if not array.size:
+        lines = ["    0"]
+    return f"static const {buffer.dtype.ctype} {buffer.name}[{count}] = {{\n" + "\n".join(lines) + "\n};\n"

@@ -1,0 +1,146 @@
+"""Statements of a Program as C: one function per kind of statement, dispatched on its class."""
+
+from __future__ import annotations
+
+from functools import singledispatchmethod
+
+from gradgen.codegen.expressions import SUM, ExpressionPrinter
+from gradgen.errors import CodegenError
+from gradgen.ir.dtypes import DType, bool_
+from gradgen.schedule.program import (
+    Assign,
+    Comment,
+    Contract,
+    Copy,
+    Declare,
+    Fail,
+    Fill,
+    If,
+    Let,
+    Literal,
+    Loop,
+    Operand,
+    Statement,
+    Store,
+)
+
+INDENT = "    "
+
+
+def local_type(dtype: DType) -> str:
+    """Locals of type bool are int: the type of a comparison in C."""
+    return "int" if dtype is bool_ else dtype.ctype
+
+
+class StatementPrinter:
+    """Collects lines; `out` is the text so far."""
+
+    def __init__(self) -> None:
+        self.expressions = ExpressionPrinter()
+        self.out: list[str] = []
+        self.depth = 1
+        self.requests: dict[str, object] = {}
+
+    def line(self, text: str) -> None:
+        self.out.append(INDENT * self.depth + text)
+
+    def block(self, statements: tuple[Statement, ...]) -> None:
+        self.depth += 1
+        for s in statements:
+            self.visit(s)
+        self.depth -= 1
+
+    @singledispatchmethod
+    def visit(self, statement: Statement) -> None:
+        raise CodegenError(f"no C form for {type(statement).__name__}")
+
+    @visit.register
+    def _comment(self, s: Comment) -> None:
+        for text in s.text.replace("*/", "* /").split("\n"):
+            self.line(f"/* {text} */")
+
+    @visit.register
+    def _let(self, s: Let) -> None:
+        self.line(f"const {local_type(s.variable.dtype)} {s.variable.name} = {self.value(s)};")
+
+    @visit.register
+    def _declare(self, s: Declare) -> None:
+        self.line(f"{local_type(s.variable.dtype)} {s.variable.name} = {self.value(s)};")
+
+    @visit.register
+    def _assign(self, s: Assign) -> None:
+        self.line(f"{s.variable.name} = {self.value(s)};")
+
+    def value(self, s: Let | Declare | Assign) -> str:
+        return self.expressions.text(s.value)
+
+    @visit.register
+    def _store(self, s: Store) -> None:
+        value = self.expressions.text(s.value)
+        if s.buffer.dtype is bool_ and not isinstance(s.value, Literal):
+            value = f"(uint8_t)({value})"
+        self.line(f"{s.buffer.name}[{self.expressions.index(s.index)}] = {value};")
+
+    @visit.register
+    def _loop(self, s: Loop) -> None:
+        i = s.variable.name
+        e = self.expressions
+        if s.simd:
+            clauses = "".join(f" reduction({op}:{name})" for op, name in s.reductions)
+            self.out.append(f"#pragma omp simd{clauses}")
+        step = f"++{i}" if s.step == 1 else f"{i} += {s.step}"
+        self.line(f"for (int64_t {i} = {e.index(s.start)}; {i} < {e.index(s.stop)}; {step}) {{")
+        self.block(s.body)
+        self.line("}")
+
+    @visit.register
+    def _if(self, s: If) -> None:
+        self.line(f"if ({self.expressions.text(s.condition)}) {{")
+        self.block(s.body)
+        if s.otherwise:
+            self.line("} else {")
+            self.block(s.otherwise)
+        self.line("}")
+
+    @visit.register
+    def _fill(self, s: Fill) -> None:
+        e = self.expressions
+        start, count = e.index(s.start), e.index(s.count)
+        where = s.buffer.name if start == "0" else f"{s.buffer.name} + {start}"
+        if isinstance(s.value, Literal) and s.value.value.is_zero:
+            size = f"(size_t)({count}) * sizeof({s.buffer.dtype.ctype})"
+            self.line(f"memset({where}, 0, {size});")
+            return
+        i = self.counter()
+        self.line(f"for (int64_t {i} = 0; {i} < {count}; ++{i}) {{")
+        at = i if start == "0" else f"{start} + {i}"
+        self.line(f"{INDENT}{s.buffer.name}[{at}] = {e.text(s.value)};")
+        self.line("}")
+
+    def counter(self) -> str:
+        return "element"
+
+    @visit.register
+    def _copy(self, s: Copy) -> None:
+        e = self.expressions
+        ends = []
+        for buffer, start in ((s.target, s.target_start), (s.source, s.source_start)):
+            text = e.index(start)
+            ends.append(buffer.name if text == "0" else f"{buffer.name} + {text}")
+        size = f"(size_t)({e.index(s.count)}) * sizeof({s.target.dtype.ctype})"
+        self.line(f"memcpy({ends[0]}, {ends[1]}, {size});")
+
+    @visit.register
+    def _fail(self, s: Fail) -> None:
+        self.line(f"return {s.status};")
+
+    @visit.register
+    def _contract(self, s: Contract) -> None:
+        raise CodegenError("contractions are printed by kernels_body")
+
+    def pointer(self, operand: Operand) -> str:
+        start = self.expressions.index(operand.start)
+        return operand.buffer.name if start == "0" else f"{operand.buffer.name} + {start}"
+
+
+__all__ = ["SUM", "StatementPrinter", "local_type"]

@@ -1,0 +1,591 @@
+"""From the loop tree to statements: accumulators, stores, and each op's terms as scalars in the right scope."""
+
+from __future__ import annotations
+
+import sympy
+
+from gradgen.errors import ScheduleError
+from gradgen.ir import dtypes
+from gradgen.ir.dtypes import DType, bool_, int64
+from gradgen.ir.guards import GE, Condition, Guard
+from gradgen.ir.nodes import Compute, Constant, Node, Scatter
+from gradgen.ir.symbols import Extent, same_extent
+from gradgen.schedule.inline import ARG, MAP, SCATTER, BodyTerm, Op, ReadTerm, SelectTerm, substitute, term_symbol
+from gradgen.schedule.procedure import ACCUMULATE, Output, Place, Procedure
+from gradgen.schedule.program import (
+    ARGUMENT,
+    CONSTANT,
+    SAVED,
+    WORK,
+    Assign,
+    Buffer,
+    Comment,
+    Copy,
+    CVar,
+    Declare,
+    Expr,
+    Fail,
+    Fill,
+    Literal,
+    Load,
+    Present,
+    SetFlag,
+    Store,
+    Variable,
+)
+from gradgen.schedule.scope import Builder
+from gradgen.schedule.tree import Leaf, LoopNode, Tree, paths
+
+_INITIAL = {"sum": 0, "prod": 1, "any": 0, "all": 1}
+_COMBINE = {"sum": "add", "add": "add", "prod": "mul", "any": "or_", "all": "and_"}
+
+
+def extreme(dtype: DType, largest: bool) -> sympy.Expr:
+    """The identity of min (`largest`) or max, exactly."""
+    if dtype.is_floating_point:
+        return sympy.oo if largest else -sympy.oo
+    bits = 8 * dtype.itemsize - 1
+    if dtype is bool_:
+        return sympy.Integer(int(largest))
+    return sympy.Integer(2**bits - 1 if largest else -(2**bits))
+
+
+def initial(reducer: str, dtype: DType) -> sympy.Expr:
+    """What a reduction over nothing gives."""
+    if reducer in ("max", "argmax"):
+        return extreme(dtype, False)
+    if reducer in ("min", "argmin"):
+        return extreme(dtype, True)
+    return sympy.Integer(_INITIAL[reducer])
+
+
+class Emitter:
+    """Walks a loop tree once; `values` are results held in locals, `buffers` those in memory with the axes they keep."""
+
+    def __init__(self, procedure: Procedure, ops: list[Op], tree: Tree, reserved: list[str]) -> None:
+        self.procedure = procedure
+        self.tree = tree
+        self.paths = paths(tree)
+        self.op_of: dict[Node, Op] = {op.node: op for op in ops if op.node not in procedure.given}
+        self.consumers: dict[Op, list[Op]] = {op: [] for op in ops}
+        for op in ops:
+            for source in self.sources(op):
+                found = self.op_of.get(source)
+                if found is not None and found is not op:
+                    self.consumers[found].append(op)
+        self.builder = Builder(reserved)
+        self.places: dict[Place, Buffer] = {}
+        self.constants: dict[Node, Buffer] = {}
+        self.buffers: dict[Op, tuple[Buffer, tuple[sympy.Symbol, ...]]] = {}
+        self.values: dict[Op, Expr] = {}
+        self.accumulators: dict[Op, tuple[Variable, ...]] = {}
+        self.counters: dict[LoopNode, CVar] = {}
+        self.term_symbols: dict[Op, dict[sympy.Symbol, sympy.Expr]] = {}
+
+    def sources(self, op: Op) -> list[Node]:
+        if isinstance(op.node, Scatter) and op.node.base is not None:
+            return [*(t.source for t in op.reads), op.node.base]
+        return [t.source for t in op.reads]
+
+    # --- memory ---------------------------------------------------------------------------------------------------
+
+    def place_buffer(self, place: Place, node: Node) -> Buffer:
+        if place not in self.places:
+            space = SAVED if place.space == "saved" else ARGUMENT
+            given = node in self.procedure.given and self.procedure.given[node] == place
+            self.places[place] = Buffer(place.name, node.dtype, node.shape, space, place, given=given)
+        return self.places[place]
+
+    def work_buffer(self, op: Op, axes: tuple[sympy.Symbol, ...]) -> Buffer:
+        name = self.builder.fresh("v")
+        shape = tuple(op.extent_of(s) for s in axes) if op.kind != SCATTER else op.shape
+        return Buffer(name, op.node.dtype, shape, WORK)
+
+    def constant_buffer(self, node: Constant) -> Buffer:
+        if node not in self.constants:
+            name = self.builder.fresh("table")
+            self.constants[node] = Buffer(name, node.dtype, node.shape, CONSTANT, values=node.array)
+        return self.constants[node]
+
+    def kept_axes(self, op: Op) -> tuple[sympy.Symbol, ...]:
+        """The output axes that the op's memory needs: those not bound by loops shared with every reader."""
+        if op.kind == SCATTER:
+            return ()
+        shared = self.paths[op]
+        for c in self.consumers[op]:
+            other = self.paths[c]
+            k = 0
+            while k < len(shared) and k < len(other) and shared[k] is other[k]:
+                k += 1
+            shared = shared[:k]
+        bound = {loop.binding[op]: None for loop in shared if op in loop.binding}
+        return tuple(s for s in op.output_axes if s not in bound)
+
+    def own_buffer(self, op: Op, axes: tuple[sympy.Symbol, ...]) -> Buffer:
+        """Memory for the op's result: an output that is certainly there and dense, else WORK."""
+        if op.kind == SCATTER or len(axes) == len(op.shape):
+            for e in op.effects:
+                if e.mode != ACCUMULATE and not e.place.optional and e.place.space == ARGUMENT:
+                    return self.place_buffer(e.place, op.node)
+        return self.work_buffer(op, axes)
+
+    # --- the walk -------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        self.check_indices()
+        for node in self.tree:
+            self.comment(node)
+            self.visit(node)
+
+    def comment(self, node: LoopNode | Leaf) -> None:
+        from gradgen.schedule.tree import leaves
+
+        seen: dict[str, None] = {}
+        for op in leaves([node]):
+            for member in op.members:
+                where = self.procedure.where.get(member)
+                if where is not None:
+                    seen[str(where)] = None
+        for text in list(seen)[:6]:
+            self.builder.emit(Comment(text))
+
+    def visit(self, node: LoopNode | Leaf) -> None:
+        if isinstance(node, Leaf):
+            self.leaf(node.op)
+            return
+        starting = [op for op, s in node.binding.items() if s in op.reduced_axes and self.is_outermost(op, node)]
+        for op in starting:
+            self.begin(op)
+        self.counters[node] = self.builder.open_loop(node.extent)
+        for child in node.children:
+            self.visit(child)
+        self.builder.close()
+        for op in starting:
+            self.end(op)
+
+    def is_outermost(self, op: Op, node: LoopNode) -> bool:
+        for loop in self.paths[op]:
+            if op in loop.binding and loop.binding[op] in op.reduced_axes:
+                return loop is node
+        return False
+
+    def env(self, op: Op) -> dict[sympy.Symbol, sympy.Expr]:
+        found: dict[sympy.Symbol, sympy.Expr] = {}
+        for loop in self.paths[op]:
+            if op in loop.binding and loop in self.counters:
+                found[loop.binding[op]] = self.counters[loop]
+        return found
+
+    # --- reductions -----------------------------------------------------------------------------------------------
+
+    def bound_outside(self, op: Op) -> dict[sympy.Symbol, None]:
+        """The output axes bound before the first reduced axis."""
+        found: dict[sympy.Symbol, None] = {}
+        for loop in self.paths[op]:
+            if op in loop.binding:
+                if loop.binding[op] in op.reduced_axes:
+                    break
+                found[loop.binding[op]] = None
+        return found
+
+    def begin(self, op: Op) -> None:
+        node = op.node
+        b = self.builder
+        if op.kind == SCATTER:
+            assert isinstance(node, Scatter)
+            buffer = self.own_buffer(op, ())
+            self.buffers[op] = (buffer, op.output_axes)
+            if node.base is None:
+                b.emit(Fill(buffer, 0, buffer.size, b.literal(sympy.S.Zero, node.dtype)))
+            else:
+                b.emit(Copy(buffer, 0, self.source_buffer(node.base), 0, buffer.size))
+            return
+        assert isinstance(node, Compute) and node.reducer is not None
+        bound = self.bound_outside(op)
+        open_axes = tuple(s for s in op.output_axes if s not in bound)
+        kind = self.value_type(op)
+        start = b.literal(initial(node.reducer, kind), kind)
+        if not open_axes:
+            best = b.variable(Variable(kind, b.fresh("s")))
+            b.emit(Declare(best, start))
+            if op.kind == ARG:
+                where = b.variable(Variable(int64, b.fresh("s")))
+                b.emit(Declare(where, b.literal(sympy.S.Zero, int64)))
+                self.accumulators[op] = (best, where)
+            else:
+                self.accumulators[op] = (best,)
+            return
+        if op.kind == ARG:
+            raise ScheduleError("argmax over an outer axis reached the emitter without its output axes bound")
+        kept = self.kept_axes(op)
+        buffer = self.own_buffer(op, kept)
+        self.buffers[op] = (buffer, kept)
+        at = self.linear(buffer, tuple(self.env(op).get(s, sympy.S.Zero) for s in kept))
+        count: Extent = 1
+        for s in open_axes:
+            count = count * op.extent_of(s)
+        b.emit(Fill(buffer, at, count, start))
+
+    def end(self, op: Op) -> None:
+        if op in self.accumulators:
+            self.result(op, self.accumulators[op][-1])
+            return
+        buffer, kept = self.buffers[op]
+        for e in op.effects:
+            target = self.place_buffer(e.place, op.node)
+            if target is not buffer:
+                self.copy_out(op, e, buffer, kept)
+
+    def copy_out(self, op: Op, effect: Output, buffer: Buffer, kept: tuple[sympy.Symbol, ...]) -> None:
+        """A completed array result goes to where it is wanted."""
+        b = self.builder
+        target = self.place_buffer(effect.place, op.node)
+        env = self.env(op)
+        condition = self.presence(effect.place, target)
+        if condition is not None:
+            b.open_if(condition)
+        opened = 0
+        index: list[sympy.Expr] = []
+        bound = self.bound_outside(op) if op.kind != SCATTER else {}
+        for s, extent in zip(op.output_axes or op.axes[: len(op.shape)], op.shape, strict=True):
+            if s in bound and s in env:
+                index.append(env[s])
+            else:
+                index.append(b.open_loop(extent))
+                opened += 1
+        if op.kind == SCATTER:
+            inner = tuple(index)
+        else:
+            inner = tuple(i for i, s in zip(index, op.output_axes, strict=True) if s in kept)
+        value = b.load(buffer, self.linear(buffer, inner), (), sympy.S.Zero, False)
+        self.store_effect(effect, target, self.linear(target, tuple(index)), value)
+        for _ in range(opened):
+            b.close()
+        if condition is not None:
+            b.close()
+
+    # --- leaves ---------------------------------------------------------------------------------------------------
+
+    def value_type(self, op: Op) -> DType:
+        term = op.terms[op.root]
+        return term.dtype if op.kind == ARG else op.node.dtype
+
+    def leaf(self, op: Op) -> None:
+        value = self.terms(op)
+        if op.kind == MAP:
+            self.result(op, value)
+        elif op.kind == SCATTER:
+            self.scatter(op, value)
+        elif op.kind == ARG:
+            self.arg(op, value)
+        else:
+            self.reduce(op, value)
+
+    def result(self, op: Op, value: Expr) -> None:
+        """A completed element: to memory if a reader needs it there, and to its outputs."""
+        b = self.builder
+        env = self.env(op)
+        kept = self.kept_axes(op)
+        stored: Buffer | None = None
+        if kept and self.consumers[op]:
+            if op not in self.buffers:
+                self.buffers[op] = (self.own_buffer(op, kept), kept)
+            stored = self.buffers[op][0]
+            b.emit(Store(stored, self.linear(stored, tuple(env[s] for s in kept)), value))
+        else:
+            self.values[op] = value
+        for e in op.effects:
+            target = self.place_buffer(e.place, op.node)
+            if target is stored:
+                continue
+            condition = self.presence(e.place, target)
+            if condition is not None:
+                b.open_if(condition)
+            self.store_effect(e, target, self.linear(target, tuple(env[s] for s in op.output_axes)), value)
+            if condition is not None:
+                b.close()
+
+    def presence(self, place: Place, target: Buffer) -> Expr | None:
+        if not place.optional and place.space == ARGUMENT:
+            return None
+        key = ("present", target.name)
+        b = self.builder
+        found = b.root.values.get(key)
+        return found or b.place(key, b.root, Present(bool_, target))
+
+    def store_effect(self, effect: Output, target: Buffer, index: sympy.Expr, value: Expr) -> None:
+        b = self.builder
+        if effect.mode == ACCUMULATE:
+            total = b.apply("add", (self.raw_load(target, index), value), target.dtype)
+            value = b.apply("select", (self.set_flag(), value, total), target.dtype)
+        b.emit(Store(target, index, value))
+
+    def set_flag(self) -> Expr:
+        b = self.builder
+        found = b.root.values.get(("set flag",))
+        return found or b.place(("set flag",), b.root, SetFlag(bool_))
+
+    def raw_load(self, buffer: Buffer, index: sympy.Expr) -> Expr:
+        """A load of memory that this nest also writes: never remembered."""
+        b = self.builder
+        return b.place(("raw", id(buffer), index, len(b.keep)), b.scope, Load(buffer.dtype, buffer, index))
+
+    def reduce(self, op: Op, value: Expr) -> None:
+        node = op.node
+        assert isinstance(node, Compute) and node.reducer is not None
+        b = self.builder
+        if op in self.accumulators:
+            total = self.accumulators[op][0]
+            b.emit(Assign(total, self.combine(node.reducer, total, value)))
+            return
+        buffer, kept = self.buffers[op]
+        env = self.env(op)
+        at = self.linear(buffer, tuple(env[s] for s in kept))
+        b.emit(Store(buffer, at, self.combine(node.reducer, self.raw_load(buffer, at), value)))
+
+    def combine(self, how: str, total: Expr, value: Expr) -> Expr:
+        b = self.builder
+        dtype = total.dtype
+        if how in ("max", "min"):
+            better = b.apply("gt" if how == "max" else "lt", (value, total), bool_)
+            if dtype.is_floating_point:  # a nan wins and stays
+                better = b.apply("or_", (better, b.apply("isnan", (value,), bool_)), bool_)
+            return b.apply("select", (better, value, total), dtype)
+        return b.apply(_COMBINE[how], (total, value), dtype)
+
+    def arg(self, op: Op, value: Expr) -> None:
+        node = op.node
+        assert isinstance(node, Compute)
+        b = self.builder
+        best, where = self.accumulators[op]
+        better = b.apply("gt" if node.reducer == "argmax" else "lt", (value, best), bool_)
+        if value.dtype.is_floating_point:  # the first nan
+            first = b.apply(
+                "and_", (b.apply("isnan", (value,), bool_), b.apply("not_", (b.apply("isnan", (best,), bool_),), bool_)),
+                bool_,
+            )
+            better = b.apply("or_", (better, first), bool_)
+        position = b.index(self.env(op)[op.reduced_axes[0]], int64)
+        new_where = b.apply("select", (better, position, where), int64)
+        new_best = b.apply("select", (better, value, best), value.dtype)
+        b.emit(Assign(where, new_where))
+        b.emit(Assign(best, new_best))
+
+    def scatter(self, op: Op, value: Expr) -> None:
+        node = op.node
+        assert isinstance(node, Scatter)
+        b = self.builder
+        buffer, _ = self.buffers[op]
+        env = self.full_env(op)
+        guard = tuple(c.substitute(env) for c in op.guard)
+        if guard:
+            b.open_if(b.holds(guard, bool_))
+        index = tuple(substitute(e, env) for e in op.index)
+        at = self.linear(buffer, index)
+        if node.mode != "set":
+            value = self.combine("sum" if node.mode == "add" else node.mode, self.raw_load(buffer, at), value)
+        b.emit(Store(buffer, at, value))
+        if guard:
+            b.close()
+
+    # --- terms ----------------------------------------------------------------------------------------------------
+
+    def full_env(self, op: Op) -> dict[sympy.Symbol, sympy.Expr]:
+        return {**self.env(op), **self.term_symbols[op]}
+
+    def terms(self, op: Op, env: dict[sympy.Symbol, sympy.Expr] | None = None, upto: int | None = None) -> Expr:
+        """Creates the scalars of the op's terms for the current counters; the value of its root (or of `upto`)."""
+        env = dict(self.env(op) if env is None else env)
+        values: list[Expr] = []
+        wanted = _index_terms(op)
+        last = op.root if upto is None else upto
+        for k, term in enumerate(op.terms[: last + 1]):
+            if isinstance(term, ReadTerm):
+                values.append(self.read(term, env))
+            elif isinstance(term, BodyTerm):
+                values.append(self.body(term, [values[a] for a in term.args], env))
+            else:
+                values.append(self.guarded(term, values[term.value], env))
+            if k in wanted:
+                env[term_symbol(k)] = self.builder.symbol_for(values[-1])
+        self.term_symbols = {op: {s: e for s, e in env.items() if s.name.startswith("term ")}}
+        return values[last]
+
+    def body(self, term: BodyTerm, args: list[Expr], env: dict[sympy.Symbol, sympy.Expr]) -> Expr:
+        b = self.builder
+        done: list[Expr] = []
+        for s in term.recipe.steps:
+            if s.op == "arg":
+                done.append(args[s.payload])  # type: ignore[call-overload]
+            elif s.op == "literal":
+                done.append(b.literal(s.payload, s.dtype))  # type: ignore[arg-type]
+            elif s.op == "index":
+                inner = substitute(s.payload, term.where) if term.where else s.payload  # type: ignore[arg-type]
+                done.append(b.index(sympy.sympify(substitute(inner, env)), int64))  # type: ignore[arg-type]
+            else:
+                done.append(b.apply(s.op, tuple(done[a] for a in s.args), s.dtype))
+        return done[-1]
+
+    def guarded(self, term: SelectTerm, value: Expr, env: dict[sympy.Symbol, sympy.Expr]) -> Expr:
+        b = self.builder
+        guard = tuple(c.substitute(env) for c in term.guard)
+        return b.apply("select", (b.holds(guard, bool_), value, b.literal(term.fill, term.dtype)), term.dtype)
+
+    def read(self, term: ReadTerm, env: dict[sympy.Symbol, sympy.Expr]) -> Expr:
+        b = self.builder
+        index = tuple(substitute(e, env) for e in term.index)
+        guard = tuple(c.substitute(env) for c in term.guard)
+        op = self.op_of.get(term.source)
+        if op is not None and op in self.values:
+            value = self.values[op]
+            if not guard:
+                return value
+            return b.apply("select", (b.holds(guard, bool_), value, b.literal(term.fill, term.dtype)), term.dtype)
+        buffer = self.source_buffer(term.source)
+        hoist = all(self.inside(i, e) for i, e in zip(index, term.source.shape, strict=True))
+        if op is not None and op.kind != SCATTER:
+            kept = self.buffers[op][1]
+            index = tuple(i for i, s in zip(index, op.output_axes, strict=True) if s in kept)
+        return b.load(buffer, self.linear(buffer, index), guard, term.fill if guard else sympy.S.Zero, hoist)
+
+    def source_buffer(self, node: Node) -> Buffer:
+        if node in self.procedure.given:
+            return self.place_buffer(self.procedure.given[node], node)
+        if isinstance(node, Constant) and node not in self.op_of:
+            return self.constant_buffer(node)
+        op = self.op_of[node]
+        if op not in self.buffers:
+            raise ScheduleError("a value is read before it is computed", where=repr(node))
+        return self.buffers[op][0]
+
+    def inside(self, index: sympy.Expr, extent: Extent) -> bool:
+        """The index is in range wherever its symbols have values."""
+        if index.is_Integer:
+            return isinstance(extent, int) and 0 <= int(index) < extent
+        entry = self.builder.symbols.get(index)
+        return entry is not None and entry[1] is not None and same_extent(entry[1], extent)
+
+    def linear(self, buffer: Buffer, index: tuple[sympy.Expr, ...]) -> sympy.Expr:
+        return linear_index(buffer.shape, index)
+
+    # --- data-dependent indices -------------------------------------------------------------------------------------
+
+    def check_indices(self) -> None:
+        """Before anything is written: every index that comes from data is inside its tensor."""
+        seen: dict[tuple, None] = {}
+        for op in self.paths:
+            for k, term in enumerate(op.terms):
+                if isinstance(term, ReadTerm):
+                    self.check(op, term.index, term.source.shape, term.guard, k, seen)
+            if op.kind == SCATTER:
+                self.check(op, op.index, op.shape, op.guard, len(op.terms), seen)
+
+    def check(
+        self, op: Op, index: tuple[sympy.Expr, ...], shape: tuple[Extent, ...], guard: Guard, upto: int,
+        seen: dict[tuple, None],
+    ) -> None:
+        b = self.builder
+        conditions: list[Condition] = []
+        for e, extent in zip(index, shape, strict=True):
+            if any(s.name.startswith("term ") for s in e.free_symbols):
+                conditions += [Condition(GE, e), Condition(GE, sympy.sympify(extent) - 1 - e)]
+        if not conditions:
+            return
+        used = {s for c in (*conditions, *guard) for s in c.expr.free_symbols}
+        numbers = sorted(int(s.name[5:]) for s in used if s.name.startswith("term "))
+        key = (tuple(id(t) for t in (op.terms[n] for n in numbers)), tuple(c.expr for c in conditions), guard)
+        if key in seen:
+            return
+        seen[key] = None
+        closure = _closure(op, numbers)
+        axes = [s for s in op.loop_axes if any(_mentions(op.terms[n], s) for n in closure) or s in used]
+        env: dict[sympy.Symbol, sympy.Expr] = {s: b.open_loop(op.extent_of(s)) for s in axes}
+        values: dict[int, Expr] = {}
+        for n in closure:
+            term = op.terms[n]
+            if isinstance(term, ReadTerm):
+                values[n] = self.read(term, env)
+            elif isinstance(term, BodyTerm):
+                values[n] = self.body(term, [values[a] for a in term.args], env)
+            else:
+                values[n] = self.guarded(term, values[term.value], env)
+            if n in _index_terms(op):
+                env[term_symbol(n)] = b.symbol_for(values[n])
+        bad = b.apply("not_", (b.holds(tuple(c.substitute(env) for c in conditions), bool_),), bool_)
+        if guard:
+            bad = b.apply("and_", (b.holds(tuple(c.substitute(env) for c in guard), bool_), bad), bool_)
+        b.open_if(bad)
+        b.emit(Fail("GRADGEN_ERR_INDEX"))
+        b.close()
+        for _ in axes:
+            b.close()
+
+
+def _index_terms(op: Op) -> dict[int, None]:
+    """The terms that index expressions of this op mention."""
+    found: dict[int, None] = {}
+    exprs: list[sympy.Basic] = list(op.index) + [c.expr for c in op.guard]
+    for t in op.terms:
+        if isinstance(t, ReadTerm):
+            exprs += [*t.index, *(c.expr for c in t.guard)]
+        elif isinstance(t, SelectTerm):
+            exprs += [c.expr for c in t.guard]
+        else:
+            exprs += list(t.where.values())
+    for e in exprs:
+        if e.is_Symbol and not e.name.startswith("term "):
+            continue
+        for s in e.free_symbols:
+            if s.name.startswith("term "):
+                found[int(s.name[5:])] = None
+    return found
+
+
+def _closure(op: Op, numbers: list[int]) -> list[int]:
+    """The terms that these depend on, in order."""
+    todo, found = list(numbers), set(numbers)
+    while todo:
+        t = op.terms[todo.pop()]
+        more = t.args if isinstance(t, BodyTerm) else (t.value,) if isinstance(t, SelectTerm) else ()
+        exprs = [*t.index, *(c.expr for c in t.guard)] if isinstance(t, ReadTerm) else []
+        inner = [int(s.name[5:]) for e in exprs for s in e.free_symbols if s.name.startswith("term ")]
+        for m in (*more, *inner):
+            if m not in found:
+                found.add(m)
+                todo.append(m)
+    return sorted(found)
+
+
+def _mentions(term: object, symbol: sympy.Symbol) -> bool:
+    if isinstance(term, ReadTerm):
+        return any(e.has(symbol) for e in term.index) or any(c.expr.has(symbol) for c in term.guard)
+    if isinstance(term, SelectTerm):
+        return any(c.expr.has(symbol) for c in term.guard)
+    assert isinstance(term, BodyTerm)
+    for s in term.recipe.steps:
+        if s.op == "index" and substitute(s.payload, term.where).has(symbol):  # type: ignore[arg-type]
+            return True
+    return False
+
+
+_linear: dict[tuple, sympy.Expr] = {}
+
+
+def linear_index(shape: tuple[Extent, ...], index: tuple[sympy.Expr, ...]) -> sympy.Expr:
+    """The row-major element number."""
+    key = (shape, index)
+    found = _linear.get(key)
+    if found is None:
+        total: sympy.Expr = sympy.S.Zero
+        stride: Extent = 1
+        for i, e in zip(reversed(index), reversed(shape), strict=True):
+            total = total + i * stride
+            stride = stride * e
+        found = sympy.expand(total) if not total.is_Symbol else total
+        if len(_linear) > 100_000:
+            _linear.clear()
+        _linear[key] = found
+    return found
+
+
+__all__ = ["Emitter", "dtypes", "linear_index"]

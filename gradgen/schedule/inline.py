@@ -1,0 +1,393 @@
+"""Which nodes become loop nests of their own, and which are computed where they are read.
+
+A *definition* is what one nest computes at one point of its axes: terms that read memory or apply a body to earlier
+terms.  Views (slices, permutations, casts, constants) never get memory; a pointwise node with one reader joins it,
+unless that would compute it more than once per element.  Nothing is substituted into SymPy expressions except index
+expressions into index expressions, so no float arithmetic is ever rewritten here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import sympy
+
+from gradgen.ir.dtypes import DType
+from gradgen.ir.graph import Location
+from gradgen.ir.guards import Guard
+from gradgen.ir.nodes import Compute, Constant, Kernel, Node, Read, Scan, Scatter
+from gradgen.ir.symbols import Extent, Placeholder, axes, axis, placeholder, reduce_axes, reduce_axis
+from gradgen.schedule.options import ScheduleOptions
+from gradgen.schedule.procedure import Output, Procedure
+from gradgen.schedule.program import CVar
+from gradgen.schedule.scalars import Recipe, Step, recipe
+
+MAX_TERMS = 96
+MAP, REDUCE, ARG, SCATTER, SCAN, KERNEL = "map", "reduce", "arg", "scatter", "scan", "kernel"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ReadTerm:
+    """`source[index]` where `guard` holds, else `fill`."""
+
+    source: Node
+    index: tuple[sympy.Expr, ...]
+    guard: Guard
+    fill: sympy.Expr
+    dtype: DType
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class BodyTerm:
+    """A recipe over earlier terms; `where` says what the axes that it mentions are."""
+
+    recipe: Recipe
+    args: tuple[int, ...]
+    where: Mapping[sympy.Symbol, sympy.Expr]
+    dtype: DType
+    node: Node
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SelectTerm:
+    """Term `value` where `guard` holds, else `fill`."""
+
+    guard: Guard
+    value: int
+    fill: sympy.Expr
+    dtype: DType
+
+
+Term = ReadTerm | BodyTerm | SelectTerm
+
+
+@dataclass(eq=False)
+class Op:
+    """One nest: `axes` are the node's own axis symbols (outputs first), `terms[-1]`, or `root`, its value."""
+
+    number: int
+    node: Node
+    kind: str
+    shape: tuple[Extent, ...]
+    reduce_shape: tuple[Extent, ...]
+    terms: list[Term] = field(default_factory=list)
+    root: int = -1
+    index: tuple[sympy.Expr, ...] = ()  # of a scatter
+    guard: Guard = ()
+    effects: list[Output] = field(default_factory=list)
+    where: Location | None = None
+    members: list[Node] = field(default_factory=list)  # the node and those inlined into it
+
+    @property
+    def axes(self) -> tuple[sympy.Symbol, ...]:
+        return (*axes(len(self.shape)), *reduce_axes(len(self.reduce_shape)))
+
+    @property
+    def extents(self) -> tuple[Extent, ...]:
+        return (*self.shape, *self.reduce_shape)
+
+    @property
+    def reads(self) -> list[ReadTerm]:
+        return [t for t in self.terms if isinstance(t, ReadTerm)]
+
+    @property
+    def output_axes(self) -> tuple[sympy.Symbol, ...]:
+        return () if self.kind == SCATTER else axes(len(self.shape))
+
+    @property
+    def reduced_axes(self) -> tuple[sympy.Symbol, ...]:
+        return reduce_axes(len(self.reduce_shape)) if self.kind != SCATTER else axes(len(self.reduce_shape))
+
+    @property
+    def loop_axes(self) -> tuple[sympy.Symbol, ...]:
+        return (*self.output_axes, *self.reduced_axes)
+
+    def extent_of(self, symbol: sympy.Symbol) -> Extent:
+        if self.kind == SCATTER:
+            return self.reduce_shape[axes(len(self.reduce_shape)).index(symbol)]
+        return self.extents[self.axes.index(symbol)]
+
+
+def term_symbol(k: int) -> CVar:
+    """Stands for the value of term k in an index expression."""
+    return CVar(f"term {k}", integer=True)
+
+
+def needed(procedure: Procedure) -> list[Node]:
+    """The nodes to compute, sources first; given nodes end the walk."""
+    order: list[Node] = []
+    done: set[Node] = set(procedure.given)
+    stack: list[tuple[Node, bool]] = [(o.node, False) for o in reversed(procedure.outputs)]
+    while stack:
+        node, expanded = stack.pop()
+        if node in done:
+            continue
+        if expanded:
+            done.add(node)
+            order.append(node)
+            continue
+        stack.append((node, True))
+        stack.extend((s, False) for s in reversed(node.sources) if s not in done)
+    return order
+
+
+def is_uniform(node: Node) -> bool:
+    """A constant that is one number everywhere."""
+    if not isinstance(node, Constant) or node.array.size == 0:
+        return False
+    flat = node.array.ravel().view(np.dtype(f"V{node.array.itemsize}"))
+    return bool((flat == flat[0]).all())
+
+
+def _is_view(node: Compute) -> bool:
+    """No arithmetic: a re-indexed, guarded or cast read, or a number."""
+    return node.reducer is None and not node.reduce_shape and (
+        (len(node.reads) <= 1 and isinstance(node.body, Placeholder)) or (not node.reads and node.body.is_number)
+    )
+
+
+def _size(shape: Iterable[Extent]) -> Extent:
+    total: Extent = 1
+    for e in shape:
+        total = total * e
+    return total
+
+
+def _domain(node: Node) -> Extent:
+    if isinstance(node, Compute):
+        return _size((*node.shape, *node.reduce_shape))
+    if isinstance(node, Scatter):
+        return _size(node.update_shape)
+    return _size(node.shape)
+
+
+class Inliner:
+    """Decides and builds the ops of a procedure."""
+
+    def __init__(self, procedure: Procedure, options: ScheduleOptions) -> None:
+        self.procedure, self.options = procedure, options
+        self.order = needed(procedure)
+        self.wanted = {o.node: None for o in procedure.outputs}
+        self.users: dict[Node, list[Node]] = {n: [] for n in self.order}
+        for node in self.order:
+            reads = node.reads if isinstance(node, (Compute, Scatter)) else ()
+            sources = [r.source for r in reads] if isinstance(node, (Compute, Scatter)) else list(node.sources)
+            if isinstance(node, Scatter) and node.base is not None:
+                sources.append(node.base)
+            for s in sources:
+                if s in self.users:
+                    self.users[s].append(node)
+        self.inlined: dict[Node, None] = {}
+        self.decide()
+
+    def decide(self) -> None:
+        """Readers before sources, so that the number of places a value is read at is known."""
+        uses: dict[Node, int] = {}
+        root: dict[Node, Node] = {}
+        weight: dict[Node, int] = {}
+        for node in reversed(self.order):
+            users = self.users[node]
+            uses[node] = sum(uses[u] if u in self.inlined else 1 for u in users)
+            head = root.get(users[0]) if users else None
+            load = 1 + (len(node.reads) if isinstance(node, Compute) else 0)
+            if head is not None and self.may_inline(node, uses[node], weight.get(head, 0) + load):
+                self.inlined[node] = None
+                root[node] = head
+                weight[head] = weight.get(head, 0) + load
+            else:
+                root[node] = node
+                weight[node] = load
+
+    def may_inline(self, node: Node, uses: int, weight: int) -> bool:
+        if node in self.wanted or any(not isinstance(u, (Compute, Scatter)) for u in self.users[node]):
+            return False
+        if any(isinstance(u, Scatter) and u.base is node for u in self.users[node]):
+            return False
+        if isinstance(node, Constant):
+            return is_uniform(node) or node.array.size > 0
+        if not isinstance(node, Compute) or node.reducer is not None:
+            return False
+        if _is_view(node) and weight <= 4 * MAX_TERMS:
+            return True
+        if not self.options.has("inline") or uses != 1 or weight > MAX_TERMS:
+            return False
+        user = self.users[node][0]
+        if is_product(user):
+            return False
+        return _domain(user) == _size(node.shape)
+
+    def ops(self) -> list[Op]:
+        """One Op per node that is not inlined, in order; outputs that are given already are copied."""
+        found: dict[Node, Op] = {}
+        for node in self.order:
+            if node not in self.inlined:
+                found[node] = self.op(len(found), node)
+        result = list(found.values())
+        for output in self.procedure.outputs:
+            if output.node in found:
+                found[output.node].effects.append(output)
+            else:
+                result.append(self.copy(len(result), output))
+        return result
+
+    def copy(self, number: int, output: Output) -> Op:
+        node = output.node
+        op = Op(number, node, MAP, node.shape, ())
+        op.terms.append(ReadTerm(node, axes(node.ndim), (), sympy.S.Zero, node.dtype))
+        op.root = 0
+        op.effects.append(output)
+        return op
+
+    def op(self, number: int, node: Node) -> Op:
+        where = self.procedure.where.get(node)
+        builder = _Terms(self)
+        if isinstance(node, Compute):
+            kind = MAP if node.reducer is None else ARG if node.reducer.startswith("arg") else REDUCE
+            op = Op(number, node, kind, node.shape, node.reduce_shape, where=where)
+            op.root = builder.body(node, {}, (), inner=True)
+        elif isinstance(node, Scatter):
+            op = Op(number, node, SCATTER, node.shape, node.update_shape, where=where)
+            op.root, op.index, op.guard = builder.scatter(node)
+        elif isinstance(node, Constant):
+            op = Op(number, node, MAP, node.shape, (), where=where)
+            op.root = builder.read(Read(node, axes(node.ndim)), {}, ())
+        elif isinstance(node, (Scan, Kernel)):
+            op = Op(number, node, SCAN if isinstance(node, Scan) else KERNEL, node.shape, (), where=where)
+        else:
+            from gradgen.errors import ScheduleError
+
+            raise ScheduleError(f"no value for input {getattr(node, 'name', node)!r}", hint="give it a Place")
+        op.terms = builder.terms
+        op.members = [node, *builder.members]
+        return op
+
+
+def is_product(node: Node) -> bool:
+    """A sum of products of two reads: a candidate for a matrix kernel, whose operands should be in memory."""
+    return (
+        isinstance(node, Compute)
+        and node.reducer == "sum"
+        and node.dtype.is_floating_point
+        and isinstance(node.body, sympy.Mul)
+        and sum(isinstance(a, Placeholder) for a in node.body.args) == 2
+        and len(node.reads) == 2
+    )
+
+
+class _Terms:
+    """Builds the terms of one op.  Depth is bounded by MAX_TERMS, so recursion is safe."""
+
+    def __init__(self, inliner: Inliner) -> None:
+        self.inliner = inliner
+        self.terms: list[Term] = []
+        self.members: list[Node] = []
+        self.memo: dict[tuple, int] = {}
+
+    def add(self, key: tuple, term: Term) -> int:
+        if key not in self.memo:
+            self.memo[key] = len(self.terms)
+            self.terms.append(term)
+        return self.memo[key]
+
+    def arguments(self, reads: tuple[Read, ...], mapping: Mapping, context: Guard) -> tuple[tuple[int, ...], dict]:
+        """Terms of the reads; the mapping grows by the terms' symbols so that later indices may mention them."""
+        mapping = dict(mapping)
+        args: list[int] = []
+        for k, read in enumerate(reads):
+            args.append(self.read(read, mapping, context))
+            mapping[placeholder(k)] = term_symbol(args[-1])
+        return tuple(args), mapping
+
+    def body(self, node: Compute, mapping: Mapping, context: Guard, inner: bool = False) -> int:
+        args, _ = self.arguments(node.reads, mapping, context)
+        target = _value_type(node) if inner else node.dtype
+        made = recipe(node.body, tuple((placeholder(k), r.dtype) for k, r in enumerate(node.reads)), target)
+        key = ("body", id(node), tuple(sorted((str(k), v) for k, v in mapping.items())), args)
+        if key in self.memo:
+            return self.memo[key]
+        if isinstance(node.body, Placeholder) and node.reads[0].dtype is target:
+            return args[0]
+        own = {s: e for s, e in mapping.items() if not isinstance(s, Placeholder)}
+        return self.add(key, BodyTerm(made, args, own, target, node))
+
+    def read(self, read: Read, mapping: Mapping, context: Guard) -> int:
+        index = tuple(substitute(e, mapping) for e in read.index)
+        guard = _joined(tuple(c.substitute(dict(mapping)) for c in read.guard) if mapping else read.guard, context)
+        source = read.source
+        if source not in self.inliner.inlined and not is_uniform(source):
+            key = ("read", id(source), index, guard, read.fill)
+            return self.add(key, ReadTerm(source, index, guard, read.fill, read.dtype))
+        if isinstance(source, Constant):
+            value: int
+            if is_uniform(source):
+                value = self.number(source)
+            else:
+                key = ("read", id(source), index, guard, read.fill)
+                return self.add(key, ReadTerm(source, index, guard, read.fill, read.dtype))
+        else:
+            assert isinstance(source, Compute)
+            self.members.append(source)
+            value = self.body(source, {axis(k): e for k, e in enumerate(index)}, guard)
+        if not read.guard:
+            return value
+        own = tuple(c.substitute(dict(mapping)) for c in read.guard)
+        key = ("select", own, value, read.fill)
+        return self.add(key, SelectTerm(own, value, read.fill, read.dtype))
+
+    def number(self, node: Constant) -> int:
+        item = node.array.ravel()[0]
+        if node.dtype.is_floating_point:
+            x = float(item)
+            if x == 0 and np.signbit(item):  # SymPy's zero has no sign
+                zero = Step("literal", (), node.dtype, sympy.S.Zero)
+                made = Recipe((zero, Step("neg", (0,), node.dtype)))
+                return self.add(("number", id(node)), BodyTerm(made, (), {}, node.dtype, node))
+            exact = sympy.nan if x != x else sympy.oo if x == np.inf else -sympy.oo if x == -np.inf else _rational(x)
+        else:
+            exact = sympy.Integer(int(item))
+        made = recipe(exact, (), node.dtype)
+        return self.add(("number", id(node)), BodyTerm(made, (), {}, node.dtype, node))
+
+    def scatter(self, node: Scatter) -> tuple[int, tuple[sympy.Expr, ...], Guard]:
+        args, mapping = self.arguments(node.reads, {}, ())
+        made = recipe(node.body, tuple((placeholder(k), r.dtype) for k, r in enumerate(node.reads)), node.dtype)
+        self.terms.append(BodyTerm(made, args, {}, node.dtype, node))
+        index = tuple(substitute(e, mapping) for e in node.index)
+        guard = tuple(c.substitute(mapping) for c in node.guard)
+        return len(self.terms) - 1, index, guard
+
+
+def _rational(x: float) -> sympy.Expr:
+    return sympy.Rational(*x.as_integer_ratio())
+
+
+def _joined(guard: Guard, context: Guard) -> Guard:
+    return tuple(dict.fromkeys((*context, *guard)))
+
+
+def substitute(expr: sympy.Expr, mapping: Mapping) -> sympy.Expr:
+    if not mapping or expr.is_Integer:
+        return expr
+    found = mapping.get(expr)
+    if found is not None:
+        return found
+    return expr if expr.is_Symbol else expr.xreplace(dict(mapping))
+
+
+def _value_type(node: Compute) -> DType:
+    """What the body of a reduction is computed in: argmax and any look at the operands' own type."""
+    if node.reducer in ("argmax", "argmin", "any", "all"):
+        types = [r.dtype for r in node.reads]
+        if isinstance(node.body, Placeholder) and types:
+            return types[int(node.body.name[1:])]
+        floats = [t for t in types if t.is_floating_point]
+        if node.reducer in ("any", "all"):
+            return node.dtype
+        return floats[0] if floats else types[0] if types else node.dtype
+    return node.dtype
+
+
+__all__ = ["ARG", "KERNEL", "MAP", "REDUCE", "SCAN", "SCATTER", "BodyTerm", "Inliner", "Op", "ReadTerm", "SelectTerm",
+           "Term", "is_product", "is_uniform", "needed", "reduce_axis", "substitute", "term_symbol"]

@@ -1,0 +1,31 @@
+"""What the scheduler may do: every optimisation is a named pass that can be switched off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PASSES: dict[str, str] = {
+    "inline": "views and pointwise values with one reader are computed where they are read",
+    "fusion": "nodes over the same axes share a loop nest; what never leaves it is a local",
+    "strips": "nests over a shared outer axis run strip by strip; memory does not grow with that axis",
+    "contraction": "sums of products with separable axes become calls of a matrix kernel",
+    "order": "the axis with the smallest stride is innermost",
+    "simd": "innermost loops without carried dependences are marked for vectorisation",
+    "reuse": "buffers whose lifetimes do not meet share memory",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleOptions:
+    """`passes` names the optimisations that are on (default: all of `PASSES`)."""
+
+    passes: tuple[str, ...] = tuple(PASSES)
+    strip_bytes: int = 32 * 1024  # what the temporaries of one strip should fit in
+
+    def has(self, name: str) -> bool:
+        if name not in PASSES:
+            raise KeyError(name)
+        return name in self.passes
+
+
+NO_PASSES = ScheduleOptions(passes=())

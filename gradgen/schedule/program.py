@@ -1,0 +1,253 @@
+"""Program: loop nests over buffers with planned addresses.  What will be printed, with nothing left to decide.
+
+Expressions are typed trees; index expressions are SymPy integer expressions over symbols that are named like the C
+variables they stand for.  Everything is immutable once the Program exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import sympy
+
+from gradgen.ir.dtypes import DType
+from gradgen.ir.guards import Guard
+from gradgen.ir.symbols import Extent
+from gradgen.schedule.procedure import Place
+
+ARGUMENT, SAVED, WORK, CONSTANT = "argument", "saved", "work", "constant"
+
+
+class CVar(sympy.Symbol):
+    """An int64 variable of the emitted C in an index expression: a loop counter or a loaded index."""
+
+    __slots__ = ()
+
+
+@dataclass(eq=False, slots=True)
+class Buffer:
+    """Dense row-major memory.  `offset` is in bytes from the start of its block (SAVED or WORK), set by the planner."""
+
+    name: str
+    dtype: DType
+    shape: tuple[Extent, ...]
+    space: str
+    place: Place | None = None
+    values: object = None  # CONSTANT: the NumPy array
+    offset: Extent = 0
+    given: bool = False  # holds a value before the function starts
+
+    @property
+    def size(self) -> Extent:
+        total: Extent = 1
+        for e in self.shape:
+            total = total * e
+        return total
+
+
+# --- expressions ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Expr:
+    dtype: DType
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Literal(Expr):
+    """An exact number, printed as one literal of its type."""
+
+    value: sympy.Basic
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Index(Expr):
+    """The value of an integer index expression."""
+
+    expr: sympy.Expr
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Variable(Expr):
+    name: str
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Load(Expr):
+    """`buffer[index]` where `guard` holds, else `fill`; the element is not touched where it does not hold."""
+
+    buffer: Buffer
+    index: sympy.Expr
+    guard: Guard = ()
+    fill: sympy.Expr = sympy.S.Zero
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Apply(Expr):
+    """A typed operation: arithmetic ("add", "mul", ...), "cast", "select", or a scalar function by its key."""
+
+    op: str
+    args: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Holds(Expr):
+    """1 where the guard holds."""
+
+    guard: Guard
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Present(Expr):
+    """1 where the optional argument is not NULL."""
+
+    buffer: Buffer
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SetFlag(Expr):
+    """1 where the caller asked for gradients to be written instead of added to."""
+
+
+# --- statements -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Statement:
+    pass
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Comment(Statement):
+    text: str
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Let(Statement):
+    """A constant local."""
+
+    variable: Variable
+    value: Expr
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Declare(Statement):
+    """A local that will be assigned again."""
+
+    variable: Variable
+    value: Expr
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Assign(Statement):
+    variable: Variable
+    value: Expr
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Store(Statement):
+    buffer: Buffer
+    index: sympy.Expr
+    value: Expr
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Loop(Statement):
+    """`for (variable = start; variable < stop; variable += step) body`."""
+
+    variable: CVar
+    start: Extent
+    stop: Extent
+    body: tuple[Statement, ...]
+    step: int = 1
+    simd: bool = False
+    reductions: tuple[tuple[str, str], ...] = ()  # (operator of the pragma, variable)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class If(Statement):
+    condition: Expr
+    body: tuple[Statement, ...]
+    otherwise: tuple[Statement, ...] = ()
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Fill(Statement):
+    """`count` elements of the buffer from `start` become `value`."""
+
+    buffer: Buffer
+    start: Extent
+    count: Extent
+    value: Expr
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Copy(Statement):
+    """`count` elements from one buffer to another of the same type."""
+
+    target: Buffer
+    target_start: Extent
+    source: Buffer
+    source_start: Extent
+    count: Extent
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Fail(Statement):
+    """Leave the function with a status code."""
+
+    status: str
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Operand:
+    """A matrix operand of a contraction: address and the strides of its two axes, in elements."""
+
+    buffer: Buffer
+    start: Extent
+    strides: tuple[Extent, Extent]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Contract(Statement):
+    """`c[m, n] (+)= sum_k a[m, k] b[k, n]`."""
+
+    dtype: DType
+    m: Extent
+    n: Extent
+    k: Extent
+    a: Operand
+    b: Operand
+    c: Operand
+    accumulate: bool
+    scratch: Buffer | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """One function, scheduled: its buffers and statements, the sizes of its blocks, and what the passes did."""
+
+    name: str
+    buffers: tuple[Buffer, ...]
+    statements: tuple[Statement, ...]
+    work_bytes: Extent
+    saved_bytes: Extent
+    notes: tuple[str, ...] = field(default=())
+
+    def describe(self) -> str:
+        """The program as an indented listing, with the decisions of each pass."""
+        from gradgen.schedule.describe import describe
+
+        return describe(self)
+
+    def walk(self) -> Iterator[Statement]:
+        """Every statement, outer before inner."""
+        stack = list(reversed(self.statements))
+        while stack:
+            s = stack.pop()
+            yield s
+            if isinstance(s, Loop):
+                stack.extend(reversed(s.body))
+            elif isinstance(s, If):
+                stack.extend(reversed((*s.body, *s.otherwise)))

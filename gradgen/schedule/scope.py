@@ -1,0 +1,392 @@
+"""Scopes: nested loop bodies under construction, with value numbering.
+
+Every scalar is created once per scope in which its operands live, and lives in the outermost scope that has all of
+them: loop-invariant values are hoisted and common subexpressions shared by construction, over all nodes of a nest.
+When a function is complete, values used once are folded into their user's expression and dead ones vanish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import sympy
+
+from gradgen.errors import ScheduleError
+from gradgen.ir.dtypes import DType
+from gradgen.ir.guards import Condition, Guard
+from gradgen.ir.symbols import Dim, Extent
+from gradgen.schedule.program import (
+    Apply,
+    Assign,
+    Buffer,
+    Comment,
+    Contract,
+    Copy,
+    CVar,
+    Declare,
+    Expr,
+    Fail,
+    Fill,
+    Holds,
+    If,
+    Index,
+    Let,
+    Literal,
+    Load,
+    Loop,
+    Present,
+    SetFlag,
+    Statement,
+    Store,
+    Variable,
+)
+
+MAX_DEPTH = 10
+
+
+@dataclass(eq=False)
+class Scope:
+    """One block of statements; `variable` is its loop counter, `items` what it holds so far."""
+
+    parent: Scope | None = None
+    variable: CVar | None = None
+    start: Extent = 0
+    stop: Extent = 0
+    step: int = 1
+    condition: Expr | None = None
+    simd: bool = False
+    reductions: list[tuple[str, Variable]] = field(default_factory=list)
+    items: list[object] = field(default_factory=list)  # Statement | Scope | _Value
+    values: dict[tuple, Expr] = field(default_factory=dict)
+    depth: int = 0
+
+    def chain(self) -> Iterable[Scope]:
+        scope: Scope | None = self
+        while scope is not None:
+            yield scope
+            scope = scope.parent
+
+
+@dataclass(eq=False, slots=True)
+class _Value:
+    """A scalar at the place where it can first be computed."""
+
+    expr: Expr
+
+
+class Builder:
+    """Builds one function body.  `home` of an expression is the scope it is computed in."""
+
+    def __init__(self, reserved: Iterable[str]) -> None:
+        self.reserved = set(reserved)
+        self.root = Scope()
+        self.scope = self.root
+        self.home: dict[int, Scope] = {}
+        self.keep: list[Expr] = []  # ids stay valid as long as the expressions live
+        self.pinned: dict[int, CVar] = {}
+        self.symbols: dict[sympy.Symbol, tuple[Scope, Extent | None]] = {}
+        self.counter = 0
+
+    # --- names and scopes -----------------------------------------------------------------------------------------
+
+    def fresh(self, prefix: str) -> str:
+        """An unused C name: the prefix and a number, in program order."""
+        while True:
+            name = f"{prefix}{self.counter}"
+            self.counter += 1
+            if name not in self.reserved:
+                return name
+
+    def counter_name(self, depth: int) -> str:
+        name = "ijklmn"[depth] if depth < 6 else f"i{depth}"
+        while name in self.reserved:
+            name += "_"
+        return name
+
+    def loops(self) -> int:
+        return sum(1 for s in self.scope.chain() if s.variable is not None)
+
+    def open_loop(self, stop: Extent, start: Extent = 0, step: int = 1, extent: Extent | None = None) -> CVar:
+        """Enters a loop and returns its counter; `extent` is the range the counter is known to stay in."""
+        variable = CVar(self.counter_name(self.loops()), integer=True, nonnegative=True)
+        scope = Scope(self.scope, variable, start, stop, step, depth=self.scope.depth + 1)
+        self.scope = scope  # joins its parent when it is closed: what is hoisted meanwhile comes before it
+        self.symbols[variable] = (scope, stop if extent is None else extent)
+        return variable
+
+    def open_if(self, condition: Expr) -> None:
+        self.scope = Scope(self.scope, condition=condition, depth=self.scope.depth + 1)
+
+    def close(self) -> Scope:
+        done = self.scope
+        assert done.parent is not None
+        done.parent.items.append(done)
+        self.scope = done.parent
+        return done
+
+    # --- values ---------------------------------------------------------------------------------------------------
+
+    def scope_of_index(self, expr: sympy.Expr) -> Scope:
+        """The outermost scope in which all symbols of an index expression have values."""
+        found = self.root
+        for s in expr.free_symbols:
+            if isinstance(s, Dim):
+                continue
+            entry = self.symbols.get(s)
+            if entry is None:
+                raise ScheduleError(f"index expression {expr} mentions {s}, which no loop binds")
+            if entry[0].depth > found.depth:
+                found = entry[0]
+        return found
+
+    def scope_of_guard(self, guard: Guard) -> Scope:
+        found = self.root
+        for c in guard:
+            here = self.scope_of_index(c.expr)
+            if here.depth > found.depth:
+                found = here
+        return found
+
+    def lookup(self, key: tuple, home: Scope) -> Expr | None:
+        return home.values.get(key)
+
+    def place(self, key: tuple, home: Scope, expr: Expr) -> Expr:
+        home.values[key] = expr
+        self.home[id(expr)] = home
+        self.keep.append(expr)
+        if not isinstance(expr, (Literal, Index, Variable)):
+            home.items.append(_Value(expr))
+        return expr
+
+    def literal(self, value: sympy.Basic, dtype: DType) -> Expr:
+        key = ("literal", value, dtype)
+        return self.root.values.get(key) or self.place(key, self.root, Literal(dtype, value))
+
+    def index(self, expr: sympy.Expr, dtype: DType) -> Expr:
+        home = self.scope_of_index(expr)
+        key = ("index", expr)
+        return home.values.get(key) or self.place(key, home, Index(dtype, expr))
+
+    def variable(self, variable: Variable) -> Variable:
+        """Registers a declared local as living in the current scope."""
+        self.home[id(variable)] = self.scope
+        self.keep.append(variable)
+        return variable
+
+    def apply(self, op: str, args: tuple[Expr, ...], dtype: DType) -> Expr:
+        home = self.root
+        for a in args:
+            scope = self.home[id(a)]
+            if scope.depth > home.depth:
+                home = scope
+        key = (op, dtype, *(id(a) for a in args))
+        return home.values.get(key) or self.place(key, home, Apply(dtype, op, args))
+
+    def load(self, buffer: Buffer, index: sympy.Expr, guard: Guard, fill: sympy.Expr, hoist: bool) -> Expr:
+        """`hoist`: the index is inside the buffer wherever its symbols have values, even in a loop of no steps."""
+        home = self.scope
+        if hoist:
+            home = self.scope_of_index(index)
+            inner = self.scope_of_guard(guard)
+            home = inner if inner.depth > home.depth else home
+        key = ("load", id(buffer), index, guard, fill)
+        for scope in self.scope.chain():  # a pinned load serves the scopes inside its own
+            if scope.depth < home.depth:
+                break
+            if key in scope.values:
+                return scope.values[key]
+        return self.place(key, home, Load(buffer.dtype, buffer, index, guard, fill))
+
+    def holds(self, guard: Guard, dtype: DType) -> Expr:
+        home = self.scope_of_guard(guard)
+        key = ("holds", guard)
+        return home.values.get(key) or self.place(key, home, Holds(dtype, guard))
+
+    def symbol_for(self, expr: Expr) -> sympy.Expr:
+        """An index symbol that stands for an integer scalar: the value gets a name of its own."""
+        if isinstance(expr, Index):
+            return expr.expr
+        if isinstance(expr, Literal):
+            return sympy.sympify(expr.value)
+        if id(expr) not in self.pinned:
+            name = self.fresh("n") if not isinstance(expr, Variable) else expr.name
+            symbol = CVar(name, integer=True)
+            self.pinned[id(expr)] = symbol
+            self.symbols[symbol] = (self.home[id(expr)], None)
+        return self.pinned[id(expr)]
+
+    def forget(self) -> None:
+        """Drops remembered loads of the current scope and those around it: memory has changed."""
+        for scope in self.scope.chain():
+            for key in [k for k in scope.values if k[0] == "load"]:
+                del scope.values[key]
+
+    def emit(self, statement: Statement) -> None:
+        self.scope.items.append(statement)
+
+    # --- completion -----------------------------------------------------------------------------------------------
+
+    def finish(self) -> tuple[Statement, ...]:
+        return _Finisher(self).block(self.root)
+
+
+def _operands(expr: Expr) -> tuple[Expr, ...]:
+    return expr.args if isinstance(expr, Apply) else ()
+
+
+def _index_symbols(expr: Expr) -> Iterable[sympy.Symbol]:
+    if isinstance(expr, Load):
+        yield from expr.index.free_symbols
+        for c in expr.guard:
+            yield from c.expr.free_symbols
+    elif isinstance(expr, Index):
+        yield from expr.expr.free_symbols
+    elif isinstance(expr, Holds):
+        for c in expr.guard:
+            yield from c.expr.free_symbols
+
+
+def _roots(statement: Statement) -> tuple[Expr, ...]:
+    match statement:
+        case Store() | Assign() | Declare() | Let():
+            return (statement.value,)
+        case If():
+            return (statement.condition,)
+        case Fill():
+            return (statement.value,)
+    return ()
+
+
+def _statement_symbols(statement: Statement) -> Iterable[sympy.Symbol]:
+    match statement:
+        case Store():
+            yield from statement.index.free_symbols
+        case Loop():
+            for e in (statement.start, statement.stop):
+                if not isinstance(e, int):
+                    yield from e.free_symbols
+
+
+class _Finisher:
+    """Counts uses, then writes every block out: single uses folded, shared values named."""
+
+    def __init__(self, builder: Builder) -> None:
+        self.builder = builder
+        self.uses: dict[int, int] = {}
+        self.foreign: dict[int, None] = {}  # used from another scope than its own
+        self.named: dict[int, Variable] = {}
+        self.text: dict[int, tuple[Expr, int]] = {}
+        self.by_symbol = {symbol: key for key, symbol in builder.pinned.items()}
+        self.expr_by_id = {id(e): e for e in builder.keep}
+        self.count(builder.root)
+
+    def count(self, root: Scope) -> None:
+        stack: list[tuple[Expr, Scope]] = []
+        scopes = [root]
+        while scopes:
+            scope = scopes.pop()
+            if scope.condition is not None:
+                assert scope.parent is not None
+                stack.append((scope.condition, scope.parent))
+            for item in scope.items:
+                if isinstance(item, Scope):
+                    scopes.append(item)
+                elif isinstance(item, Statement):
+                    stack.extend((e, scope) for e in _roots(item))
+                    for s in _statement_symbols(item):
+                        self.use_symbol(s, stack)
+        while stack:
+            expr, scope = stack.pop()
+            key = id(expr)
+            first = key not in self.uses
+            self.uses[key] = self.uses.get(key, 0) + 1
+            home = self.builder.home.get(key)
+            if home is not None and home is not scope:
+                self.foreign[key] = None
+            if first:
+                inner = home or scope
+                stack.extend((a, inner) for a in _operands(expr))
+                for s in _index_symbols(expr):
+                    self.use_symbol(s, stack)
+
+    def use_symbol(self, symbol: sympy.Symbol, stack: list[tuple[Expr, Scope]]) -> None:
+        key = self.by_symbol.get(symbol)
+        if key is not None:
+            expr = self.expr_by_id[key]
+            stack.append((expr, self.builder.home[key]))
+
+    def block(self, scope: Scope) -> tuple[Statement, ...]:
+        out: list[Statement] = []
+        for item in scope.items:
+            if isinstance(item, _Value):
+                self.value(item.expr, out)
+            elif isinstance(item, Scope):
+                self.nested(item, out)
+            else:
+                assert isinstance(item, Statement)
+                out.append(self.statement(item))
+        return tuple(out)
+
+    def value(self, expr: Expr, out: list[Statement]) -> None:
+        key = id(expr)
+        if key not in self.uses:
+            return
+        tree, depth = self.tree(expr)
+        symbol = self.builder.pinned.get(key)
+        if symbol is None and self.uses[key] == 1 and key not in self.foreign and depth <= MAX_DEPTH:
+            self.text[key] = (tree, depth)
+            return
+        name = symbol.name if symbol is not None else self.builder.fresh("t")
+        variable = Variable(expr.dtype, name)
+        self.named[key] = variable
+        out.append(Let(variable, tree))
+
+    def tree(self, expr: Expr) -> tuple[Expr, int]:
+        """The expression with named operands replaced by their names; operands are always done already."""
+        if not isinstance(expr, Apply):
+            return expr, 0
+        args: list[Expr] = []
+        depth = 0
+        for a in expr.args:
+            found = self.reference(a)
+            args.append(found)
+            if id(a) in self.text:
+                depth = max(depth, self.text[id(a)][1] + 1)
+        return Apply(expr.dtype, expr.op, tuple(args)), depth
+
+    def reference(self, expr: Expr) -> Expr:
+        key = id(expr)
+        if key in self.named:
+            return self.named[key]
+        if key in self.text:
+            return self.text[key][0]
+        return expr
+
+    def nested(self, scope: Scope, out: list[Statement]) -> None:
+        body = self.block(scope)
+        if not body:
+            return
+        if scope.condition is not None:
+            out.append(If(self.reference(scope.condition), body))
+        else:
+            assert scope.variable is not None
+            reductions = tuple((op, v.name) for op, v in scope.reductions)
+            out.append(Loop(scope.variable, scope.start, scope.stop, body, scope.step, scope.simd, reductions))
+
+    def statement(self, s: Statement) -> Statement:
+        match s:
+            case Store():
+                return Store(s.buffer, s.index, self.reference(s.value))
+            case Assign():
+                return Assign(s.variable, self.reference(s.value))
+            case Declare():
+                return Declare(s.variable, self.reference(s.value))
+            case Fill():
+                return Fill(s.buffer, s.start, s.count, self.reference(s.value))
+            case If():
+                return If(self.reference(s.condition), s.body, s.otherwise)
+        return s
+
+
+__all__ = ["Builder", "Comment", "Condition", "Contract", "Copy", "Fail", "Present", "Scope", "SetFlag"]
