@@ -8,11 +8,10 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import sympy
 
 from gradgen.autodiff import Joint, differentiate, gradient_reach, gradients, saved_nodes, tangents
@@ -24,10 +23,10 @@ from gradgen.codegen.names import check_argument_names, check_module_name
 from gradgen.debug import debug_level
 from gradgen.ir.formula import argument_formulas
 from gradgen.ir.graph import Graph, Location
-from gradgen.ir.interpreter import evaluate
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
 from gradgen.ir.symbols import Extent, as_extent, placeholder
 from gradgen.options import Options
+from gradgen.runner import Runner, runner
 from gradgen.schedule import ScheduleOptions, saved_layout, schedule
 from gradgen.schedule.procedure import ACCUMULATE, SAVED, Output, Place, Procedure
 from gradgen.simplify import simplify
@@ -199,19 +198,3 @@ def _gradients(joint: Joint) -> tuple[Output, ...]:
 def _zeros(parameter: Input) -> Node:
     return Compute(parameter.shape, placeholder(0), [Read(Constant(0, parameter.dtype), ())], parameter.dtype)
 
-
-# --- eager use --------------------------------------------------------------------------------------------------------------
-
-Runner = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
-"""Arrays of the given values in, arrays of the outputs out."""
-
-
-def runner(outputs: Sequence[Node], given: Sequence[Node], where: Mapping[Node, Location]) -> Runner:
-    """Code that computes `outputs` from the values of `given`."""
-    new = simplify(outputs, level="safe", keep=given, where=where, found={})
-    wanted = [new[n] for n in outputs]
-
-    def run(values: Sequence[np.ndarray]) -> list[np.ndarray]:
-        return evaluate(wanted, dict(zip(given, values)))
-
-    return run
