@@ -21,7 +21,6 @@ from gradgen.codegen.interface import Argument, Interface
 from gradgen.codegen.kernels_body import c_procedure
 from gradgen.codegen.names import check_argument_names, check_module_name
 from gradgen.debug import debug_level
-from gradgen.ir.formula import argument_formulas
 from gradgen.ir.graph import Graph, Location
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
 from gradgen.ir.symbols import Extent, as_extent, placeholder
@@ -84,7 +83,7 @@ def _interface(made: Stages, name: str, saved: Extent, work: Extent) -> Interfac
     graph, joint = made.graph, made.joint
     differentiated = {n for n, _ in joint.seeds} if joint else set()
     wanted = {n.name for n in joint.parameters} if joint else set()
-    formulas = argument_formulas(joint or graph)
+    formulas = _formulas(made)
     inputs = tuple(
         Argument(n.name, n.dtype, n.shape, n.name in wanted, formulas.get(f"grad_{n.name}", "")) for n in graph.inputs
     )
@@ -97,6 +96,14 @@ def _interface(made: Stages, name: str, saved: Extent, work: Extent) -> Interfac
         digest=digest(graph, name, made.options), version=VERSION, saved_bytes=saved if joint else 0, work_bytes=work,
         differentiable=joint is not None, options=made.options.items(),
     )
+
+
+def _formulas(made: Stages) -> Mapping[str, str]:
+    try:
+        from gradgen.ir.formula import argument_formulas
+    except ImportError:
+        return {}
+    return argument_formulas(made.joint or made.graph)
 
 
 def dim_names(inputs: Sequence[Input]) -> tuple[str, ...]:

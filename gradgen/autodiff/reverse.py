@@ -19,7 +19,7 @@ from gradgen.errors import DerivativeError
 from gradgen.ir.functions import NoDerivative, and_, div, eq, select
 from gradgen.ir.graph import Location, topological
 from gradgen.ir.guards import Guard, conjunction
-from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Read, Scan, Scatter, identity_read
+from gradgen.ir.nodes import Compute, Constant, Input, Node, Read, Scan, Scatter, identity_read
 from gradgen.ir.symbols import COTANGENT, OUTPUT, Axis, Extent, Placeholder, ReduceAxis, axes, axis, placeholder, reduce_axes, reduce_axis
 
 
@@ -51,7 +51,7 @@ class _Sweep:
         found: dict[Node, Location],
         nan_safe: bool,
     ) -> None:
-        self.order = topological(outputs)
+        self.order = siblings_together(topological(outputs))
         self.wrt = tuple(wrt)
         self.where, self.found, self.nan_safe = where, found, nan_safe
         self.adjoint: dict[Node, Node] = {}
@@ -67,14 +67,15 @@ class _Sweep:
         return active
 
     def run(self, outputs: Sequence[Node], cotangents: Sequence[Node]) -> list[Node | None]:
+        """The adjoints of `wrt`, seeded with `cotangents`."""
         for output, cotangent in zip(outputs, cotangents):
             if output in self.active:
                 self.contribute(output, cotangent)
         for node in reversed(self.order):
-            if node in self.adjoint and node in self.active and not isinstance(node, (Input, Constant)):
-                before = self.adjoint[node]
+            wanted = node in self.adjoint or isinstance(node, Scan)
+            if wanted and node in self.active and not isinstance(node, (Input, Constant)):
                 try:
-                    self.pull(node, before)
+                    self.pull(node, self.adjoint.get(node))
                 except NoDerivative as error:
                     raise DerivativeError(str(error), where=self._line(node)) from None
         return [self.adjoint.get(n) for n in self.wrt]
@@ -91,7 +92,11 @@ class _Sweep:
                 self.found.setdefault(new, place)
         self.adjoint[source] = total
 
-    def pull(self, node: Node, cotangent: Node) -> None:
+    def pull(self, node: Node, cotangent: Node | None) -> None:
+        if isinstance(node, Scan):
+            self.pull_scan(node)
+            return
+        assert cotangent is not None
         match node:
             case Compute(reducer=None | "sum"):
                 self.pull_compute(node, cotangent)
@@ -101,14 +106,6 @@ class _Sweep:
                 self.pull_product(node, cotangent)
             case Scatter():
                 self.pull_scatter(node, cotangent)
-            case Scan():
-                from gradgen.autodiff.scan import pull_scan
-
-                pull_scan(self, node, cotangent)
-            case Kernel():
-                from gradgen.autodiff.kernels import pull_kernel
-
-                pull_kernel(self, node, cotangent)
             case _:
                 raise NoDerivative(f"gradgen has no derivative of {node!r}")
 
@@ -140,6 +137,19 @@ class _Sweep:
         term = _gather(read, body, operands, variables, len(reads)) or _scatter(read, body, operands, variables)
         if term is not _NOTHING:
             self.contribute(read.source, term, node)
+
+    # --- Scan -----------------------------------------------------------------------------------------------------------
+
+    def pull_scan(self, node: Scan) -> None:
+        """Once per call, when the first of its outputs comes up: by then all cotangents are complete."""
+        from gradgen.autodiff.scan import adjoint_scan
+
+        siblings = {n.output: n for n in self.order if isinstance(n, Scan) and n.call == node.call}
+        if next(iter(siblings.values())) is not node:
+            return
+        found = {k: self.adjoint[n] for k, n in siblings.items() if n in self.adjoint}
+        for source, term in adjoint_scan(node, found, self.active, self.nan_safe):
+            self.contribute(source, term, node)
 
     # --- reducers that select -----------------------------------------------------------------------------------------
 
@@ -201,6 +211,23 @@ def product_partials(node: Compute, values: Compute) -> Compute:
                    reduce_shape=node.reduce_shape)
     body = select(eq(a0, 0), select(eq(a2, 1), a3, 0), div(a1, a0))
     return Compute(values.shape, body, [identity_read(values), *(Read(s, axes(n)) for s in (node, zeros, rest))], node.dtype)
+
+
+def siblings_together(order: list[Node]) -> list[Node]:
+    """The order with all outputs of a recurrence next to the first of them: they have the same sources."""
+    if not any(isinstance(n, Scan) for n in order):
+        return order
+    groups: dict[tuple, list[Node]] = {}
+    for n in order:
+        if isinstance(n, Scan):
+            groups.setdefault(n.call, []).append(n)
+    result: list[Node] = []
+    for n in order:
+        if not isinstance(n, Scan):
+            result.append(n)
+        elif groups[n.call][0] is n:
+            result.extend(groups[n.call])
+    return result
 
 
 # --- helpers ------------------------------------------------------------------------------------------------------------

@@ -227,7 +227,15 @@ class Scan(Node):
     `reverse` runs the sequences from the last to the first (stacked outputs land at their own position).
     """
 
-    __slots__ = ("constants", "init", "length", "output", "reverse", "sequences", "step")
+    __slots__ = ("call", "constants", "init", "length", "output", "reverse", "sequences", "step")
+    call: tuple  # equal for the outputs of one recurrence
+    step: Any
+    init: tuple[Node, ...]
+    sequences: tuple[Node, ...]
+    constants: tuple[Node, ...]
+    length: Extent
+    output: int
+    reverse: bool
 
     def __new__(
         cls,
@@ -242,11 +250,13 @@ class Scan(Node):
         init, sequences, constants = tuple(init), tuple(sequences), tuple(constants)
         out = step.outputs[output]
         shape = out.shape if output < len(init) else (length, *out.shape)
+        call = ("scan", step.key, *(id(n) for n in (*init, *sequences, *constants)), len(init), len(sequences), length,
+                reverse)
         return _intern(
             cls,
-            ("scan", step.key, *(id(n) for n in (*init, *sequences, *constants)), len(init), len(sequences), length,
-             output, reverse),
+            (*call, output),
             {
+                "call": call,
                 "step": step,
                 "init": init,
                 "sequences": sequences,

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from gradgen.ir.functions import mark, stop
-from gradgen.ir.graph import Location
-from gradgen.ir.nodes import Compute, Constant, Node, Read, Scatter
+from gradgen.ir.graph import Graph, Location
+from gradgen.ir.nodes import Compute, Constant, Node, Read, Scan, Scatter
 from gradgen.ir.rewrite import rewrite
 from gradgen.ir.symbols import placeholder
 from gradgen.simplify.constants import fold_constants, inline_constants
 from gradgen.simplify.ranges import ranges, simplify_index
 from gradgen.simplify.reductions import factor_reductions
+from gradgen.simplify.scans import merge_scans, simplify_step
 from gradgen.simplify.views import inline_views
 
 Pass = Callable[[Node], Node]
@@ -94,7 +95,15 @@ def simplify(
             node = one(node)
         return node
 
-    new = rewrite(outputs, rule, keep)
+    steps: dict[str, Graph] = {}
+
+    def inner(step_outputs: Sequence[Node]) -> Mapping[Node, Node]:
+        return simplify(step_outputs, level=level)
+
+    new = rewrite(outputs, lambda node: simplify_step(rule(node), inner, steps), keep)
+    if level != "none" and any(isinstance(n, Scan) for n in new.values()):
+        merged = merge_scans([new[n] for n in outputs])
+        new = {old: merged.get(simple, simple) for old, simple in new.items()}
     if where is not None and found is not None:
         for old, simple in new.items():
             if old in where:

@@ -1,0 +1,112 @@
+"""Reverse mode through a recurrence: a Scan reverses into a Scan that runs from the last step to the first.
+
+The backward recurrence carries the cotangents of the carries and, as sums, those of the constants; it reads the carries
+that each step started from, which a forward Scan with one stacked output more per carry provides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from gradgen.autodiff.terms import add
+from gradgen.ir.graph import Graph, topological
+from gradgen.ir.nodes import Compute, Constant, Input, Node, Read, Scan
+from gradgen.ir.symbols import placeholder
+
+
+def parts(node: Scan) -> tuple[int, int, int, int]:
+    """Numbers of carries, sequences, index inputs (0 or 1) and constants of the step graph."""
+    carries, sequences, constants = len(node.init), len(node.sequences), len(node.constants)
+    return carries, sequences, len(node.step.inputs) - carries - sequences - constants, constants
+
+
+def zeros(node: Node) -> Node:
+    """Zeros of the node's shape and dtype."""
+    return Compute(node.shape, placeholder(0), [Read(Constant(0, node.dtype), ())], node.dtype)
+
+
+def with_carries(node: Scan) -> list[Scan]:
+    """The carry each step started from, stacked: outputs of the same recurrence with more outputs."""
+    step, carries = node.step, len(node.init)
+    names = (*step.output_names, *(f"before_{k}" for k in range(carries)))
+    wider = Graph(step.inputs, (*step.outputs, *step.inputs[:carries]), names, step.where)
+    first = len(step.outputs)
+    return [
+        Scan(wider, node.init, node.sequences, node.constants, node.length, first + k, node.reverse)
+        for k in range(carries)
+    ]
+
+
+def adjoint_scan(
+    node: Scan, cotangents: Mapping[int, Node], active: set[Node], nan_safe: bool
+) -> Iterator[tuple[Node, Node]]:
+    """(source, cotangent of it) for every active source; `cotangents` by output position."""
+    from gradgen.autodiff.reverse import gradients
+
+    step, (carries, sequences, index, _) = node.step, parts(node)
+    first_constant = carries + sequences + index
+    wanted_constants = [k for k, n in enumerate(node.constants) if n in active]
+    wanted_sequences = [k for k, n in enumerate(node.sequences) if n in active]
+    moving = _moving_carries(node, active, wanted_sequences, wanted_constants)
+    stacked = [k for k in sorted(cotangents) if k >= carries]
+
+    carry_bar = {k: Input(f"carry_bar_{k}", step.inputs[k].shape, step.inputs[k].dtype) for k in moving}
+    sums = {k: Input(f"sum_{k}", node.constants[k].shape, node.constants[k].dtype) for k in wanted_constants}
+    stack_bar = {k: Input(f"stack_bar_{k}", step.outputs[k].shape, step.outputs[k].dtype) for k in stacked}
+
+    seeds = [(step.outputs[k], carry_bar[k]) for k in moving] + [(step.outputs[k], stack_bar[k]) for k in stacked]
+    wrt = [step.inputs[k] for k in moving]
+    wrt += [step.inputs[first_constant + k] for k in wanted_constants]
+    wrt += [step.inputs[carries + k] for k in wanted_sequences]
+    found = gradients([o for o, _ in seeds], [s for _, s in seeds], wrt, nan_safe=nan_safe)
+
+    new_carries = [g if g is not None else zeros(n) for g, n in zip(found, wrt[: len(moving)])]
+    terms = found[len(moving) : len(moving) + len(wanted_constants)]
+    new_sums = [sums[k] if t is None else add(sums[k], t) for k, t in zip(wanted_constants, terms)]
+    slices = [g if g is not None else zeros(n) for g, n in zip(found[len(moving) + len(wanted_constants) :],
+                                                               wrt[len(moving) + len(wanted_constants) :])]
+    before = with_carries(node)
+    inputs = (
+        *carry_bar.values(), *sums.values(),
+        *step.inputs[:carries], *stack_bar.values(), *step.inputs[carries : carries + sequences],
+        *step.inputs[carries + sequences :],
+    )
+    outputs = (*new_carries, *new_sums, *slices)
+    backward = Graph(inputs, outputs, tuple(f"o{k}" for k in range(len(outputs))), step.where)
+    finals = [cotangents.get(k) or zeros(node.init[k]) for k in moving]
+    init = [*finals, *(zeros(node.constants[k]) for k in wanted_constants)]
+    rows = [*before, *(cotangents[k] for k in stacked), *node.sequences]
+
+    def result(position: int) -> Scan:
+        return Scan(backward, init, rows, node.constants, node.length, position, not node.reverse)
+
+    for position, k in enumerate(moving):
+        yield node.init[k], result(position)
+    for position, k in enumerate(wanted_constants):
+        yield node.constants[k], result(len(moving) + position)
+    for position, k in enumerate(wanted_sequences):
+        yield node.sequences[k], result(len(moving) + len(wanted_constants) + position)
+
+
+def _moving_carries(
+    node: Scan, active: set[Node], sequences: Sequence[int], constants: Sequence[int]
+) -> list[int]:
+    """Carries through which the derivative passes: those that depend on something active, step after step."""
+    step, (carries, count, index, _) = node.step, parts(node)
+    moving = {k for k in range(carries) if node.init[k] in active}
+    hot: set[Node] = {step.inputs[carries + k] for k in sequences}
+    hot |= {step.inputs[carries + count + index + k] for k in constants}
+    while True:
+        reached = _reached({*hot, *(step.inputs[k] for k in moving)}, step.outputs[:carries])
+        now = moving | {k for k in range(carries) if step.outputs[k] in reached}
+        if now == moving:
+            return [k for k in sorted(moving) if step.inputs[k].dtype.is_floating_point]
+        moving = now
+
+
+def _reached(start: set[Node], outputs: Sequence[Node]) -> set[Node]:
+    reached = set(start)
+    for n in topological(outputs):
+        if n.dtype.is_floating_point and any(s in reached for s in n.sources):
+            reached.add(n)
+    return reached
