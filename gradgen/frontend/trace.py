@@ -88,17 +88,19 @@ class TracedFunction:
 
 def trace(
     function: Callable[..., Any], *positional: Spec, outputs: Sequence[str] | None = None, name: str | None = None,
-    **named: Spec
+    check: bool = True, **named: Spec
 ) -> TracedFunction:
     """Runs `function` once on symbolic tensors and returns what it computed as a TracedFunction.
 
     Specs go by position or by argument name; parameters with a Spec as default may be left out.  Outputs are named by
     `outputs`, by the keys of a returned dict, by the variables in the function's return statement, or output0, output1.
+    `check=False` leaves out the checks that only emitted code needs: names, and gradients that reach an output.
     Raises TraceError where the function looks at values, returns what is not a tensor, or has an argument that wants a
     gradient but does not influence any output; operations raise PyTorch's own errors for shapes that do not fit.
     """
     specs = _bind(function, positional, named)
-    check_argument_names([*specs])
+    if check:
+        check_argument_names([*specs])
     inputs = {n: Input(n, s.shape, s.dtype, s.requires_grad) for n, s in specs.items()}
     tensors = {n: Tensor._from_record(symbol_leaf(i, requires_grad=i.requires_grad)) for n, i in inputs.items()}
     result = _call(function, tensors)
@@ -106,7 +108,8 @@ def trace(
     order, leaves = plan_of([v._record for v in values])
     nodes, where = lower(order, leaves, constants=True)
     graph = Graph(tuple(inputs.values()), tuple(nodes[v._record] for v in values), names, where)
-    _check_reach(graph, specs)
+    if check:
+        _check_reach(graph, specs)
     return TracedFunction(graph, name or _name_of(function), function, specs)
 
 

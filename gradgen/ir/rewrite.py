@@ -47,3 +47,13 @@ def rewrite(outputs: Iterable[Node], rule: Rule, keep: Iterable[Node] = ()) -> d
             continue
         new[node] = node if isinstance(node, (Input, Constant)) else rule(with_sources(node, new))
     return new
+
+
+def substitute(outputs: Iterable[Node], replacement: Mapping[Node, Node]) -> tuple[Node, ...]:
+    """`outputs` over other operands: every key of `replacement` becomes its value."""
+    outputs = tuple(outputs)
+    new: dict[Node, Node] = dict(replacement)
+    for node in topological_until(outputs, set(replacement)):
+        if node not in new:
+            new[node] = node if isinstance(node, (Input, Constant)) else with_sources(node, new)
+    return tuple(new[n] for n in outputs)

@@ -1,0 +1,86 @@
+"""jit: a function recorded as one operation, traced once per shapes and dtypes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from gradgen.errors import TraceError
+from gradgen.frontend.apply import apply
+from gradgen.frontend.registry import Op
+from gradgen.frontend.tensor import Tensor
+from gradgen.frontend.trace import Spec, trace
+from gradgen.ir.nodes import Node
+from gradgen.ir.rewrite import substitute
+
+
+def jit(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Traces `function` at the first call for each set of shapes and dtypes; later calls run the compiled code.
+
+    Tensor arguments are traced, all others (hashable) are static.  The result is differentiable like any other
+    operation's.  Raises TraceError as `trace` does.
+    """
+    known: dict[tuple, tuple[Op, Callable[[tuple], Any]]] = {}
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        items = [*enumerate(args), *kwargs.items()]
+        tensors = [(k, v) for k, v in items if isinstance(v, Tensor)]
+        key = tuple((k, tuple(v.shape), v.dtype, v.requires_grad) if isinstance(v, Tensor) else (k, v)
+                    for k, v in items)
+        try:
+            found = known.get(key)
+        except TypeError:
+            raise TraceError("arguments of a jitted function are tensors or hashable values") from None
+        if found is None:
+            found = known[key] = _operation(function, args, kwargs, tensors, len(known))
+        op, pack = found
+        results = apply(op, tuple(v for _, v in tensors), {})
+        return pack(results if isinstance(results, tuple) else (results,))
+
+    return call
+
+
+def _operation(
+    function: Callable[..., Any], args: tuple, kwargs: dict[str, Any], tensors: list[tuple[Any, Tensor]], serial: int
+) -> tuple[Op, Callable[[tuple], Any]]:
+    """The operation that stands for one call pattern, and how its results are packed as the function returned them."""
+    shape_of: dict[str, Any] = {}
+
+    def flat(*symbols: Tensor) -> Any:
+        values = dict(zip((k for k, _ in tensors), symbols))
+        result = function(
+            *(values.get(k, v) for k, v in enumerate(args)), **{k: values.get(k, v) for k, v in kwargs.items()}
+        )
+        shape_of["result"] = result
+        if isinstance(result, dict):
+            return {f"output{k}": v for k, v in enumerate(result.values())}
+        return result
+
+    specs = [Spec(tuple(v.shape), v.dtype, v.requires_grad) for _, v in tensors]
+    program = trace(flat, *specs, check=False)
+    graph = program.graph
+
+    def lower(*nodes: Node, **_: Any) -> Node | tuple[Node, ...]:
+        new = substitute(graph.outputs, dict(zip(graph.inputs, nodes)))
+        return new if len(new) > 1 else new[0]
+
+    name = f"jit_{getattr(function, '__name__', 'function')}_{graph.key[:16]}"
+    return Op(name, lower, "CompiledFunctionBackward", outputs=len(graph.outputs)), _packer(shape_of["result"])
+
+
+def _packer(result: Any) -> Callable[[tuple], Any]:
+    if isinstance(result, dict):
+        keys = list(result)
+        return lambda values: dict(zip(keys, values))
+    if isinstance(result, tuple) and hasattr(result, "_fields"):
+        kind = type(result)
+        return lambda values: kind(*values)
+    if isinstance(result, (tuple, list)):
+        sequence = type(result)
+        return lambda values: sequence(values)
+    return lambda values: values[0]
+
+
+__all__ = ["jit"]
