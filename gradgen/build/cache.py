@@ -423,7 +423,7 @@ def _last_use(path: Path) -> float:
 
 def _size(path: Path) -> int:
     with contextlib.suppress(OSError):
-        return sum(p.stat().st_size for p in ([path, *path.iterdir()] if path.is_dir() else [path]))
+        return sum(p.stat().st_size for p in (path.iterdir() if path.is_dir() else [path]))
     return 0
 
 

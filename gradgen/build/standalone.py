@@ -215,7 +215,10 @@ def probe(toolchain: Toolchain, flags: Sequence[str], link: bool = False) -> lis
 
 
 def run(command: Sequence[str], folder: Path) -> None:
-    """Runs a compiler in `folder`, its temporary files there too.  Raises BuildFailure with its own words."""
+    """Runs a compiler in `folder`, its temporary files there too.  Raises BuildFailure with its own words.
+
+    The command ends in its product: ``-o <file>``, and libraries after that.
+    """
     environment = dict(os.environ, TMPDIR=str(folder), TMP=str(folder), TEMP=str(folder))
     try:
         process = subprocess.Popen(
@@ -230,10 +233,12 @@ def run(command: Sequence[str], folder: Path) -> None:
         process.kill()
         process.wait()
         raise
-    if process.returncode != 0:
-        status = process.returncode
+    status, words = process.returncode, output.decode(errors="replace")
+    if status != 0:
         what = "the C compiler failed (" + (f"exit status {status})" if status > 0 else f"killed by signal {-status})")
-        raise BuildFailure(what, command, output.decode(errors="replace"), _disk_hint(folder))
+        raise BuildFailure(what, command, words, _disk_hint(folder))
+    if not (folder / command[list(command).index("-o") + 1]).is_file():
+        raise BuildFailure("the C compiler reported success but wrote nothing", command, words)
 
 
 def _disk_hint(folder: Path) -> str:
