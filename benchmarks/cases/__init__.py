@@ -1,0 +1,1 @@
+"""One file a case; each defines `CASES`, a list of `benchmarks.harness.Case`."""
