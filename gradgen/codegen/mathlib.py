@@ -47,18 +47,24 @@ _NEEDS: dict[str, tuple[str, ...]] = {
     "sin": ("trig_reduce", "trig_poly"),
     "cos": ("trig_reduce", "trig_poly"),
     "tan": ("trig_reduce", "trig_poly"),
+    "erfc_tail": ("pair", "exp"),
+    "erfc": ("erfc_tail",),
+    "log_pair": ("split",),
+    "pow": ("log_pair", "exp"),
 }
 
 # Fragments whose needs depend on the precision.
 _NEEDS_BY_SUFFIX: dict[tuple[str, str], tuple[str, ...]] = {
     ("tanh", "f32"): ("exp",),
     ("tanh", "f64"): ("expm1",),
+    ("erf", "f32"): ("exp",),
+    ("erf", "f64"): ("erfc_tail",),
 }
 
 ONE_ARGUMENT = (
-    "exp exp2 expm1 log log1p sin cos tan tanh sigmoid softplus logsigmoid"
+    "exp exp2 expm1 log log1p sin cos tan tanh sigmoid softplus logsigmoid erf erfc"
 ).split()
-TWO_ARGUMENTS: list[str] = "".split()
+TWO_ARGUMENTS: list[str] = "pow".split()
 
 
 def _file(stem: str, suffix: str) -> str:

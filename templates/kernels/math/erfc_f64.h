@@ -1,0 +1,15 @@
+/* |x| < 1/2: 1 - erf(x), erf by x + x P(x^2), minimax (relative error 2^-57); else the tail, and erfc(-x) = 2 - erfc(x). */
+GG_INLINE double gg_erfc_f64(double x)
+{
+    double z = x * x, tail = gg_erfc_tail_f64(fabs(x)), p = 1.473626154340788e-06;
+    double y = x < 0.0 ? 2.0 - tail : tail;
+    p = p * z + -1.4846967400994986e-05;
+    p = p * z + 0.00012053384695159728;
+    p = p * z + -0.0008548298920932786;
+    p = p * z + 0.005223977388686955;
+    p = p * z + -0.026866170634080495;
+    p = p * z + 0.11283791670930156;
+    p = p * z + -0.3761263890318356;
+    p = p * z + 0.12837916709551257;
+    return fabs(x) < 0.5 ? 1.0 - (x + x * p) : y;
+}
