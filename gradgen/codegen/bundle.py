@@ -30,6 +30,7 @@ from gradgen.codegen.extents import constant, dims_of, elements, to_c
 from gradgen.codegen.interface import Interface, Parameter
 from gradgen.codegen.manifest import manifest_text
 from gradgen.codegen.names import check_interface
+from gradgen.codegen.package import package_files
 from gradgen.codegen.templates import render, template_text
 from gradgen.errors import CodegenError
 from gradgen.ir.symbols import Extent
@@ -88,6 +89,7 @@ def make_bundle(code: ModuleCode, *, single_file: bool = False) -> dict[str, str
     """
     files = make_sources(code, single_file=single_file)
     files["gradgen_abi.h"] = template_text("c/gradgen_abi.h")
+    files |= package_files(code.interface, ABI_VERSION)
     files[f"{code.interface.name}.json"] = manifest_text(code.interface, files, ABI_VERSION)
     return dict(sorted(files.items()))
 

@@ -1,0 +1,120 @@
+"""The Python package of a bundle: a thin `__init__.py` with plain signatures over the copied runtime."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import gradgen
+from gradgen.codegen.declarations import argument_lines, formulas
+from gradgen.codegen.extents import constant, to_python
+from gradgen.codegen.interface import Argument, Interface
+from gradgen.codegen.templates import render
+from gradgen.errors import CodegenError
+
+COPIES = {
+    "_runtime.py": "runtime.py",
+    "_native.py": "_native.py",
+    "_selfcheck.py": "_selfcheck.py",
+    "_build.py": "build/standalone.py",
+}
+"""File of the bundle -> file of this package of which it is a copy."""
+
+
+def package_files(interface: Interface, abi: int) -> dict[str, str]:
+    """`__init__.py` and the copied modules."""
+    folder = Path(gradgen.__file__).parent
+    files = {name: (folder / path).read_text(encoding="utf-8") for name, path in COPIES.items()}
+    return {"__init__.py": _init(interface, abi), **files}
+
+
+def _init(interface: Interface, abi: int) -> str:
+    _check_dims(interface)
+    inputs = [a.name for a in interface.inputs]
+    parameters = [a.name for a in interface.parameters]
+    data = [n for n in inputs if n not in parameters]
+    outputs = [a.name for a in interface.outputs]
+    seeded = "value_and_grad" in interface.functions and any(
+        p.kind == "cotangent" for p in interface.functions["value_and_grad"]
+    )
+    exported = ["Module", "forward", "info", "saved_bytes", "self_test", "work_bytes"]
+    exported += ["value_and_grad"] if interface.differentiable else []
+    return render(
+        "python/__init__.py.j2",
+        name=interface.name,
+        summary=f"{', '.join(outputs)} of {', '.join(inputs)}.",
+        generator=f"gradgen {interface.version}",
+        digest=interface.digest,
+        formula_lines=_formula_lines(interface),
+        exported=", ".join(f'"{e}"' for e in sorted(exported)),
+        name_literal=_literal(interface.name),
+        digest_literal=_literal(interface.digest),
+        generator_literal=_literal(f"gradgen {interface.version}"),
+        abi=abi,
+        dims=_tuple([_literal(d) for d in interface.dims]),
+        inputs=[_tensor(a, a in interface.parameters) for a in interface.inputs],
+        outputs=[_tensor(a, a in interface.differentiable_outputs) for a in interface.outputs],
+        differentiable=interface.differentiable,
+        options=_tuple([f"({_literal(k)}, {_literal(v)})" for k, v in interface.options]),
+        dims_parameters=", ".join(f"{d}: int" for d in interface.dims),
+        dims_tuple=_items(interface.dims),
+        inputs_call=", ".join(inputs),
+        inputs_tuple=_items(inputs),
+        input_lines=argument_lines(interface.inputs, {}),
+        outputs_text=", ".join(outputs),
+        returns=_returns(outputs),
+        gradient_parameter="gradient=None, " if seeded else "",
+        gradient_text=f"  `gradient` is the incoming gradient of {' and '.join(outputs)}." if seeded else "",
+        gradient_argument="gradient" if seeded else "None",
+        parameters_text=", ".join(parameters) or "(none)",
+        parameters_call="".join(f", {p}" for p in parameters),
+        parameters_tuple=_items(parameters),
+        data_call="".join(f", {d}" for d in data),
+        data_tuple=_items(data),
+    )
+
+
+def _check_dims(interface: Interface) -> None:
+    """Python callers give arrays, not dimensions: each must be an extent of some input."""
+    for d in interface.dims:
+        if not any(str(e) == d for a in interface.inputs for e in a.shape):
+            raise CodegenError(
+                f"dimension {d} of {interface.name} is no extent of any input, so that calls cannot know it",
+                hint=f"give some input a shape in which {d} stands alone",
+            )
+
+
+def _returns(outputs: Sequence[str]) -> str:
+    return "a NumPy array" if len(outputs) == 1 else f"a named tuple ({', '.join(outputs)}) of NumPy arrays"
+
+
+def _formula_lines(interface: Interface) -> list[str]:
+    lines = [line for formula in formulas(interface) for line in formula.splitlines()]
+    wrapped = [w for line in lines for w in textwrap.wrap(line, 100, initial_indent="    ", subsequent_indent=" " * 8)]
+    return [w.replace("\\", "\\\\").replace('"""', "'''") for w in wrapped]
+
+
+def _literal(text: str) -> str:
+    """A Python string literal in double quotes, ASCII only."""
+    escaped = text.encode("unicode_escape").decode("ascii").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _items(items: Sequence[str]) -> str:
+    """The inside of a tuple."""
+    return ", ".join(items) + ("," if len(items) == 1 else "")
+
+
+def _tuple(items: Sequence[str]) -> str:
+    return f"({_items(items)})"
+
+
+def _tensor(argument: Argument, requires_grad: bool) -> str:
+    extents = [to_python(e) if constant(e) is not None else _literal(to_python(e)) for e in argument.shape]
+    parts = [_literal(argument.name), _literal(argument.dtype.name), _tuple(extents)]
+    if requires_grad or argument.formula:
+        parts.append(str(requires_grad))
+    if argument.formula:
+        parts.append(_literal(argument.formula))
+    return f"_runtime.Tensor({', '.join(parts)})"
