@@ -22,6 +22,9 @@ from gradgen.errors import AbiError, BuildError, CacheError
 __all__ = ["load_package", "load_shared"]
 
 
+_opened: dict[tuple[str, Any], Any] = {}
+
+
 @lru_cache(maxsize=256)
 def _declared(cdef: str, cache: Cache) -> Any:
     """cffi's object for some declarations, each parsed once per machine: the parser takes 12 ms just to import.
@@ -59,14 +62,18 @@ def load_shared(path: Path, cdef: str, *, cache: Cache | None = None) -> tuple[A
     """Opens a shared library; returns cffi's (ffi, lib) for the functions declared in `cdef`.
 
     `ffi` has new, cast, from_buffer, NULL and so on, but not cdef.  The same declarations give the same `ffi`.
+    A library once opened stays so until the process ends: cffi closes one whose `lib` is gone, though functions taken
+    from it be still in use, and then a call of them crashes.
     Raises AbiError when the system's loader refuses the file, for example because CC compiles for another machine.
     """
     ffi = _declared(cdef, cache or default_cache())
     try:
-        return ffi, ffi.dlopen(str(path))
+        lib = _opened.get((str(path), ffi)) or ffi.dlopen(str(path))
     except OSError as error:
         hint = "is CC a compiler for this machine?"
         raise AbiError("the compiled library cannot be loaded", where=str(error), hint=hint) from error
+    _opened[str(path), ffi] = lib
+    return ffi, lib
 
 
 def load_package(

@@ -30,7 +30,6 @@ import sysconfig
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +37,7 @@ from pathlib import Path
 # subnormals to zero.
 COMMON_FLAGS = ("-std=c99", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd", "-ffp-contract=fast",
                 "-fvisibility=hidden")  # fmt: skip
+GLUE_FLAGS = ("-O1", "-fPIC", "-Werror=implicit-function-declaration", "-Werror=incompatible-pointer-types")
 UNSAFE_FLAGS = frozenset({"-ffast-math", "-Ofast", "-ffinite-math-only", "-funsafe-math-optimizations",
                           "-fassociative-math", "-freciprocal-math"})  # fmt: skip
 HOW_TO_GET_ONE = (
@@ -217,22 +217,45 @@ def probe(toolchain: Toolchain, flags: Sequence[str], link: bool = False) -> lis
 def run(command: Sequence[str], folder: Path) -> None:
     """Runs a compiler in `folder`, its temporary files there too.  Raises BuildFailure with its own words.
 
-    The command ends in its product: ``-o <file>``, and libraries after that.
+    The command names its product with ``-o <file>``.
     """
+    run_together([command], folder)
+
+
+def run_together(commands: Sequence[Sequence[str]], folder: Path) -> None:
+    """Runs several compilers at once, as many as there are processors.  Raises the first failure; none runs on then."""
+    at_once = max(1, os.cpu_count() or 1)
+    for first in range(0, len(commands), at_once):
+        batch = commands[first : first + at_once]
+        running: list[subprocess.Popen[bytes]] = []
+        try:
+            for command in batch:
+                running.append(_start(command, folder))
+            for command, process in zip(batch, running):
+                _finish(command, process, folder)
+        finally:  # after a failure, or Ctrl-C
+            for process in running:
+                if process.poll() is None:
+                    process.kill()
+                process.wait()
+                if process.stdout is not None:
+                    process.stdout.close()
+
+
+def _start(command: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
     environment = dict(os.environ, TMPDIR=str(folder), TMP=str(folder), TEMP=str(folder))
     try:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             command, cwd=folder, env=environment,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
     except OSError as error:
         raise BuildFailure(f"the C compiler could not be started: {error}", command) from error
-    try:
-        output, _ = process.communicate()
-    except BaseException:  # Ctrl-C: no compiler is left running
-        process.kill()
-        process.wait()
-        raise
+
+
+def _finish(command: Sequence[str], process: subprocess.Popen[bytes], folder: Path) -> None:
+    """Waits for the end.  A compiler whose turn is later waits too, once its pipe is full; none waits for another."""
+    output, _ = process.communicate()
     status, words = process.returncode, output.decode(errors="replace")
     if status != 0:
         what = "the C compiler failed (" + (f"exit status {status})" if status > 0 else f"killed by signal {-status})")
@@ -246,15 +269,6 @@ def _disk_hint(folder: Path) -> str:
         if shutil.disk_usage(folder).free < 1 << 20:
             return f"the disk that holds {folder} is full"
     return ""
-
-
-def run_together(commands: Sequence[Sequence[str]], folder: Path) -> None:
-    """Runs several compilers at once, no more than there are processors; raises the first failure after the last."""
-    if len(commands) == 1:
-        return run(commands[0], folder)
-    with ThreadPoolExecutor(max(1, min(len(commands), os.cpu_count() or 1))) as pool:
-        for outcome in [pool.submit(run, command, folder) for command in commands]:
-            outcome.result()
 
 
 def read_manifest(package: Path, name: str | None = None) -> dict[str, object]:
@@ -338,11 +352,11 @@ def build_in(folder: Path, name: str, sources: Sequence[str], recipe: Recipe) ->
     """Compiles the staged sources and the wrapper, at the same time, and links the extension; returns its path.
 
     The wrapper is a good part of the work because of Python.h and gains nothing from optimisation, so it gets -O1 and
-    none of the processor's flags.
+    none of the processor's flags.  There a declaration that does not fit the module's header is an error.
     """
     wrapper = f"{extension_name(name)}.c"
     command, target = recipe.toolchain.command, folder / extension_file(name)
-    flags = supported(recipe.toolchain, ["-O1", "-fPIC", *_no_traps(recipe.toolchain)])
+    flags = supported(recipe.toolchain, [*GLUE_FLAGS, *_no_traps(recipe.toolchain)])
     glue = Recipe(recipe.toolchain, (*flags, *python_include_flags()), recipe.user)
     run_together([recipe.compile(source) for source in sources] + [glue.compile(wrapper)], folder)
     objects = [f"{source}.o" for source in [wrapper, *sources]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import json
 import os
 import shutil
@@ -92,6 +93,13 @@ def test_a_library_is_compiled_loaded_and_run(profile: str, cache: Cache):
     x, y = ffi.new("double[3]", [1.0, 8.0, -1.0]), ffi.new("double[3]")
     assert lib.scale(3, x, y) == pytest.approx(4.0, rel=1e-15)  # 2 + 4 - 2; cbrt may be off by one ulp
     assert list(y) == [8.0, 64.0, -8.0]
+
+
+def test_a_function_outlives_the_library_object_it_came_from(cache: Cache):
+    path = build_shared({"one.c": "#pragma GCC visibility push(default)\nint one(void) { return 1; }\n"}, cache=cache)
+    function = load_shared(path, "int one(void);", cache=cache)[1].one
+    gc.collect()
+    assert function() == 1
 
 
 def test_the_same_text_is_compiled_once(cache: Cache, monkeypatch: pytest.MonkeyPatch):
