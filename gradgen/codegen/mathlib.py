@@ -51,6 +51,27 @@ _NEEDS: dict[str, tuple[str, ...]] = {
     "erfc": ("erfc_tail",),
     "log_pair": ("split",),
     "pow": ("log_pair", "exp"),
+    "log2": ("split", "log_core"),
+    "log10": ("split", "log_core"),
+    "sinh": ("exp",),
+    "cosh": ("exp",),
+    "sqrt": ("inline",),
+    "rsqrt": ("inline",),
+    "asin": ("inline",),
+    "acos": ("inline",),
+    "atan": ("inline",),
+    "atan2": ("bits",),
+    "asinh": ("log1p",),
+    "acosh": ("log1p",),
+    "atanh": ("log1p",),
+    "cbrt": ("pair",),
+    "rint": ("inline",),
+    "floor": ("rint",),
+    "ceil": ("rint",),
+    "trunc": ("rint",),
+    "sign": ("inline",),
+    "max": ("inline",),
+    "min": ("inline",),
 }
 
 # Fragments whose needs depend on the precision.
@@ -62,9 +83,10 @@ _NEEDS_BY_SUFFIX: dict[tuple[str, str], tuple[str, ...]] = {
 }
 
 ONE_ARGUMENT = (
-    "exp exp2 expm1 log log1p sin cos tan tanh sigmoid softplus logsigmoid erf erfc"
+    "exp exp2 expm1 log log1p sin cos tan tanh sigmoid softplus logsigmoid erf erfc log2 log10 sinh cosh sqrt rsqrt "
+    "asin acos atan asinh acosh atanh cbrt rint floor ceil trunc sign"
 ).split()
-TWO_ARGUMENTS: list[str] = "pow".split()
+TWO_ARGUMENTS: list[str] = "pow atan2 max min".split()
 
 
 def _file(stem: str, suffix: str) -> str:

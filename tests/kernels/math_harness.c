@@ -45,6 +45,10 @@ static inline double error_f32(float result, double exact)
     return (exact != exact) | over ? 0.0 : fabs((double)result - exact) / unit;
 }
 
+/* torch.maximum and torch.minimum */
+static double max(double a, double b) { return a != a || a > b ? a : b; }
+static double min(double a, double b) { return a != a || a < b ? a : b; }
+
 #ifdef LIBMVEC
 #define VECTOR_LIBM __attribute__((simd("notinbranch")))
 #define V(name) VECTOR_LIBM double name(double)
@@ -59,7 +63,8 @@ VECTOR_LIBM double atan2(double, double);
     static inline T P##sigmoid(T x) { return x >= 0 ? 1 / (1 + exp##S(-x)) : exp##S(x) / (1 + exp##S(x)); }            \
     static inline T P##softplus(T x) { return x > 0 ? x + log1p##S(exp##S(-x)) : log1p##S(exp##S(x)); }                \
     static inline T P##logsigmoid(T x) { return -P##softplus(-x); }                                                    \
-    static inline T P##rsqrt(T x) { return 1 / sqrt##S(x); }
+    static inline T P##rsqrt(T x) { return 1 / sqrt##S(x); }                                                           \
+    static inline T P##sign(T x) { return (x > 0) - (x < 0); }
 #define SAME(T, P, S, name) static inline T P##name(T x) { return name##S(x); }
 #define ALL_SAME(T, P, S)                                                                                              \
     SAME(T, P, S, exp) SAME(T, P, S, exp2) SAME(T, P, S, expm1) SAME(T, P, S, log) SAME(T, P, S, log1p)                \
@@ -148,6 +153,9 @@ TWO_ARG(CHECK_TWO)
 
 #ifdef QUAD
 #include <quadmath.h>
+
+static __float128 maxq(__float128 a, __float128 b) { return a != a || a > b ? a : b; }
+static __float128 minq(__float128 a, __float128 b) { return a != a || a < b ? a : b; }
 
 static double error_f64(double result, __float128 exact)
 {

@@ -1,0 +1,15 @@
+/* log1p(t + sqrt(t (x + 1))), t = x - 1, product, root and sum in two parts; log(x) + log(2) for large x. */
+GG_INLINE double gg_acosh_f64(double x)
+{
+    double t = x - 1.0, root, low, y;
+    gg_pair_f64 plus = gg_two_sum_f64(x, 1.0), v = gg_two_prod_f64(t, plus.hi), square, u;
+    int large = x > 36028797018963968.0;
+    root = sqrt(v.hi);
+    square = gg_two_prod_f64(root, root);
+    low = (((v.hi - square.hi) - square.lo) + (v.lo + t * plus.lo)) / (root + root);
+    u = gg_two_sum_f64(t, root);
+    y = gg_log1p_finite_f64(large ? x : u.hi, large ? 0.0 : u.lo + low) + (large ? 0.6931471805599453 : 0.0);
+    y = x > 1.7976931348623157e+308 ? x : y;
+    y = x == 1.0 ? 0.0 : y;
+    return x >= 1.0 ? y : (double)NAN;
+}

@@ -1,0 +1,23 @@
+/* atan2(y, x) = m pi/4 +- atan(t), t from the smaller and the larger of |x| and |y| as in atan, m a whole number; pi/4 is cut
+ * so that m times its first part is exact. C99 (F.9.1.4) at zeros and infinities. */
+GG_INLINE float gg_atan2_f32(float y, float x)
+{
+    float ax = fabsf(x), ay = fabsf(y), scale = ((ax > 4.25352959e+37f) | (ay > 4.25352959e+37f)) ? 0.25f : 1.0f;
+    float n = (ax < ay ? ax : ay) * scale, d = (ax < ay ? ay : ax) * scale, m, sign, t, z, p = -0.060908936f;
+    int near = (n > 0.41421357f * d) | ((n == d) & (d > 0.0f)), negative = (gg_bits_f32(x) & 0x80000000u) != 0u;
+    t = (near ? n - d : n) / (near ? n + d : d);
+    t = ((n == d) | (d == 0.0f)) ? 0.0f : t; /* also 0/0 and infinity/infinity */
+    z = t * t;
+    p = p * z + 0.10599487f;
+    p = p * z + -0.1424443f;
+    p = p * z + 0.1999853f;
+    p = p * z + -0.33333316f;
+    t = t + t * z * p;
+    m = near ? 1.0f : 0.0f;
+    m = ax < ay ? 2.0f - m : m;
+    m = negative ? 4.0f - m : m;
+    sign = (ax < ay) != negative ? -1.0f : 1.0f;
+    t = m * 0.785398f + (sign * t + m * 1.5695824e-07f);
+    t = ((x != x) | (y != y)) ? NAN : t;
+    return copysignf(t, y);
+}

@@ -1,0 +1,14 @@
+/* |x| < 1/2: x + x^3 P(x^2), minimax, relative error 2^-29; else log1p(2|x|/(1 - |x|))/2. */
+GG_INLINE float gg_atanh_f32(float x)
+{
+    float a = fabsf(x), z = x * x, p = 0.17635684f, y;
+    y = 0.5f * gg_log1p_finite_f32((a + a) / (1.0f - a), 0.0f);
+    y = a == 1.0f ? HUGE_VALF : y;
+    y = a <= 1.0f ? copysignf(y, x) : NAN;
+    p = p * z + 0.05161949f;
+    p = p * z + 0.11816006f;
+    p = p * z + 0.14223826f;
+    p = p * z + 0.20002452f;
+    p = p * z + 0.33333302f;
+    return a < 0.5f ? x + x * z * p : y;
+}

@@ -1,0 +1,18 @@
+/* r = x^(-1/3) from the bits (0x54a2fa8c - bits/3: Kahan's way), 3 Newton steps r += r (1 - x r^3)/3, then x^(1/3) = x r^2 and one more step
+ * with an exact cube. Tiny and huge arguments are scaled by powers of eight. */
+GG_INLINE float gg_cbrt_f32(float x)
+{
+    float a = fabsf(x), v = a < 7.88860905e-31f ? a * 281474976710656.0f : (a > 1.2676506e+30f ? a * 3.55271368e-15f : a);
+    float back = a < 7.88860905e-31f ? 1.52587891e-05f : (a > 1.2676506e+30f ? 65536.0f : 1.0f), r, c;
+    gg_pair_f32 square, cube;
+    r = gg_from_bits_f32(0x54a2fa8cu - (gg_bits_f32(v) / 3u));
+    r = r + r * ((1.0f - v * r * (r * r)) * 0.33333334f);
+    r = r + r * ((1.0f - v * r * (r * r)) * 0.33333334f);
+    r = r + r * ((1.0f - v * r * (r * r)) * 0.33333334f);
+    c = v * r * r;
+    square = gg_two_prod_f32(c, c);
+    cube = gg_two_prod_f32(square.hi, c);
+    c = c + (((v - cube.hi) - cube.lo) - square.lo * c) * (r * r * 0.33333334f);
+    c = copysignf(c * back, x);
+    return ((a <= 3.40282347e+38f) & (a != 0.0f)) ? c : x;
+}

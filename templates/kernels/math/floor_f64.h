@@ -1,0 +1,10 @@
+/* Down to an integer: an instruction where there is one, else from the nearest integer. */
+GG_INLINE double gg_floor_f64(double x)
+{
+#if defined(__SSE4_1__) || defined(__aarch64__) || defined(__ARM_FEATURE_DIRECTED_ROUNDING)
+    return floor(x);
+#else
+    double t = gg_rint_f64(x);
+    return copysign(t > x ? t - 1.0 : t, x);
+#endif
+}

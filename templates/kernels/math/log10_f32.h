@@ -1,0 +1,13 @@
+/* log10(x) = k log10(2) + log(m)/log(10), x = 2^k m; log(m) in two parts, the first short enough that its product
+ * with the first part of 1/log(10) is exact (the scheme of FreeBSD's e_log10.c). */
+GG_INLINE float gg_log10_f32(float x)
+{
+    gg_pair_f32 q = gg_split_f32(x);
+    float f = q.hi - 1.0f, t = f / (2.0f + f), half = 0.5f * f * f, rest = t * (half + gg_log_tail_f32(t * t));
+    float hi = gg_from_bits_f32(gg_bits_f32(f - half) & 0xfffff000u), lo = ((f - hi) - half) + rest;
+    float top = q.lo * 0.3010254f, part = hi * 0.43432617f, y = top + part;
+    y = y + (((top - y) + part) + (q.lo * 4.605039e-06f + ((lo + hi) * -3.168997e-05f + lo * 0.43432617f)));
+    y = x > 3.40282347e+38f ? x : y;
+    y = x == 0.0f ? -HUGE_VALF : y;
+    return x >= 0.0f ? y : NAN;
+}

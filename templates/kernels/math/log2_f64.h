@@ -1,0 +1,13 @@
+/* log2(x) = k + log(m)/log(2), x = 2^k m; log(m) in two parts, the first short enough that its product
+ * with the first part of 1/log(2) is exact (the scheme of FreeBSD's e_log2.c). Exact at powers of two. */
+GG_INLINE double gg_log2_f64(double x)
+{
+    gg_pair_f64 q = gg_split_f64(x);
+    double f = q.hi - 1.0, t = f / (2.0 + f), half = 0.5 * f * f, rest = t * (half + gg_log_tail_f64(t * t));
+    double hi = gg_from_bits_f64(gg_bits_f64(f - half) & UINT64_C(0xffffffff00000000)), lo = ((f - hi) - half) + rest;
+    double top = q.lo, part = hi * 1.4426946640014648, y = top + part;
+    y = y + (((top - y) + part) + (((lo + hi) * 3.768874985636099e-07 + lo * 1.4426946640014648)));
+    y = x > 1.7976931348623157e+308 ? x : y;
+    y = x == 0.0 ? -HUGE_VAL : y;
+    return x >= 0.0 ? y : (double)NAN;
+}

@@ -1,0 +1,5 @@
+/* Two correctly rounded operations; 1/sqrt(-0) is -infinity. */
+GG_INLINE double gg_rsqrt_f64(double x)
+{
+    return 1.0 / sqrt(x);
+}

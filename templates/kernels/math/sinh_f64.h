@@ -1,0 +1,13 @@
+/* |x| < 1: x + x^3 P(x^2), minimax, relative error 2^-61; else e^|x|/2 - 1/(2 e^|x|). */
+GG_INLINE double gg_sinh_f64(double x)
+{
+    double e = gg_exp_ext_f64(fabs(x), 0.0, UINT64_MAX), z = x * x;
+    double large = copysign(e - 0.25 / e, x), p = 7.765922744786494e-13;
+    p = p * z + 1.6056999787590128e-10;
+    p = p * z + 2.5052126863862458e-08;
+    p = p * z + 2.7557319130344088e-06;
+    p = p * z + 0.0001984126984153126;
+    p = p * z + 0.00833333333333297;
+    p = p * z + 0.16666666666666669;
+    return fabs(x) < 1.0 ? x + x * z * p : large;
+}
