@@ -9,14 +9,15 @@ import numpy as np
 import sympy
 
 from gradgen.codegen import mathlib
-from gradgen.codegen.expressions import ExpressionPrinter
 from gradgen.codegen.integers import index_text
 from gradgen.codegen.literals import floating, literal
 from gradgen.codegen.printer import StatementPrinter
-from gradgen.ir.symbols import Extent
+from gradgen.ir.symbols import Extent, as_extent
+from gradgen.schedule.memory import aligned
 from gradgen.schedule.program import CONSTANT, SAVED, WORK, Buffer, Program
 
 LINE = 116
+STACK_BYTES = 8192  # of locals and the register tiles of matrix kernels, an upper estimate
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +40,25 @@ def c_procedure(program: Program) -> ProcedureCode:
     for s in program.statements:
         printer.visit(s)
     head = [line for b in program.buffers for line in _pointer(b)]
-    helpers = _helpers(program, printer.expressions)
+    work = program.work_bytes
+    if printer.products:
+        sizes = [size for _, calls in printer.products.values() for size in calls]
+        head.append(f"    void *const scratch = (unsigned char *)work + {index_text(work)};")
+        work = as_extent(work + aligned(_largest(sizes)))
+    helpers = _helpers(program, printer)
     return ProcedureCode(
-        program.name, "\n".join([*head, *printer.out]) + "\n", helpers, program.work_bytes,
-        bytes_text(program.work_bytes), program.saved_bytes, bytes_text(program.saved_bytes), 1024,
+        program.name, "\n".join([*head, *printer.out]) + "\n", helpers, work, bytes_text(work), program.saved_bytes,
+        bytes_text(program.saved_bytes), STACK_BYTES,
     )
+
+
+def _largest(sizes: list[Extent]) -> Extent:
+    """An upper bound of several extents."""
+    numbers = [s for s in sizes if isinstance(s, int)]
+    rest = list(dict.fromkeys(s for s in sizes if not isinstance(s, int)))
+    if not rest:
+        return max(numbers)
+    return as_extent(sympy.Max(max(numbers, default=0), *rest))
 
 
 def bytes_text(extent: Extent) -> str:
@@ -63,12 +78,17 @@ def _pointer(buffer: Buffer) -> list[str]:
     return [f"    {ctype} *const {buffer.name} = {address};"]
 
 
-def _helpers(program: Program, expressions: ExpressionPrinter) -> dict[str, str]:
+def _helpers(program: Program, printer: StatementPrinter) -> dict[str, str]:
     found: dict[str, str] = {}
+    expressions = printer.expressions
     if expressions.math:
         for k, fragment in enumerate(mathlib.fragments(expressions.math)):
             found[f"math {_fragment_name(fragment, k)}"] = fragment
     found.update(expressions.helpers)
+    for code, _ in printer.products.values():
+        found.update(code.fragments)
+    for name, (code, _) in printer.products.items():
+        found[name] = code.source
     for b in program.buffers:
         if b.space == CONSTANT:
             found[f"table {program.name} {b.name}"] = _table(b)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import singledispatchmethod
 
 from gradgen.codegen.expressions import SUM, ExpressionPrinter
+from gradgen.codegen.gemm import GemmCode, GemmRequest, gemm_function
 from gradgen.errors import CodegenError
 from gradgen.ir.dtypes import DType, bool_
+from gradgen.ir.symbols import Extent
 from gradgen.schedule.program import (
     Assign,
     Comment,
@@ -27,6 +30,21 @@ from gradgen.schedule.program import (
 INDENT = "    "
 
 
+def product_function(s: Contract) -> GemmCode:
+    """The C function of a contraction, named after everything it knows, so that equal ones share it."""
+    def known(e: Extent) -> int | None:
+        return e if isinstance(e, int) else None
+
+    strides = [(known(o.strides[0]), known(o.strides[1])) for o in (s.a, s.b, s.c)]
+    request = GemmRequest(s.dtype.name, known(s.m), known(s.n), known(s.k), s.accumulate, *strides)
+    code = gemm_function(request)
+    size = "x".join(letter if n is None else str(n) for letter, n in zip("mnk", (request.m, request.n, request.k),
+                                                                         strict=True))
+    layout = "_".join("x".join("s" if n is None else str(n).replace("-", "m") for n in pair) for pair in strides)
+    name = f"gg_gemm_{s.dtype.suffix}_{size}_{layout}{'_add' if s.accumulate else ''}"
+    return replace(code, name=name, source=code.source.replace(code.name + "(", name + "("))
+
+
 def local_type(dtype: DType) -> str:
     """Locals of type bool are int: the type of a comparison in C."""
     return "int" if dtype is bool_ else dtype.ctype
@@ -39,7 +57,7 @@ class StatementPrinter:
         self.expressions = ExpressionPrinter()
         self.out: list[str] = []
         self.depth = 1
-        self.requests: dict[str, object] = {}
+        self.products: dict[str, tuple[GemmCode, list[Extent]]] = {}
 
     def line(self, text: str) -> None:
         self.out.append(INDENT * self.depth + text)
@@ -136,7 +154,18 @@ class StatementPrinter:
 
     @visit.register
     def _contract(self, s: Contract) -> None:
-        raise CodegenError("contractions are printed by kernels_body")
+        code = product_function(s)
+        sizes = code.work_bytes.extent(s.m, s.n, s.k)
+        self.products.setdefault(code.name, (code, []))[1].append(sizes)
+        e = self.expressions
+        numbers = [e.index(x) for x in (s.m, s.n, s.k)]
+        parts = [", ".join(numbers)]
+        for operand in (s.a, s.b, s.c):
+            parts.append(f"{self.pointer(operand)}, {e.index(operand.strides[0])}, {e.index(operand.strides[1])}")
+        self.line(f"{code.name}({parts[0]},")
+        for part in parts[1:]:
+            self.line(f"{INDENT}{part},")
+        self.line(f"{INDENT}scratch);")
 
     def pointer(self, operand: Operand) -> str:
         start = self.expressions.index(operand.start)

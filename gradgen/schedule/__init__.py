@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from gradgen.schedule.emit import Emitter
+from gradgen.schedule.fusion import Fusion
 from gradgen.schedule.inline import Inliner
 from gradgen.schedule.memory import SavedLayout, plan_work, saved_layout
 from gradgen.schedule.options import NO_PASSES, PASSES, ScheduleOptions
 from gradgen.schedule.procedure import Output, Place, Procedure
 from gradgen.schedule.program import SAVED, WORK, Program
-from gradgen.schedule.tree import separate
 
 __all__ = ["NO_PASSES", "PASSES", "Output", "Place", "Procedure", "Program", "SavedLayout", "ScheduleOptions",
            "saved_layout", "schedule"]
@@ -26,8 +26,9 @@ def schedule(
     options = options or ScheduleOptions()
     saved = saved or saved_layout([procedure])
     ops = Inliner(procedure, options).ops()
-    tree = separate(ops)
-    emitter = Emitter(procedure, ops, tree, _reserved(procedure))
+    fusion = Fusion(ops, options, procedure)
+    tree = fusion.tree()
+    emitter = Emitter(procedure, ops, tree, _reserved(procedure), fusion.contractions)
     emitter.run()
     statements = emitter.builder.finish()
     buffers = [*emitter.places.values(), *emitter.constants.values(), *(b for b, _ in emitter.buffers.values())]

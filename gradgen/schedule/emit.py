@@ -7,10 +7,25 @@ import sympy
 from gradgen.errors import ScheduleError
 from gradgen.ir import dtypes
 from gradgen.ir.dtypes import DType, bool_, int64
-from gradgen.ir.guards import GE, Condition, Guard
+from gradgen.ir.guards import GE, Condition
 from gradgen.ir.nodes import Compute, Constant, Node, Scatter
-from gradgen.ir.symbols import Extent, same_extent
-from gradgen.schedule.inline import ARG, MAP, SCATTER, BodyTerm, Op, ReadTerm, SelectTerm, substitute, term_symbol
+from gradgen.ir.symbols import Extent, as_extent, same_extent
+from gradgen.schedule.contraction import Contraction
+from gradgen.schedule.inline import (
+    ARG,
+    MAP,
+    SCATTER,
+    BodyTerm,
+    Check,
+    Op,
+    ReadTerm,
+    SelectTerm,
+    Term,
+    index_terms,
+    substitute,
+    term_numbers,
+    term_symbol,
+)
 from gradgen.schedule.procedure import ACCUMULATE, Output, Place, Procedure
 from gradgen.schedule.program import (
     ARGUMENT,
@@ -20,6 +35,7 @@ from gradgen.schedule.program import (
     Assign,
     Buffer,
     Comment,
+    Contract,
     Copy,
     CVar,
     Declare,
@@ -28,13 +44,14 @@ from gradgen.schedule.program import (
     Fill,
     Literal,
     Load,
+    Operand,
     Present,
     SetFlag,
     Store,
     Variable,
 )
 from gradgen.schedule.scope import Builder
-from gradgen.schedule.tree import Leaf, LoopNode, Tree, paths
+from gradgen.schedule.tree import Leaf, LoopNode, Tree, leaves, paths
 
 _INITIAL = {"sum": 0, "prod": 1, "any": 0, "all": 1}
 _COMBINE = {"sum": "add", "add": "add", "prod": "mul", "any": "or_", "all": "and_"}
@@ -62,9 +79,13 @@ def initial(reducer: str, dtype: DType) -> sympy.Expr:
 class Emitter:
     """Walks a loop tree once; `values` are results held in locals, `buffers` those in memory with the axes they keep."""
 
-    def __init__(self, procedure: Procedure, ops: list[Op], tree: Tree, reserved: list[str]) -> None:
+    def __init__(
+        self, procedure: Procedure, ops: list[Op], tree: Tree, reserved: list[str],
+        contractions: dict[Op, Contraction] | None = None,
+    ) -> None:
         self.procedure = procedure
         self.tree = tree
+        self.contractions = contractions or {}
         self.paths = paths(tree)
         self.op_of: dict[Node, Op] = {op.node: op for op in ops if op.node not in procedure.given}
         self.consumers: dict[Op, list[Op]] = {op: [] for op in ops}
@@ -80,6 +101,7 @@ class Emitter:
         self.values: dict[Op, Expr] = {}
         self.accumulators: dict[Op, tuple[Variable, ...]] = {}
         self.counters: dict[LoopNode, CVar] = {}
+        self.checked: dict[tuple, None] = {}
         self.term_symbols: dict[Op, dict[sympy.Symbol, sympy.Expr]] = {}
 
     def sources(self, op: Op) -> list[Node]:
@@ -112,6 +134,10 @@ class Emitter:
         if op.kind == SCATTER:
             return ()
         shared = self.paths[op]
+        for k, loop in enumerate(shared):  # a reduction is complete outside its first reduced loop only
+            if loop.binding.get(op) in op.reduced_axes:
+                shared = shared[:k]
+                break
         for c in self.consumers[op]:
             other = self.paths[c]
             k = 0
@@ -135,11 +161,13 @@ class Emitter:
         self.check_indices()
         for node in self.tree:
             self.comment(node)
+            for op in leaves([node]):
+                for check in op.checks:
+                    if not check.early:
+                        self.check(op, check)
             self.visit(node)
 
     def comment(self, node: LoopNode | Leaf) -> None:
-        from gradgen.schedule.tree import leaves
-
         seen: dict[str, None] = {}
         for op in leaves([node]):
             for member in op.members:
@@ -271,6 +299,9 @@ class Emitter:
         return term.dtype if op.kind == ARG else op.node.dtype
 
     def leaf(self, op: Op) -> None:
+        if op in self.contractions:
+            self.contract(op, self.contractions[op])
+            return
         value = self.terms(op)
         if op.kind == MAP:
             self.result(op, value)
@@ -388,28 +419,99 @@ class Emitter:
         if guard:
             b.close()
 
+    # --- contractions ---------------------------------------------------------------------------------------------
+
+    def contract(self, op: Op, c: Contraction) -> None:
+        """Calls of the matrix kernel: neighbouring axes are merged where all strides allow, others are looped over."""
+        b = self.builder
+        kept = self.kept_axes(op)
+        env = self.env(op)
+        target = self.own_buffer(op, kept)
+        self.buffers[op] = (target, kept)
+        views = [self.view(c.a, env), self.view(c.b, env), (target, self.linear(target, tuple(env.get(s, s) for s in kept)))]
+        roles = {"m": list(c.m), "n": list(c.n), "k": list(c.k)}
+        chosen: dict[str, tuple[Extent, sympy.Symbol]] = {}
+        looped: list[sympy.Symbol] = []
+        for role, symbols in roles.items():
+            extent, last, rest = self.merged(op, symbols, views)
+            chosen[role] = (extent, last)
+            looped += rest
+        over_k = [s for s in looped if s in c.k]
+        if over_k:
+            zero = b.literal(sympy.S.Zero, op.node.dtype)
+            count: Extent = 1
+            for s in (*c.m, *c.n):
+                count = count * op.extent_of(s)
+            b.emit(Fill(target, self.start(views[2][1], op), count, zero))
+        bound = {s: b.open_loop(op.extent_of(s)) for s in [*(s for s in looped if s not in c.k), *over_k]}
+        views = [(buffer, sympy.sympify(at).xreplace(bound)) for buffer, at in views]
+        operands = []
+        for (buffer, at), roles_of in zip(views, ("mk", "kn", "mn"), strict=True):
+            strides = tuple(as_extent(sympy.expand(at).coeff(chosen[r][1], 1)) for r in roles_of)
+            operands.append(Operand(buffer, self.start(at, op), strides))  # type: ignore[arg-type]
+        m, n, k = (chosen[r][0] for r in "mnk")
+        b.emit(Contract(op.node.dtype, m, n, k, operands[0], operands[1], operands[2], bool(over_k)))
+        for _ in bound:
+            b.close()
+        for e in op.effects:
+            place = self.place_buffer(e.place, op.node)
+            if place is not target:
+                self.copy_out(op, e, target, kept)
+
+    def view(self, read: ReadTerm, env: dict[sympy.Symbol, sympy.Expr]) -> tuple[Buffer, sympy.Expr]:
+        """The memory of an operand and its element number; axes that are not looped over stay symbols."""
+        index = tuple(substitute(e, env) for e in read.index)
+        buffer = self.source_buffer(read.source)
+        op = self.op_of.get(read.source)
+        if op is not None and op.kind != SCATTER:
+            kept = self.buffers[op][1]
+            index = tuple(i for i, s in zip(index, op.output_axes, strict=True) if s in kept)
+        return buffer, self.linear(buffer, index)
+
+    def start(self, at: sympy.Expr, op: Op) -> Extent:
+        return as_extent(sympy.sympify(at).xreplace(dict.fromkeys(op.loop_axes, sympy.S.Zero)))
+
+    def merged(
+        self, op: Op, symbols: list[sympy.Symbol], views: list[tuple[Buffer, sympy.Expr]]
+    ) -> tuple[Extent, sympy.Symbol, list[sympy.Symbol]]:
+        """One axis out of several neighbouring ones: its extent, the symbol whose stride it has, and the axes left."""
+        extent, last = op.extent_of(symbols[-1]), symbols[-1]
+        left = symbols[:-1]
+        while left:
+            s = left[-1]
+            for _, at in views:
+                outer, inner = sympy.expand(at).coeff(s, 1), sympy.expand(at).coeff(last, 1)
+                if sympy.expand(outer - inner * extent) != 0:
+                    return extent, last, left
+            extent = as_extent(extent * op.extent_of(s))
+            left = left[:-1]
+        return extent, last, left
+
     # --- terms ----------------------------------------------------------------------------------------------------
 
     def full_env(self, op: Op) -> dict[sympy.Symbol, sympy.Expr]:
         return {**self.env(op), **self.term_symbols[op]}
 
-    def terms(self, op: Op, env: dict[sympy.Symbol, sympy.Expr] | None = None, upto: int | None = None) -> Expr:
-        """Creates the scalars of the op's terms for the current counters; the value of its root (or of `upto`)."""
-        env = dict(self.env(op) if env is None else env)
+    def terms(self, op: Op) -> Expr:
+        """Creates the scalars of the op's terms for the current counters; the value of its root."""
+        env = dict(self.env(op))
+        values = self.evaluate(op.terms[: op.root + 1], env, index_terms(op))
+        self.term_symbols = {op: {s: e for s, e in env.items() if s.name.startswith("term ")}}
+        return values[op.root]
+
+    def evaluate(self, terms: list[Term], env: dict[sympy.Symbol, sympy.Expr], wanted: dict[int, None]) -> list[Expr]:
+        """Values of terms; `wanted` ones get a symbol in `env`, for index expressions."""
         values: list[Expr] = []
-        wanted = _index_terms(op)
-        last = op.root if upto is None else upto
-        for k, term in enumerate(op.terms[: last + 1]):
+        for k, term in enumerate(terms):
             if isinstance(term, ReadTerm):
                 values.append(self.read(term, env))
             elif isinstance(term, BodyTerm):
                 values.append(self.body(term, [values[a] for a in term.args], env))
             else:
                 values.append(self.guarded(term, values[term.value], env))
-            if k in wanted:
+            if k in wanted and not values[-1].dtype.is_floating_point:
                 env[term_symbol(k)] = self.builder.symbol_for(values[-1])
-        self.term_symbols = {op: {s: e for s, e in env.items() if s.name.startswith("term ")}}
-        return values[last]
+        return values
 
     def body(self, term: BodyTerm, args: list[Expr], env: dict[sympy.Symbol, sympy.Expr]) -> Expr:
         b = self.builder
@@ -471,89 +573,33 @@ class Emitter:
     # --- data-dependent indices -------------------------------------------------------------------------------------
 
     def check_indices(self) -> None:
-        """Before anything is written: every index that comes from data is inside its tensor."""
-        seen: dict[tuple, None] = {}
+        """Before anything is written: every index that comes from given data is inside its tensor."""
         for op in self.paths:
-            for k, term in enumerate(op.terms):
-                if isinstance(term, ReadTerm):
-                    self.check(op, term.index, term.source.shape, term.guard, k, seen)
-            if op.kind == SCATTER:
-                self.check(op, op.index, op.shape, op.guard, len(op.terms), seen)
+            for check in op.checks:
+                if check.early:
+                    self.check(op, check)
 
-    def check(
-        self, op: Op, index: tuple[sympy.Expr, ...], shape: tuple[Extent, ...], guard: Guard, upto: int,
-        seen: dict[tuple, None],
-    ) -> None:
+    def check(self, op: Op, check: Check) -> None:
+        if check.key in self.checked:
+            return
+        self.checked[check.key] = None
         b = self.builder
         conditions: list[Condition] = []
-        for e, extent in zip(index, shape, strict=True):
-            if any(s.name.startswith("term ") for s in e.free_symbols):
+        for e, extent in zip(check.index, check.shape, strict=True):
+            if term_numbers([e]):
                 conditions += [Condition(GE, e), Condition(GE, sympy.sympify(extent) - 1 - e)]
-        if not conditions:
-            return
-        used = {s for c in (*conditions, *guard) for s in c.expr.free_symbols}
-        numbers = sorted(int(s.name[5:]) for s in used if s.name.startswith("term "))
-        key = (tuple(id(t) for t in (op.terms[n] for n in numbers)), tuple(c.expr for c in conditions), guard)
-        if key in seen:
-            return
-        seen[key] = None
-        closure = _closure(op, numbers)
-        axes = [s for s in op.loop_axes if any(_mentions(op.terms[n], s) for n in closure) or s in used]
+        used = {s for c in (*conditions, *check.guard) for s in c.expr.free_symbols}
+        axes = [s for s in op.loop_axes if s in used or any(_mentions(t, s) for t in check.terms)]
         env: dict[sympy.Symbol, sympy.Expr] = {s: b.open_loop(op.extent_of(s)) for s in axes}
-        values: dict[int, Expr] = {}
-        for n in closure:
-            term = op.terms[n]
-            if isinstance(term, ReadTerm):
-                values[n] = self.read(term, env)
-            elif isinstance(term, BodyTerm):
-                values[n] = self.body(term, [values[a] for a in term.args], env)
-            else:
-                values[n] = self.guarded(term, values[term.value], env)
-            if n in _index_terms(op):
-                env[term_symbol(n)] = b.symbol_for(values[n])
+        self.evaluate(list(check.terms), env, dict.fromkeys(range(len(check.terms))))
         bad = b.apply("not_", (b.holds(tuple(c.substitute(env) for c in conditions), bool_),), bool_)
-        if guard:
-            bad = b.apply("and_", (b.holds(tuple(c.substitute(env) for c in guard), bool_), bad), bool_)
+        if check.guard:
+            bad = b.apply("and_", (b.holds(tuple(c.substitute(env) for c in check.guard), bool_), bad), bool_)
         b.open_if(bad)
         b.emit(Fail("GRADGEN_ERR_INDEX"))
         b.close()
         for _ in axes:
             b.close()
-
-
-def _index_terms(op: Op) -> dict[int, None]:
-    """The terms that index expressions of this op mention."""
-    found: dict[int, None] = {}
-    exprs: list[sympy.Basic] = list(op.index) + [c.expr for c in op.guard]
-    for t in op.terms:
-        if isinstance(t, ReadTerm):
-            exprs += [*t.index, *(c.expr for c in t.guard)]
-        elif isinstance(t, SelectTerm):
-            exprs += [c.expr for c in t.guard]
-        else:
-            exprs += list(t.where.values())
-    for e in exprs:
-        if e.is_Symbol and not e.name.startswith("term "):
-            continue
-        for s in e.free_symbols:
-            if s.name.startswith("term "):
-                found[int(s.name[5:])] = None
-    return found
-
-
-def _closure(op: Op, numbers: list[int]) -> list[int]:
-    """The terms that these depend on, in order."""
-    todo, found = list(numbers), set(numbers)
-    while todo:
-        t = op.terms[todo.pop()]
-        more = t.args if isinstance(t, BodyTerm) else (t.value,) if isinstance(t, SelectTerm) else ()
-        exprs = [*t.index, *(c.expr for c in t.guard)] if isinstance(t, ReadTerm) else []
-        inner = [int(s.name[5:]) for e in exprs for s in e.free_symbols if s.name.startswith("term ")]
-        for m in (*more, *inner):
-            if m not in found:
-                found.add(m)
-                todo.append(m)
-    return sorted(found)
 
 
 def _mentions(term: object, symbol: sympy.Symbol) -> bool:

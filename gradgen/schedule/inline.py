@@ -18,7 +18,7 @@ from gradgen.ir.dtypes import DType
 from gradgen.ir.graph import Location
 from gradgen.ir.guards import Guard
 from gradgen.ir.nodes import Compute, Constant, Kernel, Node, Read, Scan, Scatter
-from gradgen.ir.symbols import Extent, Placeholder, axes, axis, placeholder, reduce_axes, reduce_axis
+from gradgen.ir.symbols import Axis, Extent, Placeholder, ReduceAxis, axes, axis, placeholder, reduce_axes, reduce_axis
 from gradgen.schedule.options import ScheduleOptions
 from gradgen.schedule.procedure import Output, Procedure
 from gradgen.schedule.program import CVar
@@ -63,6 +63,30 @@ class SelectTerm:
 Term = ReadTerm | BodyTerm | SelectTerm
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Check:
+    """`index` must be inside `shape` wherever `guard` holds; `early` when it follows from given values alone, so that
+    it can be tested before anything is written."""
+
+    terms: tuple[Term, ...]
+    index: tuple[sympy.Expr, ...]
+    shape: tuple[Extent, ...]
+    guard: Guard
+    early: bool
+
+    @property
+    def key(self) -> tuple:
+        return (tuple(_term_key(t) for t in self.terms), self.index, self.shape, self.guard)
+
+
+def _term_key(term: Term) -> tuple:
+    if isinstance(term, ReadTerm):
+        return (id(term.source), term.index, term.guard, term.fill)
+    if isinstance(term, SelectTerm):
+        return (term.guard, term.value, term.fill)
+    return (id(term.recipe), term.args, tuple(sorted((str(k), v) for k, v in term.where.items())))
+
+
 @dataclass(eq=False)
 class Op:
     """One nest: `axes` are the node's own axis symbols (outputs first), `terms[-1]`, or `root`, its value."""
@@ -79,6 +103,7 @@ class Op:
     effects: list[Output] = field(default_factory=list)
     where: Location | None = None
     members: list[Node] = field(default_factory=list)  # the node and those inlined into it
+    checks: list[Check] = field(default_factory=list)
 
     @property
     def axes(self) -> tuple[sympy.Symbol, ...]:
@@ -261,7 +286,37 @@ class Inliner:
             raise ScheduleError(f"no value for input {getattr(node, 'name', node)!r}", hint="give it a Place")
         op.terms = builder.terms
         op.members = [node, *builder.members]
+        if index_terms(op):
+            op.checks = self.checks(node)
         return op
+
+    def checks(self, node: Node) -> list[Check]:
+        """The data-dependent indices of a node, as far as possible in terms of given values."""
+        builder = _Terms(self, everything=True)
+        found: list[tuple[tuple[sympy.Expr, ...], tuple[Extent, ...], Guard]] = []
+        if isinstance(node, Scatter):
+            _, index, guard = builder.scatter(node)
+            found.append((index, node.shape, guard))
+        else:
+            assert isinstance(node, Compute)
+            builder.body(node, {}, (), inner=True)
+        found += [(t.index, t.source.shape, t.guard) for t in builder.terms if isinstance(t, ReadTerm)]
+        checks = []
+        for index, shape, guard in found:
+            numbers = term_numbers([*index, *(c.expr for c in guard)])
+            if not term_numbers(index):
+                continue
+            needed_terms = closure(builder.terms, numbers)
+            reads = [builder.terms[k] for k in needed_terms]
+            early = all(not isinstance(t, ReadTerm) or t.source in self.procedure.given or isinstance(t.source, Constant)
+                        for t in reads)
+            position = {old: new for new, old in enumerate(needed_terms)}
+            moved = {term_symbol(old): term_symbol(new) for old, new in position.items()}
+            checks.append(Check(
+                tuple(_renumbered(t, position, moved) for t in reads), tuple(e.xreplace(moved) for e in index), shape,
+                tuple(c.substitute(moved) for c in guard), early,
+            ))
+        return checks
 
 
 def is_product(node: Node) -> bool:
@@ -279,8 +334,9 @@ def is_product(node: Node) -> bool:
 class _Terms:
     """Builds the terms of one op.  Depth is bounded by MAX_TERMS, so recursion is safe."""
 
-    def __init__(self, inliner: Inliner) -> None:
+    def __init__(self, inliner: Inliner, everything: bool = False) -> None:
         self.inliner = inliner
+        self.everything = everything  # every map is computed in place, whatever that costs
         self.terms: list[Term] = []
         self.members: list[Node] = []
         self.memo: dict[tuple, int] = {}
@@ -316,7 +372,7 @@ class _Terms:
         index = tuple(substitute(e, mapping) for e in read.index)
         guard = _joined(tuple(c.substitute(dict(mapping)) for c in read.guard) if mapping else read.guard, context)
         source = read.source
-        if source not in self.inliner.inlined and not is_uniform(source):
+        if not self.joins(source) and not is_uniform(source):
             key = ("read", id(source), index, guard, read.fill)
             return self.add(key, ReadTerm(source, index, guard, read.fill, read.dtype))
         if isinstance(source, Constant):
@@ -335,6 +391,12 @@ class _Terms:
         own = tuple(c.substitute(dict(mapping)) for c in read.guard)
         key = ("select", own, value, read.fill)
         return self.add(key, SelectTerm(own, value, read.fill, read.dtype))
+
+    def joins(self, source: Node) -> bool:
+        if source in self.inliner.inlined:
+            return True
+        return (self.everything and isinstance(source, Compute) and source.reducer is None
+                and source not in self.inliner.procedure.given)
 
     def number(self, node: Constant) -> int:
         item = node.array.ravel()[0]
@@ -357,6 +419,52 @@ class _Terms:
         index = tuple(substitute(e, mapping) for e in node.index)
         guard = tuple(c.substitute(mapping) for c in node.guard)
         return len(self.terms) - 1, index, guard
+
+
+def term_numbers(exprs: Iterable[sympy.Basic]) -> list[int]:
+    """The terms that these index expressions mention, ascending."""
+    found = {int(s.name[5:]) for e in exprs for s in e.free_symbols if s.name.startswith("term ")}
+    return sorted(found)
+
+
+def _exprs(term: Term) -> list[sympy.Basic]:
+    if isinstance(term, ReadTerm):
+        return [*term.index, *(c.expr for c in term.guard)]
+    if isinstance(term, SelectTerm):
+        return [c.expr for c in term.guard]
+    return list(term.where.values())
+
+
+def index_terms(op: Op) -> dict[int, None]:
+    """The terms that index expressions of this op mention."""
+    exprs: list[sympy.Basic] = [*op.index, *(c.expr for c in op.guard)]
+    for t in op.terms:
+        exprs += _exprs(t)
+    return dict.fromkeys(term_numbers(e for e in exprs if not isinstance(e, (Axis, ReduceAxis))))
+
+
+def closure(terms: list[Term], numbers: list[int]) -> list[int]:
+    """The terms that these depend on, in order."""
+    todo, found = list(numbers), set(numbers)
+    while todo:
+        t = terms[todo.pop()]
+        more = t.args if isinstance(t, BodyTerm) else (t.value,) if isinstance(t, SelectTerm) else ()
+        for m in (*more, *term_numbers(_exprs(t))):
+            if m not in found:
+                found.add(m)
+                todo.append(m)
+    return sorted(found)
+
+
+def _renumbered(term: Term, position: Mapping[int, int], moved: Mapping[sympy.Expr, sympy.Expr]) -> Term:
+    names = dict(moved)
+    if isinstance(term, ReadTerm):
+        return ReadTerm(term.source, tuple(e.xreplace(names) for e in term.index),
+                        tuple(c.substitute(names) for c in term.guard), term.fill, term.dtype)
+    if isinstance(term, SelectTerm):
+        return SelectTerm(tuple(c.substitute(names) for c in term.guard), position[term.value], term.fill, term.dtype)
+    where = {s: e.xreplace(names) for s, e in term.where.items()}
+    return BodyTerm(term.recipe, tuple(position[a] for a in term.args), where, term.dtype, term.node)
 
 
 def _rational(x: float) -> sympy.Expr:

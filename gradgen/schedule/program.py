@@ -25,7 +25,7 @@ class CVar(sympy.Symbol):
     __slots__ = ()
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False)
 class Buffer:
     """Dense row-major memory.  `offset` is in bytes from the start of its block (SAVED or WORK), set by the planner."""
 
@@ -221,7 +221,6 @@ class Contract(Statement):
     b: Operand
     c: Operand
     accumulate: bool
-    scratch: Buffer | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,112 @@
+"""Contractions: sums of products whose axes separate, to be computed by a matrix kernel.
+
+`c[batch, m, n] = sum_k a[batch, m, k] b[batch, n, k]` with affine indices in any order: matmul and its transposes,
+batched products, einsum's two-operand cases.  The classification looks at which axes each operand mentions; strides are
+taken at emission, when the layout of buffers is known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sympy
+
+from gradgen.ir.symbols import Axis, Extent, ReduceAxis
+from gradgen.schedule.inline import REDUCE, BodyTerm, Op, ReadTerm
+
+SMALL_PRODUCT = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Contraction:
+    """The role of each axis of an op that is a contraction, and its two operands."""
+
+    a: ReadTerm
+    b: ReadTerm
+    batch: tuple[sympy.Symbol, ...]
+    m: tuple[sympy.Symbol, ...]
+    n: tuple[sympy.Symbol, ...]
+    k: tuple[sympy.Symbol, ...]
+
+
+def contraction(op: Op) -> Contraction | None:
+    """How the op is a contraction, or None where it is not one or plain loops do better."""
+    operands = _operands(op)
+    if operands is None:
+        return None
+    a, b = operands
+    in_a, in_b = _linear_axes(a), _linear_axes(b)
+    if in_a is None or in_b is None:
+        return None
+    batch, m, n = [], [], []
+    for s in op.output_axes:
+        if s in in_a and s in in_b:
+            batch.append(s)
+        elif s in in_a:
+            m.append(s)
+        elif s in in_b:
+            n.append(s)
+        else:
+            return None
+    if any(s not in in_a or s not in in_b for s in op.reduced_axes):
+        return None
+    found = Contraction(a, b, tuple(batch), tuple(m), tuple(n), op.reduced_axes)
+    return found if _worthwhile(op, found) else None
+
+
+def _operands(op: Op) -> tuple[ReadTerm, ReadTerm] | None:
+    if op.kind != REDUCE or getattr(op.node, "reducer", None) != "sum" or not op.node.dtype.is_floating_point:
+        return None
+    root = op.terms[op.root]
+    if not isinstance(root, BodyTerm) or [s.op for s in root.recipe.steps] != ["arg", "arg", "mul"]:
+        return None
+    steps = root.recipe.steps
+    chosen = [op.terms[root.args[steps[k].payload]] for k in steps[2].args]  # type: ignore[call-overload]
+    a, b = chosen
+    if not isinstance(a, ReadTerm) or not isinstance(b, ReadTerm) or a.guard or b.guard or a is b:
+        return None
+    if a.dtype is not op.node.dtype or b.dtype is not op.node.dtype:
+        return None
+    return a, b
+
+
+def _linear_axes(read: ReadTerm) -> dict[sympy.Symbol, None] | None:
+    """The axes that the index mentions, where every component is linear in them with constant coefficients."""
+    found: dict[sympy.Symbol, None] = {}
+    for e in read.index:
+        if e.is_Symbol:
+            if not isinstance(e, (Axis, ReduceAxis)):
+                return None
+            found[e] = None
+            continue
+        if e.is_Integer:
+            continue
+        symbols = sorted((s for s in e.free_symbols if isinstance(s, (Axis, ReduceAxis))), key=lambda s: s.name)
+        if len(symbols) != len(e.free_symbols):
+            return None
+        for s in symbols:
+            slope = sympy.expand(e).coeff(s, 1)
+            if not slope.is_Integer or sympy.expand(e - slope * s).has(s):
+                return None
+            found[s] = None
+    return found
+
+
+def size(op: Op, symbols: tuple[sympy.Symbol, ...]) -> Extent:
+    total: Extent = 1
+    for s in symbols:
+        total = total * op.extent_of(s)
+    return total
+
+
+def _worthwhile(op: Op, c: Contraction) -> bool:
+    m, n, k = size(op, c.m), size(op, c.n), size(op, c.k)
+    if m in (0, 1) or n in (0, 1) or k in (0, 1):
+        return False
+    if isinstance(m, int) and isinstance(n, int) and isinstance(k, int):
+        return m * n * k > SMALL_PRODUCT
+    if isinstance(n, int) and isinstance(k, int):
+        return n * k > 32
+    if isinstance(m, int) and isinstance(k, int):
+        return m * k > 32
+    return not (isinstance(m, int) and isinstance(n, int)) or m * n > 32

@@ -1,0 +1,211 @@
+"""Loop fusion: ops over a common axis share its loop, level by level from the outside in.
+
+At each level the ops, in dependence order, are dealt into groups.  An op may join the loop of a group when everything
+it reads from the group is finished at the same iteration: the producer's looped axis is one of its output axes, and
+the reader indexes it by its own looped axis alone.  So row reductions and row maps end up in one loop over rows, a loss
+and its whole gradient in one pass, and a reduction over the looped axis closes the loop for its readers.
+(The classical formulation: Kennedy & McKinley, Maximizing Loop Parallelism and Improving Data Locality via Loop Fusion
+and Distribution, LCPC 1993; here greedy, since a program has thousands of nodes.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import sympy
+
+from gradgen.ir.nodes import Node
+from gradgen.ir.symbols import Extent, same_extent
+from gradgen.schedule.contraction import Contraction, contraction
+from gradgen.schedule.inline import ARG, KERNEL, REDUCE, SCAN, SCATTER, Op, ReadTerm
+from gradgen.schedule.options import ScheduleOptions
+from gradgen.schedule.procedure import Procedure
+from gradgen.schedule.tree import Leaf, LoopNode, Tree, separate
+
+WINDOW = 12  # how many groups back an op may look for company: keeps the pass linear
+
+
+@dataclass(eq=False)
+class Group:
+    """Ops that run together: in a loop of `extent`, or (extent None) a single op without loops here."""
+
+    extent: Extent | None
+    binding: dict[Op, sympy.Symbol] = field(default_factory=dict)
+    ops: list[Op] = field(default_factory=list)
+
+
+class Fusion:
+    """Builds the loop tree of a procedure's ops."""
+
+    def __init__(self, ops: list[Op], options: ScheduleOptions, procedure: Procedure) -> None:
+        self.ops, self.options = ops, options
+        self.maybe_absent = {n: None for n, place in procedure.given.items() if place.optional}
+        self.op_of: dict[Node, Op] = {}
+        for op in ops:
+            self.op_of.setdefault(op.node, op)
+        self.contractions: dict[Op, Contraction] = {}
+        if options.has("contraction"):
+            for op in ops:
+                found = contraction(op)
+                if found is not None and not {found.a.source, found.b.source} & self.maybe_absent.keys():
+                    self.contractions[op] = found
+        self.reads: dict[Op, list[tuple[Op, tuple[sympy.Expr, ...]]]] = {op: self.op_reads(op) for op in ops}
+
+    def op_reads(self, op: Op) -> list[tuple[Op, tuple[sympy.Expr, ...]]]:
+        """The ops this one reads, with the index; an empty index where it needs the whole value."""
+        found = []
+        for t in op.reads:
+            p = self.op_of.get(t.source)
+            if p is not None and p is not op:
+                found.append((p, t.index))
+        for source in whole_sources(op):
+            p = self.op_of.get(source)
+            if p is not None and p is not op:
+                found.append((p, ()))
+        return found
+
+    def tree(self) -> Tree:
+        if not self.options.has("fusion"):
+            return self.apart()
+        return self.level(self.ops, {op: self.loop_order(op) for op in self.ops})
+
+    def apart(self) -> Tree:
+        """Every op on its own."""
+        tree: Tree = []
+        for op in self.ops:
+            node: LoopNode | Leaf = Leaf(op)
+            for symbol in reversed(self.loop_order(op)):
+                node = LoopNode(op.extent_of(symbol), {op: symbol}, [node])
+            tree.append(node)
+        return tree
+
+    def loop_order(self, op: Op) -> tuple[sympy.Symbol, ...]:
+        """The axes to loop over, outermost first: in the order of the reads, so that strides shrink inwards."""
+        if op.kind in (SCAN, KERNEL):
+            return ()
+        if op in self.contractions:
+            return self.contractions[op].batch
+        if op.kind != REDUCE or not self.options.has("order"):
+            return op.loop_axes
+        reads = [mentioned(t, op) for t in op.reads]
+        order: list[sympy.Symbol] = []
+        for read in sorted(reads, key=lambda r: -len(r)):  # stable: the widest first
+            for k, s in enumerate(read):
+                if s not in order:
+                    after = [order.index(t) for t in read[k + 1 :] if t in order]
+                    order.insert(min(after, default=len(order)), s)
+        return (*(s for s in op.loop_axes if s not in order), *order)
+
+    # --- one level ------------------------------------------------------------------------------------------------
+
+    def level(self, ops: list[Op], remaining: dict[Op, tuple[sympy.Symbol, ...]]) -> Tree:
+        groups: list[Group] = []
+        at: dict[Op, int] = {}
+        for op in ops:
+            producers = [(p, index) for p, index in self.reads[op] if p in at]
+            low = 0
+            for p, index in producers:
+                low = max(low, at[p] + (0 if self.aligned(op, p, index, groups[at[p]]) else 1))
+            where = self.find(op, groups, max(low, len(groups) - WINDOW), remaining[op], producers, at)
+            if where is None:
+                where = len(groups)
+                axes = remaining[op]
+                groups.append(Group(op.extent_of(axes[0]) if axes else None))
+                if axes:
+                    groups[-1].binding[op] = axes[0]
+            groups[where].ops.append(op)
+            at[op] = where
+        return [self.node(g, remaining) for g in groups]
+
+    def node(self, group: Group, remaining: dict[Op, tuple[sympy.Symbol, ...]]) -> LoopNode | Leaf:
+        if group.extent is None:
+            return Leaf(group.ops[0])
+        inner = {op: tuple(s for s in remaining[op] if s is not group.binding[op]) for op in group.ops}
+        return LoopNode(group.extent, group.binding, self.level(group.ops, inner))
+
+    def aligned(self, op: Op, producer: Op, index: tuple[sympy.Expr, ...], group: Group) -> bool:
+        """Each iteration of the group's loop finishes what `op` reads of `producer` at that iteration."""
+        symbol = group.binding.get(producer)
+        if symbol is None or producer.kind == SCATTER or symbol not in producer.output_axes or not index:
+            return False
+        if any(not c.early for c in op.checks):
+            return False
+        return index[producer.output_axes.index(symbol)].is_Symbol
+
+    def find(
+        self, op: Op, groups: list[Group], low: int, axes: tuple[sympy.Symbol, ...],
+        producers: list[tuple[Op, tuple[sympy.Expr, ...]]], at: dict[Op, int],
+    ) -> int | None:
+        """The first group from `low` on whose loop the op can join; records the axis it brings."""
+        if not axes:
+            return None
+        for k in range(low, len(groups)):
+            group = groups[k]
+            if group.extent is None:
+                continue
+            symbol = self.joining_axis(op, group, axes, [(p, i) for p, i in producers if at[p] == k])
+            if symbol is not None:
+                group.binding[op] = symbol
+                return k
+        return None
+
+    def joining_axis(
+        self, op: Op, group: Group, axes: tuple[sympy.Symbol, ...], producers: list[tuple[Op, tuple[sympy.Expr, ...]]]
+    ) -> sympy.Symbol | None:
+        assert group.extent is not None
+        found: dict[sympy.Symbol, None] = {}
+        for p, index in producers:
+            if not self.aligned(op, p, index, group):
+                return None
+            found[index[p.output_axes.index(group.binding[p])]] = None
+        if len(found) > 1:
+            return None
+        candidates = list(found) if found else self.preferred(op, group, axes)
+        for symbol in candidates:
+            if symbol in axes and same_extent(op.extent_of(symbol), group.extent) and self.allowed(op, symbol, axes):
+                return symbol
+        return None
+
+    def preferred(self, op: Op, group: Group, axes: tuple[sympy.Symbol, ...]) -> list[sympy.Symbol]:
+        """Without a producer in the group: the axis by which both read a common tensor, else the outermost."""
+        mine = {t.source: t.index for t in op.reads}
+        found: dict[sympy.Symbol, None] = {}
+        for other in group.ops[-4:]:
+            for t in other.reads:
+                index = mine.get(t.source)
+                if index is None:
+                    continue
+                for a, b in zip(index, t.index, strict=True):
+                    if b is group.binding[other] and a.is_Symbol:
+                        found[a] = None
+        return [*found, axes[0]]
+
+    def allowed(self, op: Op, symbol: sympy.Symbol, axes: tuple[sympy.Symbol, ...]) -> bool:
+        """An argmax keeps its state in locals: all output axes are looped over before the reduced one."""
+        if op.kind == ARG and symbol in op.reduced_axes:
+            return not any(s in op.output_axes for s in axes)
+        if op in self.contractions:
+            return symbol in self.contractions[op].batch
+        return True
+
+
+def mentioned(read: ReadTerm, op: Op) -> list[sympy.Symbol]:
+    """The op's axes in the order in which the index has them."""
+    found: list[sympy.Symbol] = []
+    for e in read.index:
+        for s in sorted((s for s in e.free_symbols if s in op.loop_axes), key=op.loop_axes.index):
+            if s not in found:
+                found.append(s)
+    return found
+
+
+def whole_sources(op: Op) -> list[Node]:
+    """Operands that must be complete and in memory before the op runs."""
+    node = op.node
+    if op.kind == SCATTER:
+        base = getattr(node, "base", None)
+        return [base] if base is not None else []
+    return list(node.sources) if op.kind in (SCAN, KERNEL) else []
+
+
+__all__ = ["Fusion", "separate", "whole_sources"]
