@@ -28,11 +28,12 @@ def digits(x, t, w1, b1, w2, b2):
     h = gg.relu(x @ w1 + b1)
     logits = h @ w2 + b2
     loss = gg.nn.functional.cross_entropy(logits, t)
-    return loss, logits
+    scores = logits.detach()  # an output to look at, without a gradient of its own
+    return loss, scores
 
 
 def program():
-    """The traced network: loss and logits of a batch of N images."""
+    """The traced network: loss and scores of a batch of N images."""
     return gg.trace(
         digits,
         x=gg.spec("N", 64),
@@ -94,8 +95,8 @@ def train(module, on_step=lambda step, total, loss: None) -> tuple[object, list[
             value -= np.float32(RATE) * velocity[name]
         losses.append(float(loss))
         if (step + 1) % (len(steps) // EPOCHS) == 0:
-            _, logits = model.forward(x_test, t_test)
-            accuracies.append((step + 1, float((logits.argmax(1) == t_test).mean())))
+            _, scores = model.forward(x_test, t_test)
+            accuracies.append((step + 1, float((scores.argmax(1) == t_test).mean())))
         on_step(step + 1, len(steps), losses[-1])
     return model, losses, accuracies
 
