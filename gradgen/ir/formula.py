@@ -1,0 +1,149 @@
+"""Graphs as plain-text mathematics.
+
+    z[n,j]       = b[j] + sum_i x[n,i] w[i,j]
+    loss         = 1/(3N) sum_nj softplus(z[n,j]) - y[n,j] z[n,j]
+    grad_w[i,j] += grad_loss/(3N) sum_n x[n,i] (sigmoid(z[n,j]) - y[n,j])
+
+How to read it: letters in brackets run over their axes; a reduction reaches as far right as its brackets allow; `[c] x`
+is x where c holds and 0 elsewhere.  Which values get a line of their own is decided in gradgen.ir.notation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from gradgen.ir.graph import Graph
+from gradgen.ir.letters import Letters
+from gradgen.ir.nodes import Node
+from gradgen.ir.notation import Builder, Definition, Plan, Wanted, definitions
+from gradgen.ir.symbols import Axis, ReduceAxis
+from gradgen.ir.terms import Letter
+from gradgen.ir.text import index_text, text
+
+__all__ = ["ArgumentFormulas", "argument_formulas", "formulas", "links_of", "node_formula", "wanted_of"]
+
+LINES = 40
+"""Lines that a comment shows by default."""
+
+
+class ArgumentFormulas(NamedTuple):
+    """`own`: the line of each output and of each gradient (by the parameter's name); `shared`: what they refer to."""
+
+    own: dict[str, str]
+    shared: tuple[str, ...]
+
+
+def wanted_of(program: Any) -> list[Wanted]:
+    """The outputs of a Graph; of a Joint (gradgen.autodiff) also its gradients, as grad_<parameter>."""
+    graph: Graph = program if isinstance(program, Graph) else program.graph
+    found = [Wanted(n, name) for n, name in zip(graph.outputs, graph.output_names)]
+    if graph is not program:
+        pairs = zip(program.parameters, program.gradients)
+        found += [Wanted(g, f"grad_{p.name}", "+=") for p, g in pairs if g is not None]
+    return found
+
+
+def links_of(program: Any) -> list[tuple[Node, Node]]:
+    """Outputs and their cotangents, parameters and their gradients: each pair has one set of axes."""
+    if isinstance(program, Graph):
+        return []
+    outputs = dict(zip(program.graph.output_names, program.graph.outputs))
+    pairs = [(outputs[name], seed) for name, seed in program.seeds]
+    return pairs + [(p, g) for p, g in zip(program.parameters, program.gradients) if g is not None]
+
+
+def formulas(
+    program: Any, names: Mapping[Node, str] | None = None, *, limit: int | None = None, align: bool = True
+) -> list[str]:
+    """One line per definition, sources first; `program` is a Graph or a Joint of forward and gradients.
+
+    `names` gives the user's names for intermediate nodes, others are t1, t2, ... in order.  At most `limit` lines are
+    made; the last one then says how many more there are.  Time is linear in the size of the graph.
+    """
+    found, omitted = definitions(wanted_of(program), names, limit=limit, links=links_of(program))
+    lines = _lines(found, align)
+    if omitted:
+        lines.append(f"... and {omitted:,} more lines")
+    return lines
+
+
+def argument_formulas(
+    program: Any, names: Mapping[Node, str] | None = None, *, limit: int = LINES
+) -> ArgumentFormulas:
+    """The formulas of a Graph or Joint, sorted by what they belong to."""
+    found, omitted = definitions(wanted_of(program), names, limit=limit, links=links_of(program))
+    graph: Graph = program if isinstance(program, Graph) else program.graph
+    outputs = set(graph.output_names)
+    own: dict[str, list[str]] = {}
+    shared: list[str] = []
+    for d in found:
+        if not d.wanted:
+            shared.extend(_definition_lines(d, 0))
+            continue
+        key = d.name if d.name in outputs else d.name.removeprefix("grad_")
+        own.setdefault(key, []).extend(_definition_lines(d, 0))
+    if omitted:
+        shared.append(f"... and {omitted:,} more lines")
+    return ArgumentFormulas({k: "\n".join(v) for k, v in own.items()}, tuple(shared))
+
+
+def node_formula(
+    node: Node,
+    names: Mapping[Node, str],
+    *,
+    name: str | None = None,
+    sign: str = "=",
+    letters: Mapping[Axis | ReduceAxis, str] | None = None,
+) -> str:
+    """One line for one loop nest: `node` in terms of the nodes in `names`, everything between written out.
+
+    `name` is what the value is called (default: names[node]); `letters` are the loop variables of the node's own axes.
+    Parts too long for a line are shown as `...`.
+    """
+    target = name or names.get(node, "value")
+    known = {n: s for n, s in names.items() if n is not node}
+    plan = Plan([Wanted(node, target)], known)
+    named = {n: s for n, s in plan.named.items() if n not in plan.auto or n is node}
+    taken = {*named.values(), target}
+    asked = Letters(plan.order, taken)
+    if letters:
+        for s, wish in letters.items():
+            kind = "i" if isinstance(s, Axis) else "r"
+            asked.letter[asked._find((node, kind, int(s.name[1:])))] = wish
+    builder = Builder(named, asked, frozenset(n for n in plan.auto if n is not node and n not in named))
+    return "; ".join(line for d in builder.define(node, target, sign) for line in _definition_lines(d, 0))
+
+
+# --- lines -----------------------------------------------------------------------------------------------------------
+
+
+def left_text(d: Definition) -> str:
+    return f"{d.name}[{','.join(map(index_text, d.index))}]" if d.index else d.name
+
+
+def _right_text(d: Definition) -> str:
+    found = text(d.term)
+    if d.guard is not None:
+        found += f"  if {text(d.guard)}"
+    if d.over:
+        found += f"  for {_ranges(d.over)}"
+    return found
+
+
+def _ranges(over: Sequence[tuple[Letter, Any]]) -> str:
+    return ", ".join(f"{s.name} < {e}" for s, e in over)
+
+
+def _definition_lines(d: Definition, width: int) -> list[str]:
+    left = left_text(d)
+    lines = [f"{left}{' ' * max(width - len(left) - len(d.sign), 1)}{d.sign} {_right_text(d)}"]
+    return lines + [f"    {line}" for line in _lines(d.details, True)]
+
+
+def _lines(found: Sequence[Definition], align: bool) -> list[str]:
+    widths = [len(left_text(d)) + 1 + len(d.sign) for d in found]
+    width = min(max(widths, default=0), 24) if align else 0
+    return [line for d in found for line in _definition_lines(d, width)]
+
+

@@ -1,0 +1,486 @@
+"""From nodes to named definitions: which tensors get a line of their own, and what stands on it.
+
+A plan decides which nodes are named (outputs, what is long and used twice, what does not fit into its reader's line) by
+estimated text lengths alone, in linear time; only the definitions that will be printed are built.  What is not named is
+written where it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import sympy
+
+from gradgen.ir import terms as tm
+from gradgen.ir.functions import ScalarFunction
+from gradgen.ir.guards import Guard
+from gradgen.ir.letters import Letters
+from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Read, Scan, Scatter
+from gradgen.ir.symbols import Axis, Dim, Extent, Placeholder, ReduceAxis, axes, placeholder, reduce_axis
+from gradgen.ir.terms import Datum, Element, Index, Integral, Letter, Number, Term
+
+SHARED = 64
+"""Estimated characters beyond which a value that is read twice gets a name."""
+
+LONGEST = 110
+"""Estimated characters beyond which parts of a line get names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A node that must be defined under this name; sign "+=" is an accumulated gradient."""
+
+    node: Node
+    name: str
+    sign: str = "="
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """`name[index] sign term` for every letter in its range; `over` are the loops of an update (a Scatter)."""
+
+    name: str
+    index: tuple[Index, ...]
+    sign: str
+    term: Term
+    extents: tuple[tuple[Letter, Extent], ...] = ()
+    over: tuple[tuple[Letter, Extent], ...] = ()
+    guard: Term | None = None
+    node: Node | None = None
+    wanted: bool = False
+    details: tuple[Definition, ...] = ()  # the step of a Scan
+
+
+def readers(node: Node) -> list[Read]:
+    """What the node reads, as Reads where it has them."""
+    return list(node.reads) if isinstance(node, (Compute, Scatter)) else []
+
+
+def walk(wanted: Sequence[Node], stop: Iterable[Node] = ()) -> list[Node]:
+    """Sources first; nodes in `stop` are not looked behind (unless they are wanted themselves)."""
+    ends = set(stop)
+    order: list[Node] = []
+    done: set[Node] = set()
+    first = set(wanted)
+    stack: list[tuple[Node, bool]] = [(n, False) for n in reversed(wanted)]
+    while stack:
+        node, expanded = stack.pop()
+        if node in done:
+            continue
+        if expanded or (node in ends and node not in first):
+            done.add(node)
+            order.append(node)
+            continue
+        stack.append((node, True))
+        stack.extend((s, False) for s in reversed(node.sources) if s not in done)
+    return order
+
+
+# --- the plan --------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=4096)
+def _measure(body: sympy.Expr) -> tuple[int, tuple[tuple[int, int], ...]]:
+    """Characters of a body apart from its placeholders, and how often each of these stands in it."""
+    own = 0
+    count: dict[int, int] = {}
+    stack: list[sympy.Basic] = [body]
+    while stack:
+        e = stack.pop()
+        if isinstance(e, Placeholder):
+            k = int(e.name[1:])
+            count[k] = count.get(k, 0) + 1
+        elif isinstance(e, ScalarFunction):
+            own += len(e.key) + 2 * len(e.args)
+            stack.extend(e.args)
+        elif e.args and not e.is_number:
+            own += (3 if isinstance(e, sympy.Add) else 1) * len(e.args)
+            stack.extend(e.args)
+        else:
+            own += 2
+        if own > 1 << 14:
+            break
+    return own, tuple(sorted(count.items()))
+
+
+class Plan:
+    """Which nodes are named.  `named` maps them to their names, in the order of the graph."""
+
+    def __init__(self, wanted: Sequence[Wanted], names: Mapping[Node, str], taken: Iterable[str] = ()) -> None:
+        self.wanted = wanted
+        self.given = names
+        self.order = walk([w.node for w in wanted], names)
+        self.keep: dict[Node, str] = {}
+        self.uses = self._uses()
+        self._name_wanted()
+        self.length: dict[Node, int] = {}
+        self.reduces: dict[Node, bool] = {}
+        self.auto: set[Node] = set()
+        for node in self.order:
+            self._look(node)
+        self.named = self._number(taken)
+
+    def _uses(self) -> dict[Node, int]:
+        uses = dict.fromkeys(self.order, 0)
+        for node in self.order:
+            if node in self.given and all(w.node is not node for w in self.wanted):
+                continue
+            reads = readers(node)
+            for source in [r.source for r in reads] if reads else node.sources:
+                uses[source] = uses.get(source, 0) + 1
+        return uses
+
+    def _name_wanted(self) -> None:
+        for node, name in self.given.items():
+            self.keep[node] = name
+        for w in self.wanted:
+            if w.node not in self.keep and not isinstance(w.node, Input) and (w.sign == "=" or not self.uses[w.node]):
+                self.keep[w.node] = w.name
+
+    def is_named(self, node: Node) -> bool:
+        return isinstance(node, Input) or node in self.keep or node in self.auto
+
+    def _element(self, node: Node) -> int:
+        name = node.name if isinstance(node, Input) else self.keep.get(node, "t10")
+        return len(name) + (2 * node.ndim + 1 if node.ndim else 0)
+
+    def _look(self, node: Node) -> None:
+        if isinstance(node, Constant):
+            self.length[node], self.reduces[node] = 4, False
+            if uniform(node) is None:
+                self.auto.add(node)
+            return
+        if isinstance(node, (Scan, Kernel, Scatter)):
+            for s in node.sources:
+                self._force(s)
+            self.auto.add(node)
+            return
+        if isinstance(node, Compute) and not (node in self.keep and all(w.node is not node for w in self.wanted)):
+            self._look_compute(node)
+
+    def _force(self, source: Node) -> None:
+        if not self.is_named(source) and not (isinstance(source, Constant) and uniform(source) is not None):
+            self.auto.add(source)
+
+    def _look_compute(self, node: Compute) -> None:
+        own, found = _measure(node.body)
+        own += 1 + (4 + len(node.reduce_shape) if node.reducer else 0)
+        count = dict(found)
+        for k, read in enumerate(node.reads):
+            self._look_read(node, read, count.get(k, 1))
+        costs = [self._cost(r) for r in node.reads]
+        total = own + sum(count.get(k, 1) * c for k, c in enumerate(costs))
+        while total > LONGEST:
+            open_reads = [k for k, r in enumerate(node.reads) if self._can_name(r.source)]
+            if not open_reads:
+                break
+            worst = max(open_reads, key=lambda k: costs[k] * count.get(k, 1))
+            self.auto.add(node.reads[worst].source)
+            costs = [self._cost(r) for r in node.reads]
+            total = own + sum(count.get(k, 1) * c for k, c in enumerate(costs))
+        self.length[node] = total
+        self.reduces[node] = node.reducer is not None or any(
+            self.reduces.get(r.source, False) for r in node.reads if not self.is_named(r.source)
+        )
+
+    def _can_name(self, source: Node) -> bool:
+        return not self.is_named(source) and self.length.get(source, 0) > self._element(source)
+
+    def _look_read(self, node: Compute, read: Read, count: int) -> None:
+        source = read.source
+        if self.is_named(source) or not self._can_name(source):
+            return
+        often = count > 1 or self.uses[source] > 1
+        nested = self.reduces[source] and (node.reducer is not None or often)
+        long = (self.uses[source] > 1 and self.length[source] > SHARED) or (count > 1 and self.length[source] > 20)
+        if nested or long:
+            self.auto.add(source)
+
+    def _cost(self, read: Read) -> int:
+        source = read.source
+        own = self._element(source) if self.is_named(source) else self.length.get(source, 4)
+        return own + 14 * len(read.guard) + sum(3 for e in read.index if e.args)
+
+    def _number(self, taken: Iterable[str]) -> dict[Node, str]:
+        used = {*taken, *self.keep.values(), *(n.name for n in self.order if isinstance(n, Input))}
+        used |= {w.name for w in self.wanted}
+        fresh = (name for name in (f"t{k}" for k in range(1, 1 << 30)) if name not in used)
+        named: dict[Node, str] = {}
+        for node in self.order:
+            if isinstance(node, Input):
+                named[node] = self.keep.get(node, node.name)
+            elif node in self.keep:
+                named[node] = self.keep[node]
+            elif node in self.auto:
+                named[node] = next(fresh)
+        return named
+
+
+def uniform(node: Constant) -> sympy.Expr | None:
+    """The number that every element of a constant is, if it is."""
+    import numpy as np
+
+    flat = node.array.ravel()
+    if flat.size == 0:
+        return None
+    value = flat[0]
+    if node.dtype.is_floating_point:
+        if np.isnan(value):
+            return sympy.nan if np.isnan(flat).all() else None
+        if not (flat == value).all():
+            return None
+        return sympy.Rational(float(value)) if np.isfinite(value) else sympy.oo if value > 0 else -sympy.oo
+    return sympy.Integer(int(value)) if (flat == value).all() else None
+
+
+# --- building --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Builder:
+    """Builds the terms of definitions under a plan.  Recursion goes through unnamed nodes only: bounded by LONGEST."""
+
+    named: Mapping[Node, str]
+    letters: Letters
+    omit: frozenset[Node] = frozenset()
+    data: dict[Term, Datum] = field(default_factory=dict)
+    meaning: dict[sympy.Symbol, Term] = field(default_factory=dict)
+
+    def define(self, node: Node, name: str, sign: str = "=") -> list[Definition]:
+        """The definition of `node`; an update of something else than zeros takes two."""
+        used: set[str] = set()
+        if isinstance(node, Scatter):
+            return self._scatter(node, name, sign)
+        own = tuple(self.letters.choose((node, "i", k), used) for k in range(node.ndim))
+        index = tuple(Index(s) for s in own)
+        extents = tuple(zip(own, node.shape))
+        if isinstance(node, Compute):
+            term = self.compute(node, dict(zip(axes(node.ndim), own)), used)
+        else:
+            term = self.opaque(node, own)
+        details = self._step(node) if isinstance(node, Scan) else ()
+        return [Definition(name, index, sign, term, extents, node=node, details=details)]
+
+    def alias(self, node: Node, name: str, sign: str) -> Definition:
+        """`name = ` the element of a tensor that is defined elsewhere."""
+        used: set[str] = set()
+        own = tuple(self.letters.choose((node, "i", k), used) for k in range(node.ndim))
+        term = self.source(node, own, used)
+        return Definition(name, tuple(Index(s) for s in own), sign, term, tuple(zip(own, node.shape)), node=node)
+
+    def opaque(self, node: Node, own: tuple[Letter, ...]) -> Term:
+        """Constants, kernels and scans: named calls on whole tensors."""
+        if isinstance(node, Constant):
+            value = uniform(node)
+            if value is not None:
+                return Number(value)
+            if node.ndim == 1 and node.array.size <= 8:
+                return tm.Apply("list", tuple(Number(_exact(v)) for v in node.array.tolist()))
+            return tm.Apply(f"constant {node.dtype.name} {list(node.shape)}", ())
+        if isinstance(node, Kernel):
+            found = tm.Apply(node.name, tuple(self._whole(s) for s in node.operands))  # type: ignore[attr-defined]
+            return tm.Apply(f"part{node.output}", (found,)) if node.output else found  # type: ignore[attr-defined]
+        if isinstance(node, Scan):
+            operands = [*node.init, *node.sequences, *node.constants]
+            parts = [self._whole(s) for s in operands]
+            return tm.Apply("scan", (*parts, Number(sympy.Integer(node.output))))
+        return Element(self.named[node], tuple(Index(s) for s in own))
+
+    def _whole(self, node: Node) -> Term:
+        value = uniform(node) if isinstance(node, Constant) else None
+        return Element(self.named[node]) if value is None else Number(value)
+
+    def _step(self, node: Scan) -> tuple[Definition, ...]:
+        step = node.step
+        names = [f"new_{n.name}" for n in step.inputs[: len(node.init)]]
+        names += [f"out{k}" for k in range(len(step.outputs) - len(names))]
+        return tuple(definitions([Wanted(n, name) for n, name in zip(step.outputs, names)])[0])
+
+    def compute(self, node: Compute, env: dict[sympy.Expr, sympy.Expr], used: set[str]) -> Term:
+        """The value of `node` at the index that `env` gives for its axes."""
+        scope = set(used)
+        env = dict(env)
+        over: list[tuple[Letter, Extent]] = []
+        for k, extent in enumerate(node.reduce_shape):
+            chosen = self.letters.choose((node, "r", k), scope)
+            env[reduce_axis(k)] = chosen
+            over.append((chosen, extent))
+        values = self.reads(node.reads, env, scope)
+        term = self.body(node.body, values, env)
+        if node.reducer is not None:
+            term = tm.reduce(node.reducer, tuple(over), term)
+        return self._converted(node, term)
+
+    def _converted(self, node: Compute, term: Term) -> Term:
+        """Conversions that lose something are written down."""
+        if node.reducer is not None or len(node.reads) != 1 or node.body != placeholder(0):
+            return term
+        source = node.reads[0].dtype
+        if node.dtype.category >= source.category:
+            return term
+        return tm.Apply("ne", (term, tm.ZERO)) if node.dtype.category == 0 else tm.Apply("trunc", (term,))
+
+    def reads(self, reads: Sequence[Read], env: dict[sympy.Expr, sympy.Expr], scope: set[str]) -> list[Term]:
+        """One term per read; `env` grows by those that stand in later indices."""
+        values: list[Term] = []
+        for k, read in enumerate(reads):
+            index = tuple(tm.substituted(e, env) for e in read.index)
+            value = self.source(read.source, index, scope)
+            if read.guard:
+                value = tm.choose(self.condition(read.guard, env), value, Number(sympy.sympify(read.fill)))
+            values.append(value)
+            if not read.dtype.is_floating_point:
+                env[placeholder(k)] = self._datum(value)
+        return values
+
+    def _datum(self, value: Term) -> sympy.Expr:
+        if isinstance(value, Integral) and not value.index.data:
+            return value.index.expr
+        if isinstance(value, Number):
+            return value.value
+        found = self.data.get(value)
+        if found is None:
+            found = self.data[value] = Datum(f"d{len(self.data)}", integer=True)
+            self.meaning[found] = value
+        return found
+
+    def _used_data(self, exprs: Iterable[sympy.Expr]) -> tuple[tuple[Datum, Term], ...]:
+        found = {s for e in exprs if not e.is_Integer for s in e.free_symbols if isinstance(s, Datum)}
+        return tuple((s, self.meaning[s]) for s in sorted(found, key=lambda s: int(s.name[1:])))
+
+    def index(self, expr: sympy.Expr) -> Index:
+        return Index(expr, self._used_data([expr]))
+
+    def condition(self, guard: Guard, env: Mapping[sympy.Expr, sympy.Expr]) -> Term:
+        moved = tuple(c.substitute(dict(env)) for c in guard)
+        return tm.Condition(moved, self._used_data([c.expr for c in moved]))
+
+    def source(self, node: Node, index: tuple[sympy.Expr, ...], scope: set[str]) -> Term:
+        if node in self.omit:
+            return tm.OMITTED
+        if isinstance(node, Constant):
+            value = uniform(node)
+            if value is not None and node not in self.named:
+                return Number(value)
+        if node in self.named:
+            return Element(self.named[node], tuple(self.index(e) for e in index))
+        if isinstance(node, Compute):
+            return self.compute(node, dict(zip(axes(node.ndim), index)), scope)
+        return tm.OMITTED
+
+    def _scatter(self, node: Scatter, name: str, sign: str) -> list[Definition]:
+        found: list[Definition] = []
+        if node.base is not None:
+            used: set[str] = set()
+            own = tuple(self.letters.choose((node, "i", k), used) for k in range(node.ndim))
+            base = self.source(node.base, own, used)
+            found.append(Definition(name, tuple(map(Index, own)), "=", base, tuple(zip(own, node.shape)), node=node))
+        used = set()
+        own = tuple(self.letters.choose((node, "u", k), used) for k in range(len(node.update_shape)))
+        env: dict[sympy.Expr, sympy.Expr] = dict(zip(axes(len(own)), own))
+        values = self.reads(node.reads, env, used)
+        term = self.body(node.body, values, env)
+        index = tuple(self.index(tm.substituted(e, env)) for e in node.index)
+        signs = {"set": "=", "add": "+=", "max": "max=", "min": "min=", "prod": "*="}
+        guard = self.condition(node.guard, env) if node.guard else None
+        over = tuple(zip(own, node.update_shape))
+        found.append(Definition(name, index, signs[node.mode], term, (), over, guard, node))
+        return found
+
+    def body(self, body: sympy.Expr, values: Sequence[Term], env: Mapping[sympy.Expr, sympy.Expr]) -> Term:
+        if _measure(body)[0] > 4 * LONGEST:
+            return tm.OMITTED
+        return self._body(body, values, env)
+
+    def _body(self, e: Any, values: Sequence[Term], env: Mapping[sympy.Expr, sympy.Expr]) -> Term:
+        if isinstance(e, Placeholder):
+            return values[int(e.name[1:])]
+        if e in (sympy.true, sympy.false):
+            return Number(sympy.Integer(int(e is sympy.true)))
+        if not e.has(ScalarFunction):
+            if e.is_number:
+                return Number(e)
+            if all(isinstance(s, (Axis, ReduceAxis, Dim)) for s in e.free_symbols) and e.is_integer:
+                return Integral(self.index(tm.substituted(e, env)))
+        args = [self._body(a, values, env) for a in e.args]
+        if isinstance(e, sympy.Add):
+            return tm.add(args)
+        if isinstance(e, sympy.Mul):
+            return tm.multiply(args)
+        if isinstance(e, sympy.Pow):
+            return tm.power(*args)
+        if isinstance(e, ScalarFunction):
+            return applied(e.key, args)
+        return Integral(self.index(tm.substituted(e, env)))
+
+
+def applied(key: str, args: list[Term]) -> Term:
+    """A scalar function over terms, arithmetic as arithmetic."""
+    if key == "div":
+        return tm.multiply(args[:1], args[1:])
+    if key == "pow":
+        return tm.power(*args)
+    if key in ("stop", "mark"):
+        return args[0]
+    if key == "rsqrt":
+        return tm.multiply((), (tm.Apply("sqrt", (args[0],)),))
+    if key == "select":
+        return tm.choose(*args)
+    return tm.Apply(key, tuple(args))
+
+
+def _exact(value: Any) -> sympy.Expr:
+    return sympy.Rational(value) if isinstance(value, float) and value == value else sympy.sympify(value)
+
+
+# --- all together ----------------------------------------------------------------------------------------------------
+
+
+def definitions(
+    wanted: Sequence[Wanted],
+    names: Mapping[Node, str] | None = None,
+    *,
+    limit: int | None = None,
+    links: Iterable[tuple[Node, Node]] = (),
+) -> tuple[list[Definition], int]:
+    """The definitions of `wanted` and of the intermediates they need, sources first, and how many were left out.
+
+    `names` gives names to nodes (the user's); `limit` is the greatest number of definitions, wanted ones among them.
+    """
+    names = dict(names or {})
+    chosen = {n: name for n, name in names.items() if not isinstance(n, Input)}
+    plan = Plan(wanted, {}, chosen.values())
+    if chosen:
+        plan = _with_names(wanted, chosen)
+    taken = {w.name for w in wanted} | set(plan.named.values()) | {n.name for n in plan.order if isinstance(n, Input)}
+    taken |= {s.name for n in plan.order for e in n.shape if not isinstance(e, int) for s in e.free_symbols}
+    builder = Builder(plan.named, Letters(plan.order, taken, links))
+    first = {w.node: w for w in reversed(wanted) if plan.named.get(w.node) == w.name and not isinstance(w.node, Input)}
+    own = [n for n in plan.named if not isinstance(n, Input) and n not in first]
+    kept = own if limit is None else own if len(own) + len(wanted) <= limit else own[: max(limit - len(wanted) - 1, 0)]
+    shown = {*kept, *first}
+    found: list[Definition] = []
+    for node in plan.named:
+        if node in shown:
+            w = first.get(node)
+            made = builder.define(node, plan.named[node], w.sign if w else "=")
+            found.extend(_marked(d, w is not None) for d in made)
+    for w in wanted:
+        if first.get(w.node) is not w:
+            found.append(_marked(builder.alias(w.node, w.name, w.sign), True))
+    return found, len(own) - len(kept)
+
+
+def _marked(d: Definition, wanted: bool) -> Definition:
+    return Definition(d.name, d.index, d.sign, d.term, d.extents, d.over, d.guard, d.node, wanted, d.details)
+
+
+def _with_names(wanted: Sequence[Wanted], chosen: Mapping[Node, str]) -> Plan:
+    """The user's own names end lines, but what is behind them is defined too."""
+    outputs = {w.node for w in wanted}
+    more = [Wanted(n, name) for n, name in chosen.items() if n not in outputs]
+    reached = set(walk([w.node for w in wanted]))
+    return Plan([*(m for m in more if m.node in reached), *wanted], {})
