@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 import sys
 import tempfile
+from collections.abc import Iterable
 from functools import lru_cache
 from importlib.machinery import ExtensionFileLoader, SourceFileLoader
 from pathlib import Path
@@ -90,18 +92,52 @@ def load_package(
     package = Path(bundle_dir).resolve()
     built = cached_extension(package, name, profile=profile, cache=cache, threads=threads)
     place(built, package)
-    parent = package.parent.name
-    full = f"{parent}.{name}" if parent.isidentifier() else name
+    parent = _parent(package.parent)
+    full = f"{parent.__name__}.{name}"
     extension = f"{full}.{standalone.extension_name(name)}"
     _forget(full)
     try:
         sys.modules[extension] = _run_module(extension, ExtensionFileLoader(extension, str(built)), built)
         _check_abi(sys.modules[extension], package, name)
         init = package / "__init__.py"
-        return _run_module(full, SourceFileLoader(full, str(init)), init, package)
+        module = _run_module(full, SourceFileLoader(full, str(init)), init, package)
     except BaseException:
         _forget(full)
         raise
+    setattr(parent, name, module)
+    return module
+
+
+def _parent(folder: Path) -> ModuleType:
+    """The package that stands for a folder of bundles, so that ``from generated import linear_bce`` finds the same
+    module afterwards; one with a name of its own where the folder's name is taken."""
+    for name in (folder.name, f"gradgen_{digest(str(folder))[:8]}"):
+        package = _package_at(folder, name) if name.isidentifier() else None
+        if package is not None:
+            return package
+    raise BuildError("the folder cannot be imported from", where=str(folder), hint="choose another name for it")
+
+
+_ours: dict[str, ModuleType] = {}
+
+
+def _package_at(folder: Path, name: str) -> ModuleType | None:
+    """The package `name` where it has or can be given this folder; None where the name is somebody else's."""
+    known = sys.modules.get(name)
+    if known is None:
+        importlib.invalidate_caches()  # the folder may be new
+        spec = importlib.util.find_spec(name)
+        if spec is not None:
+            return importlib.import_module(name) if _holds(spec.submodule_search_locations, folder) else None
+        known = sys.modules[name] = _ours[name] = ModuleType(name)
+        known.__path__ = [str(folder)]
+    if _ours.get(name) is known and not _holds(known.__path__, folder):
+        known.__path__ = [str(folder), *known.__path__]
+    return known if _holds(getattr(known, "__path__", None), folder) else None
+
+
+def _holds(search: Iterable[str] | None, folder: Path) -> bool:
+    return any(Path(entry).resolve() == folder for entry in search or ())
 
 
 def _forget(full: str) -> None:

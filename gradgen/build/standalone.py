@@ -104,7 +104,7 @@ def describe(command: tuple[str, ...]) -> Toolchain:
     for native in (("-march=native",), ("-mcpu=native",), ()):
         ok, macros, spoken = _ask([*command, "-v", *native, "-dM", "-E", "-x", "c", os.devnull])
         if ok and "__STDC__" in macros:
-            lines = [line.strip() for line in spoken.splitlines()]
+            lines = [line.strip() for line in (spoken + macros).splitlines() if not line.startswith("#")]
             version = next((line for line in lines if "version" in line and "configured" not in line.lower()), "")
             triple = next((line[7:].strip() for line in lines if line.startswith("Target:")), "")
             return Toolchain(command, _kind(command, macros), version, triple, macros)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import gc
+import importlib
 import json
 import os
 import shutil
@@ -182,14 +183,32 @@ def test_two_versions_in_one_process(tmp_path: Path, cache: Cache):
         load_package(make_bundle(tmp_path / "generated", factor=factor), "twice", cache=cache) for factor in (2, 3, 2)
     ]
     assert [module.times(10) for module in modules] == [20, 30, 20]
-    assert modules[0].__name__ == "generated.twice" and sys.modules["generated.twice"] is modules[2]
+    assert {module.__name__.split(".")[1] for module in modules} == {"twice"}
+    assert sys.modules[modules[0].__name__] is modules[2]
+
+
+def test_a_module_built_here_is_what_a_later_import_finds(tmp_path: Path, cache: Cache):
+    package = make_bundle(tmp_path / "bundles_of_a_test", "later")
+    (package / "__init__.py").write_text("from . import part\nfrom ._later_cffi import lib\n")
+    (package / "part.py").write_text("here = __name__\n")
+    module = load_package(package, "later", cache=cache)
+    assert importlib.import_module("bundles_of_a_test.later") is module
+    assert importlib.import_module("bundles_of_a_test").later is module
+    assert module.part.here == "bundles_of_a_test.later.part"
+
+
+def test_a_folder_with_the_name_of_a_library_does_not_disturb_it(tmp_path: Path, cache: Cache):
+    for folder in ("json", "colorsys", "not a name"):
+        module = load_package(make_bundle(tmp_path / folder), "twice", cache=cache)
+        assert module.times(2) == 4 and module.__name__.startswith("gradgen_")
+    assert json.loads("[1]") == [1] and not hasattr(json, "twice")
 
 
 def test_the_record_in_the_machine_code_must_fit_the_manifest(tmp_path: Path, cache: Cache):
     package = make_bundle(tmp_path / "generated", "foreign", abi=7)
     with pytest.raises(AbiError, match="ABI 7"):
         load_package(package, "foreign", cache=cache)
-    assert "generated.foreign" not in sys.modules
+    assert not [name for name in sys.modules if name.endswith(".foreign")]
 
 
 def test_a_package_that_fails_to_import_leaves_nothing(tmp_path: Path, cache: Cache):
@@ -197,7 +216,7 @@ def test_a_package_that_fails_to_import_leaves_nothing(tmp_path: Path, cache: Ca
     (package / "__init__.py").write_text("from ._broken_cffi import nothing_of_that_name\n")
     with pytest.raises(AbiError, match="nothing_of_that_name"):
         load_package(package, "broken", cache=cache)
-    assert not [name for name in sys.modules if name.startswith("generated.broken")]
+    assert not [name for name in sys.modules if ".broken" in name]
 
 
 def test_manifests_that_cannot_be_built(tmp_path: Path, cache: Cache):
