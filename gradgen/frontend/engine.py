@@ -147,11 +147,12 @@ def plan_of(records: Sequence[Record]) -> tuple[tuple[Record, ...], tuple[Record
 
 
 def lower(
-    order: Sequence[Record], leaves: Sequence[Record], *, constants: bool = False
+    order: Sequence[Record], leaves: Sequence[Record], *, constants: bool = False, numbers: set[Record] | None = None
 ) -> tuple[dict[Record, Node], dict[Node, Location]]:
     """IR nodes for records given sources first.
 
-    A leaf becomes the Input `x<k>`, or its own symbol; with `constants` a leaf that has a value is a Constant.
+    A leaf becomes the Input `x<k>`, or its own symbol; with `constants` a leaf that has a value, or one in `numbers`, is
+    a Constant.
     """
     nodes: dict[Record, Node] = {}
     where: dict[Node, Location] = {}
@@ -159,7 +160,7 @@ def lower(
     for k, record in enumerate(leaves):
         if record.symbol is not None:
             nodes[record] = record.symbol
-        elif constants:
+        elif constants or (numbers and record in numbers):
             nodes[record] = Constant(record.value, record.dtype)
         else:
             nodes[record] = Input(f"x{k}", record.shape, record.dtype, record.requires_grad)
