@@ -2,13 +2,13 @@
 
 A fragment is a file of ``templates/kernels/math``: ``static inline`` C99 (also C++11) functions of one idea, without
 includes, to be pasted into the emitted file after what it depends on. The emitted file includes ``<math.h>``,
-``<stdint.h>`` and ``<string.h>`` before.
+``<stdint.h>`` and ``<string.h>`` before. Accuracy and speed: ``docs/math-accuracy.md``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 from gradgen.errors import GradgenError
@@ -26,89 +26,96 @@ class MathKernel(NamedTuple):
     depends: tuple[str, ...]
 
 
-# What each fragment needs directly; a stem stands for the file of either precision, ``stem_f32.h`` or ``stem_f64.h``.
-_NEEDS: dict[str, tuple[str, ...]] = {
-    "inline": (),
-    "bits": ("inline",),
+# float -> float, by the names of torch
+ONE_ARGUMENT = (
+    "exp exp2 expm1 log log1p log2 log10 sin cos tan sinh cosh tanh asin acos atan asinh acosh atanh "
+    "sigmoid softplus logsigmoid erf erfc sqrt rsqrt cbrt rint floor ceil trunc sign"
+).split()
+TWO_ARGUMENTS = "pow atan2 max min fmod remainder floor_divide".split()
+# float -> int32 or int64; the suffix is that of the float
+CASTS = "to_i32 to_i64".split()
+INTEGER_ONE_ARGUMENT = "sign".split()
+INTEGER_TWO_ARGUMENTS = "floor_divide remainder trunc_divide fmod pow max min".split()
+
+# What each fragment needs directly; a stem stands for one file per dtype, ``stem_f32.h``. What is absent needs inline.h.
+_FLOAT_NEEDS: dict[str, tuple[str, ...]] = {
     "pair": ("bits",),
     "scale": ("bits",),
     "split": ("pair",),
     "exp": ("scale",),
     "exp2": ("pair", "exp"),
     "expm1": ("bits",),
-    "log_core": ("inline",),
     "log": ("split", "log_core"),
     "log1p": ("pair", "log_core"),
-    "sigmoid": ("exp",),
-    "softplus": ("exp", "log1p"),
-    "logsigmoid": ("exp", "log1p"),
+    "log2": ("split", "log_core"),
+    "log10": ("split", "log_core"),
+    "log_pair": ("split",),
+    "pow": ("log_pair", "exp"),
     "trig_reduce": ("pair",),
     "trig_poly": ("pair",),
     "sin": ("trig_reduce", "trig_poly"),
     "cos": ("trig_reduce", "trig_poly"),
     "tan": ("trig_reduce", "trig_poly"),
-    "erfc_tail": ("pair", "exp"),
-    "erfc": ("erfc_tail",),
-    "log_pair": ("split",),
-    "pow": ("log_pair", "exp"),
-    "log2": ("split", "log_core"),
-    "log10": ("split", "log_core"),
     "sinh": ("exp",),
     "cosh": ("exp",),
-    "sqrt": ("inline",),
-    "rsqrt": ("inline",),
-    "asin": ("inline",),
-    "acos": ("inline",),
-    "atan": ("inline",),
+    "sigmoid": ("exp",),
+    "softplus": ("exp", "log1p"),
+    "logsigmoid": ("exp", "log1p"),
+    "erfc_tail": ("pair", "exp"),
+    "erfc": ("erfc_tail",),
     "atan2": ("bits",),
     "asinh": ("log1p",),
     "acosh": ("log1p",),
     "atanh": ("log1p",),
     "cbrt": ("pair",),
-    "rint": ("inline",),
     "floor": ("rint",),
     "ceil": ("rint",),
     "trunc": ("rint",),
-    "sign": ("inline",),
-    "max": ("inline",),
-    "min": ("inline",),
+    "fmod": ("pair", "trunc"),
+    "remainder": ("fmod",),
+    "floor_divide": ("fmod", "floor"),
 }
-
-# Fragments whose needs depend on the precision.
-_NEEDS_BY_SUFFIX: dict[tuple[str, str], tuple[str, ...]] = {
+_INTEGER_NEEDS: dict[str, tuple[str, ...]] = dict.fromkeys(
+    ("floor_divide", "remainder", "trunc_divide", "fmod"), ("quotient",)
+)
+_NEEDS_OF_ONE: dict[tuple[str, str], tuple[str, ...]] = {
     ("tanh", "f32"): ("exp",),
     ("tanh", "f64"): ("expm1",),
     ("erf", "f32"): ("exp",),
     ("erf", "f64"): ("erfc_tail",),
 }
 
-ONE_ARGUMENT = (
-    "exp exp2 expm1 log log1p sin cos tan tanh sigmoid softplus logsigmoid erf erfc log2 log10 sinh cosh sqrt rsqrt "
-    "asin acos atan asinh acosh atanh cbrt rint floor ceil trunc sign"
-).split()
-TWO_ARGUMENTS: list[str] = "pow atan2 max min".split()
 
-
-def _file(stem: str, suffix: str) -> str:
-    return "inline.h" if stem == "inline" else f"{stem}_{suffix}.h"
+def _needs(stem: str, suffix: str) -> tuple[str, ...]:
+    by_type = _FLOAT_NEEDS if suffix in FLOATS else _INTEGER_NEEDS
+    return _NEEDS_OF_ONE.get((stem, suffix)) or by_type.get(stem) or ("inline",)
 
 
 def _closure(stem: str, suffix: str) -> list[str]:
     """Return the files that `stem` needs, each after its own needs, itself last."""
+    if stem == "inline":
+        return ["inline.h"]
     files: list[str] = []
-    for need in _NEEDS_BY_SUFFIX.get((stem, suffix)) or _NEEDS[stem]:
+    for need in _needs(stem, suffix):
         files += [file for file in _closure(need, suffix) if file not in files]
-    return [*files, _file(stem, suffix)]
+    return [*files, f"{stem}_{suffix}.h"]
 
 
-def _kernel(name: str, suffix: str) -> MathKernel:
-    *depends, fragment = _closure(name, suffix)
-    return MathKernel(f"gg_{name}_{suffix}", fragment, tuple(depends))
+def _registry() -> dict[str, dict[str, MathKernel]]:
+    by_suffix = {
+        **dict.fromkeys(FLOATS, [*ONE_ARGUMENT, *TWO_ARGUMENTS, *CASTS]),
+        **dict.fromkeys(INTEGERS, [*INTEGER_ONE_ARGUMENT, *INTEGER_TWO_ARGUMENTS]),
+    }
+    registry: dict[str, dict[str, MathKernel]] = {}
+    for suffix, names in by_suffix.items():
+        for name in names:
+            *depends, fragment = _closure(name, suffix)
+            registry.setdefault(name, {})[suffix] = MathKernel(f"gg_{name}_{suffix}", fragment, tuple(depends))
+    return registry
 
 
-REGISTRY: dict[str, dict[str, MathKernel]] = {
-    name: {suffix: _kernel(name, suffix) for suffix in FLOATS} for name in [*ONE_ARGUMENT, *TWO_ARGUMENTS]
-}
+#: function name -> dtype suffix -> kernel
+REGISTRY: dict[str, dict[str, MathKernel]] = _registry()
 
 
 def kernel(function: str, suffix: str) -> MathKernel:
@@ -122,7 +129,7 @@ def kernel(function: str, suffix: str) -> MathKernel:
         raise GradgenError(f"no math kernel computes {function!r} for {suffix!r}") from None
 
 
-@lru_cache(maxsize=None)
+@cache
 def _text(file: str) -> str:
     return (templates_dir() / "kernels" / "math" / file).read_text(encoding="utf-8")
 
@@ -130,7 +137,8 @@ def _text(file: str) -> str:
 def fragments(used: Iterable[tuple[str, str]]) -> list[str]:
     """Return the texts of the fragments that the (function, suffix) pairs need.
 
-    Each once, each after what it depends on, and in an order that depends only on the set of pairs.
+    Each once, each after what it depends on, and in an order that depends only on the set of pairs. Raises
+    GradgenError for a pair that has no kernel.
     """
     files: dict[str, None] = {}
     for function, suffix in sorted(set(used)):

@@ -122,7 +122,7 @@ COMPOSED(double, ref_, )
         r->count += count;                                                                                             \
     }
 
-#define CHECK_TWO(name)                                                                                                \
+#define RUN_TWO(name)                                                                                                \
     void run_##name##_f32(const float *x, const float *y, float *z, size_t n);                                         \
     void run_##name##_f32(const float *x, const float *y, float *z, size_t n)                                          \
     {                                                                                                                  \
@@ -136,7 +136,9 @@ COMPOSED(double, ref_, )
         for (size_t i = 0; i < n; i++) {                                                                               \
             z[i] = gg_##name##_f64(x[i], y[i]);                                                                        \
         }                                                                                                              \
-    }                                                                                                                  \
+    }
+
+#define CHECK_TWO(name)                                                                                                \
     void check_##name##_f32(const float *x, const float *y, const float *z, size_t n, report *r);                      \
     void check_##name##_f32(const float *x, const float *y, const float *z, size_t n, report *r)                       \
     {                                                                                                                  \
@@ -148,8 +150,32 @@ COMPOSED(double, ref_, )
         r->count += n;                                                                                                 \
     }
 
+#define RUN_CAST(name, source, S, target)                                                                              \
+    void run_##name##_##S(const source *x, target *y, size_t n);                                                       \
+    void run_##name##_##S(const source *x, target *y, size_t n)                                                        \
+    {                                                                                                                  \
+        for (size_t i = 0; i < n; i++) {                                                                               \
+            y[i] = gg_##name##_##S(x[i]);                                                                              \
+        }                                                                                                              \
+    }
+#define RUN_INTEGERS(name, T, S)                                                                                       \
+    void run_##name##_##S(const T *x, const T *y, T *z, size_t n);                                                     \
+    void run_##name##_##S(const T *x, const T *y, T *z, size_t n)                                                      \
+    {                                                                                                                  \
+        for (size_t i = 0; i < n; i++) {                                                                               \
+            z[i] = gg_##name##_##S(x[i], y[i]);                                                                        \
+        }                                                                                                              \
+    }
+#define BOTH_INTEGERS(name) RUN_INTEGERS(name, int32_t, i32) RUN_INTEGERS(name, int64_t, i64)
+
 ONE_ARG(CHECK_ONE)
-TWO_ARG(CHECK_TWO)
+TWO_ARG(RUN_TWO)
+TWO_ARG_CHECKED(CHECK_TWO)
+INTEGER_TWO_ARG(BOTH_INTEGERS)
+RUN_CAST(to_i32, float, f32, int32_t)
+RUN_CAST(to_i64, float, f32, int64_t)
+RUN_CAST(to_i32, double, f64, int32_t)
+RUN_CAST(to_i64, double, f64, int64_t)
 
 #ifdef QUAD
 #include <quadmath.h>
@@ -198,5 +224,5 @@ COMPOSED(__float128, quad_, q)
         r->count += n;                                                                                                 \
     }
 ONE_ARG(QUAD_ONE)
-TWO_ARG(QUAD_TWO)
+TWO_ARG_CHECKED(QUAD_TWO)
 #endif

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import shutil
 import subprocess
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +18,8 @@ WARNINGS = (
     "-Wall -Wextra -Wpedantic -Wconversion -Wfloat-conversion -Wshadow -Wdouble-promotion -Wcast-qual "
     "-Wmissing-prototypes -Werror"
 ).split()
-FLOAT_TYPES = {"f32": ctypes.c_float, "f64": ctypes.c_double}
+# the others are defined by rounded steps: compared with those in NumPy, not with an exact value
+CHECKED_TWO_ARGUMENTS = "pow atan2 max min fmod".split()
 
 
 class Report(ctypes.Structure):
@@ -46,10 +46,9 @@ class Build(NamedTuple):
     quad: bool = False
 
 
-def all_fragments(suffixes: Iterable[str] = mathlib.FLOATS) -> str:
-    """Return every fragment of the suffixes, in order."""
-    chosen = set(suffixes)
-    pairs = [(name, suffix) for name, forms in mathlib.REGISTRY.items() for suffix in forms if suffix in chosen]
+def all_fragments() -> str:
+    """Return every fragment that computes something, in order."""
+    pairs = [(name, suffix) for name, forms in mathlib.REGISTRY.items() for suffix in forms]
     return "\n".join(mathlib.fragments(pairs))
 
 
@@ -75,7 +74,12 @@ class Harness:
         source.write_text(HEADERS + all_fragments() + checks, encoding="utf-8")
         lists = [
             f"-D{name}(M)={' '.join(f'M({function})' for function in functions)}"
-            for name, functions in (("ONE_ARG", mathlib.ONE_ARGUMENT), ("TWO_ARG", mathlib.TWO_ARGUMENTS))
+            for name, functions in (
+                ("ONE_ARG", mathlib.ONE_ARGUMENT),
+                ("TWO_ARG", mathlib.TWO_ARGUMENTS),
+                ("TWO_ARG_CHECKED", CHECKED_TWO_ARGUMENTS),
+                ("INTEGER_TWO_ARG", mathlib.INTEGER_TWO_ARGUMENTS),
+            )
         ]
         options = ["-DQUAD"] * build.quad + ["-DLIBMVEC"] * libmvec
         libraries = ["-lquadmath"] * build.quad + ["-lmvec"] * libmvec + ["-lm"]
@@ -86,9 +90,9 @@ class Harness:
             raise RuntimeError(done.stderr)
         self.library = ctypes.CDLL(str(folder / "harness.so"))
 
-    def run(self, name: str, suffix: str, *arguments: np.ndarray) -> np.ndarray:
+    def run(self, name: str, suffix: str, *arguments: np.ndarray, result_type: type | None = None) -> np.ndarray:
         """Evaluate a kernel elementwise on arrays of its dtype."""
-        result = np.empty_like(arguments[0])
+        result = np.empty_like(arguments[0], dtype=result_type)
         pointers = [a.ctypes.data_as(ctypes.c_void_p) for a in (*map(np.ascontiguousarray, arguments), result)]
         getattr(self.library, f"run_{name}_{suffix}")(*pointers, ctypes.c_size_t(result.size))
         return result

@@ -3,16 +3,18 @@
 GG_INLINE float gg_atan2_f32(float y, float x)
 {
     float ax = fabsf(x), ay = fabsf(y), scale = ((ax > 4.25352959e+37f) | (ay > 4.25352959e+37f)) ? 0.25f : 1.0f;
-    float n = (ax < ay ? ax : ay) * scale, d = (ax < ay ? ay : ax) * scale, m, sign, t, z, p = -0.060908936f;
+    float n = (ax < ay ? ax : ay) * scale, d = (ax < ay ? ay : ax) * scale, m, sign, t, z, lost, p = -0.060908936f;
     int near = (n > 0.41421357f * d) | ((n == d) & (d > 0.0f)), negative = (gg_bits_f32(x) & 0x80000000u) != 0u;
     t = (near ? n - d : n) / (near ? n + d : d);
+    lost = near ? ((n - ((n - d) + d)) - t * (n - ((n + d) - d))) / (n + d) : 0.0f;
+    lost = ((n == d) | (d == 0.0f)) ? 0.0f : lost;
     t = ((n == d) | (d == 0.0f)) ? 0.0f : t; /* also 0/0 and infinity/infinity */
     z = t * t;
     p = p * z + 0.10599487f;
     p = p * z + -0.1424443f;
     p = p * z + 0.1999853f;
     p = p * z + -0.33333316f;
-    t = t + t * z * p;
+    t = t + (t * z * p + lost);
     m = near ? 1.0f : 0.0f;
     m = ax < ay ? 2.0f - m : m;
     m = negative ? 4.0f - m : m;
