@@ -140,10 +140,30 @@ def digamma_text() -> dict[str, tuple[tuple[str, ...], str]]:
     return found
 
 
+def pairwise_text() -> dict[str, tuple[tuple[str, ...], str]]:
+    """Pairwise summation by a binary counter: level b holds a sum of 2**b terms wherever bit b of the count is set."""
+    found = {}
+    for suffix, ctype in (("f32", "float"), ("f64", "double")):
+        name = f"gg_pairwise_{suffix}"
+        zero = "0.0f" if suffix == "f32" else "0.0"
+        found[name] = (), (
+            "/* Pairwise summation: level[b] is a sum of 2^b terms where bit b of the count is set. */\n"
+            f"typedef struct {{\n    uint64_t count;\n    {ctype} level[64];\n}} {name};\n\n"
+            f"static inline void {name}_add({name} *s, {ctype} x) {{\n    int b = 0;\n"
+            "    for (uint64_t count = s->count++; (count & 1u) != 0u; count >>= 1) x += s->level[b++];\n"
+            "    s->level[b] = x;\n}\n\n"
+            f"static inline {ctype} {name}_total(const {name} *s) {{\n    {ctype} x = {zero};\n"
+            "    for (int b = 0; b < 64; ++b) {\n        if ((s->count >> b & 1u) != 0u) x += s->level[b];\n    }\n"
+            "    return x;\n}\n"
+        )
+    return found
+
+
 HELPERS: dict[str, tuple[tuple[str, ...], str]] = {
     **_integer_text("i32", "int32_t", "uint32_t", "(-2147483647 - 1)"),
     **_integer_text("i64", "int64_t", "uint64_t", "(-INT64_C(9223372036854775807) - 1)"),
     **_float_text("f32", "float", "f", "INFINITY"),
     **_float_text("f64", "double", "", "(double)INFINITY"),
     **digamma_text(),
+    **pairwise_text(),
 }

@@ -18,6 +18,7 @@ from gradgen.schedule.program import (
     Index,
     Literal,
     Load,
+    PairwiseTotal,
     Present,
     SetFlag,
     Variable,
@@ -99,6 +100,16 @@ class ExpressionPrinter:
         return self.note_helpers(guard_text(expr.guard)), AND if len(expr.guard) > 1 else EQUALITY
 
     @visit.register
+    def _pairwise_total(self, expr: PairwiseTotal) -> Text:
+        return f"{self.pairwise(expr.dtype)}_total(&{expr.accumulator.name})", ATOM
+
+    def pairwise(self, dtype: DType) -> str:
+        """The type name of a pairwise accumulator, defined among the helpers."""
+        name = f"gg_pairwise_{dtype.suffix}"
+        self.helper(name)
+        return name
+
+    @visit.register
     def _present(self, expr: Present) -> Text:
         name = "saved" if expr.buffer.space == "saved" else expr.buffer.name
         return f"{name} != NULL", EQUALITY
@@ -122,6 +133,9 @@ class ExpressionPrinter:
             return f"{self.at_least(args[0], EQUALITY)} && {self.at_least(args[1], EQUALITY)}", AND
         if op == "or_":
             return f"{self.at_least(args[0], EQUALITY)} || {self.at_least(args[1], EQUALITY)}", OR
+        if op in ("bitor", "bitand"):
+            sign = "|" if op == "bitor" else "&"
+            return f"{self.at_least(args[0], SUM)} {sign} {self.at_least(args[1], SUM)}", TERNARY
         if op == "xor":
             return f"{self.at_least(args[0], SUM)} != {self.at_least(args[1], SUM)}", EQUALITY
         if op == "not_":

@@ -23,6 +23,8 @@ from gradgen.schedule.program import (
     Literal,
     Loop,
     Operand,
+    PairwiseAdd,
+    PairwiseBegin,
     Statement,
     Store,
 )
@@ -88,6 +90,17 @@ class StatementPrinter:
     @visit.register
     def _assign(self, s: Assign) -> None:
         self.line(f"{s.variable.name} = {self.value(s)};")
+
+    @visit.register
+    def _pairwise_begin(self, s: PairwiseBegin) -> None:
+        name = s.accumulator.name
+        self.line(f"{self.expressions.pairwise(s.accumulator.dtype)} {name};")
+        self.line(f"memset(&{name}, 0, sizeof {name});")
+
+    @visit.register
+    def _pairwise_add(self, s: PairwiseAdd) -> None:
+        name = self.expressions.pairwise(s.accumulator.dtype)
+        self.line(f"{name}_add(&{s.accumulator.name}, {self.expressions.text(s.value)});")
 
     def value(self, s: Let | Declare | Assign) -> str:
         return self.expressions.text(s.value)

@@ -28,7 +28,7 @@ def schedule(
     ops = Inliner(procedure, options).ops()
     fusion = Fusion(ops, options, procedure)
     tree = fusion.tree()
-    emitter = Emitter(procedure, ops, tree, _reserved(procedure), fusion.contractions)
+    emitter = Emitter(procedure, ops, tree, _reserved(procedure), fusion.contractions, options)
     emitter.run()
     statements = emitter.builder.finish()
     buffers = [*emitter.places.values(), *emitter.constants.values(), *(b for b, _ in emitter.buffers.values())]

@@ -14,6 +14,7 @@ from gradgen.schedule.contraction import Contraction
 from gradgen.schedule.inline import (
     ARG,
     MAP,
+    REDUCE,
     SCATTER,
     BodyTerm,
     Check,
@@ -26,6 +27,7 @@ from gradgen.schedule.inline import (
     term_numbers,
     term_symbol,
 )
+from gradgen.schedule.options import ScheduleOptions
 from gradgen.schedule.procedure import ACCUMULATE, Output, Place, Procedure
 from gradgen.schedule.program import (
     ARGUMENT,
@@ -45,47 +47,41 @@ from gradgen.schedule.program import (
     Literal,
     Load,
     Operand,
+    PairwiseAdd,
+    PairwiseBegin,
+    PairwiseTotal,
     Present,
     SetFlag,
     Store,
     Variable,
 )
+from gradgen.schedule.reductions import (
+    BLOCK,
+    CLAUSE,
+    COMBINE,
+    FEW,
+    Accumulator,
+    additions,
+    exceeds,
+    initial,
+    is_float_sum,
+    reducer_of,
+    vectorisable,
+)
 from gradgen.schedule.scope import Builder
 from gradgen.schedule.tree import Leaf, LoopNode, Tree, leaves, paths
-
-_INITIAL = {"sum": 0, "prod": 1, "any": 0, "all": 1}
-_COMBINE = {"sum": "add", "add": "add", "prod": "mul", "any": "or_", "all": "and_"}
-
-
-def extreme(dtype: DType, largest: bool) -> sympy.Expr:
-    """The identity of min (`largest`) or max, exactly."""
-    if dtype.is_floating_point:
-        return sympy.oo if largest else -sympy.oo
-    bits = 8 * dtype.itemsize - 1
-    if dtype is bool_:
-        return sympy.Integer(int(largest))
-    return sympy.Integer(2**bits - 1 if largest else -(2**bits))
-
-
-def initial(reducer: str, dtype: DType) -> sympy.Expr:
-    """What a reduction over nothing gives."""
-    if reducer in ("max", "argmax"):
-        return extreme(dtype, False)
-    if reducer in ("min", "argmin"):
-        return extreme(dtype, True)
-    return sympy.Integer(_INITIAL[reducer])
-
 
 class Emitter:
     """Walks a loop tree once; `values` are results held in locals, `buffers` those in memory with the axes they keep."""
 
     def __init__(
         self, procedure: Procedure, ops: list[Op], tree: Tree, reserved: list[str],
-        contractions: dict[Op, Contraction] | None = None,
+        contractions: dict[Op, Contraction], options: ScheduleOptions,
     ) -> None:
         self.procedure = procedure
         self.tree = tree
         self.contractions = contractions or {}
+        self.simd, self.pairwise = options.has("simd"), options.has("pairwise")
         self.paths = paths(tree)
         self.op_of: dict[Node, Op] = {op.node: op for op in ops if op.node not in procedure.given}
         self.consumers: dict[Op, list[Op]] = {op: [] for op in ops}
@@ -99,7 +95,7 @@ class Emitter:
         self.constants: dict[Node, Buffer] = {}
         self.buffers: dict[Op, tuple[Buffer, tuple[sympy.Symbol, ...]]] = {}
         self.values: dict[Op, Expr] = {}
-        self.accumulators: dict[Op, tuple[Variable, ...]] = {}
+        self.accumulators: dict[Op, Accumulator] = {}
         self.counters: dict[LoopNode, CVar] = {}
         self.checked: dict[tuple, None] = {}
         self.term_symbols: dict[Op, dict[sympy.Symbol, sympy.Expr]] = {}
@@ -184,12 +180,60 @@ class Emitter:
         starting = [op for op, s in node.binding.items() if s in op.reduced_axes and self.is_outermost(op, node)]
         for op in starting:
             self.begin(op)
-        self.counters[node] = self.builder.open_loop(node.extent)
-        for child in node.children:
-            self.visit(child)
-        self.builder.close()
+        if self.simd and vectorisable(node, self.contractions) and not any(self.carried(op, node) for op in node.binding):
+            self.vector_loop(node)
+        else:
+            self.counters[node] = self.builder.open_loop(node.extent)
+            for child in node.children:
+                self.visit(child)
+            self.builder.close()
         for op in starting:
             self.end(op)
+
+    def carried(self, op: Op, node: LoopNode) -> bool:
+        """The op adds into the same memory at every iteration."""
+        return op.kind == REDUCE and op not in self.accumulators and node.binding[op] in op.reduced_axes
+
+    def vector_loop(self, node: LoopNode) -> None:
+        """An innermost loop; where it sums, block by block, each block's sum going to its total at the end."""
+        b = self.builder
+        reducing = [op for op, s in node.binding.items() if op in self.accumulators and s in op.reduced_axes]
+        sums = [op for op in reducing if is_float_sum(op)]
+        blocked = bool(sums) and exceeds(node.extent, BLOCK)
+        start: Extent = 0
+        stop = node.extent
+        if blocked:
+            start = b.open_loop(node.extent, step=BLOCK)
+            stop = sympy.Min(start + BLOCK, node.extent)
+        for op in sums:
+            if blocked or self.accumulators[op].pairwise:
+                partial = b.variable(Variable(op.node.dtype, b.fresh("s")))
+                b.emit(Declare(partial, b.literal(sympy.S.Zero, op.node.dtype)))
+                self.accumulators[op].partial = partial
+        self.counters[node] = b.open_loop(stop, start, extent=node.extent)
+        b.scope.simd = True
+        for op in reducing:
+            state = self.accumulators[op]
+            b.scope.reductions.append((CLAUSE[reducer_of(op)], state.partial or state.total))
+            if state.nan is not None:
+                b.scope.reductions.append(("|", state.nan))
+        for child in node.children:
+            self.visit(child)
+        b.close()
+        for op in sums:
+            state = self.accumulators[op]
+            if state.partial is not None:
+                value, state.partial = state.partial, None
+                self.add_up(state, value)
+        if blocked:
+            b.close()
+
+    def add_up(self, state: Accumulator, value: Expr) -> None:
+        b = self.builder
+        if state.pairwise:
+            b.emit(PairwiseAdd(state.total, value))
+        else:
+            b.emit(Assign(state.total, b.apply("add", (state.total, value), state.total.dtype)))
 
     def is_outermost(self, op: Op, node: LoopNode) -> bool:
         for loop in self.paths[op]:
@@ -234,14 +278,7 @@ class Emitter:
         kind = self.value_type(op)
         start = b.literal(initial(node.reducer, kind), kind)
         if not open_axes:
-            best = b.variable(Variable(kind, b.fresh("s")))
-            b.emit(Declare(best, start))
-            if op.kind == ARG:
-                where = b.variable(Variable(int64, b.fresh("s")))
-                b.emit(Declare(where, b.literal(sympy.S.Zero, int64)))
-                self.accumulators[op] = (best, where)
-            else:
-                self.accumulators[op] = (best,)
+            self.declare(op, kind, start)
             return
         if op.kind == ARG:
             raise ScheduleError("argmax over an outer axis reached the emitter without its output axes bound")
@@ -254,9 +291,35 @@ class Emitter:
             count = count * op.extent_of(s)
         b.emit(Fill(buffer, at, count, start))
 
+    def declare(self, op: Op, kind: DType, start: Expr) -> None:
+        """The accumulator of a reduction whose output axes are all bound."""
+        b = self.builder
+        state = Accumulator(b.variable(Variable(kind, b.fresh("s"))))
+        self.accumulators[op] = state
+        state.pairwise = self.pairwise and is_float_sum(op) and exceeds(additions(op, self.paths[op]), FEW)
+        b.emit(PairwiseBegin(state.total) if state.pairwise else Declare(state.total, start))
+        if op.kind == ARG:
+            state.position = b.variable(Variable(int64, b.fresh("s")))
+            b.emit(Declare(state.position, b.literal(sympy.S.Zero, int64)))
+        elif reducer_of(op) in ("max", "min") and kind.is_floating_point:
+            state.nan = b.variable(Variable(bool_, b.fresh("s")))
+            b.emit(Declare(state.nan, b.literal(sympy.S.Zero, bool_)))
+
+    def total(self, state: Accumulator) -> Expr:
+        """The finished value of a reduction."""
+        b = self.builder
+        if state.position is not None:
+            return state.position
+        if state.pairwise:
+            return b.place(("total", state.total.name), b.scope, PairwiseTotal(state.total.dtype, state.total))
+        if state.nan is not None:
+            nan = b.literal(sympy.nan, state.total.dtype)
+            return b.apply("select", (state.nan, nan, state.total), state.total.dtype)
+        return state.total
+
     def end(self, op: Op) -> None:
         if op in self.accumulators:
-            self.result(op, self.accumulators[op][-1])
+            self.result(op, self.total(self.accumulators[op]))
             return
         buffer, kept = self.buffers[op]
         for e in op.effects:
@@ -362,17 +425,23 @@ class Emitter:
         return b.place(("raw", id(buffer), index, len(b.keep)), b.scope, Load(buffer.dtype, buffer, index))
 
     def reduce(self, op: Op, value: Expr) -> None:
-        node = op.node
-        assert isinstance(node, Compute) and node.reducer is not None
         b = self.builder
-        if op in self.accumulators:
-            total = self.accumulators[op][0]
-            b.emit(Assign(total, self.combine(node.reducer, total, value)))
-            return
-        buffer, kept = self.buffers[op]
-        env = self.env(op)
-        at = self.linear(buffer, tuple(env[s] for s in kept))
-        b.emit(Store(buffer, at, self.combine(node.reducer, self.raw_load(buffer, at), value)))
+        how = reducer_of(op)
+        state = self.accumulators.get(op)
+        if state is None:
+            buffer, kept = self.buffers[op]
+            env = self.env(op)
+            at = self.linear(buffer, tuple(env[s] for s in kept))
+            b.emit(Store(buffer, at, self.combine(how, self.raw_load(buffer, at), value)))
+        elif state.nan is not None:
+            better = b.apply("gt" if how == "max" else "lt", (value, state.total), bool_)
+            b.emit(Assign(state.total, b.apply("select", (better, value, state.total), value.dtype)))
+            b.emit(Assign(state.nan, b.apply("bitor", (state.nan, b.apply("isnan", (value,), bool_)), bool_)))
+        elif state.partial is None and is_float_sum(op):
+            self.add_up(state, value)
+        else:
+            total = state.partial or state.total
+            b.emit(Assign(total, self.combine(how, total, value)))
 
     def combine(self, how: str, total: Expr, value: Expr) -> Expr:
         b = self.builder
@@ -382,14 +451,14 @@ class Emitter:
             if dtype.is_floating_point:  # a nan wins and stays
                 better = b.apply("or_", (better, b.apply("isnan", (value,), bool_)), bool_)
             return b.apply("select", (better, value, total), dtype)
-        return b.apply(_COMBINE[how], (total, value), dtype)
+        return b.apply(COMBINE[how], (total, value), dtype)
 
     def arg(self, op: Op, value: Expr) -> None:
-        node = op.node
-        assert isinstance(node, Compute)
         b = self.builder
-        best, where = self.accumulators[op]
-        better = b.apply("gt" if node.reducer == "argmax" else "lt", (value, best), bool_)
+        state = self.accumulators[op]
+        best, where = state.total, state.position
+        assert where is not None
+        better = b.apply("gt" if reducer_of(op) == "argmax" else "lt", (value, best), bool_)
         if value.dtype.is_floating_point:  # the first nan
             first = b.apply(
                 "and_", (b.apply("isnan", (value,), bool_), b.apply("not_", (b.apply("isnan", (best,), bool_),), bool_)),

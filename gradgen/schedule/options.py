@@ -11,6 +11,7 @@ PASSES: dict[str, str] = {
     "contraction": "sums of products with separable axes become calls of a matrix kernel",
     "order": "the axis with the smallest stride is innermost",
     "simd": "innermost loops without carried dependences are marked for vectorisation",
+    "pairwise": "float sums add block sums pairwise",
     "reuse": "buffers whose lifetimes do not meet share memory",
 }
 

@@ -110,6 +110,13 @@ class SetFlag(Expr):
     """1 where the caller asked for gradients to be written instead of added to."""
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class PairwiseTotal(Expr):
+    """The sum of what was added to a pairwise accumulator."""
+
+    accumulator: Variable
+
+
 # --- statements -------------------------------------------------------------------------------------------------------
 
 
@@ -142,6 +149,19 @@ class Declare(Statement):
 @dataclass(frozen=True, eq=False, slots=True)
 class Assign(Statement):
     variable: Variable
+    value: Expr
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class PairwiseBegin(Statement):
+    """An empty pairwise accumulator: partial sums of equal numbers of terms meet, like in a tournament."""
+
+    accumulator: Variable
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class PairwiseAdd(Statement):
+    accumulator: Variable
     value: Expr
 
 

@@ -35,6 +35,7 @@ from gradgen.schedule.program import (
     Literal,
     Load,
     Loop,
+    PairwiseAdd,
     Present,
     SetFlag,
     Statement,
@@ -249,7 +250,7 @@ def _index_symbols(expr: Expr) -> Iterable[sympy.Symbol]:
 
 def _roots(statement: Statement) -> tuple[Expr, ...]:
     match statement:
-        case Store() | Assign() | Declare() | Let():
+        case Store() | Assign() | Declare() | Let() | PairwiseAdd():
             return (statement.value,)
         case If():
             return (statement.condition,)
@@ -382,6 +383,8 @@ class _Finisher:
                 return Assign(s.variable, self.reference(s.value))
             case Declare():
                 return Declare(s.variable, self.reference(s.value))
+            case PairwiseAdd():
+                return PairwiseAdd(s.accumulator, self.reference(s.value))
             case Fill():
                 return Fill(s.buffer, s.start, s.count, self.reference(s.value))
             case If():
