@@ -68,7 +68,7 @@ def define(
     `partials[k](*args, value)` is the derivative by argument k, an expression in the arguments and the function's own
     value; a plain 0 says it is zero everywhere, None that there is no rule.  `to_sympy(*args)` gives ordinary SymPy back (default: same-named).
     `expansion(*args)` writes the value in other functions: such an entry has a derivative of its own but no C kernel,
-    and is replaced by `expanded` after differentiation.
+    and is replaced by `written_out` after differentiation.
     """
     cls = type(
         key,
@@ -395,7 +395,15 @@ logaddexp2 = _by_expansion(
 )
 
 
-def expanded(body: Expr) -> Expr:
+bce = _by_expansion(
+    "bce",  # torch clamps the logarithms at -100 and, in the derivative, p (1 - p) at 1e-12
+    (lambda p, y, f: div(p - y, maximum(p * (1 - p), Rational(1, 10**12))), lambda p, y, f: log(1 - p) - log(p)),
+    lambda p, y: (y - 1) * select(lt(log1p(-p), -100), -100, log1p(-p)) - y * select(lt(log(p), -100), -100, log(p)),
+    to_sympy=lambda p, y: -y * sympy.log(p) - (1 - y) * sympy.log(1 - p),
+)
+
+
+def written_out(body: Expr) -> Expr:
     """`body` with every function that has no kernel of its own written out."""
     while True:
         found = [f for f in body.atoms(ScalarFunction) if f.expansion is not None]
