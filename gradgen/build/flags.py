@@ -12,9 +12,9 @@ and standalone.COMMON_FLAGS with each of them.  The quick set is measured (gcc 1
 and six kernels, time to run loops over 100,000 float32).  gcc's -O1 with the loop vectoriser compiles in 3/4 of the
 time of -O2 with the same vectoriser and in half of -O3's; pointwise loops and sums then run as at -O3, a plain matrix
 product 1.4 times longer.  -O1 alone leaves loops 2 to 30 times slower, -O2 without -fvect-cost-model=dynamic a sigmoid
-20 times.  Clang's -O1 with -fvectorize takes 2/3 to 9/10 of -O2's time; pointwise loops run the same, the matrix product
-1.8 times longer.  -pipe, the choice of linker and its -O0 change nothing measurable; leaving out the start files saves 3
-of 58 ms.
+20 times.  Clang's -O1 with -fvectorize takes 2/3 to 9/10 of -O2's time; pointwise loops run the same, the matrix
+product 1.8 times longer.  -pipe, the choice of linker and its -O0 change nothing measurable; leaving out the start
+files saves 3 of 58 ms.
 """
 
 from __future__ import annotations
