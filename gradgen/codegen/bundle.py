@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from gradgen.codegen import record
 from gradgen.codegen.checks import dims_fit_lines, function_checks
@@ -31,9 +31,14 @@ from gradgen.codegen.interface import Interface, Parameter
 from gradgen.codegen.manifest import manifest_text
 from gradgen.codegen.names import check_interface
 from gradgen.codegen.package import package_files
+from gradgen.codegen.programs import Samples, example_text, selftest_text
+from gradgen.codegen.readme import readme_text
 from gradgen.codegen.templates import render, template_text
+from gradgen.codegen.write import write_bundle
 from gradgen.errors import CodegenError
 from gradgen.ir.symbols import Extent
+
+__all__ = ["ABI_VERSION", "ModuleCode", "ProcedureCode", "Samples", "make_bundle", "make_sources", "write_bundle"]
 
 ABI_VERSION = 1
 HEADER_DIMS = 7
@@ -60,17 +65,6 @@ class ProcedureCode(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Samples:
-    """One call's recorded values, by argument name, as NumPy arrays: what `selftest.c` compares with."""
-
-    dims: Mapping[str, int]
-    inputs: Mapping[str, Any]
-    outputs: Mapping[str, Any]
-    cotangents: Mapping[str, Any]
-    gradients: Mapping[str, Any]
-
-
-@dataclass(frozen=True, eq=False)
 class ModuleCode:
     """Everything a bundle is made from; the sizes are C expressions over int64_t dimensions."""
 
@@ -87,18 +81,39 @@ def make_bundle(code: ModuleCode, *, single_file: bool = False) -> dict[str, str
     With `single_file`, `<name>.h` holds everything a C program needs and `<name>.c` two lines that ask for it.
     Raises InvalidNameError for names that cannot be emitted, CodegenError where the parts do not fit together.
     """
+    interface = code.interface
     files = make_sources(code, single_file=single_file)
-    files["gradgen_abi.h"] = template_text("c/gradgen_abi.h")
-    files |= package_files(code.interface, ABI_VERSION)
-    files[f"{code.interface.name}.json"] = manifest_text(code.interface, files, ABI_VERSION)
+    files["example.c"] = example_text(interface, banner(interface))
+    files["selftest.c"] = selftest_text(interface, banner(interface), code.samples)
+    files["CMakeLists.txt"] = render(
+        "c/CMakeLists.txt.j2",
+        banner_line=banner(interface).splitlines()[0],
+        name=interface.name,
+        upper=interface.name.upper(),
+    )
+    files |= package_files(interface, ABI_VERSION)
+    files["README.md"] = readme_text(interface, files, ABI_VERSION, single_file=single_file)
+    files[f"{interface.name}.json"] = manifest_text(interface, files, ABI_VERSION)
     return dict(sorted(files.items()))
 
 
 def make_sources(code: ModuleCode, *, single_file: bool = False) -> dict[str, str]:
-    """Header and C file only."""
+    """The C files of the module alone: less work than the whole bundle."""
     _verify(code)
-    name = code.interface.name
-    return {f"{name}.h": _header(code), f"{name}.c": _source(code)}
+    name, abi = code.interface.name, template_text("c/gradgen_abi.h")
+    header, source = _header(code), _source(code)
+    if not single_file:
+        return {f"{name}.h": header, f"{name}.c": source, "gradgen_abi.h": abi}
+    implementation = f"{name.upper()}_IMPLEMENTATION"
+    header = header.replace('#include "gradgen_abi.h"\n', abi, 1)
+    source = source.replace(f'#include "{name}.h"\n\n', "", 1)
+    both = f"""{header}
+/* The implementation: define {implementation} before including this file in exactly one source file, which
+ * implements no other module. */
+#ifdef {implementation}
+{source}#endif
+"""
+    return {f"{name}.h": both, f"{name}.c": f'#define {implementation}\n#include "{name}.h"\n'}
 
 
 def _verify(code: ModuleCode) -> None:

@@ -92,7 +92,7 @@ def dims_fit_lines(interface: Interface) -> list[str]:
     dims = interface.dims
     sizes = _byte_sizes(interface)
     lines = _return_zero([f"{d} < 0" for d in dims])
-    lines += _return_zero([f"{to_c(e)} < 0" for e in _possibly_negative(interface)])
+    lines += _return_zero([f"{to_saturating_c(e, interface.name)} < 0" for e in _possibly_negative(interface)])
     limit = comfortable_limit(sizes)
     if limit:
         lines += [f"    if ({' && '.join(f'{d} <= {limit}' for d in dims)}) {{", "        return 1;", "    }"]

@@ -1,0 +1,280 @@
+"""The two programs of a bundle: `example.c` shows how to call the module, `selftest.c` tests it where it is to run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gradgen.codegen.declarations import args_members, wrap
+from gradgen.codegen.extents import constant, elements, evaluate, to_c
+from gradgen.codegen.interface import (
+    COTANGENT,
+    DIM,
+    FLAGS,
+    GRADIENT,
+    INPUT,
+    OUTPUT,
+    Argument,
+    Interface,
+    Parameter,
+)
+from gradgen.codegen.record import c_dtype, c_string
+from gradgen.codegen.templates import render
+from gradgen.ir.dtypes import DType
+from gradgen.ir.symbols import Extent
+
+EXAMPLE_DIM, TEST_DIM = 4, 3
+MOST_RECORDED = 4096
+"""Recorded values are for small tests: with more elements than this in all, they stay out of the bundle."""
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """One call's recorded values, by argument name, as NumPy arrays: what `selftest.c` compares with.
+
+    `cotangents` and `gradients` are by the names of the outputs and inputs that they belong to.
+    """
+
+    dims: Mapping[str, int]
+    inputs: Mapping[str, Any]
+    outputs: Mapping[str, Any]
+    cotangents: Mapping[str, Any]
+    gradients: Mapping[str, Any]
+
+    def size(self) -> int:
+        groups = (self.inputs, self.outputs, self.cotangents, self.gradients)
+        return sum(int(np.size(a)) for g in groups for a in g.values())
+
+
+def dim_values(interface: Interface, wanted: int) -> dict[str, int]:
+    """Small values for the open dimensions with which no tensor is empty."""
+    extents = [e for a in (*interface.inputs, *interface.outputs) for e in a.shape]
+    for value in range(wanted, wanted + 64):
+        values = dict.fromkeys(interface.dims, value)
+        if all(evaluate(e, values) > 0 for e in extents):
+            return values
+    return dict.fromkeys(interface.dims, wanted)
+
+
+def _dims(values: Mapping[str, int]) -> list[dict[str, object]]:
+    return [{"name": d, "constant": f"dim_{d}", "value": v} for d, v in values.items()]
+
+
+def _count(interface: Interface, extent: Extent) -> str:
+    """Elements as C over the program's constants."""
+    return to_c(extent, {d: f"dim_{d}" for d in interface.dims})
+
+
+def _member(interface: Interface, dtype: DType, name: str, shape: tuple[Extent, ...], values: Mapping[str, int]) -> str:
+    count = elements(shape)
+    size = _count(interface, count) if evaluate(count, values) > 0 else "1"  # C has no empty arrays
+    return f"{dtype.ctype} {name}[{size}]"
+
+
+def _block(interface: Interface, which: str, values: Mapping[str, int]) -> str:
+    extent = interface.saved_bytes if which == "saved" else interface.work_bytes
+    macro = f"{interface.name.upper()}_{which.upper()}_BYTES"
+    macro += f"({', '.join(f'dim_{d}' for d in interface.dims)})" if interface.dims else ""
+    if constant(extent) == 0 or evaluate(extent, values) == 0:
+        return f"{macro} + 1"  # C has no empty arrays
+    return macro
+
+
+# --- example ---------------------------------------------------------------------------------------------------------
+
+
+def example_text(interface: Interface, banner: str) -> str:
+    values = dim_values(interface, EXAMPLE_DIM)
+    floating = {a.dtype.name: a.dtype for a in interface.inputs if a.dtype.is_floating_point}
+    stepped = {a.dtype.name: a.dtype for a in interface.parameters}
+    listed = [(a.dtype, a.name, a.shape) for a in (*interface.inputs, *interface.outputs)]
+    listed += [(a.dtype, f"grad_{a.name}", a.shape) for a in interface.parameters]
+    listed += [(p.dtype, p.name, p.shape) for p in _given_seeds(interface) if p.dtype is not None]
+    steps = "a few steps of gradient descent on made-up numbers." if interface.differentiable else "one call."
+    return render(
+        "c/example.c.j2",
+        banner=banner,
+        name=interface.name,
+        purpose=steps,
+        dims=_dims(values),
+        differentiable=interface.differentiable,
+        members=[_member(interface, dtype, name, shape, values) for dtype, name, shape in listed],
+        saved_bytes=_block(interface, "saved", values),
+        work_bytes=_block(interface, "work", values),
+        fillers=[_filler(d) for d in floating.values()],
+        steps=[_step(d) for d in stepped.values()],
+        setup=_setup(interface, values),
+        body=_training(interface) if interface.differentiable else _one_call(interface),
+    )
+
+
+def _filler(dtype: DType) -> dict[str, str]:
+    f = "f" if dtype.name == "float32" else ""
+    return {"name": f"fill_{dtype.name}", "ctype": dtype.ctype, "scale": f"127.0{f}", "offset": f"0.1{f}"}
+
+
+def _step(dtype: DType) -> dict[str, str]:
+    return {"name": f"step_{dtype.name}", "ctype": dtype.ctype, "rate": "0.1f" if dtype.name == "float32" else "0.1"}
+
+
+def _given_seeds(interface: Interface) -> list[Parameter]:
+    """The cotangents that the example fills with 1: those that may not be NULL, or the first where NULL means 0."""
+    seeds = [p for p in interface.functions.get("backward", ()) if p.kind == COTANGENT]
+    needed = [p for p in seeds if not p.optional]
+    return needed or ([] if any(not p.shape for p in seeds) else seeds[:1])
+
+
+def _setup(interface: Interface, values: Mapping[str, int]) -> list[str]:
+    lines = []
+    for a in interface.inputs:
+        count = _count(interface, elements(a.shape))
+        if a.dtype.is_floating_point:
+            lines.append(f"fill_{a.dtype.name}(t.{a.name}, {count});")
+        elif a.dtype.category == 0:
+            lines.append(f"memset(t.{a.name}, 1, sizeof t.{a.name});")
+        else:
+            lines.append(f"memset(t.{a.name}, 0, sizeof t.{a.name}); /* index 0 */")
+    for p in _given_seeds(interface):
+        count = _count(interface, elements(p.shape))
+        lines += [f"for (size_t k = 0; k < {count}; k++) {{", f"    t.{p.name}[k] = 1;", "}"]
+    return lines
+
+
+def _training(interface: Interface) -> list[str]:
+    zeroed = [_value(p, interface) for p in interface.functions["zero_grad"]]
+    lines = _call_setup(interface)
+    lines.append("for (int step = 0; step < STEPS; step++) {")
+    lines.append(f"    {interface.name}_zero_grad({wrap(zeroed, ' ' * 8).lstrip()});")
+    lines += [f"    {line}" for line in _call(interface, "forward")]
+    lines += [f"    {line}" for line in _call(interface, "backward")]
+    lines += [f"    {line}" for line in _print("step %d", ["step"], interface)]
+    for a in interface.parameters:
+        count = _count(interface, elements(a.shape))
+        lines.append(f"    step_{a.dtype.name}(t.{a.name}, t.grad_{a.name}, {count});")
+    return [*lines, "}"]
+
+
+def _one_call(interface: Interface) -> list[str]:
+    return [*_call_setup(interface), *_call(interface, "forward"), *_print(interface.name, [], interface)]
+
+
+def _print(head: str, values: Sequence[str], interface: Interface) -> list[str]:
+    formats, items = [head], list(values)
+    for a in interface.outputs:
+        element = "" if not a.shape else "[0]"
+        formats.append(f"{a.name}{element} %.6f" if a.dtype.is_floating_point else f"{a.name}{element} %ld")
+        items.append(f"({'double' if a.dtype.is_floating_point else 'long'})t.{a.name}[0]")
+    text = c_string("  ".join(formats) + "\n")
+    return [f"printf({wrap([text, *items], ' ' * 11).lstrip()});"]
+
+
+def _value(parameter: Parameter, interface: Interface) -> str:
+    if parameter.kind == DIM:
+        return f"dim_{parameter.name}"
+    if parameter.kind == FLAGS:
+        return "0"
+    if parameter.kind == COTANGENT:
+        return f"t.{parameter.name}" if parameter in _given_seeds(interface) else "NULL"
+    return f"t.{parameter.name}" if parameter.kind in (INPUT, OUTPUT, GRADIENT) else parameter.name
+
+
+def _call_setup(interface: Interface) -> list[str]:
+    """With many tensors, the parameters go into a struct."""
+    lines = []
+    if args_members(interface):
+        lines += [f"{interface.name}_args args;", "memset(&args, 0, sizeof args);"]
+        for p in args_members(interface):
+            if _value(p, interface) not in ("NULL", "0"):
+                lines.append(f"args.{p.name} = {_value(p, interface)};")
+    return lines
+
+
+def _call(interface: Interface, suffix: str) -> list[str]:
+    if args_members(interface):
+        call = f"{interface.name}_{suffix}_args(&args)"
+    else:
+        values = [_value(p, interface) for p in interface.functions[suffix]]
+        call = f"{interface.name}_{suffix}({wrap(values, ' ' * 16).lstrip()})"
+    return [f"if (failed({c_string(suffix)}, {call})) {{", "    return 1;", "}"]
+
+
+# --- self-test -------------------------------------------------------------------------------------------------------
+
+
+def selftest_text(interface: Interface, banner: str, samples: Samples | None) -> str:
+    if samples is not None and samples.size() > MOST_RECORDED:
+        samples = None
+    values = dict(samples.dims) if samples is not None else dim_values(interface, TEST_DIM)
+    groups = _groups(interface)
+    largest = max([evaluate(elements(a.shape), values) for a in interface.parameters], default=1)
+    listed = [(a.dtype, prefix + a.name, a.shape) for prefix, arguments in groups.values() for a in arguments]
+    return render(
+        "c/selftest.c.j2",
+        banner=banner,
+        name=interface.name,
+        recorded_text=", and values recorded when it was generated" if samples is not None else "",
+        dims=_dims(values),
+        counts={name: len(arguments) for name, (_, arguments) in groups.items()},
+        largest=max(largest, 1),
+        members=[_member(interface, dtype, name, shape, values) for dtype, name, shape in listed],
+        saved_bytes=_block(interface, "saved", values) + " + 1",
+        work_bytes=_block(interface, "work", values) + " + 1",
+        recorded=_recorded(groups, samples) if samples is not None else [],
+        tables=[
+            {"name": name, "rows": [_row(interface, name, prefix, a, samples) for a in arguments]}
+            for name, (prefix, arguments) in groups.items()
+        ],
+        dim_values=", ".join([f"dim_{d}" for d in interface.dims] or ["0"]),
+    )
+
+
+def _groups(interface: Interface) -> dict[str, tuple[str, tuple[Argument, ...]]]:
+    """Table -> prefix of its members and the arguments they belong to."""
+    return {
+        "inputs": ("", interface.inputs),
+        "outputs": ("", interface.outputs),
+        "gradients": ("grad_", interface.parameters),
+        "cotangents": ("grad_", interface.differentiable_outputs),
+    }
+
+
+def _row(interface: Interface, table: str, prefix: str, argument: Argument, samples: Samples | None) -> str:
+    whole = interface.outputs if table == "cotangents" else interface.inputs
+    owner = whole.index(argument) if prefix else 0
+    name = prefix + argument.name
+    recorded = "NULL"
+    if samples is not None and argument.name in getattr(samples, table):
+        recorded = f"recorded_{name}"
+    count = _count(interface, elements(argument.shape))
+    return f"{{{c_string(name)}, {c_dtype(argument.dtype)}, {count}, t.{name}, {recorded}, {owner}}}"
+
+
+def _recorded(groups: Mapping[str, tuple[str, tuple[Argument, ...]]], samples: Samples) -> list[str]:
+    tables = []
+    for table, (prefix, arguments) in groups.items():
+        given = getattr(samples, table)
+        for a in arguments:
+            if a.name in given:
+                values = [_number(v, a.dtype) for v in np.asarray(given[a.name], a.dtype.numpy).ravel()] or ["0"]
+                text = wrap(values, "    ")
+                tables.append(f"static const {a.dtype.ctype} recorded_{prefix}{a.name}[] = {{\n{text}\n}};")
+    return tables
+
+
+def _number(value: Any, dtype: DType) -> str:
+    """A literal that gives the same bits back."""
+    if not dtype.is_floating_point:
+        number = int(value)
+        if number == -(2**63):
+            return "INT64_MIN"
+        return str(number) if abs(number) < 2**31 else f"INT64_C({number})"
+    if np.isnan(value):
+        return "NAN"
+    if np.isinf(value):
+        return "INFINITY" if value > 0 else "-INFINITY"
+    return np.format_float_scientific(value, unique=True, trim="0") + ("f" if dtype.name == "float32" else "")
+
+

@@ -1,0 +1,133 @@
+"""The README of a bundle, for people who know C and not gradgen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gradgen.codegen.declarations import formulas, wrap
+from gradgen.codegen.extents import constant, shape_text, to_python
+from gradgen.codegen.interface import COTANGENT, DIM, FLAGS, GRADIENT, INPUT, OUTPUT, Interface
+from gradgen.codegen.templates import render
+from gradgen.ir.symbols import Extent
+
+_FILES = {
+    "README.md": "this page",
+    "CMakeLists.txt": "the library, the example and the self-test as CMake targets",
+    "example.c": "a complete program without a heap",
+    "selftest.c": "tests on the target machine",
+    "gradgen_abi.h": "status codes, flags and types, the same for all modules of one ABI number",
+    "__init__.py": "the Python package",
+    "_runtime.py": "its fixed part: `Module` and functions",
+    "_native.py": "its fixed part: loading, arrays, pointers",
+    "_selfcheck.py": "its fixed part: `self_test`",
+    "_build.py": "compiles the package with cffi",
+}
+
+
+def readme_text(interface: Interface, paths: Iterable[str], abi: int, *, single_file: bool) -> str:
+    inputs, outputs = [a.name for a in interface.inputs], [a.name for a in interface.outputs]
+    name = interface.name
+    own = {
+        f"{name}.h": "everything" if single_file else "declarations, with the documentation of each function",
+        f"{name}.c": f"asks `{name}.h` for the implementation" if single_file else "the implementation",
+        f"{name}.json": "the manifest: shapes, sizes, options, checksums",
+    }
+    gradients = f", and gradients of {_listed([a.name for a in interface.parameters])}" if interface.parameters else ""
+    computes = f"Computes {_listed(outputs)} from {_listed(inputs)}{gradients}."
+    return render(
+        "README.md.j2",
+        name=name,
+        summary=f"{computes} Generated C with a Python package around it.",
+        formula_lines=[line for f in formulas(interface) for line in f.splitlines()],
+        rows=_rows(interface),
+        dims_text=_dims_text(interface),
+        single_file=single_file,
+        snippet=_snippet(interface, single_file),
+        differentiable=interface.differentiable,
+        saved_text=_bytes_text(interface.saved_bytes, name, "saved"),
+        work_text=_bytes_text(interface.work_bytes, name, "work"),
+        python=_python(interface),
+        package_hint=f"generated.{name}",
+        files=[{"path": p, "text": (own | _FILES)[p]} for p in sorted({*paths, "README.md", f"{name}.json"})],
+        version=interface.version,
+        abi=abi,
+        digest=interface.digest,
+        options_text=", with " + ", ".join(f"`{k}={v}`" for k, v in interface.options) if interface.options else "",
+    )
+
+
+def _listed(names: list[str]) -> str:
+    names = [f"`{n}`" for n in names]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _rows(interface: Interface) -> list[dict[str, str]]:
+    rows = []
+    for a in interface.inputs:
+        role = f"input, with gradient `grad_{a.name}`" if a in interface.parameters else "input"
+        rows.append({"name": a.name, "dtype": a.dtype.name, "shape": shape_text(a.shape), "role": role})
+    for a in interface.outputs:
+        rows.append({"name": a.name, "dtype": a.dtype.name, "shape": shape_text(a.shape), "role": "output"})
+    return rows
+
+
+def _dims_text(interface: Interface) -> str:
+    if not interface.dims:
+        return ""
+    one = len(interface.dims) == 1
+    return f"{_listed(list(interface.dims))} {'is' if one else 'are'} chosen with each call; 0 is allowed."
+
+
+def _bytes_text(extent: Extent, name: str, which: str) -> str:
+    macro, function = f"`{name.upper()}_{which.upper()}_BYTES`", f"`{name}_{which}_bytes`"
+    known = constant(extent)
+    return f"{known}: {macro}" if known is not None else f"`{to_python(extent)}`: {function}, {macro}"
+
+
+def _snippet(interface: Interface, single_file: bool) -> str:
+    name = interface.name
+    macro = f"({', '.join(interface.dims)})" if interface.dims else ""
+    lines = [f"#define {name.upper()}_IMPLEMENTATION  /* in one source file */"] if single_file else []
+    lines += [f'#include "{name}.h"', ""]
+    if interface.dims:
+        lines.append(f"/* for a constant {', '.join(interface.dims)}; otherwise {name}_saved_bytes tells how much to get */")
+    if interface.differentiable:
+        lines.append(f"static GRADGEN_ALIGNED unsigned char saved[{name.upper()}_SAVED_BYTES{macro}];")
+    work = f"{name.upper()}_WORK_BYTES{macro}"
+    if constant(interface.work_bytes) != 0:
+        lines.append(f"static GRADGEN_ALIGNED unsigned char work[{work}];")
+    lines += ["", _call(interface, "forward")]
+    if interface.differentiable:
+        lines += [_call(interface, "backward"), _call(interface, "zero_grad")]
+    return "\n".join(lines)
+
+
+def _call(interface: Interface, suffix: str) -> str:
+    values = []
+    for p in interface.functions[suffix]:
+        absent = (p.kind == COTANGENT and p.optional) or (p.kind == "work" and constant(interface.work_bytes) == 0)
+        address = "&" if p.kind in (OUTPUT, GRADIENT, INPUT) and not p.shape else ""
+        values.append("NULL" if absent else "0" if p.kind == FLAGS else p.name if p.kind == DIM else address + p.name)
+    head = f"{interface.name}_{suffix}("
+    return f"{head}{wrap(values, ' ' * len(head)).lstrip()});"
+
+
+def _python(interface: Interface) -> str:
+    name = interface.name
+    inputs = ", ".join(a.name for a in interface.inputs)
+    outputs = ", ".join(a.name for a in interface.outputs)
+    lines = [f"from generated import {name}", "", f"{outputs} = {name}.forward({inputs})"]
+    if interface.differentiable:
+        parameters = [a.name for a in interface.parameters]
+        data = ", ".join(a.name for a in interface.inputs if a.name not in parameters)
+        scalar = len(interface.outputs) == 1 and not interface.outputs[0].shape
+        seed = "" if scalar else "gradient"
+        first = parameters[0] if parameters else "x"
+        lines += [
+            "",
+            f"m = {name}.Module({', '.join(f'{p}={p}' for p in parameters)})",
+            f"{outputs} = m.forward({data})",
+            f"m.backward({seed})  # adds to m.grad.{first}" + (" and so on" if len(parameters) > 1 else ""),
+            "m.zero_grad()",
+        ]
+    return "\n".join(lines)
