@@ -64,7 +64,7 @@ def generate(graph: Graph, name: str, options: Options) -> dict[str, str]:
         programs = [schedule(p, schedule_options(options), layout) for p in made.procedures]
     with made.stage("emit"):
         code = [c_procedure(p) for p in programs]
-        work = as_extent(sympy.Max(0, *(p.work_bytes for p in programs)))
+        work = as_extent(sympy.Max(0, *(c.work_bytes for c in code)))
         interface = _interface(made, name, layout.bytes, work)
         files = make_bundle(
             ModuleCode(interface, tuple(code), to_c(layout.bytes), to_c(work)), single_file=options.single_file

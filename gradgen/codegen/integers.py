@@ -8,6 +8,7 @@ import sympy
 
 from gradgen.errors import CodegenError
 from gradgen.ir.guards import EQ, GE, Condition, Guard
+from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.symbols import Extent
 
 _SUM, _PRODUCT, _ATOM = 1, 2, 3
@@ -68,7 +69,12 @@ def _print(expr: sympy.Basic) -> tuple[str, int]:
     if isinstance(expr, sympy.ceiling):
         text, _ = _quotient(-expr.args[0])
         return f"-({text})", _SUM
-    if isinstance(expr, sympy.Mod):
+    if isinstance(expr, quotient):
+        a, b = expr.args
+        if a.is_nonnegative and b.is_positive:
+            return f"{_at_least(_print(a), _ATOM)} / {_at_least(_print(b), _ATOM)}", _PRODUCT
+        return f"gg_floor_quotient({index_text(a)}, {index_text(b)})", _ATOM
+    if isinstance(expr, (sympy.Mod, modulo)):
         a, b = expr.args
         if a.is_nonnegative and b.is_positive:
             return f"{_at_least(_print(a), _ATOM)} % {_at_least(_print(b), _ATOM)}", _PRODUCT

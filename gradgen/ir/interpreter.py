@@ -20,6 +20,7 @@ from gradgen.ir.dtypes import DType
 from gradgen.ir.functions import BOOL, SAME, ScalarFunction
 from gradgen.ir.graph import Graph, topological
 from gradgen.ir.guards import EQ, GE, Guard
+from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Read, Scan, Scatter
 from gradgen.ir.symbols import Dim, Extent, axis, placeholder, reduce_axis
 
@@ -70,9 +71,12 @@ def integer(expr: sympy.Basic, env: Env) -> Any:
         a, b = integer(numerator, env), integer(denominator, env)
         b = np.where(b == 0, 1, b)
         return a // b if isinstance(expr, sympy.floor) else -((-a) // b)
-    if isinstance(expr, sympy.Mod):
+    if isinstance(expr, (sympy.Mod, modulo)):
         b = integer(expr.args[1], env)
         return integer(expr.args[0], env) % np.where(b == 0, 1, b)
+    if isinstance(expr, quotient):
+        b = integer(expr.args[1], env)
+        return integer(expr.args[0], env) // np.where(b == 0, 1, b)
     if isinstance(expr, (sympy.Min, sympy.Max)):
         choose = np.minimum if isinstance(expr, sympy.Min) else np.maximum
         value = integer(expr.args[0], env)

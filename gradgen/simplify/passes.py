@@ -8,8 +8,11 @@ fast   real-number algebra
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
-from gradgen.ir.functions import mark, stop
+import sympy
+
+from gradgen.ir.functions import mark, stop, written_out
 from gradgen.ir.graph import Graph, Location
 from gradgen.ir.nodes import Compute, Constant, Node, Read, Scan, Scatter
 from gradgen.ir.rewrite import rewrite
@@ -27,7 +30,23 @@ def drop_stops(node: Node) -> Node:
     """stop(x) and mark(x, k) matter to derivatives only: afterwards they are x."""
     if not isinstance(node, (Compute, Scatter)) or not node.body.has(stop, mark):
         return node
-    body = node.body.replace(lambda e: isinstance(e, (stop, mark)), lambda e: e.args[0])
+    return _with_body(node, node.body.replace(lambda e: isinstance(e, (stop, mark)), lambda e: e.args[0]))
+
+
+@lru_cache(maxsize=8192)
+def _written_out(body: sympy.Expr) -> sympy.Expr:
+    return written_out(body)
+
+
+def write_out(node: Node) -> Node:
+    """Functions that have a derivative of their own but no kernel become what they are made of."""
+    if not isinstance(node, (Compute, Scatter)):
+        return node
+    body = _written_out(node.body)
+    return node if body is node.body else _with_body(node, body)
+
+
+def _with_body(node: Compute | Scatter, body: sympy.Expr) -> Node:
     if isinstance(node, Compute):
         return Compute(node.shape, body, node.reads, node.dtype, reduce_shape=node.reduce_shape, reducer=node.reducer)
     return Scatter(node.shape, node.base, node.update_shape, node.index, body, node.reads, node.dtype,
@@ -61,6 +80,7 @@ def drop_identity(node: Node) -> Node:
 
 PASSES: dict[str, Pass] = {
     "drop_stops": drop_stops,
+    "write_out": write_out,
     "inline_views": inline_views,
     "plain_indices": plain_indices,
     "inline_constants": inline_constants,
@@ -71,8 +91,9 @@ PASSES: dict[str, Pass] = {
 """Applied to a node in this order, once its sources are done."""
 
 LEVELS: dict[str, tuple[str, ...]] = {
-    "none": ("drop_stops",),
-    "safe": ("drop_stops", "inline_views", "plain_indices", "inline_constants", "fold_constants", "drop_identity"),
+    "none": ("drop_stops", "write_out"),
+    "safe": ("drop_stops", "write_out", "inline_views", "plain_indices", "inline_constants", "fold_constants",
+             "drop_identity"),
     "fast": tuple(PASSES),
 }
 
