@@ -12,7 +12,7 @@ from gradgen.ir.canonical import compute
 from gradgen.ir.functions import div, pow_, scaled
 from gradgen.ir.interpreter import evaluate
 from gradgen.ir.nodes import Compute, Constant, Node
-from gradgen.ir.symbols import placeholder
+from gradgen.ir.symbols import Dim, placeholder
 
 _FOLD_LIMIT = 1 << 16
 """Elements up to which a Compute over constants alone is evaluated at generation time."""
@@ -86,4 +86,6 @@ def fold_constants(node: Node) -> Node:
         return node
     if math.prod(node.shape) > 1 and node.reducer is None:
         return node  # a broadcast number stays a number: the loop needs no table
+    if any(isinstance(s, Dim) for s in node.body.free_symbols):
+        return node
     return Constant(evaluate([node], {})[0], node.dtype)
