@@ -247,6 +247,12 @@ def _np_lgamma(v: float) -> float:
         return math.inf
 
 
+def _np_sign(x: Any) -> Any:
+    """0 for nan, as torch.sign."""
+    x = np.asarray(x)
+    return (x > 0).astype(x.dtype) - (x < 0).astype(x.dtype)
+
+
 _SQRT2 = sqrt(2)
 exp = define("exp", (lambda x, f: f,), np.exp, to_sympy=sympy.exp)
 exp2 = define("exp2", (lambda x, f: f * sympy.log(2),), np.exp2, to_sympy=lambda x: 2**x)
@@ -286,10 +292,10 @@ erfc = define(
     "erfc", (lambda x, f: -2 / sqrt(pi) * exp(-(x**2)),), _np_erfcx_free(math.erfc), to_sympy=sympy.erfc
 )
 lgamma = define("lgamma", (lambda x, f: digamma(x),), _vectorised(_np_lgamma), to_sympy=sympy.loggamma)
-digamma = define("digamma", (None,), _vectorised(_np_digamma), to_sympy=sympy.digamma)
+digamma = define("digamma", (lambda x, f: trigamma(x),), _vectorised(_np_digamma), to_sympy=sympy.digamma)
 
 abs_ = define("abs", (lambda x, f: sign(x),), np.abs, result=SAME, to_sympy=sympy.Abs)
-sign = define("sign", (0,), np.sign, result=SAME, to_sympy=sympy.sign)
+sign = define("sign", (0,), _np_sign, result=SAME, to_sympy=sympy.sign)
 floor = define("floor", (0,), np.floor, result=SAME, to_sympy=sympy.floor)
 ceil = define("ceil", (0,), np.ceil, result=SAME, to_sympy=sympy.ceiling)
 trunc = define("trunc", (0,), np.trunc, result=SAME)
@@ -395,11 +401,38 @@ logaddexp2 = _by_expansion(
 )
 
 
+_BCE_FLOOR = Rational(*float(np.float32(1e-12)).as_integer_ratio())  # a float literal in PyTorch's source
 bce = _by_expansion(
     "bce",  # torch clamps the logarithms at -100 and, in the derivative, p (1 - p) at 1e-12
-    (lambda p, y, f: div(p - y, maximum(p * (1 - p), Rational(1, 10**12))), lambda p, y, f: log(1 - p) - log(p)),
+    (lambda p, y, f: div(p - y, maximum(p * (1 - p), _BCE_FLOOR)), lambda p, y, f: log(1 - p) - log(p)),
     lambda p, y: (y - 1) * select(lt(log1p(-p), -100), -100, log1p(-p)) - y * select(lt(log(p), -100), -100, log(p)),
     to_sympy=lambda p, y: -y * sympy.log(p) - (1 - y) * sympy.log(1 - p),
+)
+
+
+def _trigamma_value(x: Expr) -> Expr:
+    """Recurrence up to 10 or more, then the asymptotic series (Abramowitz & Stegun 6.4.12); reflection (6.4.7) below 1/2."""
+    low = lt(x, _HALF)
+    z = select(low, 1 - x, x)
+    head: Expr = Integer(0)
+    for k in range(10):
+        head = head + div(1, (z + k) ** 2)
+    w = div(1, z + 10)
+    series = sum((Rational(*c) * w ** (2 * k + 3) for k, c in enumerate(_BERNOULLI)), w + _HALF * w**2)
+    value = head + series
+    return select(low, div(pi**2, sin(pi * x) ** 2) - value, value)
+
+
+_BERNOULLI = ((1, 6), (-1, 30), (1, 42), (-1, 30), (5, 66), (-691, 2730), (7, 6))
+trigamma = _by_expansion("trigamma", (None,), _trigamma_value, to_sympy=sympy.trigamma)
+entr = _by_expansion(
+    "entr",
+    (lambda x, f: select(gt(x, 0), -log(x) - 1, select(eq(x, 0), sympy.oo, sympy.nan)),),
+    lambda x: select(isnan(x), x, select(gt(x, 0), -x * log(x), select(eq(x, 0), 0, -sympy.oo))),
+    to_sympy=lambda x: -x * sympy.log(x),
+)
+expm1_ = _by_expansion(
+    "expm1_", (lambda x, f: exp(x),), lambda x: expm1(x), to_sympy=lambda x: sympy.exp(x) - 1  # no cancellation in exp(x)
 )
 
 
@@ -426,24 +459,59 @@ def normal_pdf(x: Expr) -> Expr:
 
 
 def scaled(g: Expr, partial: Expr) -> Expr:
-    """`g * partial` with selections kept outside and zeros and ones structural: a branch not taken is not multiplied.
+    """`g * partial` with selections outermost and zeros and ones structural: a branch not taken is not multiplied.
 
-    g may be inf or nan: `select(c, g*p, 0)` is 0 where c is false, `g * select(c, p, 0)` would be nan.
+    g may be inf or nan, and so may the partial of a branch that is not taken: `select(c, g*p, 0)` is 0 where c is false,
+    `g * select(c, p, 0)` would be nan.  Terms of a sum that hang on the same condition become one selection.
     """
     partial = sympy.sympify(partial)
-    if partial.is_zero:
+    if partial.is_zero or g.is_zero:
         return Integer(0)
     if partial == 1:
         return g
-    if isinstance(partial, select):
-        c, x, y = partial.args
-        return select(c, scaled(g, x), scaled(g, y))
+    condition = _condition(partial)
+    if condition is not None:
+        if isinstance(partial, sympy.Add):
+            common = [t for t in partial.args if condition in _conditions(t)]
+            rest = [t for t in partial.args if condition not in _conditions(t)]
+            if rest:
+                return scaled(g, sympy.Add(*common)) + scaled(g, sympy.Add(*rest))
+        return select(
+            condition, scaled(g, _chosen(partial, condition, 1)), scaled(g, _chosen(partial, condition, 2))
+        )
     if isinstance(partial, div):
-        numerator, denominator = partial.args
-        return div(scaled(g, numerator), denominator)
+        return div(scaled(g, partial.args[0]), partial.args[1])
     if isinstance(partial, sympy.Mul):
         for factor in partial.args:
-            if isinstance(factor, (select, div)):
-                rest = sympy.Mul(*[f for f in partial.args if f is not factor])
-                return scaled(scaled(g, rest), factor)
+            if isinstance(factor, div):
+                return scaled(scaled(g, sympy.Mul(*[f for f in partial.args if f is not factor])), factor)
     return g * partial
+
+
+def _conditions(expr: Expr) -> list[Expr]:
+    """The conditions of selections that `expr` is a sum, product or quotient of, in order."""
+    if isinstance(expr, select):
+        return [expr.args[0]]
+    if isinstance(expr, div):
+        return _conditions(expr.args[0])
+    if isinstance(expr, (sympy.Add, sympy.Mul)):
+        return [c for a in expr.args for c in _conditions(a)]
+    return []
+
+
+def _condition(expr: Expr) -> Expr | None:
+    """The condition that most selections hang on (of equally many the first)."""
+    found = _conditions(expr)
+    return max(found, key=found.count) if found else None
+
+
+def _chosen(expr: Expr, condition: Expr, branch: int) -> Expr:
+    """`expr` where the condition holds (branch 1) or does not (branch 2)."""
+    if isinstance(expr, select):
+        return expr.args[branch] if expr.args[0] == condition else expr
+    if isinstance(expr, div):
+        numerator = _chosen(expr.args[0], condition, branch)
+        return Integer(0) if numerator.is_zero else div(numerator, expr.args[1])
+    if isinstance(expr, (sympy.Add, sympy.Mul)):
+        return expr.func(*[_chosen(a, condition, branch) for a in expr.args])
+    return expr

@@ -26,6 +26,8 @@ def difference(mine: np.ndarray | None, theirs: np.ndarray | None, order: int) -
         return f"shape {mine.shape}, PyTorch {theirs.shape}"
     if mine.dtype != theirs.dtype:
         return f"dtype {mine.dtype}, PyTorch {theirs.dtype}"
+    if order == 2:  # where PyTorch's second derivative is nan (at infinities and kinks) ours may be a number
+        mine = np.where(np.isnan(theirs), theirs, mine)
     rtol, atol = TOLERANCE.get((str(theirs.dtype), order), (0.0, 0.0))
     if np.allclose(mine, theirs, rtol=rtol, atol=atol, equal_nan=True):
         return None

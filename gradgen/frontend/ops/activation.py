@@ -37,10 +37,12 @@ _hardtanh = pointwise("hardtanh", lambda x, low, high: fn.select(fn.le(x, low), 
 _leaky_relu = pointwise("leaky_relu", lambda x, slope: fn.select(fn.gt(x, 0), x, x * slope))
 _threshold = pointwise("threshold", lambda x, threshold, value: fn.select(fn.le(x, threshold), value, x))
 _hardsigmoid = pointwise(
-    "hardsigmoid", lambda x: fn.select(fn.le(x, -3), 0, fn.select(fn.ge(x, 3), 1, (x + 3) * Rational(1, 6)))
+    "hardsigmoid",
+    lambda x: fn.select(fn.and_(fn.gt(x, -3), fn.lt(x, 3)), (x + 3) * Rational(1, 6),
+                        fn.select(fn.le(x, -3), 0, fn.select(fn.ge(x, 3), 1, fn.stop(x)))),
 )
 _hardswish = pointwise(
-    "hardswish", lambda x: fn.select(fn.le(x, -3), 0, fn.select(fn.ge(x, 3), x, x * (x + 3) * Rational(1, 6)))
+    "hardswish", lambda x: fn.select(fn.le(x, -3), 0, fn.select(fn.lt(x, 3), x * (x + 3) * Rational(1, 6), x))
 )
 _softshrink = pointwise(
     "softshrink", lambda x, k: fn.select(fn.gt(x, k), x - k, fn.select(fn.lt(x, -k), x + k, fn.select(fn.isnan(x), x, 0)))
@@ -115,7 +117,7 @@ def _softplus_body(x: Expr, beta: Expr, threshold: Expr) -> Expr:
 
 
 def _elu_body(x: Expr, alpha: Expr, scale: Expr, rate: Expr) -> Expr:
-    return fn.select(fn.le(x, 0), alpha * scale * fn.expm1(x * rate), x * scale)
+    return fn.select(fn.le(x, 0), alpha * scale * fn.expm1_(x * rate), x * scale)
 
 
 _gelu = pointwise("gelu", lambda x: x * fn.normal_cdf(x))

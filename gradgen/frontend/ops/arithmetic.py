@@ -212,8 +212,6 @@ def _fixed_power(x: sympy.Expr, exponent: sympy.Expr) -> sympy.Expr:
         return fn.sqrt_(x)
     if exponent == Rational(-1, 2):
         return fn.rsqrt(x)
-    if exponent < 0:
-        return fn.div(1, x ** (-exponent))
     return x**exponent
 
 
@@ -306,14 +304,17 @@ _clamp_max = pointwise("clamp_max", lambda x, b: _clamp_expr(x, None, b), arity=
 
 
 def _clamp_expr(x: sympy.Expr, low: sympy.Expr | None, high: sympy.Expr | None) -> sympy.Expr:
-    """One selection: high beats low beats x, and a nan bound makes a nan."""
-    y = x
+    """x within the bounds, both included; outside the bound (high beats low), or the nan that is neither."""
+    inside = None
+    y = fn.stop(x)
     if low is not None:
-        y = fn.select(fn.or_(fn.lt(x, low), fn.isnan(low)), low, y)
+        inside = fn.ge(x, low)
+        y = fn.select(fn.lt(x, low), low, fn.select(fn.isnan(low), fn.stop(low), y))
     if high is not None:
         above = fn.gt(x, high) if low is None else fn.or_(fn.gt(x, high), fn.lt(high, low))
-        y = fn.select(fn.or_(above, fn.isnan(high)), high, y)
-    return y
+        inside = fn.le(x, high) if inside is None else fn.and_(inside, fn.le(x, high))
+        y = fn.select(above, high, fn.select(fn.isnan(high), fn.stop(high), y))
+    return fn.select(inside, x, y)
 
 
 CLAMPS = [

@@ -67,7 +67,7 @@ def inferred_shape(shape: Sequence[Any], size: Extent) -> Shape:
 def _lower_view(node: Node, *, shape: Shape) -> Node:
     target = inferred_shape(shape, numel(node.shape))
     if 0 in target:
-        return view_node(node, target, [0] * node.ndim)
+        return Compute(target, sympy.Integer(0), [], node.dtype)  # no element to read
     return view_node(node, target, reshape_index(axes(len(target)), target, node.shape))
 
 

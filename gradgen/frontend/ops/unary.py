@@ -90,10 +90,10 @@ lgamma = unary("lgamma", fn.lgamma, domain="positive")
 public("special", samples=[one(t(3, domain="positive"))], name="gammaln")(lgamma)
 sinc = unary("sinc", lambda x: fn.select(fn.eq(x, 0), 1, fn.div(fn.sin(pi * x), pi * x)), namespaces=("", "special"))
 ndtr = unary("ndtr", fn.normal_cdf, namespaces=("special",), method=False, inplace=False, grad_name="MulBackward1")
-entr = unary(
-    "entr", lambda x: fn.select(fn.eq(x, 0), 0, fn.select(fn.lt(x, 0), -sympy.oo, -x * fn.log(x))), domain="positive",
-    namespaces=("special",), method=False, inplace=False, grad_name="SpecialEntrBackward0",
-)
+entr = unary("entr", fn.entr, domain="positive", namespaces=("special",), method=False, inplace=False,
+             grad_name="SpecialEntrBackward0")
+digamma = unary("digamma", fn.digamma, domain="positive", namespaces=("",))
+public("special", samples=[one(t(3, domain="positive"))], name="psi")(digamma)
 
 _logit = pointwise("logit", fn.logit, rule=FLOAT)
 _logit_eps = pointwise("logit_eps", lambda x, eps: fn.logit(_clamped(x, eps)), rule=FLOAT, grad_name="LogitBackward0")
