@@ -1,1 +1,60 @@
-"""gradgen: a Python function over tensors goes in; C with forward, backward and zero_grad comes out."""
+"""gradgen: a Python function over tensors goes in; C with forward, backward and zero_grad comes out.
+
+The names are PyTorch's: `import gradgen as torch` runs autograd code as it is.  What is gradgen's own: `trace`, `spec`,
+`build`, `emit`, `jit`, `from_sympy`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from gradgen import autograd
+from gradgen.errors import GradgenError
+from gradgen.frontend import namespace as _namespace
+from gradgen.frontend.device import contiguous_format, device, preserve_format, strided
+from gradgen.frontend.dtype_info import finfo, iinfo, promote_types, result_type
+from gradgen.frontend.modes import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+from gradgen.frontend.printing import Size, get_printoptions, printoptions, set_printoptions
+from gradgen.frontend.random import Generator, default_generator, initial_seed, manual_seed, seed
+from gradgen.frontend.tensor import Tensor
+from gradgen.ir.dtypes import DType as dtype
+from gradgen.ir.dtypes import bool_ as bool
+from gradgen.ir.dtypes import float32, float64, int32, int64
+
+globals().update(_namespace.functions())
+from gradgen.frontend.creation import range_ as range  # noqa: E402
+from gradgen.frontend.ops.table import FUNCTIONS as _FUNCTIONS  # noqa: E402
+
+float = float32
+double = float64
+int = int32
+long = int64
+
+from math import e, inf, nan, pi  # noqa: E402
+
+_LAZY = {
+    "nn": "gradgen.nn", "optim": "gradgen.optim", "func": "gradgen.func", "linalg": "gradgen.linalg",
+    "special": "gradgen.special", "utils": "gradgen.utils", "random": "gradgen.random",
+}
+_OWN = {
+    "trace": "gradgen.frontend.trace", "spec": "gradgen.frontend.trace", "TracedFunction": "gradgen.frontend.trace",
+}
+_API = {"build", "check", "emit", "from_sympy", "jit", "scan", "show"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return importlib.import_module(_LAZY[name])
+    if name in _OWN:
+        return getattr(importlib.import_module(_OWN[name]), name)
+    if name in _API:
+        return getattr(importlib.import_module("gradgen.api"), name)
+    raise AttributeError(f"module 'gradgen' has no attribute {name!r}")

@@ -1,12 +1,17 @@
 """Records: what the front end writes down instead of computing.
 
 A `Record` says which operation on which records makes a tensor's value.  Values are computed when someone looks, by the
-engine; a record's history never changes (an in-place operation gives its tensor a new record).  In a trace the leaves
-are symbolic inputs and no record ever has a value.
+engine; a record never changes its meaning (an in-place operation gives its tensor a new record), it only *settles*: once
+its value is known, its inputs are let go.  In a trace the leaves are symbolic inputs and no record ever has a value.
+
+Autograd's history is not here but in `grad_fn` objects (see grad_fn.py), as in PyTorch; `requires_grad` only tells a
+trace where the derivative stops.
 """
 
 from __future__ import annotations
 
+import os
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -14,53 +19,127 @@ import numpy as np
 from gradgen.frontend.registry import Op
 from gradgen.ir.dtypes import DType
 from gradgen.ir.graph import Location
-from gradgen.ir.nodes import Node, Shape
+from gradgen.ir.nodes import Input, Node, Shape
+
+Attributes = tuple[tuple[str, Any], ...]
+
+
+class Spec:
+    """A shape and a dtype, interned by `spec`: quick to hash and to compare."""
+
+    __slots__ = ("dtype", "shape")
+
+    def __init__(self, shape: Shape, dtype: DType) -> None:
+        self.shape, self.dtype = shape, dtype
+
+    def __repr__(self) -> str:
+        return f"{self.dtype.name}{list(self.shape)}"
+
+
+_specs: dict[tuple[Shape, str], Spec] = {}
+
+
+def spec(shape: Shape, dtype: DType) -> Spec:
+    """The Spec of `shape` and `dtype`."""
+    key = (shape, dtype.name)
+    found = _specs.get(key)
+    if found is None:
+        if len(_specs) > 1 << 16:  # two Specs for one shape only cost a second look-up
+            _specs.clear()
+        found = _specs[key] = Spec(shape, dtype)
+    return found
 
 
 class Record:
-    """One value: a leaf (`op` None: `value` holds an array, or `symbol` a traced Input), or output `output` of `op`.
+    """One value: a leaf (`op` None), or output `output` of `op` over `inputs`.
 
-    `attributes` are the static arguments, sorted (name, value) pairs, hashable.  Multi-output operations make one Record
-    an output; they share `call`, a list whose first element identifies the call.
-    `requires_grad` is False for everything recorded under no_grad: the derivative stops there.
-    `freed` is set by a backward without retain_graph on records whose operation saved something.
+    A leaf holds an array (`value`) or stands for an Input of a trace (`symbol`).  `is_phantom` marks a leaf that is only
+    there for its shape and dtype (the operand of which a derivative asks nothing but the extents); nothing reads it.
+    `attributes` are the static arguments, sorted (name, value) pairs, hashable.  The outputs of one call share `call`.
+    `is_scalar`: a Python number lifted to a 0-d leaf, a run-time argument of compiled code.
+    `depth`: the longest chain of records without a value below this one, about.
+    `origin`: code object and instruction of the user's call; `location` makes a line of it.
     """
 
     __slots__ = (
-        "__weakref__", "attributes", "dtype", "freed", "grad_fn", "inputs", "is_scalar", "location", "op", "output",
-        "requires_grad", "shape", "symbol", "value", "versions",
+        "__weakref__", "attributes", "call", "depth", "dtype", "inputs", "is_phantom", "is_scalar", "op", "origin", "output",
+        "requires_grad", "shape", "spec", "symbol", "value",
     )
 
     def __init__(
         self,
         op: Op | None,
         inputs: tuple[Record, ...],
-        attributes: tuple[tuple[str, Any], ...],
-        shape: Shape,
-        dtype: DType,
+        attributes: Attributes,
+        spec: Spec,
         *,
         output: int = 0,
+        call: object = None,
         value: np.ndarray | None = None,
         symbol: Node | None = None,
         requires_grad: bool = False,
-        location: Location | None = None,
+        origin: tuple[CodeType, int] | None = None,
         is_scalar: bool = False,
+        depth: int = 0,
     ) -> None:
-        self.op, self.inputs, self.attributes = op, inputs, attributes
-        self.shape, self.dtype, self.output = shape, dtype, output
-        self.value, self.symbol = value, symbol
-        self.requires_grad, self.location = requires_grad, location
-        self.is_scalar = is_scalar  # a Python number lifted to a 0-d leaf: a run-time argument of compiled code
-        self.freed = False
-        self.grad_fn: Any = None
-        self.versions: tuple[Any, ...] = ()
+        self.op = op
+        self.inputs = inputs
+        self.attributes = attributes
+        self.spec = spec
+        self.shape = spec.shape
+        self.dtype = spec.dtype
+        self.output = output
+        self.call = call
+        self.value = value
+        self.symbol = symbol
+        self.requires_grad = requires_grad
+        self.origin = origin
+        self.is_scalar = is_scalar
+        self.is_phantom = False
+        self.depth = depth
+
+    @property
+    def location(self) -> Location | None:
+        """The user's line that made this record."""
+        if self.origin is None:
+            return None
+        code, instruction = self.origin
+        line = next((n for a, b, n in code.co_lines() if a <= instruction < b and n is not None), code.co_firstlineno)
+        return Location(os.path.basename(code.co_filename), line, self.op.name if self.op else "input")
+
+    def settle(self, value: np.ndarray) -> None:
+        """Gives the record its value; its inputs are not needed any more."""
+        self.value = value
+        self.op = None
+        self.inputs = ()
+        self.call = None
+        self.depth = 0
+
+    def __repr__(self) -> str:
+        kind = self.op.name if self.op else "phantom" if self.is_phantom else "leaf"
+        return f"<Record {kind} {self.spec}>"
 
 
 def leaf(value: np.ndarray, dtype: DType, *, requires_grad: bool = False, is_scalar: bool = False) -> Record:
     """A record that holds its value."""
-    return Record(None, (), (), value.shape, dtype, value=value, requires_grad=requires_grad, is_scalar=is_scalar)
+    return Record(None, (), (), spec(value.shape, dtype), value=value, requires_grad=requires_grad, is_scalar=is_scalar)
 
 
 def symbol_leaf(node: Node, *, requires_grad: bool = False) -> Record:
     """A record that stands for an Input of a trace."""
-    return Record(None, (), (), node.shape, node.dtype, symbol=node, requires_grad=requires_grad)
+    return Record(None, (), (), spec(node.shape, node.dtype), symbol=node, requires_grad=requires_grad)
+
+
+def phantom(record: Record) -> Record:
+    """A leaf of the same shape and dtype, whose value (zeros that take no memory) nobody reads."""
+    return phantom_of(record.spec)
+
+
+def phantom_of(spec: Spec) -> Record:
+    if all(isinstance(e, int) for e in spec.shape):
+        zeros = np.broadcast_to(np.zeros((), spec.dtype.numpy), spec.shape)
+        found = Record(None, (), (), spec, value=zeros)
+    else:
+        found = Record(None, (), (), spec, symbol=Input("unread", spec.shape, spec.dtype))
+    found.is_phantom = True
+    return found

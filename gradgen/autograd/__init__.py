@@ -1,0 +1,12 @@
+"""torch.autograd by its names: backward, grad, Function, modes, graph nodes."""
+
+from gradgen.autograd import functional, graph
+from gradgen.autograd.function import Function
+from gradgen.frontend.autograd import backward, grad
+from gradgen.frontend.modes import enable_grad, inference_mode, no_grad, set_grad_enabled
+from gradgen.frontend.tensor import Tensor as Variable
+
+__all__ = [
+    "Function", "Variable", "backward", "enable_grad", "functional", "grad", "graph", "inference_mode", "no_grad",
+    "set_grad_enabled",
+]

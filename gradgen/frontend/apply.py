@@ -1,0 +1,305 @@
+"""Recording an operation: promotion, casts, the record, and the grad_fn where history is wanted.
+
+Everything that follows from the operation and its operands' shapes and dtypes alone is worked out once and kept as a
+`Plan`; a call with a known plan makes its records and is done.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import CodeType
+from typing import Any
+
+import numpy as np
+
+from gradgen.frontend.grad_fn import Edge, OpNode, class_for
+from gradgen.frontend.lowering import Mask, Pullback, infer, pullback
+from gradgen.frontend.modes import state
+from gradgen.frontend.record import Attributes, Record, Spec, leaf, spec
+from gradgen.frontend.registry import BOOL_RESULT, FLOAT, KEEP, PROMOTE, Op, cast
+from gradgen.ir import dtypes
+from gradgen.ir.dtypes import DType
+
+PACKAGE = __file__.rpartition("frontend")[0]
+MAX_DEPTH = 500
+"""A chain of records longer than this is evaluated, so that neither memory nor compile time grows without bound."""
+
+CAST = Op("to", lambda node, dtype: cast(node, dtype), "ToCopyBackward0", KEEP, method=False)
+
+
+class _Defaults:
+    dtype = dtypes.float32
+
+
+defaults = _Defaults()
+
+
+class Plan:
+    """What is known about one operation on operands of given shapes, dtypes and kinds.
+
+    `casts[k]` is the dtype operand k must be converted to, or None; `numbers[k]` the dtype of a Python number there.
+    `ins` are the operands as the operation sees them, `outs` its results.
+    """
+
+    __slots__ = ("attributes", "casts", "differentiable", "ins", "node_class", "numbers", "op", "outs", "pullbacks")
+
+    def __init__(self, op: Op, kinds: tuple[Any, ...], attributes: Attributes) -> None:
+        self.op, self.attributes = op, attributes
+        common = common_dtype(op.rule, kinds)
+        ins: list[Spec] = []
+        casts: list[DType | None] = []
+        numbers: list[DType | None] = []
+        for kind in kinds:
+            if isinstance(kind, Spec):
+                target = common or kind.dtype
+                casts.append(target if target is not kind.dtype else None)
+                numbers.append(None)
+                ins.append(spec(kind.shape, target))
+            else:
+                number = common or number_dtype(kind)
+                casts.append(None)
+                numbers.append(number)
+                ins.append(spec((), number))
+        self.ins, self.casts, self.numbers = tuple(ins), tuple(casts), tuple(numbers)
+        self.outs = infer(op, self.ins, attributes)
+        self.differentiable = any(s.dtype.is_floating_point for s in self.outs)
+        self.node_class = class_for(op.grad_name)
+        self.pullbacks: dict[tuple[Mask, Mask], Pullback] = {}
+
+    def pullback(self, wanted: Mask, given: Mask) -> Pullback:
+        found = self.pullbacks.get((wanted, given))
+        if found is None:
+            found = self.pullbacks[wanted, given] = pullback(self.op, self.ins, self.attributes, wanted, given)
+        return found
+
+
+_plans: dict[tuple, Plan] = {}
+
+
+def forget_plans() -> None:
+    """After a change of the default dtype, which plans depend on."""
+    _plans.clear()
+
+
+def number_dtype(kind: type) -> DType:
+    """The dtype of a Python number on its own."""
+    return dtypes.bool_ if kind is bool else dtypes.int64 if kind is int else defaults.dtype
+
+
+def result_dtype(kinds: tuple[Any, ...]) -> DType:
+    """torch.result_type: among tensors with axes, 0-d tensors and Python numbers, the later only add a category."""
+    found: list[DType | None] = [None, None, None]
+    for kind in kinds:
+        if isinstance(kind, Spec):
+            rank, dtype = (0 if kind.shape else 1), kind.dtype
+        else:
+            rank, dtype = 2, number_dtype(kind)
+        before = found[rank]
+        found[rank] = dtype if before is None else dtypes.promote(before, dtype)
+    result = _combine(found[0], _combine(found[1], found[2]))
+    if result is None:
+        raise RuntimeError("promotion needs at least one operand")
+    return result
+
+
+def _combine(higher: DType | None, lower: DType | None) -> DType | None:
+    if higher is None or lower is None:
+        return higher or lower
+    if higher.is_floating_point:
+        return higher
+    if higher is dtypes.bool_ or lower.is_floating_point:
+        return dtypes.promote(higher, lower)
+    return higher
+
+
+def common_dtype(rule: str, kinds: tuple[Any, ...]) -> DType | None:
+    """The dtype that a rule casts all operands to; None where they come as they are."""
+    if rule == KEEP or not kinds:
+        return None
+    found = result_dtype(kinds)
+    if rule == FLOAT and not found.is_floating_point:
+        return defaults.dtype
+    if rule not in (PROMOTE, FLOAT, BOOL_RESULT):
+        raise ValueError(f"unknown dtype rule {rule!r}")
+    return found
+
+
+def user_frame() -> tuple[CodeType, int] | None:
+    """Code and instruction of the innermost frame that is not gradgen's."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        frame = frame.f_back  # type: ignore[assignment]
+    return (frame.f_code, frame.f_lasti) if frame is not None else None
+
+
+_scalars: dict[tuple, Record] = {}
+
+
+def number_record(value: Any, dtype: DType) -> Record:
+    """A Python number as a 0-d leaf."""
+    return leaf(np.asarray(value, dtype.numpy), dtype, is_scalar=True)
+
+
+def plan_for(op: Op, operands: tuple[Any, ...], attributes: Attributes) -> tuple[Plan, list[Any]]:
+    """The plan, and the operands as records or Python numbers."""
+    key: list[Any] = [op, attributes]
+    values: list[Any] = []
+    for x in operands:
+        if isinstance(x, Tensor):
+            record = x._cell.record if x._chain is None else x._view_record()
+            if record is None:
+                record = x._shared_record()
+            key.append(record.spec)
+            values.append(record)
+        else:
+            kind = type(x)
+            if kind is not float and kind is not int and kind is not bool:
+                return plan_for(op, tuple(_operand(op, y) for y in operands), attributes)
+            key.append(kind)
+            values.append(x)
+    found = _plans.get(tuple(key))
+    if found is None:
+        if len(_plans) > 1 << 15:
+            _plans.clear()
+        found = Plan(op, tuple(key[2:]), attributes)
+        _plans[tuple(key)] = found
+    return found, values
+
+
+def _operand(op: Op, value: Any) -> Any:
+    if isinstance(value, (Tensor, bool, int, float)):
+        return value if isinstance(value, Tensor) else _plain(value)
+    if isinstance(value, np.generic):
+        return _operand(op, value.item())
+    if isinstance(value, np.ndarray):
+        from gradgen.frontend.creation import as_tensor
+
+        return as_tensor(value)
+    if hasattr(value, "__float__") and not hasattr(value, "shape"):
+        return float(value)
+    raise TypeError(f"{op.name}(): argument must be Tensor or a number, not {type(value).__name__}")
+
+
+def _plain(value: bool | int | float) -> bool | int | float:
+    for kind in (bool, int, float):
+        if isinstance(value, kind):
+            return kind(value)
+    return value
+
+
+def apply(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any] | None = None) -> Any:
+    """Records `op` on Tensors and Python numbers: a Tensor, or a tuple of them where the operation has several results.
+
+    Raises PyTorch's exceptions for shapes and dtypes that do not fit.
+    """
+    static: Attributes = tuple(sorted(attributes.items())) if attributes else ()
+    plan, values = plan_for(op, operands, static)
+    casts, numbers = plan.casts, plan.numbers
+    depth = 0
+    traced = False
+    for k, value in enumerate(values):
+        number = numbers[k]
+        if number is not None:
+            values[k] = Record(None, (), (), plan.ins[k], value=np.asarray(value, number.numpy), is_scalar=True)
+            continue
+        target = casts[k]
+        if target is not None:
+            values[k] = value = Record(CAST, (value,), (("dtype", target),), plan.ins[k],
+                                       requires_grad=value.requires_grad and state.grad, depth=value.depth + 1)
+        if value.depth > depth:
+            depth = value.depth
+        if value.requires_grad:
+            traced = True
+    if op.view and len(operands) == 1:
+        return make_view(operands[0], op, static, plan)
+    inputs = tuple(values)
+    outs = _records(op, inputs, static, plan.outs, depth + 1, traced and state.grad)
+    if depth > MAX_DEPTH:
+        evaluate_chain(outs)
+    tensors = [Tensor._from_record(r) for r in outs]
+    if state.grad and plan.differentiable:
+        edges = tuple([x._edge() if isinstance(x, Tensor) else None for x in operands])
+        if any(edges):
+            _attach(plan, operands, inputs, edges, tensors)
+    elif state.inference:
+        for t in tensors:
+            t._inference = True
+    return tensors[0] if op.outputs == 1 and len(tensors) == 1 else tuple(tensors)
+
+
+def _records(
+    op: Op, inputs: tuple[Record, ...], attributes: Attributes, specs: tuple[Spec, ...], depth: int, traced: bool
+) -> list[Record]:
+    origin = user_frame()
+    if len(specs) == 1:
+        return [Record(op, inputs, attributes, specs[0], requires_grad=traced and specs[0].dtype.is_floating_point,
+                       origin=origin, depth=depth)]
+    call = object()
+    return [
+        Record(op, inputs, attributes, s, output=k, call=call, requires_grad=traced and s.dtype.is_floating_point,
+               origin=origin, depth=depth)
+        for k, s in enumerate(specs)
+    ]
+
+
+def _attach(
+    plan: Plan, operands: tuple[Any, ...], inputs: tuple[Record, ...], edges: tuple[Edge | None, ...], tensors: list[Any]
+) -> None:
+    for x in operands:
+        if isinstance(x, Tensor) and x._inference:
+            raise RuntimeError(
+                "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in "
+                "computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and "
+                "use it in autograd, or use `torch.no_grad()` instead of `torch.inference_mode()`."
+            )
+    node = plan.node_class(plan, inputs, edges, operands)
+    node.keep_outputs(tensors)
+    for k, t in enumerate(tensors):
+        if plan.outs[k].dtype.is_floating_point:
+            t._fn, t._nr = node, k
+
+
+def evaluate_chain(records: list[Record]) -> None:
+    """Evaluates what has become too long a chain, unless it is part of a trace."""
+    seen: set[Record] = set()
+    stack = list(records)
+    while stack:
+        record = stack.pop()
+        if record.symbol is not None and not record.is_phantom:
+            for r in records:
+                r.depth = 0  # do not look again at once
+            return
+        if record not in seen and record.value is None:
+            seen.add(record)
+            stack.extend(record.inputs)
+    evaluate_records(records)
+
+
+def evaluate_records(records: list[Record]) -> None:
+    """Gives every record its value; known records let go of their inputs."""
+    from gradgen.frontend.engine import evaluate
+
+    evaluate(records)
+    for record in records:
+        if record.op is not None and record.value is not None:
+            record.settle(record.value)
+
+
+def apply_records(plan_op: Op, inputs: tuple[Record, ...], attributes: Attributes, specs: tuple[Spec, ...]) -> list[Any]:
+    """Records an operation on records as they are, without history; Tensors out."""
+    depth = 0
+    traced = False
+    for r in inputs:
+        if r.depth > depth:
+            depth = r.depth
+        traced = traced or r.requires_grad
+    outs = _records(plan_op, inputs, attributes, specs, depth + 1, False)
+    if depth > MAX_DEPTH:
+        evaluate_chain(outs)
+    return [Tensor._from_record(r) for r in outs]
+
+
+__all__ = ["CAST", "MAX_DEPTH", "OpNode", "Plan", "apply", "apply_records", "defaults", "evaluate_records", "result_dtype"]
+
+from gradgen.frontend.tensor import Tensor  # noqa: E402  (the two need each other; apply's users import this module)
+from gradgen.frontend.views import make_view  # noqa: E402

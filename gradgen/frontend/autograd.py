@@ -1,0 +1,361 @@
+"""Running graphs backward: `backward`, `grad`, and the order in which nodes and hooks run.
+
+The order is PyTorch's: a node runs when all its gradients have arrived, the one recorded last first, accumulation into
+leaves before anything else; gradients that meet are added in the order they arrive.  Per node: hooks on the tensors it
+made, prehooks of the node, gradients to be retained, the node itself, its posthooks.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import gradgen.frontend.apply as recording
+from gradgen.frontend import internal
+from gradgen.frontend.grad_fn import AccumulateGrad, Edge, Node
+from gradgen.frontend.modes import state
+from gradgen.frontend.tensor import Tensor
+
+Grads = list[Tensor | None]
+
+
+def backward(
+    tensors: Any,
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    grad_variables: Any = None,
+    inputs: Any = None,
+) -> None:
+    """Adds the gradients of `tensors`, weighted by `grad_tensors`, into `.grad` of the leaves, or of `inputs` only."""
+    if inputs is not None and not isinstance(inputs, Tensor) and len(tuple(inputs)) == 0:
+        raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
+    roots = _tensors(tensors)
+    cotangents = _cotangents(roots, _tensors(grad_tensors, len(roots)), create_graph)
+    keep = create_graph if retain_graph is None else retain_graph
+    targets = None if inputs is None else _edges_of(_tensors(inputs), "backward")
+    for t in _tensors(inputs):
+        t.retain_grad()
+    run(roots, cotangents, keep, create_graph, targets, accumulate=True)
+
+
+def grad(
+    outputs: Any,
+    inputs: Any,
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    only_inputs: bool = True,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """The gradients of `outputs`, weighted by `grad_outputs`, by `inputs`; nothing is accumulated.
+
+    An input that no output depends on raises RuntimeError, or gives None with `allow_unused`, zeros with
+    `materialize_grads`.
+    """
+    if materialize_grads and allow_unused is False:
+        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: "
+                         "allow_unused=False.")
+    if is_grads_batched:
+        return _batched(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused, materialize_grads)
+    roots, wrt = _tensors(outputs), _tensors(inputs)
+    cotangents = _cotangents(roots, _tensors(grad_outputs, len(roots)), create_graph)
+    keep = create_graph if retain_graph is None else retain_graph
+    found = run(roots, cotangents, keep, create_graph, _edges_of(wrt, "grad"), accumulate=False)
+    if materialize_grads:
+        found = [internal.filled(x._spec, 0) if g is None else g for g, x in zip(found, wrt)]
+    elif not allow_unused:
+        for k, g in enumerate(found):
+            if g is None:
+                raise RuntimeError(
+                    f"The differentiated Tensor at index {k} appears to not have been used in the graph. Set "
+                    "allow_unused=True if this is the desired behavior."
+                )
+    return tuple(found)
+
+
+def _batched(
+    outputs: Any, inputs: Any, grad_outputs: Any, retain: bool | None, create: bool, unused: bool | None, fill: bool
+) -> tuple[Tensor | None, ...]:
+    """One backward per row of the stacked cotangents; rows of the results stacked again."""
+    from gradgen.frontend.indexing_frontend import stack_rows
+
+    roots, wrt = _tensors(outputs), _tensors(inputs)
+    stacked = _tensors(grad_outputs, len(roots))
+    count = next(len(g) for g in stacked if g is not None)
+    rows = []
+    for k in range(count):
+        last = k == count - 1
+        cotangents = [None if g is None else g[k] for g in stacked]
+        rows.append(grad(roots, wrt, cotangents, (retain or create) if last else True, create, True, unused, False, fill))
+    return tuple(None if column[0] is None else stack_rows(column) for column in zip(*rows))
+
+
+def _tensors(given: Any, count: int = 0) -> list[Any]:
+    if given is None:
+        return [None] * count
+    return [given] if isinstance(given, Tensor) else list(given)
+
+
+def _edges_of(tensors: Sequence[Any], caller: str) -> list[Edge]:
+    edges = []
+    for k, t in enumerate(tensors):
+        if not isinstance(t, Tensor):
+            raise TypeError(f"{caller}(): inputs must be Tensors, not {type(t).__name__} at index {k}")
+        edge = t._edge()
+        if edge is None:
+            raise RuntimeError("One of the differentiated Tensors does not require grad")
+        edges.append(edge)
+    return edges
+
+
+def _cotangents(roots: Sequence[Tensor], given: Sequence[Any], create_graph: bool) -> list[Tensor]:
+    if len(given) != len(roots):
+        raise RuntimeError(f"got {len(roots)} tensors and {len(given)} gradients")
+    found = []
+    for k, (root, gradient) in enumerate(zip(roots, given)):
+        if gradient is None:
+            if root.requires_grad:
+                if root.numel() != 1:
+                    raise RuntimeError("grad can be implicitly created only for scalar outputs")
+                if not root.dtype.is_floating_point:
+                    raise RuntimeError("grad can be implicitly created only for real scalar outputs but got "
+                                       f"{root.dtype}")
+            found.append(internal.filled(root._spec, 1))
+        elif not isinstance(gradient, Tensor):
+            raise TypeError(f"gradients can be either Tensors or None, but got {type(gradient).__name__}")
+        else:
+            if gradient._spec.shape != root._spec.shape:
+                raise RuntimeError(
+                    f"Mismatch in shape: grad_output[{k}] has a shape of {gradient.shape} and output[{k}] has a shape of "
+                    f"{root.shape}."
+                )
+            found.append(gradient)
+    for k, root in enumerate(roots):
+        if not root.requires_grad:
+            raise RuntimeError(f"element {k} of tensors does not require grad and does not have a grad_fn")
+    return found
+
+
+# --- the engine ---------------------------------------------------------------------------------------------------------------
+
+
+class _Task:
+    """One run: what each node still waits for, what has arrived, and what is to be captured."""
+
+    def __init__(self, roots: Sequence[Edge], targets: Sequence[Edge] | None, keep: bool, accumulate: bool) -> None:
+        self.keep = keep
+        self.waiting = _dependencies([e[0] for e in roots])
+        self.buffers: dict[Node, Grads] = {}
+        self.ready: list[tuple[int, int, Node]] = []
+        self.order = itertools.count()
+        self.targets = targets
+        self.captured: Grads = [None] * len(targets or ())
+        self.wanted: dict[Node, list[tuple[int, int]]] = {}
+        for k, (node, number) in enumerate(targets or ()):
+            self.wanted.setdefault(node, []).append((k, number))
+        self.needed = None if targets is None else _leading_to(set(self.wanted), [e[0] for e in roots])
+        if accumulate and self.needed is not None:
+            self.needed |= self.wanted.keys()
+        self.touched: list[Tensor] = []
+
+    def push(self, node: Node) -> None:
+        priority = 0 if isinstance(node, AccumulateGrad) else 1
+        heapq.heappush(self.ready, (-node.sequence if priority else -(1 << 62), next(self.order), node))
+
+    def arrive(self, edge: Edge, gradient: Tensor | None) -> None:
+        node, number = edge
+        buffer = self.buffers.get(node)
+        if buffer is None:
+            buffer = self.buffers[node] = [None] * len(node.outs)
+        if gradient is not None:
+            before = buffer[number]
+            buffer[number] = gradient if before is None else recording.apply(internal.ADD, (before, gradient))
+
+
+def _dependencies(roots: Sequence[Node]) -> dict[Node, int]:
+    """How many gradients every reachable node gets, the roots' own left out."""
+    waiting: dict[Node, int] = {}
+    seen = set(roots)
+    stack = list(seen)
+    while stack:
+        for edge in stack.pop().edges:
+            if edge is None:
+                continue
+            node = edge[0]
+            waiting[node] = waiting.get(node, 0) + 1
+            if node not in seen:
+                seen.add(node)
+                stack.append(node)
+    return waiting
+
+
+def _leading_to(targets: set[Node], roots: Sequence[Node]) -> set[Node]:
+    """The nodes above the targets: those that have to run."""
+    needed: set[Node] = set()
+    done: set[Node] = set()
+    stack: list[tuple[Node, bool]] = [(n, False) for n in roots]
+    while stack:
+        node, expanded = stack.pop()
+        below = [e[0] for e in node.edges if e is not None]
+        if expanded:
+            if any(n in needed or n in targets for n in below):
+                needed.add(node)
+        elif node not in done:
+            done.add(node)
+            stack.append((node, True))
+            stack.extend((n, False) for n in below)
+    return needed
+
+
+def run(
+    roots: Sequence[Tensor],
+    cotangents: Sequence[Tensor],
+    keep: bool,
+    create_graph: bool,
+    targets: Sequence[Edge] | None,
+    accumulate: bool,
+) -> Grads:
+    """Runs the graph below `roots`; the gradients captured for `targets`, in order."""
+    edges = [root._edge() for root in roots]
+    before = state.grad
+    state.grad = create_graph
+    try:
+        task = _Task([e for e in edges if e is not None], targets, keep, accumulate)
+        starts: dict[Node, None] = {}
+        for edge, gradient in zip(edges, cotangents):
+            if edge is not None:
+                task.arrive(edge, _validated(gradient, edge, None, 0))
+                starts[edge[0]] = None
+        for node in starts:
+            if not task.waiting.get(node):
+                task.push(node)
+        while task.ready:
+            _step(task, heapq.heappop(task.ready)[2])
+    finally:
+        state.grad = before
+    if not create_graph:
+        _look(task, roots)
+    return task.captured
+
+
+def _step(task: _Task, node: Node) -> None:
+    gradients = task.buffers.pop(node, [None] * len(node.outs))
+    captures = task.wanted.get(node, ())
+    runs = task.needed is None or node in task.needed
+    if captures or runs:
+        gradients = _tensor_hooks(node, gradients)
+        for k, number in captures:
+            task.captured[k] = gradients[number]
+    if not runs:
+        return
+    gradients = _prehooks(node, gradients)
+    _retain(node, gradients)
+    found = _run_node(task, node, gradients)
+    for k, edge in enumerate(node.edges):
+        if edge is None:
+            continue
+        gradient = found[k] if k < len(found) else None
+        task.arrive(edge, None if gradient is None else _validated(gradient, edge, node, k))
+        task.waiting[edge[0]] -= 1
+        if not task.waiting[edge[0]]:
+            task.push(edge[0])
+
+
+def _run_node(task: _Task, node: Node, gradients: Grads) -> Sequence[Tensor | None]:
+    found = node.pull(gradients)
+    if not task.keep:
+        node.release()
+    if isinstance(node, AccumulateGrad):
+        if gradients[0] is not None:
+            task.touched.append(node.variable)
+            for hook in list((node.variable._post_hooks or {}).values()):
+                hook(node.variable)
+    elif node.hooks is not None and node.hooks.post:
+        for hook in list(node.hooks.post.values()):
+            result = hook(tuple(found), tuple(gradients))
+            if result is not None:
+                found = result if isinstance(result, tuple) else (result,)
+    return found
+
+
+def _tensor_hooks(node: Node, gradients: Grads) -> Grads:
+    if node.hooks is None or not node.hooks.tensor:
+        return gradients
+    found = list(gradients)
+    for number, hooks in node.hooks.tensor.items():
+        for hook in list(hooks.values()):
+            gradient = found[number]
+            if gradient is None:
+                continue
+            result = hook(gradient)
+            if result is not None:
+                found[number] = _checked_hook(result, gradient)
+    return found
+
+
+def _checked_hook(result: Any, gradient: Tensor) -> Tensor:
+    if not isinstance(result, Tensor):
+        raise TypeError(f"expected Variable, but hook returned '{type(result).__name__}'")
+    if result._spec.shape != gradient._spec.shape:
+        raise RuntimeError(f"hook '<lambda>' has changed the size of value")
+    return result
+
+
+def _prehooks(node: Node, gradients: Grads) -> Grads:
+    if node.hooks is None or not node.hooks.pre:
+        return gradients
+    for hook in list(node.hooks.pre.values()):
+        result = hook(tuple(gradients))
+        if result is not None:
+            gradients = list(result) if isinstance(result, tuple) else [result]
+    return gradients
+
+
+def _retain(node: Node, gradients: Grads) -> None:
+    if node.hooks is None or not node.hooks.retain:
+        return
+    for number, reference in node.hooks.retain.items():
+        tensor, gradient = reference(), gradients[number]
+        if tensor is None or gradient is None:
+            continue
+        kept = gradient if state.grad else gradient._alone()
+        if tensor._grad is None:
+            tensor._grad = kept
+        else:
+            tensor._grad = recording.apply(internal.ADD, (tensor._grad, kept))
+
+
+def _validated(gradient: Tensor, edge: Edge, node: Node | None, position: int) -> Tensor:
+    """The gradient in the shape and dtype of the tensor it is for."""
+    node_to, number = edge
+    wanted = node_to.outs[number]
+    if gradient._spec is wanted:
+        return gradient
+    if gradient._spec.shape != wanted.shape:
+        if not internal.expandable(wanted.shape, gradient._spec.shape):
+            name = node.name() if node is not None else "GraphRoot"
+            raise RuntimeError(
+                f"Function {name} returned an invalid gradient at index {position} - got {list(gradient.shape)} but "
+                f"expected shape compatible with {list(wanted.shape)}"
+            )
+        gradient = internal.sum_to(gradient, wanted.shape)
+    return internal.to_dtype(gradient, wanted.dtype)
+
+
+def _look(task: _Task, roots: Sequence[Tensor]) -> None:
+    """backward() is a look: gradients are computed now, and the outputs with them."""
+    records = [t._grad._record for t in task.touched if t._grad is not None]
+    records += [g._record for g in task.captured if g is not None]
+    if not records:
+        return
+    from gradgen.frontend.conversion import is_traced
+
+    if any(is_traced(r) for r in records):
+        return
+    records += [t._record for t in roots]
+    recording.evaluate_records(list(dict.fromkeys(records)))

@@ -1,0 +1,304 @@
+"""The nodes of autograd's graph: `grad_fn` objects with PyTorch's names, what they saved, and the leaves' accumulators.
+
+A node knows its operation's plan, its input and output records as far as the derivative reads them, and where gradients
+go next.  Running it backward (`pull`) records the operation's pullback; with grad mode on that is recorded with history,
+so a gradient can be differentiated again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from gradgen.frontend.hooks import Hooks, RemovableHandle
+from gradgen.frontend.modes import state
+from gradgen.frontend.record import Record, Spec, phantom
+from gradgen.ir.dtypes import DType
+
+if TYPE_CHECKING:
+    from gradgen.frontend.apply import Plan
+    from gradgen.frontend.lowering import Pullback
+    from gradgen.frontend.tensor import Tensor
+
+Edge = tuple["Node", int]
+Version = tuple[Any, int, Any]
+"""A version counter, the version when saved, and a weak reference to the tensor (None for results)."""
+
+FREED = (
+    "Trying to backward through the graph a second time (or directly access saved tensors after they have already been "
+    "freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify "
+    "retain_graph=True if you need to backward through the graph a second time or if you need to access saved tensors "
+    "after calling backward."
+)
+_HINT = (
+    "Hint: enable anomaly detection to find the operation that failed to compute its gradient, with "
+    "torch.autograd.set_detect_anomaly(True, check_nan=False)."
+)
+TYPE_NAMES = {"float32": "Float", "float64": "Double", "int32": "Int", "int64": "Long", "bool": "Bool"}
+
+_sequence = itertools.count()
+
+
+def tensor_type_name(dtype: DType) -> str:
+    """`torch.FloatTensor` and the like."""
+    return f"torch.{TYPE_NAMES[dtype.name]}Tensor"
+
+
+class Node:
+    """What PyTorch calls torch.autograd.graph.Node.
+
+    `edges[k]` says where the gradient of operand k goes: (node, output number), or None.  `outs` are shape and dtype of
+    the results, that is, of the gradients that arrive.
+    """
+
+    __slots__ = ("__dict__", "__weakref__", "edges", "hooks", "metadata_", "outs", "sequence")
+
+    def __init__(self, edges: tuple[Edge | None, ...], outs: tuple[Spec, ...]) -> None:
+        self.edges, self.outs = edges, outs
+        self.sequence = next(_sequence)
+        self.hooks: Hooks | None = None
+
+    def name(self) -> str:
+        """The name of the node's class, as PyTorch has it."""
+        return type(self).__name__
+
+    @property
+    def next_functions(self) -> tuple[tuple[Node | None, int], ...]:
+        """Per operand, the node its gradient goes to and the output number there."""
+        return tuple([edge if edge is not None else (None, 0) for edge in self.edges])
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """A dictionary for the user's own notes."""
+        try:
+            return self.metadata_
+        except AttributeError:
+            self.metadata_: dict[str, Any] = {}
+            return self.metadata_
+
+    @property
+    def requires_grad(self) -> bool:
+        return True
+
+    def pull(self, grads: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+        """Gradients of the outputs in, gradients of the operands out; both in order, None for no gradient."""
+        raise NotImplementedError
+
+    def release(self) -> None:
+        """Lets go of what was saved."""
+
+    def own_hooks(self) -> Hooks:
+        if self.hooks is None:
+            self.hooks = Hooks()
+        return self.hooks
+
+    def register_hook(self, fn: Callable[..., Any]) -> RemovableHandle:
+        """`fn(grad_inputs, grad_outputs)` runs after the node; what it returns replaces the gradients of the operands."""
+        return self.own_hooks().add("post", fn)
+
+    def register_prehook(self, fn: Callable[..., Any]) -> RemovableHandle:
+        """`fn(grad_outputs)` runs before the node; what it returns replaces the gradients of the results."""
+        return self.own_hooks().add("pre", fn)
+
+    def __call__(self, *grads: Tensor | None) -> Any:
+        found = tuple(self.pull(grads))
+        return found[0] if len(found) == 1 else found
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} object at {id(self):#x}>"
+
+
+class OpNode(Node):
+    """The node of an operation of the library.
+
+    `versions` holds, per saved tensor, its version counter and the version it had; `own` is the position of the operand
+    that the operation then overwrote in place: its old value is what was saved.
+    """
+
+    __slots__ = ("freed", "inputs", "output_versions", "outputs", "plan", "versions")
+
+    def __init__(
+        self, plan: Plan, inputs: tuple[Record, ...], edges: tuple[Edge | None, ...], operands: tuple[Any, ...]
+    ) -> None:
+        self.edges, self.outs = edges, plan.outs
+        self.sequence = next(_sequence)
+        self.hooks = None
+        self.plan = plan
+        self.inputs = inputs
+        self.versions: list[Version | None] = [
+            (x._versions(), x._versions().version, weakref.ref(x)) if casted is None and hasattr(x, "_cell") else None
+            for x, casted in zip(operands, plan.casts)
+        ]
+        self.freed = False
+
+    def keep_outputs(self, tensors: Sequence[Tensor]) -> None:
+        """The results' records are kept where the derivative is written in them.
+
+        Once it is known what the derivative reads, everything else is let go at once.
+        """
+        self.outputs = tuple([t._cell.record for t in tensors])
+        self.output_versions: list[Version | None] = [(t._cell, t._cell.version, None) for t in tensors]
+        known = self.plan.pullbacks.get((self.wanted, (True,) * len(self.outs)))
+        if known is not None:
+            self._drop(known)
+
+    @property
+    def wanted(self) -> tuple[bool, ...]:
+        return tuple([edge is not None for edge in self.edges])
+
+    def _drop(self, pullback: Pullback) -> None:
+        self.inputs = tuple(
+            [r if saved or r.is_phantom else phantom(r) for r, saved in zip(self.inputs, pullback.saves_inputs)]
+        )
+        self.outputs = tuple(
+            [r if saved or r.is_phantom else phantom(r) for r, saved in zip(self.outputs, pullback.saves_outputs)]
+        )
+
+    def release(self) -> None:
+        self.freed = True
+        self.inputs = tuple([r if r.is_phantom else phantom(r) for r in self.inputs])
+        self.outputs = tuple([r if r.is_phantom else phantom(r) for r in self.outputs])
+
+    def pull(self, grads: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+        given = tuple([g is not None for g in grads])
+        if not any(given):
+            return [None] * len(self.edges)
+        pullback = self.plan.pullback(self.wanted, given)
+        if pullback.saves:
+            if self.freed:
+                raise RuntimeError(FREED)
+            self._check_versions(pullback)
+        found = self._differentiably(pullback, grads) if state.grad else self._plainly(pullback, grads)
+        result: list[Tensor | None] = [None] * len(self.edges)
+        for slot, tensor in zip(pullback.slots, found):
+            result[slot] = tensor
+        if len(found) < sum(self.wanted):
+            for k, wanted in enumerate(self.wanted):
+                if wanted and result[k] is None:  # the derivative is 0 everywhere
+                    result[k] = _zeros(self.plan.ins[k])
+        return result
+
+    def _plainly(self, pullback: Pullback, grads: Sequence[Tensor | None]) -> list[Tensor]:
+        from gradgen.frontend.apply import apply_records
+
+        if not pullback.slots:
+            return []
+        cotangents = [g._record for g in grads if g is not None]
+        inputs = (*self.inputs, *self.outputs, *cotangents)
+        return apply_records(pullback.op, inputs, self.plan.attributes, pullback.specs)
+
+    def _differentiably(self, pullback: Pullback, grads: Sequence[Tensor | None]) -> Sequence[Tensor]:
+        from gradgen.frontend.apply import apply
+
+        if not pullback.slots:
+            return []
+        operands = [
+            self._saved(record, edge if saved else None)
+            for record, edge, saved in zip(self.inputs, self.edges, pullback.saves_inputs)
+        ]
+        operands += [
+            self._saved(record, (self, k) if saved else None)
+            for k, (record, saved) in enumerate(zip(self.outputs, pullback.saves_outputs))
+        ]
+        operands += [g for g in grads if g is not None]
+        found = apply(pullback.op, tuple(operands), dict(self.plan.attributes))
+        return found if isinstance(found, tuple) else (found,)
+
+    @staticmethod
+    def _saved(record: Record, edge: Edge | None) -> Tensor:
+        from gradgen.frontend.tensor import Tensor
+
+        tensor = Tensor._from_record(record)
+        if edge is not None and record.dtype.is_floating_point:
+            tensor._set_edge(edge)
+        return tensor
+
+    def _check_versions(self, pullback: Pullback) -> None:
+        kept = itertools.chain(
+            zip(pullback.saves_inputs, self.versions, self.inputs, self.edges),
+            zip(pullback.saves_outputs, self.output_versions, self.outputs, ((self, k) for k in range(len(self.outs)))),
+        )
+        for saved, version, record, edge in kept:
+            if not saved or version is None or version[0].version == version[1]:
+                continue
+            name = tensor_type_name(record.dtype)
+            shape = "[" + ", ".join(str(e) for e in record.shape) + "]"
+            raise RuntimeError(
+                "one of the variables needed for gradient computation has been modified by an inplace operation: "
+                f"[{name} {shape}]{_origin(version, edge)} is at version {version[0].version}; expected version "
+                f"{version[1]} instead. {_HINT}"
+            )
+
+
+def _origin(version: Version, edge: Edge | None) -> str:
+    """Which node made the variable, as far as it is known: its present history, or the one it was saved with."""
+    tensor = version[2]() if version[2] is not None else None
+    if tensor is not None and tensor.grad_fn is not None:
+        edge = (tensor.grad_fn, tensor._nr)
+    if edge is None or isinstance(edge[0], AccumulateGrad):
+        return ""
+    return f", which is output {edge[1]} of {short_name(edge[0])},"
+
+
+def short_name(node: Node) -> str:
+    """The node's name as PyTorch's messages have it: AddBackward0 is Add."""
+    return node.name().rstrip("0123456789").removesuffix("Backward")
+
+
+def _zeros(spec: Spec) -> Tensor:
+    from gradgen.frontend.internal import filled
+
+    return filled(spec, 0)
+
+
+@cache
+def class_for(name: str) -> type[OpNode]:
+    """The class of nodes called `name`."""
+    return type(name, (OpNode,), {"__slots__": (), "__module__": "torch.autograd.function"})
+
+
+class AccumulateGrad(Node):
+    """Where a leaf's gradients end: they are added into its `.grad`."""
+
+    __slots__ = ("variable",)
+
+    def __init__(self, variable: Tensor) -> None:
+        super().__init__((), (variable._spec,))
+        self.variable = variable
+
+    def pull(self, grads: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+        gradient = grads[0]
+        if gradient is not None:
+            accumulate(self.variable, gradient)
+        return ()
+
+
+def accumulate(variable: Tensor, gradient: Tensor) -> None:
+    """Adds into `.grad`: in place where no history is recorded, so that every alias of it sees the sum."""
+    from gradgen.frontend.inplace import overwrite
+    from gradgen.frontend.internal import ADD
+    from gradgen.frontend.apply import apply
+
+    before = variable._grad
+    if before is None:
+        variable._grad = gradient if state.grad else gradient._alone()
+    elif state.grad:
+        variable._grad = apply(ADD, (before, gradient))
+    else:
+        overwrite(before, apply(ADD, (before, gradient)))
+
+
+def walk(roots: Sequence[Node]) -> Iterator[Node]:
+    """Every node below `roots`."""
+    seen = set(roots)
+    stack = list(seen)
+    while stack:
+        node = stack.pop()
+        yield node
+        for edge in node.edges:
+            if edge is not None and edge[0] not in seen:
+                seen.add(edge[0])
+                stack.append(edge[0])

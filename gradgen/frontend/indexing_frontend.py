@@ -1,0 +1,377 @@
+"""`x[...]` and `x[...] = v`: basic indexing as views, tensors and arrays and lists as gathers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import sympy
+
+import gradgen.frontend.apply as recording
+from gradgen.frontend import inplace
+from gradgen.frontend.conversion import refuse_trace, to_index
+from gradgen.frontend.registry import KEEP, Op
+from gradgen.frontend.tensor import Tensor
+from gradgen.ir import dtypes
+from gradgen.ir.functions import lt, select
+from gradgen.ir.nodes import Compute, Node, Read, Scatter
+from gradgen.ir.symbols import Extent, axis, placeholder, same_extent
+
+# --- operations ---------------------------------------------------------------------------------------------------------
+
+
+def _select(node: Node, dim: int, index: int) -> Node:
+    at: list[Any] = [axis(d if d < dim else d - 1) for d in range(node.ndim)]
+    at[dim] = sympy.Integer(index) if index >= 0 else sympy.sympify(node.shape[dim]) + index
+    return Compute([e for d, e in enumerate(node.shape) if d != dim], placeholder(0), [Read(node, at)], node.dtype)
+
+
+def _slice(node: Node, dim: int, start: int, length: Extent, step: int) -> Node:
+    at: list[Any] = [axis(d) for d in range(node.ndim)]
+    at[dim] = axis(dim) * step + start
+    shape = [length if d == dim else e for d, e in enumerate(node.shape)]
+    return Compute(shape, placeholder(0), [Read(node, at)], node.dtype)
+
+
+def _new_axis(node: Node, dim: int) -> Node:
+    at = [axis(d if d < dim else d + 1) for d in range(node.ndim)]
+    return Compute((*node.shape[:dim], 1, *node.shape[dim:]), placeholder(0), [Read(node, at)], node.dtype)
+
+
+def _alias(node: Node) -> Node:
+    return Compute(node.shape, placeholder(0), [Read(node, [axis(d) for d in range(node.ndim)])], node.dtype)
+
+
+SELECT = Op("index_select_one", _select, "SelectBackward0", KEEP, view=True, method=False)
+SLICE = Op("index_slice", _slice, "SliceBackward0", KEEP, view=True, method=False)
+NEW_AXIS = Op("index_new_axis", _new_axis, "UnsqueezeBackward0", KEEP, view=True, method=False)
+ALIAS = Op("index_alias", _alias, "AliasBackward0", KEEP, view=True, method=False)
+
+
+def _places(ndim: int, dims: tuple[int, ...], rank: int) -> tuple[int, list[Any]]:
+    """Where the result's index axes go (PyTorch's and NumPy's rule), and the index of the axes not indexed."""
+    adjacent = all(b - a == 1 for a, b in zip(dims, dims[1:]))
+    first = dims[0] if adjacent else 0
+    rest = [d for d in range(ndim) if d not in dims]
+    at: list[Any] = [None] * ndim
+    for position, d in enumerate(rest):
+        at[d] = axis(position if position < first else position + rank)
+    return first, at
+
+
+def _index_reads(
+    indices: Sequence[Node], shape: Sequence[Extent], first: int, rank: int, offset: int = 0
+) -> list[Read]:
+    """The index tensors, read over the index axes of the result."""
+    reads = []
+    for node in indices:
+        lead = rank - node.ndim
+        reads.append(Read(node, [
+            sympy.Integer(0) if same_extent(e, 1) and not same_extent(shape[lead + d], 1) else axis(first + lead + d)
+            for d, e in enumerate(node.shape)
+        ]))
+    return reads
+
+
+def _wrapped(k: int, extent: Extent) -> sympy.Expr:
+    """A negative index counts from the end."""
+    a = placeholder(k)
+    return select(lt(a, 0), a + extent, a)
+
+
+def _gather(node: Node, *indices: Node, dims: tuple[int, ...]) -> Node:
+    """node[..., i, j, ...] with index tensors for the axes `dims`, broadcast against each other."""
+    shape = _broadcast([i.shape for i in indices])
+    first, at = _places(node.ndim, dims, len(shape))
+    reads = _index_reads(indices, shape, first, len(shape))
+    for k, d in enumerate(dims):
+        at[d] = placeholder(k)
+    rest = [e for d, e in enumerate(node.shape) if d not in dims]
+    result = (*rest[:first], *shape, *rest[first:])
+    return Compute(result, placeholder(len(indices)), [*reads, Read(node, at)], node.dtype)
+
+
+def _put(node: Node, values: Node, *indices: Node, dims: tuple[int, ...], accumulate: bool) -> Node:
+    """node with the elements at the indices replaced by `values`, or increased."""
+    shape = _broadcast([i.shape for i in indices])
+    first, at = _places(node.ndim, dims, len(shape))
+    reads = _index_reads(indices, shape, first, len(shape))
+    for k, d in enumerate(dims):
+        at[d] = placeholder(k)
+    rest = [e for d, e in enumerate(node.shape) if d not in dims]
+    update = (*rest[:first], *shape, *rest[first:])
+    lead = len(update) - values.ndim
+    given = [
+        sympy.Integer(0) if same_extent(e, 1) and not same_extent(update[lead + d], 1) else axis(lead + d)
+        for d, e in enumerate(values.shape)
+    ]
+    return Scatter(node.shape, node, update, at, placeholder(len(indices)), [*reads, Read(values, given)], node.dtype,
+                   mode="add" if accumulate else "set")
+
+
+def _broadcast(shapes: Sequence[Sequence[Extent]]) -> tuple[Extent, ...]:
+    from gradgen.frontend.registry import broadcast_shapes
+
+    try:
+        return broadcast_shapes(*shapes)
+    except RuntimeError:
+        texts = ", ".join(str(list(s)) for s in shapes)
+        raise IndexError(
+            f"shape mismatch: indexing tensors could not be broadcast together with shapes {texts}"
+        ) from None
+
+
+def _wrap_negative(node: Node, extent: int) -> Node:
+    return Compute(node.shape, _wrapped(0, extent), [Read(node, [axis(d) for d in range(node.ndim)])], node.dtype)
+
+
+GATHER = Op("index_gather", _gather, "IndexBackward0", KEEP, method=False)
+PUT = Op("index_put", _put, "IndexPutBackward0", KEEP, method=False)
+WRAP = Op("index_wrap", _wrap_negative, "IndexBackward0", KEEP, method=False)
+
+
+# --- parsing ------------------------------------------------------------------------------------------------------------
+
+
+def _is_advanced(item: Any) -> bool:
+    if isinstance(item, Tensor):
+        return item.ndim > 0 or item.dtype is dtypes.bool_
+    return isinstance(item, (list, np.ndarray, range))
+
+
+def _expanded(index: Any, ndim: int) -> list[Any]:
+    """The items of an index, the ellipsis and what is left out written as full slices."""
+    items = list(index) if isinstance(index, tuple) else [index]
+    used = 0
+    for item in items:
+        if isinstance(item, Tensor) and item.dtype is dtypes.bool_:
+            used += item.ndim
+        elif isinstance(item, np.ndarray) and item.dtype == bool:
+            used += item.ndim
+        elif item is not None and item is not Ellipsis and not isinstance(item, bool):
+            used += 1
+    if used > ndim:
+        raise IndexError(f"too many indices for tensor of dimension {ndim}")
+    ellipses = [k for k, item in enumerate(items) if item is Ellipsis]
+    if len(ellipses) > 1:
+        raise IndexError("an index can only have a single ellipsis ('...')")
+    if ellipses:
+        k = ellipses[0]
+        items[k:k + 1] = [slice(None)] * (ndim - used)
+    return items
+
+
+def _sliced(view: Tensor, dim: int, item: slice) -> Tensor:
+    extent = view._spec.shape[dim]
+    step = 1 if item.step is None else _as_int(item.step)
+    if step <= 0:
+        raise ValueError("step must be greater than zero")
+    bounds = [None if b is None else _as_int(b) for b in (item.start, item.stop)]
+    if not isinstance(extent, int):
+        return _sliced_symbolic(view, dim, bounds, step, extent)
+    start, stop, _ = slice(*bounds).indices(extent)
+    length = max(0, -((start - stop) // step))
+    if length == extent and step == 1:
+        return view
+    attributes = {"dim": dim, "start": start if length else 0, "length": length, "step": step}
+    return recording.apply(SLICE, (view,), attributes)
+
+
+def _sliced_symbolic(view: Tensor, dim: int, bounds: list[int | None], step: int, extent: Any) -> Tensor:
+    """A slice of an axis whose extent is a name: bounds from its ends only."""
+    start, stop = bounds[0] or 0, bounds[1]
+    if start == 0 and stop is None and step == 1:
+        return view
+    begin = extent + start if start < 0 else sympy.Integer(start)
+    end = extent if stop is None else extent + stop if stop < 0 else sympy.Integer(stop)
+    if step != 1:
+        raise NotImplementedError(f"a step of {step} over the named dimension {extent}: its length has no plain formula")
+    length = sympy.simplify(end - begin)
+    return recording.apply(SLICE, (view,), {"dim": dim, "start": begin, "step": 1,
+                                            "length": int(length) if length.is_Integer else length})
+
+
+def _as_int(value: Any) -> int:
+    if isinstance(value, Tensor):
+        return to_index(value)
+    if not hasattr(value, "__index__"):
+        raise TypeError("slice indices must be integers or None or have an __index__ method")
+    return value.__index__()
+
+
+def _selected(view: Tensor, dim: int, index: int, position: int) -> Tensor:
+    extent = view._spec.shape[dim]
+    if isinstance(extent, int) and not -extent <= index < extent:
+        raise IndexError(f"index {index} is out of bounds for dimension {position} with size {extent}")
+    wrapped = index + extent if index < 0 and isinstance(extent, int) else index
+    return recording.apply(SELECT, (view,), {"dim": dim, "index": wrapped})
+
+
+def basic(tensor: Tensor, items: Sequence[Any]) -> tuple[Tensor, list[tuple[int, Tensor]]]:
+    """Slices, integers and new axes applied as views; the tensors among the items with the axes they index."""
+    view, dim, position = tensor, 0, 0
+    advanced: list[tuple[int, Tensor]] = []
+    for item in items:
+        if item is None:
+            view, dim = recording.apply(NEW_AXIS, (view,), {"dim": dim}), dim + 1
+        elif isinstance(item, bool):
+            view = recording.apply(NEW_AXIS, (view,), {"dim": dim})
+            advanced.append((dim, _mask_of(item)))
+            dim += 1
+        elif isinstance(item, slice):
+            view, dim, position = _sliced(view, dim, item), dim + 1, position + 1
+        elif _is_advanced(item):
+            for found in _index_tensors(item, view, dim):
+                advanced.append((dim, found))
+                dim, position = dim + 1, position + 1
+        elif hasattr(item, "__index__"):
+            if isinstance(item, Tensor) and item._record.value is None and _traced(item):
+                advanced.append((dim, item))
+                dim += 1
+            else:
+                view = _selected(view, dim, _as_int(item), position)
+            position += 1
+        else:
+            raise IndexError(
+                "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got "
+                f"{type(item).__name__})"
+            )
+    return view, advanced
+
+
+def _traced(tensor: Tensor) -> bool:
+    from gradgen.frontend.conversion import is_traced
+
+    return is_traced(tensor._record)
+
+
+def _mask_of(value: bool) -> Tensor:
+    return Tensor._of(np.zeros(1 if value else 0, np.int64), dtypes.int64)
+
+
+def _index_tensors(item: Any, view: Tensor, dim: int) -> list[Tensor]:
+    """One integer tensor per axis that the item indexes; a mask becomes the positions where it is true."""
+    from gradgen.frontend.creation import as_tensor, tensor
+
+    found = item if isinstance(item, Tensor) else as_tensor(np.array(item)) if isinstance(item, range) else tensor(item)
+    if found.dtype is dtypes.bool_:
+        refuse_trace(found, "an index that is a mask (its number of true elements decides the shape)")
+        for k in range(found.ndim):
+            if found.shape[k] != view.shape[dim + k]:
+                raise IndexError(
+                    f"The shape of the mask {list(found.shape)} at index {k} does not match the shape of the indexed "
+                    f"tensor {list(view.shape)} at index {dim + k}"
+                )
+        places = np.nonzero(found._value())
+        return [Tensor._of(np.ascontiguousarray(p, np.int64), dtypes.int64) for p in places]
+    if found.dtype.is_floating_point:
+        if found.numel() == 0:
+            return [found.to(dtypes.int64)]  # type: ignore[attr-defined]
+        raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
+    return [_in_range(found, view._spec.shape[dim], dim)]
+
+
+def _in_range(index: Tensor, extent: Extent, dim: int) -> Tensor:
+    """The index with negative entries wrapped; IndexError where one is out of range and its value known."""
+    record = index._record
+    traced = record.value is None and _traced(index)
+    if traced or not isinstance(extent, int):
+        return recording.apply(WRAP, (index,), {"extent": extent})
+    values = index._value()
+    low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
+    if values.size and (low < -extent or high >= extent):
+        worst = low if low < -extent else high
+        raise IndexError(f"index {worst} is out of bounds for dimension {dim} with size {extent}")
+    return recording.apply(WRAP, (index,), {"extent": extent}) if low < 0 else index
+
+
+def getitem(self: Tensor, index: Any) -> Tensor:
+    """`self[index]`: a view for integers, slices, None and `...`; a copy where the index has tensors, arrays or lists."""
+    if not self.ndim and not (index is Ellipsis or index is None or index == () or isinstance(index, (tuple, bool))
+                              or _is_advanced(index)):
+        raise IndexError("invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to "
+                         "convert a 0-dim tensor to a number")
+    if isinstance(index, list) and any(isinstance(i, (slice, type(None), type(Ellipsis))) for i in index):
+        index = tuple(index)
+    items = _expanded(index, self.ndim)
+    view, advanced = basic(self, items)
+    if not advanced:
+        return recording.apply(ALIAS, (view,)) if view is self else view
+    dims = tuple(d for d, _ in advanced)
+    return recording.apply(GATHER, (view, *(t for _, t in advanced)), {"dims": dims})
+
+
+def setitem(self: Tensor, index: Any, value: Any) -> None:
+    """`self[index] = value`, broadcast and converted; the gradient goes to `value`."""
+    tracked = recording.state.grad and (self.requires_grad or (isinstance(value, Tensor) and value.requires_grad))
+    items = _expanded(index if not isinstance(index, list) else index, self.ndim)
+    inplace.check_in_place(self, tracked)
+    view, advanced = basic(self, items)
+    if advanced:
+        _put_items(view, advanced, value)
+    elif isinstance(value, Tensor):
+        inplace.copy_(view, _stripped(value, view.ndim))
+    elif isinstance(value, (bool, int, float, np.generic)):
+        inplace.fill_(view, value.item() if isinstance(value, np.generic) else value)
+    else:
+        from gradgen.frontend.creation import as_tensor
+
+        inplace.copy_(view, _stripped(as_tensor(value, dtype=self.dtype), view.ndim))
+
+
+def _stripped(value: Tensor, ndim: int) -> Tensor:
+    """Leading axes of extent 1 beyond the target's are dropped."""
+    while value.ndim > ndim and value._spec.shape[0] == 1:
+        value = value[0]  # type: ignore[index]
+    return value
+
+
+def _put_items(view: Tensor, advanced: list[tuple[int, Tensor]], value: Any) -> None:
+    from gradgen.frontend.creation import as_tensor
+    from gradgen.frontend.internal import to_dtype
+
+    given = value if isinstance(value, Tensor) else as_tensor(value, dtype=view.dtype)
+    if given.dtype is not view.dtype:
+        if isinstance(value, Tensor) and given.ndim:
+            names = [inplace.tensor_type_name(d).removeprefix("torch.").removesuffix("Tensor") for d in
+                     (view.dtype, given.dtype)]
+            raise RuntimeError(
+                f"Index put requires the source and destination dtypes match, got {names[0]} for the destination and "
+                f"{names[1]} for the source."
+            )
+        given = to_dtype(given, view.dtype)
+    dims = tuple(d for d, _ in advanced)
+    indices = [t for _, t in advanced]
+    result = recording.apply(PUT, (view, given, *indices), {"dims": dims, "accumulate": False})
+    inplace.check_in_place(view, recording.state.grad and (view.requires_grad or given.requires_grad))
+    inplace.overwrite(view, result)
+
+
+def index_put(input: Tensor, indices: Sequence[Any], values: Tensor, accumulate: bool = False) -> Tensor:
+    """`input` with the elements at `indices` replaced by `values`, or increased by them."""
+    view, advanced = basic(input, list(indices))
+    dims = tuple(d for d, _ in advanced)
+    return recording.apply(PUT, (view, values, *(t for _, t in advanced)), {"dims": dims, "accumulate": accumulate})
+
+
+def stack_rows(rows: Sequence[Tensor]) -> Tensor:
+    """Tensors of one shape as the rows of a new first axis."""
+    from gradgen.frontend.internal import filled
+    from gradgen.frontend.record import spec
+
+    result = filled(spec((len(rows), *rows[0]._spec.shape), rows[0].dtype), 0)
+    for k, row in enumerate(rows):
+        setitem(result, k, row)
+    return result
+
+
+METHODS: dict[str, Any] = {
+    "__getitem__": getitem, "__setitem__": setitem, "index_put": index_put,
+    "index_put_": lambda self, indices, values, accumulate=False: _index_put_in_place(self, indices, values, accumulate),
+}
+
+
+def _index_put_in_place(self: Tensor, indices: Sequence[Any], values: Tensor, accumulate: bool) -> Tensor:
+    inplace.check_in_place(self, recording.state.grad and (self.requires_grad or values.requires_grad))
+    return inplace.overwrite(self, index_put(self, indices, values, accumulate))

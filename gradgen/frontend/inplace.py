@@ -1,0 +1,246 @@
+"""In-place operations: a new value in a tensor's storage, a version counted, history rebased.
+
+The in-place variant of an operation runs the operation and stores its result; the result's grad_fn becomes that of the
+tensor, or, where the tensor is a view, is wrapped in a CopySlices that becomes its base's.
+"""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import sympy
+
+import gradgen.frontend.apply as recording
+from gradgen.frontend import internal
+from gradgen.frontend.grad_fn import Node, OpNode, tensor_type_name
+from gradgen.frontend.modes import state
+from gradgen.frontend.registry import KEEP, Op, broadcast_read, broadcast_shapes
+from gradgen.frontend.tensor import Tensor
+from gradgen.frontend.views import CopySlices, below, check_overlap, refresh_history, store
+from gradgen.ir.nodes import Compute
+from gradgen.ir.nodes import Node as IRNode
+from gradgen.ir.symbols import placeholder
+
+_VIEW_ENDS = {
+    "no_grad": (
+        "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that this use "
+        "case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both the view and the "
+        "inplace either both inside the no_grad block (if you don't want the inplace to be tracked) or both outside (if "
+        "you want the inplace to be tracked)."
+    ),
+    "inference": (
+        "A view was created in inference mode and is being modified inplace in normal mode. Given that this use case is "
+        "ambiguous and error-prone, it is forbidden."
+    ),
+}
+
+
+def check_in_place(tensor: Tensor, tracked: bool) -> None:
+    """RuntimeError where PyTorch forbids changing `tensor`; `tracked`: an operand requires a gradient."""
+    if tensor._inference and not state.inference:
+        raise RuntimeError(
+            "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a clone to get a normal "
+            "tensor before doing inplace update.See https://github.com/pytorch/rfcs/pull/17 for more details."
+        )
+    check_overlap(tensor)
+    if not (tracked and state.grad):
+        return
+    base = tensor._base
+    if base is not None:
+        _check_view(tensor, base)
+    if tensor.requires_grad and tensor.is_leaf:
+        raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+
+
+def _check_view(tensor: Tensor, base: Tensor) -> None:
+    if tensor._created == "multi":
+        node = tensor.grad_fn
+        name = node.name().rstrip("0123456789").removesuffix("Backward") if node is not None else "None"
+        raise RuntimeError(
+            f"Output {tensor._nr} of {name} is a view and is being modified inplace. This view is the output of a "
+            "function that returns multiple views. Such functions do not allow the output views to be modified inplace. "
+            "You should replace the inplace operation by an out-of-place one."
+        )
+    if tensor._created in _VIEW_ENDS:
+        raise RuntimeError(_VIEW_ENDS[tensor._created])
+    if base.requires_grad and base.is_leaf:
+        raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+
+
+def overwrite(target: Tensor, result: Tensor) -> Tensor:
+    """Stores `result`, made by an operation whose first operand was `target`, in `target`, and returns `target`."""
+    if result._spec is not target._spec:
+        result = _fitted(target, result)
+    node, number = result._fn, result._nr
+    store(target, result._record if result is not target else target._record)
+    if node is not None:
+        _rebase(target, node, number)
+    return target
+
+
+def _fitted(target: Tensor, result: Tensor) -> Tensor:
+    if result._spec.shape != target._spec.shape:
+        raise RuntimeError(
+            f"output with shape {list(target._spec.shape)} doesn't match the broadcast shape {list(result._spec.shape)}"
+        )
+    given, own = result.dtype, target.dtype
+    if given.category > own.category:
+        names = [tensor_type_name(d).removeprefix("torch.").removesuffix("Tensor") for d in (given, own)]
+        raise RuntimeError(f"result type {names[0]} can't be cast to the desired output type {names[1]}")
+    if given is own:
+        return result
+    record = internal.cast_record(result._record, own)
+    found = Tensor._from_record(record)
+    found._fn, found._nr = result._fn, result._nr
+    return found
+
+
+def _rebase(target: Tensor, node: Node, number: int) -> None:
+    """`node` made the new value of `target`."""
+    if isinstance(node, OpNode):
+        if node.versions:
+            node.versions[0] = None  # the old value itself was saved
+        versions = target._versions()
+        node.output_versions[number] = (versions, versions.version, None)
+    base = target._base
+    if base is None:
+        _set_history(target, node, number)
+        return
+    slices = CopySlices(base._edge(), base._spec, below(target), node, number)
+    _set_history(base, slices, 0)
+    target._fn_version = -1
+    refresh_history(target)
+
+
+def _set_history(target: Tensor, node: Node, number: int) -> None:
+    if target._retains and target._fn is not None and target._fn.hooks is not None:
+        target._fn.hooks.retain.pop(target._nr, None)  # the gradient kept is that of the tensor as it is now
+        node.own_hooks().retain[number] = weakref.ref(target)
+    target._fn, target._nr = node, number
+    target._fn_version = target._versions().version
+
+
+def in_place(function: Callable[..., Any], name: str) -> Callable[..., Tensor]:
+    """The method `name` (with its underscore) of an operation given as a function of its result."""
+
+    @functools.wraps(function)
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        check_in_place(self, _tracked(self, args, kwargs))
+        return overwrite(self, function(self, *args, **kwargs))
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"In-place version of `{name.rstrip('_')}`."
+    return method
+
+
+def _tracked(self: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    if not state.grad:
+        return False
+    return self.requires_grad or any(isinstance(a, Tensor) and a.requires_grad for a in (*args, *kwargs.values()))
+
+
+# --- zero_, fill_, copy_ ----------------------------------------------------------------------------------------------------
+
+
+def _constant(node: IRNode, value: sympy.Expr) -> IRNode:
+    return Compute(node.shape, value, [], node.dtype)
+
+
+def _fill(node: IRNode, value: IRNode) -> IRNode:
+    return Compute(node.shape, placeholder(0), [broadcast_read(value, node.shape)], node.dtype)
+
+
+ZERO = Op("zero", lambda node: _constant(node, sympy.Integer(0)), "ZeroBackward0", KEEP, method=False)
+FILL_NUMBER = Op("fill_number", _fill, "FillBackward0", KEEP, method=False)
+FILL_TENSOR = Op("fill_tensor", _fill, "FillBackward1", KEEP, method=False)
+COPY_INTO = Op("copy_broadcast", _fill, "CopyBackwards", KEEP, method=False)
+
+
+def zero_(self: Tensor) -> Tensor:
+    """Every element becomes 0."""
+    check_in_place(self, self.requires_grad)
+    if state.grad and self.requires_grad:
+        return overwrite(self, recording.apply(ZERO, (self,)))
+    store(self, internal.filled(self._spec, 0)._record)
+    return self
+
+
+def fill_(self: Tensor, value: Any) -> Tensor:
+    """Every element becomes `value`, a number or a 0-d tensor."""
+    check_in_place(self, _tracked(self, (value,), {}))
+    if isinstance(value, Tensor):
+        if value.ndim:
+            raise RuntimeError(
+                f"fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions."
+            )
+        return overwrite(self, recording.apply(FILL_TENSOR, (self, internal.to_dtype(value, self.dtype))))
+    return overwrite(self, recording.apply(FILL_NUMBER, (self, _number_for(self, value))))
+
+
+def _number_for(self: Tensor, value: Any) -> Any:
+    """The number in the tensor's category, so that a float fills an integer tensor by truncation as in PyTorch."""
+    if self.dtype.category == 0:
+        return bool(value)
+    return int(value) if self.dtype.category == 1 else float(value)
+
+
+def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
+    """Every element becomes that of `src`, broadcast and converted; the gradient goes to `src`."""
+    if not isinstance(src, Tensor):
+        raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}")
+    check_in_place(self, _tracked(self, (src,), {}))
+    wide = self._spec.shape
+    if src._spec.shape != wide and broadcast_shapes(wide, src._spec.shape) != tuple(wide):
+        raise RuntimeError(f"output with shape {list(wide)} doesn't match the broadcast shape "
+                           f"{list(broadcast_shapes(wide, src._spec.shape))}")
+    tracked = state.grad and (self.requires_grad or src.requires_grad) and self.dtype.is_floating_point
+    if not tracked and src._spec is self._spec:
+        store(self, src._record)
+        return self
+    return overwrite(self, recording.apply(COPY_INTO, (self, src)))
+
+
+
+# --- views in place: the tensor itself takes another shape ---------------------------------------------------------------------
+
+
+def _view_in_place(name: str) -> Callable[..., Tensor]:
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        check_in_place(self, self.requires_grad)
+        view = getattr(self, name)(*args, **kwargs)
+        if view is self:
+            return self
+        base = self._base
+        self._chain, self._rec, self._gen = view._chain, None, -1
+        self._versions().version += 1
+        if view._fn is not None:
+            self._fn, self._nr = view._fn, view._nr
+        self._base = base
+        self._fn_version = self._versions().version
+        return self
+
+    method.__name__ = method.__qualname__ = f"{name}_"
+    method.__doc__ = f"In-place version of `{name}`: the tensor itself takes the shape, the storage stays."
+    return method
+
+
+VIEW_METHODS: dict[str, Callable[..., Tensor]] = {
+    f"{name}_": _view_in_place(name) for name in ("t", "transpose", "swapaxes", "swapdims", "squeeze", "unsqueeze")
+}
+
+
+def detach_(self: Tensor) -> Tensor:
+    """Cuts the tensor off its history: it becomes a leaf that requires no gradient.  RuntimeError for a view."""
+    if self._base is not None:
+        raise RuntimeError("Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel "
+                           "(DDP) for training, and gradient_as_bucket_view is set as True, gradients are views of DDP "
+                           "buckets, and hence detach_() cannot be called on these gradients. To fix this error, please "
+                           "refer to the Optimizer.zero_grad() function in torch/optim/optimizer.py as a solution.")
+    self._fn, self._nr, self._requires = None, 0, False
+    return self
+
+
+VIEW_METHODS["detach_"] = detach_

@@ -1,0 +1,140 @@
+"""What one operation lowers to, on its own: result shapes, its vector-Jacobian product, and what that needs to keep.
+
+The derivative of an operation is an operation too: `pullback(...)` lowers it on anonymous Inputs, lets autodiff
+differentiate that small graph, writes the forward value where the derivative mentions it (so that it is saved, not
+computed again) and replaces the Inputs by whatever nodes it is applied to.  Being an `Op`, it is recorded, evaluated and
+differentiated like any other: that is all that `create_graph` needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import sympy
+
+from gradgen.frontend.record import Attributes, Spec, spec
+from gradgen.frontend.registry import KEEP, Op
+from gradgen.ir.graph import topological
+from gradgen.ir.nodes import Compute, Input, Node
+from gradgen.ir.rewrite import rewrite
+
+Mask = tuple[bool, ...]
+
+
+def lower_on(op: Op, specs: tuple[Spec, ...], attributes: Attributes) -> tuple[Node, ...]:
+    """The nodes of all outputs of `op` over anonymous inputs x0, x1, ...; raises what the operation raises."""
+    found = op.lower(*inputs_for(specs), **dict(attributes))
+    return found if isinstance(found, tuple) else (found,)
+
+
+def inputs_for(specs: tuple[Spec, ...], letter: str = "x") -> tuple[Input, ...]:
+    return tuple(Input(f"{letter}{k}", s.shape, s.dtype) for k, s in enumerate(specs))
+
+
+def infer(op: Op, specs: tuple[Spec, ...], attributes: Attributes) -> tuple[Spec, ...]:
+    """Shapes and dtypes of the results."""
+    return tuple(spec(n.shape, n.dtype) for n in lower_on(op, specs, attributes))
+
+
+def zeros_node(shape: tuple[Any, ...], dtype: Any) -> Node:
+    return Compute(shape, sympy.Integer(0), [], dtype)
+
+
+def instantiate(template: tuple[Node, ...], mapping: dict[Node, Node]) -> tuple[Node, ...]:
+    """The template with its Inputs replaced."""
+    new = rewrite(template, lambda n: n, keep=()) if not mapping else _replaced(template, mapping)
+    return tuple(new[n] for n in template)
+
+
+def _replaced(template: tuple[Node, ...], mapping: dict[Node, Node]) -> dict[Node, Node]:
+    from gradgen.ir.rewrite import with_sources
+
+    new: dict[Node, Node] = {}
+    for node in topological(template):
+        if node in mapping:
+            new[node] = mapping[node]
+        else:
+            new[node] = with_sources(node, new) if node.sources else node
+    return new
+
+
+@dataclass(frozen=True, eq=False)
+class Pullback:
+    """The vector-Jacobian product of one operation.
+
+    `op` takes all inputs, all outputs, and the cotangents that are there; it gives one gradient per wanted input that
+    has one.  `slots` are those inputs' positions, `specs` the gradients' shapes.  `saves_inputs` and `saves_outputs`
+    tell which operands it reads; the others may be phantoms.
+    """
+
+    op: Op
+    slots: tuple[int, ...]
+    specs: tuple[Spec, ...]
+    saves_inputs: Mask
+    saves_outputs: Mask
+
+    @property
+    def saves(self) -> bool:
+        return any(self.saves_inputs) or any(self.saves_outputs)
+
+
+def pullback(op: Op, ins: tuple[Spec, ...], attributes: Attributes, wanted: Mask, given: Mask) -> Pullback:
+    """For the inputs `wanted`, from cotangents of the outputs `given`.  Memoised by the caller (see apply.Plan)."""
+    template = _template(op, ins, attributes, wanted, given)
+    slots = tuple(k for k, w in enumerate(wanted) if w and template[k] is not None)
+    present = tuple(n for n in template if n is not None)
+    read = {n.name for n in topological(present) if isinstance(n, Input)}
+    outs = len(given)
+    return Pullback(
+        pullback_op(op, len(ins), wanted, given),
+        slots,
+        tuple(spec(n.shape, n.dtype) for n in present),
+        tuple(f"x{k}" in read for k in range(len(ins))),
+        tuple(f"y{k}" in read for k in range(outs)),
+    )
+
+
+@lru_cache(maxsize=8192)
+def _template(
+    op: Op, ins: tuple[Spec, ...], attributes: Attributes, wanted: Mask, given: Mask
+) -> tuple[Node | None, ...]:
+    """One gradient per input, over Inputs x0.. (inputs), y0.. (outputs), g0.. (cotangents)."""
+    from gradgen.compiler import gradients
+
+    arguments = inputs_for(ins)
+    results = lower_on(op, ins, attributes)
+    chosen = [k for k, g in enumerate(given) if g]
+    seeds = [Input(f"g{k}", results[k].shape, results[k].dtype) for k in chosen]
+    wrt = [arguments[k] for k, w in enumerate(wanted) if w]
+    found = gradients([results[k] for k in chosen], seeds, wrt)
+    outputs: dict[Node, Node] = {}
+    for k, result in enumerate(results):
+        if not isinstance(result, Input):
+            outputs.setdefault(result, Input(f"y{k}", result.shape, result.dtype))
+    present = tuple(n for n in found if n is not None)
+    replaced = iter(instantiate(present, outputs))
+    by_wanted = iter([None if n is None else next(replaced) for n in found])
+    return tuple(next(by_wanted) if w else None for w in wanted)
+
+
+@lru_cache(maxsize=8192)
+def pullback_op(op: Op, count: int, wanted: Mask, given: Mask) -> Op:
+    """The operation behind `Pullback.op`: one for each set of gradients asked for, whatever the shapes."""
+
+    def lower(*nodes: Node, **attributes: Any) -> tuple[Node, ...]:
+        ins, rest = nodes[:count], nodes[count:]
+        outs, cotangents = rest[: len(given)], rest[len(given):]
+        key = tuple(spec(n.shape, n.dtype) for n in ins)
+        template = _template(op, key, tuple(sorted(attributes.items())), wanted, given)
+        mapping: dict[Node, Node] = dict(zip(inputs_for(key), ins))
+        mapping.update({Input(f"y{k}", n.shape, n.dtype): n for k, n in enumerate(outs)})
+        chosen = [k for k, g in enumerate(given) if g]
+        mapping.update({Input(f"g{k}", n.shape, n.dtype): n for k, n in zip(chosen, cotangents)})
+        return instantiate(tuple(n for n in template if n is not None), mapping)
+
+    label = "".join("01"[w] for w in wanted) + ("" if all(given) else "_" + "".join("01"[g] for g in given))
+    name = f"{op.name}_backward_{label}"
+    grad_name = op.grad_name.removesuffix("0") + "Backward0" if op.grad_name.endswith("Backward0") else op.grad_name
+    return Op(name, lower, grad_name, KEEP, outputs=sum(wanted), method=False)

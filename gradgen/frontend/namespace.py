@@ -1,0 +1,70 @@
+"""Puts the public names together: Tensor's methods, and functions by namespace, from the tables of the modules."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from typing import Any
+
+from gradgen.frontend import conversion, creation, indexing_frontend, inplace, inplace_random, ops
+from gradgen.frontend.ops import table
+from gradgen.frontend.tensor import Tensor
+
+CREATION = (
+    "arange as_tensor asarray bernoulli empty empty_like eye from_dlpack from_numpy full full_like get_default_dtype "
+    "is_tensor linspace logspace multinomial normal ones ones_like rand rand_like randint randint_like randn randn_like "
+    "randperm scalar_tensor set_default_dtype tensor zeros zeros_like"
+).split()
+
+
+def load_operations() -> None:
+    """Imports every family of the operation library, which registers its entries."""
+    for module in pkgutil.iter_modules(ops.__path__):
+        importlib.import_module(f"{ops.__name__}.{module.name}")
+
+
+def attach_methods() -> None:
+    """Methods and properties of Tensor.  What a module of the front end defines is not overwritten by the library."""
+    own: dict[str, Any] = {**conversion.METHODS, **creation.METHODS, **indexing_frontend.METHODS}
+    own |= {"zero_": inplace.zero_, "fill_": inplace.fill_, "copy_": inplace.copy_, **inplace_random.METHODS}
+    for name, function in {**table.METHODS, **own}.items():
+        setattr(Tensor, name, function)
+    for name, function in table.INPLACE.items():
+        if name not in own:
+            setattr(Tensor, name, inplace.in_place(function, name))
+    for name, function in {**table.PROPERTIES, **conversion.PROPERTIES}.items():
+        setattr(Tensor, name, property(function))
+    for symbol, name in _AUGMENTED.items():
+        if name in table.INPLACE:
+            setattr(Tensor, symbol, _augmented(inplace.in_place(table.INPLACE[name], name)))
+    for name, function in inplace.VIEW_METHODS.items():
+        if hasattr(Tensor, name.rstrip("_")):
+            setattr(Tensor, name, function)
+
+
+_AUGMENTED = {
+    "__iadd__": "add_", "__isub__": "sub_", "__imul__": "mul_", "__itruediv__": "div_", "__ifloordiv__": "floor_divide_",
+    "__imod__": "remainder_", "__ipow__": "pow_", "__iand__": "bitwise_and_", "__ior__": "bitwise_or_",
+    "__ixor__": "bitwise_xor_",
+}
+
+
+def _augmented(method: Callable[..., Tensor]) -> Callable[..., Any]:
+    def operator(self: Tensor, other: Any) -> Any:
+        return method(self, other)
+
+    return operator
+
+
+def functions(namespace: str = "") -> dict[str, Callable[..., Any]]:
+    """The public functions of a namespace: "" is the top level."""
+    found = dict(table.FUNCTIONS.get(namespace, {}))
+    if namespace == "":
+        found |= {name: getattr(creation, name) for name in CREATION}
+        found |= {"clone": conversion.clone, "numel": lambda input: input.numel(), "detach": lambda input: input.detach()}
+    return found
+
+
+load_operations()
+attach_methods()

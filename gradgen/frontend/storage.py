@@ -1,0 +1,83 @@
+"""Storage cells: what a tensor, its views, and its detached twins share.
+
+A cell holds the record of the current value.  Writing puts another record there: the old one stays what it was for
+everybody who recorded something with it.  A cell whose memory a NumPy array shares (`owner`) is the exception: its value
+*is* that array, so whoever reads it takes a copy of the moment, and what is written to it is computed at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradgen.frontend.record import Record, Spec, leaf
+
+if TYPE_CHECKING:
+    from gradgen.frontend.grad_fn import Node
+
+
+class Cell:
+    """`record` is the value (None while `owner` is), `version` PyTorch's version counter, `generation` counts writes."""
+
+    __slots__ = ("__weakref__", "generation", "owner", "record", "spec", "version")
+
+    def __init__(self, record: Record) -> None:
+        self.record: Record | None = record
+        self.spec: Spec = record.spec
+        self.version = 0
+        self.generation = 0
+        self.owner: np.ndarray | None = None
+
+    def current(self) -> Record:
+        """The record of the value as it is now."""
+        return self.record if self.record is not None else self._snapshot()
+
+    def put(self, record: Record) -> None:
+        """A new value."""
+        self.generation += 1
+        if self.owner is None:
+            self.record = record
+            return
+        from gradgen.frontend.apply import evaluate_records
+
+        evaluate_records([record])
+        np.copyto(self.owner, record.value)  # type: ignore[arg-type]
+
+    def share(self, array: np.ndarray) -> None:
+        """From now on the value lives in `array`."""
+        self.owner, self.record = array, None
+
+    def export(self) -> np.ndarray:
+        """An array that shares the cell's memory; it must not be resized."""
+        if self.owner is None:
+            from gradgen.frontend.apply import evaluate_records
+
+            assert self.record is not None
+            evaluate_records([self.record])
+            self.share(np.array(self.record.value, order="C"))
+            self.generation += 1
+        return self.owner.view()  # type: ignore[union-attr]
+
+    def _snapshot(self) -> Record:
+        owner = self.owner
+        assert owner is not None
+        if owner.base is None and sys.getrefcount(owner) <= 3:  # here, in the cell, and getrefcount's own: nobody else
+            self.owner, self.record = None, leaf(owner, self.spec.dtype)
+            return self.record
+        return leaf(np.array(owner, order="C"), self.spec.dtype)
+
+
+class Counter:
+    """A version counter of its own: that of `x.data`, which shares x's memory but not its versions."""
+
+    __slots__ = ("__weakref__", "version")
+
+    def __init__(self) -> None:
+        self.version = 0
+
+
+def history_of(tensor: Any) -> tuple[Node, int] | None:
+    """(grad_fn, output number) of a tensor that has one."""
+    return (tensor.grad_fn, tensor._nr) if tensor is not None and tensor.grad_fn is not None else None
