@@ -1,10 +1,10 @@
 """Matrix products of emitted modules: the C of `c[m, n] (+)= sum_k a[m, k] b[k, n]` with any strides.
 
-Every module that needs products of a dtype contains one general function, `gg_gemm_f32` or `gg_gemm_f64` (a fragment:
-text to paste once, `templates/kernels/gemm/gemm.c`), and per request a small function around it that fixes what is
-known.  Products of a few terms are plain loops instead, which the compiler unrolls; a module with only such products
-has no fragment.  The general function packs blocks of its operands into scratch memory (Goto & van de Geijn, Anatomy of
-High-Performance Matrix Multiplication, ACM TOMS 34(3), 2008); `WorkBytes` says how much.
+All products of a dtype share one general function (fragments: text to paste once, `templates/kernels/gemm/`), which its
+caller gives the literals it knows.  Products of a few terms known beforehand are plain loops of their own, which the
+compiler unrolls; a module with only such products has no fragment.  The general function packs blocks of its operands
+into scratch memory (Goto & van de Geijn, Anatomy of High-Performance Matrix Multiplication, ACM TOMS 34(3), 2008);
+`WorkBytes` says how much.
 """
 
 from __future__ import annotations
@@ -143,9 +143,10 @@ class WorkBytes:
 
 @dataclass(frozen=True)
 class GemmCode:
-    """The C of one request: `source` defines the static function `name` and needs `fragments` (name to text) before it.
+    """The C of one request: call the static function `name`, after `fragments` (name to text, each once) and `source`.
 
-    The text expects `<stddef.h>`, `<string.h>` and the macro GRADGEN_RESTRICT.
+    `source` is empty where a fragment has the function: requests may share it.  The text expects `<stddef.h>`,
+    `<string.h>` and the macro GRADGEN_RESTRICT.
     """
 
     name: str
@@ -155,23 +156,29 @@ class GemmCode:
 
 
 def gemm_function(request: GemmRequest, target: GemmTarget | None = None, number: int = 1) -> GemmCode:
-    """The C function of a request, named `gg_gemm_f32_<number>`: number the requests of a module 1, 2, 3, ...
+    """The C function of a request; `number` tells the functions of a module apart that requests have for themselves.
 
-    Its signature is that of the fragment's function without `add`::
+    Its signature is the same for all, and so are the arguments of a call; what the request knows, it may ignore::
 
         static void NAME(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const T *a, ptrdiff_t as_m, ptrdiff_t as_k,
                          const T *b, ptrdiff_t bs_k, ptrdiff_t bs_n, T *c, ptrdiff_t cs_m, ptrdiff_t cs_n, void *work)
 
-    Arguments whose value the request knows are ignored.  `work` holds `work_bytes(m, n, k)` bytes, aligned to 64.
+    Pass literals where values are known: the compiler then drops what they exclude.  `work` holds `work_bytes(m, n, k)`
+    bytes, aligned to 64.
     """
     target = target or GemmTarget()
-    suffix = _SUFFIX[request.dtype]
-    name = f"gg_gemm_{suffix}_{number}"
-    arguments = _arguments(request)
-    body = _small_body(request, arguments) if _is_small(request) else _general_body(request, arguments)
-    source = f"/* {_formula(request)} */\n{_signature(name, request)}\n{{\n{body}}}\n"
-    fragments = {} if _is_small(request) else _fragments(request.dtype, target)
-    return GemmCode(name, source, fragments, WorkBytes(request, target))
+    general = f"gg_gemm_{_SUFFIX[request.dtype]}"
+    if _is_small(request):
+        name = f"{general}_{number}"
+        return GemmCode(name, _small_function(name, request), {}, WorkBytes(request, target))
+    name = f"{general}_{'add' if request.accumulate else 'set'}"
+    call = f"{general}(m, n, k, a, as_m, as_k, b, bs_k, bs_n, c, cs_m, cs_n, {int(request.accumulate)}, work);"
+    fragments = {
+        "gg_gemm_config": render("kernels/gemm/config.c"),
+        general: _general_function(request.dtype, target),
+        name: f"{_signature(name, request.dtype)}\n{{\n    {call}\n}}\n",
+    }
+    return GemmCode(name, "", fragments, WorkBytes(request, target))
 
 
 def gemm_functions(requests: Iterable[GemmRequest], target: GemmTarget | None = None) -> tuple[list[GemmCode], str]:
@@ -180,16 +187,23 @@ def gemm_functions(requests: Iterable[GemmRequest], target: GemmTarget | None = 
     fragments: dict[str, str] = {}
     for code in codes:
         fragments.update(code.fragments)
-    return codes, "\n".join([*fragments.values(), *(code.source for code in codes)])
+    return codes, "\n".join([*fragments.values(), *(code.source for code in codes if code.source)])
 
 
-def _fragments(dtype: str, target: GemmTarget) -> dict[str, str]:
-    suffix = _SUFFIX[dtype]
-    general = render(
-        "kernels/gemm/gemm.c", T=_C_TYPE[dtype], s=suffix, size=_SIZE[dtype], depth=target.depth, rows=target.rows,
-        large=_LARGE, wide=_WIDE, many=_MANY,
+def _general_function(dtype: str, target: GemmTarget) -> str:
+    return render(
+        "kernels/gemm/gemm.c", T=_C_TYPE[dtype], s=_SUFFIX[dtype], size=_SIZE[dtype], depth=target.depth,
+        rows=target.rows, large=_LARGE, wide=_WIDE, many=_MANY,
+    )  # fmt: skip
+
+
+def _signature(name: str, dtype: str) -> str:
+    t = _C_TYPE[dtype]
+    return (
+        f"static void {name}(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const {t} *GRADGEN_RESTRICT a,\n"
+        f"    ptrdiff_t as_m, ptrdiff_t as_k, const {t} *GRADGEN_RESTRICT b, ptrdiff_t bs_k, ptrdiff_t bs_n,\n"
+        f"    {t} *GRADGEN_RESTRICT c, ptrdiff_t cs_m, ptrdiff_t cs_n, void *work)"
     )
-    return {"gg_gemm_config": render("kernels/gemm/config.c"), f"gg_gemm_{suffix}": general}
 
 
 def _is_small(request: GemmRequest) -> bool:
@@ -199,70 +213,33 @@ def _is_small(request: GemmRequest) -> bool:
     return n * k <= _SMALL_MATRIX if m is None else m * n * k <= _SMALL_TERMS
 
 
-def _arguments(request: GemmRequest) -> dict[str, str]:
-    """The text of each integer argument: its name, or its value where known."""
-    known = {
-        "m": request.m, "n": request.n, "k": request.k,
-        "as_m": request.a_strides[0], "as_k": request.a_strides[1],
-        "bs_k": request.b_strides[0], "bs_n": request.b_strides[1],
-        "cs_m": request.c_strides[0], "cs_n": request.c_strides[1],
+def _small_function(name: str, request: GemmRequest) -> str:
+    """Plain loops with every known extent and stride as a literal."""
+    r = request
+    arguments = {
+        "m": r.m, "n": r.n, "k": r.k, "as_m": r.a_strides[0], "as_k": r.a_strides[1], "bs_k": r.b_strides[0],
+        "bs_n": r.b_strides[1], "cs_m": r.c_strides[0], "cs_n": r.c_strides[1],
     }  # fmt: skip
-    return {name: name if value is None else str(value) for name, value in known.items()}
-
-
-def _formula(request: GemmRequest) -> str:
-    known = [f"{name} = {value}" for name in "mnk" if (value := getattr(request, name)) is not None]
-    sign = "+=" if request.accumulate else "="
-    return f"c[m,n] {sign} sum_k a[m,k] b[k,n]" + (", " if known else "") + ", ".join(known)
-
-
-def _signature(name: str, request: GemmRequest) -> str:
-    t = _C_TYPE[request.dtype]
-    return (
-        f"static void {name}(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k,\n"
-        f"    const {t} *GRADGEN_RESTRICT a, ptrdiff_t as_m, ptrdiff_t as_k,\n"
-        f"    const {t} *GRADGEN_RESTRICT b, ptrdiff_t bs_k, ptrdiff_t bs_n,\n"
-        f"    {t} *GRADGEN_RESTRICT c, ptrdiff_t cs_m, ptrdiff_t cs_n, void *work)"
-    )
-
-
-def _unused(names: Iterable[str]) -> str:
-    text = " ".join(f"(void){name};" for name in names)
-    return f"    {text}\n" if text else ""
-
-
-def _general_body(request: GemmRequest, arguments: dict[str, str]) -> str:
-    x = arguments
-    call = (
-        f"gg_gemm_{_SUFFIX[request.dtype]}({x['m']}, {x['n']}, {x['k']}, a, {x['as_m']}, {x['as_k']}, "
-        f"b, {x['bs_k']}, {x['bs_n']}, c, {x['cs_m']}, {x['cs_n']}, {int(request.accumulate)}, work);"
-    )
-    return _unused(name for name, text in x.items() if text != name) + f"    {call}\n"
-
-
-def _small_body(request: GemmRequest, arguments: dict[str, str]) -> str:
-    x = arguments
-    a, b, c = (_element(m, row, x[rs], column, x[cs]) for m, row, rs, column, cs in _ELEMENTS)
+    x = {argument: argument if value is None else str(value) for argument, value in arguments.items()}
+    unused = [f"(void){argument};" for argument in [*(a for a, text in x.items() if text != a), "work"]]
+    a = f"a[{_term('i', x['as_m'])} + {_term('p', x['as_k'])}]"
+    b = f"b[{_term('p', x['bs_k'])} + {_term('j', x['bs_n'])}]"
+    c = f"c[{_term('i', x['cs_m'])} + {_term('j', x['cs_n'])}]"
     lines = [
         "ptrdiff_t i, j, p;",
+        " ".join(unused),
         f"for (i = 0; i < {x['m']}; ++i)",
         f"    for (j = 0; j < {x['n']}; ++j) {{",
-        f"        {_C_TYPE[request.dtype]} sum = 0;",
+        f"        {_C_TYPE[r.dtype]} sum = 0;",
         f"        for (p = 0; p < {x['k']}; ++p) sum += {a} * {b};",
-        f"        {c} {'+=' if request.accumulate else '='} sum;",
+        f"        {c} {'+=' if r.accumulate else '='} sum;",
         "    }",
     ]
-    unused = _unused([*(name for name, text in x.items() if text != name), "work"])
-    return unused + "".join(f"    {line}\n" for line in lines)
+    known = "".join(f", {extent} = {x[extent]}" for extent in "mnk" if x[extent] != extent)
+    formula = f"/* c[m,n] {'+=' if r.accumulate else '='} sum_k a[m,k] b[k,n]{known} */"
+    body = "".join(f"    {line}\n" for line in lines)
+    return f"{formula}\n{_signature(name, r.dtype)}\n{{\n{body}}}\n"
 
 
-_ELEMENTS = (
-    ("a", "i", "as_m", "p", "as_k"), ("b", "p", "bs_k", "j", "bs_n"), ("c", "i", "cs_m", "j", "cs_n"),
-)  # fmt: skip
-
-
-def _element(matrix: str, row: str, row_stride: str, column: str, column_stride: str) -> str:
-    def term(index: str, stride: str) -> str:
-        return index if stride == "1" else f"{index} * ({stride})" if stride.startswith("-") else f"{index} * {stride}"
-
-    return f"{matrix}[{term(row, row_stride)} + {term(column, column_stride)}]"
+def _term(index: str, stride: str) -> str:
+    return index if stride == "1" else f"{index} * ({stride})" if stride.startswith("-") else f"{index} * {stride}"

@@ -19,6 +19,14 @@
 #ifndef GG_TILE_ROWS
 #define GG_TILE_ROWS 6
 #endif
+/* Kernels stay functions of their own, one copy each, however many products with literal sizes call them. */
+#if defined(__clang__)
+#define GG_KERNEL static __attribute__((noinline))
+#elif defined(__GNUC__)
+#define GG_KERNEL static __attribute__((noinline, noclone))
+#else
+#define GG_KERNEL static
+#endif
 #if defined(__GNUC__)
 #define GG_ALWAYS_INLINE static inline __attribute__((always_inline))
 #define GG_PREFETCH(p) __builtin_prefetch(p, 1)

@@ -51,7 +51,7 @@ GG_ALWAYS_INLINE void gg_tile_{{ s }}(const int rows, const int vectors, ptrdiff
         else gg_tile_{{ s }}(h, 1, k, a, as_m, as_k, b, bs_k, c, cs_m, add); \
         return h; \
     }
-static ptrdiff_t gg_tiles_{{ s }}(ptrdiff_t rows, int wide, ptrdiff_t k, const {{ T }} *a, ptrdiff_t as_m, ptrdiff_t as_k,
+GG_KERNEL ptrdiff_t gg_tiles_{{ s }}(ptrdiff_t rows, int wide, ptrdiff_t k, const {{ T }} *a, ptrdiff_t as_m, ptrdiff_t as_k,
     const {{ T }} *b, ptrdiff_t bs_k, {{ T }} *c, ptrdiff_t cs_m, int add)
 {
     GG_TILE(GG_TILE_ROWS) GG_TILE(4) GG_TILE(2) GG_TILE(1)
@@ -59,23 +59,28 @@ static ptrdiff_t gg_tiles_{{ s }}(ptrdiff_t rows, int wide, ptrdiff_t k, const {
 }
 
 /* Packing: to[p * width + l] = from[l,p] for l < lanes, zero up to width. */
-static void gg_pack_{{ s }}(ptrdiff_t width, ptrdiff_t lanes, ptrdiff_t k, const {{ T }} *from, ptrdiff_t s_l, ptrdiff_t s_k,
+GG_KERNEL void gg_pack_{{ s }}(ptrdiff_t width, ptrdiff_t lanes, ptrdiff_t k, const {{ T }} *from, ptrdiff_t s_l, ptrdiff_t s_k,
     {{ T }} *to)
 {
-    ptrdiff_t p = 0, l = 0;
-    if (s_l == 1)
-        for (; p < k; ++p) {
+    ptrdiff_t p, l, done_l = 0, done_k = 0; /* the rest goes one by one */
+    if (s_l == 1) {
+        done_l = lanes;
+        done_k = k;
+        for (p = 0; p < k; ++p) {
             const {{ T }} *f = from + p * s_k;
             {{ T }} *t = to + p * width;
             for (l = 0; l + GG_VL <= lanes; l += GG_VL) GG_STORE(t + l, GG_LOAD(f + l));
             for (; l + GG_QL <= lanes; l += GG_QL) GG_STOREQ(t + l, GG_LOADQ(f + l));
             for (; l < lanes; ++l) t[l] = f[l];
         }
+    }
 #if defined(GG_VECTOR_BYTES) && (defined(__clang__) || __GNUC__ >= 12)
 #define GG_MIX __builtin_shufflevector
-    else if (s_k == 1) /* squares of quads, transposed in registers */
-        for (; l + GG_QL <= lanes; l += GG_QL) {
-            for (p = 0; p + GG_QL <= k; p += GG_QL) {
+    else if (s_k == 1) { /* squares of quads, transposed in registers */
+        done_l = lanes - lanes % GG_QL;
+        done_k = k - k % GG_QL;
+        for (l = 0; l < done_l; l += GG_QL)
+            for (p = 0; p < done_k; p += GG_QL) {
                 const {{ T }} *f = from + l * s_l + p;
                 {{ T }} *t = to + p * width + l;
                 const gg_quad_{{ s }} a = GG_LOADQ(f), b = GG_LOADQ(f + s_l);
@@ -92,19 +97,15 @@ static void gg_pack_{{ s }}(ptrdiff_t width, ptrdiff_t lanes, ptrdiff_t k, const
                 GG_STOREQ(t + width, GG_MIX(a, b, 1, 3));
 {% endif %}
             }
-            for (; p < k; ++p) {
-                ptrdiff_t q;
-                for (q = l; q < l + GG_QL; ++q) to[p * width + q] = from[q * s_l + p];
-            }
-        }
+    }
 #undef GG_MIX
 #endif
-    for (; l < width; ++l)
-        for (p = 0; p < k; ++p) to[p * width + l] = l < lanes ? from[l * s_l + p * s_k] : 0;
+    for (l = 0; l < width; ++l)
+        for (p = l < done_l ? done_k : 0; p < k; ++p) to[p * width + l] = l < lanes ? from[l * s_l + p * s_k] : 0;
 }
 
 /* One row, c[j] = or += sum_p a[p] b[p,j], rows of b contiguous: four of them at a time onto a block of sums. */
-static void gg_row_{{ s }}(ptrdiff_t n, ptrdiff_t k, const {{ T }} *a, ptrdiff_t as_k, const {{ T }} *b, ptrdiff_t bs_k,
+GG_KERNEL void gg_row_{{ s }}(ptrdiff_t n, ptrdiff_t k, const {{ T }} *a, ptrdiff_t as_k, const {{ T }} *b, ptrdiff_t bs_k,
     {{ T }} *c, ptrdiff_t cs_n, int add)
 {
     {{ T }} sums[32 * sizeof(gg_vec_{{ s }}) / sizeof({{ T }})];
@@ -127,7 +128,7 @@ static void gg_row_{{ s }}(ptrdiff_t n, ptrdiff_t k, const {{ T }} *a, ptrdiff_t
 }
 
 /* Outer product, c[i,j] = or += a[i] b[j], rows of c contiguous. */
-static void gg_outer_{{ s }}(ptrdiff_t m, ptrdiff_t n, const {{ T }} *a, ptrdiff_t as_m, const {{ T }} *b, {{ T }} *c, ptrdiff_t cs_m,
+GG_KERNEL void gg_outer_{{ s }}(ptrdiff_t m, ptrdiff_t n, const {{ T }} *a, ptrdiff_t as_m, const {{ T }} *b, {{ T }} *c, ptrdiff_t cs_m,
     int add)
 {
     ptrdiff_t j;
@@ -142,7 +143,7 @@ static void gg_outer_{{ s }}(ptrdiff_t m, ptrdiff_t n, const {{ T }} *a, ptrdiff
 }
 
 /* c[i,j] = or += sum_p a[i,p] b[p,j], rows of a and columns of b contiguous: four dot products at a time. */
-static void gg_dots_{{ s }}(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const {{ T }} *a, ptrdiff_t as_m, const {{ T }} *b,
+GG_KERNEL void gg_dots_{{ s }}(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const {{ T }} *a, ptrdiff_t as_m, const {{ T }} *b,
     ptrdiff_t bs_n, {{ T }} *c, ptrdiff_t cs_m, ptrdiff_t cs_n, int add)
 {
     ptrdiff_t i, j, l, p, q;
@@ -151,18 +152,20 @@ static void gg_dots_{{ s }}(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const {{ T }}
             const {{ T }} *x = a + i * as_m, *y0 = b + j * bs_n, *y1 = n - j > 1 ? y0 + bs_n : y0;
             const {{ T }} *y2 = n - j > 2 ? y1 + bs_n : y0, *y3 = n - j > 3 ? y2 + bs_n : y0;
             {{ T }} sums[4 * sizeof(gg_vec_{{ s }}) / sizeof({{ T }})];
-            gg_vec_{{ s }} s0, s1, s2, s3, t0, t1, t2, t3;
+            gg_vec_{{ s }} s0, s1, s2, s3;
             memset(&s0, 0, sizeof s0);
-            s1 = s2 = s3 = t0 = t1 = t2 = t3 = s0;
-            for (p = 0; p + 2 * GG_VL <= k; p += 2 * GG_VL) {
-                const gg_vec_{{ s }} u = GG_LOAD(x + p), v = GG_LOAD(x + p + GG_VL);
-                s0 += u * GG_LOAD(y0 + p); t0 += v * GG_LOAD(y0 + p + GG_VL);
-                s1 += u * GG_LOAD(y1 + p); t1 += v * GG_LOAD(y1 + p + GG_VL);
-                s2 += u * GG_LOAD(y2 + p); t2 += v * GG_LOAD(y2 + p + GG_VL);
-                s3 += u * GG_LOAD(y3 + p); t3 += v * GG_LOAD(y3 + p + GG_VL);
+            s1 = s2 = s3 = s0;
+            for (p = 0; p + GG_VL <= k; p += GG_VL) {
+                const gg_vec_{{ s }} v = GG_LOAD(x + p);
+                s0 += v * GG_LOAD(y0 + p);
+                s1 += v * GG_LOAD(y1 + p);
+                s2 += v * GG_LOAD(y2 + p);
+                s3 += v * GG_LOAD(y3 + p);
             }
-            GG_STORE(sums, s0 + t0); GG_STORE(sums + GG_VL, s1 + t1);
-            GG_STORE(sums + 2 * GG_VL, s2 + t2); GG_STORE(sums + 3 * GG_VL, s3 + t3);
+            GG_STORE(sums, s0);
+            GG_STORE(sums + GG_VL, s1);
+            GG_STORE(sums + 2 * GG_VL, s2);
+            GG_STORE(sums + 3 * GG_VL, s3);
             for (l = 0; l < 4 && l < n - j; ++l) {
                 {{ T }} *const to = c + i * cs_m + (j + l) * cs_n, *const t = sums + l * GG_VL, rest = 0;
                 for (q = p; q < k; ++q) rest += x[q] * y0[l * bs_n + q];
