@@ -11,27 +11,20 @@ is x where c holds and 0 elsewhere.  Which values get a line of their own is dec
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from gradgen.ir.graph import Graph
 from gradgen.ir.letters import Letters
 from gradgen.ir.nodes import Node
-from gradgen.ir.notation import Builder, Definition, Plan, Wanted, definitions
+from gradgen.ir.notation import Builder, Definition, Plan, Wanted, definitions, names_in
 from gradgen.ir.symbols import Axis, ReduceAxis
 from gradgen.ir.terms import Letter
 from gradgen.ir.text import index_text, text
 
-__all__ = ["ArgumentFormulas", "argument_formulas", "formulas", "links_of", "node_formula", "wanted_of"]
+__all__ = ["argument_formulas", "formulas", "links_of", "node_formula", "wanted_of"]
 
 LINES = 40
 """Lines that a comment shows by default."""
-
-
-class ArgumentFormulas(NamedTuple):
-    """`own`: the line of each output and of each gradient (by the parameter's name); `shared`: what they refer to."""
-
-    own: dict[str, str]
-    shared: tuple[str, ...]
 
 
 def wanted_of(program: Any) -> list[Wanted]:
@@ -70,22 +63,39 @@ def formulas(
 
 def argument_formulas(
     program: Any, names: Mapping[Node, str] | None = None, *, limit: int = LINES
-) -> ArgumentFormulas:
-    """The formulas of a Graph or Joint, sorted by what they belong to."""
+) -> dict[str, str]:
+    """The formulas of a Graph or Joint by what they define: output names, and grad_<parameter> for gradients.
+
+    A text is the definition itself and, on lines of their own beginning with "  where", the intermediate values that no
+    earlier text has explained.
+    """
     found, omitted = definitions(wanted_of(program), names, limit=limit, links=links_of(program))
-    graph: Graph = program if isinstance(program, Graph) else program.graph
-    outputs = set(graph.output_names)
-    own: dict[str, list[str]] = {}
-    shared: list[str] = []
+    shared: dict[str, list[Definition]] = {}
     for d in found:
         if not d.wanted:
-            shared.extend(_definition_lines(d, 0))
-            continue
-        key = d.name if d.name in outputs else d.name.removeprefix("grad_")
-        own.setdefault(key, []).extend(_definition_lines(d, 0))
-    if omitted:
-        shared.append(f"... and {omitted:,} more lines")
-    return ArgumentFormulas({k: "\n".join(v) for k, v in own.items()}, tuple(shared))
+            shared.setdefault(d.name, []).append(d)
+    texts: dict[str, list[str]] = {}
+    for d in found:
+        if d.wanted:
+            lines = texts.setdefault(d.name, [])
+            lines += _definition_lines(d, 0)
+            lines += [f"  where {line}" for e in _explained(d, shared) for line in _definition_lines(e, 0)]
+    if omitted and texts:
+        next(iter(texts.values())).append(f"  ... and {omitted:,} more lines")
+    return {name: "\n".join(lines) for name, lines in texts.items()}
+
+
+def _explained(d: Definition, shared: dict[str, list[Definition]]) -> list[Definition]:
+    """The definitions behind `d` that are still in `shared`, sources first; they are taken out of it."""
+    taken: dict[str, list[Definition]] = {}
+    stack = [d]
+    while stack:
+        for name in names_in(stack.pop()):
+            if name in shared and name not in taken:
+                taken[name] = shared[name]
+                stack.extend(shared[name])
+    ordered = [name for name in shared if name in taken]
+    return [e for name in ordered for e in shared.pop(name)]
 
 
 def node_formula(

@@ -474,6 +474,18 @@ def definitions(
     return found, len(own) - len(kept)
 
 
+def names_in(d: Definition) -> list[str]:
+    """The tensors that a definition mentions, in order of appearance."""
+    found: dict[str, None] = {}
+    stack: list[Term] = [d.term, *([d.guard] if d.guard else []), *(t for i in d.index for _, t in i.data)]
+    while stack:
+        t = stack.pop()
+        if isinstance(t, Element):
+            found[t.name] = None
+        stack.extend(tm.children(t))
+    return list(found)
+
+
 def _marked(d: Definition, wanted: bool) -> Definition:
     return Definition(d.name, d.index, d.sign, d.term, d.extents, d.over, d.guard, d.node, wanted, d.details)
 

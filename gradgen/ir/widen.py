@@ -1,0 +1,54 @@
+"""A float32 graph as the same graph in float64: what finite differences and error reports compare with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from gradgen.ir.dtypes import DType, float32, float64
+from gradgen.ir.graph import Graph, topological
+from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Scan, Scatter
+from gradgen.ir.rewrite import with_sources
+
+
+def wide(dtype: DType) -> DType:
+    return float64 if dtype is float32 else dtype
+
+
+def widened(outputs: Iterable[Node]) -> dict[Node, Node]:
+    """Every node below `outputs` mapped to its twin in which float32 is float64."""
+    new: dict[Node, Node] = {}
+    for node in topological(outputs):
+        match node:
+            case Input():
+                new[node] = Input(node.name, node.shape, wide(node.dtype), node.requires_grad)
+            case Constant():
+                new[node] = Constant(np.asarray(node.array), wide(node.dtype))
+            case _:
+                new[node] = _retyped(node, new)
+    return new
+
+
+def _retyped(node: Node, new: dict[Node, Node]) -> Node:
+    made = with_sources(node, new)
+    match made:
+        case Compute():
+            return Compute(made.shape, made.body, made.reads, wide(node.dtype),
+                           reduce_shape=made.reduce_shape, reducer=made.reducer)
+        case Scatter():
+            return Scatter(made.shape, made.base, made.update_shape, made.index, made.body, made.reads,
+                           wide(node.dtype), mode=made.mode, guard=made.guard)
+        case Scan():
+            return Scan(widened_graph(made.step), made.init, made.sequences, made.constants, made.length, made.output,
+                        made.reverse)
+        case Kernel():
+            return Kernel(made.name, made.operands, made.attributes, made.shape, wide(node.dtype), made.output)
+    raise TypeError(f"unknown node kind {type(node).__name__}")
+
+
+def widened_graph(graph: Graph) -> Graph:
+    """The graph over float64 inputs, names kept."""
+    new = widened([*graph.outputs, *graph.inputs])
+    inputs = tuple(n for n in (new[i] for i in graph.inputs) if isinstance(n, Input))
+    return Graph(inputs, tuple(new[n] for n in graph.outputs), graph.output_names)
