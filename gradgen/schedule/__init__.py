@@ -9,6 +9,7 @@ from gradgen.schedule.memory import SavedLayout, plan_work, saved_layout
 from gradgen.schedule.options import NO_PASSES, PASSES, ScheduleOptions
 from gradgen.schedule.procedure import Output, Place, Procedure
 from gradgen.schedule.program import SAVED, WORK, Program
+from gradgen.schedule.sharing import share_functions
 
 __all__ = ["NO_PASSES", "PASSES", "Output", "Place", "Procedure", "Program", "SavedLayout", "ScheduleOptions",
            "saved_layout", "schedule"]
@@ -25,13 +26,16 @@ def schedule(
     """
     options = options or ScheduleOptions()
     saved = saved or saved_layout([procedure])
+    if options.has("sharing"):
+        procedure = share_functions(procedure)
     ops = Inliner(procedure, options).ops()
     fusion = Fusion(ops, options, procedure)
     tree = fusion.tree()
     emitter = Emitter(procedure, ops, tree, _reserved(procedure), fusion.contractions, options)
     emitter.run()
     statements = emitter.builder.finish()
-    buffers = [*emitter.places.values(), *emitter.constants.values(), *(b for b, _ in emitter.buffers.values())]
+    buffers = [*emitter.places.values(), *emitter.constants.values(), *(b for b, _ in emitter.buffers.values()),
+               *emitter.wasted.values()]
     buffers = list(dict.fromkeys(buffers))
     for b in buffers:
         if b.space == SAVED:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import sympy
 
 from gradgen.errors import ScheduleError
@@ -32,8 +34,10 @@ from gradgen.schedule.procedure import ACCUMULATE, Output, Place, Procedure
 from gradgen.schedule.program import (
     ARGUMENT,
     CONSTANT,
+    LOCAL,
     SAVED,
     WORK,
+    Apply,
     Assign,
     Buffer,
     Comment,
@@ -50,6 +54,7 @@ from gradgen.schedule.program import (
     PairwiseAdd,
     PairwiseBegin,
     PairwiseTotal,
+    Pointer,
     Present,
     SetFlag,
     Store,
@@ -60,6 +65,7 @@ from gradgen.schedule.reductions import (
     CLAUSE,
     COMBINE,
     FEW,
+    UNCUT,
     Accumulator,
     additions,
     exceeds,
@@ -68,8 +74,21 @@ from gradgen.schedule.reductions import (
     reducer_of,
     vectorisable,
 )
-from gradgen.schedule.scope import Builder
+from gradgen.schedule.scope import Builder, Scope
 from gradgen.schedule.tree import Leaf, LoopNode, Tree, leaves, paths
+
+ROW = 1024  # elements that a row of wasted memory may have
+SHORT_ROW = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The stretch that a vector loop covers: its counter runs from `start` over at most `size` elements."""
+
+    counter: CVar
+    start: sympy.Expr
+    size: Extent
+
 
 class Emitter:
     """Walks a loop tree once; `values` are results held in locals, `buffers` those in memory with the axes they keep."""
@@ -83,7 +102,9 @@ class Emitter:
         self.contractions = contractions or {}
         self.simd, self.pairwise = options.has("simd"), options.has("pairwise")
         self.paths = paths(tree)
-        self.op_of: dict[Node, Op] = {op.node: op for op in ops if op.node not in procedure.given}
+        self.op_of: dict[Node, Op] = {
+            op.node: op for op in ops if op.node not in procedure.given and not isinstance(op.node, Constant)
+        }
         self.consumers: dict[Op, list[Op]] = {op: [] for op in ops}
         for op in ops:
             for source in self.sources(op):
@@ -97,6 +118,9 @@ class Emitter:
         self.values: dict[Op, Expr] = {}
         self.accumulators: dict[Op, Accumulator] = {}
         self.counters: dict[LoopNode, CVar] = {}
+        self.row: Row | None = None  # of the vector loop being built
+        self.forwarded: dict[Op, tuple[Scope, tuple[sympy.Expr, ...], Expr]] = {}
+        self.wasted: dict[tuple[str, DType], Buffer] = {}
         self.checked: dict[tuple, None] = {}
         self.term_symbols: dict[Op, dict[sympy.Symbol, sympy.Expr]] = {}
 
@@ -162,6 +186,7 @@ class Emitter:
                     if not check.early:
                         self.check(op, check)
             self.visit(node)
+        self.fill_nothing()
 
     def comment(self, node: LoopNode | Leaf) -> None:
         seen: dict[str, None] = {}
@@ -199,7 +224,8 @@ class Emitter:
         b = self.builder
         reducing = [op for op, s in node.binding.items() if op in self.accumulators and s in op.reduced_axes]
         sums = [op for op in reducing if is_float_sum(op)]
-        blocked = bool(sums) and exceeds(node.extent, BLOCK)
+        rows = exceeds(node.extent, ROW) and any(self.needs_row(op, node) for op in node.binding)
+        blocked = (bool(sums) and exceeds(node.extent, UNCUT)) or rows
         start: Extent = 0
         stop = node.extent
         if blocked:
@@ -212,6 +238,7 @@ class Emitter:
                 self.accumulators[op].partial = partial
         self.counters[node] = b.open_loop(stop, start, extent=node.extent)
         b.scope.simd = True
+        self.row = Row(self.counters[node], sympy.sympify(start), BLOCK if blocked else node.extent)
         for op in reducing:
             state = self.accumulators[op]
             b.scope.reductions.append((CLAUSE[reducer_of(op)], state.partial or state.total))
@@ -219,6 +246,7 @@ class Emitter:
                 b.scope.reductions.append(("|", state.nan))
         for child in node.children:
             self.visit(child)
+        self.row = None
         b.close()
         for op in sums:
             state = self.accumulators[op]
@@ -227,6 +255,59 @@ class Emitter:
                 self.add_up(state, value)
         if blocked:
             b.close()
+
+    def needs_row(self, op: Op, node: LoopNode) -> bool:
+        return op.kind == MAP and any(e.mode == ACCUMULATE or self.is_optional(e.place) for e in op.effects)
+
+    def is_optional(self, place: Place) -> bool:
+        return place.optional or place.space != ARGUMENT
+
+    def store_row(self, effect: Output, target: Buffer, at: sympy.Expr, value: Expr) -> bool:
+        """In a vector loop, a store without a condition: through a pointer to the row that is wanted, or to memory that
+        nobody reads; the old gradient likewise comes from the row or from zeros.  False where that is not possible."""
+        row, b = self.row, self.builder
+        if row is None or exceeds(row.size, ROW) or not exceeds(row.size, SHORT_ROW):
+            return False
+        slope = sympy.expand(at).coeff(row.counter, 1)
+        start = at.xreplace({row.counter: row.start})
+        if slope != 1 or sympy.expand(at - row.counter + row.start - start) != 0 or start.has(row.counter):
+            return False
+        assert b.scope.parent is not None
+        condition = self.presence(effect.place, target)
+        name = target.name
+        index: sympy.Expr = at
+        if condition is not None:
+            name = b.fresh("row")
+            b.scope.parent.items.append(Pointer(name, target, start, condition, self.waste("sink", target.dtype, row.size)))
+            index = row.counter - row.start
+        if effect.mode == ACCUMULATE:
+            keep = b.apply("not_", (self.set_flag(),), bool_)
+            if condition is not None:
+                keep = b.apply("and_", (condition, keep), bool_)
+            old = b.fresh("row")
+            zeros = self.waste("nothing", target.dtype, row.size)
+            b.scope.parent.items.append(Pointer(old, target, start, keep, zeros, True))
+            before = self.raw_load(Buffer(old, target.dtype, (), LOCAL), row.counter - row.start)
+            value = b.apply("add", (before, value), target.dtype)
+        b.emit(Store(Buffer(name, target.dtype, (), LOCAL) if condition is not None else target, index, value))
+        return True
+
+    def waste(self, what: str, dtype: DType, size: Extent) -> Buffer:
+        """A row of WORK to write unwanted values to, or one of negative zeros (-0 + x is x, whatever x is)."""
+        key = (what, dtype)
+        if key not in self.wasted:
+            self.wasted[key] = Buffer(self.builder.fresh(what), dtype, (0,), WORK)
+        buffer = self.wasted[key]
+        buffer.shape = (max(buffer.shape[0], size),)  # type: ignore[type-var]
+        return buffer
+
+    def fill_nothing(self) -> None:
+        """Before everything else: the zeros that stand for gradients that are set."""
+        b = self.builder
+        for (what, dtype), buffer in self.wasted.items():
+            if what == "nothing":
+                zero = Apply(dtype, "neg", (Literal(dtype, sympy.S.Zero),))
+                b.root.items.insert(0, Fill(buffer, 0, buffer.size, zero))
 
     def add_up(self, state: Accumulator, value: Expr) -> None:
         b = self.builder
@@ -296,7 +377,8 @@ class Emitter:
         b = self.builder
         state = Accumulator(b.variable(Variable(kind, b.fresh("s"))))
         self.accumulators[op] = state
-        state.pairwise = self.pairwise and is_float_sum(op) and exceeds(additions(op, self.paths[op]), FEW)
+        few = not exceeds(additions(op, self.paths[op], self.contractions), FEW)
+        state.pairwise = self.pairwise and is_float_sum(op) and not few
         b.emit(PairwiseBegin(state.total) if state.pairwise else Declare(state.total, start))
         if op.kind == ARG:
             state.position = b.variable(Variable(int64, b.fresh("s")))
@@ -386,16 +468,20 @@ class Emitter:
                 self.buffers[op] = (self.own_buffer(op, kept), kept)
             stored = self.buffers[op][0]
             b.emit(Store(stored, self.linear(stored, tuple(env[s] for s in kept)), value))
+            self.forwarded[op] = (b.scope, tuple(env[s] for s in op.output_axes), value)
         else:
             self.values[op] = value
         for e in op.effects:
             target = self.place_buffer(e.place, op.node)
             if target is stored:
                 continue
+            at = self.linear(target, tuple(env[s] for s in op.output_axes))
+            if (e.mode == ACCUMULATE or self.is_optional(e.place)) and self.store_row(e, target, at, value):
+                continue
             condition = self.presence(e.place, target)
             if condition is not None:
                 b.open_if(condition)
-            self.store_effect(e, target, self.linear(target, tuple(env[s] for s in op.output_axes)), value)
+            self.store_effect(e, target, at, value)
             if condition is not None:
                 b.close()
 
@@ -612,6 +698,10 @@ class Emitter:
             if not guard:
                 return value
             return b.apply("select", (b.holds(guard, bool_), value, b.literal(term.fill, term.dtype)), term.dtype)
+        if op is not None and op in self.forwarded and not guard:  # just computed, in this iteration
+            scope, at, value = self.forwarded[op]
+            if at == index and any(scope is s for s in b.scope.chain()):
+                return value
         buffer = self.source_buffer(term.source)
         hoist = all(self.inside(i, e) for i, e in zip(index, term.source.shape, strict=True))
         if op is not None and op.kind != SCATTER:
@@ -622,7 +712,7 @@ class Emitter:
     def source_buffer(self, node: Node) -> Buffer:
         if node in self.procedure.given:
             return self.place_buffer(self.procedure.given[node], node)
-        if isinstance(node, Constant) and node not in self.op_of:
+        if isinstance(node, Constant):
             return self.constant_buffer(node)
         op = self.op_of[node]
         if op not in self.buffers:

@@ -23,8 +23,10 @@ from gradgen.schedule.options import ScheduleOptions
 from gradgen.schedule.procedure import Output, Procedure
 from gradgen.schedule.program import CVar
 from gradgen.schedule.scalars import Recipe, Step, recipe
+from gradgen.schedule.sharing import is_expensive
 
 MAX_TERMS = 96
+CHEAP_STEPS = 4
 MAP, REDUCE, ARG, SCATTER, SCAN, KERNEL = "map", "reduce", "arg", "scatter", "scan", "kernel"
 
 
@@ -188,6 +190,18 @@ def _domain(node: Node) -> Extent:
     return _size(node.shape)
 
 
+def _covers(size: Extent, domain: Extent) -> bool:
+    """A reader of this many elements computes no value more often than once each would."""
+    if isinstance(size, int) and isinstance(domain, int):
+        return domain <= size
+    difference = sympy.expand(sympy.sympify(size) - domain)
+    return bool(difference == 0 or difference.is_nonnegative)
+
+
+def _parts(body: sympy.Expr) -> Iterable[sympy.Basic]:
+    return sympy.preorder_traversal(body)
+
+
 class Inliner:
     """Decides and builds the ops of a procedure."""
 
@@ -212,12 +226,13 @@ class Inliner:
         uses: dict[Node, int] = {}
         root: dict[Node, Node] = {}
         weight: dict[Node, int] = {}
+        cheap = self.cheap_nodes() if self.options.has("inline") else {}
         for node in reversed(self.order):
             users = self.users[node]
             uses[node] = sum(uses[u] if u in self.inlined else 1 for u in users)
             head = root.get(users[0]) if users else None
             load = 1 + (len(node.reads) if isinstance(node, Compute) else 0)
-            if head is not None and self.may_inline(node, uses[node], weight.get(head, 0) + load):
+            if head is not None and self.may_inline(node, uses[node], weight.get(head, 0) + load, node in cheap):
                 self.inlined[node] = None
                 root[node] = head
                 weight[head] = weight.get(head, 0) + load
@@ -225,23 +240,37 @@ class Inliner:
                 root[node] = node
                 weight[node] = load
 
-    def may_inline(self, node: Node, uses: int, weight: int) -> bool:
+    def cheap_nodes(self) -> dict[Node, None]:
+        """Maps of a few operations and at most one read of full size: computing one again costs no more than a load."""
+        cost: dict[Node, int] = {}
+        for node in self.order:
+            if not isinstance(node, Compute) or node.reducer is not None or not node.shape:
+                continue
+            if any(e.has(Placeholder) for r in node.reads for e in r.index):
+                continue
+            wide = sum(1 for r in node.reads if len({s for e in r.index for s in e.free_symbols}) == len(node.shape))
+            own = sum(1 for _ in sympy.preorder_traversal(node.body)) // 2
+            total = own + sum(cost.get(r.source, 0) for r in node.reads)
+            if wide <= 1 and total <= CHEAP_STEPS and not any(is_expensive(e) for e in _parts(node.body)):
+                cost[node] = total
+        return dict.fromkeys(cost)
+
+    def may_inline(self, node: Node, uses: int, weight: int, cheap: bool) -> bool:
+        if isinstance(node, Constant) and node not in self.wanted:
+            return True
         if node in self.wanted or any(not isinstance(u, (Compute, Scatter)) for u in self.users[node]):
             return False
         if any(isinstance(u, Scatter) and u.base is node for u in self.users[node]):
             return False
-        if isinstance(node, Constant):
-            return is_uniform(node) or node.array.size > 0
         if not isinstance(node, Compute) or node.reducer is not None:
             return False
         if _is_view(node) and weight <= 4 * MAX_TERMS:
             return True
-        if not self.options.has("inline") or uses != 1 or weight > MAX_TERMS:
+        if not self.options.has("inline") or (uses != 1 and not cheap) or weight > MAX_TERMS:
             return False
-        user = self.users[node][0]
-        if is_product(user):
+        if any(is_product(u) for u in self.users[node]):
             return False
-        return _domain(user) == _size(node.shape)
+        return all(_covers(_size(node.shape), _domain(u)) for u in self.users[node])
 
     def ops(self) -> list[Op]:
         """One Op per node that is not inlined, in order; outputs that are given already are copied."""

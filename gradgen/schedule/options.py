@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 PASSES: dict[str, str] = {
+    "sharing": "an expensive function that several nodes apply to the same values is computed once",
     "inline": "views and pointwise values with one reader are computed where they are read",
     "fusion": "nodes over the same axes share a loop nest; what never leaves it is a local",
     "strips": "nests over a shared outer axis run strip by strip; memory does not grow with that axis",

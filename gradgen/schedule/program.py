@@ -16,7 +16,7 @@ from gradgen.ir.guards import Guard
 from gradgen.ir.symbols import Extent
 from gradgen.schedule.procedure import Place
 
-ARGUMENT, SAVED, WORK, CONSTANT = "argument", "saved", "work", "constant"
+ARGUMENT, SAVED, WORK, CONSTANT, LOCAL = "argument", "saved", "work", "constant", "local"
 
 
 class CVar(sympy.Symbol):
@@ -170,6 +170,18 @@ class Store(Statement):
     buffer: Buffer
     index: sympy.Expr
     value: Expr
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Pointer(Statement):
+    """`const pointer name = condition ? buffer + start : otherwise`: a row of an argument, or memory to waste."""
+
+    name: str
+    buffer: Buffer
+    start: sympy.Expr
+    condition: Expr
+    otherwise: Buffer
+    constant: bool = False
 
 
 @dataclass(frozen=True, eq=False, slots=True)

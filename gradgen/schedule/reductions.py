@@ -19,7 +19,8 @@ from gradgen.schedule.inline import MAP, REDUCE, Op
 from gradgen.schedule.program import Variable
 from gradgen.schedule.tree import Leaf, LoopNode
 
-BLOCK = 512
+BLOCK = 512  # terms of one chain per vector lane, where a loop is cut into blocks
+UNCUT = 1024  # loops up to this length are not
 FEW = 32  # additions that may be one chain
 
 CLAUSE = {"sum": "+", "prod": "*", "max": "max", "min": "min", "any": "|", "all": "&"}
@@ -71,14 +72,17 @@ def exceeds(extent: Extent, limit: int) -> bool:
     return not isinstance(extent, int) or extent > limit
 
 
-def additions(op: Op, path: tuple[LoopNode, ...]) -> Extent:
-    """How many block sums a scalar sum adds up: its reduced loops but the innermost, times the blocks of that one."""
-    reduced = [loop.extent for loop in path if loop.binding.get(op) in op.reduced_axes]
+def additions(op: Op, path: tuple[LoopNode, ...], contractions: object) -> Extent:
+    """How many partial sums a scalar sum adds up: one per step of its reduced loops, but one per block of a vector loop."""
+    reduced = [loop for loop in path if loop.binding.get(op) in op.reduced_axes]
     total: Extent = 1
-    for e in reduced[:-1]:
-        total = total * e
-    if reduced and exceeds(reduced[-1], BLOCK):
-        total = total * (-(-reduced[-1] // BLOCK) if isinstance(reduced[-1], int) else reduced[-1])
+    for loop in reduced[:-1]:
+        total = total * loop.extent
+    last = reduced[-1]
+    if not vectorisable(last, contractions):
+        return total * last.extent
+    if exceeds(last.extent, UNCUT):
+        total = total * (-(-last.extent // BLOCK) if isinstance(last.extent, int) else last.extent)
     return total
 
 

@@ -36,6 +36,7 @@ from gradgen.schedule.program import (
     Load,
     Loop,
     PairwiseAdd,
+    Pointer,
     Present,
     SetFlag,
     Statement,
@@ -252,7 +253,7 @@ def _roots(statement: Statement) -> tuple[Expr, ...]:
     match statement:
         case Store() | Assign() | Declare() | Let() | PairwiseAdd():
             return (statement.value,)
-        case If():
+        case If() | Pointer():
             return (statement.condition,)
         case Fill():
             return (statement.value,)
@@ -387,6 +388,8 @@ class _Finisher:
                 return PairwiseAdd(s.accumulator, self.reference(s.value))
             case Fill():
                 return Fill(s.buffer, s.start, s.count, self.reference(s.value))
+            case Pointer():
+                return Pointer(s.name, s.buffer, s.start, self.reference(s.condition), s.otherwise, s.constant)
             case If():
                 return If(self.reference(s.condition), s.body, s.otherwise)
         return s

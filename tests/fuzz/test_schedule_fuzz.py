@@ -15,7 +15,7 @@ from gradgen.schedule import NO_PASSES, ScheduleOptions
 def check(seed: int, size: int, symbolic: bool, options: ScheduleOptions | None = None, **compile_with: object) -> None:
     p = procedure(seed, size, symbolic)
     code = Compiled(p, options, **compile_with)  # type: ignore[arg-type]
-    for n in (3, 0, 70) if symbolic else (3,):
+    for n in (3, 0, 70, 1300) if symbolic else (3,):
         v = values(p, seed, n)
         want = expected(p, v)
         dtypes = {o.place.name: o.node.dtype for o in p.outputs}
