@@ -92,7 +92,8 @@ def load(package: str, folder: str, info: Info) -> Native:
     Raises ImportError, with what to do, when that is not possible.
     """
     extension = f"_{info.name}_cffi"
-    if not _is_current(Path(folder), extension, info.digest):
+    known = f"{package}.{extension}" in sys.modules  # gradgen.build puts it there itself
+    if not known and not _is_current(Path(folder), extension, info.digest):
         _build(package, Path(folder), info)
         importlib.invalidate_caches()
     try:
@@ -141,8 +142,8 @@ class Native:
         self.slots = [(self.dtypes[t.name], self._arrays[self.dtypes[t.name]]) for t in info.inputs]
         self._plans: dict[tuple[int, ...], Plan] = {}
         self._binders = [self._binder(d) for d in info.dims]
-        self.Outputs = namedtuple("Outputs", [t.name for t in info.outputs])  # type: ignore[misc]
-        self.Gradients = namedtuple("Gradients", [t.name for t in info.parameters])  # type: ignore[misc]
+        self.Outputs: Any = namedtuple("Outputs", [t.name for t in info.outputs])  # type: ignore[misc]
+        self.Gradients: Any = namedtuple("Gradients", [t.name for t in info.parameters])  # type: ignore[misc]
         self.data = tuple(k for k, t in enumerate(info.inputs) if t not in info.parameters)
         self.forward = self.function("forward")
         if info.differentiable:
@@ -302,7 +303,7 @@ class Block:
     __slots__ = ("_ffi", "_memory", "capacity", "pointer")
 
     def __init__(self, ffi: Any) -> None:
-        self._ffi, self._memory, self.capacity, self.pointer = ffi, None, 0, ffi.NULL
+        self._ffi, self._memory, self.capacity, self.pointer = ffi, np.empty(0, np.uint8), 0, ffi.NULL
 
     def reserve(self, size: int) -> Any:
         """A pointer to at least `size` bytes; NULL for none.  The content is lost when the block grows."""

@@ -140,6 +140,9 @@ class Gradients:
     """The gradients of a Module by name, as attributes; None before the first backward() and after zero_grad()."""
 
     __slots__ = ("_names", "_owner", "_values")
+    _names: dict[str, int]
+    _owner: Module
+    _values: list[np.ndarray | None]
 
     def __init__(self, owner: Module, names: tuple[str, ...]) -> None:
         object.__setattr__(self, "_owner", owner)
@@ -148,7 +151,7 @@ class Gradients:
 
     def __getattr__(self, name: str) -> np.ndarray | None:
         try:
-            return self._values[self._names[name]]  # type: ignore[no-any-return]
+            return self._values[self._names[name]]
         except KeyError:
             raise AttributeError(f"no parameter {name!r}: there are {', '.join(self._names)}") from None
 

@@ -90,7 +90,8 @@ def _snippet(interface: Interface, single_file: bool) -> str:
     lines = [f"#define {name.upper()}_IMPLEMENTATION  /* in one source file */"] if single_file else []
     lines += [f'#include "{name}.h"', ""]
     if interface.dims:
-        lines.append(f"/* for a constant {', '.join(interface.dims)}; otherwise {name}_saved_bytes tells how much to get */")
+        constants = ", ".join(interface.dims)
+        lines.append(f"/* for a constant {constants}; otherwise {name}_saved_bytes tells how much to get */")
     if interface.differentiable:
         lines.append(f"static GRADGEN_ALIGNED unsigned char saved[{name.upper()}_SAVED_BYTES{macro}];")
     work = f"{name.upper()}_WORK_BYTES{macro}"
