@@ -21,7 +21,9 @@ def emit(program: TracedFunction, name: str | None = None, out: str | Path = "ge
     Raises InvalidNameError for names that are not C identifiers; nothing is written unless everything can be.
     """
     name, files = _files(program, name, options)
-    return write_bundle(files, Path(out) / name)
+    folder = Path(out) / name
+    write_bundle(files, folder)
+    return folder
 
 
 def build(

@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import sympy
 
@@ -21,6 +22,7 @@ from gradgen.codegen.interface import Argument, Interface
 from gradgen.codegen.kernels_body import c_procedure
 from gradgen.codegen.names import check_argument_names, check_module_name
 from gradgen.debug import debug_level
+from gradgen.ir.formula import argument_formulas
 from gradgen.ir.graph import Graph, Location
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
 from gradgen.ir.symbols import Extent, as_extent, placeholder
@@ -32,7 +34,7 @@ from gradgen.simplify import simplify
 from gradgen.version import VERSION
 
 __all__ = [
-    "Options", "Runner", "Stages", "check_argument_names", "check_module_name", "generate", "gradient_reach", "gradients",
+    "Options", "Runner", "Stages", "check_argument_names", "check_module_name", "dim_names", "generate", "gradient_reach", "gradients",
     "procedures", "runner", "stages", "tangents",
 ]
 
@@ -99,15 +101,23 @@ def _interface(made: Stages, name: str, saved: Extent, work: Extent) -> Interfac
 
 
 def _formulas(made: Stages) -> Mapping[str, str]:
-    try:
-        from gradgen.ir.formula import argument_formulas
-    except ImportError:
-        return {}
-    return argument_formulas(made.joint or made.graph)
+    return argument_formulas(made.joint or made.graph, user_names(made.graph))
 
 
-def dim_names(inputs: Sequence[Input]) -> tuple[str, ...]:
-    """The named dimensions, in the order in which the inputs mention them."""
+def user_names(graph: Graph) -> dict[Node, str]:
+    """Intermediate values under the names of the variables that the user's function keeps them in."""
+    taken = {n.name for n in graph.inputs} | {*graph.output_names, *dim_names(graph.inputs)}
+    names: dict[Node, str] = {}
+    for node in graph.nodes:
+        name = graph.where[node].variable if node in graph.where else ""
+        if name and name not in taken and node not in graph.outputs and not isinstance(node, (Input, Constant)):
+            taken.add(name)
+            names[node] = name
+    return names
+
+
+def dim_names(inputs: Iterable[Any]) -> tuple[str, ...]:
+    """The named dimensions, in the order in which the shapes of the inputs mention them."""
     found: dict[str, None] = {}
     for node in inputs:
         for extent in node.shape:

@@ -8,7 +8,7 @@ numbers among them, are run-time arguments: the second pass of a training loop c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -174,13 +174,17 @@ def lower(
 
 
 def _locate(node: Node, location: Location, where: dict[Node, Location]) -> None:
-    """The user's line for every node that this operation added."""
-    stack = [node]
+    """The user's line for every node that this operation added; its variable for the value itself."""
+    if node in where or isinstance(node, Input):
+        return
+    where[node] = location
+    inner = replace(location, variable="")
+    stack = list(node.sources)
     while stack:
         n = stack.pop()
         if n in where or isinstance(n, Input):
             continue
-        where[n] = location
+        where[n] = inner
         stack.extend(n.sources)
 
 

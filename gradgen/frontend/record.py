@@ -10,7 +10,9 @@ trace where the derivative stops.
 
 from __future__ import annotations
 
+import dis
 import os
+from functools import cache
 from types import CodeType
 from typing import Any
 
@@ -22,6 +24,16 @@ from gradgen.ir.graph import Location
 from gradgen.ir.nodes import Input, Node, Shape
 
 Attributes = tuple[tuple[str, Any], ...]
+
+
+@cache
+def assigned_variable(code: CodeType, instruction: int) -> str:
+    """The variable that the result of the call at `instruction` is stored in right away, or ""."""
+    following = (i for i in dis.get_instructions(code) if i.offset > instruction and i.opname != "CACHE")
+    first = next(following, None)
+    if first is None or first.opname not in ("STORE_FAST", "STORE_NAME", "STORE_GLOBAL", "STORE_DEREF"):
+        return ""
+    return str(first.argval)
 
 
 class Spec:
@@ -105,7 +117,8 @@ class Record:
             return None
         code, instruction = self.origin
         line = next((n for a, b, n in code.co_lines() if a <= instruction < b and n is not None), code.co_firstlineno)
-        return Location(os.path.basename(code.co_filename), line, self.op.name if self.op else "input")
+        operation = self.op.name if self.op else "input"
+        return Location(os.path.basename(code.co_filename), line, operation, assigned_variable(code, instruction))
 
     def settle(self, value: np.ndarray) -> None:
         """Gives the record its value; its inputs are not needed any more."""

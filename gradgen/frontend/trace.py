@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gradgen.compiler import check_argument_names, gradient_reach
-from gradgen.errors import DTypeError, ShapeError, TraceError
+from gradgen.compiler import check_argument_names, dim_names, gradient_reach
+from gradgen.errors import DTypeError, InvalidNameError, ShapeError, TraceError
 from gradgen.frontend.engine import lower, plan_of
 from gradgen.frontend.record import Record, symbol_leaf
 from gradgen.frontend.tensor import Tensor
@@ -99,12 +99,16 @@ def trace(
     gradient but does not influence any output; operations raise PyTorch's own errors for shapes that do not fit.
     """
     specs = _bind(function, positional, named)
+    dims = dim_names(specs.values())
     if check:
-        check_argument_names([*specs])
+        check_argument_names(dims, specs, (), gradients=[n for n, s in specs.items() if s.requires_grad])
     inputs = {n: Input(n, s.shape, s.dtype, s.requires_grad) for n, s in specs.items()}
     tensors = {n: Tensor._from_record(symbol_leaf(i, requires_grad=i.requires_grad)) for n, i in inputs.items()}
     result = _call(function, tensors)
     names, values = _outputs(function, result, outputs)
+    if check:
+        check_argument_names(dims, specs, names, gradients=[n for n, s in specs.items() if s.requires_grad],
+                             cotangents=[n for n, v in zip(names, values) if v.requires_grad])
     order, leaves = plan_of([v._record for v in values])
     nodes, where = lower(order, leaves, constants=True)
     graph = Graph(tuple(inputs.values()), tuple(nodes[v._record] for v in values), names, where)
@@ -208,10 +212,19 @@ def _returned_names(function: Callable[..., Any], count: int) -> list[str]:
     parts = list(last.elts) if isinstance(last, (ast.Tuple, ast.List)) else [last]
     if len(parts) != count:
         return default
-    names = [p.id if isinstance(p, ast.Name) else d for p, d in zip(parts, default)]
+    names = [p.id if isinstance(p, ast.Name) and _usable(p.id) else d for p, d in zip(parts, default)]
     arguments = set(inspect.signature(function).parameters)
-    usable = len(set(names)) == count and not arguments & set(names)
-    return names if usable else default
+    distinct = len(set(names)) == count and not arguments & set(names)
+    return names if distinct else default
+
+
+def _usable(name: str) -> bool:
+    """True where a variable's name can be a parameter of the emitted C as it is."""
+    try:
+        check_argument_names((), (), (name,))
+    except InvalidNameError:
+        return False
+    return True
 
 
 def _name_of(function: Callable[..., Any]) -> str:

@@ -12,11 +12,15 @@ from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Read, Scan,
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """The user's line: file name without folders, line number, and the operation's name as the user knows it."""
+    """The user's line: file name without folders, line number, and the operation's name as the user knows it.
+
+    `variable` is the local variable that the line assigns the value to, where it does just that.
+    """
 
     file: str
     line: int
     operation: str
+    variable: str = ""
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line} {self.operation}"
