@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dis
 import os
-from functools import cache
+from functools import cache, lru_cache
 from types import CodeType
 from typing import Any
 
@@ -148,7 +148,9 @@ def phantom(record: Record) -> Record:
     return phantom_of(record.spec)
 
 
+@lru_cache(maxsize=4096)
 def phantom_of(spec: Spec) -> Record:
+    """The phantom of a spec; one serves all, since nobody reads it."""
     if all(isinstance(e, int) for e in spec.shape):
         zeros = np.broadcast_to(np.zeros((), spec.dtype.numpy), spec.shape)
         found = Record(None, (), (), spec, value=zeros)
