@@ -118,6 +118,7 @@ class Session:
     def _finish(self, status: int) -> None:
         if sum([a.nbytes for a in self.arguments.arrays]) > MEMORABLE:
             self.arguments.forget()
+            self.seen = [NEVER] * len(self.seen)
         if status:
             raise self.native.fail(status)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-STRICT = (
-    "-Wall -Wextra -Wpedantic -Wconversion -Wfloat-conversion -Wshadow -Wdouble-promotion -Wcast-qual "
-    "-Wmissing-prototypes -Werror"
-).split()
+STRICT = [
+    "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wfloat-conversion", "-Wshadow", "-Wdouble-promotion",
+    "-Wcast-qual", "-Wmissing-prototypes", "-Werror",
+]  # fmt: skip
 STRICT_CXX = [flag for flag in STRICT if flag != "-Wmissing-prototypes"]  # not a C++ warning in gcc
 C_COMPILERS = [cc for cc in ("gcc", "clang") if shutil.which(cc)]
 CXX_COMPILERS = [cxx for cxx in ("g++", "clang++") if shutil.which(cxx)]
