@@ -10,6 +10,8 @@ from gradgen.build.load import load_package
 from gradgen.codegen.bundle import write_bundle
 from gradgen.compiler import check_module_name, generate
 from gradgen.errors import GradgenError
+from gradgen.frontend.jit import jit
+from gradgen.frontend.scan import scan
 from gradgen.frontend.trace import TracedFunction
 from gradgen.options import Options
 
@@ -53,4 +55,4 @@ def _files(program: TracedFunction, name: str | None, options: dict[str, Any]) -
     return chosen, generate(program.graph, chosen, wanted)
 
 
-__all__ = ["build", "emit"]
+__all__ = ["build", "emit", "jit", "scan"]

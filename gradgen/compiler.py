@@ -27,7 +27,7 @@ from gradgen.ir.graph import Graph, Location
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
 from gradgen.ir.symbols import Extent, as_extent, placeholder
 from gradgen.options import Options
-from gradgen.runner import Runner, runner
+from gradgen.runner import Runner, remembered, runner
 from gradgen.schedule import ScheduleOptions, saved_layout, schedule
 from gradgen.schedule.procedure import ACCUMULATE, SAVED, Output, Place, Procedure
 from gradgen.simplify import simplify
@@ -35,7 +35,7 @@ from gradgen.version import VERSION
 
 __all__ = [
     "Options", "Runner", "Stages", "check_argument_names", "check_module_name", "dim_names", "generate", "gradient_reach", "gradients",
-    "procedures", "runner", "stages", "tangents",
+    "procedures", "remembered", "runner", "stages", "tangents",
 ]
 
 

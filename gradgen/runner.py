@@ -6,27 +6,34 @@ it; it is found in memory, on disk, or built.  Without a C compiler the referenc
 
 from __future__ import annotations
 
+import json
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from pathlib import Path
+from string import Template
 from typing import Any
 
 import numpy as np
 
-from gradgen.build.library import build_shared
+from gradgen.build.cache import default_cache, digest
+from gradgen.build.library import LIBRARY, build_shared
 from gradgen.build.load import load_shared
 from gradgen.codegen.extents import to_c
 from gradgen.codegen.kernels_body import c_procedure
-from gradgen.codegen.templates import render, template_text
+from gradgen.codegen.templates import template_text
 from gradgen.errors import CompilerNotFoundError
 from gradgen.ir.dtypes import DType
 from gradgen.ir.generalise import generalise
 from gradgen.ir.graph import Location, topological_until
 from gradgen.ir.interpreter import evaluate
 from gradgen.ir.nodes import Node
+from gradgen.paths import templates_dir
 from gradgen.schedule import ScheduleOptions, schedule
 from gradgen.schedule.procedure import Output, Place, Procedure
 from gradgen.simplify import simplify
+from gradgen.version import VERSION
 
 Runner = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
 """Arrays of the given values in, arrays of the outputs out."""
@@ -35,20 +42,54 @@ _CDEF = "int32_t gradgen_run(const int64_t *dims, void *const *buffers, void *wo
         "size_t gradgen_work(const int64_t *dims);"
 
 
-def runner(outputs: Sequence[Node], given: Sequence[Node], where: Mapping[Node, Location]) -> Runner:
-    """Code that computes `outputs` from the values of `given` (C-contiguous arrays of their shapes and dtypes)."""
+def runner(
+    outputs: Sequence[Node], given: Sequence[Node], where: Mapping[Node, Location], structure: str = ""
+) -> Runner:
+    """Code that computes `outputs` from the values of `given` (C-contiguous arrays of their shapes and dtypes).
+
+    `structure` is a text that decides everything about the nodes; the next process finds the code by it.
+    """
     new = simplify(outputs, level="safe", keep=given)
     wanted = [new[n] for n in outputs]
     unique = list(dict.fromkeys(wanted))
     position = [unique.index(n) for n in wanted]
     try:
-        run = _compiled(unique, given)
+        call, library = _compiled(unique, given, position)
     except CompilerNotFoundError as error:
         _warn_once(str(error))
-        run = _interpreted(unique, given)
-    if position == list(range(len(unique))):
-        return run
-    return lambda values: (lambda results: [results[k] for k in position])(run(values))
+        return _interpreted(wanted, given)
+    if structure:
+        recipe = {"library": library.parent.name, "dims": call.dims, "arguments": call.arguments,
+                  "outputs": [(shape, dtype.name) for shape, dtype in call.outputs], "position": position}
+        default_cache().put_text(_structure_key(structure), json.dumps(recipe))
+    return call
+
+
+def remembered(structure: str) -> Runner | None:
+    """The code that an earlier process made for the same structure, or None."""
+    cache = default_cache()
+    text = cache.get_text(_structure_key(structure))
+    if text is None:
+        return None
+    recipe = json.loads(text)
+    folder = cache.get(recipe["library"])
+    if folder is None:
+        return None
+    ffi, lib = load_shared(folder / LIBRARY, _CDEF)
+    outputs = [(tuple(shape), np.dtype(name)) for shape, name in recipe["outputs"]]
+    return _Call(ffi, lib, recipe["dims"], recipe["arguments"], outputs, recipe["position"])
+
+
+def _structure_key(structure: str) -> str:
+    return digest("structure", VERSION, _source_digest(), os.environ.get("CC", ""), os.environ.get("CFLAGS", ""), structure)
+
+
+@cache
+def _source_digest() -> str:
+    """Changes with gradgen's own files: what an older gradgen compiled is not what this one would."""
+    root = Path(__file__).parent
+    files = sorted([*root.rglob("*.py"), *templates_dir().rglob("*.[cht]*")])
+    return digest(*(f"{f.name} {s.st_size} {s.st_mtime_ns}" for f in files for s in [f.stat()]))
 
 
 @cache
@@ -63,7 +104,7 @@ def _interpreted(outputs: Sequence[Node], given: Sequence[Node]) -> Runner:
     return run
 
 
-def _compiled(outputs: Sequence[Node], given: Sequence[Node]) -> Runner:
+def _compiled(outputs: Sequence[Node], given: Sequence[Node], position: Sequence[int]) -> tuple[_Call, Path]:
     used = set(topological_until(tuple(outputs), set(given)))
     kept = [k for k, n in enumerate(given) if n in used]
     first: dict[Node, int] = {}
@@ -76,8 +117,9 @@ def _compiled(outputs: Sequence[Node], given: Sequence[Node]) -> Runner:
     else:
         wanted, inputs, values = [lifted.nodes[n] for n in outputs], [lifted.nodes[n] for n in nodes], lifted.values
     source = _source(wanted, inputs, [f"d{k}" for k in range(len(values))])
-    ffi, lib = _library(source)
-    return _Call(ffi, lib, values, arguments, [(_sizes(n.shape), n.dtype) for n in outputs])
+    ffi, lib, path = _library(source)
+    results = [(_sizes(n.shape), n.dtype.numpy) for n in outputs]
+    return _Call(ffi, lib, values, arguments, results, position), path
 
 
 def _sizes(shape: Sequence[Any]) -> tuple[int, ...]:
@@ -91,10 +133,10 @@ def _source(outputs: Sequence[Node], inputs: Sequence[Node], dims: Sequence[str]
     code = c_procedure(program)
     pointers = [_pointer("const ", n.dtype, f"x{k}", k) for k, n in enumerate(inputs)]
     pointers += [_pointer("", n.dtype, f"y{k}", len(inputs) + k) for k, n in enumerate(outputs)]
-    return render(
-        "eager/run.c.j2", helpers=list(code.helpers.values()), body=code.body.rstrip("\n"),
-        dim_lines=[f"const int64_t {d} = dims[{k}]; (void){d};" for k, d in enumerate(dims)],
-        buffer_lines=pointers, work_bytes=to_c(code.work_bytes),
+    return Template(template_text("eager/run.c.txt")).substitute(
+        helpers="\n".join(code.helpers.values()), body=code.body.rstrip("\n"),
+        dims="\n".join(f"    const int64_t {d} = dims[{k}]; (void){d};" for k, d in enumerate(dims)),
+        buffers="\n".join(f"    {line}" for line in pointers), work_bytes=to_c(code.work_bytes),
     )
 
 
@@ -104,24 +146,26 @@ def _pointer(const: str, dtype: DType, name: str, position: int) -> str:
 
 
 @cache
-def _library(source: str) -> tuple[Any, Any]:
+def _library(source: str) -> tuple[Any, Any, Path]:
     """The loaded code of one text; texts are equal for graphs of one structure, whatever their shapes."""
     files = {"run.c": source, "gradgen_abi.h": template_text("c/gradgen_abi.h")}
-    return load_shared(build_shared(files), _CDEF)
+    path = build_shared(files)
+    return (*load_shared(path, _CDEF), path)
 
 
 class _Call:
     """One structure at one set of shapes: dims, work memory and the order of buffers are settled."""
 
-    __slots__ = ("_arguments", "_dims", "_ffi", "_free", "_outputs", "_run", "_work_bytes")
+    __slots__ = ("_dims", "_ffi", "_free", "_position", "_run", "_work_bytes", "arguments", "dims", "outputs")
 
     def __init__(
         self, ffi: Any, lib: Any, dims: Sequence[int], arguments: Sequence[int],
-        outputs: Sequence[tuple[tuple[int, ...], DType]],
+        outputs: Sequence[tuple[tuple[int, ...], np.dtype]], position: Sequence[int],
     ) -> None:
-        self._ffi, self._run, self._arguments = ffi, lib.gradgen_run, tuple(arguments)
-        self._dims = ffi.new("int64_t[]", list(dims) or [0])
-        self._outputs = tuple((shape, dtype.numpy) for shape, dtype in outputs)
+        self._ffi, self._run = ffi, lib.gradgen_run
+        self.dims, self.arguments, self.outputs = list(dims), list(arguments), list(outputs)
+        self._position = None if list(position) == list(range(len(outputs))) else list(position)
+        self._dims = ffi.new("int64_t[]", self.dims or [0])
         self._work_bytes = int(lib.gradgen_work(self._dims))
         self._free: tuple[Any, ...] | None = None
 
@@ -130,9 +174,9 @@ class _Call:
         if scratch is None:
             scratch = self._scratch()
         pointers, buffers, work, _ = scratch
-        results = [np.empty(shape, dtype) for shape, dtype in self._outputs]
+        results = [np.empty(shape, dtype) for shape, dtype in self.outputs]
         position = 0
-        for k in self._arguments:
+        for k in self.arguments:
             pointers[position] = values[k].__array_interface__["data"][0]
             position += 1
         for array in results:
@@ -142,12 +186,12 @@ class _Call:
         self._free = scratch
         if status:
             raise IndexError("index out of range in self")
-        return results
+        return results if self._position is None else [results[k] for k in self._position]
 
     def _scratch(self) -> tuple[Any, ...]:
         """The pointer array and a block of WORK aligned to 64 bytes, with what keeps them alive."""
         ffi = self._ffi
-        pointers = ffi.new("intptr_t[]", max(len(self._arguments) + len(self._outputs), 1))
+        pointers = ffi.new("intptr_t[]", max(len(self.arguments) + len(self.outputs), 1))
         block = ffi.new("char[]", self._work_bytes + 64)
         start = -int(ffi.cast("intptr_t", block)) % 64
         return pointers, ffi.cast("void *const *", pointers), ffi.cast("void *", block + start), block

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import sympy.tensor.tensor  # noqa: F401  SymPy imports it at the first sum: 0.1 s that the first look should not pay
+
 from gradgen import compiler
 from gradgen.errors import TraceError
 from gradgen.frontend.record import Record
@@ -49,7 +51,10 @@ def evaluate(records: Sequence[Record]) -> None:
                     "a tensor's value was asked for while tracing; inputs of a trace have shapes and dtypes only",
                     hint="use where() or masked operations instead of Python's if; return tensors to see them later",
                 )
-        runner = _runners[plan.key] = _build(plan, pending)
+        text = repr(plan.key)
+        structure = "" if " at 0x" in text else text  # an attribute without a lasting text is not kept on disk
+        runner = compiler.remembered(structure) if structure else None
+        runner = _runners[plan.key] = runner or _build(plan, pending, structure)
     results = runner([r.value for r in plan.leaves])  # type: ignore[misc]
     for record, value in zip(pending, results):
         record.value = value
@@ -85,9 +90,9 @@ def _plan(pending: Sequence[Record]) -> _Plan:
     return _Plan(order, leaves, tuple(parts))
 
 
-def _build(plan: _Plan, pending: Sequence[Record]) -> compiler.Runner:
+def _build(plan: _Plan, pending: Sequence[Record], structure: str) -> compiler.Runner:
     nodes, where = lower(plan.order, plan.leaves)
-    return compiler.runner([nodes[r] for r in pending], [nodes[r] for r in plan.leaves], where)
+    return compiler.runner([nodes[r] for r in pending], [nodes[r] for r in plan.leaves], where, structure)
 
 
 def plan_of(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
