@@ -65,9 +65,7 @@ def gradgen_call(case: Case, arrays: Mapping[str, np.ndarray], threads: int) -> 
     import gradgen as gg
 
     specs = {
-        k: gg.spec(*v.shape, dtype=gg.dtype(v.dtype.name) if hasattr(gg, "dtype") and callable(gg.dtype) else
-                   getattr(gg, v.dtype.name), requires_grad=k in case.wrt)
-        for k, v in arrays.items()
+        k: gg.spec(*v.shape, dtype=getattr(gg, v.dtype.name), requires_grad=k in case.wrt) for k, v in arrays.items()
     }
     program = gg.trace(_bound(case.function, gg, list(arrays)), **specs)
     folder = tempfile.mkdtemp(prefix="gradgen-bench-")

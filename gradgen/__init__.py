@@ -41,21 +41,19 @@ long = int64
 
 from math import e, inf, nan, pi  # noqa: E402
 
+from gradgen.api import build, emit, jit, scan  # noqa: E402  `build` the function stands before the package of that name
+from gradgen.frontend.trace import TracedFunction, spec, trace  # noqa: E402  trace(matrix) is PyTorch's, too
+
 _LAZY = {
     "nn": "gradgen.nn", "optim": "gradgen.optim", "func": "gradgen.func", "linalg": "gradgen.linalg",
     "special": "gradgen.special", "utils": "gradgen.utils", "random": "gradgen.random",
 }
-_OWN = {
-    "trace": "gradgen.frontend.trace", "spec": "gradgen.frontend.trace", "TracedFunction": "gradgen.frontend.trace",
-}
-_API = {"build", "check", "emit", "from_sympy", "jit", "scan", "show"}
+_API = {"check", "from_sympy", "show"}
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return importlib.import_module(_LAZY[name])
-    if name in _OWN:
-        return getattr(importlib.import_module(_OWN[name]), name)
     if name in _API:
         return getattr(importlib.import_module("gradgen.api"), name)
     raise AttributeError(f"module 'gradgen' has no attribute {name!r}")

@@ -12,7 +12,8 @@ from typing import Any
 from gradgen.compiler import check_argument_names, dim_names, gradient_reach
 from gradgen.errors import DTypeError, InvalidNameError, ShapeError, TraceError
 from gradgen.frontend.engine import lower, plan_of
-from gradgen.frontend.record import Record, symbol_leaf
+from gradgen.frontend.ops.table import FUNCTIONS
+from gradgen.frontend.record import symbol_leaf
 from gradgen.frontend.tensor import Tensor
 from gradgen.ir import dtypes
 from gradgen.ir.dtypes import DType
@@ -94,10 +95,13 @@ def trace(
 
     Specs go by position or by argument name; parameters with a Spec as default may be left out.  Outputs are named by
     `outputs`, by the keys of a returned dict, by the variables in the function's return statement, or output0, output1.
+    With a Tensor in place of the function this is PyTorch's trace, the sum of a matrix' diagonal.
     `check=False` leaves out the checks that only emitted code needs: names, and gradients that reach an output.
     Raises TraceError where the function looks at values, returns what is not a tensor, or has an argument that wants a
     gradient but does not influence any output; operations raise PyTorch's own errors for shapes that do not fit.
     """
+    if isinstance(function, Tensor):  # PyTorch's trace: the sum of a matrix' diagonal
+        return FUNCTIONS["trace"](function, *positional, **named)
     specs = _bind(function, positional, named)
     dims = dim_names(specs.values())
     if check:
