@@ -88,7 +88,8 @@ def _helpers(program: Program, printer: StatementPrinter) -> dict[str, str]:
     for code, _ in printer.products.values():
         found.update(code.fragments)
     for name, (code, _) in printer.products.items():
-        found[name] = code.source
+        if code.source:
+            found[name] = code.source
     for b in program.buffers:
         if b.space == CONSTANT:
             found[f"table {program.name} {b.name}"] = _table(b)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import singledispatchmethod
 
-from gradgen.codegen.expressions import SUM, ExpressionPrinter
+from gradgen.codegen.expressions import OR, ExpressionPrinter
 from gradgen.codegen.gemm import GemmCode, GemmRequest, gemm_function
 from gradgen.errors import CodegenError
 from gradgen.ir.dtypes import DType, bool_
@@ -25,6 +25,7 @@ from gradgen.schedule.program import (
     Operand,
     PairwiseAdd,
     PairwiseBegin,
+    Pointer,
     Statement,
     Store,
 )
@@ -40,6 +41,8 @@ def product_function(s: Contract) -> GemmCode:
     strides = [(known(o.strides[0]), known(o.strides[1])) for o in (s.a, s.b, s.c)]
     request = GemmRequest(s.dtype.name, known(s.m), known(s.n), known(s.k), s.accumulate, *strides)
     code = gemm_function(request)
+    if not code.source:  # the general function: arguments tell it everything
+        return code
     size = "x".join(letter if n is None else str(n) for letter, n in zip("mnk", (request.m, request.n, request.k),
                                                                          strict=True))
     layout = "_".join("x".join("s" if n is None else str(n).replace("-", "m") for n in pair) for pair in strides)
@@ -111,6 +114,14 @@ class StatementPrinter:
         if s.buffer.dtype is bool_ and not isinstance(s.value, Literal):
             value = f"(uint8_t)({value})"
         self.line(f"{s.buffer.name}[{self.expressions.index(s.index)}] = {value};")
+
+    @visit.register
+    def _pointer(self, s: Pointer) -> None:
+        e = self.expressions
+        ctype = f"const {s.buffer.dtype.ctype}" if s.constant else s.buffer.dtype.ctype
+        start = e.index(s.start)
+        row = s.buffer.name if start == "0" else f"{s.buffer.name} + {start}"
+        self.line(f"{ctype} *const {s.name} = {e.at_least(s.condition, OR)} ? {row} : {s.otherwise.name};")
 
     @visit.register
     def _loop(self, s: Loop) -> None:
@@ -185,4 +196,4 @@ class StatementPrinter:
         return operand.buffer.name if start == "0" else f"{operand.buffer.name} + {start}"
 
 
-__all__ = ["SUM", "StatementPrinter", "local_type"]
+__all__ = ["StatementPrinter", "local_type"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gradgen.schedule.emit import Emitter
 from gradgen.schedule.fusion import Fusion
 from gradgen.schedule.inline import Inliner
-from gradgen.schedule.memory import SavedLayout, plan_work, saved_layout
+from gradgen.schedule.memory import SavedLayout, lifetimes, plan_work, saved_layout
 from gradgen.schedule.options import NO_PASSES, PASSES, ScheduleOptions
 from gradgen.schedule.procedure import Output, Place, Procedure
 from gradgen.schedule.program import SAVED, WORK, Program
@@ -40,7 +40,9 @@ def schedule(
     for b in buffers:
         if b.space == SAVED:
             b.offset = saved.offsets[b.name]
-    work = plan_work(b for b in buffers if b.space == WORK)
+    work = plan_work(buffers, statements, options.has("reuse"))
+    used = lifetimes(statements)
+    buffers = [b for b in buffers if b.space not in (WORK, SAVED) or b in used]
     return Program(procedure.name, tuple(buffers), statements, work, saved.bytes)
 
 

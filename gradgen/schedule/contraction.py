@@ -40,6 +40,8 @@ def contraction(op: Op) -> Contraction | None:
         return None
     batch, m, n = [], [], []
     for s in op.output_axes:
+        if op.extent_of(s) == 1:
+            continue
         if s in in_a and s in in_b:
             batch.append(s)
         elif s in in_a:
@@ -48,9 +50,10 @@ def contraction(op: Op) -> Contraction | None:
             n.append(s)
         else:
             return None
-    if any(s not in in_a or s not in in_b for s in op.reduced_axes):
+    k = tuple(s for s in op.reduced_axes if op.extent_of(s) != 1)
+    if any(s not in in_a or s not in in_b for s in k):
         return None
-    found = Contraction(a, b, tuple(batch), tuple(m), tuple(n), op.reduced_axes)
+    found = Contraction(a, b, tuple(batch), tuple(m), tuple(n), k)
     return found if _worthwhile(op, found) else None
 
 

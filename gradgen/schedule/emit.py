@@ -77,8 +77,10 @@ from gradgen.schedule.reductions import (
 from gradgen.schedule.scope import Builder, Scope
 from gradgen.schedule.tree import Leaf, LoopNode, Tree, leaves, paths
 
+KERNEL_TERMS = 256  # terms of a sum that the matrix kernel completes before it touches the result
 ROW = 1024  # elements that a row of wasted memory may have
 SHORT_ROW = 8
+MOST_CONDITIONS = 3  # optional places that one nest is tested for
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +113,17 @@ class Emitter:
                 found = self.op_of.get(source)
                 if found is not None and found is not op:
                     self.consumers[found].append(op)
+        self.fixed = {op: op.fixed for op in ops}
         self.builder = Builder(reserved)
         self.places: dict[Place, Buffer] = {}
         self.constants: dict[Node, Buffer] = {}
+        self.places_of: dict[Place, Buffer] = {}
+        self.needs = self.find_needs(ops)
         self.buffers: dict[Op, tuple[Buffer, tuple[sympy.Symbol, ...]]] = {}
         self.values: dict[Op, Expr] = {}
         self.accumulators: dict[Op, Accumulator] = {}
         self.counters: dict[LoopNode, CVar] = {}
+        self.assumed: Place | None = None  # the place that the nest being built was tested for
         self.row: Row | None = None  # of the vector loop being built
         self.forwarded: dict[Op, tuple[Scope, tuple[sympy.Expr, ...], Expr]] = {}
         self.wasted: dict[tuple[str, DType], Buffer] = {}
@@ -164,16 +170,19 @@ class Emitter:
             while k < len(shared) and k < len(other) and shared[k] is other[k]:
                 k += 1
             shared = shared[:k]
-        bound = {loop.binding[op]: None for loop in shared if op in loop.binding}
+        bound = {loop.binding[op]: None for loop in shared if op in loop.binding} | self.fixed[op]
         return tuple(s for s in op.output_axes if s not in bound)
 
-    def own_buffer(self, op: Op, axes: tuple[sympy.Symbol, ...]) -> Buffer:
-        """Memory for the op's result: an output that is certainly there and dense, else WORK."""
-        if op.kind == SCATTER or len(axes) == len(op.shape):
-            for e in op.effects:
-                if e.mode != ACCUMULATE and not e.place.optional and e.place.space == ARGUMENT:
-                    return self.place_buffer(e.place, op.node)
-        return self.work_buffer(op, axes)
+    def own_buffer(self, op: Op) -> tuple[Buffer, tuple[sympy.Symbol, ...]]:
+        """Memory for the op's result and the axes it has: an output that is certainly there, else WORK."""
+        kept = self.kept_axes(op)
+        if op.kind == SCATTER:
+            kept = op.output_axes
+        whole = op.kind == SCATTER or all(s in kept or s in self.fixed[op] for s in op.output_axes)
+        for e in op.effects:
+            if whole and e.mode != ACCUMULATE and not e.place.optional and e.place.space == ARGUMENT:
+                return self.place_buffer(e.place, op.node), op.output_axes
+        return self.work_buffer(op, kept), kept
 
     # --- the walk -------------------------------------------------------------------------------------------------
 
@@ -185,8 +194,56 @@ class Emitter:
                 for check in op.checks:
                     if not check.early:
                         self.check(op, check)
+            condition = self.wanted(node)
+            if condition is not None:
+                self.builder.open_if(condition)
             self.visit(node)
+            self.assumed = None
+            if condition is not None:
+                self.builder.close()
         self.fill_nothing()
+
+    def wanted(self, node: LoopNode | Leaf) -> Expr | None:
+        """What must be present for a nest to be worth running; None where it always is."""
+        inside = dict.fromkeys(leaves([node]))
+        needs: dict[Place, None] = {}
+        for op in inside:
+            found = self.needs[op]
+            if found is None or any(c not in inside and not self.in_memory(op) for c in self.consumers[op]):
+                return None
+            needs |= found
+        if isinstance(node, Leaf) and node.op in self.contractions and not self.consumers[node.op]:
+            return None  # it tests by itself
+        b = self.builder
+        conditions = [self.presence(p, self.places_of[p]) for p in needs]
+        if len(needs) == 1:
+            self.assumed = next(iter(needs))
+        result: Expr | None = None
+        for c in conditions:
+            assert c is not None
+            result = c if result is None else b.apply("or_", (result, c), bool_)
+        return result
+
+    def in_memory(self, op: Op) -> bool:
+        """Readers outside the op's nest find its result in a buffer, not in a local."""
+        return op.kind == SCATTER or bool(self.kept_axes(op))
+
+    def find_needs(self, ops: list[Op]) -> dict[Op, dict[Place, None] | None]:
+        """For each op the optional places that it works for; None: it is always needed (or for too many to test)."""
+        found: dict[Op, dict[Place, None] | None] = {}
+        for op in reversed(ops):
+            needs: dict[Place, None] | None = {}
+            for e in op.effects:
+                if not self.is_optional(e.place):
+                    needs = None
+                    break
+                needs[e.place] = None  # type: ignore[index]
+                self.places_of[e.place] = self.place_buffer(e.place, op.node)
+            for c in self.consumers[op]:
+                more = found[c]
+                needs = None if needs is None or more is None else needs | more
+            found[op] = needs if needs is not None and len(needs) <= MOST_CONDITIONS else None
+        return found
 
     def comment(self, node: LoopNode | Leaf) -> None:
         seen: dict[str, None] = {}
@@ -323,7 +380,7 @@ class Emitter:
         return False
 
     def env(self, op: Op) -> dict[sympy.Symbol, sympy.Expr]:
-        found: dict[sympy.Symbol, sympy.Expr] = {}
+        found: dict[sympy.Symbol, sympy.Expr] = dict(self.fixed[op])
         for loop in self.paths[op]:
             if op in loop.binding and loop in self.counters:
                 found[loop.binding[op]] = self.counters[loop]
@@ -333,7 +390,7 @@ class Emitter:
 
     def bound_outside(self, op: Op) -> dict[sympy.Symbol, None]:
         """The output axes bound before the first reduced axis."""
-        found: dict[sympy.Symbol, None] = {}
+        found: dict[sympy.Symbol, None] = dict.fromkeys(self.fixed[op])
         for loop in self.paths[op]:
             if op in loop.binding:
                 if loop.binding[op] in op.reduced_axes:
@@ -346,8 +403,7 @@ class Emitter:
         b = self.builder
         if op.kind == SCATTER:
             assert isinstance(node, Scatter)
-            buffer = self.own_buffer(op, ())
-            self.buffers[op] = (buffer, op.output_axes)
+            buffer, _ = self.buffers[op] = self.own_buffer(op)
             if node.base is None:
                 b.emit(Fill(buffer, 0, buffer.size, b.literal(sympy.S.Zero, node.dtype)))
             else:
@@ -363,9 +419,7 @@ class Emitter:
             return
         if op.kind == ARG:
             raise ScheduleError("argmax over an outer axis reached the emitter without its output axes bound")
-        kept = self.kept_axes(op)
-        buffer = self.own_buffer(op, kept)
-        self.buffers[op] = (buffer, kept)
+        buffer, kept = self.buffers[op] = self.own_buffer(op)
         at = self.linear(buffer, tuple(self.env(op).get(s, sympy.S.Zero) for s in kept))
         count: Extent = 1
         for s in open_axes:
@@ -444,6 +498,14 @@ class Emitter:
         return term.dtype if op.kind == ARG else op.node.dtype
 
     def leaf(self, op: Op) -> None:
+        without_loop = op.kind != MAP and not any(s in op.reduced_axes for s in op.loop_axes)
+        if without_loop and op not in self.contractions:
+            self.begin(op)
+        self.compute(op)
+        if without_loop and op not in self.contractions:
+            self.end(op)
+
+    def compute(self, op: Op) -> None:
         if op in self.contractions:
             self.contract(op, self.contractions[op])
             return
@@ -465,8 +527,8 @@ class Emitter:
         stored: Buffer | None = None
         if kept and self.consumers[op]:
             if op not in self.buffers:
-                self.buffers[op] = (self.own_buffer(op, kept), kept)
-            stored = self.buffers[op][0]
+                self.buffers[op] = self.own_buffer(op)
+            stored, kept = self.buffers[op]
             b.emit(Store(stored, self.linear(stored, tuple(env[s] for s in kept)), value))
             self.forwarded[op] = (b.scope, tuple(env[s] for s in op.output_axes), value)
         else:
@@ -486,7 +548,7 @@ class Emitter:
                 b.close()
 
     def presence(self, place: Place, target: Buffer) -> Expr | None:
-        if not place.optional and place.space == ARGUMENT:
+        if (not place.optional and place.space == ARGUMENT) or place == self.assumed:
             return None
         key = ("present", target.name)
         b = self.builder
@@ -577,22 +639,61 @@ class Emitter:
     # --- contractions ---------------------------------------------------------------------------------------------
 
     def contract(self, op: Op, c: Contraction) -> None:
+        """The product goes to memory, or straight to the only place that wants it."""
+        b = self.builder
+        if self.consumers[op] or len(op.effects) != 1:
+            target, kept = self.buffers[op] = self.own_buffer(op)
+            self.product(op, c, target, kept, False)
+            for e in op.effects:
+                place = self.place_buffer(e.place, op.node)
+                if place is not target:
+                    self.copy_out(op, e, target, kept)
+            return
+        effect = op.effects[0]
+        place = self.place_buffer(effect.place, op.node)
+        condition = self.presence(effect.place, place)
+        if condition is not None:
+            b.open_if(condition)
+        if effect.mode == ACCUMULATE:
+            b.open_if(self.set_flag())
+            self.product(op, c, place, op.output_axes, False)
+            b.close()
+            b.open_if(b.apply("not_", (self.set_flag(),), bool_))
+            if self.single_pass(op, c):
+                self.product(op, c, place, op.output_axes, True)
+            else:  # the sum is completed before it is added
+                kept = self.kept_axes(op)
+                target, kept = self.buffers[op] = (self.work_buffer(op, kept), kept)
+                self.product(op, c, target, kept, False)
+                self.copy_out(op, effect, target, kept)
+            b.close()
+        else:
+            self.product(op, c, place, op.output_axes, False)
+        if condition is not None:
+            b.close()
+
+    def single_pass(self, op: Op, c: Contraction) -> bool:
+        """The kernel adds each sum to the result once: all terms fit in its registers' block, on one merged axis."""
+        terms: Extent = 1
+        for s in c.k:
+            terms = terms * op.extent_of(s)
+        return len(c.k) == 1 and not exceeds(terms, KERNEL_TERMS)
+
+    def product(
+        self, op: Op, c: Contraction, target: Buffer, kept: tuple[sympy.Symbol, ...], accumulate: bool
+    ) -> None:
         """Calls of the matrix kernel: neighbouring axes are merged where all strides allow, others are looped over."""
         b = self.builder
-        kept = self.kept_axes(op)
         env = self.env(op)
-        target = self.own_buffer(op, kept)
-        self.buffers[op] = (target, kept)
         views = [self.view(c.a, env), self.view(c.b, env), (target, self.linear(target, tuple(env.get(s, s) for s in kept)))]
-        roles = {"m": list(c.m), "n": list(c.n), "k": list(c.k)}
         chosen: dict[str, tuple[Extent, sympy.Symbol]] = {}
         looped: list[sympy.Symbol] = []
-        for role, symbols in roles.items():
-            extent, last, rest = self.merged(op, symbols, views)
+        for role, symbols in (("m", c.m), ("n", c.n), ("k", c.k)):
+            extent, last, rest = self.merged(op, list(symbols), views)
             chosen[role] = (extent, last)
             looped += rest
         over_k = [s for s in looped if s in c.k]
-        if over_k:
+        if over_k and not accumulate:
             zero = b.literal(sympy.S.Zero, op.node.dtype)
             count: Extent = 1
             for s in (*c.m, *c.n):
@@ -605,13 +706,9 @@ class Emitter:
             strides = tuple(as_extent(sympy.expand(at).coeff(chosen[r][1], 1)) for r in roles_of)
             operands.append(Operand(buffer, self.start(at, op), strides))  # type: ignore[arg-type]
         m, n, k = (chosen[r][0] for r in "mnk")
-        b.emit(Contract(op.node.dtype, m, n, k, operands[0], operands[1], operands[2], bool(over_k)))
+        b.emit(Contract(op.node.dtype, m, n, k, operands[0], operands[1], operands[2], accumulate or bool(over_k)))
         for _ in bound:
             b.close()
-        for e in op.effects:
-            place = self.place_buffer(e.place, op.node)
-            if place is not target:
-                self.copy_out(op, e, target, kept)
 
     def view(self, read: ReadTerm, env: dict[sympy.Symbol, sympy.Expr]) -> tuple[Buffer, sympy.Expr]:
         """The memory of an operand and its element number; axes that are not looped over stay symbols."""
@@ -749,7 +846,7 @@ class Emitter:
                 conditions += [Condition(GE, e), Condition(GE, sympy.sympify(extent) - 1 - e)]
         used = {s for c in (*conditions, *check.guard) for s in c.expr.free_symbols}
         axes = [s for s in op.loop_axes if s in used or any(_mentions(t, s) for t in check.terms)]
-        env: dict[sympy.Symbol, sympy.Expr] = {s: b.open_loop(op.extent_of(s)) for s in axes}
+        env = {**op.fixed, **{s: b.open_loop(op.extent_of(s)) for s in axes}}
         self.evaluate(list(check.terms), env, dict.fromkeys(range(len(check.terms))))
         bad = b.apply("not_", (b.holds(tuple(c.substitute(env) for c in conditions), bool_),), bool_)
         if check.guard:

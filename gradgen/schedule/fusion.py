@@ -162,6 +162,8 @@ class Fusion:
             return None
         candidates = list(found) if found else self.preferred(op, group, axes)
         for symbol in candidates:
+            if len(axes) > 1 and symbol is axes[-1]:
+                continue  # the axis of unit stride stays innermost
             if symbol in axes and same_extent(op.extent_of(symbol), group.extent) and self.allowed(op, symbol, axes):
                 return symbol
         return None

@@ -78,7 +78,8 @@ class Check:
 
     @property
     def key(self) -> tuple:
-        return (tuple(_term_key(t) for t in self.terms), self.index, self.shape, self.guard)
+        tested = tuple((e, n) for e, n in zip(self.index, self.shape, strict=True) if term_numbers([e]))
+        return (tuple(_term_key(t) for t in self.terms), tested, self.guard)
 
 
 def _term_key(term: Term) -> tuple:
@@ -129,7 +130,13 @@ class Op:
 
     @property
     def loop_axes(self) -> tuple[sympy.Symbol, ...]:
-        return (*self.output_axes, *self.reduced_axes)
+        """The axes that need a loop: an axis of extent 1 is at 0."""
+        return tuple(s for s in (*self.output_axes, *self.reduced_axes) if self.extent_of(s) != 1)
+
+    @property
+    def fixed(self) -> dict[sympy.Symbol, sympy.Expr]:
+        """The axes that do not."""
+        return {s: sympy.S.Zero for s in (*self.output_axes, *self.reduced_axes) if self.extent_of(s) == 1}
 
     def extent_of(self, symbol: sympy.Symbol) -> Extent:
         if self.kind == SCATTER:
@@ -299,6 +306,8 @@ class Inliner:
         builder = _Terms(self)
         if isinstance(node, Compute):
             kind = MAP if node.reducer is None else ARG if node.reducer.startswith("arg") else REDUCE
+            if kind == REDUCE and all(e == 1 for e in node.reduce_shape):
+                kind = MAP  # of one term
             op = Op(number, node, kind, node.shape, node.reduce_shape, where=where)
             op.root = builder.body(node, {}, (), inner=True)
         elif isinstance(node, Scatter):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import sympy
@@ -10,7 +10,25 @@ import sympy
 from gradgen.ir.nodes import Node
 from gradgen.ir.symbols import Extent, as_extent
 from gradgen.schedule.procedure import SAVED, Procedure
-from gradgen.schedule.program import Buffer
+from gradgen.schedule.program import (
+    WORK,
+    Apply,
+    Assign,
+    Buffer,
+    Contract,
+    Copy,
+    Declare,
+    Expr,
+    Fill,
+    If,
+    Let,
+    Load,
+    Loop,
+    PairwiseAdd,
+    Pointer,
+    Statement,
+    Store,
+)
 
 ALIGNMENT = 64
 HEADER_BYTES = 64
@@ -52,12 +70,139 @@ def saved_layout(procedures: Iterable[Procedure]) -> SavedLayout:
     return SavedLayout(offsets, position)
 
 
-def plan_work(buffers: Iterable[Buffer]) -> Extent:
-    """Gives every buffer its own range of WORK and returns the total."""
+def plan_work(buffers: Iterable[Buffer], statements: tuple[Statement, ...], reuse: bool) -> Extent:
+    """Gives every buffer of WORK its offset and returns the total.
+
+    Buffers whose lifetimes, in top-level statements, do not meet may share memory.
+    """
+    found = [b for b in buffers if b.space == WORK]
+    sizes = {b: aligned(as_extent(b.size * b.dtype.itemsize)) for b in found}
+    if not reuse:
+        total = _side_by_side(found, sizes)
+    else:
+        life = lifetimes(statements)
+        found = [b for b in found if b in life]
+        if len(found) <= MANY and all(isinstance(s, int) for s in sizes.values()):
+            total = _best_fit(found, sizes, life)  # type: ignore[arg-type]
+        else:
+            total = _slots(found, sizes, life)
+    if not isinstance(total, int):
+        total = as_extent(total + ALIGNMENT)  # never 0 where a dimension is, so that `work` is a real address
+    return total
+
+
+MANY = 400  # buffers up to which the quadratic planner is used
+Life = tuple[int, int]
+
+
+def _side_by_side(buffers: list[Buffer], sizes: dict[Buffer, Extent]) -> Extent:
     position: Extent = 0
-    for buffer in buffers:
-        buffer.offset = position
-        position = as_extent(position + aligned(as_extent(buffer.size * buffer.dtype.itemsize)))
-    if not isinstance(position, int):
-        position = as_extent(position + ALIGNMENT)  # never 0 where a dimension is, so that `work` is a real address
+    for b in buffers:
+        b.offset = position
+        position = as_extent(position + sizes[b])
     return position
+
+
+def _best_fit(buffers: list[Buffer], sizes: dict[Buffer, int], life: dict[Buffer, Life]) -> int:
+    """Largest first, each at the lowest offset where nothing that lives at the same time is."""
+    placed: list[Buffer] = []
+    total = 0
+    for b in sorted(buffers, key=lambda b: -sizes[b]):  # stable
+        first, last = life[b]
+        busy = sorted((p.offset, p.offset + sizes[p]) for p in placed if life[p][0] <= last and first <= life[p][1])
+        position = 0
+        for start, stop in busy:
+            if start - position >= sizes[b]:
+                break
+            position = max(position, stop)
+        b.offset = position
+        placed.append(b)
+        total = max(total, position + sizes[b])
+    return total
+
+
+def _slots(buffers: list[Buffer], sizes: dict[Buffer, Extent], life: dict[Buffer, Life]) -> Extent:
+    """In order of first use; a slot is reused where it is certainly large enough."""
+    free: dict[Extent, list[int]] = {}
+    size_of: list[Extent] = []
+    owner: dict[Buffer, int] = {}
+    ends: dict[int, list[Buffer]] = {}
+    time = 0
+    for b in sorted(buffers, key=lambda b: life[b][0]):
+        first, last = life[b]
+        while time < first:
+            for done in ends.pop(time, []):
+                free.setdefault(size_of[owner[done]], []).append(owner[done])
+            time += 1
+        owner[b] = _slot(sizes[b], free, size_of)
+        ends.setdefault(last, []).append(b)
+    offsets: list[Extent] = []
+    position: Extent = 0
+    for s in size_of:
+        offsets.append(position)
+        position = as_extent(position + s)
+    for b, k in owner.items():
+        b.offset = offsets[k]
+    return position
+
+
+def _slot(size: Extent, free: dict[Extent, list[int]], size_of: list[Extent]) -> int:
+    """A free slot that fits, the tightest among the fixed ones; else a new one."""
+    candidates = [s for s, slots in free.items() if slots and _fits(size, s)]
+    if candidates:
+        numbers = [s for s in candidates if isinstance(s, int)]
+        chosen = size if size in candidates else min(numbers) if numbers else candidates[0]
+        return free[chosen].pop()
+    size_of.append(size)
+    return len(size_of) - 1
+
+
+def _fits(size: Extent, slot: Extent) -> bool:
+    if isinstance(size, int) and isinstance(slot, int):
+        return size <= slot
+    difference = sympy.sympify(slot) - size
+    return bool(difference == 0 or difference.is_nonnegative)
+
+
+def lifetimes(statements: tuple[Statement, ...]) -> dict[Buffer, Life]:
+    """First and last top-level statement that touches each buffer."""
+    found: dict[Buffer, Life] = {}
+    for k, top in enumerate(statements):
+        for b in _touched(top):
+            found[b] = (found[b][0] if b in found else k, k)
+    return found
+
+
+def _touched(top: Statement) -> Iterator[Buffer]:
+    stack: list[Statement] = [top]
+    exprs: list[Expr] = []
+    while stack:
+        s = stack.pop()
+        match s:
+            case Store():
+                yield s.buffer
+                exprs.append(s.value)
+            case Let() | Declare() | Assign() | PairwiseAdd():
+                exprs.append(s.value)
+            case Fill():
+                yield s.buffer
+            case Copy():
+                yield s.target
+                yield s.source
+            case Contract():
+                yield from (s.a.buffer, s.b.buffer, s.c.buffer)
+            case Pointer():
+                yield s.buffer
+                yield s.otherwise
+                exprs.append(s.condition)
+            case Loop():
+                stack.extend(s.body)
+            case If():
+                exprs.append(s.condition)
+                stack.extend((*s.body, *s.otherwise))
+    while exprs:
+        e = exprs.pop()
+        if isinstance(e, Load):
+            yield e.buffer
+        elif isinstance(e, Apply):
+            exprs.extend(e.args)

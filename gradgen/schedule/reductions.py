@@ -76,6 +76,8 @@ def additions(op: Op, path: tuple[LoopNode, ...], contractions: object) -> Exten
     """How many partial sums a scalar sum adds up: one per step of its reduced loops, but one per block of a vector loop."""
     reduced = [loop for loop in path if loop.binding.get(op) in op.reduced_axes]
     total: Extent = 1
+    if not reduced:
+        return total
     for loop in reduced[:-1]:
         total = total * loop.extent
     last = reduced[-1]

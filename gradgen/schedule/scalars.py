@@ -274,6 +274,8 @@ class _Lowering:
             return self.emit(cls.key, tuple(self.typed(i, bool_) for i in items), bool_), bool_
         if cls.key == "select":
             dtype = self.promoted(items[1:])
+            if self.target.is_floating_point and all(k == WEAK_INT and abs(v) < 2**24 for v, k in items[1:]):
+                dtype = self.target  # small integers, exact in either type
             values = tuple(self.typed(i, dtype) for i in items[1:])
             return self.emit("select", (self.typed(items[0], bool_), *values), dtype), dtype
         dtype = self.promoted(items)
