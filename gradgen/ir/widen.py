@@ -43,7 +43,8 @@ def _retyped(node: Node, new: dict[Node, Node]) -> Node:
             return Scan(widened_graph(made.step), made.init, made.sequences, made.constants, made.length, made.output,
                         made.reverse)
         case Kernel():
-            return Kernel(made.name, made.operands, made.attributes, made.shape, wide(node.dtype), made.output)
+            return Kernel(made.name, made.operands, made.attributes, made.shape, wide(node.dtype),  # type: ignore[attr-defined]
+                          made.output)  # type: ignore[attr-defined]
     raise TypeError(f"unknown node kind {type(node).__name__}")
 
 
