@@ -424,7 +424,12 @@ def _trigamma_value(x: Expr) -> Expr:
 
 
 _BERNOULLI = ((1, 6), (-1, 30), (1, 42), (-1, 30), (5, 66), (-691, 2730), (7, 6))
-trigamma = _by_expansion("trigamma", (None,), _trigamma_value, to_sympy=sympy.trigamma)
+_X = sympy.Symbol("_x", real=True)
+tetragamma = _by_expansion(
+    "tetragamma", (None,), lambda x: sympy.diff(_trigamma_value(_X), _X).xreplace({_X: x}),
+    to_sympy=lambda x: sympy.polygamma(2, x),
+)
+trigamma = _by_expansion("trigamma", (lambda x, f: tetragamma(x),), _trigamma_value, to_sympy=sympy.trigamma)
 entr = _by_expansion(
     "entr",
     (lambda x, f: select(gt(x, 0), -log(x) - 1, select(eq(x, 0), sympy.oo, sympy.nan)),),

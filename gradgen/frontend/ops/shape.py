@@ -366,16 +366,6 @@ METHODS["broadcast_to"] = broadcast_to
 METHODS["expand_as"] = lambda self, other: broadcast_to(self, tuple(other.shape))
 
 
-@public("", samples=[])
-def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
-    """All tensors expanded to their common shape."""
-    from gradgen.frontend.registry import broadcast_shapes as shapes_of
-
-    given = tuple(tensors[0]) if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)) else tensors
-    shape = shapes_of(*(tuple(x.shape) for x in given))
-    return tuple(broadcast_to(x, shape) for x in given)
-
-
 @public("", name="broadcast_shapes")
 def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
     """The common shape."""

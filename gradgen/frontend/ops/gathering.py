@@ -1,0 +1,339 @@
+"""Reading and writing at indices held in tensors: gather, index_select, scatter, index_add, embedding, one_hot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import sympy
+
+from gradgen.frontend.ops.arithmetic import Number
+from gradgen.frontend.ops.host import check_indices, host_value
+from gradgen.frontend.ops.samples import edges, index, one, plain, sample, t
+from gradgen.frontend.ops.shape import to_dtype
+from gradgen.frontend.ops.shapes import A0, A1, wrap_dim
+from gradgen.frontend.ops.table import call, is_tensor, public, require_tensor
+from gradgen.frontend.registry import KEEP, Op, broadcast_read, broadcast_shapes, register
+from gradgen.ir import dtypes
+from gradgen.ir import functions as fn
+from gradgen.ir.indexing import product, reshape_index
+from gradgen.ir.nodes import Compute, Node, Read, Scatter, identity_read
+from gradgen.ir.symbols import Extent, axes, axis, same_extent
+
+if TYPE_CHECKING:
+    from gradgen.frontend.tensor import Tensor
+
+
+def _require_index(tensor: Any, name: str, argument: str = "index") -> None:
+    require_tensor(tensor, name, argument, 3)
+    if tensor.dtype not in (dtypes.int64, dtypes.int32):
+        raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index")
+
+
+def _at(index: Sequence[Any], dim: int, place: Any) -> list[Any]:
+    return [place if d == dim else e for d, e in enumerate(index)]
+
+
+# --- gather -------------------------------------------------------------------------------------------------------------
+
+
+def _lower_gather(node: Node, index: Node, *, dim: int) -> Node:
+    if node.ndim == 0:
+        return Compute(index.shape, A1, [identity_read(index), Read(node, ())], node.dtype)
+    if index.ndim != node.ndim:
+        raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
+    place = _at(axes(node.ndim), dim, A0)
+    return Compute(index.shape, A1, [identity_read(index), Read(node, place)], node.dtype)
+
+
+_gather = register(Op("gather", _lower_gather, "GatherBackward0", KEEP))
+
+
+@public("", method=True, samples=[
+    sample(t(3, 4), 1, index(3, 2, high=4)), one(t(3, 4), 0, index(2, 4, high=3)), one(t(3, 4), 1, index(2, 2, high=4)),
+    plain(t(3, 4), 1, index(3, 0, high=4)),
+])
+def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
+    """result[i][j] = input[i][index[i][j]] for dim 1, and so on."""
+    _require_index(index, "gather")
+    at = wrap_dim(dim, input.ndim)
+    if input.ndim:
+        n = input.shape[at]
+        check_indices(index, n, f"index {{}} is out of bounds for dimension {at} with size {n}", error=RuntimeError)
+    return call(_gather, input, index, dim=at)
+
+
+@public("", method=True, samples=[one(t(3, 4), index(3, 2, high=4), 1), one(t(3, 4), index(1, 4, high=3), 0),
+                                one(t(2, 3), index(4, high=6))])
+def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
+    """gather with the other axes broadcast; without `dim` on the flattened tensor."""
+    if dim is None:
+        return gather(input.reshape(-1), 0, indices.reshape(-1))
+    at = wrap_dim(dim, input.ndim)
+    lead = broadcast_shapes(_at(input.shape, at, 1), _at(indices.shape, at, 1))
+    wide = input.expand(*_at(lead, at, input.shape[at]))
+    return gather(wide, at, indices.expand(*_at(lead, at, indices.shape[at])))
+
+
+def _lower_index_select(node: Node, index: Node, *, dim: int) -> Node:
+    count = index.shape[0] if index.ndim else 1
+    where = [axis(dim)] if index.ndim else []
+    place = _at(axes(node.ndim), dim, A0)
+    return Compute(_at(node.shape, dim, count), A1, [Read(index, where), Read(node, place)], node.dtype)
+
+
+_index_select = register(Op("index_select", _lower_index_select, "IndexSelectBackward0", KEEP))
+
+
+@public("", method=True, samples=[sample(t(3, 4), 1, index(5, high=4)), one(t(3, 4), 0, index(2, high=3))])
+def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
+    """The slices along `dim` whose numbers are in `index`."""
+    _require_index(index, "index_select")
+    if index.ndim > 1:
+        raise IndexError("index_select(): Index is supposed to be a vector")
+    if input.ndim == 0:
+        return input.reshape(1)[0]
+    at = wrap_dim(dim, input.ndim)
+    check_indices(index, input.shape[at], "index out of range in self")
+    return call(_index_select, input, index, dim=at)
+
+
+def _lower_take(node: Node, index: Node) -> Node:
+    size = product(node.shape)
+    wrapped = fn.select(fn.lt(A0, 0), A0 + size, A0)
+    flat = Compute((size,), A0, [Read(node, reshape_index((axis(0),), (size,), node.shape))], node.dtype)
+    place = Compute(index.shape, wrapped, [identity_read(index)], index.dtype)
+    return Compute(index.shape, A1, [identity_read(place), Read(flat, (A0,))], node.dtype)
+
+
+_take = register(Op("take", _lower_take, "TakeBackward0", KEEP))
+
+
+@public("", method=True, samples=[one(t(2, 3), index(2, 2, high=6)), one(t(2, 3), edges((-1, 0), "int64", False))])
+def take(input: Tensor, index: Tensor) -> Tensor:
+    """Elements of the flattened tensor."""
+    _require_index(index, "take")
+    size = product(tuple(input.shape))
+    if isinstance(size, int):
+        check_indices(index, size, "out of range: tried to access index {} on a tensor of " + f"{size} elements.", low=-size)
+    return call(_take, input, index)
+
+
+def _lower_embedding(weight: Node, index: Node) -> Node:
+    n = index.ndim
+    reads = [identity_read(index), Read(weight, [A0, *(axis(n + d) for d in range(weight.ndim - 1))])]
+    return Compute((*index.shape, *weight.shape[1:]), A1, reads, weight.dtype)
+
+
+def _lower_embedding_padded(weight: Node, index: Node, *, padding: int) -> Node:
+    n = index.ndim
+    rows = weight.shape[0]
+    reads = [identity_read(index), Read(weight, [A0, *(axis(n + d) for d in range(weight.ndim - 1))])]
+    skipped = sympy.Integer(padding) if padding >= 0 else padding + sympy.sympify(rows)
+    body = fn.select(fn.eq(A0, skipped), fn.stop(A1), A1)
+    return Compute((*index.shape, *weight.shape[1:]), body, reads, weight.dtype)
+
+
+_embedding = register(Op("embedding", _lower_embedding, "EmbeddingBackward0", KEEP))
+_embedding_padded = register(Op("embedding_padded", _lower_embedding_padded, "EmbeddingBackward0", KEEP))
+
+
+@public("nn.functional", samples=[
+    sample(index(2, 3, high=5), t(5, 4)), one(index(high=5), t(5, 4)), one(index(6, high=3), t(3, 2), padding_idx=1),
+])
+def embedding(
+    input: Tensor, weight: Tensor, padding_idx: int | None = None, max_norm: float | None = None, norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False, sparse: bool = False,
+) -> Tensor:
+    """Rows of `weight` by number; the row `padding_idx` takes no gradient."""
+    if max_norm is not None or scale_grad_by_freq:
+        raise NotImplementedError("embedding: max_norm and scale_grad_by_freq are not offered")
+    if not is_tensor(input) or input.dtype not in (dtypes.int64, dtypes.int32):
+        raise RuntimeError(
+            "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but got "
+            f"{input.dtype.name} instead (while checking arguments for embedding)"
+        )
+    check_indices(input, weight.shape[0], "index out of range in self")
+    if padding_idx is None:
+        return call(_embedding, weight, input)
+    return call(_embedding_padded, weight, input, padding=int(padding_idx))
+
+
+def _lower_one_hot(index: Node, *, classes: int) -> Node:
+    body = fn.select(fn.eq(A0, axis(index.ndim)), 1, 0)
+    return Compute((*index.shape, classes), body, [Read(index, axes(index.ndim))], dtypes.int64)
+
+
+_one_hot = register(Op("one_hot", _lower_one_hot, "NotDifferentiable", KEEP))
+
+
+@public("nn.functional", samples=[plain(index(2, 3, high=4), 4), plain(index(3, high=3), num_classes=5)])
+def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
+    """1 at the class, 0 elsewhere, along a new last axis; without `num_classes` as many as the largest index asks for."""
+    if tensor.dtype is not dtypes.int64:
+        raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
+    if num_classes == -1:
+        values = host_value(tensor)
+        if values is None or not values.size:
+            raise RuntimeError("Can not infer total number of classes from empty tensor." if values is not None else
+                               "one_hot: num_classes must be given in a trace")
+        num_classes = int(values.max()) + 1
+    check_indices(tensor, num_classes, "Class values must be smaller than num_classes.", error=RuntimeError)
+    return call(_one_hot, tensor, classes=int(num_classes))
+
+
+# --- scatter ------------------------------------------------------------------------------------------------------------
+
+
+def _lower_scatter(node: Node, index: Node, source: Node, *, dim: int, mode: str) -> Node:
+    reads = [identity_read(index), broadcast_read(source, index.shape) if source.ndim == 0 else Read(source, axes(index.ndim))]
+    place = _at(axes(index.ndim), dim, A0)
+    return Scatter(node.shape, node, index.shape, place, A1, reads, node.dtype, mode=mode)
+
+
+def _scatter_op(name: str, grad_name: str) -> Op:
+    return register(Op(name, _lower_scatter, grad_name, KEEP))
+
+
+_scatter_tensor = _scatter_op("scatter", "ScatterBackward0")
+_scatter_number = _scatter_op("scatter_number", "ScatterBackward1")
+_scatter_add = _scatter_op("scatter_add", "ScatterAddBackward0")
+UNIQUE = edges(((0, 2), (1, 3), (3, 0)), "int64", False)
+
+
+def _checked(input: Tensor, dim: int, index: Tensor, name: str, source: Any) -> int:
+    _require_index(index, name)
+    at = wrap_dim(dim, input.ndim)
+    if index.ndim != input.ndim:
+        raise RuntimeError("Index tensor must have the same number of dimensions as self tensor")
+    n = input.shape[at]
+    check_indices(index, n, f"index {{}} is out of bounds for dimension {at} with size {n}", error=RuntimeError)
+    if is_tensor(source) and source.dtype is not input.dtype:
+        raise RuntimeError(f"{name}(): Expected self.dtype to be equal to src.dtype")
+    return at
+
+
+@public("", method=True, inplace=True, samples=[
+    sample(t(3, 4), 1, UNIQUE, t(3, 2, seed=1)), one(t(3, 4), 1, UNIQUE, 1.5), one(t(3, 4), 1, UNIQUE, t(3, 4, seed=1)),
+])
+def scatter(input: Tensor, dim: int, index: Tensor, src: Tensor | Number, *, reduce: str | None = None) -> Tensor:
+    """A copy of `input` with src[i][j] at [i][index[i][j]] (dim 1); of several writes to one place the last stays."""
+    at = _checked(input, dim, index, "scatter", src)
+    if reduce is not None:
+        return scatter_reduce(input, dim, index, src, {"add": "sum", "multiply": "prod"}[reduce])  # type: ignore[arg-type]
+    if is_tensor(src):
+        return call(_scatter_tensor, input, index, src, dim=at, mode="set")
+    return call(_scatter_number, input, index, _as_tensor_like(src, input), dim=at, mode="set")
+
+
+def _as_tensor_like(value: Number, input: Tensor) -> Any:
+    """A number as a 0-d tensor of the input's dtype."""
+    return to_dtype(call(_number, input, value), input.dtype)
+
+
+def _lower_number(node: Node, value: Node) -> Node:
+    return Compute((), A0, [Read(value, ())], value.dtype)
+
+
+_number = register(Op("number_like", _lower_number, "NotDifferentiable", "promote"))
+
+
+@public("", method=True, inplace=True, samples=[sample(t(3, 4), 1, index(3, 6, high=4), t(3, 6, seed=1)),
+                                              one(t(3, 4), 0, index(2, 4, high=3), t(2, 4, seed=1))])
+def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+    """A copy of `input` with src[i][j] added at [i][index[i][j]] (dim 1)."""
+    at = _checked(input, dim, index, "scatter_add", src)
+    return call(_scatter_add, input, index, src, dim=at, mode="add")
+
+
+def _lower_scatter_reduce(node: Node, index: Node, source: Node, *, dim: int, mode: str, include: bool) -> Node:
+    place = _at(axes(index.ndim), dim, A0)
+    reads = [identity_read(index), Read(source, axes(index.ndim))]
+    base: Node = node
+    if not include:  # touched places start from the identity
+        start = {"sum": 0, "mean": 0, "prod": 1, "amax": -sympy.oo, "amin": sympy.oo}[mode]
+        base = Scatter(node.shape, node, index.shape, place, sympy.sympify(start), reads[:1], node.dtype, mode="set")
+    how = {"sum": "add", "mean": "add", "prod": "prod", "amax": "max", "amin": "min"}[mode]
+    total = Scatter(node.shape, base, index.shape, place, A1, reads, node.dtype, mode=how)
+    if mode != "mean":
+        return total
+    counts = Scatter(node.shape, None, index.shape, place, sympy.Integer(1), reads[:1], node.dtype, mode="add")
+    body = fn.div(A0, fn.maximum(A1, 1) if not include else A1 + 1)
+    return Compute(node.shape, body, [identity_read(total), identity_read(counts)], node.dtype)
+
+
+_scatter_reduce = register(Op("scatter_reduce", _lower_scatter_reduce, "ScatterReduceBackward0", KEEP))
+
+
+@public("", method=True, inplace=True, samples=[
+    *(one(t(3, 4), 1, index(3, 6, high=4), t(3, 6, seed=1), r) for r in ("sum", "mean")),
+    *(plain(t(3, 4), 1, index(3, 6, high=4), t(3, 6, seed=1), r) for r in ("prod", "amax", "amin")),
+    *(plain(t(3, 4), 1, index(3, 6, high=4), t(3, 6, seed=1), r, include_self=False)
+      for r in ("sum", "mean", "prod", "amax", "amin")),
+])
+def scatter_reduce(
+    input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
+    """src combined into `input` at the indices: sum, mean, prod, amax or amin."""
+    if reduce not in ("sum", "mean", "prod", "amax", "amin"):
+        raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}")
+    at = _checked(input, dim, index, "scatter_reduce", src)
+    return call(_scatter_reduce, input, index, src, dim=at, mode=reduce, include=bool(include_self))
+
+
+def _lower_index_write(node: Node, index: Node, source: Node, *, dim: int, mode: str) -> Node:
+    count: Extent = index.shape[0] if index.ndim else 1
+    where = [axis(dim)] if index.ndim else []
+    shape = _at(node.shape, dim, count)
+    if source.ndim == 0:
+        read = Read(source, ())
+    elif source.ndim != node.ndim or not all(same_extent(a, b) for a, b in zip(source.shape, shape)):
+        raise IndexError(
+            f"index_{'add' if mode == 'add' else 'copy'}_(): Source and destination dimensionality and extents must match "
+            f"beside the index; got source {list(source.shape)} for {list(shape)}"
+        )
+    else:
+        read = Read(source, axes(node.ndim))
+    place = _at(axes(node.ndim), dim, A0)
+    return Scatter(node.shape, node, shape, place, A1, [Read(index, where), read], node.dtype, mode=mode)
+
+
+_index_add = register(Op("index_add", _lower_index_write, "IndexAddBackward0", KEEP))
+_index_copy = register(Op("index_copy", _lower_index_write, "IndexCopyBackward0", KEEP))
+_index_fill = register(Op("index_fill", _lower_index_write, "IndexFillBackward0", KEEP))
+ROWS = edges((2, 0), "int64", False)
+
+
+def _index_dim(input: Tensor, dim: int, index: Tensor, name: str) -> int:
+    _require_index(index, name)
+    if index.ndim > 1:
+        raise IndexError(f"{name}(): Index should have dimension 1 or 0 (got {index.ndim})")
+    at = wrap_dim(dim, input.ndim)
+    check_indices(index, input.shape[at], "index out of range in self")
+    return at
+
+
+@public("", method=True, inplace=True, samples=[sample(t(3, 4), 0, index(5, high=3), t(5, 4, seed=1)),
+                                              one(t(3, 4), 1, index(2, high=4), t(3, 2, seed=1), alpha=2.0)])
+def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Number = 1) -> Tensor:
+    """A copy of `input` with alpha * source added to the slices numbered `index`."""
+    at = _index_dim(input, dim, index, "index_add")
+    scaled = source if alpha == 1 else source * alpha
+    return call(_index_add, input, index, scaled, dim=at, mode="add")
+
+
+@public("", method=True, inplace=True, samples=[sample(t(3, 4), 0, ROWS, t(2, 4, seed=1))])
+def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
+    """A copy of `input` with the slices numbered `index` taken from `source`."""
+    at = _index_dim(input, dim, index, "index_copy")
+    return call(_index_copy, input, index, source, dim=at, mode="set")
+
+
+@public("", method=True, inplace=True, samples=[sample(t(3, 4), 0, ROWS, 1.5), one(t(3, 4), 1, ROWS, t(seed=1))])
+def index_fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Number) -> Tensor:
+    """A copy of `input` with `value` in the slices numbered `index`."""
+    at = _index_dim(input, dim, index, "index_fill")
+    filler = value if is_tensor(value) else _as_tensor_like(value, input)  # type: ignore[arg-type]
+    return call(_index_fill, input, index, filler, dim=at, mode="set")
+
+

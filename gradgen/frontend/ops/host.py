@@ -1,0 +1,103 @@
+"""Operations whose result's shape depends on values: computed on the host, refused in a trace; and checks of indices."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradgen.errors import TraceError
+from gradgen.frontend.ops.shapes import wrap_dim
+from gradgen.frontend.ops.table import public
+from gradgen.ir import dtypes
+
+if TYPE_CHECKING:
+    from gradgen.frontend.tensor import Tensor
+
+
+def host_value(tensor: Any) -> np.ndarray | None:
+    """The values, computed if need be; None for an input of a trace and what is made of it."""
+    from gradgen.frontend.conversion import is_traced
+
+    record = getattr(tensor, "_record", None)
+    if record is None or (record.value is None and is_traced(record)):
+        return None
+    value: np.ndarray = tensor._value()
+    return value
+
+
+def _required(tensor: Tensor, name: str, instead: str) -> np.ndarray:
+    value = host_value(tensor)
+    if value is None:
+        raise TraceError(f"the shape of the result of {name}() depends on values, which a trace does not have",
+                         hint=f"use {instead}")
+    return value
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    from gradgen.frontend.tensor import Tensor
+
+    return Tensor._of(np.ascontiguousarray(array, np.int64), dtypes.int64)
+
+
+def check_indices(index: Any, extent: Any, message: str, *, error: type[Exception] = IndexError, low: int = 0) -> None:
+    """Raises where an index whose value is known lies outside [low, extent); `message` is formatted with it."""
+    if not isinstance(extent, int):
+        return
+    values = host_value(index)
+    if values is None or not values.size:
+        return
+    worst = int(values.min())
+    if worst >= low:
+        worst = int(values.max())
+        if worst < extent:
+            return
+    raise error(message.format(worst))
+
+
+@public("", method=True)
+def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
+    """Where the elements are not 0: a row of indices each, or one tensor of indices an axis."""
+    places = np.nonzero(_required(input, "nonzero", "where(condition, x, y) or a masked operation"))
+    if as_tuple:
+        return tuple(_tensor(p) for p in places)
+    return _tensor(np.stack(places, 1) if places else np.zeros((len(places[0]) if places else 0, 0)))
+
+
+@public("", method=True)
+def argwhere(input: Tensor) -> Tensor:
+    """nonzero as rows."""
+    return nonzero(input)
+
+
+@public("", method=True)
+def masked_select(input: Tensor, mask: Tensor) -> Tensor:
+    """The elements where the mask holds, as a vector."""
+    if mask.dtype is not dtypes.bool_:
+        raise RuntimeError("masked_select: expected BoolTensor for mask")
+    _required(mask, "masked_select", "where(mask, x, 0)")
+    from gradgen.frontend.registry import broadcast_shapes
+
+    shape = broadcast_shapes(tuple(input.shape), tuple(mask.shape))
+    return input.expand(*shape)[mask.expand(*shape)]
+
+
+@public("", method=True)
+def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False,
+           dim: int | None = None) -> Any:
+    """The distinct elements in ascending order."""
+    if dim is not None:
+        dim = wrap_dim(dim, input.ndim)
+    found = np.unique(
+        _required(input, "unique", "a fixed set of values"), return_inverse=return_inverse, return_counts=return_counts,
+        axis=dim,
+    )
+    parts = found if isinstance(found, tuple) else (found,)
+    from gradgen.frontend.tensor import Tensor
+
+    first = Tensor._of(np.ascontiguousarray(parts[0]), input.dtype)
+    rest = [_tensor(p.reshape(tuple(input.shape)) if k == 0 and return_inverse and dim is None else p)
+            for k, p in enumerate(parts[1:])]
+    return (first, *rest) if rest else first
+
+
