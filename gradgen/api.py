@@ -14,6 +14,7 @@ from gradgen.frontend.jit import jit
 from gradgen.frontend.scan import scan
 from gradgen.frontend.trace import TracedFunction
 from gradgen.options import Options
+from gradgen.show import show
 
 
 def emit(program: TracedFunction, name: str | None = None, out: str | Path = "generated", **options: Any) -> Path:
@@ -55,4 +56,4 @@ def _files(program: TracedFunction, name: str | None, options: dict[str, Any]) -
     return chosen, generate(program.graph, chosen, wanted)
 
 
-__all__ = ["build", "emit", "jit", "scan"]
+__all__ = ["build", "emit", "jit", "scan", "show"]

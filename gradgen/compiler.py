@@ -19,7 +19,7 @@ from gradgen.autodiff import Joint, differentiate, gradient_reach, gradients, sa
 from gradgen.codegen.bundle import ModuleCode, make_bundle
 from gradgen.codegen.extents import to_c
 from gradgen.codegen.interface import Argument, Interface
-from gradgen.codegen.kernels_body import c_procedure
+from gradgen.codegen.kernels_body import ProcedureCode, c_procedure
 from gradgen.codegen.names import check_argument_names, check_module_name
 from gradgen.debug import debug_level
 from gradgen.ir.formula import argument_formulas
@@ -28,14 +28,14 @@ from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
 from gradgen.ir.symbols import Extent, as_extent, placeholder
 from gradgen.options import Options
 from gradgen.runner import Runner, remembered, runner
-from gradgen.schedule import ScheduleOptions, saved_layout, schedule
+from gradgen.schedule import Program, ScheduleOptions, saved_layout, schedule
 from gradgen.schedule.procedure import ACCUMULATE, SAVED, Output, Place, Procedure
 from gradgen.simplify import simplify
 from gradgen.version import VERSION
 
 __all__ = [
-    "Options", "Runner", "Stages", "check_argument_names", "check_module_name", "dim_names", "generate", "gradient_reach", "gradients",
-    "procedures", "remembered", "runner", "stages", "tangents",
+    "Options", "Runner", "Stages", "bodies", "check_argument_names", "check_module_name", "dim_names", "generate", "gradient_reach", "gradients",
+    "procedures", "programs", "remembered", "runner", "stages", "tangents", "user_names",
 ]
 
 
@@ -61,19 +61,30 @@ class Stages:
 def generate(graph: Graph, name: str, options: Options) -> dict[str, str]:
     """The bundle of a module: path -> text, a pure function of graph, name, options and gradgen's version."""
     made = stages(graph, options)
-    with made.stage("schedule"):
-        layout = saved_layout(made.procedures)
-        programs = [schedule(p, schedule_options(options), layout) for p in made.procedures]
+    layout = saved_layout(made.procedures)
+    scheduled = programs(made)
     with made.stage("emit"):
-        code = [c_procedure(p) for p in programs]
+        code = bodies(scheduled)
         work = as_extent(sympy.Max(0, *(c.work_bytes for c in code)))
         interface = _interface(made, name, layout.bytes, work)
         files = make_bundle(
             ModuleCode(interface, tuple(code), to_c(layout.bytes), to_c(work)), single_file=options.single_file
         )
     if debug_level() >= 3:
-        print(*(p.describe() for p in programs), sep="\n\n", file=sys.stderr)
+        print(*(p.describe() for p in scheduled), sep="\n\n", file=sys.stderr)
     return files
+
+
+def programs(made: Stages) -> list[Program]:
+    """The scheduled procedures, which share one layout of SAVED."""
+    with made.stage("schedule"):
+        layout = saved_layout(made.procedures)
+        return [schedule(p, schedule_options(made.options), layout) for p in made.procedures]
+
+
+def bodies(scheduled: Sequence[Program]) -> list[ProcedureCode]:
+    """The C of each."""
+    return [c_procedure(p) for p in scheduled]
 
 
 def schedule_options(options: Options) -> ScheduleOptions:

@@ -1,0 +1,79 @@
+"""Views of a traced function: what each stage makes of it, as text.  Part of the compiler's room."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradgen.compiler import bodies, dim_names, generate, programs, stages, user_names
+from gradgen.errors import GradgenError
+from gradgen.ir.formula import formulas
+from gradgen.ir.graph import serialise
+from gradgen.options import Options
+
+VIEWS = {
+    "formulas": "the mathematics, forward and gradient, one line a value",
+    "latex": "the same for a document",
+    "graph": "the nodes of the forward graph and of the gradients",
+    "dot": "the graph for Graphviz",
+    "program": "loops, buffers, and what each pass of the scheduler decided",
+    "c": "the emitted C file",
+    "stages": "seconds per stage",
+    "cost": "operations, bytes moved, bytes kept for backward and of scratch",
+}
+
+
+def show(program: Any, what: str = "formulas", **options: Any) -> str:
+    """The text of one view of a traced function; options are those of `build`.
+
+    Raises GradgenError for a view that there is not.
+    """
+    if what not in VIEWS:
+        raise GradgenError(f"there is no view {what!r}", hint="; ".join(f"{k}: {v}" for k, v in VIEWS.items()))
+    wanted = Options(**options)
+    if what == "c":
+        return generate(program.graph, program.name, wanted)[f"{program.name}.c"]
+    made = stages(program.graph, wanted)
+    subject = made.joint or made.graph
+    names = user_names(made.graph)
+    match what:
+        case "formulas":
+            return "\n".join(formulas(subject, names))
+        case "latex":
+            from gradgen.ir.latex import latex
+
+            return latex(subject, names)
+        case "dot":
+            from gradgen.ir.dot import dot
+
+            return dot(subject)
+        case "graph":
+            return "\n".join(serialise(made.graph) + _gradient_lines(made))
+        case "program":
+            return "\n\n".join(p.describe() for p in programs(made))
+        case "cost":
+            return _cost(made)
+    scheduled = programs(made)
+    with made.stage("print"):
+        bodies(scheduled)
+    return "\n".join(f"{name:<14} {1e3 * seconds:9.1f} ms" for name, seconds in made.seconds.items())
+
+
+def _gradient_lines(made: Any) -> list[str]:
+    if made.joint is None:
+        return []
+    from dataclasses import replace
+
+    found = [(p.name, g) for p, g in zip(made.joint.parameters, made.joint.gradients) if g is not None]
+    graph = replace(made.graph, outputs=tuple(g for _, g in found), output_names=tuple(f"grad_{n}" for n, _ in found))
+    return ["", "gradients", *serialise(graph)]
+
+
+def _cost(made: Any) -> str:
+    """One line a function: nodes, and the bytes of its blocks as formulas over the named dimensions."""
+    lines = []
+    for program in programs(made):
+        code = bodies([program])[0]
+        lines.append(f"{program.name:<15} work {code.work_bytes} bytes, saved {program.saved_bytes} bytes, "
+                     f"{len(code.body)} characters of C")
+    dims = dim_names(made.graph.inputs)
+    return "\n".join([*lines, f"dimensions: {', '.join(dims) or 'none'}"])
