@@ -47,25 +47,30 @@ def differentiable_outputs(graph: Graph, parameters: Sequence[Node]) -> tuple[in
     wanted = set(parameters)
     reached: set[Node] = set()
     for node in graph.nodes:
-        if node.dtype.is_floating_point and (node in wanted or any(s in reached for s in node.sources)):
+        if node.dtype.is_floating_point and (node in wanted or any(s in reached for s in _differentiated(node))):
             reached.add(node)
     return tuple(k for k, n in enumerate(graph.outputs) if n in reached)
+
+
+def _differentiated(node: Node) -> list[Node]:
+    """The sources that a derivative of the node goes on to: not those whose partial is zero everywhere."""
+    if not isinstance(node, (Compute, Scatter)):
+        return [s for s in node.sources if s.dtype.is_floating_point]
+    found = [
+        read.source for k, read in enumerate(node.reads)
+        if read.dtype.is_floating_point and partial(node.body, k, False) != 0
+    ]
+    if isinstance(node, Scatter) and node.base is not None:
+        found.append(node.base)
+    return found
 
 
 def gradient_reach(graph: Graph) -> set[Node]:
     """The nodes that the derivative of some floating output reaches: a partial that is zero everywhere stops it."""
     reached = {n for n in graph.outputs if n.dtype.is_floating_point}
     for node in reversed(graph.nodes):
-        if node not in reached:
-            continue
-        if isinstance(node, (Compute, Scatter)):
-            for k, read in enumerate(node.reads):
-                if read.dtype.is_floating_point and partial(node.body, k, False) != 0:
-                    reached.add(read.source)
-            if isinstance(node, Scatter) and node.base is not None:
-                reached.add(node.base)
-        else:
-            reached.update(s for s in node.sources if s.dtype.is_floating_point)
+        if node in reached:
+            reached.update(_differentiated(node))
     return reached
 
 
