@@ -176,6 +176,8 @@ def _size_lines(interface: Interface) -> list[str]:
 def _source(code: ModuleCode) -> str:
     interface = code.interface
     procedures = [_procedure(code, p) for p in _in_order(code)]
+    helpers = [portable_pragmas(text) for text in merge_helpers(code).values()]
+    bodies = [str(p["body"]) for p in procedures]
     zero = "zero_grad" in interface.functions
     return render(
         "c/module.c.j2",
@@ -184,7 +186,8 @@ def _source(code: ModuleCode) -> str:
         name=interface.name,
         upper=interface.name.upper(),
         size_checks=_size_checks(code),
-        helpers=list(merge_helpers(code).values()),
+        quiet_pragmas=any("GRADGEN_SIMD" in text for text in (*helpers, *bodies)),
+        helpers=helpers,
         dims_fit_lines=dims_fit_lines(interface) if interface.dims else [],
         size_parameters=size_parameters(interface),
         dims_call=", ".join(interface.dims),
@@ -235,6 +238,12 @@ def _size_checks(code: ModuleCode) -> list[str]:
     return checks
 
 
+def portable_pragmas(text: str) -> str:
+    """`#pragma omp simd` said through the macros of gradgen_abi.h, which are empty where a compiler would warn."""
+    text = re.sub(r"^ *#pragma omp simd *\n( *)", r"\1GRADGEN_SIMD\n\1", text, flags=re.M)
+    return re.sub(r"^ *#pragma omp simd +(.+)\n( *)", r"\2GRADGEN_SIMD_WITH(\1)\n\2", text, flags=re.M)
+
+
 def substitute(text: str, names: Mapping[str, str]) -> str:
     """C text with whole identifiers replaced."""
     return re.sub(r"\b[A-Za-z_]\w*", lambda m: names.get(m.group(), m.group()), text)
@@ -264,7 +273,7 @@ def _procedure(code: ModuleCode, procedure: ProcedureCode) -> dict[str, object]:
             f"        {interface.name}_set_state(saved, {interface.name.upper()}_USED{dims});",
             "    }",
         ]
-    body = procedure.body.strip("\n")
+    body = portable_pragmas(procedure.body.strip("\n"))
     unread = [p for p in _unread(interface.functions[suffix], "\n".join([*head, body, *tail]))]
     head += [f"    (void){p.name};" for p in unread]
     return {"signature": signature(interface, suffix, restrict=True), "head": head, "body": body, "tail": tail}

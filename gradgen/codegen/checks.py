@@ -58,6 +58,8 @@ def _null_conditions(parameters: Iterable[Parameter], work_bytes: Extent, work_b
 def _null_condition(name: str, count: Extent, text: str) -> list[str]:
     """NULL is an error where `count` is not 0."""
     known = constant(count)
+    if known is None and count.is_positive:  # type: ignore[union-attr]
+        return [f"{name} == NULL"]
     if known is not None:
         return [f"{name} == NULL"] if known else []
     return [f"({name} == NULL && {text} > 0)"]

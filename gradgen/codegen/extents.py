@@ -142,10 +142,10 @@ class _C:
         return self.floor(sympy.floor((numerator + denominator - 1) / denominator, evaluate=False))
 
     def extremum(self, sign: str, extent: sympy.Expr) -> str:
-        arguments = sorted((self.print(a) for a in extent.args), key=lambda t: (len(t), t))
+        arguments = sorted((_strip(self.print(a)) for a in extent.args), key=lambda t: (len(t), t))
         text = arguments[0]
         for other in arguments[1:]:
-            text = f"({text} {sign} {other} ? {text} : {other})"
+            text = f"GRADGEN_{'MAX' if sign == '>' else 'MIN'}({text}, {other})"  # of gradgen_abi.h
         return text
 
 

@@ -28,6 +28,20 @@
 #  define GRADGEN_RESTRICT
 #endif
 
+/* Before a loop whose iterations may run side by side, _WITH a reduction clause for its sums: OpenMP's "simd", which
+ * compilers honour with -fopenmp-simd and else ignore.  gcc does so without a warning only in C. */
+#if defined(_OPENMP) || defined(__clang__) || (defined(__GNUC__) && !defined(__cplusplus))
+#  define GRADGEN_PRAGMA(text) _Pragma(#text)
+#  define GRADGEN_SIMD GRADGEN_PRAGMA(omp simd)
+#  define GRADGEN_SIMD_WITH(clauses) GRADGEN_PRAGMA(omp simd clauses)
+#else
+#  define GRADGEN_SIMD
+#  define GRADGEN_SIMD_WITH(clauses)
+#endif
+
+#define GRADGEN_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define GRADGEN_MIN(a, b) ((a) < (b) ? (a) : (b))
+
 /* Alignment of SAVED and WORK blocks in bytes.  GRADGEN_ALIGNED before a declaration asks the compiler for it:
  *     static GRADGEN_ALIGNED unsigned char work[LINEAR_BCE_WORK_BYTES(32)];
  * A compiler without such a word leaves it empty; the functions then return GRADGEN_ERR_ALIGN if luck was not enough. */

@@ -107,7 +107,7 @@ def test_make_bundle_checks_names() -> None:
         (N**2, "N * N", "N * N"),
         (sympy.floor(N / 2), "N / 2", "N // 2"),
         (64 * sympy.ceiling(N / 16), "64 * ((N + 15) / 16)", "64 * ((N + 15) // 16)"),
-        (sympy.Max(N - 4, 0), "0 > (N - 4) ? 0 : (N - 4)", "max(0, N - 4)"),
+        (sympy.Max(N - 4, 0), "GRADGEN_MAX(0, N - 4)", "max(0, N - 4)"),
         (sympy.Mod(N, 8), "N % 8", "N % 8"),
         (N * (N - 1) / 2, "(N * (N - 1)) / 2", "(N * (N - 1)) // 2"),
     ],
@@ -141,7 +141,8 @@ def test_c_extents_evaluate_like_sympy(tmp_path: Path) -> None:
     for n, m in points:
         lines = "\n".join(large if n > 100 else small + large)
         tests.append(f"    {{\n    const int64_t N = INT64_C({n}), M = INT64_C({m});\n    (void)M;\n{lines}\n    }}")
-    text = "#include <stdint.h>\n#include <stdio.h>\n" + helpers + "\nint main(void)\n{\n" + "\n".join(tests)
+    (tmp_path / "gradgen_abi.h").write_text(templates.template_text("c/gradgen_abi.h"))
+    text = '#include "gradgen_abi.h"\n#include <stdio.h>\n' + helpers + "\nint main(void)\n{\n" + "\n".join(tests)
     (tmp_path / "e.c").write_text(text + "\n    return 0;\n}\n")
     said = run([program(C_COMPILERS[0], ["e.c"], tmp_path, "-fsanitize=undefined")], tmp_path).split()
     expected = []
