@@ -4,8 +4,9 @@
     python examples/digits.py              # prints a progress bar, writes examples/digits.png
 
 The C for forward, backward and zero_grad is written to generated/digits/ and compiled; training itself is NumPy calls of
-that module.  `--losses FILE` also writes the loss of every step, which is what the C program in examples/digits_c and the
-comparison with PyTorch read.
+that module.  `--losses FILE` also writes the loss of every step.  The C program in examples/digits_c does the same without
+Python; so that both start from the same weights and see the same batches, random numbers come from a generator of three
+lines rather than from NumPy.
 """
 
 from __future__ import annotations
@@ -20,8 +21,7 @@ import numpy as np
 import gradgen as gg
 
 OUT = Path(__file__).resolve().parents[1] / "generated"
-BATCH, EPOCHS, RATE, MOMENTUM = 64, 40, 0.1, 0.9
-PARAMETERS = ("w1", "b1", "w2", "b2")
+TRAIN, BATCH, EPOCHS, RATE, MOMENTUM = 1437, 64, 40, 0.1, 0.9
 
 
 def digits(x, t, w1, b1, w2, b2):
@@ -45,36 +45,64 @@ def program():
     )
 
 
-def data() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Images scaled to [0, 1] and labels: 1,437 to train on, 360 to test on, the split fixed."""
+class Random:
+    """xorshift32 (Marsaglia, "Xorshift RNGs", Journal of Statistical Software 8, 2003)."""
+
+    def __init__(self, seed: int) -> None:
+        self.state = seed
+
+    def next(self) -> int:
+        self.state ^= (self.state << 13) & 0xFFFFFFFF
+        self.state ^= self.state >> 17
+        self.state ^= (self.state << 5) & 0xFFFFFFFF
+        return self.state
+
+    def shuffle(self, items: np.ndarray) -> None:
+        for k in range(len(items) - 1, 0, -1):
+            j = self.next() % (k + 1)
+            items[k], items[j] = items[j], items[k]
+
+    def uniform(self, *shape: int) -> np.ndarray:
+        """float32 in [-1/8, 1/8): 1/sqrt(64) is the bound of PyTorch's Linear with 64 inputs.  No rounding anywhere."""
+        count = int(np.prod(shape))
+        values = [((self.next() >> 8) / 2**23 - 1) / 8 for _ in range(count)]
+        return np.array(values, np.float32).reshape(shape)
+
+
+def raw_data() -> tuple[np.ndarray, np.ndarray]:
+    """1,797 images of 64 grey levels from 0 to 16, uint8, and their labels, in a fixed random order."""
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
-    order = np.random.default_rng(0).permutation(len(images))
-    x = (images[order] / 16.0).astype(np.float32)
-    t = labels[order].astype(np.int64)
-    cut = 1437
-    return x[:cut], t[:cut], x[cut:], t[cut:]
+    order = np.arange(len(images))
+    Random(1).shuffle(order)
+    return images[order].astype(np.uint8), labels[order].astype(np.int64)
+
+
+def data() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Images scaled to [0, 1] and labels: 1,437 to train on, 360 to test on."""
+    images, labels = raw_data()
+    x = images.astype(np.float32) / np.float32(16)
+    return x[:TRAIN], labels[:TRAIN], x[TRAIN:], labels[TRAIN:]
 
 
 def initial() -> dict[str, np.ndarray]:
-    """He initialisation, the same every time."""
-    rng = np.random.default_rng(1)
+    """Weights uniform, biases zero."""
+    random = Random(2)
     return {
-        "w1": (rng.normal(size=(64, 64)) * (2 / 64) ** 0.5).astype(np.float32),
-        "b1": np.zeros(64, np.float32),
-        "w2": (rng.normal(size=(64, 10)) * (2 / 64) ** 0.5).astype(np.float32),
-        "b2": np.zeros(10, np.float32),
+        "w1": random.uniform(64, 64), "b1": np.zeros(64, np.float32),
+        "w2": random.uniform(64, 10), "b2": np.zeros(10, np.float32),
     }
 
 
-def batches(count: int) -> Iterator[np.ndarray]:
-    """Index arrays of every step of every epoch, shuffled, the same every time."""
-    rng = np.random.default_rng(2)
+def batches() -> Iterator[np.ndarray]:
+    """Index arrays of every step of every epoch; what is left of an epoch after whole batches is dropped."""
+    random = Random(3)
+    order = np.arange(TRAIN)
     for _ in range(EPOCHS):
-        order = rng.permutation(count)
-        for start in range(0, count - BATCH + 1, BATCH):
-            yield order[start : start + BATCH]
+        random.shuffle(order)
+        for start in range(0, TRAIN - BATCH + 1, BATCH):
+            yield order[start : start + BATCH].copy()
 
 
 def train(module, on_step=lambda step, total, loss: None) -> tuple[object, list[float], list[tuple[int, float]]]:
@@ -82,7 +110,7 @@ def train(module, on_step=lambda step, total, loss: None) -> tuple[object, list[
     x, t, x_test, t_test = data()
     model = module.Module(**initial())
     velocity = {name: np.zeros_like(value) for name, value in model.named_parameters()}
-    steps = list(batches(len(x)))
+    steps = list(batches())
     losses: list[float] = []
     accuracies: list[tuple[int, float]] = []
     for step, rows in enumerate(steps):
