@@ -150,6 +150,25 @@ COMPOSED(double, ref_, )
         r->count += n;                                                                                                 \
     }
 
+/* libm's functions in a plain loop, for comparing speed */
+ALL_SAME(float, libmf_, f)
+COMPOSED(float, libmf_, f)
+#define RUN_LIBM(name)                                                                                                 \
+    void libm_##name##_f32(const float *x, float *y, size_t n);                                                        \
+    void libm_##name##_f32(const float *x, float *y, size_t n)                                                         \
+    {                                                                                                                  \
+        for (size_t i = 0; i < n; i++) {                                                                               \
+            y[i] = libmf_##name(x[i]);                                                                                 \
+        }                                                                                                              \
+    }                                                                                                                  \
+    void libm_##name##_f64(const double *x, double *y, size_t n);                                                      \
+    void libm_##name##_f64(const double *x, double *y, size_t n)                                                       \
+    {                                                                                                                  \
+        for (size_t i = 0; i < n; i++) {                                                                               \
+            y[i] = ref_##name(x[i]);                                                                                   \
+        }                                                                                                              \
+    }
+
 #define RUN_CAST(name, source, S, target)                                                                              \
     void run_##name##_##S(const source *x, target *y, size_t n);                                                       \
     void run_##name##_##S(const source *x, target *y, size_t n)                                                        \
@@ -169,6 +188,7 @@ COMPOSED(double, ref_, )
 #define BOTH_INTEGERS(name) RUN_INTEGERS(name, int32_t, i32) RUN_INTEGERS(name, int64_t, i64)
 
 ONE_ARG(CHECK_ONE)
+ONE_ARG(RUN_LIBM)
 TWO_ARG(RUN_TWO)
 TWO_ARG_CHECKED(CHECK_TWO)
 INTEGER_TWO_ARG(BOTH_INTEGERS)

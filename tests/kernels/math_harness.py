@@ -88,6 +88,7 @@ class Harness:
         )
         if done.returncode:
             raise RuntimeError(done.stderr)
+        self.quad = build.quad
         self.library = ctypes.CDLL(str(folder / "harness.so"))
 
     def run(self, name: str, suffix: str, *arguments: np.ndarray, result_type: type | None = None) -> np.ndarray:
@@ -103,13 +104,16 @@ class Harness:
         getattr(self.library, f"check_{name}_f32")(*numbers, ctypes.byref(report))
         return report
 
-    def check(self, name: str, suffix: str, *arguments: np.ndarray) -> Report:
-        """Check a kernel on arrays: any float64 kernel, or a float32 one of two arguments."""
-        result = self.run(name, suffix, *arguments)
+    def check_result(self, name: str, suffix: str, result: np.ndarray, *arguments: np.ndarray) -> Report:
+        """Check results, of this build or another: a float64 kernel, or a float32 one of two arguments."""
         pointers = [a.ctypes.data_as(ctypes.c_void_p) for a in (*map(np.ascontiguousarray, arguments), result)]
         report = Report()
         getattr(self.library, f"check_{name}_{suffix}")(*pointers, ctypes.c_size_t(result.size), ctypes.byref(report))
         return report
+
+    def check(self, name: str, suffix: str, *arguments: np.ndarray) -> Report:
+        """Run a kernel and check what it gives."""
+        return self.check_result(name, suffix, self.run(name, suffix, *arguments), *arguments)
 
 
 def find_compilers() -> list[str]:

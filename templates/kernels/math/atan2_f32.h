@@ -1,10 +1,12 @@
-/* atan2(y, x) = m pi/4 +- atan(t), t from the smaller and the larger of |x| and |y| as in atan, m a whole number; pi/4 is cut
- * so that m times its first part is exact. C99 (F.9.1.4) at zeros and infinities. */
+/* atan2(y, x) = m pi/4 +- atan(t), t from the smaller and the larger of |x| and |y| as in atan, m a whole number;
+ * pi/4 is cut so that m times its first part is exact. C99 (F.9.1.4) at zeros and infinities. */
 GG_INLINE float gg_atan2_f32(float y, float x)
 {
-    float ax = fabsf(x), ay = fabsf(y), scale = ((ax > 4.25352959e+37f) | (ay > 4.25352959e+37f)) ? 0.25f : 1.0f;
+    float ax = fabsf(x), ay = fabsf(y);
+    float scale = ((ax > 4.25352959e+37f) | (ay > 4.25352959e+37f)) ? 0.25f : 1.0f;
     float n = (ax < ay ? ax : ay) * scale, d = (ax < ay ? ay : ax) * scale, m, sign, t, z, lost, p = -0.060908936f;
-    int near = (n > 0.41421357f * d) | ((n == d) & (d > 0.0f)), negative = (gg_bits_f32(x) & 0x80000000u) != 0u;
+    int near = (n > 0.41421357f * d) | ((n == d) & (d > 0.0f));
+    int negative = (gg_bits_f32(x) & 0x80000000u) != 0u;
     t = (near ? n - d : n) / (near ? n + d : d);
     lost = near ? ((n - ((n - d) + d)) - t * (n - ((n + d) - d))) / (n + d) : 0.0f;
     lost = ((n == d) | (d == 0.0f)) ? 0.0f : lost;

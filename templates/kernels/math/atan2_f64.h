@@ -1,10 +1,12 @@
-/* atan2(y, x) = m pi/4 +- atan(t), t from the smaller and the larger of |x| and |y| as in atan, m a whole number; pi/4 is cut
- * so that m times its first part is exact. C99 (F.9.1.4) at zeros and infinities. */
+/* atan2(y, x) = m pi/4 +- atan(t), t from the smaller and the larger of |x| and |y| as in atan, m a whole number;
+ * pi/4 is cut so that m times its first part is exact. C99 (F.9.1.4) at zeros and infinities. */
 GG_INLINE double gg_atan2_f64(double y, double x)
 {
-    double ax = fabs(x), ay = fabs(y), scale = ((ax > 2.2471164185778949e+307) | (ay > 2.2471164185778949e+307)) ? 0.25 : 1.0;
+    double ax = fabs(x), ay = fabs(y);
+    double scale = ((ax > 2.2471164185778949e+307) | (ay > 2.2471164185778949e+307)) ? 0.25 : 1.0;
     double n = (ax < ay ? ax : ay) * scale, d = (ax < ay ? ay : ax) * scale, m, sign, t, z, p = -0.01790878342619539;
-    int near = (n > 0.41421356237309503 * d) | ((n == d) & (d > 0.0)), negative = (gg_bits_f64(x) & UINT64_C(0x8000000000000000)) != 0u;
+    int near = (n > 0.41421356237309503 * d) | ((n == d) & (d > 0.0));
+    int negative = (gg_bits_f64(x) & UINT64_C(0x8000000000000000)) != 0u;
     t = (near ? n - d : n) / (near ? n + d : d);
     t = ((n == d) | (d == 0.0)) ? 0.0 : t; /* also 0/0 and infinity/infinity */
     z = t * t;

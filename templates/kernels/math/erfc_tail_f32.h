@@ -1,6 +1,6 @@
-/* erfc(a) = e^(-a^2) p(t)/(1 + 2a) for a >= 1/2, t = (a - 2)/(a + 2) (Shepherd & Laframboise, Mathematics of Computation 36,
- * 1981), p minimax of degree 8 up to a = 10.1, relative error 2^-25; a^2, the exponential, p and the quotient are carried in
- * two parts. */
+/* erfc(a) = e^(-a^2) p(t)/(1 + 2a) for a >= 1/2, t = (a - 2)/(a + 2) (Shepherd & Laframboise, Mathematics of
+ * Computation 36, 1981), p minimax of degree 8 up to a = 10.1, relative error 2^-25; a^2, the exponential, p and
+ * the quotient are carried in two parts. */
 GG_INLINE float gg_erfc_tail_f32(float a)
 {
     float c = a > 10.5f ? 10.5f : a, t = (c - 2.0f) / (c + 2.0f), p = -0.0013288191f;

@@ -1,5 +1,5 @@
-/* erfc(a) = e^(-a^2) p(t)/(1 + 2a) for a >= 1/2, t = (a - 4)/(a + 4) (Shepherd & Laframboise, Mathematics of Computation 36,
- * 1981), p minimax of degree 20 up to a = 27.3, relative error 2^-54; a^2 in two parts. */
+/* erfc(a) = e^(-a^2) p(t)/(1 + 2a) for a >= 1/2, t = (a - 4)/(a + 4) (Shepherd & Laframboise, Mathematics of
+ * Computation 36, 1981), p minimax of degree 20 up to a = 27.3, relative error 2^-54; a^2 in two parts. */
 GG_INLINE double gg_erfc_tail_f64(double a)
 {
     double c = a > 28.0 ? 28.0 : a, t = (c - 4.0) / (c + 4.0), p = -8.226871080730987e-09;

@@ -1,5 +1,5 @@
-/* x - trunc(x/y) y exactly. A quotient below 2^22 needs one division and an exact product; libm does the rest. (Its call keeps a
- * loop from vectorising.) */
+/* x - trunc(x/y) y exactly. A quotient below 2^22 needs one division and an exact product; libm does the rest.
+ * (Its call keeps a loop from vectorising.) */
 GG_INLINE float gg_fmod_f32(float x, float y)
 {
     float a = fabsf(x), b = fabsf(y), q = a / b, r;

@@ -1,5 +1,5 @@
-/* x - trunc(x/y) y exactly. A quotient below 2^51 needs one division and an exact product; libm does the rest. (Its call keeps a
- * loop from vectorising.) */
+/* x - trunc(x/y) y exactly. A quotient below 2^51 needs one division and an exact product; libm does the rest.
+ * (Its call keeps a loop from vectorising.) */
 GG_INLINE double gg_fmod_f64(double x, double y)
 {
     double a = fabs(x), b = fabs(y), q = a / b, r;

@@ -6,7 +6,8 @@ GG_INLINE double gg_log10_f64(double x)
     double f = q.hi - 1.0, t = f / (2.0 + f), half = 0.5 * f * f, rest = t * (half + gg_log_tail_f64(t * t));
     double hi = gg_from_bits_f64(gg_bits_f64(f - half) & UINT64_C(0xffffffff00000000)), lo = ((f - hi) - half) + rest;
     double top = q.lo * 0.3010299956640665, part = hi * 0.4342944622039795, y = top + part;
-    y = y + (((top - y) + part) + (q.lo * -8.532344317057107e-14 + ((lo + hi) * 1.9699272335463627e-08 + lo * 0.4342944622039795)));
+    lo = (lo + hi) * 1.9699272335463627e-08 + lo * 0.4342944622039795;
+    y = y + (((top - y) + part) + (q.lo * -8.532344317057107e-14 + lo));
     y = x > 1.7976931348623157e+308 ? x : y;
     y = x == 0.0 ? -HUGE_VAL : y;
     return x >= 0.0 ? y : (double)NAN;

@@ -1,5 +1,6 @@
-/* log(1+f) = f - f^2/2 + s (f^2/2 + R(s^2)), s = f/(2+f), for m = 1+f in [sqrt(1/2), sqrt(2)) (the reduction of FDLIBM's
- * e_log.c, Sun Microsystems 1993); s R by a minimax polynomial, relative error 2^-35. log(x) = k ln 2 + log(m). */
+/* log(1+f) = f - f^2/2 + s (f^2/2 + R(s^2)), s = f/(2+f), for m = 1+f in [sqrt(1/2), sqrt(2)) (the reduction of
+ * FDLIBM's e_log.c, Sun Microsystems 1993); s R by a minimax polynomial, relative error 2^-35. log(x) = k ln 2 +
+ * log(m). */
 GG_INLINE float gg_log_tail_f32(float z)
 {
     float p = 0.24029201f;

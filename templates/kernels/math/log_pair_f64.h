@@ -1,5 +1,6 @@
-/* log(x) as hi + lo to about 64 bits, for positive finite x: x = 2^k m, log(m) = 2 atanh(s), s = (m - 1)/(m + 1) as a
- * pair, and atanh(s) = s (1 + s^2/3 + s^4 R(s^2)), R minimax (relative error of atanh 2^-66), the first terms in pairs. */
+/* log(x) as hi + lo to about 64 bits, for positive finite x: x = 2^k m, log(m) = 2 atanh(s), s = (m - 1)/(m + 1)
+ * as a pair, and atanh(s) = s (1 + s^2/3 + s^4 R(s^2)), R minimax (relative error of atanh 2^-66), the first terms
+ * in pairs. */
 GG_INLINE gg_pair_f64 gg_log_pair_f64(double x)
 {
     gg_pair_f64 split = gg_split_f64(x), d, s, z, w, p, sum;

@@ -1,5 +1,5 @@
 /* Unevaluated sums hi + lo of two doubles. The product's error is exact (Dekker 1971 without a fused multiply-add,
- * whose halves are cut off by a mask so that contraction cannot spoil them). */
+ * whose halves are rounded off in the bits so that contraction cannot spoil them). */
 typedef struct {
     double hi, lo;
 } gg_pair_f64;
@@ -33,8 +33,8 @@ GG_INLINE gg_pair_f64 gg_two_prod_f64(double a, double b)
     r.lo = fma(a, b, -r.hi);
 #else
     {
-        double ah = gg_from_bits_f64(gg_bits_f64(a) & UINT64_C(0xfffffffff8000000)), al = a - ah;
-        double bh = gg_from_bits_f64(gg_bits_f64(b) & UINT64_C(0xfffffffff8000000)), bl = b - bh;
+        double ah = gg_from_bits_f64((gg_bits_f64(a) + 0x4000000u) & UINT64_C(0xfffffffff8000000)), al = a - ah;
+        double bh = gg_from_bits_f64((gg_bits_f64(b) + 0x4000000u) & UINT64_C(0xfffffffff8000000)), bl = b - bh;
         r.lo = (((ah * bh - r.hi) + ah * bl) + al * bh) + al * bl;
     }
 #endif

@@ -1,10 +1,11 @@
-/* |x|^y = e^(y log|x|), log and product in pairs; then what C99 (F.9.4.4) and IEEE 754 say of zeros, infinities, nan, and
- * negative x: a sign for an odd y, nan for a y that is not an integer. */
+/* |x|^y = e^(y log|x|), log and product in pairs; then what C99 (F.9.4.4) and IEEE 754 say of zeros, infinities,
+ * nan, and negative x: a sign for an odd y, nan for a y that is not an integer. */
 GG_INLINE double gg_pow_f64(double x, double y)
 {
     double a = fabs(x), b = fabs(y), half = b * 0.5;
     gg_pair_f64 l = gg_log_pair_f64(a), t = gg_two_prod_f64(y, l.hi);
-    double whole = (b + 4503599627370496.0) - 4503599627370496.0, half_whole = (half + 4503599627370496.0) - 4503599627370496.0;
+    double whole = (b + 4503599627370496.0) - 4503599627370496.0;
+    double half_whole = (half + 4503599627370496.0) - 4503599627370496.0;
     int integer = (b >= 4503599627370496.0) | (whole == b);
     int odd = integer & (b < 9007199254740992.0) & (half_whole != half);
     double low = fabs(t.hi) < 2000.0 ? t.lo + y * l.lo : 0.0;

@@ -1,5 +1,5 @@
-/* a / b towards zero with its remainder, for every a and b: 0 and 0 for b = 0, and the smallest integer over -1 wraps to
- * itself, where the machine's instruction would trap. */
+/* a / b towards zero with its remainder, for every a and b: 0 and 0 for b = 0, and the smallest integer over -1
+ * wraps to itself, where the machine's instruction would trap. */
 typedef struct {
     int64_t quotient, remainder;
 } gg_quotient_i64;

@@ -1,10 +1,9 @@
-/* sin(x) = +-sin or +-cos of the reduced angle, by the quadrant; sin(x) = x for |x| < 2^-12. */
+/* sin(x) = +-sin or +-cos of the reduced angle, by the quadrant. */
 GG_INLINE float gg_sin_f32(float x)
 {
     gg_angle_f32 r = gg_trig_reduce_f32(x);
     float s = gg_sin_pair_f32(r.hi, r.lo).hi, c = gg_cos_pair_f32(r.hi, r.lo).hi;
     float m = (r.q & 1u) != 0u ? c : s;
     uint32_t sign = ((r.q & 2u) << 30) ^ (gg_bits_f32(x) & 0x80000000u);
-    float y = gg_from_bits_f32(gg_bits_f32(m) ^ sign);
-    return fabsf(x) < 0.000244140625f ? x : y;
+    return gg_from_bits_f32(gg_bits_f32(m) ^ sign);
 }

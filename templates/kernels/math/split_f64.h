@@ -1,5 +1,5 @@
-/* x = 2^k m with m in [sqrt(1/2), sqrt(2)), for positive finite x, subnormal ones included: hi = m, lo = k.
- * (k reaches double through the bits of 2^52 + k: SSE2 and AVX2 have no packed conversion of 64-bit integers.) */
+/* x = 2^k m with m in [sqrt(1/2), sqrt(2)), for positive finite x, subnormal ones included: hi = m, lo = k. (k
+ * reaches double through the bits of 2^52 + k: SSE2 and AVX2 have no packed conversion of 64-bit integers.) */
 GG_INLINE gg_pair_f64 gg_split_f64(double x)
 {
     double scaled = x < 2.2250738585072014e-308 ? x * 18014398509481984.0 : x;

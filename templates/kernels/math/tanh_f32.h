@@ -2,11 +2,11 @@
 GG_INLINE float gg_tanh_f32(float x)
 {
     float a = fabsf(x), z = x * x;
-    float large = copysignf(1.0f - 2.0f / (gg_exp_f32(a + a) + 1.0f), x);
+    float large = 1.0f - 2.0f / (gg_exp_f32(a + a) + 1.0f);
     float p = -0.006263359f;
     p = p * z + 0.021063004f;
     p = p * z + -0.05384986f;
     p = p * z + 0.13332558f;
     p = p * z + -0.33333316f;
-    return a < 0.55f ? x + x * z * p : large;
+    return copysignf(a < 0.55f ? a + a * z * p : large, x);
 }

@@ -1,5 +1,5 @@
-/* sin and cos of hi + lo, |hi| <= pi/4, as hi + lo: minimax polynomials in hi (relative errors 2^-27.9 and 2^-33) and the
- * first order in lo. */
+/* sin and cos of hi + lo, |hi| <= pi/4, as hi + lo: minimax polynomials in hi (relative errors 2^-27.9 and 2^-33)
+ * and the first order in lo. */
 GG_INLINE gg_pair_f32 gg_sin_pair_f32(float hi, float lo)
 {
     float z = hi * hi;

@@ -1,5 +1,5 @@
-/* sin and cos of hi + lo, |hi| <= pi/4, as hi + lo: minimax polynomials in hi (relative errors 2^-57.9 and 2^-63.9) and the
- * first order in lo. */
+/* sin and cos of hi + lo, |hi| <= pi/4, as hi + lo: minimax polynomials in hi (relative errors 2^-57.9 and
+ * 2^-63.9) and the first order in lo. */
 GG_INLINE gg_pair_f64 gg_sin_pair_f64(double hi, double lo)
 {
     double z = hi * hi;

@@ -1,13 +1,13 @@
-/* |x| = (q + y) pi/2 with |y| <= 1/2 (a little more by rounding), for every finite x: Payne & Hanek's reduction (1983) in
- * double arithmetic. |x| = 2^32k v, where v is an integer below 2^84 if k > 0; part0 + ... + part3 at k are 2^32k 2/pi
- * modulo 4 to 212 bits, so v times them is |x| 2/pi modulo 4. Whole turns are taken off by adding and subtracting
- * 1.5 * 2^92 and 1.5 * 2^52; products and sums on the way are exact. Returned: q, and y pi/2 as hi + lo. */
+/* |x| = q pi/2 + hi + lo with |hi| <= pi/4, a little more by rounding, for every finite x. */
 typedef struct {
     double hi, lo;
     uint64_t q;
 } gg_angle_f64;
 
-GG_INLINE gg_angle_f64 gg_trig_reduce_f64(double x)
+/* a = 2^32k v, where v is an integer below 2^84 if k > 0; part0 + ... + part3 at k are 2^32k 2/pi modulo 4 to 212
+ * bits, so v times them is a 2/pi modulo 4 (Payne & Hanek 1983, in double arithmetic). Whole turns are taken off
+ * by adding and subtracting 1.5 * 2^92 and 1.5 * 2^52; products and sums on the way are exact. */
+GG_INLINE gg_angle_f64 gg_trig_far_f64(double a)
 {
     static const double part0[31] = {
         0.6366197723675814, -1.694273640870821, 1.9849753272621515, 1.9578379245607584, 0.8569730280980947,
@@ -48,16 +48,15 @@ GG_INLINE gg_angle_f64 gg_trig_reduce_f64(double x)
         -3.349855763064181e-52, -2.8985615296438144e-50, -2.7204478015414685e-52, 2.7482121952990456e-51,
         2.758975873299845e-50, -5.350359402069822e-50, -1.196861860890493e-51
     };
-    double a = fabs(x);
     uint64_t above = (gg_bits_f64(a) >> 52) - 1075u;
     uint64_t k = (above & ((above >> 63) - 1u)) >> 5; /* 0 below 2^52 */
     double v = gg_from_bits_f64(gg_bits_f64(a) - (k << 57));
-    gg_pair_f64 p0 = gg_two_prod_f64(v, part0[k]), p1 = gg_two_prod_f64(v, part1[k]), p2 = gg_two_prod_f64(v, part2[k]);
+    gg_pair_f64 p0 = gg_two_prod_f64(v, part0[k]), p1 = gg_two_prod_f64(v, part1[k]);
+    gg_pair_f64 p2 = gg_two_prod_f64(v, part2[k]), b = gg_two_sum_f64(p0.lo, p1.hi), c, d, f, g, y, r;
     double whole = p0.hi - ((p0.hi + 7427703637421442588672950272.0) - 7427703637421442588672950272.0);
-    gg_pair_f64 b = gg_two_sum_f64(p0.lo, p1.hi);
     double q0 = whole + 6755399441055744.0, q1 = b.hi + 6755399441055744.0, q2;
-    gg_pair_f64 c = gg_two_sum_f64(whole - (q0 - 6755399441055744.0), b.hi - (q1 - 6755399441055744.0)), d, f, g, y, r;
     gg_angle_f64 angle;
+    c = gg_two_sum_f64(whole - (q0 - 6755399441055744.0), b.hi - (q1 - 6755399441055744.0));
     q2 = c.hi + 6755399441055744.0;
     d = gg_two_sum_f64(c.hi - (q2 - 6755399441055744.0), b.lo);
     f = gg_two_sum_f64(d.hi, p1.lo);
@@ -68,4 +67,25 @@ GG_INLINE gg_angle_f64 gg_trig_reduce_f64(double x)
     angle.lo = r.lo + (y.hi * 6.123233995736766e-17 + y.lo * 1.5707963267948966);
     angle.q = gg_bits_f64(q0) + gg_bits_f64(q1) + gg_bits_f64(q2);
     return angle;
+}
+
+/* With a fused multiply-add one way serves every argument, and loops vectorise. Without one exact products are
+ * dear, and a branch to Cody & Waite's three parts of pi/2 (1980) is faster than vector code. */
+GG_INLINE gg_angle_f64 gg_trig_reduce_f64(double x)
+{
+    double a = fabs(x);
+#if !(defined(__FMA__) || defined(__FP_FAST_FMA) || defined(__ARM_FEATURE_FMA))
+    if (a < 1073741824.0) {
+        double shifted = a * 0.6366197723675814 + 6755399441055744.0, q = shifted - 6755399441055744.0;
+        gg_pair_f64 p = gg_two_prod_f64(q, 1.5707963267948966), w = gg_two_prod_f64(q, 6.123233995736766e-17);
+        gg_pair_f64 s = gg_two_sum_f64((a - p.hi) - p.lo, -w.hi);
+        gg_angle_f64 angle;
+        s = gg_fast_two_sum_f64(s.hi, s.lo - (w.lo + q * -1.4973849048591698e-33));
+        angle.hi = s.hi;
+        angle.lo = s.lo;
+        angle.q = gg_bits_f64(shifted);
+        return angle;
+    }
+#endif
+    return gg_trig_far_f64(a);
 }
