@@ -21,9 +21,9 @@ from gradgen.ir.symbols import axis, dim, placeholder
 CHUNK = 8
 """Operands of one sum or product: keeps the number of distinct bodies, and so of derivatives, small."""
 
-Expr = sympy.Expr
 
-FUNCTIONS: dict[type, Callable[..., Expr]] = {
+
+FUNCTIONS: dict[type, Callable[..., sympy.Expr]] = {
     sympy.sin: fn.sin, sympy.cos: fn.cos, sympy.tan: fn.tan, sympy.asin: fn.asin, sympy.acos: fn.acos,
     sympy.atan: fn.atan, sympy.sinh: fn.sinh, sympy.cosh: fn.cosh, sympy.tanh: fn.tanh, sympy.asinh: fn.asinh,
     sympy.acosh: fn.acosh, sympy.atanh: fn.atanh, sympy.exp: fn.exp, sympy.log: fn.log, sympy.Abs: fn.abs_,
@@ -38,12 +38,12 @@ FUNCTIONS: dict[type, Callable[..., Expr]] = {
 }
 """SymPy class -> scalar function.  Heaviside's second argument is its value at 0 (SymPy's default: 1/2)."""
 
-CONDITIONS: dict[type, Callable[..., Expr]] = {
+CONDITIONS: dict[type, Callable[..., sympy.Expr]] = {
     sympy.StrictLessThan: fn.lt, sympy.LessThan: fn.le, sympy.StrictGreaterThan: fn.gt, sympy.GreaterThan: fn.ge,
     sympy.Eq: fn.eq, sympy.Ne: fn.ne, Not: fn.not_, KroneckerDelta: lambda a, b: fn.select(fn.eq(a, b), 1, 0),
 }
 
-FOLDED: dict[type, Callable[..., Expr]] = {
+FOLDED: dict[type, Callable[..., sympy.Expr]] = {
     sympy.Max: fn.maximum, sympy.Min: fn.minimum, And: fn.and_, Or: fn.or_, Xor: fn.xor,
 }
 """Functions of any number of arguments, applied two at a time."""
@@ -236,7 +236,7 @@ class Lowering:
             found = self.apply(fn.div(placeholder(0), placeholder(1)), [found, divisor], self.dtype)
         return found
 
-    def _product(self, values: list[Value], coefficient: Expr) -> Value:
+    def _product(self, values: list[Value], coefficient: sympy.Expr) -> Value:
         if coefficient != 1 and not _is_plain(coefficient):
             values = [*values, Value(None, (), coefficient)]
             coefficient = sympy.Integer(1)
@@ -292,14 +292,14 @@ class Lowering:
             raise UnsupportedOperationError(f"{number} is not real")
         return Constant(float(rounded), self.dtype)
 
-    def apply(self, body: Expr, values: Sequence[Value], dtype: DType | None = None) -> Value:
+    def apply(self, body: sympy.Expr, values: Sequence[Value], dtype: DType | None = None) -> Value:
         """`body` over the values, broadcast over the union of their index letters.
 
         Without `dtype` the result is an integer where all operands are and the body is a polynomial, else floating.
         """
         letters = tuple(sorted({s for v in values for s in v.letters}, key=str))
         reads: list[Read] = []
-        numbers: dict[sympy.Basic, Expr] = {}
+        numbers: dict[sympy.Basic, sympy.Expr] = {}
         for k, v in enumerate(values):
             if v.number is not None and _is_plain(v.number):
                 numbers[placeholder(k)] = v.number
@@ -311,7 +311,7 @@ class Lowering:
         shape = tuple(self.tensors.ranges[s][1] for s in letters)
         return Value(compute(shape, body.xreplace(numbers) if numbers else body, reads, dtype), letters)
 
-    def _through(self, node: Node, index: Sequence[Expr]) -> Read:
+    def _through(self, node: Node, index: Sequence[sympy.Expr]) -> Read:
         """Reads what a plain re-indexing reads."""
         if isinstance(node, Compute) and node.reducer is None and node.body == placeholder(0) and len(node.reads) == 1:
             inner = node.reads[0]
@@ -336,7 +336,7 @@ def _flipped(a: sympy.Pow) -> sympy.Expr:
     return sympy.Pow(a.base, -a.exp)
 
 
-def _is_plain(number: Expr) -> bool:
+def _is_plain(number: sympy.Expr) -> bool:
     """Small enough to stand in a body: bodies should be few and alike."""
     return bool(number.is_Rational and abs(number.p) <= 64 and number.q <= 64)
 
