@@ -6,10 +6,10 @@ from functools import lru_cache
 
 import sympy
 
-from gradgen.ir.canonical import compact, compute, placeholders_in
+from gradgen.ir.canonical import compact, compute, is_polynomial, placeholders_in
 from gradgen.ir.functions import ne, scaled, select
 from gradgen.ir.nodes import Node, map_node
-from gradgen.ir.symbols import COTANGENT, OUTPUT, Placeholder, placeholder
+from gradgen.ir.symbols import COTANGENT, OUTPUT, placeholder
 
 __all__ = ["add", "adjoint_body", "compact", "compute", "is_polynomial", "masked", "partial", "placeholders_in"]
 
@@ -27,16 +27,6 @@ def partial(body: sympy.Expr, k: int, pointwise: bool) -> sympy.Expr:
 def adjoint_body(body: sympy.Expr, k: int, pointwise: bool) -> sympy.Expr:
     """COTANGENT times the partial, selections outermost."""
     return scaled(COTANGENT, partial(body, k, pointwise))
-
-
-@lru_cache(maxsize=4096)
-def is_polynomial(body: sympy.Expr) -> bool:
-    """Only sums and products of placeholders and numbers: 0 wherever the cotangent is 0 and operands are finite."""
-    if isinstance(body, Placeholder) or body.is_Number:
-        return True
-    if isinstance(body, (sympy.Add, sympy.Mul)):
-        return all(is_polynomial(a) for a in body.args)
-    return isinstance(body, sympy.Pow) and body.exp.is_Integer and body.exp > 0 and is_polynomial(body.base)
 
 
 def add(a: Node | None, b: Node) -> Node:

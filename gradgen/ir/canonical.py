@@ -63,3 +63,13 @@ def compute(
     """A Compute in canonical form."""
     body, kept = compact(sympy.sympify(body), reads)
     return Compute(shape, body, kept, dtype, reduce_shape=reduce_shape, reducer=reducer if reduce_shape else None)
+
+
+@lru_cache(maxsize=4096)
+def is_polynomial(body: sympy.Expr) -> bool:
+    """Only sums and products of placeholders and numbers: 0 wherever the cotangent is 0 and operands are finite."""
+    if isinstance(body, Placeholder) or body.is_Number:
+        return True
+    if isinstance(body, (sympy.Add, sympy.Mul)):
+        return all(is_polynomial(a) for a in body.args)
+    return isinstance(body, sympy.Pow) and body.exp.is_Integer and body.exp > 0 and is_polynomial(body.base)

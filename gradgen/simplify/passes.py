@@ -18,6 +18,7 @@ from gradgen.ir.nodes import Compute, Constant, Node, Read, Scan, Scatter
 from gradgen.ir.rewrite import rewrite
 from gradgen.ir.symbols import placeholder
 from gradgen.simplify.constants import fold_constants, inline_constants
+from gradgen.simplify.deltas import collapse_deltas
 from gradgen.simplify.ranges import ranges, simplify_index
 from gradgen.simplify.reductions import factor_reductions
 from gradgen.simplify.scans import merge_scans, simplify_step
@@ -82,6 +83,7 @@ PASSES: dict[str, Pass] = {
     "drop_stops": drop_stops,
     "write_out": write_out,
     "inline_views": inline_views,
+    "collapse_deltas": collapse_deltas,
     "plain_indices": plain_indices,
     "inline_constants": inline_constants,
     "fold_constants": fold_constants,
@@ -92,8 +94,8 @@ PASSES: dict[str, Pass] = {
 
 LEVELS: dict[str, tuple[str, ...]] = {
     "none": ("drop_stops", "write_out"),
-    "safe": ("drop_stops", "write_out", "inline_views", "plain_indices", "inline_constants", "fold_constants",
-             "drop_identity"),
+    "safe": ("drop_stops", "write_out", "inline_views", "collapse_deltas", "plain_indices", "inline_constants",
+             "fold_constants", "drop_identity"),
     "fast": tuple(PASSES),
 }
 
