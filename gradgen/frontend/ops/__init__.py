@@ -3,6 +3,7 @@
 from gradgen.frontend.ops import (  # noqa: F401
     activation,
     arithmetic,
+    attention,
     comparison,
     gathering,
     host,
@@ -10,6 +11,7 @@ from gradgen.frontend.ops import (  # noqa: F401
     loss,
     matmul,
     moving,
+    normalisation,
     reduction,
     shape,
     unary,
