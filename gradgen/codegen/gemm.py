@@ -30,10 +30,12 @@ Strides = tuple[int | None, int | None]
 _LARGE = 65536  # an operand of more elements no longer stays in the first- and second-level cache
 _WIDE = 64  # a is packed for more columns of c than these
 _MANY = 48  # b is packed for more rows of c than these
+_SHORT = 16  # a is packed for sums of more terms than these
 _PANEL_BYTES = 128  # two vectors of the widest target: a row of packed b
 _TILE_ROWS = 12  # of the target with most registers
-_SMALL_TERMS = 512  # products of at most so many terms are plain loops ...
-_SMALL_MATRIX = 32  # ... and so are rows of any number times a b of at most so many elements
+_SMALL_SUM = 16  # plain loops are faster for sums of at most so many terms ...
+_SMALL_MATRIX = 64  # ... where b has at most so many elements ...
+_SMALL_PRODUCT = 1024  # ... or all there is at most so many terms
 
 
 @dataclass(frozen=True)
@@ -103,11 +105,12 @@ class WorkBytes:
         if all(isinstance(e, int) or e.is_Integer for e in (m, n, k)):
             m, n, k = int(m), int(n), int(k)
             longest, shortest, depth = max(m, n), min(m, n), min(k, self.target.depth)
-            packs_a = longest * k > _LARGE and shortest > _WIDE
+            packs_a = longest * k > _LARGE and shortest > _WIDE and k > _SHORT
             rows = min(-(-longest // _TILE_ROWS) * _TILE_ROWS, self.target.rows)
             return depth * (_PANEL_BYTES + _SIZE[self.request.dtype] * rows * packs_a)
         longest, shortest, depth = sympy.Max(m, n), sympy.Min(m, n), sympy.Min(k, self.target.depth)
-        packs_a = sympy.Min(1, sympy.Max(0, longest * k - _LARGE), sympy.Max(0, shortest - _WIDE))
+        over = (longest * k - _LARGE, shortest - _WIDE, k - _SHORT)
+        packs_a = sympy.Min(1, *(sympy.Max(0, excess) for excess in over))
         rows = sympy.Min(sympy.ceiling(longest / sympy.Integer(_TILE_ROWS)) * _TILE_ROWS, self.target.rows)
         return depth * (_PANEL_BYTES + _SIZE[self.request.dtype] * rows * packs_a)
 
@@ -121,7 +124,7 @@ class WorkBytes:
         depth = f"(k < {target.depth} ? k : {target.depth})"
         whole_tiles = f"({longest} + {_TILE_ROWS - 1}) / {_TILE_ROWS} * {_TILE_ROWS}"
         rows = f"({longest} < {target.rows} ? {whole_tiles} : {target.rows})"
-        packed = f"({longest} * k > {_LARGE} && {shortest} > {_WIDE} ? {rows} * {size} : 0)"
+        packed = f"({longest} * k > {_LARGE} && {shortest} > {_WIDE} && k > {_SHORT} ? {rows} * {size} : 0)"
         return f"{depth} * ({_PANEL_BYTES} + {packed})"
 
     def _known(self, m: Extent | None, n: Extent | None, k: Extent | None) -> tuple[Extent, Extent, Extent]:
@@ -137,7 +140,7 @@ class WorkBytes:
             return False
         whole = n > 0 and n % (_PANEL_BYTES // _SIZE[r.dtype]) == 0
         in_place = whole and r.b_strides[1] == 1 and r.c_strides[1] == 1
-        few_rows = (m <= _MANY or n * k <= _LARGE) and (n <= _WIDE or m * k <= _LARGE)
+        few_rows = (m <= _MANY or n * k <= _LARGE) and (n <= _WIDE or k <= _SHORT or m * k <= _LARGE)
         return m == 0 or n == 0 or (in_place and few_rows)
 
 
@@ -193,7 +196,7 @@ def gemm_functions(requests: Iterable[GemmRequest], target: GemmTarget | None = 
 def _general_function(dtype: str, target: GemmTarget) -> str:
     return render(
         "kernels/gemm/gemm.c", T=_C_TYPE[dtype], s=_SUFFIX[dtype], size=_SIZE[dtype], depth=target.depth,
-        rows=target.rows, large=_LARGE, wide=_WIDE, many=_MANY,
+        rows=target.rows, large=_LARGE, wide=_WIDE, many=_MANY, short=_SHORT,
     )  # fmt: skip
 
 
@@ -208,9 +211,9 @@ def _signature(name: str, dtype: str) -> str:
 
 def _is_small(request: GemmRequest) -> bool:
     m, n, k = request.m, request.n, request.k
-    if n is None or k is None:
+    if n is None or k is None or k > _SMALL_SUM:
         return False
-    return n * k <= _SMALL_MATRIX if m is None else m * n * k <= _SMALL_TERMS
+    return n * k <= _SMALL_MATRIX or (m is not None and m * n * k <= _SMALL_PRODUCT)
 
 
 def _small_function(name: str, request: GemmRequest) -> str:

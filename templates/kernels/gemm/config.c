@@ -1,6 +1,6 @@
 /*
- * Matrix products.  With GCC or Clang on a CPU with SIMD registers the kernels compute in vectors of GG_VECTOR_BYTES; any
- * other compiler, or defining GRADGEN_NO_VECTOR_EXT, gets the same code with "vectors" of one element.  A register tile is
+ * Matrix products.  With GCC or Clang on a CPU with SIMD registers the kernels compute in vectors of GG_VECTOR_BYTES;
+ * any other compiler, or GRADGEN_NO_VECTOR_EXT, gets the same code with "vectors" of one element.  A register tile is
  * GG_TILE_ROWS rows by two vectors of the result: as many sums as the register file holds.
  */
 #if defined(__GNUC__) && !defined(GRADGEN_NO_VECTOR_EXT)

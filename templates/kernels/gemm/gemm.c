@@ -59,8 +59,8 @@ GG_KERNEL ptrdiff_t gg_tiles_{{ s }}(ptrdiff_t rows, int wide, ptrdiff_t k, cons
 }
 
 /* Packing: to[p * width + l] = from[l,p] for l < lanes, zero up to width. */
-GG_KERNEL void gg_pack_{{ s }}(ptrdiff_t width, ptrdiff_t lanes, ptrdiff_t k, const {{ T }} *from, ptrdiff_t s_l, ptrdiff_t s_k,
-    {{ T }} *to)
+GG_KERNEL void gg_pack_{{ s }}(ptrdiff_t width, ptrdiff_t lanes, ptrdiff_t k, const {{ T }} *from, ptrdiff_t s_l,
+    ptrdiff_t s_k, {{ T }} *to)
 {
     ptrdiff_t p, l, done_l = 0, done_k = 0; /* the rest goes one by one */
     if (s_l == 1) {
@@ -128,8 +128,8 @@ GG_KERNEL void gg_row_{{ s }}(ptrdiff_t n, ptrdiff_t k, const {{ T }} *a, ptrdif
 }
 
 /* Outer product, c[i,j] = or += a[i] b[j], rows of c contiguous. */
-GG_KERNEL void gg_outer_{{ s }}(ptrdiff_t m, ptrdiff_t n, const {{ T }} *a, ptrdiff_t as_m, const {{ T }} *b, {{ T }} *c, ptrdiff_t cs_m,
-    int add)
+GG_KERNEL void gg_outer_{{ s }}(ptrdiff_t m, ptrdiff_t n, const {{ T }} *a, ptrdiff_t as_m, const {{ T }} *b, {{ T }} *c,
+    ptrdiff_t cs_m, int add)
 {
     ptrdiff_t j;
     for (; m > 0; --m, a += as_m, c += cs_m) {
@@ -185,7 +185,8 @@ static void gg_block_{{ s }}(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const {{ T }
     {{ T }} edge[GG_TILE_ROWS * 2 * sizeof(gg_vec_{{ s }}) / sizeof({{ T }})];
     ptrdiff_t i, j, l, r, h;
     if (a_room)
-        for (i = 0; i < m; i += mr) gg_pack_{{ s }}(mr, m - i < mr ? m - i : mr, k, a + i * as_m, as_m, as_k, a_room + i * k);
+        for (i = 0; i < m; i += mr)
+            gg_pack_{{ s }}(mr, m - i < mr ? m - i : mr, k, a + i * as_m, as_m, as_k, a_room + i * k);
     for (j = 0; j < n; j += nr) {
         const ptrdiff_t w = n - j < nr ? n - j : nr, width = w > GG_VL ? nr : GG_VL;
         const int copy_b = pack_b || w < width, direct = w == width && cs_n == 1;
@@ -193,7 +194,10 @@ static void gg_block_{{ s }}(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const {{ T }
         for (i = 0; i < m; i += h) {
             {{ T }} *const to = c + i * cs_m + j * cs_n;
             if (a_room)
-                for (r = 0; r < mr && i + r < m; ++r) { GG_PREFETCH(to + r * cs_m); GG_PREFETCH(to + r * cs_m + GG_VL); }
+                for (r = 0; r < mr && i + r < m; ++r) {
+                    GG_PREFETCH(to + r * cs_m);
+                    GG_PREFETCH(to + r * cs_m + GG_VL);
+                }
             h = gg_tiles_{{ s }}(m - i, width == nr, k, a_room ? a_room + (i - i % mr) * k + i % mr : a + i * as_m,
                 a_room ? 1 : as_m, a_room ? mr : as_k, copy_b ? b_room : b + j, copy_b ? width : bs_k,
                 direct ? to : edge, direct ? cs_m : width, direct && add);
@@ -235,12 +239,13 @@ static void gg_gemm_{{ s }}(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const {{ T }}
     }
     row = m == 1 && bs_n == 1;
     dots = !row && dotted && m <= few;
-    pack_a = n > {{ wide }} && m * k > {{ large }};
+    pack_a = n > {{ wide }} && k > {{ short }} && m * k > {{ large }};
     pack_b = bs_n != 1 || (m > {{ many }} && n * k > {{ large }});
     kc = dots ? {{ depth }} * GG_VL : {{ depth }};
     t = (k + kc - 1) / kc;
     kc = t > 1 ? (k + t - 1) / t : k; /* equal blocks */
-    mc = k <= 16 && n > 256 && !pack_b ? GG_TILE_ROWS : {{ rows }}; /* short sums: go through c, most of the traffic, in order */
+    /* Where sums are short, c is most of the traffic: go through it by few rows at a time, in order. */
+    mc = n <= 256 || k > (pack_b ? 8 : {{ short }}) ? {{ rows }} : pack_b ? 2 * GG_TILE_ROWS : GG_TILE_ROWS;
     p = 0;
     do { /* at least once: an empty sum is 0 */
         const ptrdiff_t kb = k - p < kc ? k - p : kc;
