@@ -72,9 +72,13 @@ class _FunctionNode(Node):
             self.context.to_save, self.context._freed = (), True
 
 
+def _repr(node: _FunctionNode) -> str:
+    return f"<torch.autograd.function.{type(node).__name__} object at {id(node):#x}>"
+
+
 @cache
 def _node_class(name: str) -> type[_FunctionNode]:
-    return type(f"{name}Backward", (_FunctionNode,), {"__slots__": ()})
+    return type(f"{name}Backward", (_FunctionNode,), {"__slots__": (), "__repr__": _repr})
 
 
 class Function:

@@ -35,9 +35,9 @@ def backward(
     roots = _tensors(tensors)
     cotangents = _cotangents(roots, _tensors(grad_tensors, len(roots)), create_graph)
     keep = create_graph if retain_graph is None else retain_graph
-    targets = None if inputs is None else _edges_of(_tensors(inputs), "backward")
     for t in _tensors(inputs):
         t.retain_grad()
+    targets = None if inputs is None else _edges_of(_tensors(inputs))
     run(roots, cotangents, keep, create_graph, targets, accumulate=True)
 
 
@@ -65,7 +65,7 @@ def grad(
     roots, wrt = _tensors(outputs), _tensors(inputs)
     cotangents = _cotangents(roots, _tensors(grad_outputs, len(roots)), create_graph)
     keep = create_graph if retain_graph is None else retain_graph
-    found = run(roots, cotangents, keep, create_graph, _edges_of(wrt, "grad"), accumulate=False)
+    found = run(roots, cotangents, keep, create_graph, _edges_of(wrt), accumulate=False)
     if materialize_grads:
         found = [internal.filled(x._spec, 0) if g is None else g for g, x in zip(found, wrt)]
     elif not allow_unused:
@@ -101,11 +101,11 @@ def _tensors(given: Any, count: int = 0) -> list[Any]:
     return [given] if isinstance(given, Tensor) else list(given)
 
 
-def _edges_of(tensors: Sequence[Any], caller: str) -> list[Edge]:
+def _edges_of(tensors: Sequence[Any]) -> list[Edge]:
     edges = []
-    for k, t in enumerate(tensors):
+    for t in tensors:
         if not isinstance(t, Tensor):
-            raise TypeError(f"{caller}(): inputs must be Tensors, not {type(t).__name__} at index {k}")
+            raise RuntimeError(f"all inputs have to be Tensors or GradientEdges, but got {type(t).__name__}")
         edge = t._edge()
         if edge is None:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
@@ -247,13 +247,13 @@ def _step(task: _Task, node: Node) -> None:
     gradients = task.buffers.pop(node, [None] * len(node.outs))
     captures = task.wanted.get(node, ())
     runs = task.needed is None or node in task.needed
-    if captures or runs:
+    if captures and not runs:
         gradients = _tensor_hooks(node, gradients)
-        for k, number in captures:
-            task.captured[k] = gradients[number]
+    for k, number in captures:
+        task.captured[k] = gradients[number]  # of a node that runs: before its hooks, as PyTorch has it
     if not runs:
         return
-    gradients = _prehooks(node, gradients)
+    gradients = _prehooks(node, _tensor_hooks(node, gradients))
     _retain(node, gradients)
     found = _run_node(task, node, gradients)
     for k, edge in enumerate(node.edges):

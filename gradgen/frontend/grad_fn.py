@@ -269,6 +269,10 @@ class AccumulateGrad(Node):
         super().__init__((), (variable._spec,))
         self.variable = variable
 
+    def name(self) -> str:
+        """As PyTorch: with the namespaces of its C++ class."""
+        return "torch::autograd::AccumulateGrad"
+
     def pull(self, grads: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
         gradient = grads[0]
         if gradient is not None:
@@ -278,13 +282,13 @@ class AccumulateGrad(Node):
 
 def accumulate(variable: Tensor, gradient: Tensor) -> None:
     """Adds into `.grad`: in place where no history is recorded, so that every alias of it sees the sum."""
-    from gradgen.frontend.inplace import overwrite
-    from gradgen.frontend.internal import ADD
     from gradgen.frontend.apply import apply
+    from gradgen.frontend.inplace import overwrite
+    from gradgen.frontend.internal import ADD, COPY
 
     before = variable._grad
     if before is None:
-        variable._grad = gradient if state.grad else gradient._alone()
+        variable._grad = apply(COPY, (gradient,)) if state.grad else gradient._alone()
     elif state.grad:
         variable._grad = apply(ADD, (before, gradient))
     else:

@@ -232,6 +232,8 @@ def basic(tensor: Tensor, items: Sequence[Any]) -> tuple[Tensor, list[tuple[int,
             else:
                 view = _selected(view, dim, _as_int(item), position)
             position += 1
+        elif isinstance(item, str):
+            raise TypeError("new(): invalid data type 'str'")
         else:
             raise IndexError(
                 "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got "
@@ -305,9 +307,9 @@ def getitem(self: Tensor, index: Any) -> Tensor:
 def setitem(self: Tensor, index: Any, value: Any) -> None:
     """`self[index] = value`, broadcast and converted; the gradient goes to `value`."""
     tracked = recording.state.grad and (self.requires_grad or (isinstance(value, Tensor) and value.requires_grad))
-    items = _expanded(index if not isinstance(index, list) else index, self.ndim)
-    inplace.check_in_place(self, tracked)
-    view, advanced = basic(self, items)
+    view, advanced = basic(self, _expanded(index, self.ndim))
+    if view is self:
+        inplace.check_in_place(self, tracked)
     if advanced:
         _put_items(view, advanced, value)
     elif isinstance(value, Tensor):

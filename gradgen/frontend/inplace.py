@@ -154,8 +154,8 @@ def _fill(node: IRNode, value: IRNode) -> IRNode:
 
 
 ZERO = Op("zero", lambda node: _constant(node, sympy.Integer(0)), "ZeroBackward0", KEEP, method=False)
-FILL_NUMBER = Op("fill_number", _fill, "FillBackward0", KEEP, method=False)
-FILL_TENSOR = Op("fill_tensor", _fill, "FillBackward1", KEEP, method=False)
+FILL_NUMBER = Op("fill_number", _fill, "FillBackward2", KEEP, method=False)
+FILL_TENSOR = Op("fill_tensor", _fill, "FillBackward3", KEEP, method=False)
 COPY_INTO = Op("copy_broadcast", _fill, "CopyBackwards", KEEP, method=False)
 
 
@@ -238,7 +238,7 @@ def detach_(self: Tensor) -> Tensor:
         raise RuntimeError("Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel "
                            "(DDP) for training, and gradient_as_bucket_view is set as True, gradients are views of DDP "
                            "buckets, and hence detach_() cannot be called on these gradients. To fix this error, please "
-                           "refer to the Optimizer.zero_grad() function in torch/optim/optimizer.py as a solution.")
+                           "refer to the Optimizer.zero_grad() function in torch/optim/optimizer.py as the solution.")
     self._fn, self._nr, self._requires = None, 0, False
     return self
 

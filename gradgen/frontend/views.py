@@ -242,10 +242,23 @@ def is_contiguous(tensor: Tensor) -> bool:
 
 
 def _write(base: IRNode, new: IRNode, chain: Chain) -> IRNode:
-    """`base` with the view's elements taken from `new`."""
+    """`base` with the view's elements taken from `new`.
+
+    One step of the chain after the other: each has a plain inverse, which their composition (digits of digits) need not.
+    """
+    levels = [base]
+    for step in chain[:-1]:
+        found = step.op.lower(levels[-1], **dict(step.attributes))
+        levels.append(found[step.output] if isinstance(found, tuple) else found)
+    for level, step in zip(reversed(levels), reversed(chain)):
+        new = _write_step(level, new, step)
+    return new
+
+
+def _write_step(base: IRNode, new: IRNode, step: Step) -> IRNode:
     if any(e == 0 for e in new.shape):
-        return Compute(base.shape, placeholder(0), [identity_read(base)], base.dtype)
-    index = index_map(chain, spec(base.shape, base.dtype))
+        return base
+    index = index_map((step,), spec(base.shape, base.dtype))
     variables = tuple(zip(axes(len(new.shape)), new.shape))
     inversion = invert(index, variables, base.shape)
     if inversion is None:
@@ -256,7 +269,7 @@ def _write(base: IRNode, new: IRNode, chain: Chain) -> IRNode:
     at = [inversion.solved[v].xreplace(here) if v in inversion.solved else sympy.Integer(0) for v, _ in variables]
     guard = conjunction(*(c.substitute(here) for c in inversion.conditions))
     if guard is None:
-        return Compute(base.shape, placeholder(0), [identity_read(base)], base.dtype)
+        return base
     if not guard:
         return Compute(base.shape, placeholder(0), [Read(new, at)], base.dtype)
     inside = Read(Constant(np.ones((), np.bool_)), (), guard, 0)
