@@ -21,7 +21,7 @@ import numpy as np
 import gradgen as gg
 
 OUT = Path(__file__).resolve().parents[1] / "generated"
-TRAIN, BATCH, EPOCHS, RATE, MOMENTUM = 1437, 64, 40, 0.1, 0.9
+TRAIN, BATCH, EPOCHS, RATE, MOMENTUM = 1437, 64, 40, 0.05, 0.9
 
 
 def digits(x, t, w1, b1, w2, b2):
@@ -75,7 +75,7 @@ def raw_data() -> tuple[np.ndarray, np.ndarray]:
 
     images, labels = load_digits(return_X_y=True)
     order = np.arange(len(images))
-    Random(1).shuffle(order)
+    Random(4).shuffle(order)
     return images[order].astype(np.uint8), labels[order].astype(np.int64)
 
 

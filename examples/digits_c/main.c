@@ -12,7 +12,7 @@
 #include "digits_data.h"
 
 enum { TRAIN = 1437, TEST = DIGITS_COUNT - TRAIN, BATCH = 64, EPOCHS = 40, STEPS = TRAIN / BATCH };
-static const float RATE = 0.1f, MOMENTUM = 0.9f;
+static const float RATE = 0.05f, MOMENTUM = 0.9f;
 
 /* the parameters, then their gradients and velocities in the same order */
 typedef struct parameters {
