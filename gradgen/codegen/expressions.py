@@ -40,6 +40,9 @@ class ExpressionPrinter:
     def __init__(self) -> None:
         self.helpers: dict[str, str] = {}
         self.math: dict[tuple[str, str], None] = {}
+        self.calls: dict[tuple[str, str], str] = {}  # of functions called out of line: the text of each
+        self.out_of_line: frozenset[tuple[str, str]] = frozenset()
+        self.vector = False  # inside a vector loop, where everything is inlined
 
     def text(self, expr: Expr) -> str:
         """The expression, without outer parentheses."""
@@ -164,7 +167,10 @@ class ExpressionPrinter:
         args = ", ".join(self.text(a) for a in expr.args)
         if op in mathlib.REGISTRY and suffix in mathlib.REGISTRY[op]:
             self.math[op, suffix] = None
-            return f"{mathlib.kernel(op, suffix).c_name}({args})", ATOM
+            name = mathlib.kernel(op, suffix).c_name
+            if (op, suffix) in self.out_of_line and not self.vector:
+                name = self.called(op, suffix, name, expr)
+            return f"{name}({args})", ATOM
         if (op, suffix) in PLAIN_FUNCTIONS:
             return f"{PLAIN_FUNCTIONS[op, suffix]}({args})", ATOM
         name = f"gg_{op}_{suffix}"
@@ -173,6 +179,18 @@ class ExpressionPrinter:
             return f"{name}({args})", ATOM
         raise CodegenError(f"no C kernel computes {op!r} for {expr.dtype.name}",
                            hint="add it to templates/kernels/math and gradgen/codegen/mathlib.py")
+
+    def called(self, op: str, suffix: str, inlined: str, expr: Apply) -> str:
+        """A function of its own around an inline one: many calls in straight-line code share one copy."""
+        name = f"{inlined}_call"
+        if (op, suffix) not in self.calls:
+            result = "int" if expr.dtype is bool_ else expr.dtype.ctype
+            letters = [chr(ord("a") + k) for k in range(len(expr.args))]
+            parameters = ", ".join(f"{a.dtype.ctype} {x}" for a, x in zip(expr.args, letters, strict=True))
+            self.calls[op, suffix] = (
+                f"GG_NOINLINE {result} {name}({parameters}) {{\n    return {inlined}({', '.join(letters)});\n}}\n"
+            )
+        return name
 
     def helper(self, name: str) -> None:
         if name not in self.helpers:

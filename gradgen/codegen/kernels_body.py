@@ -11,12 +11,20 @@ import sympy
 from gradgen.codegen import mathlib
 from gradgen.codegen.integers import index_text
 from gradgen.codegen.literals import floating, literal
-from gradgen.codegen.printer import StatementPrinter
+from gradgen.codegen.printer import StatementPrinter, called_often
 from gradgen.ir.symbols import Extent, as_extent
 from gradgen.schedule.memory import aligned
 from gradgen.schedule.program import CONSTANT, SAVED, WORK, Buffer, Program
 
 LINE = 116
+NOINLINE = """#ifndef GG_NOINLINE
+#if defined(__GNUC__)
+#define GG_NOINLINE static __attribute__((noinline))
+#else
+#define GG_NOINLINE static
+#endif
+#endif
+"""
 STACK_BYTES = 8192  # of locals and the register tiles of matrix kernels, an upper estimate
 
 
@@ -37,6 +45,7 @@ class ProcedureCode:
 def c_procedure(program: Program) -> ProcedureCode:
     """The C of a Program."""
     printer = StatementPrinter()
+    printer.expressions.out_of_line = called_often(program)
     for s in program.statements:
         printer.visit(s)
     head = [line for b in program.buffers for line in _pointer(b)]
@@ -84,6 +93,10 @@ def _helpers(program: Program, printer: StatementPrinter) -> dict[str, str]:
     if expressions.math:
         for k, fragment in enumerate(mathlib.fragments(expressions.math)):
             found[f"math {_fragment_name(fragment, k)}"] = fragment
+    if expressions.calls:
+        found["GG_NOINLINE"] = NOINLINE
+        for (op, suffix), text in sorted(expressions.calls.items()):
+            found[f"gg_{op}_{suffix}_call"] = text
     found.update(expressions.helpers)
     for code, _ in printer.products.values():
         found.update(code.fragments)

@@ -11,11 +11,13 @@ from gradgen.errors import CodegenError
 from gradgen.ir.dtypes import DType, bool_
 from gradgen.ir.symbols import Extent
 from gradgen.schedule.program import (
+    Apply,
     Assign,
     Comment,
     Contract,
     Copy,
     Declare,
+    Expr,
     Fail,
     Fill,
     If,
@@ -26,11 +28,36 @@ from gradgen.schedule.program import (
     PairwiseAdd,
     PairwiseBegin,
     Pointer,
+    Program,
     Statement,
     Store,
 )
 
 INDENT = "    "
+
+
+MANY_CALLS = 6
+
+
+def called_often(program: Program) -> frozenset[tuple[str, str]]:
+    """The functions that straight-line code uses so often that inlining each would only slow the compiler down."""
+    count: dict[tuple[str, str], int] = {}
+    stack: list[tuple[Statement, bool]] = [(s, False) for s in program.statements]
+    while stack:
+        s, vector = stack.pop()
+        if isinstance(s, Loop):
+            stack.extend((inner, s.simd) for inner in s.body)
+        elif isinstance(s, If):
+            stack.extend((inner, vector) for inner in (*s.body, *s.otherwise))
+        elif isinstance(s, (Let, Declare, Assign, Store, PairwiseAdd)) and not vector:
+            exprs: list[Expr] = [s.value]
+            while exprs:
+                e = exprs.pop()
+                if isinstance(e, Apply):
+                    exprs.extend(e.args)
+                    key = (e.op, (e.args[0] if e.dtype is bool_ and e.args else e).dtype.suffix)
+                    count[key] = count.get(key, 0) + 1
+    return frozenset(k for k, n in count.items() if n > MANY_CALLS)
 
 
 def product_function(s: Contract) -> GemmCode:
@@ -130,10 +157,12 @@ class StatementPrinter:
         if s.simd:
             clauses = "".join(f" reduction({op}:{name})" for op, name in s.reductions)
             self.out.append(f"#pragma omp simd{clauses}")
+        e.vector = s.simd
         step = f"++{i}" if s.step == 1 else f"{i} += {s.step}"
         self.line(f"for (int64_t {i} = {e.index(s.start)}; {i} < {e.index(s.stop)}; {step}) {{")
         self.block(s.body)
         self.line("}")
+        e.vector = False
 
     @visit.register
     def _if(self, s: If) -> None:

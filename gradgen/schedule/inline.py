@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 import sympy
@@ -144,6 +145,7 @@ class Op:
         return self.extents[self.axes.index(symbol)]
 
 
+@cache
 def term_symbol(k: int) -> CVar:
     """Stands for the value of term k in an index expression."""
     return CVar(f"term {k}", integer=True)
