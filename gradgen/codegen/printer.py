@@ -148,6 +148,9 @@ class StatementPrinter:
         ctype = f"const {s.buffer.dtype.ctype}" if s.constant else s.buffer.dtype.ctype
         start = e.index(s.start)
         row = s.buffer.name if start == "0" else f"{s.buffer.name} + {start}"
+        if s.condition is None or s.otherwise is None:
+            self.line(f"{ctype} *const {s.name} = {row};")
+            return
         self.line(f"{ctype} *const {s.name} = {e.at_least(s.condition, OR)} ? {row} : {s.otherwise.name};")
 
     @visit.register

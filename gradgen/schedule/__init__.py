@@ -35,7 +35,7 @@ def schedule(
     emitter.run()
     statements = emitter.builder.finish()
     buffers = [*emitter.places.values(), *emitter.constants.values(), *(b for b, _ in emitter.buffers.values()),
-               *emitter.wasted.values()]
+               *emitter.wasted.values(), *emitter.extra]
     buffers = list(dict.fromkeys(buffers))
     for b in buffers:
         if b.space == SAVED:

@@ -13,10 +13,13 @@ from gradgen.ir.guards import GE, Condition
 from gradgen.ir.nodes import Compute, Constant, Node, Scatter
 from gradgen.ir.symbols import Extent, as_extent, same_extent
 from gradgen.schedule.contraction import Contraction
+from gradgen.schedule.fusion import whole_sources
 from gradgen.schedule.inline import (
     ARG,
+    KERNEL,
     MAP,
     REDUCE,
+    SCAN,
     SCATTER,
     BodyTerm,
     Check,
@@ -74,6 +77,7 @@ from gradgen.schedule.reductions import (
     reducer_of,
     vectorisable,
 )
+from gradgen.schedule.scans import emit_scan
 from gradgen.schedule.scope import Builder, Scope
 from gradgen.schedule.tree import Leaf, LoopNode, Tree, leaves, paths
 
@@ -97,7 +101,7 @@ class Emitter:
 
     def __init__(
         self, procedure: Procedure, ops: list[Op], tree: Tree, reserved: list[str],
-        contractions: dict[Op, Contraction], options: ScheduleOptions,
+        contractions: dict[Op, Contraction], options: ScheduleOptions, builder: Builder | None = None,
     ) -> None:
         self.procedure = procedure
         self.tree = tree
@@ -114,7 +118,9 @@ class Emitter:
                 if found is not None and found is not op:
                     self.consumers[found].append(op)
         self.fixed = {op: op.fixed for op in ops}
-        self.builder = Builder(reserved)
+        self.builder = builder or Builder(reserved)
+        self.nested = builder is not None
+        self.options, self.ops = options, ops
         self.places: dict[Place, Buffer] = {}
         self.constants: dict[Node, Buffer] = {}
         self.places_of: dict[Place, Buffer] = {}
@@ -126,14 +132,15 @@ class Emitter:
         self.assumed: Place | None = None  # the place that the nest being built was tested for
         self.row: Row | None = None  # of the vector loop being built
         self.forwarded: dict[Op, tuple[Scope, tuple[sympy.Expr, ...], Expr]] = {}
+        self.inner_waste: list[tuple[tuple[str, DType], Buffer]] = []
+        self.extra: list[Buffer] = []  # WORK that belongs to no op
+        self.given_values: dict[Node, Expr] = {}
         self.wasted: dict[tuple[str, DType], Buffer] = {}
         self.checked: dict[tuple, None] = {}
         self.term_symbols: dict[Op, dict[sympy.Symbol, sympy.Expr]] = {}
 
     def sources(self, op: Op) -> list[Node]:
-        if isinstance(op.node, Scatter) and op.node.base is not None:
-            return [*(t.source for t in op.reads), op.node.base]
-        return [t.source for t in op.reads]
+        return [*(t.source for t in op.reads), *whole_sources(op)]
 
     # --- memory ---------------------------------------------------------------------------------------------------
 
@@ -177,7 +184,7 @@ class Emitter:
         """Memory for the op's result and the axes it has: an output that is certainly there, else WORK."""
         kept = self.kept_axes(op)
         if op.kind == SCATTER:
-            kept = op.output_axes
+            kept = op.axes[: len(op.shape)]
         whole = op.kind == SCATTER or all(s in kept or s in self.fixed[op] for s in op.output_axes)
         for e in op.effects:
             if whole and e.mode != ACCUMULATE and not e.place.optional and e.place.space == ARGUMENT:
@@ -189,6 +196,8 @@ class Emitter:
     def run(self) -> None:
         self.check_indices()
         for node in self.tree:
+            if isinstance(node, Leaf) and node.op in self.buffers:
+                continue  # an output of a recurrence that has run
             self.comment(node)
             for op in leaves([node]):
                 for check in op.checks:
@@ -201,7 +210,43 @@ class Emitter:
             self.assumed = None
             if condition is not None:
                 self.builder.close()
-        self.fill_nothing()
+        if not self.nested:
+            self.fill_nothing()
+
+    def adopt(self, inside: Emitter, memory: dict[Place, Buffer]) -> None:
+        """Takes over the buffers of a step that was emitted in this procedure."""
+        self.extra += [b for b, _ in inside.buffers.values()] + inside.extra
+        for node, buffer in inside.constants.items():
+            self.constants.setdefault(node, buffer)
+            self.extra.append(buffer)
+        self.extra += inside.wasted.values()
+        self.inner_waste += inside.wasted.items()
+        self.inner_waste += inside.inner_waste
+
+    def whole_buffer(self, node: Node) -> Buffer:
+        """Memory that holds all of a value; for an optional argument a copy that is there."""
+        b = self.builder
+        buffer = self.source_buffer(node)
+        place = self.procedure.given.get(node)
+        if place is None or not place.optional:
+            return buffer
+        copy = Buffer(b.fresh("v"), node.dtype, node.shape, WORK)
+        self.extra.append(copy)
+        at = b.open_loop(buffer.size)
+        b.emit(Store(copy, at, b.load(buffer, at, (), sympy.S.Zero, False)))
+        b.close()
+        return copy
+
+    def finished(self, op: Op, buffer: Buffer) -> None:
+        """The op's whole value is in `buffer`: its outputs get it from there."""
+        self.buffers[op] = (buffer, op.output_axes)
+        for e in op.effects:
+            if self.place_buffer(e.place, op.node) is not buffer:
+                self.copy_out(op, e, buffer, op.output_axes)
+
+    def needs_memory(self, op: Op) -> bool:
+        """A reader wants the value as a whole, whatever its shape."""
+        return any(op.node in whole_sources(c) for c in self.consumers[op])
 
     def wanted(self, node: LoopNode | Leaf) -> Expr | None:
         """What must be present for a nest to be worth running; None where it always is."""
@@ -232,8 +277,8 @@ class Emitter:
         """For each op the optional places that it works for; None: it is always needed (or for too many to test)."""
         found: dict[Op, dict[Place, None] | None] = {}
         for op in reversed(ops):
-            needs: dict[Place, None] | None = {}
-            for e in op.effects:
+            needs: dict[Place, None] | None = None if op.kind in (SCAN, KERNEL) else {}
+            for e in op.effects if needs is not None else ():
                 if not self.is_optional(e.place):
                     needs = None
                     break
@@ -361,7 +406,7 @@ class Emitter:
     def fill_nothing(self) -> None:
         """Before everything else: the zeros that stand for gradients that are set."""
         b = self.builder
-        for (what, dtype), buffer in self.wasted.items():
+        for (what, dtype), buffer in [*self.wasted.items(), *self.inner_waste]:
             if what == "nothing":
                 zero = Apply(dtype, "neg", (Literal(dtype, sympy.S.Zero),))
                 b.root.items.insert(0, Fill(buffer, 0, buffer.size, zero))
@@ -498,7 +543,7 @@ class Emitter:
         return term.dtype if op.kind == ARG else op.node.dtype
 
     def leaf(self, op: Op) -> None:
-        without_loop = op.kind != MAP and not any(s in op.reduced_axes for s in op.loop_axes)
+        without_loop = op.kind in (REDUCE, ARG, SCATTER) and not any(s in op.reduced_axes for s in op.loop_axes)
         if without_loop and op not in self.contractions:
             self.begin(op)
         self.compute(op)
@@ -506,6 +551,9 @@ class Emitter:
             self.end(op)
 
     def compute(self, op: Op) -> None:
+        if op.kind == SCAN:
+            emit_scan(self, op, self.ops)
+            return
         if op in self.contractions:
             self.contract(op, self.contractions[op])
             return
@@ -525,13 +573,13 @@ class Emitter:
         env = self.env(op)
         kept = self.kept_axes(op)
         stored: Buffer | None = None
-        if kept and self.consumers[op]:
+        if (kept and self.consumers[op]) or self.needs_memory(op):
             if op not in self.buffers:
                 self.buffers[op] = self.own_buffer(op)
             stored, kept = self.buffers[op]
             b.emit(Store(stored, self.linear(stored, tuple(env[s] for s in kept)), value))
             self.forwarded[op] = (b.scope, tuple(env[s] for s in op.output_axes), value)
-        else:
+        if not kept or not self.consumers[op]:
             self.values[op] = value
         for e in op.effects:
             target = self.place_buffer(e.place, op.node)
@@ -787,6 +835,8 @@ class Emitter:
 
     def read(self, term: ReadTerm, env: dict[sympy.Symbol, sympy.Expr]) -> Expr:
         b = self.builder
+        if term.source in self.given_values:
+            return self.given_values[term.source]
         index = tuple(substitute(e, env) for e in term.index)
         guard = tuple(c.substitute(env) for c in term.guard)
         op = self.op_of.get(term.source)

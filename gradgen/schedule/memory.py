@@ -193,8 +193,9 @@ def _touched(top: Statement) -> Iterator[Buffer]:
                 yield from (s.a.buffer, s.b.buffer, s.c.buffer)
             case Pointer():
                 yield s.buffer
-                yield s.otherwise
-                exprs.append(s.condition)
+                if s.condition is not None and s.otherwise is not None:
+                    yield s.otherwise
+                    exprs.append(s.condition)
             case Loop():
                 stack.extend(s.body)
             case If():

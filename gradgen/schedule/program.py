@@ -179,8 +179,8 @@ class Pointer(Statement):
     name: str
     buffer: Buffer
     start: sympy.Expr
-    condition: Expr
-    otherwise: Buffer
+    condition: Expr | None
+    otherwise: Buffer | None
     constant: bool = False
 
 

@@ -253,8 +253,10 @@ def _roots(statement: Statement) -> tuple[Expr, ...]:
     match statement:
         case Store() | Assign() | Declare() | Let() | PairwiseAdd():
             return (statement.value,)
-        case If() | Pointer():
+        case If():
             return (statement.condition,)
+        case Pointer():
+            return () if statement.condition is None else (statement.condition,)
         case Fill():
             return (statement.value,)
     return ()
@@ -389,7 +391,8 @@ class _Finisher:
             case Fill():
                 return Fill(s.buffer, s.start, s.count, self.reference(s.value))
             case Pointer():
-                return Pointer(s.name, s.buffer, s.start, self.reference(s.condition), s.otherwise, s.constant)
+                condition = None if s.condition is None else self.reference(s.condition)
+                return Pointer(s.name, s.buffer, s.start, condition, s.otherwise, s.constant)
             case If():
                 return If(self.reference(s.condition), s.body, s.otherwise)
         return s

@@ -1,0 +1,126 @@
+"""Recurrences: the step of a Scan is scheduled like a procedure of its own, inside a loop over the steps.
+
+Carries live in WORK.  A step reads the old ones and writes new ones beside them, which become the old ones at its end;
+sequences and stacked outputs are read and written row by row where they are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sympy
+
+from gradgen.ir.dtypes import int64
+from gradgen.ir.nodes import Node, Scan
+from gradgen.schedule.inline import SCAN, Inliner, Op
+from gradgen.schedule.procedure import Output, Place, Procedure
+from gradgen.schedule.program import LOCAL, WORK, Buffer, Copy, CVar, Pointer
+from gradgen.schedule.sharing import share_functions
+
+if TYPE_CHECKING:
+    from gradgen.schedule.emit import Emitter
+
+
+def same_scan(node: Scan) -> tuple:
+    """Equal for the outputs of one recurrence."""
+    operands = tuple(id(n) for n in (*node.init, *node.sequences, *node.constants))
+    return node.step.key, operands, len(node.init), len(node.sequences), node.length, node.reverse
+
+
+def emit_scan(emitter: Emitter, op: Op, ops: list[Op]) -> None:
+    """The loop of the recurrence that `op` is an output of; all of its outputs among `ops` are complete after it."""
+    node = op.node
+    assert isinstance(node, Scan)
+    b = emitter.builder
+    key = same_scan(node)
+    wanted: dict[int, list[Op]] = {}
+    for other in ops:
+        if other.kind == SCAN and isinstance(other.node, Scan) and same_scan(other.node) == key:
+            wanted.setdefault(other.node.output, []).append(other)
+    carries = len(node.init)
+    old = [_memory(emitter, n) for n in node.step.inputs[:carries]]
+    new = [_memory(emitter, n) for n in node.step.inputs[:carries]]
+    for buffer, source in zip(old, node.init, strict=True):
+        b.emit(Copy(buffer, 0, emitter.whole_buffer(source), 0, buffer.size))
+    stacked: dict[int, Buffer] = {}
+    for k, members in wanted.items():
+        if k >= carries:
+            stacked[k] = emitter.own_buffer(members[0])[0]
+    sequences = [emitter.whole_buffer(n) for n in node.sequences]
+    constants = [emitter.whole_buffer(n) for n in node.constants]
+    counter = b.open_loop(node.length)
+    position = sympy.sympify(node.length) - 1 - counter if node.reverse else counter
+    _step(emitter, node, counter, position, old, new, stacked, sequences, constants)
+    for target, source_buffer in zip(old, new, strict=True):
+        b.emit(Copy(target, 0, source_buffer, 0, target.size))
+    b.close()
+    for k, members in wanted.items():
+        for member in members:
+            buffer = old[k] if k < carries else stacked[k]
+            emitter.finished(member, buffer)
+
+
+def _memory(emitter: Emitter, node: Node) -> Buffer:
+    buffer = Buffer(emitter.builder.fresh("carry"), node.dtype, node.shape, WORK)
+    emitter.extra.append(buffer)
+    return buffer
+
+
+def _step(
+    emitter: Emitter, node: Scan, counter: CVar, position: sympy.Expr, old: list[Buffer], new: list[Buffer],
+    stacked: dict[int, Buffer], sequences: list[Buffer], constants: list[Buffer],
+) -> None:
+    """One step: its inputs and outputs are memory that has a name already."""
+    from gradgen.schedule.emit import Emitter
+    from gradgen.schedule.fusion import Fusion
+
+    b = emitter.builder
+    carries, count = len(old), len(sequences)
+    inputs = list(node.step.inputs)
+    has_index = len(inputs) > carries + count + len(constants)
+    memory: dict[Place, Buffer] = {}
+    given: dict[Node, Place] = {}
+
+    def bind(inner: Node, buffer: Buffer) -> None:
+        place = Place(b.fresh("step"))
+        memory[place] = buffer
+        given[inner] = place
+
+    for inner, buffer in zip(inputs[:carries], old, strict=True):
+        bind(inner, buffer)
+    for inner, buffer in zip(inputs[carries : carries + count], sequences, strict=True):
+        bind(inner, _row(emitter, buffer, inner, position, True))
+    index_node = inputs[carries + count] if has_index else None
+    for inner, buffer in zip(inputs[carries + count + has_index :], constants, strict=True):
+        bind(inner, buffer)
+    outputs: list[Output] = []
+    for k, inner in enumerate(node.step.outputs):
+        if k < carries or k in stacked:
+            target = new[k] if k < carries else _row(emitter, stacked[k], inner, position, False)
+            place = Place(b.fresh("step"))
+            memory[place] = target
+            outputs.append(Output(inner, place))
+    if index_node is not None:
+        given[index_node] = Place(b.fresh("step"))
+    procedure = Procedure("step", tuple(outputs), given, {**emitter.procedure.where, **node.step.where})
+    options = emitter.options
+    if options.has("sharing"):
+        procedure = share_functions(procedure)
+    ops = Inliner(procedure, options).ops()
+    fusion = Fusion(ops, options, procedure)
+    inside = Emitter(procedure, ops, fusion.tree(), [], fusion.contractions, options, builder=b)
+    inside.places.update(memory)
+    for place, buffer in memory.items():
+        buffer.given = buffer.given or place in given.values()
+    if index_node is not None:
+        inside.given_values[index_node] = b.index(position, int64)
+    inside.run()
+    emitter.adopt(inside, memory)
+
+
+def _row(emitter: Emitter, buffer: Buffer, inner: Node, position: sympy.Expr, constant: bool) -> Buffer:
+    """The row of a stacked tensor that belongs to this step."""
+    name = emitter.builder.fresh("row")
+    size = Buffer("", inner.dtype, inner.shape, LOCAL).size
+    emitter.builder.emit(Pointer(name, buffer, sympy.expand(position * size), None, None, constant))
+    return Buffer(name, inner.dtype, inner.shape, LOCAL)
