@@ -227,7 +227,7 @@ def reduce(kind: str, letters: tuple[tuple[Letter, Extent], ...], body: Term) ->
     own = frozenset(s for s, _ in letters)
     if not isinstance(body, Product):
         if isinstance(body, Number) or not own & letters_of(body):
-            return multiply([body, *(Integral(Index(sympy.sympify(e))) for _, e in letters)])
+            return multiply([body, *(_extent(e) for _, e in letters)])
         return Reduction(kind, letters, body)
     outside = [f for f in body.factors if not own & letters_of(f)]
     below = [f for f in body.divisors if not own & letters_of(f)]
@@ -236,6 +236,10 @@ def reduce(kind: str, letters: tuple[tuple[Letter, Extent], ...], body: Term) ->
     inner = multiply(inside, under)
     inner = reduce(kind, letters, inner) if not isinstance(inner, Product) else Reduction(kind, letters, inner)
     return multiply([Number(body.coefficient), *outside, inner], below)
+
+
+def _extent(e: Extent) -> Term:
+    return Number(sympy.Integer(e)) if isinstance(e, int) else Integral(Index(e))
 
 
 def negate(term: Term) -> Term:

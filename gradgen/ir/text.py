@@ -119,11 +119,14 @@ def _product(term: Product) -> Text:
         denominator = f"({denominator})"
     tail = _factors(others, not below or leading)
     if not below:
-        return sign + _joined(head + tail), OPEN if isinstance(bare(term), Reduction) else MUL
-    if leading:
-        found = f"{_joined(head) or '1'}/{denominator}"
-        return sign + _joined([found, *tail]), OPEN if isinstance(bare(term), Reduction) else MUL
-    return f"{sign}{_joined(head + tail) or '1'}/{denominator}", MUL
+        found = _joined(head + tail)
+    elif leading:
+        found = _joined([f"{_joined(head) or '1'}/{denominator}", *tail])
+    else:
+        found = f"{_joined(head + tail) or '1'}/{denominator}"
+    if sign:
+        return sign + found, ADD
+    return found, OPEN if isinstance(bare(term), Reduction) and (leading or not below) else MUL
 
 
 def _factors(factors: list[Term], open_end: bool) -> list[str]:
@@ -191,6 +194,8 @@ def _apply(term: Apply) -> Text:
     if key in _INFIX:
         sign, level = _INFIX[key]
         return f"{_within(args[0], level + 1)} {sign} {_within(args[1], level + 1)}", level
+    if key == "list":
+        return f"({', '.join(map(text, args))})", ATOM
     if key == "abs":
         return f"|{text(args[0])}|", ATOM
     if key == "not_":

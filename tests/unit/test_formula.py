@@ -160,7 +160,7 @@ def test_numbers() -> None:
     assert one(y, x) == ["y[i] = x[i]/2"]
     table = Constant([1.0, 2.5, -3.0], F32)
     y = Compute((3,), a0 * a1, [identity_read(x), identity_read(table)], F32)
-    assert one(y, x) == ["t1[i] = list(1, 5/2, -3)", "y[i]  = x[i] t1[i]"]
+    assert one(y, x) == ["t1[i] = (1, 5/2, -3)", "y[i]  = x[i] t1[i]"]
 
 
 def test_kernels_are_calls() -> None:
