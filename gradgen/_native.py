@@ -144,6 +144,7 @@ class Native:
         self._binders = [self._binder(d) for d in info.dims]
         self.Outputs: Any = namedtuple("Outputs", [t.name for t in info.outputs])  # type: ignore[misc]
         self.Gradients: Any = namedtuple("Gradients", [t.name for t in info.parameters])  # type: ignore[misc]
+        self.parameters = tuple(k for k, t in enumerate(info.inputs) if t in info.parameters)
         self.data = tuple(k for k, t in enumerate(info.inputs) if t not in info.parameters)
         self.forward = self.function("forward")
         if info.differentiable:

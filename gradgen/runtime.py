@@ -53,6 +53,7 @@ class Session:
         self.plan: Plan | None = None
         self.outputs = self.gradients = Results(native, (), ())
         self.seen: Sequence[Any] = [NEVER] * len(native.info.inputs)
+        self.tail: tuple[Any, ...] = ()
         self.forward_call: tuple[Any, ...] | None = None
         self.gradient_call: tuple[Any, ...] | None = None
 
@@ -68,8 +69,7 @@ class Session:
     def _forward_new(self, values: tuple[Any, ...], out: Any) -> Any:
         native, plan = self.native, self._bind(values)
         pointers, arrays = self._outputs(out, plan)
-        null = (native.ffi.NULL,) if native.info.differentiable else ()
-        call = (*self.arguments.head, *pointers, *null, self.work.pointer)
+        call = self.arguments.head + pointers + self.tail
         self._finish(native.forward(*call))
         if out is None and self.outputs.small and self.seen is self.arguments.seen:
             self.forward_call = call
@@ -111,7 +111,8 @@ class Session:
             self.outputs = Results(native, info.outputs, plan.outputs)
             shapes = [s for t, s in zip(info.inputs, plan.inputs, strict=True) if t in info.parameters]
             self.gradients = Results(native, info.parameters, shapes)
-            self.work.reserve(plan.work_bytes)
+            null = (native.ffi.NULL,) if info.differentiable else ()
+            self.tail = (*null, self.work.reserve(plan.work_bytes))
         self.seen = self.arguments.seen
         return plan
 
@@ -185,7 +186,9 @@ class Module:
     def __init__(self, values: Sequence[Any]) -> None:
         native = self._native
         self._call: tuple[Any, ...] | None = None  # a whole call of forward, where it may be repeated
+        self._out: Any = None  # the `out` of that call
         self._parameters: list[Any] = [None] * len(values)
+        self._template: list[Any] = [None] * len(native.info.inputs)  # all inputs of forward, parameters filled in
         for k, value in enumerate(values):
             self._set_parameter(k, value)
         self.grad = Gradients(self, tuple(t.name for t in native.info.parameters))
@@ -194,6 +197,7 @@ class Module:
         self._plan: Plan | None = None
         self._outputs = Results(native, (), ())
         self._take: Callable[[], Any] = tuple  # makes the result of a repeated call
+        self._tail: tuple[Any, ...] = ()  # SAVED and WORK
         self._back: tuple[Any, ...] | None = None  # a whole call of backward but for its flags
         self._back_tail: tuple[Any, ...] | None = None  # the same without the inputs
         self._targets: list[np.ndarray] = []  # the gradients that backward writes
@@ -206,45 +210,46 @@ class Module:
 
     def _forward(self, data: tuple[Any, ...], out: Any = None) -> Any:
         call = self._call
-        if call is None or out is not None or not all(map(is_, data, self._seen)):
+        if call is None or out is not self._out or not all(map(is_, data, self._seen)):
             return self._forward_new(data, out)
         status = self._native.forward(*call)
         if status:
             raise self._native.fail(status)
-        return self._take()
+        return self._take() if out is None else out
 
     def _forward_new(self, data: tuple[Any, ...], out: Any) -> Any:
         native, arguments = self._native, self._arguments
         self._call = self._back = None
-        plan = arguments.bind(self._merge(data))
+        values = self._template.copy()
+        for position, value in zip(native.data, data, strict=True):
+            values[position] = value
+        plan = arguments.bind(values)
         if plan is not self._plan:
-            self._plan, self._back_tail = plan, None
-            self._outputs = Results(native, native.info.outputs, plan.outputs)
-            self._take = self._outputs.taker()
-            self._saved.reserve(plan.saved_bytes)
-            self._work.reserve(plan.work_bytes)
+            self._plan_changes(plan)
         if self._back_tail is not None:
             self._back = arguments.head + self._back_tail
-        pointers, arrays = (
-            self._outputs.point() if out is None else (given_outputs(native, out, plan, arguments.arrays), ())
-        )
-        saved = (self._saved.pointer,) if native.info.differentiable else ()
-        call = (*arguments.head, *pointers, *saved, self._work.pointer)
+        if out is None:
+            pointers, arrays = self._outputs.point()
+        else:
+            pointers, arrays = given_outputs(native, out, plan, arguments.arrays), ()
+        call = arguments.head + pointers + self._tail
         status = native.forward(*call)
         if status:
             raise native.fail(status)
-        if out is not None:
-            return out
-        if self._outputs.small:
-            self._call, self._seen = call, [arguments.seen[k] for k in native.data]
-        return one_or_all(native, self._outputs.hand_out(arrays))
+        if self._outputs.small if out is None else type(out) is np.ndarray:
+            self._call, self._out = call, out
+            self._seen = data if arguments.seen is values else [arguments.seen[k] for k in native.data]
+            return self._take() if out is None else out
+        return one_or_all(native, self._outputs.hand_out(arrays)) if out is None else out
 
-    def _merge(self, data: tuple[Any, ...]) -> list[Any]:
-        """All inputs in order."""
-        values = list(self._parameters)
-        for position, value in zip(self._native.data, data, strict=True):
-            values.insert(position, value)
-        return values
+    def _plan_changes(self, plan: Plan) -> None:
+        """Memory for other dimensions."""
+        native = self._native
+        self._plan, self._back_tail = plan, None
+        self._outputs = Results(native, native.info.outputs, plan.outputs)
+        self._take = self._outputs.taker()
+        saved = (self._saved.reserve(plan.saved_bytes),) if native.info.differentiable else ()
+        self._tail = (*saved, self._work.reserve(plan.work_bytes))
 
     # backward
 
@@ -335,7 +340,7 @@ class Module:
         if len(tensor.shape) != array.ndim or tuple(fixed) != array.shape:
             wanted = ", ".join(map(str, tensor.shape))
             raise ValueError(f"{native.info.name}: {tensor.name} must have shape [{wanted}], not {list(array.shape)}")
-        self._parameters[k] = array
+        self._parameters[k] = self._template[native.parameters[k]] = array
         self._call = None
 
     def named_parameters(self) -> Iterator[tuple[str, np.ndarray]]:

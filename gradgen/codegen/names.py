@@ -146,8 +146,8 @@ def _check_identifier(name: str, what: str) -> None:
         raise _refused(shown, what, "is not an identifier", hint)
     if "__" in name:
         raise _refused(shown, what, "contains __, which C++ keeps for itself", "use single underscores")
-    if name.lower().startswith("gradgen_"):
-        raise _refused(shown, what, "begins with gradgen_, the prefix of the shared header", "choose another prefix")
+    if name.lower().startswith(("gradgen_", "gg_")):
+        raise _refused(shown, what, "begins with gradgen_ or gg_, which emitted C uses itself", "choose another prefix")
 
 
 def _check_python(name: str, kind: str, has_gradient: bool) -> None:

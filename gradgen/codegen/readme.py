@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gradgen.codegen.declarations import formulas, wrap
-from gradgen.codegen.extents import constant, shape_text, to_python
+from gradgen.codegen.extents import constant, evaluate, shape_text, to_python
 from gradgen.codegen.interface import COTANGENT, DIM, FLAGS, GRADIENT, INPUT, OUTPUT, Interface
 from gradgen.codegen.templates import render
 from gradgen.ir.symbols import Extent
@@ -75,7 +75,10 @@ def _dims_text(interface: Interface) -> str:
     if not interface.dims:
         return ""
     one = len(interface.dims) == 1
-    return f"{_listed(list(interface.dims))} {'is' if one else 'are'} chosen with each call; 0 is allowed."
+    extents = [e for a in (*interface.inputs, *interface.outputs) for e in a.shape]
+    empty = all(evaluate(e, dict.fromkeys(interface.dims, 0)) >= 0 for e in extents)
+    zero = "; 0 is allowed" if empty else ", such that no extent is negative"
+    return f"{_listed(list(interface.dims))} {'is' if one else 'are'} chosen with each call{zero}."
 
 
 def _bytes_text(extent: Extent, name: str, which: str) -> str:

@@ -130,6 +130,13 @@ typedef struct gradgen_module {
     void (*zero_grad)(const int64_t *dims, void *const *gradients);
 } gradgen_module;
 
+/* Whether a module can be used by a host compiled with this file: GRADGEN_OK or GRADGEN_ERR_ABI. */
+static inline gradgen_status gradgen_check_module(const gradgen_module *module)
+{
+    const int fits = module->abi_version == GRADGEN_ABI_VERSION && module->struct_size >= sizeof(gradgen_module);
+    return fits ? GRADGEN_OK : GRADGEN_ERR_ABI;
+}
+
 /* A status in words. */
 static inline const char *gradgen_status_text(gradgen_status status)
 {

@@ -129,7 +129,11 @@ static void record(void)
     float value = 0.0f;
     void *out[] = {&value};
     void *gradients[] = {gw, NULL};
-    REQUIRE(m->abi_version == GRADGEN_ABI_VERSION && m->struct_size == sizeof(gradgen_module));
+    gradgen_module other_abi = *m;
+    REQUIRE(gradgen_check_module(m) == GRADGEN_OK);
+    other_abi.abi_version++;
+    REQUIRE(gradgen_check_module(&other_abi) == GRADGEN_ERR_ABI);
+    REQUIRE(strcmp(gradgen_status_text(GRADGEN_ERR_DIM), gradgen_status_text((gradgen_status)99)) != 0);
     REQUIRE(m->n_dims == 1 && m->n_inputs == 4 && m->n_outputs == 1 && m->n_gradients == 2 && m->n_cotangents == 1);
     REQUIRE(strcmp(m->dims[0], "N") == 0 && strcmp(m->inputs[2].name, "w") == 0 && m->inputs[2].requires_grad == 1);
     REQUIRE(m->inputs[0].shape[0] == -1 && m->inputs[0].shape[1] == 5 && m->outputs[0].ndim == 0);

@@ -327,6 +327,7 @@ def test_sizes_and_info(bce: Any, made: dict[str, Any]) -> None:
 def test_self_test(made: dict[str, Any]) -> None:
     for name in ("linear_bce", "lookup", "many"):
         assert max(made[name].self_test().values()) < 1e-3
+    assert made["power_sum"].self_test() == {}
     made["lookup"].self_test(index=[5, 4, 4, 0])
     made["linear_bce"].self_test({"N": 1})
 
