@@ -14,9 +14,13 @@ from gradgen.codegen.literals import floating, literal
 from gradgen.codegen.printer import StatementPrinter, called_often
 from gradgen.ir.symbols import Extent, as_extent
 from gradgen.schedule.memory import aligned
-from gradgen.schedule.program import CONSTANT, SAVED, WORK, Buffer, Program
+from gradgen.schedule.program import CONSTANT, SAVED, WORK, Buffer, Loop, Program
 
 LINE = 116
+QUIET_VECTORISER = """#if defined(__clang__)
+#pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
+#endif
+"""
 NOINLINE = """#ifndef GG_NOINLINE
 #if defined(__GNUC__)
 #define GG_NOINLINE static __attribute__((noinline))
@@ -90,6 +94,8 @@ def _pointer(buffer: Buffer) -> list[str]:
 def _helpers(program: Program, printer: StatementPrinter) -> dict[str, str]:
     found: dict[str, str] = {}
     expressions = printer.expressions
+    if any(isinstance(s, Loop) and s.simd for s in program.walk()):
+        found["vector loops"] = QUIET_VECTORISER
     if expressions.math:
         for k, fragment in enumerate(mathlib.fragments(expressions.math)):
             found[f"math {_fragment_name(fragment, k)}"] = fragment

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from graphs import procedure, values
-from harness import Compiled, expected
+from random_graphs import procedure, values
+from compiled import Compiled, expected
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
