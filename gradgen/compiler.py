@@ -16,12 +16,16 @@ from typing import Any
 import sympy
 
 from gradgen.autodiff import Joint, differentiate, gradient_reach, gradients, saved_nodes, tangents
+from gradgen.autodiff.jacobian import hessian as graph_hessian
+from gradgen.autodiff.jacobian import hvp as graph_hvp
+from gradgen.autodiff.jacobian import jacobian as graph_jacobian
 from gradgen.codegen.bundle import ModuleCode, make_bundle
 from gradgen.codegen.extents import to_c
 from gradgen.codegen.interface import Argument, Interface
 from gradgen.codegen.kernels_body import ProcedureCode, c_procedure
 from gradgen.codegen.names import check_argument_names, check_module_name
 from gradgen.debug import debug_level
+from gradgen.ir.batch import batched
 from gradgen.ir.formula import argument_formulas
 from gradgen.ir.graph import Graph, Location
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
@@ -34,7 +38,8 @@ from gradgen.simplify import simplify
 from gradgen.version import VERSION
 
 __all__ = [
-    "Options", "Runner", "Stages", "bodies", "check_argument_names", "check_module_name", "dim_names", "generate", "gradient_reach", "gradients",
+    "Options", "Runner", "Stages", "batched", "bodies", "check_argument_names", "check_module_name", "dim_names", "generate", "gradient_reach", "graph_hessian", "graph_hvp",
+    "graph_jacobian", "gradients",
     "procedures", "programs", "remembered", "runner", "stages", "tangents", "user_names",
 ]
 

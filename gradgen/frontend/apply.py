@@ -194,6 +194,9 @@ def apply(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any] | None =
     """
     static: Attributes = tuple(sorted(attributes.items())) if attributes else ()
     plan, values = plan_for(op, operands, static)
+    if state.captures:
+        for seen in state.captures:
+            seen.update((r, x) for x, r in zip(operands, values) if isinstance(x, Tensor))
     casts, numbers = plan.casts, plan.numbers
     depth = 0
     traced = False

@@ -13,6 +13,7 @@ from typing import Any
 class _State(threading.local):
     grad = True
     inference = False
+    captures: tuple[dict[Any, Any], ...] = ()  # open traces of closures: record -> the tensor an operation got it from
 
 
 state = _State()

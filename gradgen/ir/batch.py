@@ -80,6 +80,17 @@ def repeated(node: Node, size: Extent) -> Node:
     return Compute((size, *node.shape), placeholder(0), [Read(node, axes(node.ndim + 1)[1:])], node.dtype)
 
 
+def moved_axis(node: Node, start: int, end: int) -> Node:
+    """The node with axis `start` at position `end`, the others in order."""
+    if start == end:
+        return node
+    order = [k for k in range(node.ndim) if k != start]
+    order.insert(end, start)
+    i = axes(node.ndim)
+    index = [i[order.index(k)] for k in range(node.ndim)]
+    return Compute([node.shape[k] for k in order], placeholder(0), [Read(node, index)], node.dtype)
+
+
 def swapped(node: Node) -> Node:
     """The first two axes exchanged."""
     shape = (node.shape[1], node.shape[0], *node.shape[2:])
