@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import sympy
 from sympy import Expr, Rational
 
-from gradgen.frontend.ops.activation import log_softmax
-from gradgen.frontend.ops.comparison import where
-from gradgen.frontend.ops.reduction import vector_norm
-from gradgen.frontend.ops.samples import INF, edges, index, mask, one, plain, sample, t
-from gradgen.frontend.ops.shapes import A0, A1, A2, A3, exact, numel, over, reduce, wrap_dim
+from gradgen.frontend.ops.samples import edges, one, plain, sample, t
+from gradgen.frontend.ops.shapes import A0, A1, A2, A3, exact, numel, over, reduce
 from gradgen.frontend.ops.table import call, public
 from gradgen.frontend.registry import PROMOTE, Op, broadcast_shapes, register
 from gradgen.ir import functions as fn
@@ -44,8 +41,6 @@ def reduced_loss(node: Node, reduction: str) -> Node:
     total = reduce(node, tuple(range(node.ndim)), "sum")
     if reduction == "sum":
         return total
-    import sympy
-
     return over(fn.div(A0, sympy.sympify(numel(node.shape))), (), (total,), node.dtype)
 
 
@@ -251,4 +246,3 @@ def binary_cross_entropy(
     return call(_bce, input, target, *extra, reduction=kind, weighted=bool(extra))
 
 
-_ = (log_softmax, where, vector_norm, INF, index, mask, wrap_dim, math)
