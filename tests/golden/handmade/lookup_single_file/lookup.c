@@ -1,0 +1,2 @@
+#define LOOKUP_IMPLEMENTATION
+#include "lookup.h"
