@@ -1,6 +1,6 @@
 """Whole bundles of modules whose loops are written by hand: what the templates make, byte by byte.
 
-A difference is shown as a diff; when it is meant, `python -m tests.golden.test_handmade --update` accepts it.  The files
+A difference is shown as a diff; if it is meant, `python -m tests.golden.test_handmade --update` accepts it.  The files
 that are copies of gradgen's own are compared with those instead of being kept again.
 """
 
