@@ -32,6 +32,23 @@ def test_strict_c99(bundles: Path, name: str, cc: str, tmp_path: Path) -> None:
         run([cc, "-std=c99", *STRICT, level, "-c", f"{name}.c", "-o", tmp_path / "o.o"], bundles / name)
 
 
+@pytest.mark.skipif("clang" not in C_COMPILERS, reason="clang is the cross compiler that is always whole")
+@pytest.mark.parametrize("target", ["i686-linux-gnu", "thumbv7em-linux-gnueabihf"])
+def test_strict_on_32_bits(bundles: Path, target: str, tmp_path: Path) -> None:
+    """Where size_t has 32 bits and int64_t is long long.  The host's headers serve, with an empty file that they miss."""
+    (tmp_path / "gnu").mkdir()
+    for kind in ("32", "soft", "hard"):
+        (tmp_path / "gnu" / f"stubs-{kind}.h").touch()
+    headers = ["-I", tmp_path, "-isystem", "/usr/include/x86_64-linux-gnu", "-isystem", "/usr/include"]
+    probe = ["clang", f"--target={target}", "-std=c99", "-fsyntax-only", *headers]
+    (tmp_path / "empty.c").write_text("#include <math.h>\n#include <stdio.h>\n#include <string.h>\nextern int x;\n")
+    if subprocess.run([*probe, "empty.c"], cwd=tmp_path, capture_output=True).returncode != 0:
+        pytest.skip("no headers for a 32-bit target")
+    for name in ALL:
+        for source in (f"{name}.c", "example.c", "selftest.c"):
+            run([*probe, *STRICT, source], bundles / name)
+
+
 @needs_cxx
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("cxx", CXX_COMPILERS)
