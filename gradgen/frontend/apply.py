@@ -6,8 +6,11 @@ Everything that follows from the operation and its operands' shapes and dtypes a
 
 from __future__ import annotations
 
+import importlib
 import sys
-from types import CodeType
+from collections.abc import Sequence
+from functools import cache
+from types import CodeType, FrameType
 from typing import Any
 
 import numpy as np
@@ -41,7 +44,8 @@ class Plan:
     `ins` are the operands as the operation sees them, `outs` its results.
     """
 
-    __slots__ = ("attributes", "casts", "differentiable", "ins", "node_class", "numbers", "op", "outs", "pullbacks")
+    __slots__ = ("attributes", "casts", "differentiable", "ins", "node_class", "numbers", "op", "outs", "phantom_ins",
+                 "phantom_outs", "plain", "pullbacks", "usual")
 
     def __init__(self, op: Op, kinds: tuple[Any, ...], attributes: Attributes) -> None:
         self.op, self.attributes = op, attributes
@@ -64,12 +68,18 @@ class Plan:
         self.outs = infer(op, self.ins, attributes)
         self.differentiable = any(s.dtype.is_floating_point for s in self.outs)
         self.node_class = class_for(op.grad_name)
+        self.plain = not any(casts) and not any(numbers)
         self.pullbacks: dict[tuple[Mask, Mask], Pullback] = {}
+        self.usual: dict[Mask, Pullback] = {}  # those from the cotangents of all outputs
+        self.phantom_ins = tuple([s.phantom for s in self.ins])
+        self.phantom_outs = tuple([s.phantom for s in self.outs])
 
     def pullback(self, wanted: Mask, given: Mask) -> Pullback:
         found = self.pullbacks.get((wanted, given))
         if found is None:
             found = self.pullbacks[wanted, given] = pullback(self.op, self.ins, self.attributes, wanted, given)
+            if all(given):
+                self.usual[wanted] = found
         return found
 
 
@@ -124,12 +134,22 @@ def common_dtype(rule: str, kinds: tuple[Any, ...]) -> DType | None:
     return found
 
 
+_is_ours: dict[str, bool] = {}
+
+
 def user_frame() -> tuple[CodeType, int] | None:
     """Code and instruction of the innermost frame that is not gradgen's."""
-    frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
-        frame = frame.f_back  # type: ignore[assignment]
-    return (frame.f_code, frame.f_lasti) if frame is not None else None
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        code = frame.f_code
+        name = code.co_filename
+        ours = _is_ours.get(name)
+        if ours is None:
+            ours = _is_ours[name] = name.startswith(PACKAGE)
+        if not ours:
+            return code, frame.f_lasti
+        frame = frame.f_back
+    return None
 
 
 _scalars: dict[tuple, Record] = {}
@@ -197,18 +217,11 @@ def apply(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any] | None =
     if state.captures:
         for seen in state.captures:
             seen.update((r, x) for x, r in zip(operands, values) if isinstance(x, Tensor))
-    casts, numbers = plan.casts, plan.numbers
+    if not plan.plain:
+        _convert(plan, values)
     depth = 0
     traced = False
-    for k, value in enumerate(values):
-        number = numbers[k]
-        if number is not None:
-            values[k] = Record(None, (), (), plan.ins[k], value=np.asarray(value, number.numpy), is_scalar=True)
-            continue
-        target = casts[k]
-        if target is not None:
-            values[k] = value = Record(CAST, (value,), (("dtype", target),), plan.ins[k],
-                                       requires_grad=value.requires_grad and state.grad, depth=value.depth + 1)
+    for value in values:
         if value.depth > depth:
             depth = value.depth
         if value.requires_grad:
@@ -221,13 +234,31 @@ def apply(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any] | None =
         evaluate_chain(outs)
     tensors = [Tensor._from_record(r) for r in outs]
     if state.grad and plan.differentiable:
-        edges = tuple([x._edge() if isinstance(x, Tensor) else None for x in operands])
-        if any(edges):
-            _attach(plan, operands, inputs, edges, tensors)
+        edges: list[Edge | None] = []
+        tracked = False
+        for x in operands:
+            edge = None
+            if isinstance(x, Tensor) and (x._fn is not None or x._requires or x._base is not None):
+                edge = x._edge()
+                tracked = tracked or edge is not None
+            edges.append(edge)
+        if tracked:
+            _attach(plan, operands, inputs, tuple(edges), tensors)
     elif state.inference:
         for t in tensors:
             t._inference = True
     return tensors[0] if op.outputs == 1 and len(tensors) == 1 else tuple(tensors)
+
+
+def _convert(plan: Plan, values: list[Any]) -> None:
+    """Python numbers as 0-d leaves, operands of another dtype through a cast."""
+    for k, number in enumerate(plan.numbers):
+        if number is not None:
+            values[k] = Record(None, (), (), plan.ins[k], value=np.asarray(values[k], number.numpy), is_scalar=True)
+        elif plan.casts[k] is not None:
+            value = values[k]
+            values[k] = Record(CAST, (value,), (("dtype", plan.casts[k]),), plan.ins[k],
+                               requires_grad=value.requires_grad and state.grad, depth=value.depth + 1)
 
 
 def _records(
@@ -278,14 +309,51 @@ def evaluate_chain(records: list[Record]) -> None:
     evaluate_records(records)
 
 
+@cache
+def _engine() -> Any:
+    """The engine, imported with the compiler at the first look."""
+    return importlib.import_module("gradgen.frontend.engine")
+
+
 def evaluate_records(records: list[Record]) -> None:
     """Gives every record its value; known records let go of their inputs."""
-    from gradgen.frontend.engine import evaluate
-
-    evaluate(records)
-    for record in records:
+    wanted = [*records, *live_below(records)]
+    _engine().evaluate(wanted)
+    for record in wanted:
         if record.op is not None and record.value is not None:
             record.settle(record.value)
+
+
+def live_below(roots: Sequence[Record]) -> list[Record]:
+    """The pending records below `roots` that somebody else will want too: a tensor, a saved operand, another record.
+
+    They are told by their reference counts: more than the walk itself and the records above them account for.  (Where
+    an interpreter counts otherwise they would be computed again when wanted, or once too often; never wrongly.)
+    """
+    uses: dict[Record, int] = {}
+    tuples: set[int] = set()
+    stack = [r for r in roots if r.value is None]
+    done = set(stack)
+    while stack:
+        record = stack.pop()
+        inputs = record.inputs
+        if record.call is not None:  # several results of one call share their inputs
+            if id(inputs) in tuples:
+                continue
+            tuples.add(id(inputs))
+        for s in inputs:
+            if s.op is not None and s.value is None:
+                if s in uses:
+                    uses[s] += 1
+                else:
+                    uses[s] = 1
+                    if s not in done:
+                        stack.append(s)
+    del stack
+    return [r for r, n in uses.items() if r.inputs and r not in done and sys.getrefcount(r) > n + _OWN_REFERENCES]
+
+
+_OWN_REFERENCES = 4  # the key of `uses`, the pair and the name in the comprehension, getrefcount's own
 
 
 def apply_records(plan_op: Op, inputs: tuple[Record, ...], attributes: Attributes, specs: tuple[Spec, ...]) -> list[Any]:

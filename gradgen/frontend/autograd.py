@@ -8,11 +8,11 @@ made, prehooks of the node, gradients to be retained, the node itself, its posth
 from __future__ import annotations
 
 import heapq
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import gradgen.frontend.apply as recording
+from gradgen.errors import TraceError
 from gradgen.frontend import internal
 from gradgen.frontend.grad_fn import AccumulateGrad, Edge, Node
 from gradgen.frontend.modes import state
@@ -145,36 +145,34 @@ def _cotangents(roots: Sequence[Tensor], given: Sequence[Any], create_graph: boo
 
 
 class _Task:
-    """One run: what each node still waits for, what has arrived, and what is to be captured."""
+    """One run: what has arrived at each node, what is to be captured, and which leaves were added into."""
 
-    def __init__(self, roots: Sequence[Edge], targets: Sequence[Edge] | None, keep: bool, accumulate: bool) -> None:
+    __slots__ = ("buffers", "captured", "keep", "needed", "touched", "wanted")
+
+    def __init__(self, roots: Sequence[Node], targets: Sequence[Edge] | None, keep: bool, accumulate: bool) -> None:
         self.keep = keep
-        self.waiting = _dependencies([e[0] for e in roots])
         self.buffers: dict[Node, Grads] = {}
-        self.ready: list[tuple[int, int, Node]] = []
-        self.order = itertools.count()
-        self.targets = targets
         self.captured: Grads = [None] * len(targets or ())
-        self.wanted: dict[Node, list[tuple[int, int]]] = {}
-        for k, (node, number) in enumerate(targets or ()):
-            self.wanted.setdefault(node, []).append((k, number))
-        self.needed = None if targets is None else _leading_to(set(self.wanted), [e[0] for e in roots])
-        if accumulate and self.needed is not None:
-            self.needed |= self.wanted.keys()
         self.touched: list[Tensor] = []
+        self.wanted: dict[Node, list[tuple[int, int]]] = {}
+        self.needed: set[Node] | None = None
+        if targets is not None:
+            for k, (node, number) in enumerate(targets):
+                self.wanted.setdefault(node, []).append((k, number))
+            self.needed = _leading_to(set(self.wanted), roots)
+            if accumulate:
+                self.needed |= self.wanted.keys()
 
-    def push(self, node: Node) -> None:
-        priority = 0 if isinstance(node, AccumulateGrad) else 1
-        heapq.heappush(self.ready, (-node.sequence if priority else -(1 << 62), next(self.order), node))
-
-    def arrive(self, edge: Edge, gradient: Tensor | None) -> None:
+    def arrive(self, edge: Edge, gradient: Tensor, source: Node | None, position: int) -> None:
+        """Adds a gradient to what has arrived at output `edge[1]` of node `edge[0]`."""
         node, number = edge
+        if (gradient._cell.spec if gradient._chain is None else gradient._spec) is not node.outs[number]:
+            gradient = _validated(gradient, edge, source, position)
         buffer = self.buffers.get(node)
         if buffer is None:
             buffer = self.buffers[node] = [None] * len(node.outs)
-        if gradient is not None:
-            before = buffer[number]
-            buffer[number] = gradient if before is None else recording.apply(internal.ADD, (before, gradient))
+        before = buffer[number]
+        buffer[number] = gradient if before is None else recording.apply(internal.ADD, (before, gradient))
 
 
 def _dependencies(roots: Sequence[Node]) -> dict[Node, int]:
@@ -225,17 +223,11 @@ def run(
     before = state.grad
     state.grad = create_graph
     try:
-        task = _Task([e for e in edges if e is not None], targets, keep, accumulate)
-        starts: dict[Node, None] = {}
-        for edge, gradient in zip(edges, cotangents):
+        task = _Task([e[0] for e in edges if e is not None], targets, keep, accumulate)
+        for k, edge in enumerate(edges):
             if edge is not None:
-                task.arrive(edge, _validated(gradient, edge, None, 0))
-                starts[edge[0]] = None
-        for node in starts:
-            if not task.waiting.get(node):
-                task.push(node)
-        while task.ready:
-            _step(task, heapq.heappop(task.ready)[2])
+                task.arrive(edge, cotangents[k], None, k)
+        _walk(task, _dependencies(tuple(task.buffers)))
     finally:
         state.grad = before
     if not create_graph:
@@ -243,27 +235,53 @@ def run(
     return task.captured
 
 
-def _step(task: _Task, node: Node) -> None:
-    gradients = task.buffers.pop(node, [None] * len(node.outs))
-    captures = task.wanted.get(node, ())
-    runs = task.needed is None or node in task.needed
-    if captures and not runs:
-        gradients = _tensor_hooks(node, gradients)
-    for k, number in captures:
-        task.captured[k] = gradients[number]  # of a node that runs: before its hooks, as PyTorch has it
-    if not runs:
-        return
-    gradients = _prehooks(node, _tensor_hooks(node, gradients))
-    _retain(node, gradients)
-    found = _run_node(task, node, gradients)
-    for k, edge in enumerate(node.edges):
-        if edge is None:
+_FIRST = -(1 << 62)
+
+
+def _walk(task: _Task, waiting: dict[Node, int]) -> None:
+    """Runs every node once its gradients have arrived, the one recorded last first, accumulators before all."""
+    ready: list[tuple[int, int, Node]] = []
+    count = 0
+    for node in task.buffers:
+        if not waiting.get(node):
+            ready.append((-node.sequence, count, node))
+            count += 1
+    heapq.heapify(ready)
+    while ready:
+        node = heapq.heappop(ready)[2]
+        gradients = task.buffers.pop(node, None)
+        found = _step(task, node, gradients if gradients is not None else [None] * len(node.outs))
+        if found is None:
             continue
-        gradient = found[k] if k < len(found) else None
-        task.arrive(edge, None if gradient is None else _validated(gradient, edge, node, k))
-        task.waiting[edge[0]] -= 1
-        if not task.waiting[edge[0]]:
-            task.push(edge[0])
+        for k, edge in enumerate(node.edges):
+            if edge is None:
+                continue
+            below = edge[0]
+            gradient = found[k] if k < len(found) else None
+            if gradient is not None:
+                task.arrive(edge, gradient, node, k)
+            waiting[below] -= 1
+            if not waiting[below]:
+                heapq.heappush(ready, (_FIRST if isinstance(below, AccumulateGrad) else -below.sequence, count, below))
+                count += 1
+
+
+def _step(task: _Task, node: Node, gradients: Grads) -> Sequence[Tensor | None] | None:
+    """Hooks, captures and the node itself; None for a node that need not run."""
+    hooks = node.hooks
+    if task.needed is not None:
+        captures = task.wanted.get(node, ())
+        runs = node in task.needed
+        if captures and not runs:
+            gradients = _tensor_hooks(node, gradients)
+        for k, number in captures:
+            task.captured[k] = gradients[number]  # of a node that runs: before its hooks, as PyTorch has it
+        if not runs:
+            return None
+    if hooks is not None:
+        gradients = _prehooks(node, _tensor_hooks(node, gradients))
+        _retain(node, gradients)
+    return _run_node(task, node, gradients)
 
 
 def _run_node(task: _Task, node: Node, gradients: Grads) -> Sequence[Tensor | None]:
@@ -353,9 +371,8 @@ def _look(task: _Task, roots: Sequence[Tensor]) -> None:
     records += [g._record for g in task.captured if g is not None]
     if not records:
         return
-    from gradgen.frontend.conversion import is_traced
-
-    if any(is_traced(r) for r in records):
-        return
     records += [t._record for t in roots]
-    recording.evaluate_records(list(dict.fromkeys(records)))
+    try:
+        recording.evaluate_records(list(dict.fromkeys(records)))
+    except TraceError:
+        return  # part of a trace: there is nothing to look at yet

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from gradgen.frontend.hooks import Hooks, RemovableHandle
 from gradgen.frontend.modes import state
-from gradgen.frontend.record import Record, Spec, phantom
+from gradgen.frontend.record import Record, Spec
 from gradgen.ir.dtypes import DType
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class OpNode(Node):
     that the operation then overwrote in place: its old value is what was saved.
     """
 
-    __slots__ = ("freed", "inputs", "output_versions", "outputs", "plan", "versions")
+    __slots__ = ("freed", "inputs", "output_versions", "outputs", "plan", "versions", "wanted")
 
     def __init__(
         self, plan: Plan, inputs: tuple[Record, ...], edges: tuple[Edge | None, ...], operands: tuple[Any, ...]
@@ -127,44 +127,49 @@ class OpNode(Node):
         self.sequence = next(_sequence)
         self.hooks = None
         self.plan = plan
-        self.inputs = inputs
-        self.versions: list[Version | None] = [
-            (x._versions(), x._versions().version, weakref.ref(x)) if casted is None and hasattr(x, "_cell") else None
-            for x, casted in zip(operands, plan.casts)
-        ]
+        self.wanted = wanted = tuple([edge is not None for edge in edges])
+        self.versions: list[Version | None] = [None] * len(inputs)
+        known = plan.usual.get(wanted)
+        if known is None:
+            self.inputs = tuple([*inputs])  # a tuple of its own: see live_below in apply.py
+            for k, x in enumerate(operands):
+                if plan.casts[k] is None and hasattr(x, "_cell"):
+                    self._note_version(k, x)
+        else:
+            self.inputs = plan.phantom_ins
+            if known.saved_inputs:
+                kept = list(plan.phantom_ins)
+                for k in known.saved_inputs:
+                    kept[k] = inputs[k]
+                    x = operands[k]
+                    if plan.casts[k] is None and hasattr(x, "_cell"):
+                        self._note_version(k, x)
+                self.inputs = tuple(kept)
         self.freed = False
+
+    def _note_version(self, k: int, x: Tensor) -> None:
+        counter = x._counter if x._counter is not None else x._cell
+        self.versions[k] = (counter, counter.version, weakref.ref(x))
 
     def keep_outputs(self, tensors: Sequence[Tensor]) -> None:
         """The results' records are kept where the derivative is written in them.
 
         Once it is known what the derivative reads, everything else is let go at once.
         """
-        self.outputs = tuple([t._cell.record for t in tensors])
+        known = self.plan.usual.get(self.wanted)
+        if known is not None and not known.saved_outputs:
+            self.outputs, self.output_versions = self.plan.phantom_outs, [None] * len(tensors)
+            return
+        self.outputs = tuple([t._record for t in tensors])
         self.output_versions: list[Version | None] = [(t._cell, t._cell.version, None) for t in tensors]
-        known = self.plan.pullbacks.get((self.wanted, (True,) * len(self.outs)))
-        if known is not None:
-            self._drop(known)
-
-    @property
-    def wanted(self) -> tuple[bool, ...]:
-        return tuple([edge is not None for edge in self.edges])
-
-    def _drop(self, pullback: Pullback) -> None:
-        self.inputs = tuple(
-            [r if saved or r.is_phantom else phantom(r) for r, saved in zip(self.inputs, pullback.saves_inputs)]
-        )
-        self.outputs = tuple(
-            [r if saved or r.is_phantom else phantom(r) for r, saved in zip(self.outputs, pullback.saves_outputs)]
-        )
 
     def release(self) -> None:
         self.freed = True
-        self.inputs = tuple([r if r.is_phantom else phantom(r) for r in self.inputs])
-        self.outputs = tuple([r if r.is_phantom else phantom(r) for r in self.outputs])
+        self.inputs, self.outputs = self.plan.phantom_ins, self.plan.phantom_outs
 
     def pull(self, grads: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
         given = tuple([g is not None for g in grads])
-        if not any(given):
+        if True not in given:
             return [None] * len(self.edges)
         pullback = self.plan.pullback(self.wanted, given)
         if pullback.saves:
@@ -175,24 +180,20 @@ class OpNode(Node):
         result: list[Tensor | None] = [None] * len(self.edges)
         for slot, tensor in zip(pullback.slots, found):
             result[slot] = tensor
-        if len(found) < sum(self.wanted):
+        if len(found) < self.wanted.count(True):
             for k, wanted in enumerate(self.wanted):
                 if wanted and result[k] is None:  # the derivative is 0 everywhere
                     result[k] = _zeros(self.plan.ins[k])
         return result
 
     def _plainly(self, pullback: Pullback, grads: Sequence[Tensor | None]) -> list[Tensor]:
-        from gradgen.frontend.apply import apply_records
-
         if not pullback.slots:
             return []
         cotangents = [g._record for g in grads if g is not None]
         inputs = (*self.inputs, *self.outputs, *cotangents)
-        return apply_records(pullback.op, inputs, self.plan.attributes, pullback.specs)
+        return recording.apply_records(pullback.op, inputs, self.plan.attributes, pullback.specs)
 
     def _differentiably(self, pullback: Pullback, grads: Sequence[Tensor | None]) -> Sequence[Tensor]:
-        from gradgen.frontend.apply import apply
-
         if not pullback.slots:
             return []
         operands = [
@@ -204,14 +205,12 @@ class OpNode(Node):
             for k, (record, saved) in enumerate(zip(self.outputs, pullback.saves_outputs))
         ]
         operands += [g for g in grads if g is not None]
-        found = apply(pullback.op, tuple(operands), dict(self.plan.attributes))
+        found = recording.apply(pullback.op, tuple(operands), dict(self.plan.attributes))
         return found if isinstance(found, tuple) else (found,)
 
     @staticmethod
     def _saved(record: Record, edge: Edge | None) -> Tensor:
-        from gradgen.frontend.tensor import Tensor
-
-        tensor = Tensor._from_record(record)
+        tensor: Tensor = recording.Tensor._from_record(record)
         if edge is not None and record.dtype.is_floating_point:
             tensor._set_edge(edge)
         return tensor
@@ -249,9 +248,7 @@ def short_name(node: Node) -> str:
 
 
 def _zeros(spec: Spec) -> Tensor:
-    from gradgen.frontend.internal import filled
-
-    return filled(spec, 0)
+    return internal.filled(spec, 0)
 
 
 @cache
@@ -282,27 +279,15 @@ class AccumulateGrad(Node):
 
 def accumulate(variable: Tensor, gradient: Tensor) -> None:
     """Adds into `.grad`: in place where no history is recorded, so that every alias of it sees the sum."""
-    from gradgen.frontend.apply import apply
-    from gradgen.frontend.inplace import overwrite
-    from gradgen.frontend.internal import ADD, COPY
-
     before = variable._grad
     if before is None:
-        variable._grad = apply(COPY, (gradient,)) if state.grad else gradient._alone()
+        variable._grad = recording.apply(internal.COPY, (gradient,)) if state.grad else gradient._alone()
     elif state.grad:
-        variable._grad = apply(ADD, (before, gradient))
+        variable._grad = recording.apply(internal.ADD, (before, gradient))
     else:
-        overwrite(before, apply(ADD, (before, gradient)))
+        inplace.overwrite(before, recording.apply(internal.ADD, (before, gradient)))
 
 
-def walk(roots: Sequence[Node]) -> Iterator[Node]:
-    """Every node below `roots`."""
-    seen = set(roots)
-    stack = list(seen)
-    while stack:
-        node = stack.pop()
-        yield node
-        for edge in node.edges:
-            if edge is not None and edge[0] not in seen:
-                seen.add(edge[0])
-                stack.append(edge[0])
+import gradgen.frontend.apply as recording  # noqa: E402  (they need the classes above)
+import gradgen.frontend.inplace as inplace  # noqa: E402
+import gradgen.frontend.internal as internal  # noqa: E402

@@ -51,10 +51,16 @@ EXPAND = Op("broadcast_to", _expand, "ExpandBackward0", KEEP, method=False)
 SUM_TO = Op("sum_to_size", _sum_to, "SumToSizeBackward0", KEEP, method=False)
 
 
+_filled_records: dict[tuple[Spec, int], Record] = {}
+
+
 def filled(spec: Spec, value: int) -> Tensor:
     """A tensor of one small exact number, known to the compiler as such."""
-    attributes = (("dtype", spec.dtype), ("shape", spec.shape), ("value", sympy.Integer(value)))
-    return Tensor._from_record(Record(FILLED, (), attributes, spec, depth=1))
+    record = _filled_records.get((spec, value))
+    if record is None or record.value is not None:  # one that was looked at is no constant to the compiler any more
+        attributes = (("dtype", spec.dtype), ("shape", spec.shape), ("value", sympy.Integer(value)))
+        record = _filled_records[spec, value] = Record(FILLED, (), attributes, spec, depth=1)
+    return Tensor._from_record(record)
 
 
 def clone(tensor: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ differentiated like any other: that is all that `create_graph` needs.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import sympy
@@ -18,7 +18,7 @@ from gradgen.frontend.record import Attributes, Spec, spec
 from gradgen.frontend.registry import KEEP, Op
 from gradgen.ir.graph import topological
 from gradgen.ir.nodes import Compute, Input, Node
-from gradgen.ir.rewrite import rewrite
+from gradgen.ir.rewrite import with_sources
 
 Mask = tuple[bool, ...]
 
@@ -44,20 +44,13 @@ def zeros_node(shape: tuple[Any, ...], dtype: Any) -> Node:
 
 def instantiate(template: tuple[Node, ...], mapping: dict[Node, Node]) -> tuple[Node, ...]:
     """The template with its Inputs replaced."""
-    new = rewrite(template, lambda n: n, keep=()) if not mapping else _replaced(template, mapping)
-    return tuple(new[n] for n in template)
-
-
-def _replaced(template: tuple[Node, ...], mapping: dict[Node, Node]) -> dict[Node, Node]:
-    from gradgen.ir.rewrite import with_sources
-
     new: dict[Node, Node] = {}
     for node in topological(template):
         if node in mapping:
             new[node] = mapping[node]
         else:
             new[node] = with_sources(node, new) if node.sources else node
-    return new
+    return tuple(new[n] for n in template)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +68,17 @@ class Pullback:
     saves_inputs: Mask
     saves_outputs: Mask
 
-    @property
+    @cached_property
+    def saved_inputs(self) -> tuple[int, ...]:
+        return tuple(k for k, saved in enumerate(self.saves_inputs) if saved)
+
+    @cached_property
+    def saved_outputs(self) -> tuple[int, ...]:
+        return tuple(k for k, saved in enumerate(self.saves_outputs) if saved)
+
+    @cached_property
     def saves(self) -> bool:
-        return any(self.saves_inputs) or any(self.saves_outputs)
+        return bool(self.saved_inputs or self.saved_outputs)
 
 
 def pullback(op: Op, ins: tuple[Spec, ...], attributes: Attributes, wanted: Mask, given: Mask) -> Pullback:

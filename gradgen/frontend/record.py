@@ -39,10 +39,23 @@ def assigned_variable(code: CodeType, instruction: int) -> str:
 class Spec:
     """A shape and a dtype, interned by `spec`: quick to hash and to compare."""
 
-    __slots__ = ("dtype", "shape")
+    __slots__ = ("_phantom", "dtype", "shape")
 
     def __init__(self, shape: Shape, dtype: DType) -> None:
         self.shape, self.dtype = shape, dtype
+        self._phantom: Record | None = None
+
+    @property
+    def phantom(self) -> Record:
+        """A leaf of this shape and dtype, whose value (zeros that take no memory) nobody reads."""
+        if self._phantom is None:
+            if all(isinstance(e, int) for e in self.shape):
+                zeros = np.broadcast_to(np.zeros((), self.dtype.numpy), self.shape)
+                self._phantom = Record(None, (), (), self, value=zeros)
+            else:
+                self._phantom = Record(None, (), (), self, symbol=Input("unread", self.shape, self.dtype))
+            self._phantom.is_phantom = True
+        return self._phantom
 
     def __repr__(self) -> str:
         return f"{self.dtype.name}{list(self.shape)}"
@@ -142,19 +155,3 @@ def symbol_leaf(node: Node, *, requires_grad: bool = False) -> Record:
     """A record that stands for an Input of a trace."""
     return Record(None, (), (), spec(node.shape, node.dtype), symbol=node, requires_grad=requires_grad)
 
-
-def phantom(record: Record) -> Record:
-    """A leaf of the same shape and dtype, whose value (zeros that take no memory) nobody reads."""
-    return phantom_of(record.spec)
-
-
-@lru_cache(maxsize=4096)
-def phantom_of(spec: Spec) -> Record:
-    """The phantom of a spec; one serves all, since nobody reads it."""
-    if all(isinstance(e, int) for e in spec.shape):
-        zeros = np.broadcast_to(np.zeros((), spec.dtype.numpy), spec.shape)
-        found = Record(None, (), (), spec, value=zeros)
-    else:
-        found = Record(None, (), (), spec, symbol=Input("unread", spec.shape, spec.dtype))
-    found.is_phantom = True
-    return found

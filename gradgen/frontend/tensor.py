@@ -226,8 +226,6 @@ class Tensor:
         node = self._accumulator_ref() if self._accumulator_ref is not None else None
         if node is None:
             node = AccumulateGrad(self)
-            if self._leaf_hooks is None:
-                self._leaf_hooks = Hooks()
             node.hooks = self._leaf_hooks
             self._accumulator_ref = weakref.ref(node)
         return node
@@ -290,7 +288,8 @@ class Tensor:
         if self.grad_fn is not None:
             return self.grad_fn.own_hooks().on_tensor(self._nr).add(hook)
         if self._leaf_hooks is None:
-            self._leaf_hooks = Hooks()
+            node = self._accumulator_ref() if self._accumulator_ref is not None else None
+            self._leaf_hooks = node.own_hooks() if node is not None else Hooks()
         return self._leaf_hooks.on_tensor(0).add(hook)
 
     def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], None]) -> RemovableHandle:

@@ -51,6 +51,9 @@ class Step(NamedTuple):
     spec: Spec
     output: int = 0
 
+    def __repr__(self) -> str:
+        return f"{self.op.name}{self.attributes}[{self.output}]"
+
 
 Chain = tuple[Step, ...]
 

@@ -279,7 +279,8 @@ def case_in_place_through_chains_of_views(torch, show, attempt):
     y = x * 1
     v = y.view(2, 3)
     w = v.t()[1:]
-    w.exp_()
+    w.mul_(w.detach().clone())
+    w.sigmoid_()
     show(y)
     (y * torch.arange(6.0)).sum().backward()
     show(x.grad)

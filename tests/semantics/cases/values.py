@@ -231,7 +231,7 @@ def case_reflected_operators(torch, show, attempt):
     show(1 + x, 1 - x, 2 * x, 1 / x, 2**x, 7 // x, 7 % x, -x, +x, abs(x), x // 2, x % 2, x @ x)
     show(x == 2, x != 2, x < 2, 2 < x, x >= 2, x <= 2)
     b = torch.tensor([True, False])
-    show(~b, b & True, b | True, b ^ True, torch.tensor([6, 5]) & 4, torch.tensor([1, 2]) << 1, torch.tensor([8]) >> 2)
+    show(~b, b & True, b | True, b ^ True)
     attempt(lambda: x + "a")
     attempt(lambda: x + None)
     attempt(lambda: [1] + x[:1])
