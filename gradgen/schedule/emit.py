@@ -9,6 +9,7 @@ import sympy
 from gradgen.errors import ScheduleError
 from gradgen.ir import dtypes
 from gradgen.ir.dtypes import DType, bool_, int64
+from gradgen.ir.formula import node_formula
 from gradgen.ir.guards import GE, Condition
 from gradgen.ir.nodes import Compute, Constant, Node, Scatter
 from gradgen.ir.symbols import Extent, as_extent, same_extent
@@ -84,6 +85,8 @@ from gradgen.schedule.tree import Leaf, LoopNode, Tree, leaves, paths
 KERNEL_TERMS = 256  # terms of a sum that the matrix kernel completes before it touches the result
 ROW = 1024  # elements that a row of wasted memory may have
 SHORT_ROW = 8
+MOST_FORMULAS = 120  # ops of a procedure that still gets formulas in its comments
+MOST_LINES = 5  # of formulas per nest
 MOST_CONDITIONS = 3  # optional places that one nest is tested for
 
 
@@ -133,6 +136,8 @@ class Emitter:
         self.row: Row | None = None  # of the vector loop being built
         self.forwarded: dict[Op, tuple[Scope, tuple[sympy.Expr, ...], Expr]] = {}
         self.inner_waste: list[tuple[tuple[str, DType], Buffer]] = []
+        self.names: dict[Node, str] = {n: place.name for n, place in procedure.given.items()}
+        self.last_lines: list[str] = []
         self.extra: list[Buffer] = []  # WORK that belongs to no op
         self.given_values: dict[Node, Expr] = {}
         self.wasted: dict[tuple[str, DType], Buffer] = {}
@@ -198,20 +203,56 @@ class Emitter:
         for node in self.tree:
             if isinstance(node, Leaf) and node.op in self.buffers:
                 continue  # an output of a recurrence that has run
-            self.comment(node)
-            for op in leaves([node]):
-                for check in op.checks:
-                    if not check.early:
-                        self.check(op, check)
-            condition = self.wanted(node)
-            if condition is not None:
-                self.builder.open_if(condition)
-            self.visit(node)
-            self.assumed = None
-            if condition is not None:
-                self.builder.close()
+            items = self.builder.scope.items
+            start = len(items)
+            self.nest(node)
+            items[start:start] = [Comment(t) for t in self.comments(node)]
         if not self.nested:
             self.fill_nothing()
+
+    def nest(self, node: LoopNode | Leaf) -> None:
+        """One top-level nest, under a test of whether anybody wants it."""
+        for op in leaves([node]):
+            for check in op.checks:
+                if not check.early:
+                    self.check(op, check)
+        condition = self.wanted(node)
+        if condition is not None:
+            self.builder.open_if(condition)
+        self.visit(node)
+        self.assumed = None
+        if condition is not None:
+            self.builder.close()
+
+    def comments(self, node: LoopNode | Leaf) -> list[str]:
+        """The user's lines behind a nest that has just been built, and what it computes in the names of the C."""
+        lines: dict[str, None] = {}
+        formulas: list[str] = []
+        for op in leaves([node]):
+            for member in op.members:
+                where = self.procedure.where.get(member)
+                if where is not None:
+                    lines[str(where)] = None
+            self.name_result(op)
+            if op.node in self.names and len(self.ops) <= MOST_FORMULAS and isinstance(op.node, (Compute, Scatter)):
+                letters = {s: str(e) for s, e in self.env(op).items() if e.is_Symbol}
+                sign = "+=" if op.effects and all(e.mode == ACCUMULATE for e in op.effects) else "="
+                formulas.append(node_formula(op.node, self.names, sign=sign, letters=letters))
+        found = [", ".join(lines)] if lines else []
+        if found == self.last_lines:
+            found = []
+        elif lines:
+            self.last_lines = found
+        return [*found, *formulas[:MOST_LINES]]
+
+    def name_result(self, op: Op) -> None:
+        """What the C calls the value of an op, if it has a name."""
+        if op.effects and op.effects[0].place.space == ARGUMENT and not self.nested:
+            self.names[op.node] = op.effects[0].place.name
+        elif op in self.buffers:
+            self.names[op.node] = self.buffers[op][0].name
+        elif op in self.accumulators and self.accumulators[op].position is None:
+            self.names[op.node] = self.accumulators[op].total.name
 
     def adopt(self, inside: Emitter, memory: dict[Place, Buffer]) -> None:
         """Takes over the buffers of a step that was emitted in this procedure."""

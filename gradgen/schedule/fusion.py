@@ -94,7 +94,8 @@ class Fusion:
                 if s not in order:
                     after = [order.index(t) for t in read[k + 1 :] if t in order]
                     order.insert(min(after, default=len(order)), s)
-        return (*(s for s in op.loop_axes if s not in order), *order)
+        unread = [s for s in op.loop_axes if s not in order]
+        return (*(s for s in unread if s in op.output_axes), *order, *(s for s in unread if s in op.reduced_axes))
 
     # --- one level ------------------------------------------------------------------------------------------------
 
