@@ -7,10 +7,10 @@ C-contiguous go to C without a copy; anything else that can be read as such an a
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -93,8 +93,8 @@ def load(package: str, folder: str, info: Info) -> Native:
     """
     extension = f"_{info.name}_cffi"
     known = f"{package}.{extension}" in sys.modules  # gradgen.build puts it there itself
-    if not known and not _is_current(Path(folder), extension, info.digest):
-        _build(package, Path(folder), info)
+    if not known and not _is_current(folder, extension, info.digest):
+        _build(package, folder, info)
         importlib.invalidate_caches()
     try:
         module = importlib.import_module(f"{package}.{extension}")
@@ -105,23 +105,26 @@ def load(package: str, folder: str, info: Info) -> Native:
     return Native(module.ffi, module.lib, info)
 
 
-def _is_current(folder: Path, extension: str, digest: str) -> bool:
+def _is_current(folder: str, extension: str, digest: str) -> bool:
     """Whether an extension for this Python is there and was compiled from these sources: they contain the digest."""
     from importlib.machinery import EXTENSION_SUFFIXES
 
     for suffix in EXTENSION_SUFFIXES:
         try:
-            return digest.encode() in (folder / f"{extension}{suffix}").read_bytes()
+            with open(os.path.join(folder, f"{extension}{suffix}"), "rb") as file:
+                return digest.encode() in file.read()
         except OSError:
             continue
     return False
 
 
-def _build(package: str, folder: Path, info: Info) -> None:
+def _build(package: str, folder: str, info: Info) -> None:
+    from pathlib import Path  # takes longer to import than all the rest of this file
+
     command = f"{Path(sys.executable).name} -m {package}._build"
     try:
         build = importlib.import_module(f"{package}._build")
-        build.build_here(folder, "native")
+        build.build_here(Path(folder), "native")
     except Exception as error:
         what = f"{package} is not compiled for this Python, and compiling it failed"
         raise ImportError(f"{what}:\n{error}\nto try again by hand: {command}", name=package) from error

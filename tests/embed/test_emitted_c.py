@@ -35,7 +35,7 @@ def test_strict_c99(bundles: Path, name: str, cc: str, tmp_path: Path) -> None:
 @pytest.mark.skipif("clang" not in C_COMPILERS, reason="clang is the cross compiler that is always whole")
 @pytest.mark.parametrize("target", ["i686-linux-gnu", "thumbv7em-linux-gnueabihf"])
 def test_strict_on_32_bits(bundles: Path, target: str, tmp_path: Path) -> None:
-    """Where size_t has 32 bits and int64_t is long long.  The host's headers serve, with an empty file that they miss."""
+    """Where size_t has 32 bits and int64_t is long long.  The host's headers serve, with an empty file they miss."""
     (tmp_path / "gnu").mkdir()
     for kind in ("32", "soft", "hard"):
         (tmp_path / "gnu" / f"stubs-{kind}.h").touch()

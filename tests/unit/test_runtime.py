@@ -664,7 +664,7 @@ def test_import_brings_nothing_heavy(made: dict[str, Any]) -> None:
     done = outside(code, folder)
     assert done.returncode == 0, done.stderr
     new = {m for m in done.stdout.split() if not m.startswith(PACKAGE)}
-    assert not new & {"cffi", "json", "dataclasses", "inspect", "subprocess", "argparse", "sympy", "jinja2", "gradgen"}
+    assert not new & {"cffi", "json", "dataclasses", "inspect", "subprocess", "argparse", "pathlib", "sympy", "jinja2", "gradgen"}
 
 
 def test_modules_are_documented(bce: ModuleType) -> None:
