@@ -72,9 +72,8 @@ def generate(graph: Graph, name: str, options: Options) -> dict[str, str]:
         code = bodies(scheduled)
         work = as_extent(sympy.Max(0, *(c.work_bytes for c in code)))
         interface = _interface(made, name, layout.bytes, work)
-        files = make_bundle(
-            ModuleCode(interface, tuple(code), to_c(layout.bytes), to_c(work)), single_file=options.single_file
-        )
+        saved = to_c(interface.saved_bytes)
+        files = make_bundle(ModuleCode(interface, tuple(code), saved, to_c(work)), single_file=options.single_file)
     if debug_level() >= 3:
         print(*(p.describe() for p in scheduled), sep="\n\n", file=sys.stderr)
     return files

@@ -179,6 +179,7 @@ def _source(code: ModuleCode) -> str:
     helpers = [portable_pragmas(text) for text in merge_helpers(code).values()]
     bodies = [str(p["body"]) for p in procedures]
     zero = "zero_grad" in interface.functions
+    fit = dims_fit_lines(interface) if interface.dims else []
     return render(
         "c/module.c.j2",
         banner=banner(interface),
@@ -188,7 +189,9 @@ def _source(code: ModuleCode) -> str:
         size_checks=_size_checks(code),
         quiet_pragmas=any("GRADGEN_SIMD" in text for text in (*helpers, *bodies)),
         helpers=helpers,
-        dims_fit_lines=dims_fit_lines(interface) if interface.dims else [],
+        dims_fit_lines=fit,
+        size_sums=any(f"{interface.name}_add(" in line for line in fit),
+        size_products=any(f"{interface.name}_mul(" in line for line in fit),
         size_parameters=size_parameters(interface),
         dims_call=", ".join(interface.dims),
         saved_bytes=code.saved_bytes_c,

@@ -52,7 +52,9 @@ def c_procedure(program: Program) -> ProcedureCode:
     printer.expressions.out_of_line = called_often(program)
     for s in program.statements:
         printer.visit(s)
-    head = [line for b in program.buffers for line in _pointer(b)]
+    tables = [_table(b) for b in program.buffers if b.space == CONSTANT]  # inside: procedures number theirs alike
+    head = [f"    {line}" for table in tables for line in table.splitlines()]
+    head += [line for b in program.buffers for line in _pointer(b)]
     work = program.work_bytes
     if printer.products:
         sizes = [size for _, calls in printer.products.values() for size in calls]
@@ -109,9 +111,6 @@ def _helpers(program: Program, printer: StatementPrinter) -> dict[str, str]:
     for name, (code, _) in printer.products.items():
         if code.source:
             found[name] = code.source
-    for b in program.buffers:
-        if b.space == CONSTANT:
-            found[f"table {program.name} {b.name}"] = _table(b)
     return found
 
 
