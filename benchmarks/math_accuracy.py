@@ -29,8 +29,8 @@ from gradgen.codegen import mathlib  # noqa: E402
 BLOCK = 1024
 DTYPES = {"f32": np.float32, "f64": np.float64}
 DOMAINS = {
-    **dict.fromkeys("log log2 log10 sqrt rsqrt".split(), (0.01, 10.0)),
-    **dict.fromkeys("asin acos atanh".split(), (-0.99, 0.99)),
+    **dict.fromkeys(["log", "log2", "log10", "sqrt", "rsqrt"], (0.01, 10.0)),
+    **dict.fromkeys(["asin", "acos", "atanh"], (-0.99, 0.99)),
     "log1p": (-0.9, 10.0),
     "acosh": (1.0, 10.0),
 }
@@ -94,15 +94,16 @@ def row(name: str, suffix: str, report: Report, times: tuple[float, float] | Non
 
 HEAD = """# Accuracy and speed of the math kernels
 
-Written by `benchmarks/math_accuracy.py`. Errors are in units of the last place of the exact value; below the smallest normal
-number, of the subnormal spacing. "Wrong" counts a wrong nan, a wrong infinity (overflow a float too early or too late
-included) and a wrong sign of zero. One-argument float32 functions are checked at every {what} of the 2^32 bit patterns
-against libm in double precision; double ones at random arguments (any bit pattern, magnitudes 2^-40 to 2^12, -50 to 50,
-edges) against libquadmath. Two-argument functions take every pair of edges and random pairs. The promise: 2 ulp for float32,
-4 ulp for float64.
+Written by `benchmarks/math_accuracy.py`. Errors are in units of the last place of the exact value; below the smallest
+normal number, of the subnormal spacing. "Wrong" counts a wrong nan, a wrong infinity (overflow a float too early or too
+late included) and a wrong sign of zero. One-argument float32 functions are checked at every {what} of the 2^32 bit
+patterns against libm in double precision; double ones at random arguments (any bit pattern, magnitudes 2^-40 to 2^12,
+-50 to 50, edges) against libquadmath. Two-argument functions take every pair of edges and random pairs. The promise:
+2 ulp for float32, 4 ulp for float64.
 
-Speed is nanoseconds per element of a loop over 4096 numbers in cache, least of 30 runs, against the same loop calling libm one
-number at a time; ratio = libm / kernel. {compiler}, `{flags}`.
+Speed is nanoseconds per element of a loop over 4096 numbers in cache, least of 30 runs, against the same loop calling
+libm one number at a time; ratio = libm / kernel. {compiler},
+`{flags}`.
 
 | function | dtype | max ulp | at | checked | wrong | ns | libm ns | ratio |
 |---|---|---|---|---|---|---|---|---|"""

@@ -27,17 +27,48 @@ class MathKernel(NamedTuple):
 
 
 # float -> float, by the names of torch
-ONE_ARGUMENT = (
-    "exp exp2 expm1 log log1p log2 log10 sin cos tan sinh cosh tanh asin acos atan asinh acosh atanh "
-    "sigmoid softplus logsigmoid erf erfc sqrt rsqrt cbrt rint floor ceil trunc sign"
-).split()
-TWO_ARGUMENTS = "pow atan2 max min fmod remainder floor_divide".split()
+ONE_ARGUMENT = [
+    "exp",
+    "exp2",
+    "expm1",
+    "log",
+    "log1p",
+    "log2",
+    "log10",
+    "sin",
+    "cos",
+    "tan",
+    "sinh",
+    "cosh",
+    "tanh",
+    "asin",
+    "acos",
+    "atan",
+    "asinh",
+    "acosh",
+    "atanh",
+    "sigmoid",
+    "softplus",
+    "logsigmoid",
+    "erf",
+    "erfc",
+    "sqrt",
+    "rsqrt",
+    "cbrt",
+    "rint",
+    "floor",
+    "ceil",
+    "trunc",
+    "sign",
+]
+TWO_ARGUMENTS = ["pow", "atan2", "max", "min", "fmod", "remainder", "floor_divide"]
 # float -> int32 or int64; the suffix is that of the float
-CASTS = "to_i32 to_i64".split()
-INTEGER_ONE_ARGUMENT = "sign".split()
-INTEGER_TWO_ARGUMENTS = "floor_divide remainder trunc_divide fmod pow max min".split()
+CASTS = ["to_i32", "to_i64"]
+INTEGER_ONE_ARGUMENT = ["sign"]
+INTEGER_TWO_ARGUMENTS = ["floor_divide", "remainder", "trunc_divide", "fmod", "pow", "max", "min"]
 
-# What each fragment needs directly; a stem stands for one file per dtype, ``stem_f32.h``. What is absent needs inline.h.
+# What each fragment needs directly; a stem stands for one file per dtype, ``stem_f32.h``. What is absent needs
+# inline.h.
 _FLOAT_NEEDS: dict[str, tuple[str, ...]] = {
     "pair": ("bits",),
     "scale": ("bits",),
@@ -103,8 +134,8 @@ def _closure(stem: str, suffix: str) -> list[str]:
 
 def _registry() -> dict[str, dict[str, MathKernel]]:
     by_suffix = {
-        **dict.fromkeys(FLOATS, [*ONE_ARGUMENT, *TWO_ARGUMENTS, *CASTS]),
-        **dict.fromkeys(INTEGERS, [*INTEGER_ONE_ARGUMENT, *INTEGER_TWO_ARGUMENTS]),
+        **{suffix: [*ONE_ARGUMENT, *TWO_ARGUMENTS, *CASTS] for suffix in FLOATS},
+        **{suffix: [*INTEGER_ONE_ARGUMENT, *INTEGER_TWO_ARGUMENTS] for suffix in INTEGERS},
     }
     registry: dict[str, dict[str, MathKernel]] = {}
     for suffix, names in by_suffix.items():

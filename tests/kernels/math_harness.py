@@ -13,19 +13,27 @@ import numpy as np
 from gradgen.codegen import mathlib
 
 HEADERS = "#include <math.h>\n#include <stddef.h>\n#include <stdint.h>\n#include <string.h>\n\n"
-FAST = "-O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast -fopenmp-simd".split()
-WARNINGS = (
-    "-Wall -Wextra -Wpedantic -Wconversion -Wfloat-conversion -Wshadow -Wdouble-promotion -Wcast-qual "
-    "-Wmissing-prototypes -Werror"
-).split()
+FAST = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fopenmp-simd"]
+WARNINGS = [
+    "-Wall",
+    "-Wextra",
+    "-Wpedantic",
+    "-Wconversion",
+    "-Wfloat-conversion",
+    "-Wshadow",
+    "-Wdouble-promotion",
+    "-Wcast-qual",
+    "-Wmissing-prototypes",
+    "-Werror",
+]
 # the others are defined by rounded steps: compared with those in NumPy, not with an exact value
-CHECKED_TWO_ARGUMENTS = "pow atan2 max min fmod".split()
+CHECKED_TWO_ARGUMENTS = ["pow", "atan2", "max", "min", "fmod"]
 
 
 class Report(ctypes.Structure):
     """The worst element of a check, as math_harness.c fills it in."""
 
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         *((name, ctypes.c_double) for name in ("max_error", "x", "y", "result", "reference")),
         ("count", ctypes.c_uint64),
         ("wrong", ctypes.c_uint64),
