@@ -166,11 +166,11 @@ def _unravel(k: int, shape: Sequence[Extent]) -> tuple[int, ...]:
 
 def _outputs(expressions: Any) -> dict[str, Any]:
     """Output name -> expression, matrix or list."""
-    if isinstance(expressions, Mapping):
-        return {str(k): v for k, v in expressions.items()}
     several = isinstance(expressions, (list, tuple, sympy.Tuple))
     listed = list(expressions) if several else [expressions]
     found: dict[str, Any] = {}
+    if isinstance(expressions, Mapping):
+        found, listed = {str(k): v for k, v in expressions.items()}, []
     for k, value in enumerate(listed):
         if isinstance(value, sympy.Eq) and isinstance(value.lhs, (sympy.Symbol, sympy.Indexed)):
             name = str(value.lhs.base.label) if isinstance(value.lhs, sympy.Indexed) else value.lhs.name

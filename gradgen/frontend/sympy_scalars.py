@@ -48,6 +48,8 @@ FOLDED: dict[type, Callable[..., sympy.Expr]] = {
 }
 """Functions of any number of arguments, applied two at a time."""
 
+_HANDLED = (*FUNCTIONS, *CONDITIONS, *FOLDED, sympy.polygamma)
+
 
 class Lowering:
     """Expressions to nodes.  `known` are the arguments' symbols with their 0-d nodes."""
@@ -129,6 +131,8 @@ class Lowering:
             return ()
         if isinstance(e, KroneckerDelta):
             return e.args[:2]
+        if not isinstance(e, _HANDLED):
+            raise _unsupported(e)
         return e.args
 
     def _inner_indices(self, e: sympy.Indexed) -> list[sympy.Basic]:
@@ -193,13 +197,9 @@ class Lowering:
             if isinstance(e, kind):
                 result = self.dtype if kind is KroneckerDelta else bool_
                 return self.apply(rule(*(placeholder(k) for k in range(len(values)))), values, result)
-        rule_of = FUNCTIONS.get(type(e))
-        if rule_of is None:
-            raise UnsupportedOperationError(
-                f"SymPy's {type(e).__name__} has no counterpart in gradgen",
-                where=_shortened(e), hint="rewrite it first, for example with expr.rewrite(...) or expr.doit()",
-            )
-        return self.apply(rule_of(*(placeholder(k) for k in range(len(values)))), values)
+        if type(e) not in FUNCTIONS:
+            raise _unsupported(e)
+        return self.apply(FUNCTIONS[type(e)](*(placeholder(k) for k in range(len(values)))), values)
 
     # --- arithmetic --------------------------------------------------------------------------------------------------
 
@@ -341,6 +341,10 @@ def _is_plain(number: sympy.Expr) -> bool:
     return bool(number.is_Rational and abs(number.p) <= 64 and number.q <= 64)
 
 
-def _shortened(e: sympy.Basic) -> str:
-    names = ", ".join(sorted(str(s) for s in e.free_symbols)[:8])
-    return f"{type(e).__name__}(...) of {names}"
+def _unsupported(e: sympy.Basic) -> UnsupportedOperationError:
+    name = type(e).__name__
+    return UnsupportedOperationError(
+        f"SymPy's {name} has no counterpart in gradgen",
+        where=f"{name}(...) of {', '.join(sorted(str(s) for s in e.free_symbols)[:8]) or 'numbers'}",
+        hint="rewrite it first, for example with expr.rewrite(...) or expr.doit()",
+    )
