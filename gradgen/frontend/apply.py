@@ -137,7 +137,10 @@ def common_dtype(rule: str, kinds: tuple[Any, ...]) -> DType | None:
 _is_ours: dict[str, bool] = {}
 
 
-def user_frame() -> tuple[CodeType, int] | None:
+Origin = tuple[CodeType, int]
+
+
+def user_frame() -> Origin | None:
     """Code and instruction of the innermost frame that is not gradgen's."""
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
@@ -262,9 +265,11 @@ def _convert(plan: Plan, values: list[Any]) -> None:
 
 
 def _records(
-    op: Op, inputs: tuple[Record, ...], attributes: Attributes, specs: tuple[Spec, ...], depth: int, traced: bool
+    op: Op, inputs: tuple[Record, ...], attributes: Attributes, specs: tuple[Spec, ...], depth: int, traced: bool,
+    origin: Origin | None = None,
 ) -> list[Record]:
-    origin = user_frame()
+    if origin is None:
+        origin = user_frame()
     if len(specs) == 1:
         return [Record(op, inputs, attributes, specs[0], requires_grad=traced and specs[0].dtype.is_floating_point,
                        origin=origin, depth=depth)]
@@ -356,15 +361,15 @@ def live_below(roots: Sequence[Record]) -> list[Record]:
 _OWN_REFERENCES = 4  # the key of `uses`, the pair and the name in the comprehension, getrefcount's own
 
 
-def apply_records(plan_op: Op, inputs: tuple[Record, ...], attributes: Attributes, specs: tuple[Spec, ...]) -> list[Any]:
+def apply_records(
+    op: Op, inputs: tuple[Record, ...], attributes: Attributes, specs: tuple[Spec, ...], origin: Origin | None = None
+) -> list[Any]:
     """Records an operation on records as they are, without history; Tensors out."""
     depth = 0
-    traced = False
     for r in inputs:
         if r.depth > depth:
             depth = r.depth
-        traced = traced or r.requires_grad
-    outs = _records(plan_op, inputs, attributes, specs, depth + 1, False)
+    outs = _records(op, inputs, attributes, specs, depth + 1, False, origin)
     if depth > MAX_DEPTH:
         evaluate_chain(outs)
     return [Tensor._from_record(r) for r in outs]

@@ -118,7 +118,7 @@ class OpNode(Node):
     that the operation then overwrote in place: its old value is what was saved.
     """
 
-    __slots__ = ("freed", "inputs", "output_versions", "outputs", "plan", "versions", "wanted")
+    __slots__ = ("freed", "inputs", "origin", "output_versions", "outputs", "plan", "versions", "wanted")
 
     def __init__(
         self, plan: Plan, inputs: tuple[Record, ...], edges: tuple[Edge | None, ...], operands: tuple[Any, ...]
@@ -156,6 +156,7 @@ class OpNode(Node):
 
         Once it is known what the derivative reads, everything else is let go at once.
         """
+        self.origin = tensors[0]._record.origin
         known = self.plan.usual.get(self.wanted)
         if known is not None and not known.saved_outputs:
             self.outputs, self.output_versions = self.plan.phantom_outs, [None] * len(tensors)
@@ -191,7 +192,7 @@ class OpNode(Node):
             return []
         cotangents = [g._record for g in grads if g is not None]
         inputs = (*self.inputs, *self.outputs, *cotangents)
-        return recording.apply_records(pullback.op, inputs, self.plan.attributes, pullback.specs)
+        return recording.apply_records(pullback.op, inputs, self.plan.attributes, pullback.specs, self.origin)
 
     def _differentiably(self, pullback: Pullback, grads: Sequence[Tensor | None]) -> Sequence[Tensor]:
         if not pullback.slots:

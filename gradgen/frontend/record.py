@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from gradgen.frontend.printing import Size
 from gradgen.frontend.registry import Op
 from gradgen.ir.dtypes import DType
 from gradgen.ir.graph import Location
@@ -39,10 +40,11 @@ def assigned_variable(code: CodeType, instruction: int) -> str:
 class Spec:
     """A shape and a dtype, interned by `spec`: quick to hash and to compare."""
 
-    __slots__ = ("_phantom", "dtype", "shape")
+    __slots__ = ("_phantom", "dtype", "shape", "size")
 
     def __init__(self, shape: Shape, dtype: DType) -> None:
         self.shape, self.dtype = shape, dtype
+        self.size = Size(shape) if all(type(e) is int for e in shape) else shape  # what Tensor.shape gives
         self._phantom: Record | None = None
 
     @property

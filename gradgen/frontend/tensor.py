@@ -123,8 +123,8 @@ class Tensor:
     @property
     def shape(self) -> Size:
         """The extents: a `Size`; symbolic ones of a trace stay in a plain tuple."""
-        shape = self._spec.shape
-        return Size(shape) if all(type(e) is int for e in shape) else shape  # type: ignore[return-value]
+        spec = self._cell.spec if self._chain is None else self._chain[-1].spec
+        return spec.size  # type: ignore[return-value]
 
     @property
     def dtype(self) -> DType:
