@@ -137,9 +137,9 @@ class Tensors:
             return self.declared[expr]
         body, letters = expr.function, []
         for letter, low, high in limits_of(expr):
-            if any(s in self.ranges for s in (low.free_symbols | high.free_symbols)):
+            if any(str(s) not in self.dims for s in (low.free_symbols | high.free_symbols)):
                 kind = type(expr).__name__
-                raise UnsupportedOperationError(f"{kind} with limits that depend on other indices: {expr}")
+                raise UnsupportedOperationError(f"{kind} with limits that are no dimensions, or depend on indices: {expr}")
             found = (sympy.sympify(low), extent_of(sympy.expand(high - low + 1)))
             if self.ranges.setdefault(letter, found) != found:
                 fresh = sympy.Symbol(f"{letter}_{len(self.ranges)}", integer=True)
