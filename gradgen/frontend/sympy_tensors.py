@@ -11,7 +11,7 @@ from gradgen.errors import GradgenError, ShapeError, UnsupportedOperationError
 from gradgen.ir.canonical import compute
 from gradgen.ir.dtypes import DType
 from gradgen.ir.nodes import Compute, Input, Node, Read
-from gradgen.ir.symbols import Dim, Extent, as_extent, axis, dim, placeholder, reduce_axis
+from gradgen.ir.symbols import Axis, Dim, Extent, Placeholder, as_extent, axis, dim, placeholder, reduce_axis
 
 Range = tuple[sympy.Expr, Extent]
 """The first value of an index letter, and how many values it takes."""
@@ -106,6 +106,10 @@ class Tensors:
             reads.append(Read(value.node, [axis(letters.index(s)) for s in value.letters]))
             values[key] = placeholder(len(reads) - 1)
         index = [sympy.sympify(e).xreplace(values) for e in read.indices]
+        lost = [s for e in index for s in e.free_symbols if not isinstance(s, (Axis, Dim, Placeholder))]
+        if lost:
+            raise GradgenError(f"{read}: the index {lost[0]} has no range here",
+                               hint="free indices are for expressions of their own, not for entries of matrices or lists")
         if not reads:
             self._check_range(read, index, node, letters)
         reads.append(Read(node, index))
@@ -138,8 +142,7 @@ class Tensors:
         body, letters = expr.function, []
         for letter, low, high in limits_of(expr):
             if any(str(s) not in self.dims for s in (low.free_symbols | high.free_symbols)):
-                kind = type(expr).__name__
-                raise UnsupportedOperationError(f"{kind} with limits that are no dimensions, or depend on indices: {expr}")
+                raise UnsupportedOperationError(f"limits that are no dimensions, or depend on indices: {expr}")
             found = (sympy.sympify(low), extent_of(sympy.expand(high - low + 1)))
             if self.ranges.setdefault(letter, found) != found:
                 fresh = sympy.Symbol(f"{letter}_{len(self.ranges)}", integer=True)
