@@ -61,11 +61,11 @@ ONE_ARGUMENT = [
     "trunc",
     "sign",
 ]
-TWO_ARGUMENTS = ["pow", "atan2", "max", "min", "fmod", "remainder", "floor_divide"]
+TWO_ARGUMENTS = ["pow", "atan2", "max", "min", "fmod", "remainder", "floor_div"]
 # float -> int32 or int64; the suffix is that of the float
 CASTS = ["to_i32", "to_i64"]
 INTEGER_ONE_ARGUMENT = ["sign"]
-INTEGER_TWO_ARGUMENTS = ["floor_divide", "remainder", "trunc_divide", "fmod", "pow", "max", "min"]
+INTEGER_TWO_ARGUMENTS = ["floor_div", "remainder", "trunc_div", "fmod", "pow", "max", "min"]
 
 # What each fragment needs directly; a stem stands for one file per dtype, ``stem_f32.h``. What is absent needs
 # inline.h.
@@ -104,10 +104,10 @@ _FLOAT_NEEDS: dict[str, tuple[str, ...]] = {
     "trunc": ("rint",),
     "fmod": ("pair", "trunc"),
     "remainder": ("fmod",),
-    "floor_divide": ("fmod", "floor"),
+    "floor_div": ("fmod", "floor"),
 }
 _INTEGER_NEEDS: dict[str, tuple[str, ...]] = dict.fromkeys(
-    ("floor_divide", "remainder", "trunc_divide", "fmod"), ("quotient",)
+    ("floor_div", "remainder", "trunc_div", "fmod"), ("quotient",)
 )
 _NEEDS_OF_ONE: dict[tuple[str, str], tuple[str, ...]] = {
     ("tanh", "f32"): ("exp",),

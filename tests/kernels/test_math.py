@@ -171,7 +171,7 @@ def test_loops_vectorise(compiler: str, march: str, tmp_path: Path) -> None:
     probe.write_text("int main(void) { return 0; }\n")
     if compile_c(Build(compiler, (f"-march={march}",)), probe, tmp_path / "probe").returncode:
         pytest.skip(f"the compiler does not know {march}")
-    calls_libm = {f"{name}_{suffix}" for name in ("fmod", "remainder", "floor_divide") for suffix in mathlib.FLOATS}
+    calls_libm = {f"{name}_{suffix}" for name in ("fmod", "remainder", "floor_div") for suffix in mathlib.FLOATS}
     if march == "x86-64":  # SSE2 compares no 64-bit integers, and selecting by them is what these do
         calls_libm |= {"sin_f64", "cos_f64", "tan_f64", "pow_f64", "atan2_f64"}
     wanted = {
@@ -304,7 +304,7 @@ def decode(values: list[Any], suffix: str) -> np.ndarray:
         return np.array([float.fromhex(v) if isinstance(v, str) else v for v in values], DTYPES[suffix])
 
 
-KERNEL_OF = {"maximum": "max", "minimum": "min", "round": "rint"}
+KERNEL_OF = {"maximum": "max", "minimum": "min", "round": "rint", "floor_divide": "floor_div"}
 # 0 or 1 ulp off the exact value is no difference between two libraries that promise 2 and 1 ulp
 TORCH_ULP = {"f32": 3, "f64": 4}
 
@@ -373,7 +373,9 @@ def test_casts_as_torch(main_harness: Harness, recorded: dict[str, Any], name: s
 @pytest.mark.parametrize("suffix", mathlib.INTEGERS)
 @pytest.mark.parametrize("name", mathlib.INTEGER_TWO_ARGUMENTS)
 def test_integers_as_torch(main_harness: Harness, recorded: dict[str, Any], name: str, suffix: str) -> None:
-    torch_name = {"max": "maximum", "min": "minimum"}.get(name, name)
+    torch_name = {"max": "maximum", "min": "minimum", "floor_div": "floor_divide", "trunc_div": "trunc_divide"}.get(
+        name, name
+    )
     x, y = (decode(v, suffix) for v in recorded[f"arguments_{suffix}"])
     np.testing.assert_array_equal(main_harness.run(name, suffix, x, y), recorded[f"{torch_name}_{suffix}"])
 
@@ -383,7 +385,7 @@ def test_integer_division_never_traps(main_harness: Harness, suffix: str) -> Non
     """Division by zero gives 0 (torch raises, which C cannot), and the smallest integer over -1 wraps."""
     smallest = np.iinfo(DTYPES[suffix]).min
     x, y = (np.array(v, DTYPES[suffix]) for v in ([7, -7, 0, smallest], [0, 0, 0, -1]))
-    for name, last in (("floor_divide", smallest), ("trunc_divide", smallest), ("remainder", 0), ("fmod", 0)):
+    for name, last in (("floor_div", smallest), ("trunc_div", smallest), ("remainder", 0), ("fmod", 0)):
         np.testing.assert_array_equal(main_harness.run(name, suffix, x, y), [0, 0, 0, last])
 
 

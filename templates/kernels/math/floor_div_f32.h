@@ -1,5 +1,5 @@
 /* Python's and torch's x // y: not floor(x / y), which rounding can carry to the next integer; x / y for y = 0. */
-GG_INLINE float gg_floor_divide_f32(float x, float y)
+GG_INLINE float gg_floor_div_f32(float x, float y)
 {
     float m = gg_fmod_f32(x, y), d = (x - m) / y, w;
     d = ((m != 0.0f) & ((m < 0.0f) != (y < 0.0f))) ? d - 1.0f : d;

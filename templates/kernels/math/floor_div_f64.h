@@ -1,5 +1,5 @@
 /* Python's and torch's x // y: not floor(x / y), which rounding can carry to the next integer; x / y for y = 0. */
-GG_INLINE double gg_floor_divide_f64(double x, double y)
+GG_INLINE double gg_floor_div_f64(double x, double y)
 {
     double m = gg_fmod_f64(x, y), d = (x - m) / y, w;
     d = ((m != 0.0) & ((m < 0.0) != (y < 0.0))) ? d - 1.0 : d;
