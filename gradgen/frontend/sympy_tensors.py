@@ -109,7 +109,7 @@ class Tensors:
         lost = [s for e in index for s in e.free_symbols if not isinstance(s, (Axis, Dim, Placeholder))]
         if lost:
             raise GradgenError(f"{read}: the index {lost[0]} has no range here",
-                               hint="free indices are for expressions of their own, not for entries of matrices or lists")
+                               hint="free indices are for expressions of their own, not for entries of matrices")
         if not reads:
             self._check_range(read, index, node, letters)
         reads.append(Read(node, index))
