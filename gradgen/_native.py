@@ -147,8 +147,11 @@ class Native:
         self._binders = [self._binder(d) for d in info.dims]
         self.Outputs: Any = namedtuple("Outputs", [t.name for t in info.outputs])  # type: ignore[misc]
         self.Gradients: Any = namedtuple("Gradients", [t.name for t in info.parameters])  # type: ignore[misc]
-        self.parameters = tuple(k for k, t in enumerate(info.inputs) if t in info.parameters)
-        self.data = tuple(k for k, t in enumerate(info.inputs) if t not in info.parameters)
+        self.parameters, self.seeded = info.parameters, info.differentiable_outputs
+        wanted = {t.name for t in self.parameters}
+        self.parameter_positions = [k for k, t in enumerate(info.inputs) if t.name in wanted]
+        self.data_positions = [k for k, t in enumerate(info.inputs) if t.name not in wanted]
+        self.seeded_positions = [k for k, t in enumerate(info.outputs) if t in self.seeded]
         self.forward = self.function("forward")
         if info.differentiable:
             self.backward = self.function("backward")
@@ -386,9 +389,9 @@ def named(native: Native, what: str, names: Sequence[str], value: Any) -> list[A
 
 def seeds(native: Native, gradient: Any, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
     """Pointers to incoming gradients, NULL where none was given.  Raises RuntimeError as PyTorch does."""
-    tensors = native.info.differentiable_outputs
+    tensors = native.seeded
     given = named(native, "gradient", [t.name for t in tensors], gradient)
-    shapes = [s for s, t in zip(shapes, native.info.outputs, strict=True) if t in tensors]
+    shapes = [shapes[k] for k in native.seeded_positions]
     sizes = [_bytes(t, s) // np.dtype(t.dtype).itemsize for t, s in zip(tensors, shapes, strict=True)]
     if all(g is None for g in given) and 1 not in sizes:
         raise RuntimeError(NO_IMPLICIT_GRADIENT)

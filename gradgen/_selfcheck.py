@@ -42,7 +42,7 @@ def self_test(runtime: Any, native: Any, dims: Mapping[str, int], inputs: Mappin
     if not info.differentiable:
         return {}
     module = type("Module", (runtime.Module,), {"_native": native})([values[t.name] for t in info.parameters])
-    module._forward(tuple(values[info.inputs[k].name] for k in native.data))
+    module._forward(tuple(values[info.inputs[k].name] for k in native.data_positions))
     module.backward(weights)
     return {t.name: _compare(native, t, values, getattr(module.grad, t.name), objective, rng) for t in info.parameters}
 

@@ -87,7 +87,7 @@ class Session:
 
     def _value_and_grad_new(self, values: tuple[Any, ...], gradient: Any, gradients: Any, out: Any) -> Any:
         native, plan = self.native, self._bind(values)
-        outputs = native.info.differentiable_outputs
+        outputs = native.seeded
         seeded = [] if len(outputs) == 1 and not outputs[0].shape else seeds(native, gradient, plan.outputs)
         pointers, arrays = self._outputs(out, plan)
         if gradients is None:
@@ -109,8 +109,8 @@ class Session:
         if plan is not self.plan:
             self.plan = plan
             self.outputs = Results(native, info.outputs, plan.outputs)
-            shapes = [s for t, s in zip(info.inputs, plan.inputs, strict=True) if t in info.parameters]
-            self.gradients = Results(native, info.parameters, shapes)
+            shapes = [plan.inputs[k] for k in native.parameter_positions]
+            self.gradients = Results(native, native.parameters, shapes)
             null = (native.ffi.NULL,) if info.differentiable else ()
             self.tail = (*null, self.work.reserve(plan.work_bytes))
         self.seen = self.arguments.seen
@@ -130,7 +130,7 @@ class Session:
 
     def _given_gradients(self, gradients: Any) -> tuple[tuple[Any, ...], list[np.ndarray | None]]:
         """Pointers to, and a list of, the caller's arrays that gradients are to be added to."""
-        native, tensors = self.native, self.native.info.parameters
+        native, tensors = self.native, self.native.parameters
         given = named(native, "gradients", [t.name for t in tensors], gradients)
         for tensor, shape, array in zip(tensors, self.gradients.shapes, given, strict=True):
             if array is not None:
@@ -180,7 +180,7 @@ class Module:
     _native: Native
 
     def __init_subclass__(cls) -> None:
-        for k, tensor in enumerate(cls._native.info.parameters):
+        for k, tensor in enumerate(cls._native.parameters):
             setattr(cls, tensor.name, _parameter(k, tensor))
 
     def __init__(self, values: Sequence[Any]) -> None:
@@ -191,9 +191,9 @@ class Module:
         self._template: list[Any] = [None] * len(native.info.inputs)  # all inputs of forward, parameters filled in
         for k, value in enumerate(values):
             self._set_parameter(k, value)
-        self.grad = Gradients(self, tuple(t.name for t in native.info.parameters))
+        self.grad = Gradients(self, tuple(t.name for t in native.parameters))
         self._saved, self._work, self._arguments = Block(native.ffi), Block(native.ffi), Arguments(native)
-        self._seen: Sequence[Any] = [NEVER] * len(native.data)
+        self._seen: Sequence[Any] = [NEVER] * len(native.data_positions)
         self._plan: Plan | None = None
         self._outputs = Results(native, (), ())
         self._take: Callable[[], Any] = tuple  # makes the result of a repeated call
@@ -221,7 +221,7 @@ class Module:
         native, arguments = self._native, self._arguments
         self._call = self._back = None
         values = self._template.copy()
-        for position, value in zip(native.data, data, strict=True):
+        for position, value in zip(native.data_positions, data, strict=True):
             values[position] = value
         plan = arguments.bind(values)
         if plan is not self._plan:
@@ -238,7 +238,7 @@ class Module:
             raise native.fail(status)
         if self._outputs.small if out is None else type(out) is np.ndarray:
             self._call, self._out = call, out
-            self._seen = data if arguments.seen is values else [arguments.seen[k] for k in native.data]
+            self._seen = data if arguments.seen is values else [arguments.seen[k] for k in native.data_positions]
             return self._take() if out is None else out
         return one_or_all(native, self._outputs.hand_out(arrays)) if out is None else out
 
@@ -288,8 +288,8 @@ class Module:
     def _prepare_targets(self) -> None:
         """Arrays for backward to write or add to: the gradients that are there, fresh or reused ones for the others."""
         native, values, arguments = self._native, self.grad._values, self._arguments
-        tensors = native.info.parameters
-        shapes = [a.shape for a, t in zip(arguments.arrays, native.info.inputs, strict=True) if t in tensors]
+        tensors = native.parameters
+        shapes = [arguments.arrays[k].shape for k in native.parameter_positions]
         self._cleared = all([g is None for g in values])
         if self._targets and [g.shape for g in self._targets] == shapes:
             if self._cleared and self._count_owners() == self._owners:
@@ -324,7 +324,7 @@ class Module:
 
     def _set_gradient(self, k: int, value: Any) -> None:
         if value is not None:
-            tensor = self._native.info.parameters[k]
+            tensor = self._native.parameters[k]
             value = self._native.writable(tensor, self._parameters[k].shape, value, self._parameters)
         self.grad._values[k] = value
         self._back = self._back_tail = None
@@ -334,18 +334,18 @@ class Module:
     def _set_parameter(self, k: int, value: Any) -> None:
         if value is self._parameters[k] and value is not None:  # what `m.w -= ...` ends with
             return
-        native, tensor = self._native, self._native.info.parameters[k]
+        native, tensor = self._native, self._native.parameters[k]
         array = native.array(tensor, value)
         fixed = [e if isinstance(e, int) else size for e, size in zip(tensor.shape, array.shape, strict=False)]
         if len(tensor.shape) != array.ndim or tuple(fixed) != array.shape:
             wanted = ", ".join(map(str, tensor.shape))
             raise ValueError(f"{native.info.name}: {tensor.name} must have shape [{wanted}], not {list(array.shape)}")
-        self._parameters[k] = self._template[native.parameters[k]] = array
+        self._parameters[k] = self._template[native.parameter_positions[k]] = array
         self._call = None
 
     def named_parameters(self) -> Iterator[tuple[str, np.ndarray]]:
         """Pairs of name and array, in the order of the generated function's arguments."""
-        return iter([(t.name, p) for t, p in zip(self._native.info.parameters, self._parameters, strict=True)])
+        return iter([(t.name, p) for t, p in zip(self._native.parameters, self._parameters, strict=True)])
 
     def parameters(self) -> Iterator[np.ndarray]:
         """The parameters' arrays, not copies."""
@@ -363,7 +363,7 @@ class Module:
         if problems:
             name = type(self).__name__
             raise RuntimeError(f"Error(s) in loading state_dict for {name}:\n\t" + "\n\t".join(problems))
-        arrays = {t.name: self._native.array(t, state[t.name]) for t in self._native.info.parameters}
+        arrays = {t.name: self._native.array(t, state[t.name]) for t in self._native.parameters}
         for k, (name, array) in enumerate(arrays.items()):
             if array.shape != own[name].shape:
                 raise ValueError(f"{name} must have shape {list(own[name].shape)}, not {list(array.shape)}")
@@ -373,7 +373,7 @@ class Module:
                 self._set_parameter(k, array.copy())
 
     def __repr__(self) -> str:
-        return f"{self._native.info.name}.Module({', '.join(f'{t.name}={t}' for t in self._native.info.parameters)})"
+        return f"{self._native.info.name}.Module({', '.join(f'{t.name}={t}' for t in self._native.parameters)})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), tuple(p.copy() for p in self._parameters)

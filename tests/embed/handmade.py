@@ -206,6 +206,38 @@ def forward_only(name: str = "power_sum") -> ModuleCode:
     return ModuleCode(interface, (HandCode("forward", body),), "0", "0")
 
 
+def scaled(name: str = "scaled") -> ModuleCode:
+    """One output that is no scalar: its incoming gradient is needed, in value_and_grad, too."""
+    n = dim("N")
+    interface = Interface(
+        name,
+        ("N",),
+        (Argument("x", float64, (n,)), Argument("w", float64, (1,), True)),
+        (Argument("y", float64, (n,), True, "w[0] x[n]"),),
+        digest="sha256:" + "5a" * 32,
+        version="0.1.0",
+        saved_bytes=64,
+        work_bytes=0,
+    )
+    forward = """\
+    for (int64_t k = 0; y != NULL && k < N; k++) {
+        y[k] = w[0] * x[k];
+    }
+"""
+    backward = """\
+    double sum = 0.0;
+    for (int64_t k = 0; k < N; k++) {
+        sum += grad_y[k] * x[k];
+    }
+    if (grad_w != NULL) {
+        grad_w[0] = sum + ((flags & GRADGEN_SET_GRAD) != 0 ? 0.0 : grad_w[0]);
+    }
+"""
+    procedures = (HandCode("forward", forward), HandCode("backward", backward),
+                  HandCode("value_and_grad", forward + backward))  # fmt: skip
+    return ModuleCode(interface, procedures, "64", "0")
+
+
 def many(count: int = 13, name: str = "many") -> ModuleCode:
     """More tensors than fit comfortably into a parameter list: total = sum over k of k * sum(p_k)."""
     names = [f"p{k}" for k in range(count)]
@@ -240,4 +272,4 @@ def with_interface(code: ModuleCode, **changes: object) -> ModuleCode:
     return replace(code, interface=replace(code.interface, **changes))
 
 
-ALL = {"linear_bce": linear_bce, "lookup": lookup, "power_sum": forward_only, "many": many}
+ALL = {"linear_bce": linear_bce, "lookup": lookup, "power_sum": forward_only, "scaled": scaled, "many": many}

@@ -22,11 +22,10 @@ import numpy as np
 import pytest
 
 from gradgen.codegen.bundle import make_bundle, write_bundle
-from tests.embed.handmade import forward_only, linear_bce, lookup, many, with_interface
+from tests.embed.handmade import ALL, linear_bce, with_interface
 from tests.embed.toolchain import C_COMPILERS
 
 pytestmark = pytest.mark.skipif(not C_COMPILERS, reason="no C compiler")
-MODULES = {"linear_bce": linear_bce, "lookup": lookup, "power_sum": forward_only, "many": many}
 PACKAGE = "made_by_test_runtime"
 
 
@@ -34,10 +33,10 @@ PACKAGE = "made_by_test_runtime"
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """The handmade modules, imported: their first import compiles them."""
     folder = tmp_path_factory.mktemp("runtime")
-    for name, make in MODULES.items():
+    for name, make in ALL.items():
         write_bundle(make_bundle(make()), folder / PACKAGE / name)
     sys.path.insert(0, str(folder))
-    yield {name: importlib.import_module(f"{PACKAGE}.{name}") for name in MODULES}
+    yield {name: importlib.import_module(f"{PACKAGE}.{name}") for name in ALL}
     sys.path.remove(str(folder))
 
 
@@ -325,7 +324,7 @@ def test_sizes_and_info(bce: Any, made: dict[str, Any]) -> None:
 
 
 def test_self_test(made: dict[str, Any]) -> None:
-    for name in ("linear_bce", "lookup", "many"):
+    for name in ("linear_bce", "lookup", "scaled", "many"):
         assert max(made[name].self_test().values()) < 1e-3
     assert made["power_sum"].self_test() == {}
     made["lookup"].self_test(index=[5, 4, 4, 0])
@@ -356,6 +355,26 @@ def test_several_outputs(made: dict[str, Any]) -> None:
         m.backward({"row": 1})
     _, gradients = look.value_and_grad(index, keep, table, gradient=(None, 0.0))
     assert not gradients.table.any()
+
+
+def test_output_that_is_no_scalar(made: dict[str, Any]) -> None:
+    """As in PyTorch: an incoming gradient is needed unless the output has one element."""
+    scaled, x = made["scaled"], np.array([1.0, 2.0, 4.0])
+    m = scaled.Module([3.0])
+    assert np.array_equal(m.forward(x), 3 * x)
+    for call in (m.backward, lambda: scaled.value_and_grad(x, [3.0])):
+        with pytest.raises(RuntimeError, match=r"^grad can be implicitly created only for scalar outputs$"):
+            call()
+    m.backward([1.0, 0.5, 0.25])
+    assert m.grad.w == 3.0
+    m.forward(x[:1])
+    m.backward()
+    m.forward(x[1:2])
+    m.backward(retain_graph=True)
+    m.backward()  # repeated: the same incoming gradient of ones
+    assert m.grad.w == 8.0
+    y, gradients = scaled.value_and_grad(x, [3.0], gradient=x)
+    assert np.array_equal(y, 3 * x) and gradients.w == 21.0
 
 
 def test_index_out_of_range(made: dict[str, Any]) -> None:
@@ -664,7 +683,8 @@ def test_import_brings_nothing_heavy(made: dict[str, Any]) -> None:
     done = outside(code, folder)
     assert done.returncode == 0, done.stderr
     new = {m for m in done.stdout.split() if not m.startswith(PACKAGE)}
-    assert not new & {"cffi", "json", "dataclasses", "inspect", "subprocess", "argparse", "pathlib", "sympy", "jinja2", "gradgen"}
+    heavy = {"cffi", "json", "dataclasses", "inspect", "subprocess", "argparse", "pathlib"}
+    assert not new & (heavy | {"sympy", "jinja2", "gradgen"})
 
 
 def test_modules_are_documented(bce: ModuleType) -> None:
