@@ -24,15 +24,16 @@ static inline float softplus(float x)
     return fmaxf(x, 0.0f) + log1pf(expf(-fabsf(x)));
 }
 
-/* a + b and a * b of sizes (a is not negative); INT64_MAX where that would overflow, or where a part of it did. */
-static int64_t linear_bce_add(int64_t a, int64_t b)
-{
-    return a == INT64_MAX || (b > 0 && a > INT64_MAX - b) ? INT64_MAX : a + b;
-}
-
+/* a * b of sizes (a is not negative); INT64_MAX where that would overflow, or where a part of it did. */
 static int64_t linear_bce_mul(int64_t a, int64_t b)
 {
     return b != 0 && a > INT64_MAX / b ? INT64_MAX : a * b;
+}
+
+/* a + b likewise */
+static int64_t linear_bce_add(int64_t a, int64_t b)
+{
+    return a == INT64_MAX || (b > 0 && a > INT64_MAX - b) ? INT64_MAX : a + b;
 }
 
 /* 1 where no dimension is negative and every tensor and block can be counted in size_t and int64_t. */

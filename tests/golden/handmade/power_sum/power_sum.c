@@ -10,15 +10,16 @@
 typedef char power_sum_saved_bytes_agree[POWER_SUM_SAVED_BYTES(3, 5) == (size_t)(0) ? 1 : -1];
 typedef char power_sum_work_bytes_agree[POWER_SUM_WORK_BYTES(3, 5) == (size_t)(0) ? 1 : -1];
 
-/* a + b and a * b of sizes (a is not negative); INT64_MAX where that would overflow, or where a part of it did. */
-static int64_t power_sum_add(int64_t a, int64_t b)
-{
-    return a == INT64_MAX || (b > 0 && a > INT64_MAX - b) ? INT64_MAX : a + b;
-}
-
+/* a * b of sizes (a is not negative); INT64_MAX where that would overflow, or where a part of it did. */
 static int64_t power_sum_mul(int64_t a, int64_t b)
 {
     return b != 0 && a > INT64_MAX / b ? INT64_MAX : a * b;
+}
+
+/* a + b likewise */
+static int64_t power_sum_add(int64_t a, int64_t b)
+{
+    return a == INT64_MAX || (b > 0 && a > INT64_MAX - b) ? INT64_MAX : a + b;
 }
 
 /* 1 where no dimension is negative and every tensor and block can be counted in size_t and int64_t. */
