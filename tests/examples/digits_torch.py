@@ -5,22 +5,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.golden.reference import example
+
 RECORD = Path(__file__).with_name("digits_losses.txt")
-
-
-def example(name: str) -> ModuleType:
-    """An example as a module, without putting its folder on sys.path."""
-    spec = importlib.util.spec_from_file_location(f"example_{name}", ROOT / "examples" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def torch_losses(torch: Any, digits: ModuleType, double: bool = False) -> list[float]:

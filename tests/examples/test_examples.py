@@ -1,0 +1,96 @@
+"""The examples do what their first lines say: printed text, losses, accuracy, a plot."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+import gradgen as gg
+from tests.embed.toolchain import needs_c
+from tests.examples.digits_torch import RECORD, torch_losses
+from tests.golden.reference import ROOT, example
+
+CLOSE = 1e-4
+"""Relative.  PyTorch in float32 is within 3e-6 of PyTorch in float64 over all steps of this training; a loss is a mean of
+logarithms, its gradients sums of 64 products, so that other orders of summation stay as close."""
+
+
+def recorded() -> list[float]:
+    return [float(line) for line in RECORD.read_text().split()]
+
+
+def worst(found: list[float], wanted: list[float]) -> float:
+    """Largest relative difference."""
+    assert len(found) == len(wanted)
+    return max(abs(f - w) / w for f, w in zip(found, wanted))
+
+
+def test_notebook() -> None:
+    """What PyTorch 2.13 prints, to the character."""
+    done = subprocess.run([sys.executable, ROOT / "examples" / "notebook.py"], capture_output=True, text=True, timeout=600,
+                          env=_environment())
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (Path(__file__).with_name("notebook_expected.txt")).read_text()
+
+
+def test_notebook_in_pytorch() -> None:
+    pytest.importorskip("torch")
+    done = subprocess.run([sys.executable, ROOT / "examples" / "notebook.py", "torch"], capture_output=True, text=True,
+                          timeout=600)
+    assert done.stdout == (Path(__file__).with_name("notebook_expected.txt")).read_text()
+
+
+def _environment() -> dict[str, str]:
+    import os
+
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+@needs_c
+def test_linear_bce(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    linear_bce = example("linear_bce")
+    monkeypatch.setattr(linear_bce, "OUT", tmp_path / "generated")
+    linear_bce.main()
+    said = capsys.readouterr().out
+    losses = [float(line.split()[-1]) for line in said.splitlines() if line.startswith("step")]
+    assert math.isclose(losses[0], math.log(2), abs_tol=1e-4)  # zero weights
+    assert losses == sorted(losses, reverse=True) and losses[-1] < 0.2
+    assert "softplus(z[n,j])" in said and "(sigmoid(z[n,j]) - y[n,j])" in said
+
+
+@pytest.fixture(scope="module")
+def digits() -> ModuleType:
+    pytest.importorskip("sklearn")
+    return example("digits")
+
+
+@needs_c
+def test_digits(digits: ModuleType, tmp_path: Path) -> None:
+    """Every step's loss is PyTorch's, test accuracy is at least 97 %, and the plot is a picture."""
+    module = gg.build(digits.program(), out=tmp_path / "generated")
+    seen: list[int] = []
+    model, losses, accuracies = digits.train(module, lambda step, total, loss: seen.append(step))
+    assert worst(losses, recorded()) < CLOSE
+    assert accuracies[-1][1] >= 0.97
+    assert len(accuracies) == digits.EPOCHS and seen == list(range(1, len(losses) + 1))
+    assert np.isfinite(model.w1).all()
+    pytest.importorskip("matplotlib")
+    digits.plot(losses, accuracies, tmp_path / "digits.png")
+    assert (tmp_path / "digits.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_digits_record(digits: ModuleType) -> None:
+    """The recorded losses are what PyTorch computes here."""
+    torch = pytest.importorskip("torch")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        assert worst(torch_losses(torch, digits), recorded()) < CLOSE
+    finally:
+        torch.set_num_threads(threads)
