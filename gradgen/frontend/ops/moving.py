@@ -12,11 +12,10 @@ from gradgen.frontend.ops.shape import view_node
 from gradgen.frontend.ops.shapes import A0, A1, A2, A3, dims_argument, exact, known, reduce, wrap_dim, wrap_dims
 from gradgen.frontend.ops.table import METHODS, call, is_tensor, public
 from gradgen.frontend.registry import KEEP, PROMOTE, Op, broadcast_read, broadcast_shapes, register
-from gradgen.ir import functions as fn
 from gradgen.ir.guards import EQ, GE, Condition, conjunction, in_range
 from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.nodes import Compute, Node, Read
-from gradgen.ir.symbols import Extent, axis, same_extent
+from gradgen.ir.symbols import Extent, axis, placeholder, same_extent
 
 if TYPE_CHECKING:
     from gradgen.frontend.tensor import Tensor
@@ -321,21 +320,31 @@ def _lower_pad(node: Node, *, pads: tuple[tuple[Extent, Extent], ...], value: sy
 
 
 def _lower_pad_mode(node: Node, *, pads: tuple[tuple[int, int], ...], mode: str) -> Node:
-    index, shape = [], []
     lead = node.ndim - len(pads)
-    for d, n in enumerate(node.shape):
-        before, after = pads[d - lead] if d >= lead else (0, 0)
-        place = axis(d) - before
-        shape.append(known(n + before + after))
-        if before == 0 and after == 0:
-            index.append(axis(d))
-        elif mode == "circular":
-            index.append(modulo(place + n, sympy.sympify(n)))
-        elif mode == "replicate":
-            index.append(fn.minimum(fn.maximum(place, 0), n - 1))
-        else:
-            index.append(n - 1 - fn.abs_(n - 1 - fn.abs_(place)))
-    return view_node(node, shape, index)
+    for k, (before, after) in enumerate(pads):
+        if before or after:
+            node = _extended(node, lead + k, before, after, mode)
+    return node
+
+
+def _extended(node: Node, dim: int, before: int, after: int, mode: str) -> Node:
+    """One axis padded from the tensor itself: three guarded reads, each where the others are not."""
+    n = node.shape[dim]
+    place = axis(dim) - before
+    left, right = {
+        "reflect": (-place, 2 * (n - 1) - place), "replicate": (sympy.Integer(0), sympy.sympify(n - 1)),
+        "circular": (place + n, place - n),
+    }[mode]
+    parts = [(place, in_range(place, n)), (left, (Condition(GE, -1 - place),)), (right, (Condition(GE, place - n),))]
+    if mode == "circular" and (before < 0 or after < 0):
+        raise NotImplementedError("circular padding by a negative amount")
+    reads = []
+    for position, conditions in parts:
+        guard = conjunction(*conditions)
+        if guard is not None:
+            reads.append(Read(node, [position if d == dim else axis(d) for d in range(node.ndim)], guard))
+    shape = [known(e + before + after) if d == dim else e for d, e in enumerate(node.shape)]
+    return Compute(shape, sympy.Add(*(placeholder(k) for k in range(len(reads)))), reads, node.dtype)
 
 
 _pad = register(Op("pad", _lower_pad, "ConstantPadNdBackward0", KEEP))
