@@ -211,7 +211,7 @@ class StatementPrinter:
     @visit.register
     def _contract(self, s: Contract) -> None:
         code = product_function(s)
-        sizes = code.work_bytes.extent(s.m, s.n, s.k)
+        sizes = code.work_bytes.extent(*s.limits)
         self.products.setdefault(code.name, (code, []))[1].append(sizes)
         e = self.expressions
         numbers = [e.index(x) for x in (s.m, s.n, s.k)]

@@ -80,7 +80,7 @@ from gradgen.schedule.reductions import (
 )
 from gradgen.schedule.scans import emit_scan
 from gradgen.schedule.scope import Builder, Scope
-from gradgen.schedule.tree import Leaf, LoopNode, Tree, leaves, paths
+from gradgen.schedule.tree import Leaf, LoopNode, StripNode, Tree, leaves, paths
 
 KERNEL_TERMS = 256  # terms of a sum that the matrix kernel completes before it touches the result
 ROW = 1024  # elements that a row of wasted memory may have
@@ -140,6 +140,11 @@ class Emitter:
         self.last_lines: list[str] = []
         self.extra: list[Buffer] = []  # WORK that belongs to no op
         self.given_values: dict[Node, Expr] = {}
+        self.split: dict[Op, None] = {}  # contractions whose summed axis is cut into strips
+        self.open_strips: dict[StripNode, CVar] = {}
+        self.strip_rows: dict[StripNode, CVar] = {}
+        self.strip_buffers: dict[Buffer, dict[sympy.Symbol, StripNode]] = {}
+        self.strip_local: dict[Op, dict[sympy.Symbol, StripNode]] = {}
         self.wasted: dict[tuple[str, DType], Buffer] = {}
         self.checked: dict[tuple, None] = {}
         self.term_symbols: dict[Op, dict[sympy.Symbol, sympy.Expr]] = {}
@@ -158,8 +163,13 @@ class Emitter:
 
     def work_buffer(self, op: Op, axes: tuple[sympy.Symbol, ...]) -> Buffer:
         name = self.builder.fresh("v")
-        shape = tuple(op.extent_of(s) for s in axes) if op.kind != SCATTER else op.shape
-        return Buffer(name, op.node.dtype, shape, WORK)
+        if op.kind == SCATTER:
+            return Buffer(name, op.node.dtype, op.shape, WORK)
+        strips = self.strip_local.get(op, {})
+        shape = tuple(strips[s].size if s in strips else op.extent_of(s) for s in axes)
+        made = Buffer(name, op.node.dtype, shape, WORK)
+        self.strip_buffers[made] = strips
+        return made
 
     def constant_buffer(self, node: Constant) -> Buffer:
         if node not in self.constants:
@@ -182,7 +192,10 @@ class Emitter:
             while k < len(shared) and k < len(other) and shared[k] is other[k]:
                 k += 1
             shared = shared[:k]
-        bound = {loop.binding[op]: None for loop in shared if op in loop.binding} | self.fixed[op]
+        bound = {loop.binding[op]: None for loop in shared if op in loop.binding and not isinstance(loop, StripNode)}
+        bound |= self.fixed[op]
+        strips = {loop.binding[op]: loop for loop in shared if isinstance(loop, StripNode) and op in loop.binding}
+        self.strip_local[op] = {s: loop for s, loop in strips.items() if s not in bound}
         return tuple(s for s in op.output_axes if s not in bound)
 
     def own_buffer(self, op: Op) -> tuple[Buffer, tuple[sympy.Symbol, ...]]:
@@ -190,7 +203,7 @@ class Emitter:
         kept = self.kept_axes(op)
         if op.kind == SCATTER:
             kept = op.axes[: len(op.shape)]
-        whole = op.kind == SCATTER or all(s in kept or s in self.fixed[op] for s in op.output_axes)
+        whole = op.kind == SCATTER or not self.strip_local.get(op) and all(s in kept or s in self.fixed[op] for s in op.output_axes)
         for e in op.effects:
             if whole and e.mode != ACCUMULATE and not e.place.optional and e.place.space == ARGUMENT:
                 return self.place_buffer(e.place, op.node), op.output_axes
@@ -348,15 +361,73 @@ class Emitter:
         starting = [op for op, s in node.binding.items() if s in op.reduced_axes and self.is_outermost(op, node)]
         for op in starting:
             self.begin(op)
-        if self.simd and vectorisable(node, self.contractions) and not any(self.carried(op, node) for op in node.binding):
+        if isinstance(node, StripNode):
+            self.strips(node, starting)
+        elif self.simd and vectorisable(node, self.contractions) and not any(self.carried(op, node) for op in node.binding):
             self.vector_loop(node)
         else:
-            self.counters[node] = self.builder.open_loop(node.extent)
+            self.counters[node] = self.builder.open_loop(self.steps(node))
+            self.enter(node)
             for child in node.children:
                 self.visit(child)
             self.builder.close()
         for op in starting:
             self.end(op)
+
+    def strips(self, node: StripNode, starting: list[Op]) -> None:
+        """Everything inside runs for one strip of rows after the other; sums into arrays are added up strip by strip."""
+        b = self.builder
+        first = b.open_loop(node.extent, step=node.size)
+        self.open_strips[node] = first
+        if not isinstance(node.extent, int) or node.extent % node.size:
+            rows = Variable(int64, b.fresh("rows"))
+            self.strip_rows[node] = b.named_index(rows, sympy.Min(node.size, node.extent - first))
+        totals: dict[Op, Buffer] = {}
+        for op in starting:
+            if op in self.buffers and is_float_sum(op) and op not in self.contractions:
+                totals[op], kept = self.buffers[op]
+                self.buffers[op] = (self.work_buffer(op, kept), kept)
+                self.extra.append(self.buffers[op][0])
+                partial = self.buffers[op][0]
+                b.emit(Fill(partial, 0, partial.size, b.literal(sympy.S.Zero, op.node.dtype)))
+        for child in node.children:
+            self.visit(child)
+        for op, total in totals.items():
+            partial, kept = self.buffers[op]
+            at = b.open_loop(partial.size)
+            b.scope.simd = self.simd
+            value = b.apply("add", (self.raw_load(total, at), self.raw_load(partial, at)), op.node.dtype)
+            b.emit(Store(total, at, value))
+            b.close()
+            self.buffers[op] = (total, kept)
+        del self.open_strips[node]
+        b.close()
+
+    def strip_of(self, op: Op, symbol: sympy.Symbol) -> StripNode | None:
+        """The open strip loop over this axis of the op."""
+        for node in self.open_strips:
+            if node.binding.get(op) is symbol:
+                return node
+        return None
+
+    def enclosing_strip(self, node: LoopNode) -> StripNode | None:
+        for op, symbol in node.binding.items():
+            return self.strip_of(op, symbol)
+        return None
+
+    def steps(self, node: LoopNode) -> Extent:
+        """How often a loop runs: inside a strip, over its rows."""
+        strip = self.enclosing_strip(node)
+        return node.extent if strip is None else self.rows(strip)
+
+    def rows(self, strip: StripNode) -> Extent:
+        return self.strip_rows.get(strip, strip.size)
+
+    def enter(self, node: LoopNode) -> None:
+        """Tells the builder what range the position along the whole axis is in."""
+        strip = self.enclosing_strip(node)
+        if strip is not None:
+            self.builder.known[self.open_strips[strip] + self.counters[node]] = node.extent
 
     def carried(self, op: Op, node: LoopNode) -> bool:
         """The op adds into the same memory at every iteration."""
@@ -367,21 +438,24 @@ class Emitter:
         b = self.builder
         reducing = [op for op, s in node.binding.items() if op in self.accumulators and s in op.reduced_axes]
         sums = [op for op in reducing if is_float_sum(op)]
-        rows = exceeds(node.extent, ROW) and any(self.needs_row(op, node) for op in node.binding)
-        blocked = (bool(sums) and exceeds(node.extent, UNCUT)) or rows
+        strip = self.enclosing_strip(node)
+        most = node.extent if strip is None else strip.size
+        rows = exceeds(most, ROW) and any(self.needs_row(op, node) for op in node.binding)
+        blocked = (bool(sums) and exceeds(most, UNCUT)) or rows
         start: Extent = 0
-        stop = node.extent
+        stop = self.steps(node)
         if blocked:
-            start = b.open_loop(node.extent, step=BLOCK)
-            stop = sympy.Min(start + BLOCK, node.extent)
+            start = b.open_loop(stop, step=BLOCK)
+            stop = sympy.Min(start + BLOCK, stop)
         for op in sums:
             if blocked or self.accumulators[op].pairwise:
                 partial = b.variable(Variable(op.node.dtype, b.fresh("s")))
                 b.emit(Declare(partial, b.literal(sympy.S.Zero, op.node.dtype)))
                 self.accumulators[op].partial = partial
-        self.counters[node] = b.open_loop(stop, start, extent=node.extent)
+        self.counters[node] = b.open_loop(stop, start, extent=most)
+        self.enter(node)
         b.scope.simd = True
-        self.row = Row(self.counters[node], sympy.sympify(start), BLOCK if blocked else node.extent)
+        self.row = Row(self.counters[node], sympy.sympify(start), BLOCK if blocked else most)
         for op in reducing:
             state = self.accumulators[op]
             b.scope.reductions.append((CLAUSE[reducer_of(op)], state.partial or state.total))
@@ -469,8 +543,30 @@ class Emitter:
         found: dict[sympy.Symbol, sympy.Expr] = dict(self.fixed[op])
         for loop in self.paths[op]:
             if op in loop.binding and loop in self.counters:
-                found[loop.binding[op]] = self.counters[loop]
+                symbol = loop.binding[op]
+                strip = self.strip_of(op, symbol)
+                found[symbol] = self.counters[loop] if strip is None else self.open_strips[strip] + self.counters[loop]
         return found
+
+    def local(
+        self, op: Op, buffer: Buffer, index: tuple[sympy.Expr, ...], kept: tuple[sympy.Symbol, ...]
+    ) -> tuple[sympy.Expr, ...]:
+        """Of a whole index into the op's value the components that its memory has, inside a strip counted from there."""
+        found = []
+        strips = self.strip_buffers.get(buffer, {})
+        for i, s in zip(index, op.output_axes, strict=True):
+            if s in kept:
+                found.append(i - self.open_strips[strips[s]] if s in strips else i)
+        return tuple(found)
+
+    def whole_index(self, op: Op) -> tuple[sympy.Expr, ...]:
+        """Where the current counters stand in the op's value; axes that nothing binds stay symbols."""
+        env = self.env(op)
+        return tuple(env[s] if s in env else self.shifted(op, s) for s in op.output_axes)
+
+    def shifted(self, op: Op, symbol: sympy.Symbol) -> sympy.Expr:
+        strip = self.strip_of(op, symbol)
+        return symbol if strip is None else self.open_strips[strip] + symbol
 
     # --- reductions -----------------------------------------------------------------------------------------------
 
@@ -481,12 +577,19 @@ class Emitter:
             if op in loop.binding:
                 if loop.binding[op] in op.reduced_axes:
                     break
-                found[loop.binding[op]] = None
+                if not isinstance(loop, StripNode):
+                    found[loop.binding[op]] = None
         return found
 
     def begin(self, op: Op) -> None:
         node = op.node
         b = self.builder
+        if op in self.contractions:  # summed strip by strip
+            buffer, kept = self.buffers[op] = self.own_buffer(op)
+            zero = b.literal(sympy.S.Zero, node.dtype)
+            self.fill(op, buffer, kept, tuple(s for s in op.output_axes if s in kept), zero)
+            self.split[op] = None
+            return
         if op.kind == SCATTER:
             assert isinstance(node, Scatter)
             buffer, _ = self.buffers[op] = self.own_buffer(op)
@@ -506,11 +609,30 @@ class Emitter:
         if op.kind == ARG:
             raise ScheduleError("argmax over an outer axis reached the emitter without its output axes bound")
         buffer, kept = self.buffers[op] = self.own_buffer(op)
-        at = self.linear(buffer, tuple(self.env(op).get(s, sympy.S.Zero) for s in kept))
-        count: Extent = 1
-        for s in open_axes:
-            count = count * op.extent_of(s)
-        b.emit(Fill(buffer, at, count, start))
+        self.fill(op, buffer, kept, open_axes, start)
+
+    def fill(
+        self, op: Op, buffer: Buffer, kept: tuple[sympy.Symbol, ...], open_axes: tuple[sympy.Symbol, ...], value: Expr
+    ) -> None:
+        """`value` everywhere along `open_axes`, at the current position of the others."""
+        b = self.builder
+        if kept[len(kept) - len(open_axes) :] == open_axes:
+            index = [e.xreplace(dict.fromkeys(open_axes, sympy.S.Zero)) for e in self.whole_index(op)]
+            count: Extent = 1
+            for s in open_axes:
+                count = count * self.span(op, s)
+            b.emit(Fill(buffer, self.linear(buffer, self.local(op, buffer, tuple(index), kept)), count, value))
+            return
+        counters = {s: b.open_loop(self.span(op, s)) for s in open_axes}
+        index = [e.xreplace(counters) for e in self.whole_index(op)]
+        b.emit(Store(buffer, self.linear(buffer, self.local(op, buffer, tuple(index), kept)), value))
+        for _ in counters:
+            b.close()
+
+    def span(self, op: Op, symbol: sympy.Symbol) -> Extent:
+        """The extent of an axis inside the open strips."""
+        strip = self.strip_of(op, symbol)
+        return op.extent_of(symbol) if strip is None else self.rows(strip)
 
     def declare(self, op: Op, kind: DType, start: Expr) -> None:
         """The accumulator of a reduction whose output axes are all bound."""
@@ -543,6 +665,7 @@ class Emitter:
         if op in self.accumulators:
             self.result(op, self.total(self.accumulators[op]))
             return
+        self.split.pop(op, None)
         buffer, kept = self.buffers[op]
         for e in op.effects:
             target = self.place_buffer(e.place, op.node)
@@ -564,12 +687,11 @@ class Emitter:
             if s in bound and s in env:
                 index.append(env[s])
             else:
-                index.append(b.open_loop(extent))
+                strip = self.strip_of(op, s)
+                counter = b.open_loop(self.span(op, s) if op.kind != SCATTER else extent)
+                index.append(counter if strip is None or op.kind == SCATTER else self.open_strips[strip] + counter)
                 opened += 1
-        if op.kind == SCATTER:
-            inner = tuple(index)
-        else:
-            inner = tuple(i for i, s in zip(index, op.output_axes, strict=True) if s in kept)
+        inner = tuple(index) if op.kind == SCATTER else self.local(op, buffer, tuple(index), kept)
         value = b.load(buffer, self.linear(buffer, inner), (), sympy.S.Zero, False)
         self.store_effect(effect, target, self.linear(target, tuple(index)), value)
         for _ in range(opened):
@@ -618,7 +740,7 @@ class Emitter:
             if op not in self.buffers:
                 self.buffers[op] = self.own_buffer(op)
             stored, kept = self.buffers[op]
-            b.emit(Store(stored, self.linear(stored, tuple(env[s] for s in kept)), value))
+            b.emit(Store(stored, self.linear(stored, self.local(op, stored, self.whole_index(op), kept)), value))
             self.forwarded[op] = (b.scope, tuple(env[s] for s in op.output_axes), value)
         if not kept or not self.consumers[op]:
             self.values[op] = value
@@ -667,8 +789,7 @@ class Emitter:
         state = self.accumulators.get(op)
         if state is None:
             buffer, kept = self.buffers[op]
-            env = self.env(op)
-            at = self.linear(buffer, tuple(env[s] for s in kept))
+            at = self.linear(buffer, self.local(op, buffer, self.whole_index(op), kept))
             b.emit(Store(buffer, at, self.combine(how, self.raw_load(buffer, at), value)))
         elif state.nan is not None:
             better = b.apply("gt" if how == "max" else "lt", (value, state.total), bool_)
@@ -730,6 +851,9 @@ class Emitter:
     def contract(self, op: Op, c: Contraction) -> None:
         """The product goes to memory, or straight to the only place that wants it."""
         b = self.builder
+        if op in self.split:
+            self.product(op, c, *self.buffers[op], True)
+            return
         if self.consumers[op] or len(op.effects) != 1:
             target, kept = self.buffers[op] = self.own_buffer(op)
             self.product(op, c, target, kept, False)
@@ -774,7 +898,11 @@ class Emitter:
         """Calls of the matrix kernel: neighbouring axes are merged where all strides allow, others are looped over."""
         b = self.builder
         env = self.env(op)
-        views = [self.view(c.a, env), self.view(c.b, env), (target, self.linear(target, tuple(env.get(s, s) for s in kept)))]
+        for s in op.loop_axes:
+            if s not in env:
+                env[s] = self.shifted(op, s)
+        at = self.linear(target, self.local(op, target, tuple(env[s] for s in op.output_axes), kept))
+        views = [self.view(c.a, env), self.view(c.b, env), (target, at)]
         chosen: dict[str, tuple[Extent, sympy.Symbol]] = {}
         looped: list[sympy.Symbol] = []
         for role, symbols in (("m", c.m), ("n", c.n), ("k", c.k)):
@@ -784,18 +912,17 @@ class Emitter:
         over_k = [s for s in looped if s in c.k]
         if over_k and not accumulate:
             zero = b.literal(sympy.S.Zero, op.node.dtype)
-            count: Extent = 1
-            for s in (*c.m, *c.n):
-                count = count * op.extent_of(s)
-            b.emit(Fill(target, self.start(views[2][1], op), count, zero))
-        bound = {s: b.open_loop(op.extent_of(s)) for s in [*(s for s in looped if s not in c.k), *over_k]}
+            self.fill(op, target, kept, tuple(s for s in kept if s in c.m or s in c.n), zero)
+        bound = {s: b.open_loop(self.span(op, s)) for s in [*(s for s in looped if s not in c.k), *over_k]}
         views = [(buffer, sympy.sympify(at).xreplace(bound)) for buffer, at in views]
         operands = []
         for (buffer, at), roles_of in zip(views, ("mk", "kn", "mn"), strict=True):
             strides = tuple(as_extent(sympy.expand(at).coeff(chosen[r][1], 1)) for r in roles_of)
             operands.append(Operand(buffer, self.start(at, op), strides))  # type: ignore[arg-type]
         m, n, k = (chosen[r][0] for r in "mnk")
-        b.emit(Contract(op.node.dtype, m, n, k, operands[0], operands[1], operands[2], accumulate or bool(over_k)))
+        limits = tuple(self.limit(e) for e in (m, n, k))
+        adds = accumulate or bool(over_k)
+        b.emit(Contract(op.node.dtype, m, n, k, operands[0], operands[1], operands[2], adds, limits))  # type: ignore[arg-type]
         for _ in bound:
             b.close()
 
@@ -805,9 +932,15 @@ class Emitter:
         buffer = self.source_buffer(read.source)
         op = self.op_of.get(read.source)
         if op is not None and op.kind != SCATTER:
-            kept = self.buffers[op][1]
-            index = tuple(i for i, s in zip(index, op.output_axes, strict=True) if s in kept)
+            index = self.local(op, buffer, index, self.buffers[op][1])
         return buffer, self.linear(buffer, index)
+
+    def limit(self, extent: Extent) -> Extent:
+        """The most that an extent inside a strip can be."""
+        if isinstance(extent, int) or not self.open_strips:
+            return extent
+        rows = {self.strip_rows[s]: sympy.Integer(s.size) for s in self.open_strips if s in self.strip_rows}
+        return as_extent(extent.xreplace(rows))
 
     def start(self, at: sympy.Expr, op: Op) -> Extent:
         return as_extent(sympy.sympify(at).xreplace(dict.fromkeys(op.loop_axes, sympy.S.Zero)))
@@ -816,7 +949,7 @@ class Emitter:
         self, op: Op, symbols: list[sympy.Symbol], views: list[tuple[Buffer, sympy.Expr]]
     ) -> tuple[Extent, sympy.Symbol, list[sympy.Symbol]]:
         """One axis out of several neighbouring ones: its extent, the symbol whose stride it has, and the axes left."""
-        extent, last = op.extent_of(symbols[-1]), symbols[-1]
+        extent, last = self.span(op, symbols[-1]), symbols[-1]
         left = symbols[:-1]
         while left:
             s = left[-1]
@@ -824,7 +957,7 @@ class Emitter:
                 outer, inner = sympy.expand(at).coeff(s, 1), sympy.expand(at).coeff(last, 1)
                 if sympy.expand(outer - inner * extent) != 0:
                     return extent, last, left
-            extent = as_extent(extent * op.extent_of(s))
+            extent = as_extent(extent * self.span(op, s))
             left = left[:-1]
         return extent, last, left
 
@@ -893,8 +1026,7 @@ class Emitter:
         buffer = self.source_buffer(term.source)
         hoist = all(self.inside(i, e) for i, e in zip(index, term.source.shape, strict=True))
         if op is not None and op.kind != SCATTER:
-            kept = self.buffers[op][1]
-            index = tuple(i for i, s in zip(index, op.output_axes, strict=True) if s in kept)
+            index = self.local(op, buffer, index, self.buffers[op][1])
         return b.load(buffer, self.linear(buffer, index), guard, term.fill if guard else sympy.S.Zero, hoist)
 
     def source_buffer(self, node: Node) -> Buffer:
@@ -911,6 +1043,9 @@ class Emitter:
         """The index is in range wherever its symbols have values."""
         if index.is_Integer:
             return isinstance(extent, int) and 0 <= int(index) < extent
+        known = self.builder.known.get(index)
+        if known is not None:
+            return same_extent(known, extent)
         entry = self.builder.symbols.get(index)
         return entry is not None and entry[1] is not None and same_extent(entry[1], extent)
 

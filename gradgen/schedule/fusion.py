@@ -17,11 +17,13 @@ import sympy
 from gradgen.ir.nodes import Node
 from gradgen.ir.symbols import Extent, same_extent
 from gradgen.schedule.contraction import Contraction, contraction
-from gradgen.schedule.inline import ARG, KERNEL, REDUCE, SCAN, SCATTER, Op, ReadTerm
+from gradgen.schedule.inline import ARG, KERNEL, MAP, REDUCE, SCAN, SCATTER, Op, ReadTerm
 from gradgen.schedule.options import ScheduleOptions
 from gradgen.schedule.procedure import Procedure
-from gradgen.schedule.tree import Leaf, LoopNode, Tree, separate
+from gradgen.schedule.reductions import is_float_sum
+from gradgen.schedule.tree import Leaf, LoopNode, StripNode, Tree, separate
 
+STRIP = 256  # rows: enough for the matrix kernel to run at full speed, few enough for the cache
 WINDOW = 12  # how many groups back an op may look for company: keeps the pass linear
 
 
@@ -32,6 +34,7 @@ class Group:
     extent: Extent | None
     binding: dict[Op, sympy.Symbol] = field(default_factory=dict)
     ops: list[Op] = field(default_factory=list)
+    strips: bool = False  # the loop goes over strips of its axis
 
 
 class Fusion:
@@ -67,7 +70,7 @@ class Fusion:
     def tree(self) -> Tree:
         if not self.options.has("fusion"):
             return self.apart()
-        return self.level(self.ops, {op: self.loop_order(op) for op in self.ops})
+        return self.level(self.ops, {op: self.loop_order(op) for op in self.ops}, self.options.has("strips"))
 
     def apart(self) -> Tree:
         """Every op on its own."""
@@ -99,35 +102,72 @@ class Fusion:
 
     # --- one level ------------------------------------------------------------------------------------------------
 
-    def level(self, ops: list[Op], remaining: dict[Op, tuple[sympy.Symbol, ...]]) -> Tree:
+    def level(self, ops: list[Op], remaining: dict[Op, tuple[sympy.Symbol, ...]], outermost: bool = False) -> Tree:
         groups: list[Group] = []
+        before: dict[int, list[Op]] = {}  # scalars, as early as what they read allows
         at: dict[Op, int] = {}
         for op in ops:
             producers = [(p, index) for p, index in self.reads[op] if p in at]
             low = 0
             for p, index in producers:
-                low = max(low, at[p] + (0 if self.aligned(op, p, index, groups[at[p]]) else 1))
-            where = self.find(op, groups, max(low, len(groups) - WINDOW), remaining[op], producers, at)
+                joins = at[p] >= 0 and self.aligned(op, p, index, groups[at[p]])
+                low = max(low, at[p] + (0 if joins else 1))
+            axes = remaining[op]
+            if op.kind == MAP and not axes:
+                before.setdefault(low, []).append(op)
+                at[op] = low - 1
+                continue
+            if outermost and not axes:
+                axes = self.strip_axes(op)
+            where = self.find(op, groups, max(low, len(groups) - WINDOW), axes, producers, at)
             if where is None:
                 where = len(groups)
-                axes = remaining[op]
+                axes = axes[:1] if not self.is_reduced(op, axes[:1]) else remaining[op]
                 groups.append(Group(op.extent_of(axes[0]) if axes else None))
                 if axes:
                     groups[-1].binding[op] = axes[0]
             groups[where].ops.append(op)
             at[op] = where
-        return [self.node(g, remaining) for g in groups]
+            if outermost and self.wants_strips(op, groups[where]):
+                groups[where].strips = True
+        tree: Tree = []
+        for k in range(len(groups) + 1):
+            tree += [Leaf(op) for op in before.get(k, ())]
+            if k < len(groups):
+                tree.append(self.node(groups[k], remaining))
+        return tree
+
+    def is_reduced(self, op: Op, axes: tuple[sympy.Symbol, ...]) -> bool:
+        """A contraction starts no strips over its summed axis: it joins those of others."""
+        return op in self.contractions and any(s in op.reduced_axes for s in axes)
+
+    def strip_axes(self, op: Op) -> tuple[sympy.Symbol, ...]:
+        """The long axes of a contraction, over which it can run strip by strip."""
+        if op not in self.contractions:
+            return ()
+        return tuple(s for s in op.loop_axes if is_long(op.extent_of(s)))
+
+    def wants_strips(self, op: Op, group: Group) -> bool:
+        """A contraction works on strips; a long sum into an array does so to be a sum of partial sums."""
+        if group.extent is None or not is_long(group.extent):
+            return False
+        symbol = group.binding[op]
+        if op in self.contractions:
+            return symbol not in self.contractions[op].batch
+        return is_float_sum(op) and symbol in op.reduced_axes and bool(op.output_axes)
 
     def node(self, group: Group, remaining: dict[Op, tuple[sympy.Symbol, ...]]) -> LoopNode | Leaf:
         if group.extent is None:
             return Leaf(group.ops[0])
+        if group.strips:
+            return StripNode(group.extent, group.binding, self.level(group.ops, remaining), STRIP)
         inner = {op: tuple(s for s in remaining[op] if s is not group.binding[op]) for op in group.ops}
         return LoopNode(group.extent, group.binding, self.level(group.ops, inner))
 
     def aligned(self, op: Op, producer: Op, index: tuple[sympy.Expr, ...], group: Group) -> bool:
         """Each iteration of the group's loop finishes what `op` reads of `producer` at that iteration."""
         symbol = group.binding.get(producer)
-        if symbol is None or producer.kind == SCATTER or symbol not in producer.output_axes or not index:
+        if symbol is None or producer not in group.binding or producer.kind == SCATTER or symbol not in producer.output_axes or not index:
             return False
         if any(not c.early for c in op.checks):
             return False
@@ -163,7 +203,7 @@ class Fusion:
             return None
         candidates = list(found) if found else self.preferred(op, group, axes)
         for symbol in candidates:
-            if len(axes) > 1 and symbol is axes[-1]:
+            if len(axes) > 1 and symbol is axes[-1] and op not in self.contractions:
                 continue  # the axis of unit stride stays innermost
             if symbol in axes and same_extent(op.extent_of(symbol), group.extent) and self.allowed(op, symbol, axes):
                 return symbol
@@ -188,8 +228,13 @@ class Fusion:
         if op.kind == ARG and symbol in op.reduced_axes:
             return not any(s in op.output_axes for s in axes)
         if op in self.contractions:
-            return symbol in self.contractions[op].batch
+            return symbol in axes
         return True
+
+
+def is_long(extent: Extent) -> bool:
+    """Worth cutting into strips."""
+    return not isinstance(extent, int) or extent >= 4 * STRIP
 
 
 def mentioned(read: ReadTerm, op: Op) -> list[sympy.Symbol]:

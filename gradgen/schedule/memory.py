@@ -165,11 +165,36 @@ def _fits(size: Extent, slot: Extent) -> bool:
 
 
 def lifetimes(statements: tuple[Statement, ...]) -> dict[Buffer, Life]:
-    """First and last top-level statement that touches each buffer."""
+    """First and last moment at which each buffer is touched.
+
+    Moments are top-level statements and the statements right inside a top-level loop.  A buffer that only one loop
+    touches is written anew at every iteration, so it lives between two statements of the body; any other one that a
+    loop touches lives through all of the loop.
+    """
     found: dict[Buffer, Life] = {}
-    for k, top in enumerate(statements):
-        for b in _touched(top):
-            found[b] = (found[b][0] if b in found else k, k)
+    within: dict[Buffer, Life | None] = {}
+    time = 0
+    for top in statements:
+        first = time
+        parts = top.body if isinstance(top, Loop) else (top,)
+        touched: list[tuple[Buffer, int]] = []
+        for part in parts:
+            touched += [(b, time) for b in _touched(part)]
+            time += 1
+        time += 1
+        whole = (first, time - 1) if isinstance(top, Loop) else None
+        for b, at in touched:
+            if b not in found:
+                found[b], within[b] = (at, at), whole
+                continue
+            if whole is None or within[b] != whole:
+                outer = within[b] or found[b]
+                found[b] = (min(found[b][0], outer[0]), max(found[b][1], outer[1]))
+                within[b] = None
+                at_first, at_last = whole or (at, at)
+                found[b] = (min(found[b][0], at_first), max(found[b][1], at_last))
+            else:
+                found[b] = (min(found[b][0], at), max(found[b][1], at))
     return found
 
 

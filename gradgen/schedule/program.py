@@ -253,6 +253,7 @@ class Contract(Statement):
     b: Operand
     c: Operand
     accumulate: bool
+    limits: tuple[Extent, Extent, Extent]  # the largest m, n and k of any call, over dims alone
 
 
 @dataclass(frozen=True, eq=False)

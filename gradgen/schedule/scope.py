@@ -88,6 +88,7 @@ class Builder:
         self.keep: list[Expr] = []  # ids stay valid as long as the expressions live
         self.pinned: dict[int, CVar] = {}
         self.symbols: dict[sympy.Symbol, tuple[Scope, Extent | None]] = {}
+        self.known: dict[sympy.Expr, Extent] = {}  # sums of counters that stay in a range
         self.counter = 0
 
     # --- names and scopes -----------------------------------------------------------------------------------------
@@ -218,11 +219,12 @@ class Builder:
             self.symbols[symbol] = (self.home[id(expr)], None)
         return self.pinned[id(expr)]
 
-    def forget(self) -> None:
-        """Drops remembered loads of the current scope and those around it: memory has changed."""
-        for scope in self.scope.chain():
-            for key in [k for k in scope.values if k[0] == "load"]:
-                del scope.values[key]
+    def named_index(self, variable: Variable, value: sympy.Expr) -> CVar:
+        """A local of the current scope for an index expression."""
+        symbol = CVar(variable.name, integer=True, nonnegative=True)
+        self.emit(Let(variable, Index(variable.dtype, value)))
+        self.symbols[symbol] = (self.scope, None)
+        return symbol
 
     def emit(self, statement: Statement) -> None:
         self.scope.items.append(statement)

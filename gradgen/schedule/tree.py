@@ -21,6 +21,13 @@ class LoopNode:
 
 
 @dataclass(eq=False)
+class StripNode(LoopNode):
+    """A loop over strips of `size` steps of an axis that the ops inside still loop over, or contract as a whole."""
+
+    size: int = 256
+
+
+@dataclass(eq=False)
 class Leaf:
     """The point at which an op's value is computed (or a whole op that is one call)."""
 
