@@ -9,7 +9,7 @@ GG_INLINE double gg_acosh_f64(double x)
     low = (((v.hi - square.hi) - square.lo) + (v.lo + t * plus.lo)) / (root + root);
     u = gg_two_sum_f64(t, root);
     y = gg_log1p_finite_f64(large ? x : u.hi, large ? 0.0 : u.lo + low) + (large ? 0.6931471805599453 : 0.0);
-    y = x > 1.7976931348623157e+308 ? x : y;
+    y = x == HUGE_VAL ? x : y;
     y = x == 1.0 ? 0.0 : y;
     return x >= 1.0 ? y : (double)NAN;
 }

@@ -17,5 +17,5 @@ GG_INLINE double gg_cbrt_f64(double x)
     cube = gg_two_prod_f64(square.hi, c);
     c = c + (((v - cube.hi) - cube.lo) - square.lo * c) * (r * r * 0.3333333333333333);
     c = copysign(c * back, x);
-    return ((a <= 1.7976931348623157e+308) & (a != 0.0)) ? c : x;
+    return ((a < HUGE_VAL) & (a != 0.0)) ? c : x;
 }

@@ -24,7 +24,7 @@ GG_INLINE double gg_exp_ext_f64(double x, double lo, uint64_t bias)
     double c = low > 711.0 ? 711.0 : low;
     double shifted = c * 1.4426950408889634 + 6755399441055744.0;
     double n = shifted - 6755399441055744.0;
-    double p = 1.0 + gg_expm1_poly_f64(c - n * 0.6931471803691238, n * 1.9082149292705877e-10 - lo);
+    double p = 1.0 + gg_expm1_poly_f64(c - n * 0.69314718036912381649017333984375, n * 1.9082149292705877e-10 - lo);
     return gg_scale_f64(p, gg_bits_f64(shifted) - UINT64_C(0x4338000000000000) + bias);
 }
 
@@ -34,6 +34,6 @@ GG_INLINE double gg_exp_f64(double x)
     double c = low > 711.0 ? 711.0 : low;
     double shifted = c * 1.4426950408889634 + 6755399441055744.0;
     double n = shifted - 6755399441055744.0;
-    double p = 1.0 + gg_expm1_poly_f64(c - n * 0.6931471803691238, n * 1.9082149292705877e-10);
+    double p = 1.0 + gg_expm1_poly_f64(c - n * 0.69314718036912381649017333984375, n * 1.9082149292705877e-10);
     return gg_scale_f64(p, gg_bits_f64(shifted) - UINT64_C(0x4338000000000000));
 }

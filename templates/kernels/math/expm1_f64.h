@@ -6,7 +6,7 @@ GG_INLINE double gg_expm1_f64(double x)
     double c = low > 710.0 ? 710.0 : low;
     double shifted = c * 1.4426950408889634 + 6755399441055744.0;
     double n = shifted - 6755399441055744.0;
-    double r = (c - n * 0.6931471803691238) - n * 1.9082149292705877e-10;
+    double r = (c - n * 0.69314718036912381649017333984375) - n * 1.9082149292705877e-10;
     double t = gg_from_bits_f64((gg_bits_f64(shifted) - UINT64_C(0x4338000000000000) + 1022u) << 52); /* 2^(n-1) */
     double p = 2.089000466220646e-09, y;
     p = p * r + 2.510931505787903e-08;

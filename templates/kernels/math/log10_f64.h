@@ -8,7 +8,7 @@ GG_INLINE double gg_log10_f64(double x)
     double top = q.lo * 0.3010299956640665, part = hi * 0.4342944622039795, y = top + part;
     lo = (lo + hi) * 1.9699272335463627e-08 + lo * 0.4342944622039795;
     y = y + (((top - y) + part) + (q.lo * -8.532344317057107e-14 + lo));
-    y = x > 1.7976931348623157e+308 ? x : y;
+    y = x == HUGE_VAL ? x : y;
     y = x == 0.0 ? -HUGE_VAL : y;
     return x >= 0.0 ? y : (double)NAN;
 }

@@ -15,7 +15,7 @@ GG_INLINE double gg_log1p_finite_f64(double x, double lo)
 GG_INLINE double gg_log1p_f64(double x)
 {
     double y = gg_log1p_finite_f64(x, 0.0);
-    y = x > 1.7976931348623157e+308 ? x : y;
+    y = x == HUGE_VAL ? x : y;
     y = x == -1.0 ? -HUGE_VAL : y;
     y = x == 0.0 ? x : y;
     return x >= -1.0 ? y : (double)NAN;

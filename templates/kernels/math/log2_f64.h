@@ -7,7 +7,7 @@ GG_INLINE double gg_log2_f64(double x)
     double hi = gg_from_bits_f64(gg_bits_f64(f - half) & UINT64_C(0xffffffff00000000)), lo = ((f - hi) - half) + rest;
     double top = q.lo, part = hi * 1.4426946640014648, y = top + part;
     y = y + (((top - y) + part) + (((lo + hi) * 3.768874985636099e-07 + lo * 1.4426946640014648)));
-    y = x > 1.7976931348623157e+308 ? x : y;
+    y = x == HUGE_VAL ? x : y;
     y = x == 0.0 ? -HUGE_VAL : y;
     return x >= 0.0 ? y : (double)NAN;
 }

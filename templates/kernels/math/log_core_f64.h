@@ -18,5 +18,5 @@ GG_INLINE double gg_log_sum_f64(double k, double f)
 {
     double s = f / (2.0 + f), half = 0.5 * f * f;
     double r = gg_log_tail_f64(s * s);
-    return k * 0.6931471803691238 - ((half - (s * (half + r) + k * 1.9082149292705877e-10)) - f);
+    return k * 0.69314718036912381649017333984375 - ((half - (s * (half + r) + k * 1.9082149292705877e-10)) - f);
 }

@@ -3,7 +3,7 @@ GG_INLINE float gg_log_f32(float x)
 {
     gg_pair_f32 q = gg_split_f32(x);
     float y = gg_log_sum_f32(q.lo, q.hi - 1.0f);
-    y = x > 3.40282347e+38f ? x : y;
+    y = x == HUGE_VALF ? x : y;
     y = x == 0.0f ? -HUGE_VALF : y;
     return x >= 0.0f ? y : NAN;
 }

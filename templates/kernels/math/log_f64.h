@@ -3,7 +3,7 @@ GG_INLINE double gg_log_f64(double x)
 {
     gg_pair_f64 q = gg_split_f64(x);
     double y = gg_log_sum_f64(q.lo, q.hi - 1.0);
-    y = x > 1.7976931348623157e+308 ? x : y;
+    y = x == HUGE_VAL ? x : y;
     y = x == 0.0 ? -HUGE_VAL : y;
     return x >= 0.0 ? y : (double)NAN;
 }

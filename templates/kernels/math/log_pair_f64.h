@@ -25,6 +25,6 @@ GG_INLINE gg_pair_f64 gg_log_pair_f64(double x)
     sum = gg_fast_two_sum_f64(s.hi, p.hi);
     s.lo = sum.lo + (p.lo + (s.hi * w.lo + s.lo * w.hi + s.lo));
     s.hi = sum.hi;
-    sum = gg_fast_two_sum_f64(k * 0.6931471803691238, 2.0 * s.hi);
+    sum = gg_fast_two_sum_f64(k * 0.69314718036912381649017333984375, 2.0 * s.hi);
     return gg_fast_two_sum_f64(sum.hi, sum.lo + (k * 1.9082149292705877e-10 + 2.0 * s.lo));
 }

@@ -4,7 +4,7 @@ GG_INLINE float gg_pow_f32(float x, float y)
 {
     float a = fabsf(x), b = fabsf(y), half = b * 0.5f;
     gg_pair_f32 l = gg_log_pair_f32(a), t = gg_two_prod_f32(y, l.hi);
-    float whole = (b + 8388608.0f) - 8388608.0f, half_whole = (half + 8388608.0f) - 8388608.0f;
+    float up = b + 8388608.0f, whole = up - 8388608.0f, half_up = half + 8388608.0f, half_whole = half_up - 8388608.0f;
     int integer = (b >= 8388608.0f) | (whole == b);
     int odd = integer & (b < 16777216.0f) & (half_whole != half);
     float low = fabsf(t.hi) < 200.0f ? t.lo + y * l.lo : 0.0f;
@@ -12,10 +12,10 @@ GG_INLINE float gg_pow_f32(float x, float y)
     float flat = y < 0.0f ? HUGE_VALF : 0.0f; /* 0^y */
     uint32_t sign = odd ? gg_bits_f32(x) & 0x80000000u : 0u;
     r = a == 0.0f ? flat : r;
-    r = a > 3.40282347e+38f ? (y < 0.0f ? 0.0f : HUGE_VALF) : r;
+    r = a == HUGE_VALF ? (y < 0.0f ? 0.0f : HUGE_VALF) : r;
     r = a == 1.0f ? 1.0f : r;
     r = gg_from_bits_f32(gg_bits_f32(r) | sign);
-    r = ((x < 0.0f) & (x >= -3.40282347e+38f) & (integer == 0)) ? NAN : r;
+    r = ((x < 0.0f) & (x > -HUGE_VALF) & (integer == 0)) ? NAN : r;
     r = ((x != x) | (y != y)) ? NAN : r;
     return ((y == 0.0f) | (x == 1.0f)) ? 1.0f : r;
 }

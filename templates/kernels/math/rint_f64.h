@@ -4,7 +4,7 @@ GG_INLINE double gg_rint_f64(double x)
 #if defined(__SSE4_1__) || defined(__aarch64__) || defined(__ARM_FEATURE_DIRECTED_ROUNDING)
     return rint(x);
 #else
-    double a = fabs(x), t = (a + 4503599627370496.0) - 4503599627370496.0;
+    double a = fabs(x), up = a + 4503599627370496.0, t = up - 4503599627370496.0;
     return a < 4503599627370496.0 ? copysign(t, x) : x;
 #endif
 }

@@ -53,7 +53,8 @@ GG_INLINE gg_angle_f64 gg_trig_far_f64(double a)
     double v = gg_from_bits_f64(gg_bits_f64(a) - (k << 57));
     gg_pair_f64 p0 = gg_two_prod_f64(v, part0[k]), p1 = gg_two_prod_f64(v, part1[k]);
     gg_pair_f64 p2 = gg_two_prod_f64(v, part2[k]), b = gg_two_sum_f64(p0.lo, p1.hi), c, d, f, g, y, r;
-    double whole = p0.hi - ((p0.hi + 7427703637421442588672950272.0) - 7427703637421442588672950272.0);
+    double turns = p0.hi + 7427703637421442588672950272.0;
+    double whole = p0.hi - (turns - 7427703637421442588672950272.0);
     double q0 = whole + 6755399441055744.0, q1 = b.hi + 6755399441055744.0, q2;
     gg_angle_f64 angle;
     c = gg_two_sum_f64(whole - (q0 - 6755399441055744.0), b.hi - (q1 - 6755399441055744.0));
@@ -63,7 +64,7 @@ GG_INLINE gg_angle_f64 gg_trig_far_f64(double a)
     g = gg_two_sum_f64(f.hi, p2.hi);
     y = gg_fast_two_sum_f64(g.hi, ((c.lo + d.lo) + (f.lo + g.lo)) + (p2.lo + v * part3[k]));
     r = gg_two_prod_f64(y.hi, 1.5707963267948966);
-    angle.hi = a <= 1.7976931348623157e+308 ? r.hi : (double)NAN;
+    angle.hi = a < HUGE_VAL ? r.hi : (double)NAN;
     angle.lo = r.lo + (y.hi * 6.123233995736766e-17 + y.lo * 1.5707963267948966);
     angle.q = gg_bits_f64(q0) + gg_bits_f64(q1) + gg_bits_f64(q2);
     return angle;
