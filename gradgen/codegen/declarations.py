@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -152,14 +153,24 @@ def formulas(interface: Interface) -> list[str]:
 
 
 def wrapped_formulas(interface: Interface, prefix: str) -> list[str]:
-    """The formulas as comment lines, `=` aligned where each is one line."""
+    """The formulas as comment lines."""
     lines = []
-    for formula in formulas(interface):
-        for line in formula.splitlines():
-            lines += textwrap.wrap(
-                line, _WIDTH, initial_indent=prefix, subsequent_indent=f"{prefix}    ", break_long_words=False
-            )
+    for line in aligned_formulas(interface):
+        lines += textwrap.wrap(
+            line, _WIDTH, initial_indent=prefix, subsequent_indent=f"{prefix}    ", break_long_words=False
+        ) or [prefix.rstrip()]
     return lines
+
+
+_STATEMENT = re.compile(r"(\w+(?:\[[\w, ]*\])?) +(\+?=) +(.*)")
+
+
+def aligned_formulas(interface: Interface) -> list[str]:
+    """The lines of all formulas, their equality signs below each other."""
+    lines = [line for formula in formulas(interface) for line in formula.splitlines()]
+    found = [_STATEMENT.fullmatch(line) for line in lines]
+    width = max([len(m[1]) for m in found if m and len(m[1]) <= 24], default=0)
+    return [f"{m[1]:<{width}} {m[2]} {m[3]}" if m else line for m, line in zip(found, lines, strict=True)]
 
 
 def argument_lines(arguments: Sequence[Argument], notes: Mapping[str, str]) -> list[str]:
@@ -192,13 +203,14 @@ def documentation(interface: Interface) -> dict[str, list[str]]:
         docs["backward"] = _backward_lines(interface)
         docs["value_and_grad"] = [
             f"Both in one pass, nothing saved: {call(outputs)} written, gradients added to (or set: GRADGEN_SET_GRAD).",
+            *(["Incoming gradients as for backward."] if _seeds(interface, "value_and_grad") else []),
         ]
         docs["zero_grad"] = ["Zeroes what is not NULL."]
     return {suffix: [comment_text(line) for line in lines] for suffix, lines in docs.items()}
 
 
 def _backward_lines(interface: Interface) -> list[str]:
-    cotangents = [p for p in interface.functions["backward"] if p.kind == COTANGENT]
+    cotangents = _seeds(interface, "backward")
     seeds = " ".join(_cotangent_note(p) for p in cotangents)
     first = interface.parameters[0].name if interface.parameters else "x"
     if len(cotangents) == 1:
@@ -212,6 +224,10 @@ def _backward_lines(interface: Interface) -> list[str]:
         *textwrap.wrap(seeds, _WIDTH - 4),
         *_flag_lines(),
     ]
+
+
+def _seeds(interface: Interface, suffix: str) -> list[Parameter]:
+    return [p for p in interface.functions[suffix] if p.kind == COTANGENT]
 
 
 def _cotangent_note(parameter: Parameter) -> str:

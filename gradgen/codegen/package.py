@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import gradgen
-from gradgen.codegen.declarations import argument_lines, formulas
+from gradgen.codegen.declarations import aligned_formulas, argument_lines
 from gradgen.codegen.extents import constant, to_python
 from gradgen.codegen.interface import Argument, Interface
 from gradgen.codegen.templates import render
@@ -90,7 +90,7 @@ def _returns(outputs: Sequence[str]) -> str:
 
 
 def _formula_lines(interface: Interface) -> list[str]:
-    lines = [line for formula in formulas(interface) for line in formula.splitlines()]
+    lines = aligned_formulas(interface)
     wrapped = [w for line in lines for w in textwrap.wrap(line, 100, initial_indent="    ", subsequent_indent=" " * 8)]
     return [w.replace("\\", "\\\\").replace('"""', "'''") for w in wrapped]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gradgen.codegen.declarations import formulas, wrap
+from gradgen.codegen.declarations import aligned_formulas, wrap
 from gradgen.codegen.extents import constant, evaluate, shape_text, to_python
 from gradgen.codegen.interface import COTANGENT, DIM, FLAGS, GRADIENT, INPUT, OUTPUT, Interface
 from gradgen.codegen.templates import render
@@ -38,7 +38,7 @@ def readme_text(interface: Interface, paths: Iterable[str], abi: int, *, single_
         "README.md.j2",
         name=name,
         summary=f"{computes} Generated C with a Python package around it.",
-        formula_lines=[line for f in formulas(interface) for line in f.splitlines()],
+        formula_lines=aligned_formulas(interface),
         rows=_rows(interface),
         dims_text=_dims_text(interface),
         single_file=single_file,

@@ -688,5 +688,5 @@ def test_import_brings_nothing_heavy(made: dict[str, Any]) -> None:
 
 
 def test_modules_are_documented(bce: ModuleType) -> None:
-    assert "loss = 1/(3N)" in (bce.__doc__ or "") and "float32  [N, 5]" in (bce.forward.__doc__ or "")
+    assert "loss   = 1/(3N)" in (bce.__doc__ or "") and "float32  [N, 5]" in (bce.forward.__doc__ or "")
     assert set(bce.__all__) <= set(dir(bce))

@@ -10,7 +10,7 @@ extern "C" {
 #endif
 
 /*
- * loss = 1/(3N) sum_nj softplus(z[n,j]) - y[n,j] z[n,j]
+ * loss   = 1/(3N) sum_nj softplus(z[n,j]) - y[n,j] z[n,j]
  * grad_w += grad_loss/(3N) sum_n x[n,i] (sigmoid(z[n,j]) - y[n,j])
  * grad_b += grad_loss/(3N) sum_n sigmoid(z[n,j]) - y[n,j]
  */

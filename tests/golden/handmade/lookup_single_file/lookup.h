@@ -201,7 +201,8 @@ GRADGEN_API gradgen_status lookup_backward(
     void *saved, const double *grad_rows, const double *grad_total, double *grad_table, void *work,
     uint32_t flags);
 
-/** Both in one pass, nothing saved: rows, total written, gradients added to (or set: GRADGEN_SET_GRAD). */
+/** Both in one pass, nothing saved: rows, total written, gradients added to (or set: GRADGEN_SET_GRAD).
+ *  Incoming gradients as for backward. */
 GRADGEN_API gradgen_status lookup_value_and_grad(
     const int64_t *index, const uint8_t *keep, const double *table,
     const double *grad_rows, const double *grad_total, double *rows, double *total, double *grad_table,
