@@ -1,0 +1,377 @@
+"""Unrolling: loops whose guards single out iterations become straight-line code, one store an element.
+
+A tensor packed from scalars is a sum of reads, each guarded by `i = 2 and j = 0`; in a loop every element would look at
+every read.  Written out, each copy keeps the one read whose guard holds there.  A loop is written out where its length
+is known and small, guards compare its counter with numbers, and deciding them leaves about as much code as there was;
+what does not depend on such guards keeps its (vectorised) loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import sympy
+
+from gradgen.ir.guards import EQ, Guard, conjunction
+from gradgen.schedule.program import (
+    Apply,
+    Assign,
+    Buffer,
+    Comment,
+    CVar,
+    Declare,
+    Expr,
+    Fail,
+    Holds,
+    If,
+    Index,
+    Let,
+    Literal,
+    Load,
+    Loop,
+    PairwiseAdd,
+    PairwiseBegin,
+    PairwiseTotal,
+    Statement,
+    Store,
+    Variable,
+)
+
+LONGEST = 64
+"""Iterations up to which a loop may be written out."""
+
+GROWTH, SLACK = 2, 32
+"""Written out, a loop may have this many times its expressions, and this many more."""
+
+_SIMPLE = (Let, Declare, Assign, Store, If, Loop, Comment, Fail, PairwiseAdd, PairwiseBegin)
+
+
+def unroll(statements: Iterable[Statement]) -> tuple[Statement, ...]:
+    """The statements with such loops written out, inner loops first."""
+    statements = tuple(statements)
+    changing = {s.variable.name for s in _statements(statements) if isinstance(s, (Declare, Assign))}
+    return _unrolled(statements, changing)
+
+
+def _unrolled(statements: Iterable[Statement], changing: set[str]) -> tuple[Statement, ...]:
+    found: list[Statement] = []
+    for s in statements:
+        if isinstance(s, If):
+            body, otherwise = _unrolled(s.body, changing), _unrolled(s.otherwise, changing)
+            same = body == s.body and otherwise == s.otherwise
+            found.append(s if same else replace(s, body=body, otherwise=otherwise))
+        elif isinstance(s, Loop):
+            body = _unrolled(s.body, changing)
+            found.extend(_loop(s if body == s.body else replace(s, body=body), changing))
+        else:
+            found.append(s)
+    return tuple(found)
+
+
+def _loop(loop: Loop, changing: set[str]) -> list[Statement]:
+    if not _candidate(loop):
+        return [loop]
+    rest, picked = _distributed(loop)
+    written: list[Statement] = []
+    budget = GROWTH * _size(picked) + SLACK
+    for k in range(int(loop.start), int(loop.stop), loop.step):
+        copy = _Copy(loop.variable, k, changing)
+        written += copy.block(picked)
+        if _size(written) > budget:
+            return [loop]
+    return ([] if rest is None else [rest]) + written
+
+
+def _candidate(loop: Loop) -> bool:
+    if not isinstance(loop.start, int) or not isinstance(loop.stop, int):
+        return False
+    if not 0 < loop.stop - loop.start <= LONGEST * loop.step:
+        return False
+    inside = list(_statements(loop.body))
+    return all(isinstance(s, _SIMPLE) for s in inside) and any(_picks(s, loop.variable) for s in inside)
+
+
+# --- what depends on the guards --------------------------------------------------------------------------------------
+
+
+def _distributed(loop: Loop) -> tuple[Loop | None, tuple[Statement, ...]]:
+    """The loop without what guards on its counter decide, and that, with the values it needs."""
+    body = list(loop.body)
+    picked = {k for k, s in enumerate(body) if any(_picks(t, loop.variable) for t in _statements([s]))}
+    uses = [_Uses.of([s]) for s in body]
+    for k in range(len(body)):  # what reads a picked value is picked, in order
+        if any(uses[k].reads & uses[p].defines for p in picked if p < k):
+            picked.add(k)
+    others = [k for k in range(len(body)) if k not in picked]
+    effects = [k for k in others if not isinstance(body[k], (Let, Comment))]
+    if not effects:
+        return None, loop.body
+    if any(uses[a].conflicts(uses[b]) for a in effects for b in picked):
+        return None, loop.body
+    kept = _closure(body, uses, effects)
+    rest = replace(loop, body=tuple(body[k] for k in kept), reductions=_reductions(loop, [uses[k] for k in kept]))
+    return rest, tuple(body[k] for k in _closure(body, uses, sorted(picked)))
+
+
+def _closure(body: Sequence[Statement], uses: Sequence[_Uses], wanted: Sequence[int]) -> list[int]:
+    """`wanted` and the Lets they need, in order."""
+    chosen = set(wanted)
+    for k in range(len(body) - 1, -1, -1):
+        if isinstance(body[k], Let) and k not in chosen and any(uses[k].defines & uses[c].reads for c in chosen):
+            chosen.add(k)
+    return sorted(chosen)
+
+
+def _reductions(loop: Loop, uses: Sequence[_Uses]) -> tuple[tuple[str, str], ...]:
+    assigned = {name for u in uses for name in u.assigns}
+    return tuple((op, name) for op, name in loop.reductions if name in assigned)
+
+
+@dataclass(frozen=True, slots=True)
+class _Uses:
+    """Names and buffers that statements read, define (locals of their own) and change."""
+
+    reads: frozenset[str]
+    defines: frozenset[str]
+    assigns: frozenset[str]
+    loads: frozenset[Buffer]
+    stores: frozenset[Buffer]
+
+    @staticmethod
+    def of(statements: Iterable[Statement]) -> _Uses:
+        reads: set[str] = set()
+        defines: set[str] = set()
+        assigns: set[str] = set()
+        loads: set[Buffer] = set()
+        stores: set[Buffer] = set()
+        for s in _statements(statements):
+            if isinstance(s, (Let, Declare)):
+                defines.add(s.variable.name)
+            elif isinstance(s, Assign):
+                assigns.add(s.variable.name)
+            elif isinstance(s, (PairwiseAdd, PairwiseBegin)):
+                assigns.add(s.accumulator.name)
+            elif isinstance(s, Store):
+                stores.add(s.buffer)
+            for e in _own_expressions(s):
+                for part in _expressions(e):
+                    if isinstance(part, Variable):
+                        reads.add(part.name)
+                    elif isinstance(part, PairwiseTotal):
+                        reads.add(part.accumulator.name)
+                    elif isinstance(part, Load):
+                        loads.add(part.buffer)
+            reads |= {v.name for v in _indices(s)}
+        return _Uses(frozenset(reads), frozenset(defines), frozenset(assigns), frozenset(loads), frozenset(stores))
+
+    def conflicts(self, other: _Uses) -> bool:
+        """Whether the two may not change places."""
+        for a, b in ((self, other), (other, self)):
+            if a.assigns & (b.reads | b.assigns) or a.stores & (b.loads | b.stores):
+                return True
+        return False
+
+
+def _statements(statements: Iterable[Statement]) -> Iterable[Statement]:
+    stack = list(reversed(tuple(statements)))
+    while stack:
+        s = stack.pop()
+        yield s
+        if isinstance(s, Loop):
+            stack.extend(reversed(s.body))
+        elif isinstance(s, If):
+            stack.extend(reversed((*s.body, *s.otherwise)))
+
+
+def _own_expressions(s: Statement) -> list[Expr]:
+    if isinstance(s, If):
+        return [s.condition]
+    value = getattr(s, "value", None)
+    return [value] if isinstance(value, Expr) else []
+
+
+def _expressions(e: Expr) -> Iterable[Expr]:
+    stack, seen = [e], set()
+    while stack:
+        part = stack.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        yield part
+        if isinstance(part, Apply):
+            stack.extend(part.args)
+
+
+def _indices(s: Statement) -> set[sympy.Symbol]:
+    """Counters and loaded indices in the index expressions of a statement."""
+    found: set[sympy.Symbol] = set()
+    if isinstance(s, Store):
+        found |= s.index.free_symbols
+    if isinstance(s, Loop):
+        for e in (s.start, s.stop):
+            found |= set() if isinstance(e, int) else e.free_symbols
+    for e in _own_expressions(s):
+        for part in _expressions(e):
+            if isinstance(part, Load):
+                found |= part.index.free_symbols
+            if isinstance(part, Index):
+                found |= part.expr.free_symbols
+            for c in part.guard if isinstance(part, (Load, Holds)) else ():
+                found |= c.expr.free_symbols
+    return {v for v in found if isinstance(v, CVar)}
+
+
+def _picks(s: Statement, counter: CVar) -> bool:
+    """A guard compares the counter with a number."""
+    for e in _own_expressions(s):
+        for part in _expressions(e):
+            for c in part.guard if isinstance(part, (Load, Holds)) else ():
+                if c.kind == EQ and c.expr.free_symbols == {counter}:
+                    return True
+    return False
+
+
+def _size(statements: Iterable[Statement]) -> int:
+    """Expressions in the statements."""
+    return sum(1 + sum(1 for e in _own_expressions(s) for _ in _expressions(e)) for s in _statements(statements))
+
+
+# --- one copy --------------------------------------------------------------------------------------------------------
+
+
+class _Copy:
+    """The body of a loop at one value of its counter: guards decided, locals renamed, what is absent left out.
+
+    An element whose guard does not hold and whose fill is 0 is absent: a sum goes on without it.
+    """
+
+    def __init__(self, counter: CVar, value: int, changing: set[str]) -> None:
+        self.value, self.changing = value, changing
+        self.index: dict[sympy.Basic, sympy.Basic] = {counter: sympy.Integer(value)}
+        self.names: dict[str, str] = {}
+        self.known: dict[str, Literal | Variable] = {}
+        self.memo: dict[int, Expr] = {}
+        self.absent: set[int] = set()
+        self.alive: list[Expr] = []  # keeps ids in `absent` and `memo` from being given again
+
+    def block(self, statements: Iterable[Statement]) -> list[Statement]:
+        found: list[Statement] = []
+        for s in statements:
+            found.extend(self.statement(s))
+        return found
+
+    def statement(self, s: Statement) -> list[Statement]:
+        match s:
+            case Let():
+                value = self.expression(s.value)
+                plain = isinstance(value, Variable) and value.name not in self.changing
+                if isinstance(value, Literal) or (plain and isinstance(value, Variable)):
+                    self.known[s.variable.name] = value
+                    return []
+                return [Let(self.local(s.variable), value)]
+            case Declare():
+                value = self.expression(s.value)
+                return [Declare(self.local(s.variable), value)]
+            case Assign():
+                value = self.expression(s.value)
+                target = self.variable(s.variable)
+                same = isinstance(value, Variable) and value.name == target.name
+                return [] if same or id(value) in self.absent else [Assign(target, value)]
+            case PairwiseBegin():
+                return [PairwiseBegin(self.local(s.accumulator))]
+            case PairwiseAdd():
+                value = self.expression(s.value)
+                return [] if id(value) in self.absent else [PairwiseAdd(self.variable(s.accumulator), value)]
+            case Store():
+                return [Store(s.buffer, self.integer(s.index), self.expression(s.value))]
+            case If():
+                return self.branch(s)
+            case Loop():
+                return [self.loop(s)]
+        return [s] if not isinstance(s, Comment) or self.value == 0 else []
+
+    def branch(self, s: If) -> list[Statement]:
+        condition = self.expression(s.condition)
+        if isinstance(condition, Literal):
+            return self.block(s.body if condition.value != 0 else s.otherwise)
+        body, otherwise = tuple(self.block(s.body)), tuple(self.block(s.otherwise))
+        return [If(condition, body, otherwise)] if body or otherwise else []
+
+    def loop(self, s: Loop) -> Loop:
+        start, stop = (e if isinstance(e, int) else self.integer(e) for e in (s.start, s.stop))
+        reductions = tuple((op, self.names.get(n, n)) for op, n in s.reductions)
+        return replace(s, start=start, stop=stop, body=tuple(self.block(s.body)), reductions=reductions)
+
+    def local(self, v: Variable) -> Variable:
+        name = f"{v.name}_{self.value}"
+        self.names[v.name] = name
+        if v.name in self.changing:
+            self.changing.add(name)
+        self.index[CVar(v.name, integer=True)] = CVar(name, integer=True)
+        return Variable(v.dtype, name)
+
+    def variable(self, v: Variable) -> Variable:
+        return Variable(v.dtype, self.names[v.name]) if v.name in self.names else v
+
+    def integer(self, e: sympy.Expr) -> sympy.Expr:
+        return e if e.is_Integer else e.xreplace(self.index)
+
+    def guard(self, guard: Guard) -> Guard | None:
+        return conjunction(*(c.substitute(dict(self.index)) for c in guard))
+
+    def keep(self, e: Expr, *, absent: bool = False) -> Expr:
+        self.alive.append(e)
+        if absent:
+            self.absent.add(id(e))
+        return e
+
+    def expression(self, e: Expr) -> Expr:
+        """Post-order without recursion: bodies may be deep."""
+        stack: list[tuple[Expr, bool]] = [(e, False)]
+        while stack:
+            part, ready = stack.pop()
+            if id(part) in self.memo:
+                continue
+            if isinstance(part, Apply) and not ready:
+                stack.append((part, True))
+                stack.extend((a, False) for a in part.args)
+                continue
+            self.memo[id(part)] = self.rebuilt(part)
+            self.alive.append(part)
+        return self.memo[id(e)]
+
+    def rebuilt(self, e: Expr) -> Expr:
+        match e:
+            case Variable():
+                return self.known.get(e.name) or self.variable(e)
+            case PairwiseTotal():
+                return PairwiseTotal(e.dtype, self.variable(e.accumulator))
+            case Index():
+                return Index(e.dtype, self.integer(e.expr))
+            case Load():
+                guard = self.guard(e.guard)
+                if guard is None:
+                    return self.keep(Literal(e.dtype, e.fill), absent=e.fill == 0)
+                return Load(e.dtype, e.buffer, self.integer(e.index), guard, e.fill)
+            case Holds():
+                guard = self.guard(e.guard)
+                if guard is None or not guard:
+                    return self.keep(Literal(e.dtype, sympy.Integer(int(guard is not None))))
+                return Holds(e.dtype, guard)
+            case Apply():
+                return self.applied(e, tuple(self.memo[id(a)] for a in e.args))
+        return e
+
+    def applied(self, e: Apply, args: tuple[Expr, ...]) -> Expr:
+        if e.op == "select" and isinstance(args[0], Literal):
+            chosen = args[1] if args[0].value != 0 else args[2]
+            zero = chosen is args[2] and isinstance(chosen, Literal) and chosen.value == 0
+            return self.keep(chosen, absent=True) if zero else chosen
+        if e.op == "add" and e.args:
+            there = [a for a in args if id(a) not in self.absent]
+            if len(there) < len(args):
+                return there[0] if there else args[0]
+        if args == e.args:
+            return e
+        return Apply(e.dtype, e.op, args)
