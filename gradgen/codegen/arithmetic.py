@@ -7,6 +7,7 @@ range, like the x86 instruction that PyTorch's own conversion compiles to.
 
 from __future__ import annotations
 
+
 def _plain() -> dict[tuple[str, str], str]:
     names = {"sqrt": "sqrt", "floor": "floor", "ceil": "ceil", "trunc": "trunc", "round": "nearbyint", "abs": "fabs",
              "fmod": "fmod", "fmax": "fmax", "fmin": "fmin"}
@@ -19,9 +20,13 @@ def _plain() -> dict[tuple[str, str], str]:
 
 PLAIN_FUNCTIONS = _plain()
 
-LIBM = {op: op for op in ("exp exp2 expm1 log log2 log10 log1p sin cos tan sinh cosh tanh asinh acosh atanh "
-                          "erf erfc lgamma pow").split()}
-LIBM |= {"asin": "asin", "acos": "acos", "atan": "atan", "atan2": "atan2"}
+LIBM = {
+    op: op
+    for op in [
+        "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "sinh", "cosh", "tanh", "asin",
+        "acos", "atan", "atan2", "asinh", "acosh", "atanh", "erf", "erfc", "lgamma", "pow",
+    ]
+}
 """Functions that the C library has by the same meaning."""
 
 
@@ -76,7 +81,7 @@ def _float_text(suffix: str, ctype: str, f: str, infinity: str) -> dict[str, tup
     head = f"static inline {ctype} gg_{{}}_{suffix}"
     two = f"({ctype} a, {ctype} b)"
     one = f"1.0{'f' if suffix == 'f32' else ''}"
-    zero = f"0.0{'f' if suffix == 'f32' else ''}"
+    zero, half = (("0.0f", "0.5f") if suffix == "f32" else ("0.0", "0.5"))
 
     def function(name: str, arguments: str, *lines: str) -> tuple[tuple[str, ...], str]:
         return (), head.format(name) + arguments + " {\n" + "".join(f"    {line}\n" for line in lines) + "}\n"
@@ -95,7 +100,7 @@ def _float_text(suffix: str, ctype: str, f: str, infinity: str) -> dict[str, tup
             "floor_div", two, f"if (b == {zero}) return a / b;", f"const {ctype} r = fmod{f}(a, b);",
             f"{ctype} q = (a - r) / b;", f"if (r != {zero} && (r < {zero}) != (b < {zero})) q -= {one};",
             f"if (q == {zero}) return a / b < {zero} ? -{zero} : {zero};",
-            f"const {ctype} whole = floor{f}(q);", f"return q - whole > 0.5{'f' if suffix == 'f32' else ''} ? whole + {one} : whole;"),
+            f"const {ctype} whole = floor{f}(q);", f"return q - whole > {half} ? whole + {one} : whole;"),
         f"gg_sigmoid_{suffix}": function(
             "sigmoid", f"({ctype} a)", f"const {ctype} e = exp{f}(-fabs{f}(a));",
             f"return (a >= {zero} ? {one} : e) / ({one} + e);"),
@@ -108,7 +113,8 @@ def _float_text(suffix: str, ctype: str, f: str, infinity: str) -> dict[str, tup
         "isnan": "a != a", "isinf": f"fabs{f}(a) == {infinity}", "isfinite": f"fabs{f}(a) < {infinity}",
     }
     for name, test in tests.items():
-        found[f"gg_{name}_{suffix}"] = (), f"static inline int gg_{name}_{suffix}({ctype} a) {{\n    return {test};\n}}\n"
+        text = f"static inline int gg_{name}_{suffix}({ctype} a) {{\n    return {test};\n}}\n"
+        found[f"gg_{name}_{suffix}"] = (), text
     for name, c_name in LIBM.items():
         arguments, call = (two, "a, b") if name in ("pow", "atan2") else (f"({ctype} a)", "a")
         found[f"gg_{name}_{suffix}"] = function(name, arguments, f"return {c_name}{f}({call});")
@@ -116,7 +122,7 @@ def _float_text(suffix: str, ctype: str, f: str, infinity: str) -> dict[str, tup
 
 
 def digamma_text() -> dict[str, tuple[tuple[str, ...], str]]:
-    """Recurrence to x >= 6, then the asymptotic series (Abramowitz and Stegun 6.3.5, 6.3.18); reflection 6.3.7 below 0."""
+    """Recurrence to x >= 10, then the asymptotic series (Abramowitz & Stegun 6.3.5, 6.3.18); 6.3.7 below 0."""
     found = {}
     for suffix, ctype, f, s in (("f32", "float", "f", "f"), ("f64", "double", "", "")):
         lines = [
@@ -132,7 +138,8 @@ def digamma_text() -> dict[str, tuple[tuple[str, ...], str]]:
             f"    for (; x < 10.0{s}; x += 1.0{s}) shift -= 1.0{s} / x;",
             f"    y = 1.0{s} / (x * x);",
             f"    return shift + log{f}(x) - 0.5{s} / x",
-            f"        - y * (1.0{s} / 12.0{s} - y * (1.0{s} / 120.0{s} - y * (1.0{s} / 252.0{s} - y * (1.0{s} / 240.0{s}",
+            f"        - y * (1.0{s} / 12.0{s} - y * (1.0{s} / 120.0{s} - y * (1.0{s} / 252.0{s}",
+            f"        - y * (1.0{s} / 240.0{s}",
             f"        - y * (1.0{s} / 132.0{s} - y * (691.0{s} / 32760.0{s} - y / 12.0{s}))))));",
             "}\n",
         ]

@@ -34,8 +34,8 @@ def floating(number: np.floating, dtype: DType) -> str:
         return literal(sympy.nan, dtype)
     if np.isinf(number):
         return literal(sympy.oo if number > 0 else -sympy.oo, dtype)
-    text = np.format_float_scientific(number, unique=True, trim="0") if _extreme(number) else np.format_float_positional(
-        number, unique=True, trim="0")
+    write = np.format_float_scientific if _extreme(number) else np.format_float_positional
+    text = write(number, unique=True, trim="0")
     return text + ("f" if dtype is float32 else "")
 
 
@@ -51,7 +51,9 @@ def _integer(number: int, dtype: DType) -> str:
         return f"({number + 1} - 1)" if number == -(2**31) else str(number)
     if number == -(2**63):
         return f"(-INT64_C({2**63 - 1}) - 1)"
-    return f"INT64_C({number})" if abs(number) >= 2**31 else f"(int64_t){number}" if number >= 0 else f"(int64_t)({number})"
+    if abs(number) >= 2**31:
+        return f"INT64_C({number})"
+    return f"(int64_t){number}" if number >= 0 else f"(int64_t)({number})"
 
 
 def _rounded(value: sympy.Basic, dtype: DType) -> np.floating:

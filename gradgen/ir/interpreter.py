@@ -103,7 +103,7 @@ def holds(guard: Guard, env: Env) -> Any:
 
 
 class _Body:
-    """One body over arrays: every subexpression is a pair of value and type, literals stay untyped until they meet one."""
+    """One body over arrays: a subexpression is a pair of value and type; literals stay untyped until they meet one."""
 
     def __init__(self, env: Env, types: Mapping[sympy.Basic, DType], target: DType) -> None:
         self.env, self.types = env, types
@@ -193,7 +193,8 @@ class _Body:
             return cls.numpy(*[self.cast(i, dtypes.bool_) for i in items]), dtypes.bool_
         if cls.key == "select":
             kind = self.promoted(items[1:])
-            return np.where(self.cast(items[0], dtypes.bool_), self.cast(items[1], kind), self.cast(items[2], kind)), kind
+            yes, no = self.cast(items[1], kind), self.cast(items[2], kind)
+            return np.where(self.cast(items[0], dtypes.bool_), yes, no), kind
         kind = self.promoted(items)
         if cls.result == BOOL:
             return cls.numpy(*[self.cast(i, kind) for i in items]), dtypes.bool_
@@ -218,7 +219,8 @@ def _same(cls: type[ScalarFunction], values: list[np.ndarray], kind: DType) -> A
 
 
 def _grid(shape: Sequence[int]) -> list[np.ndarray]:
-    return list(np.meshgrid(*[np.arange(n, dtype=np.int64) for n in shape], indexing="ij", sparse=True)) if shape else []
+    ranges = [np.arange(n, dtype=np.int64) for n in shape]
+    return list(np.meshgrid(*ranges, indexing="ij", sparse=True)) if ranges else []
 
 
 def _load(read: Read, value: np.ndarray, env: Env) -> np.ndarray:
@@ -239,7 +241,8 @@ def _load(read: Read, value: np.ndarray, env: Env) -> np.ndarray:
 
 
 def _environment(
-    node: Compute | Scatter, shape: Sequence[int], reduce_shape: Sequence[int], values: Mapping[Node, np.ndarray], dims: Env
+    node: Compute | Scatter, shape: Sequence[int], reduce_shape: Sequence[int], values: Mapping[Node, np.ndarray],
+    dims: Env,
 ) -> tuple[dict[sympy.Basic, Any], dict[sympy.Basic, DType]]:
     grid = _grid([*shape, *reduce_shape])
     env: dict[sympy.Basic, Any] = dict(dims)
@@ -348,7 +351,7 @@ def evaluate(outputs: Sequence[Node], given: Mapping[Node, Any], dims: Env | Non
             case Input():
                 continue  # needed only below a given node, or reported just below
             case Kernel():
-                raise GradgenError(f"the reference interpreter has no kernel {node.name!r}")
+                raise GradgenError(f"the reference interpreter has no kernel: {node!r}")
     missing = [n for n in outputs if n not in values]
     if missing:
         raise GradgenError(f"no value for {missing[0]!r}: an input is missing")
@@ -357,6 +360,6 @@ def evaluate(outputs: Sequence[Node], given: Mapping[Node, Any], dims: Env | Non
 
 def run(graph: Graph, *arguments: Any, **named: Any) -> list[np.ndarray]:
     """The outputs of a graph for its inputs, by position or name."""
-    given = dict(zip(graph.inputs, arguments, strict=False))
+    given: dict[Node, Any] = dict(zip(graph.inputs, arguments, strict=False))
     given |= {n: named[n.name] for n in graph.inputs if n.name in named}
     return evaluate(graph.outputs, given)

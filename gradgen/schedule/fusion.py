@@ -167,7 +167,7 @@ class Fusion:
     def aligned(self, op: Op, producer: Op, index: tuple[sympy.Expr, ...], group: Group) -> bool:
         """Each iteration of the group's loop finishes what `op` reads of `producer` at that iteration."""
         symbol = group.binding.get(producer)
-        if symbol is None or producer not in group.binding or producer.kind == SCATTER or symbol not in producer.output_axes or not index:
+        if symbol is None or producer.kind == SCATTER or symbol not in producer.output_axes or not index:
             return False
         if any(not c.early for c in op.checks):
             return False

@@ -348,8 +348,8 @@ class Inliner:
                 continue
             needed_terms = closure(builder.terms, numbers)
             reads = [builder.terms[k] for k in needed_terms]
-            early = all(not isinstance(t, ReadTerm) or t.source in self.procedure.given or isinstance(t.source, Constant)
-                        for t in reads)
+            sources = [t.source for t in reads if isinstance(t, ReadTerm)]
+            early = all(s in self.procedure.given or isinstance(s, Constant) for s in sources)
             position = {old: new for new, old in enumerate(needed_terms)}
             moved = {term_symbol(old): term_symbol(new) for old, new in position.items()}
             checks.append(Check(
@@ -429,8 +429,7 @@ class _Terms:
         if not read.guard:
             return value
         own = tuple(c.substitute(dict(mapping)) for c in read.guard)
-        key = ("select", own, value, read.fill)
-        return self.add(key, SelectTerm(own, value, read.fill, read.dtype))
+        return self.add(("select", own, value, read.fill), SelectTerm(own, value, read.fill, read.dtype))
 
     def joins(self, source: Node) -> bool:
         if source in self.inliner.inlined:

@@ -73,7 +73,7 @@ def exceeds(extent: Extent, limit: int) -> bool:
 
 
 def additions(op: Op, path: tuple[LoopNode, ...], contractions: object) -> Extent:
-    """How many partial sums a scalar sum adds up: one per step of its reduced loops, but one per block of a vector loop."""
+    """How many partial sums a scalar sum adds up: one per step of its loops, one per block of a vector loop."""
     reduced = [loop for loop in path if loop.binding.get(op) in op.reduced_axes]
     total: Extent = 1
     if not reduced:

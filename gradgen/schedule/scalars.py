@@ -274,7 +274,7 @@ class _Lowering:
             return self.emit(cls.key, tuple(self.typed(i, bool_) for i in items), bool_), bool_
         if cls.key == "select":
             dtype = self.promoted(items[1:])
-            if self.target.is_floating_point and all(k == WEAK_INT and abs(v) < 2**24 for v, k in items[1:]):
+            if self.target.is_floating_point and all(_small(i) for i in items[1:]):
                 dtype = self.target  # small integers, exact in either type
             values = tuple(self.typed(i, dtype) for i in items[1:])
             return self.emit("select", (self.typed(items[0], bool_), *values), dtype), dtype
@@ -291,6 +291,12 @@ class _Lowering:
         elif not dtype.is_floating_point:
             dtype = self.float_type
         return self.emit(cls.key, tuple(self.typed(i, dtype) for i in items), dtype), dtype
+
+
+def _small(item: Item) -> bool:
+    """An untyped integer that every floating type holds exactly."""
+    value, kind = item
+    return kind == WEAK_INT and abs(int(value)) < 2**24  # type: ignore[call-overload]
 
 
 def _exact(expr: sympy.Basic) -> bool:

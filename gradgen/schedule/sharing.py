@@ -18,10 +18,10 @@ from gradgen.ir.rewrite import with_sources
 from gradgen.ir.symbols import Placeholder, axes, axis, placeholder, reduce_axis
 from gradgen.schedule.procedure import Procedure
 
-CHEAP = frozenset(
-    "lt le gt ge eq ne and_ or_ xor not_ isnan isinf isfinite select maximum minimum fmax fmin abs sign floor ceil trunc "
-    "round div sqrt".split()
-)
+CHEAP = frozenset({
+    "lt", "le", "gt", "ge", "eq", "ne", "and_", "or_", "xor", "not_", "isnan", "isinf", "isfinite", "select", "maximum",
+    "minimum", "fmax", "fmin", "abs", "sign", "floor", "ceil", "trunc", "round", "div", "sqrt",
+})
 
 
 def is_expensive(expr: sympy.Basic) -> bool:
@@ -33,7 +33,7 @@ Use = tuple[Compute, sympy.Expr, tuple[sympy.Expr, ...]]  # who, what, and at wh
 
 def share_functions(procedure: Procedure) -> Procedure:
     """The procedure with a node for every expensive function that two or more nodes apply to the same values."""
-    order = topological_until([o.node for o in procedure.outputs], set(procedure.given))
+    order = topological_until(tuple(o.node for o in procedure.outputs), set(procedure.given))
     order = [n for n in order if n not in procedure.given]
     uses: dict[Compute, list[Use]] = {}
     for node in order:

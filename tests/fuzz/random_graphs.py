@@ -110,7 +110,8 @@ class Generator:
         x = self.floating()
         order = list(range(x.ndim))
         self.random.shuffle(order)
-        return Compute([x.shape[k] for k in order], A, [Read(x, [axis(order.index(k)) for k in range(x.ndim)])], x.dtype)
+        index = [axis(order.index(k)) for k in range(x.ndim)]
+        return Compute([x.shape[k] for k in order], A, [Read(x, index)], x.dtype)
 
     def slice(self) -> Node | None:
         x = self.floating()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from random_graphs import procedure, values
 from compiled import Compiled, expected
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from random_graphs import procedure, values
 
 from gradgen.schedule import NO_PASSES, ScheduleOptions
 

@@ -1,0 +1,133 @@
+"""Emission of contractions as calls of the matrix kernel."""
+
+from __future__ import annotations
+
+import sympy
+
+from gradgen.ir.dtypes import bool_
+from gradgen.ir.symbols import Extent, as_extent
+from gradgen.schedule.contraction import Contraction
+from gradgen.schedule.emit_reductions import Reductions
+from gradgen.schedule.inline import SCATTER, Op, ReadTerm, substitute
+from gradgen.schedule.procedure import ACCUMULATE
+from gradgen.schedule.program import Buffer, Contract, Operand
+from gradgen.schedule.reductions import exceeds
+
+KERNEL_TERMS = 256  # terms of a sum that the matrix kernel completes before it touches the result
+
+
+class Products(Reductions):
+    """Matrix products."""
+
+    def contract(self, op: Op, c: Contraction) -> None:
+        """The product goes to memory, or straight to the only place that wants it."""
+        b = self.builder
+        if op in self.split:
+            self.product(op, c, *self.buffers[op], True)
+            return
+        if self.consumers[op] or len(op.effects) != 1:
+            target, kept = self.buffers[op] = self.own_buffer(op)
+            self.product(op, c, target, kept, False)
+            for e in op.effects:
+                place = self.place_buffer(e.place, op.node)
+                if place is not target:
+                    self.copy_out(op, e, target, kept)
+            return
+        effect = op.effects[0]
+        place = self.place_buffer(effect.place, op.node)
+        condition = self.presence(effect.place, place)
+        if condition is not None:
+            b.open_if(condition)
+        if effect.mode == ACCUMULATE:
+            b.open_if(self.set_flag())
+            self.product(op, c, place, op.output_axes, False)
+            b.close()
+            b.open_if(b.apply("not_", (self.set_flag(),), bool_))
+            if self.single_pass(op, c):
+                self.product(op, c, place, op.output_axes, True)
+            else:  # the sum is completed before it is added
+                kept = self.kept_axes(op)
+                target, kept = self.buffers[op] = (self.work_buffer(op, kept), kept)
+                self.product(op, c, target, kept, False)
+                self.copy_out(op, effect, target, kept)
+            b.close()
+        else:
+            self.product(op, c, place, op.output_axes, False)
+        if condition is not None:
+            b.close()
+
+    def single_pass(self, op: Op, c: Contraction) -> bool:
+        """The kernel adds each sum to the result once: all terms fit in its registers' block, on one merged axis."""
+        terms: Extent = 1
+        for s in c.k:
+            terms = terms * op.extent_of(s)
+        return len(c.k) == 1 and not exceeds(terms, KERNEL_TERMS)
+
+    def product(
+        self, op: Op, c: Contraction, target: Buffer, kept: tuple[sympy.Symbol, ...], accumulate: bool
+    ) -> None:
+        """Calls of the matrix kernel: neighbouring axes are merged where all strides allow, others are looped over."""
+        b = self.builder
+        env = self.env(op)
+        for s in op.loop_axes:
+            if s not in env:
+                env[s] = self.shifted(op, s)
+        at = self.linear(target, self.local(op, target, tuple(env[s] for s in op.output_axes), kept))
+        views = [self.view(c.a, env), self.view(c.b, env), (target, at)]
+        chosen: dict[str, tuple[Extent, sympy.Symbol]] = {}
+        looped: list[sympy.Symbol] = []
+        for role, symbols in (("m", c.m), ("n", c.n), ("k", c.k)):
+            extent, last, rest = self.merged(op, list(symbols), views)
+            chosen[role] = (extent, last)
+            looped += rest
+        over_k = [s for s in looped if s in c.k]
+        if over_k and not accumulate:
+            zero = b.literal(sympy.S.Zero, op.node.dtype)
+            self.fill(op, target, kept, tuple(s for s in kept if s in c.m or s in c.n), zero)
+        bound = {s: b.open_loop(self.span(op, s)) for s in [*(s for s in looped if s not in c.k), *over_k]}
+        views = [(buffer, sympy.sympify(at).xreplace(bound)) for buffer, at in views]
+        operands = []
+        for (buffer, at), roles_of in zip(views, ("mk", "kn", "mn"), strict=True):
+            strides = tuple(as_extent(sympy.expand(at).coeff(chosen[r][1], 1)) for r in roles_of)
+            operands.append(Operand(buffer, self.start(at, op), strides))  # type: ignore[arg-type]
+        m, n, k = (chosen[r][0] for r in "mnk")
+        limits = tuple(self.limit(e) for e in (m, n, k))
+        adds = accumulate or bool(over_k)
+        b.emit(Contract(op.node.dtype, m, n, k, operands[0], operands[1], operands[2], adds, limits))  # type: ignore[arg-type]
+        for _ in bound:
+            b.close()
+
+    def view(self, read: ReadTerm, env: dict[sympy.Symbol, sympy.Expr]) -> tuple[Buffer, sympy.Expr]:
+        """The memory of an operand and its element number; axes that are not looped over stay symbols."""
+        index = tuple(substitute(e, env) for e in read.index)
+        buffer = self.source_buffer(read.source)
+        op = self.op_of.get(read.source)
+        if op is not None and op.kind != SCATTER:
+            index = self.local(op, buffer, index, self.buffers[op][1])
+        return buffer, self.linear(buffer, index)
+
+    def limit(self, extent: Extent) -> Extent:
+        """The most that an extent inside a strip can be."""
+        if isinstance(extent, int) or not self.open_strips:
+            return extent
+        rows = {self.strip_rows[s]: sympy.Integer(s.size) for s in self.open_strips if s in self.strip_rows}
+        return as_extent(extent.xreplace(rows))
+
+    def start(self, at: sympy.Expr, op: Op) -> Extent:
+        return as_extent(sympy.sympify(at).xreplace(dict.fromkeys(op.loop_axes, sympy.S.Zero)))
+
+    def merged(
+        self, op: Op, symbols: list[sympy.Symbol], views: list[tuple[Buffer, sympy.Expr]]
+    ) -> tuple[Extent, sympy.Symbol, list[sympy.Symbol]]:
+        """One axis out of several neighbouring ones: its extent, the symbol whose stride it has, and the axes left."""
+        extent, last = self.span(op, symbols[-1]), symbols[-1]
+        left = symbols[:-1]
+        while left:
+            s = left[-1]
+            for _, at in views:
+                outer, inner = sympy.expand(at).coeff(s, 1), sympy.expand(at).coeff(last, 1)
+                if sympy.expand(outer - inner * extent) != 0:
+                    return extent, last, left
+            extent = as_extent(extent * self.span(op, s))
+            left = left[:-1]
+        return extent, last, left

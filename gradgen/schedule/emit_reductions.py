@@ -1,0 +1,193 @@
+"""Emission of reductions and scatters: accumulators, how they begin and end, and one step of each."""
+
+from __future__ import annotations
+
+import sympy
+
+from gradgen.errors import ScheduleError
+from gradgen.ir.dtypes import DType, bool_, int64
+from gradgen.ir.nodes import Compute, Scatter
+from gradgen.ir.symbols import Extent
+from gradgen.schedule.emit_results import Results
+from gradgen.schedule.inline import ARG, REDUCE, SCATTER, Op, substitute
+from gradgen.schedule.program import (
+    Assign,
+    Buffer,
+    Copy,
+    Declare,
+    Expr,
+    Fill,
+    PairwiseAdd,
+    PairwiseBegin,
+    PairwiseTotal,
+    Store,
+    Variable,
+)
+from gradgen.schedule.reductions import COMBINE, FEW, Accumulator, additions, exceeds, initial, is_float_sum, reducer_of
+from gradgen.schedule.tree import LoopNode
+
+
+class Reductions(Results):
+    """Accumulators."""
+
+    def value_type(self, op: Op) -> DType:
+        term = op.terms[op.root]
+        return term.dtype if op.kind == ARG else op.node.dtype
+
+    def begin(self, op: Op) -> None:
+        node = op.node
+        b = self.builder
+        if op in self.contractions:  # summed strip by strip
+            buffer, kept = self.buffers[op] = self.own_buffer(op)
+            zero = b.literal(sympy.S.Zero, node.dtype)
+            self.fill(op, buffer, kept, tuple(s for s in op.output_axes if s in kept), zero)
+            self.split[op] = None
+            return
+        if op.kind == SCATTER:
+            assert isinstance(node, Scatter)
+            buffer, _ = self.buffers[op] = self.own_buffer(op)
+            if node.base is None:
+                b.emit(Fill(buffer, 0, buffer.size, b.literal(sympy.S.Zero, node.dtype)))
+            else:
+                b.emit(Copy(buffer, 0, self.source_buffer(node.base), 0, buffer.size))
+            return
+        assert isinstance(node, Compute) and node.reducer is not None
+        bound = self.bound_outside(op)
+        open_axes = tuple(s for s in op.output_axes if s not in bound)
+        kind = self.value_type(op)
+        start = b.literal(initial(node.reducer, kind), kind)
+        if not open_axes:
+            self.declare(op, kind, start)
+            return
+        if op.kind == ARG:
+            raise ScheduleError("argmax over an outer axis reached the emitter without its output axes bound")
+        buffer, kept = self.buffers[op] = self.own_buffer(op)
+        self.fill(op, buffer, kept, open_axes, start)
+
+    def fill(
+        self, op: Op, buffer: Buffer, kept: tuple[sympy.Symbol, ...], open_axes: tuple[sympy.Symbol, ...], value: Expr
+    ) -> None:
+        """`value` everywhere along `open_axes`, at the current position of the others."""
+        b = self.builder
+        if kept[len(kept) - len(open_axes) :] == open_axes:
+            index = [e.xreplace(dict.fromkeys(open_axes, sympy.S.Zero)) for e in self.whole_index(op)]
+            count: Extent = 1
+            for s in open_axes:
+                count = count * self.span(op, s)
+            b.emit(Fill(buffer, self.linear(buffer, self.local(op, buffer, tuple(index), kept)), count, value))
+            return
+        counters = {s: b.open_loop(self.span(op, s)) for s in open_axes}
+        index = [e.xreplace(counters) for e in self.whole_index(op)]
+        b.emit(Store(buffer, self.linear(buffer, self.local(op, buffer, tuple(index), kept)), value))
+        for _ in counters:
+            b.close()
+
+    def declare(self, op: Op, kind: DType, start: Expr) -> None:
+        """The accumulator of a reduction whose output axes are all bound."""
+        b = self.builder
+        state = Accumulator(b.variable(Variable(kind, b.fresh("s"))))
+        self.accumulators[op] = state
+        few = not exceeds(additions(op, self.paths[op], self.contractions), FEW)
+        state.pairwise = self.pairwise and is_float_sum(op) and not few
+        b.emit(PairwiseBegin(state.total) if state.pairwise else Declare(state.total, start))
+        if op.kind == ARG:
+            state.position = b.variable(Variable(int64, b.fresh("s")))
+            b.emit(Declare(state.position, b.literal(sympy.S.Zero, int64)))
+        elif reducer_of(op) in ("max", "min") and kind.is_floating_point:
+            state.nan = b.variable(Variable(bool_, b.fresh("s")))
+            b.emit(Declare(state.nan, b.literal(sympy.S.Zero, bool_)))
+
+    def total(self, state: Accumulator) -> Expr:
+        """The finished value of a reduction."""
+        b = self.builder
+        if state.position is not None:
+            return state.position
+        if state.pairwise:
+            return b.place(("total", state.total.name), b.scope, PairwiseTotal(state.total.dtype, state.total))
+        if state.nan is not None:
+            nan = b.literal(sympy.nan, state.total.dtype)
+            return b.apply("select", (state.nan, nan, state.total), state.total.dtype)
+        return state.total
+
+    def end(self, op: Op) -> None:
+        if op in self.accumulators:
+            self.result(op, self.total(self.accumulators[op]))
+            return
+        self.split.pop(op, None)
+        buffer, kept = self.buffers[op]
+        for e in op.effects:
+            target = self.place_buffer(e.place, op.node)
+            if target is not buffer:
+                self.copy_out(op, e, buffer, kept)
+
+    def add_up(self, state: Accumulator, value: Expr) -> None:
+        b = self.builder
+        if state.pairwise:
+            b.emit(PairwiseAdd(state.total, value))
+        else:
+            b.emit(Assign(state.total, b.apply("add", (state.total, value), state.total.dtype)))
+
+    def reduce(self, op: Op, value: Expr) -> None:
+        b = self.builder
+        how = reducer_of(op)
+        state = self.accumulators.get(op)
+        if state is None:
+            buffer, kept = self.buffers[op]
+            at = self.linear(buffer, self.local(op, buffer, self.whole_index(op), kept))
+            b.emit(Store(buffer, at, self.combine(how, self.raw_load(buffer, at), value)))
+        elif state.nan is not None:
+            better = b.apply("gt" if how == "max" else "lt", (value, state.total), bool_)
+            b.emit(Assign(state.total, b.apply("select", (better, value, state.total), value.dtype)))
+            b.emit(Assign(state.nan, b.apply("bitor", (state.nan, b.apply("isnan", (value,), bool_)), bool_)))
+        elif state.partial is None and is_float_sum(op):
+            self.add_up(state, value)
+        else:
+            total = state.partial or state.total
+            b.emit(Assign(total, self.combine(how, total, value)))
+
+    def combine(self, how: str, total: Expr, value: Expr) -> Expr:
+        b = self.builder
+        dtype = total.dtype
+        if how in ("max", "min"):
+            better = b.apply("gt" if how == "max" else "lt", (value, total), bool_)
+            if dtype.is_floating_point:  # a nan wins and stays
+                better = b.apply("or_", (better, b.apply("isnan", (value,), bool_)), bool_)
+            return b.apply("select", (better, value, total), dtype)
+        return b.apply(COMBINE[how], (total, value), dtype)
+
+    def arg(self, op: Op, value: Expr) -> None:
+        b = self.builder
+        state = self.accumulators[op]
+        best, where = state.total, state.position
+        assert where is not None
+        better = b.apply("gt" if reducer_of(op) == "argmax" else "lt", (value, best), bool_)
+        if value.dtype.is_floating_point:  # the first nan
+            still = b.apply("not_", (b.apply("isnan", (best,), bool_),), bool_)
+            first = b.apply("and_", (b.apply("isnan", (value,), bool_), still), bool_)
+            better = b.apply("or_", (better, first), bool_)
+        position = b.index(self.env(op)[op.reduced_axes[0]], int64)
+        new_where = b.apply("select", (better, position, where), int64)
+        new_best = b.apply("select", (better, value, best), value.dtype)
+        b.emit(Assign(where, new_where))
+        b.emit(Assign(best, new_best))
+
+    def scatter(self, op: Op, value: Expr) -> None:
+        node = op.node
+        assert isinstance(node, Scatter)
+        b = self.builder
+        buffer, _ = self.buffers[op]
+        env = self.full_env(op)
+        guard = tuple(c.substitute(env) for c in op.guard)
+        if guard:
+            b.open_if(b.holds(guard, bool_))
+        index = tuple(substitute(e, env) for e in op.index)
+        at = self.linear(buffer, index)
+        if node.mode != "set":
+            value = self.combine("sum" if node.mode == "add" else node.mode, self.raw_load(buffer, at), value)
+        b.emit(Store(buffer, at, value))
+        if guard:
+            b.close()
+
+    def carried(self, op: Op, node: LoopNode) -> bool:
+        """The op adds into the same memory at every iteration."""
+        return op.kind == REDUCE and op not in self.accumulators and node.binding[op] in op.reduced_axes
