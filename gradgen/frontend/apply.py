@@ -339,6 +339,7 @@ def live_below(roots: Sequence[Record]) -> list[Record]:
     tuples: set[int] = set()
     stack = [r for r in roots if r.value is None]
     done = set(stack)
+    record = s = inputs = None
     while stack:
         record = stack.pop()
         inputs = record.inputs
@@ -354,7 +355,7 @@ def live_below(roots: Sequence[Record]) -> list[Record]:
                     uses[s] = 1
                     if s not in done:
                         stack.append(s)
-    del stack
+    del stack, record, inputs, s
     return [r for r, n in uses.items() if r.inputs and r not in done and sys.getrefcount(r) > n + _OWN_REFERENCES]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import gradgen.frontend.apply as recording
 from gradgen.frontend import random
 from gradgen.frontend.device import device as device_of
-from gradgen.frontend.ranges import arange_values, linspace_values
+from gradgen.frontend.ranges import arange_values, linspace_values, logspace_values
 from gradgen.frontend.record import leaf
 from gradgen.frontend.storage import Cell
 from gradgen.frontend.tensor import Tensor
@@ -351,8 +351,7 @@ def logspace(start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: Any
     """`steps` numbers from base**start to base**end, evenly in the exponent."""
     first, last = (x.item() if isinstance(x, Tensor) else x for x in (start, end))  # type: ignore[attr-defined]
     kind = dtypes.dtype(dtype) if dtype is not None else get_default_dtype()
-    exponents = linspace_values(first, last, steps, kind if kind.is_floating_point else dtypes.float64)
-    values = np.array([base ** float(e) for e in exponents], dtype=np.float64).astype(kind.numpy)
+    values = logspace_values(first, last, steps, base, kind)
     return _out(_made(values, kind, device, requires_grad), out)
 
 

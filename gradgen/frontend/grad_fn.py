@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Edge = tuple["Node", int]
 Version = tuple[Any, int, Any]
-"""A version counter, the version when saved, and a weak reference to the tensor (None for results)."""
+"""A weak reference to a version counter, the version when saved, and one to the tensor (None for results)."""
 
 FREED = (
     "Trying to backward through the graph a second time (or directly access saved tensors after they have already been "
@@ -128,7 +128,13 @@ class OpNode(Node):
         self.hooks = None
         self.plan = plan
         self.wanted = wanted = tuple([edge is not None for edge in edges])
-        self.versions: list[Version | None] = [None] * len(inputs)
+        self.versions: list[Version | None] = [None] * len(edges)
+        self.origin = None
+        self.freed = False
+        if not inputs:  # a view: an index map, whose derivative needs no values
+            self.inputs, self.outputs = plan.phantom_ins, plan.phantom_outs
+            self.output_versions: list[Version | None] = [None] * len(plan.outs)
+            return
         known = plan.usual.get(wanted)
         if known is None:
             self.inputs = tuple([*inputs])  # a tuple of its own: see live_below in apply.py
@@ -145,11 +151,10 @@ class OpNode(Node):
                     if plan.casts[k] is None and hasattr(x, "_cell"):
                         self._note_version(k, x)
                 self.inputs = tuple(kept)
-        self.freed = False
 
     def _note_version(self, k: int, x: Tensor) -> None:
         counter = x._counter if x._counter is not None else x._cell
-        self.versions[k] = (counter, counter.version, weakref.ref(x))
+        self.versions[k] = (weakref.ref(counter), counter.version, weakref.ref(x))
 
     def keep_outputs(self, tensors: Sequence[Tensor]) -> None:
         """The results' records are kept where the derivative is written in them.
@@ -162,7 +167,7 @@ class OpNode(Node):
             self.outputs, self.output_versions = self.plan.phantom_outs, [None] * len(tensors)
             return
         self.outputs = tuple([t._record for t in tensors])
-        self.output_versions: list[Version | None] = [(t._cell, t._cell.version, None) for t in tensors]
+        self.output_versions = [(weakref.ref(t._cell), t._cell.version, None) for t in tensors]
 
     def release(self) -> None:
         self.freed = True
@@ -222,13 +227,14 @@ class OpNode(Node):
             zip(pullback.saves_outputs, self.output_versions, self.outputs, ((self, k) for k in range(len(self.outs)))),
         )
         for saved, version, record, edge in kept:
-            if not saved or version is None or version[0].version == version[1]:
-                continue
+            counter = version[0]() if saved and version is not None else None
+            if counter is None or version is None or counter.version == version[1]:
+                continue  # not needed, nobody left who could change it, or unchanged
             name = tensor_type_name(record.dtype)
             shape = "[" + ", ".join(str(e) for e in record.shape) + "]"
             raise RuntimeError(
                 "one of the variables needed for gradient computation has been modified by an inplace operation: "
-                f"[{name} {shape}]{_origin(version, edge)} is at version {version[0].version}; expected version "
+                f"[{name} {shape}]{_origin(version, edge)} is at version {counter.version}; expected version "
                 f"{version[1]} instead. {_HINT}"
             )
 

@@ -104,7 +104,7 @@ def _rebase(target: Tensor, node: Node, number: int) -> None:
         if node.versions:
             node.versions[0] = None  # the old value itself was saved
         versions = target._versions()
-        node.output_versions[number] = (versions, versions.version, None)
+        node.output_versions[number] = (weakref.ref(versions), versions.version, None)
     base = target._base
     if base is None:
         _set_history(target, node, number)

@@ -29,8 +29,18 @@ def arange_values(start: Any, end: Any, step: Any, dtype: DType) -> np.ndarray:
 
 
 def float_range(start: float, step: float, count: int, dtype: DType) -> np.ndarray:
-    """start + k * step in double, rounded once."""
-    return (start + step * np.arange(count, dtype=np.float64)).astype(dtype.numpy)
+    """start + k * step in double, fused.
+
+    PyTorch's kernel works in pairs of 32-byte vectors, each counted on from its own first number after that was rounded
+    to `dtype`; what is left over is computed one by one.
+    """
+    lanes = 32 // dtype.itemsize
+    whole = count // (2 * lanes) * (2 * lanes)
+    k = np.arange(count, dtype=np.float64)
+    values = fused_multiply_add(k, step, start)
+    first = values[:whole:lanes].astype(dtype.numpy).astype(np.float64)
+    values[:whole] = fused_multiply_add(k[:lanes], step, first[:, None]).reshape(-1)
+    return values.astype(dtype.numpy)
 
 
 def linspace_values(start: Any, end: Any, steps: int, dtype: DType) -> np.ndarray:
@@ -53,11 +63,26 @@ def linspace_values(start: Any, end: Any, steps: int, dtype: DType) -> np.ndarra
 
 
 def _integers(start: int, end: int, steps: int, dtype: DType) -> np.ndarray:
-    """Steps of single precision, cut towards zero."""
+    """In double, cut towards zero."""
     if steps == 1:
         return np.array([start], dtype.numpy)
-    step = np.float32(np.float32(end - start) / np.float32(steps - 1))
+    step = (end - start) / (steps - 1)
     k = np.arange(steps)
-    up = np.float32(start) + (step * k.astype(np.float32)).astype(np.float32)
-    down = np.float32(end) - (step * (steps - 1 - k).astype(np.float32)).astype(np.float32)
-    return np.trunc(np.where(k < steps // 2, up, down)).astype(dtype.numpy)
+    values = np.where(k < steps // 2, start + step * k, end - step * (steps - 1 - k))
+    return np.trunc(values).astype(dtype.numpy)
+
+
+def logspace_values(start: Any, end: Any, steps: int, base: float, dtype: DType) -> np.ndarray:
+    """base to the power of linspace, the exponents in double; within two units in the last place of PyTorch's."""
+    if steps < 0:
+        raise RuntimeError("number of steps must be non-negative")
+    if steps < 2 or not dtype.is_floating_point:
+        exponents = np.linspace(float(start), float(end), steps)
+    else:
+        working: Any = dtype.numpy.type
+        first, last = float(working(start)), float(working(end))
+        step = float(working(working(working(end) - working(start)) / working(steps - 1)))
+        k = np.arange(steps)
+        exponents = np.where(k < steps // 2, first + step * k, last - step * (steps - 1 - k))
+    with np.errstate(all="ignore"):
+        return np.power(float(base), exponents).astype(dtype.numpy)

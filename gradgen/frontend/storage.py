@@ -17,6 +17,11 @@ from gradgen.frontend.record import Record, Spec, leaf
 if TYPE_CHECKING:
     from gradgen.frontend.grad_fn import Node
 
+COPIED_BYTES = 1 << 18
+"""Up to here reading shared memory takes a copy of the moment; operations on more are computed at once instead."""
+AT_ONCE = 1 << 30
+"""The depth of a record that may change under our hands: whatever is recorded on it is too deep to wait."""
+
 
 class Cell:
     """`record` is the value (None while `owner` is), `version` PyTorch's version counter, `generation` counts writes."""
@@ -66,6 +71,10 @@ class Cell:
         if owner.base is None and sys.getrefcount(owner) <= 3:  # here, in the cell, and getrefcount's own: nobody else
             self.owner, self.record = None, leaf(owner, self.spec.dtype)
             return self.record
+        if owner.nbytes > COPIED_BYTES and owner.flags.c_contiguous:
+            borrowed = leaf(owner, self.spec.dtype)
+            borrowed.depth = AT_ONCE
+            return borrowed
         return leaf(np.array(owner, order="C"), self.spec.dtype)
 
 

@@ -82,8 +82,7 @@ def make_view(source: Tensor, op: Op, attributes: Attributes, plan: Plan) -> Any
     if state.grad:
         edge = source._edge() if plan.differentiable else None
         if edge is not None:
-            node = plan.node_class(plan, (source._record,), (edge,), (source,))
-            node.keep_outputs(views)
+            node = plan.node_class(plan, (), (edge,), ())
             for k, v in enumerate(views):
                 v._fn, v._nr = node, k
     elif not state.inference and not state.grad:
