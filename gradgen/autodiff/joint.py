@@ -7,8 +7,8 @@ costs no more than loading it would.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import sympy
 
@@ -18,6 +18,7 @@ from gradgen.ir.functions import ScalarFunction
 from gradgen.ir.graph import Graph, Location, topological
 from gradgen.ir.indexing import product
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Scatter
+from gradgen.ir.rewrite import substitute
 from gradgen.ir.symbols import Extent
 
 NOMINAL_DIM = 1024
@@ -74,22 +75,36 @@ def gradient_reach(graph: Graph) -> set[Node]:
     return reached
 
 
-def differentiate(
-    graph: Graph, parameters: Sequence[Input], *, unit_seed: bool = False, nan_safe: bool = False
-) -> Joint:
-    """Gradients of all differentiable outputs with respect to `parameters`.
+def with_unit_seed(joint: Joint) -> Joint:
+    """The joint with the constant 1 in place of the cotangents of scalar outputs."""
+    ones = {seed: Constant(1, seed.dtype) for _, seed in joint.seeds if not seed.shape}
+    found = [g for g in joint.gradients if g is not None]
+    new = dict(zip(found, substitute(found, ones)))
+    where = dict(joint.where)
+    for old, node in _paired(found, new.values()):
+        if old in joint.where:
+            where.setdefault(node, joint.where[old])
+    return replace(
+        joint,
+        seeds=tuple((name, ones.get(seed, seed)) for name, seed in joint.seeds),
+        gradients=tuple(None if g is None else new[g] for g in joint.gradients),
+        where=where,
+    )
 
-    With `unit_seed` the cotangent of a scalar output is the constant 1 instead of an input.
-    """
+
+def _paired(old: Sequence[Node], new: Iterable[Node]) -> Iterable[tuple[Node, Node]]:
+    """Nodes of two graphs of the same structure, in step."""
+    return zip(topological(old), topological(new), strict=False)
+
+
+def differentiate(graph: Graph, parameters: Sequence[Input], *, nan_safe: bool = False) -> Joint:
+    """Gradients of all differentiable outputs with respect to `parameters`."""
     positions = differentiable_outputs(graph, parameters)
     outputs = [graph.outputs[k] for k in positions]
     seeds: list[tuple[str, Node]] = []
     for k in positions:
         node = graph.outputs[k]
-        if unit_seed and not node.shape:
-            seed: Node = Constant(1, node.dtype)
-        else:
-            seed = Input(f"grad_{graph.output_names[k]}", node.shape, node.dtype)
+        seed = Input(f"grad_{graph.output_names[k]}", node.shape, node.dtype)
         seeds.append((graph.output_names[k], seed))
     lines = dict(graph.where)
     found = gradients(
