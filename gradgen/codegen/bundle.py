@@ -237,7 +237,8 @@ def _size_checks(code: ModuleCode) -> list[str]:
             values = {d: str(3 + 2 * k) for k, d in enumerate(interface.dims)}
             macro = f"{macro}({', '.join(values.values())})"
             planned = substitute(planned, {d: f"INT64_C({v})" for d, v in values.items()})
-        checks.append(f"typedef char {interface.name}_{which}_bytes_agree[{macro} == (size_t)({planned}) ? 1 : -1];")
+        head, value = f"typedef char {interface.name}_{which}_bytes_agree[{macro} ==", f"(size_t)({planned}) ? 1 : -1];"
+        checks.append(f"{head} {value}" if len(head) + len(value) < 110 else f"{head}\n    {value}")
     return checks
 
 

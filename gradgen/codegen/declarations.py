@@ -253,5 +253,6 @@ def size_macro(interface: Interface, which: str) -> str:
     name = f"{interface.name.upper()}_{which.upper()}_BYTES"
     if interface.dims:
         text = to_c(extent, {d: f"(int64_t)({d})" for d in interface.dims})
-        return f"{name}({', '.join(interface.dims)}) ((size_t)({text}))"
+        head, value = f"{name}({', '.join(interface.dims)})", f"((size_t)({text}))"
+        return f"{head} {value}" if len(head) + len(value) < _WIDTH else f"{head} \\\n    {value}"
     return f"{name} ((size_t){to_c(extent)})"
