@@ -8,7 +8,8 @@
 #include <string.h>
 
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
-typedef char linear_bce_saved_bytes_agree[LINEAR_BCE_SAVED_BYTES(3) == (size_t)(64 + INT64_C(3) * 12) ? 1 : -1];
+typedef char linear_bce_saved_bytes_agree[LINEAR_BCE_SAVED_BYTES(3) ==
+    (size_t)(64 + INT64_C(3) * 12) ? 1 : -1];
 typedef char linear_bce_work_bytes_agree[LINEAR_BCE_WORK_BYTES(3) == (size_t)(INT64_C(3) * 12) ? 1 : -1];
 
 /* 1 / (1 + exp(-x)), without overflow */
