@@ -43,17 +43,18 @@ from math import e, inf, nan, pi  # noqa: E402
 
 from gradgen.api import build, emit, jit, scan  # noqa: E402  `build` the function stands before the package of that name
 from gradgen.frontend.trace import TracedFunction, spec, trace  # noqa: E402  trace(matrix) is PyTorch's, too
+from gradgen.show import show  # noqa: E402  likewise before its module
 
 _LAZY = {
     "nn": "gradgen.nn", "optim": "gradgen.optim", "func": "gradgen.func", "linalg": "gradgen.linalg",
     "special": "gradgen.special", "utils": "gradgen.utils", "random": "gradgen.random",
 }
-_API = {"check", "from_sympy", "show"}
+_OWN = {"check": "gradgen.checking", "from_sympy": "gradgen.frontend.from_sympy"}
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return importlib.import_module(_LAZY[name])
-    if name in _API:
-        return getattr(importlib.import_module("gradgen.api"), name)
+    if name in _OWN:
+        return getattr(importlib.import_module(_OWN[name]), name)
     raise AttributeError(f"module 'gradgen' has no attribute {name!r}")
