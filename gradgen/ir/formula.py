@@ -11,6 +11,7 @@ is x where c holds and 0 elsewhere.  Which values get a line of their own is dec
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from gradgen.ir.graph import Graph
@@ -18,7 +19,7 @@ from gradgen.ir.letters import Letters
 from gradgen.ir.nodes import Node
 from gradgen.ir.notation import Builder, Definition, Plan, Wanted, definitions, names_in
 from gradgen.ir.symbols import Axis, ReduceAxis
-from gradgen.ir.terms import Letter
+from gradgen.ir.terms import OMITTED, Letter, Sum, Term, add
 from gradgen.ir.text import index_text, text
 
 __all__ = ["argument_formulas", "formulas", "links_of", "node_formula", "wanted_of"]
@@ -121,8 +122,17 @@ def node_formula(
         for s, wish in letters.items():
             kind = "i" if isinstance(s, Axis) else "r"
             asked.letter[asked._find((node, kind, int(s.name[1:])))] = wish
-    builder = Builder(named, asked, frozenset(n for n in plan.auto if n is not node and n not in named))
-    return "; ".join(line for d in builder.define(node, target, sign) for line in _definition_lines(d, 0))
+    builder = Builder(named, asked, omit=frozenset(n for n in plan.auto if n is not node and n not in named))
+    made = [replace(d, term=_gathered(d.term)) for d in builder.define(node, target, sign)]
+    return "; ".join(line for d in made for line in _definition_lines(d, 0))
+
+
+def _gathered(term: Term) -> Term:
+    """Several omitted terms of a sum as one."""
+    if not isinstance(term, Sum):
+        return term
+    said = [t for t in term.terms if t != OMITTED and getattr(t, "then", None) != OMITTED]
+    return term if len(term.terms) - len(said) < 2 else add([*said, OMITTED])
 
 
 # --- lines -----------------------------------------------------------------------------------------------------------
@@ -138,7 +148,7 @@ def _right_text(d: Definition) -> str:
         found += f"  if {text(d.guard)}"
     if d.over:
         found += f"  for {_ranges(d.over)}"
-    return found
+    return f"{found}  {d.note}" if d.note else found
 
 
 def _ranges(over: Sequence[tuple[Letter, Any]]) -> str:

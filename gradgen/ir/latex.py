@@ -72,6 +72,8 @@ def _definition(d: Definition) -> list[str]:
         line += rf" \quad \text{{if }} {_text(d.guard)[0]}"
     if d.over:
         line += r" \quad \forall\, " + r",\; ".join(rf"{s.name} < {_integer(sympy.sympify(e), {})}" for s, e in d.over)
+    if d.note:
+        line += rf" \quad \text{{{d.note}}}"
     return [line, *(rf"& \qquad {inner.replace('&', '', 1)}" for e in d.details for inner in _definition(e))]
 
 

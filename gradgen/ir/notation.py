@@ -7,8 +7,9 @@ written where it is read.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -16,7 +17,7 @@ import sympy
 
 from gradgen.ir import terms as tm
 from gradgen.ir.functions import ScalarFunction
-from gradgen.ir.guards import Guard
+from gradgen.ir.guards import EQ, Guard
 from gradgen.ir.letters import Letters
 from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Read, Scan, Scatter
 from gradgen.ir.symbols import Axis, Dim, Extent, Placeholder, ReduceAxis, axes, placeholder, reduce_axis
@@ -27,6 +28,9 @@ SHARED = 64
 
 LONGEST = 110
 """Estimated characters beyond which parts of a line get names."""
+
+ELEMENTS = 8
+"""Elements of a packed tensor that a comment shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class Definition:
     node: Node | None = None
     wanted: bool = False
     details: tuple[Definition, ...] = ()  # the step of a Scan
+    note: str = ""
 
 
 def readers(node: Node) -> list[Read]:
@@ -173,6 +178,8 @@ class Plan:
             self._look_read(node, read, count.get(k, 1))
         costs = [self._cost(r) for r in node.reads]
         total = own + sum(count.get(k, 1) * c for k, c in enumerate(costs))
+        if is_packing(node):
+            total = SHARED  # one line an element
         while total > LONGEST:
             open_reads = [k for k, r in enumerate(node.reads) if self._can_name(r.source)]
             if not open_reads:
@@ -201,6 +208,8 @@ class Plan:
 
     def _cost(self, read: Read) -> int:
         source = read.source
+        if picks_one(read):
+            return 8
         own = self._element(source) if self.is_named(source) else self.length.get(source, 4)
         return own + 14 * len(read.guard) + sum(3 for e in read.index if e.args)
 
@@ -217,6 +226,15 @@ class Plan:
             elif node in self.auto:
                 named[node] = next(fresh)
         return named
+
+
+def picks_one(read: Read) -> bool:
+    """A scalar that stands at one place of a tensor."""
+    return not read.index and bool(read.guard) and all(c.kind == EQ for c in read.guard)
+
+
+def is_packing(node: Compute) -> bool:
+    return node.reducer is None and len(node.reads) > 1 and all(picks_one(r) for r in node.reads)
 
 
 def uniform(node: Constant) -> sympy.Expr | None:
@@ -245,6 +263,7 @@ class Builder:
 
     named: Mapping[Node, str]
     letters: Letters
+    split: int = 0  # greatest number of lines for the elements of a packed tensor
     omit: frozenset[Node] = frozenset()
     data: dict[Term, Datum] = field(default_factory=dict)
     meaning: dict[sympy.Symbol, Term] = field(default_factory=dict)
@@ -262,7 +281,8 @@ class Builder:
         else:
             term = self.opaque(node, own)
         details = self._step(node) if isinstance(node, Scan) else ()
-        return [Definition(name, index, sign, term, extents, node=node, details=details)]
+        whole = Definition(name, index, sign, term, extents, node=node, details=details)
+        return elements(whole, self.split) if self.split and isinstance(node, Compute) else [whole]
 
     def alias(self, node: Node, name: str, sign: str) -> Definition:
         """`name = ` the element of a tensor that is defined elsewhere."""
@@ -445,10 +465,12 @@ def definitions(
     *,
     limit: int | None = None,
     links: Iterable[tuple[Node, Node]] = (),
+    split: bool = True,
 ) -> tuple[list[Definition], int]:
     """The definitions of `wanted` and of the intermediates they need, sources first, and how many were left out.
 
     `names` gives names to nodes (the user's); `limit` is the greatest number of definitions, wanted ones among them.
+    With `split`, tensors packed from scalars have one definition an element.
     """
     names = dict(names or {})
     chosen = {n: name for n, name in names.items() if not isinstance(n, Input)}
@@ -457,7 +479,8 @@ def definitions(
         plan = _with_names(wanted, chosen)
     taken = {w.name for w in wanted} | set(plan.named.values()) | {n.name for n in plan.order if isinstance(n, Input)}
     taken |= {s.name for n in plan.order for e in n.shape if not isinstance(e, int) for s in e.free_symbols}
-    builder = Builder(plan.named, Letters(plan.order, taken, links))
+    lines = 0 if not split else ELEMENTS if limit is not None else 1 << 16
+    builder = Builder(plan.named, Letters(plan.order, taken, links), lines)
     first = {w.node: w for w in reversed(wanted) if plan.named.get(w.node) == w.name and not isinstance(w.node, Input)}
     own = [n for n in plan.named if not isinstance(n, Input) and n not in first]
     kept = own if limit is None else own if len(own) + len(wanted) <= limit else own[: max(limit - len(wanted) - 1, 0)]
@@ -474,6 +497,41 @@ def definitions(
     return found, len(own) - len(kept)
 
 
+def elements(d: Definition, limit: int) -> list[Definition]:
+    """A tensor that is a sum of scalars, each at one place, element by element; else the definition itself."""
+    parts = d.term.terms if isinstance(d.term, tm.Sum) else (d.term,)
+    own = {s: e for s, e in d.extents}
+    found: dict[tuple[int, ...], list[Term]] = {}
+    for part in parts:
+        place = _place(part, own)
+        if place is None or not isinstance(part, tm.Choice):
+            return [d]
+        found.setdefault(place, []).append(part.then)
+    made = []
+    for place in sorted(found)[:limit]:
+        index = tuple(Index(sympy.Integer(k)) for k in place)
+        made.append(Definition(d.name, index, d.sign, tm.add(found[place]), node=d.node))
+    if len(found) > limit:
+        return [*made, replace(d, term=tm.OMITTED, note=f"and {len(found) - limit} more elements")]
+    if d.sign == "=" and len(found) != math.prod(e if isinstance(e, int) else 0 for e in own.values()):
+        made.append(replace(d, term=tm.ZERO, note="elsewhere"))
+    return made
+
+
+def _place(part: Term, own: Mapping[Letter, Extent]) -> tuple[int, ...] | None:
+    """The index at which alone the guard of `part` holds."""
+    if not isinstance(part, tm.Choice) or not isinstance(part.condition, tm.Condition) or part.otherwise != tm.ZERO:
+        return None
+    at: dict[Letter, int] = {s: 0 for s, e in own.items() if e == 1}
+    for c in part.condition.guard:
+        letters = [s for s in c.expr.free_symbols if s in own]
+        solution = c.expr - letters[0] if len(letters) == 1 and c.kind == EQ else None
+        if solution is None or not solution.is_Integer:
+            return None
+        at[letters[0]] = -int(solution)
+    return tuple(at[s] for s in own) if set(at) == set(own) and not tm.letters_of(part.then) & set(own) else None
+
+
 def names_in(d: Definition) -> list[str]:
     """The tensors that a definition mentions, in order of appearance."""
     found: dict[str, None] = {}
@@ -487,7 +545,7 @@ def names_in(d: Definition) -> list[str]:
 
 
 def _marked(d: Definition, wanted: bool) -> Definition:
-    return Definition(d.name, d.index, d.sign, d.term, d.extents, d.over, d.guard, d.node, wanted, d.details)
+    return replace(d, wanted=wanted)
 
 
 def _with_names(wanted: Sequence[Wanted], chosen: Mapping[Node, str]) -> Plan:

@@ -58,7 +58,7 @@ def to_sympy(program: Any) -> SympyView:
     products over named dimensions.
     """
     wanted = wanted_of(program)
-    found, _ = definitions(wanted, links=links_of(program))
+    found, _ = definitions(wanted, links=links_of(program), split=False)
     view = _View(walk([w.node for w in wanted]))
     shared: list[Pair] = []
     outputs: list[Pair] = []

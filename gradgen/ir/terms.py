@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import sympy
 
-from gradgen.ir.guards import Guard
+from gradgen.ir.guards import EQ, Guard, conjunction
 from gradgen.ir.symbols import Extent
 
 
@@ -224,6 +224,10 @@ def reduce(kind: str, letters: tuple[tuple[Letter, Extent], ...], body: Term) ->
         return Reduction(kind, letters, body)
     if isinstance(body, Reduction) and body.kind == "sum":
         return Reduction("sum", (*letters, *body.letters), body.body)
+    if isinstance(body, Choice):
+        single = _single(letters, body)
+        if single is not None:
+            return single
     own = frozenset(s for s, _ in letters)
     if not isinstance(body, Product):
         if isinstance(body, Number) or not own & letters_of(body):
@@ -236,6 +240,58 @@ def reduce(kind: str, letters: tuple[tuple[Letter, Extent], ...], body: Term) ->
     inner = multiply(inside, under)
     inner = reduce(kind, letters, inner) if not isinstance(inner, Product) else Reduction(kind, letters, inner)
     return multiply([Number(body.coefficient), *outside, inner], below)
+
+
+def _single(letters: tuple[tuple[Letter, Extent], ...], body: Choice) -> Term | None:
+    """A sum in which a guard leaves one value of a letter: the summand there."""
+    if not isinstance(body.condition, Condition) or body.otherwise != ZERO or body.condition.data:
+        return None
+    own = {s for s, _ in letters}
+    at: dict[sympy.Expr, sympy.Expr] = {}
+    for c in body.condition.guard:
+        found = [s for s in c.expr.free_symbols if s in own]
+        if c.kind == EQ and len(found) == 1 and (c.expr - found[0]).is_Integer:
+            at.setdefault(found[0], found[0] - c.expr)
+    if not at:
+        return None
+    rest = conjunction(*(c.substitute(at) for c in body.condition.guard))
+    if rest is None:
+        return ZERO
+    inner = at_letters(body.then, at)
+    if rest:
+        inner = Choice(Condition(rest), inner, ZERO)
+    left = tuple((s, e) for s, e in letters if s not in at)
+    return reduce("sum", left, inner) if left else inner
+
+
+def at_letters(term: Term, at: Mapping[sympy.Expr, sympy.Expr]) -> Term:
+    """The term with letters replaced by numbers."""
+
+    def index(i: Index) -> Index:
+        return Index(substituted(i.expr, at), tuple((s, at_letters(t, at)) for s, t in i.data))
+
+    match term:
+        case Element(name, indices):
+            return Element(name, tuple(map(index, indices)))
+        case Integral(i):
+            return Number(found.expr) if (found := index(i)).expr.is_Integer else Integral(found)
+        case Sum(terms):
+            return add(at_letters(t, at) for t in terms)
+        case Product(coefficient, factors, divisors):
+            above = [Number(coefficient), *(at_letters(t, at) for t in factors)]
+            return multiply(above, [at_letters(t, at) for t in divisors])
+        case Power(base, exponent):
+            return Power(at_letters(base, at), at_letters(exponent, at))
+        case Apply(function, args):
+            return Apply(function, tuple(at_letters(t, at) for t in args))
+        case Choice(condition, then, otherwise):
+            return Choice(at_letters(condition, at), at_letters(then, at), at_letters(otherwise, at))
+        case Condition(guard, data):
+            moved = tuple(c.substitute(dict(at)) for c in guard)
+            return Condition(moved, tuple((s, at_letters(t, at)) for s, t in data))
+        case Reduction(kind, letters, body):
+            return Reduction(kind, letters, at_letters(body, at))
+    return term
 
 
 def _extent(e: Extent) -> Term:

@@ -13,6 +13,7 @@ from gradgen.ir.graph import Graph
 from gradgen.ir.guards import EQ, MOD, Condition, in_range
 from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Read, Scatter, identity_read
+from gradgen.ir.packing import pack
 from gradgen.ir.symbols import axes, dim, placeholder, reduce_axes
 
 F32, F64, I64 = dtypes.float32, dtypes.float64, dtypes.int64
@@ -234,3 +235,22 @@ def test_joint_of_a_sigmoid_stays_readable() -> None:
     y = Compute((N,), sigmoid(a0), [identity_read(x)], F32)
     joint = differentiate(Graph((x,), (y,), ("y",)), [x])
     assert formulas(joint) == ["y[n]       = sigmoid(x[n])", "grad_x[n] += grad_y[n] y[n] (1 - y[n])"]
+
+
+def test_packed_tensors_are_written_element_by_element() -> None:
+    q = Input("q", (2,), F64, True)
+    cells = [Compute((), a0, [Read(q, (k,))], F64) for k in range(2)]
+    entries = [Compute((), sin(a0) * a1, [Read(cells[r], ()), Read(cells[c], ())], F64) for r, c in ((0, 1), (1, 1))]
+    m = pack([entries[0], None, entries[1], None], (2, 2), F64)
+    assert one(m, q) == ["y[0,0] = q[1] sin(q[0])", "y[1,0] = q[1] sin(q[1])", "y[i,j] = 0  elsewhere"]
+    joint = differentiate(Graph((q,), (m,), ("M",)), [q])
+    lines = formulas(joint)
+    assert "grad_q[0]" in lines[-2] and "grad_q[1]" in lines[-1]
+    assert "grad_M[0,0]" in " ".join(lines) and "sum" not in " ".join(lines)
+
+
+def test_comments_show_a_few_elements_of_a_large_packing() -> None:
+    q = Input("q", (30,), F64)
+    cells = [Compute((), exp(a0), [Read(q, (k,))], F64) for k in range(30)]
+    found = argument_formulas(Graph((q,), (pack(cells, (30,), F64),), ("y",)))["y"].splitlines()
+    assert found[0] == "y[0] = exp(q[0])" and found[-1] == "y[i] = ...  and 22 more elements" and len(found) == 9
