@@ -77,6 +77,18 @@ class _Value:
     expr: Expr
 
 
+def _target(statement: Statement) -> Buffer | None:
+    """The buffer that a statement writes."""
+    match statement:
+        case Store() | Fill():
+            return statement.buffer
+        case Copy():
+            return statement.target
+        case Contract():
+            return statement.c.buffer
+    return None
+
+
 class Builder:
     """Builds one function body.  `home` of an expression is the scope it is computed in."""
 
@@ -89,6 +101,9 @@ class Builder:
         self.pinned: dict[int, CVar] = {}
         self.symbols: dict[sympy.Symbol, tuple[Scope, Extent | None]] = {}
         self.known: dict[sympy.Expr, Extent] = {}  # sums of counters that stay in a range
+        self.writers: dict[int, dict[Scope, None]] = {}  # of buffers, by id: the scopes that write them
+        self.keep_buffers: list[Buffer] = []  # ids stay valid
+        self.pointers: dict[str, Scope] = {}  # where a pointer is declared
         self.counter = 0
 
     # --- names and scopes -----------------------------------------------------------------------------------------
@@ -191,8 +206,8 @@ class Builder:
         home = self.scope
         if hoist:
             home = self.scope_of_index(index)
-            inner = self.scope_of_guard(guard)
-            home = inner if inner.depth > home.depth else home
+            for inner in (self.scope_of_guard(guard), self.written(buffer)):
+                home = inner if inner.depth > home.depth else home
         key = ("load", id(buffer), index, guard, fill)
         for scope in self.scope.chain():  # a pinned load serves the scopes inside its own
             if scope.depth < home.depth:
@@ -226,8 +241,24 @@ class Builder:
         self.symbols[symbol] = (self.scope, None)
         return symbol
 
+    def written(self, buffer: Buffer) -> Scope:
+        """The outermost scope in which the buffer has the value that is read now: a loop that fills it anew each time
+        round holds its readers too, whatever their index mentions."""
+        found = self.pointers.get(buffer.name, self.root)
+        here = {id(s) for s in self.scope.chain()}
+        for writer in self.writers.get(id(buffer), ()):
+            common = next(s for s in writer.chain() if id(s) in here)
+            found = common if common.depth > found.depth else found
+        return found
+
     def emit(self, statement: Statement) -> None:
         self.scope.items.append(statement)
+        if isinstance(statement, Pointer):
+            self.pointers[statement.name] = self.scope
+        target = _target(statement)
+        if target is not None:
+            self.writers.setdefault(id(target), {})[self.scope] = None
+            self.keep_buffers.append(target)
 
     # --- completion -----------------------------------------------------------------------------------------------
 
