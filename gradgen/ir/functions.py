@@ -16,9 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import sympy
-from sympy import Integer, Rational, pi, sqrt
-
-Expr = sympy.Expr
+from sympy import Expr, Integer, Rational, pi, sqrt
 
 FLOAT, SAME, BOOL = "float", "same", "bool"
 """What a function returns: a floating value, the promoted type of its value arguments, or a truth value."""
@@ -51,7 +49,8 @@ class ScalarFunction(sympy.Function):
         return sympy.sympify(rule(*self.args, self) if callable(rule) else rule)
 
 
-REGISTRY: dict[str, type[ScalarFunction]] = {}
+ScalarType = type[ScalarFunction]
+REGISTRY: dict[str, ScalarType] = {}
 
 
 def define(
@@ -66,7 +65,8 @@ def define(
     """Adds one scalar function.
 
     `partials[k](*args, value)` is the derivative by argument k, an expression in the arguments and the function's own
-    value; a plain 0 says it is zero everywhere, None that there is no rule.  `to_sympy(*args)` gives ordinary SymPy back (default: same-named).
+    value; a plain 0 says it is zero everywhere, None that there is no rule.  `to_sympy(*args)` gives ordinary SymPy
+    back (default: same-named).
     `expansion(*args)` writes the value in other functions: such an entry has a derivative of its own but no C kernel,
     and is replaced by `written_out` after differentiation.
     """
@@ -90,26 +90,30 @@ def define(
 
 # --- truth values ---------------------------------------------------------------------------------------------------
 
-lt = define("lt", (0, 0), np.less, result=BOOL, to_sympy=sympy.StrictLessThan)
-le = define("le", (0, 0), np.less_equal, result=BOOL, to_sympy=sympy.LessThan)
-gt = define("gt", (0, 0), np.greater, result=BOOL, to_sympy=sympy.StrictGreaterThan)
-ge = define("ge", (0, 0), np.greater_equal, result=BOOL, to_sympy=sympy.GreaterThan)
-eq = define("eq", (0, 0), np.equal, result=BOOL, to_sympy=sympy.Eq)
-ne = define("ne", (0, 0), np.not_equal, result=BOOL, to_sympy=sympy.Ne)
-and_ = define("and_", (0, 0), np.logical_and, result=BOOL)
-or_ = define("or_", (0, 0), np.logical_or, result=BOOL)
-xor = define("xor", (0, 0), np.logical_xor, result=BOOL)
-not_ = define("not_", (0,), np.logical_not, result=BOOL)
-isnan = define("isnan", (0,), np.isnan, result=BOOL)
-isinf = define("isinf", (0,), np.isinf, result=BOOL)
-isfinite = define("isfinite", (0,), np.isfinite, result=BOOL)
+lt: ScalarType = define("lt", (0, 0), np.less, result=BOOL, to_sympy=sympy.StrictLessThan)
+le: ScalarType = define("le", (0, 0), np.less_equal, result=BOOL, to_sympy=sympy.LessThan)
+gt: ScalarType = define("gt", (0, 0), np.greater, result=BOOL, to_sympy=sympy.StrictGreaterThan)
+ge: ScalarType = define("ge", (0, 0), np.greater_equal, result=BOOL, to_sympy=sympy.GreaterThan)
+eq: ScalarType = define("eq", (0, 0), np.equal, result=BOOL, to_sympy=sympy.Eq)
+ne: ScalarType = define("ne", (0, 0), np.not_equal, result=BOOL, to_sympy=sympy.Ne)
+and_: ScalarType = define("and_", (0, 0), np.logical_and, result=BOOL)
+or_: ScalarType = define("or_", (0, 0), np.logical_or, result=BOOL)
+xor: ScalarType = define("xor", (0, 0), np.logical_xor, result=BOOL)
+not_: ScalarType = define("not_", (0,), np.logical_not, result=BOOL)
+isnan: ScalarType = define("isnan", (0,), np.isnan, result=BOOL)
+isinf: ScalarType = define("isinf", (0,), np.isinf, result=BOOL)
+isfinite: ScalarType = define("isfinite", (0,), np.isfinite, result=BOOL)
 
 
-# --- identity to the eye of the machine, not of the derivative ---------------------------------------------------------
+# --- identity to the eye of the machine, not of the derivative -------------------------------------------------------
 
-stop = define("stop", (0,), lambda x: x, result=SAME, to_sympy=lambda x: x)  # detach
-extent = define("extent", (0,), lambda n: n, result=SAME, to_sympy=lambda n: n)  # a size, not a number of mathematics
-mark = define("mark", (1, 0), lambda x, k: x, result=SAME, to_sympy=lambda x, k: x)  # node k of equal ones, told apart
+stop: ScalarType = define("stop", (0,), lambda x: x, result=SAME, to_sympy=lambda x: x)  # detach
+extent: ScalarType = define(
+    "extent", (0,), lambda n: n, result=SAME, to_sympy=lambda n: n
+)  # a size, not a number of mathematics
+mark: ScalarType = define(
+    "mark", (1, 0), lambda x, k: x, result=SAME, to_sympy=lambda x, k: x
+)  # node k of equal ones, told apart
 
 # --- selection: a branch not taken contributes nothing, it is never multiplied by 0 -----------------------------------
 
@@ -118,7 +122,7 @@ def _np_select(c: Any, x: Any, y: Any) -> Any:
     return np.where(np.asarray(c, dtype=bool), x, y)
 
 
-select = define(
+select: ScalarType = define(
     "select",
     (0, lambda c, x, y, f: select(c, 1, 0), lambda c, x, y, f: select(c, 0, 1)),
     _np_select,
@@ -128,24 +132,24 @@ select = define(
 )
 
 _HALF = Rational(1, 2)
-maximum = define(
+maximum: ScalarType = define(
     "maximum",  # a tie is shared: torch.maximum's backward
     (lambda a, b, f: select(lt(a, b), 0, select(eq(a, b), _HALF, 1)),
      lambda a, b, f: select(lt(b, a), 0, select(eq(a, b), _HALF, 1))),
     np.maximum, result=SAME, to_sympy=sympy.Max,
 )
-minimum = define(
+minimum: ScalarType = define(
     "minimum",
     (lambda a, b, f: select(gt(a, b), 0, select(eq(a, b), _HALF, 1)),
      lambda a, b, f: select(gt(b, a), 0, select(eq(a, b), _HALF, 1))),
     np.minimum, result=SAME, to_sympy=sympy.Min,
 )
-fmax = define(
+fmax: ScalarType = define(
     "fmax",  # a nan loses; a tie goes to the first
     (lambda a, b, f: select(or_(ge(a, b), isnan(b)), 1, 0), lambda a, b, f: select(or_(ge(a, b), isnan(b)), 0, 1)),
     np.fmax, result=SAME, to_sympy=sympy.Max,
 )
-fmin = define(
+fmin: ScalarType = define(
     "fmin",
     (lambda a, b, f: select(or_(le(a, b), isnan(b)), 1, 0), lambda a, b, f: select(or_(le(a, b), isnan(b)), 0, 1)),
     np.fmin, result=SAME, to_sympy=sympy.Min,
@@ -183,18 +187,20 @@ def _np_pow(a: Any, b: Any) -> Any:
         return np.power(a, b)
 
 
-div = define(
+div: ScalarType = define(
     "div",  # (a/b)/b rather than a/b**2: b**2 may underflow
     (lambda a, b, f: div(1, b), lambda a, b, f: -div(f, b)),
     _np_div, to_sympy=lambda a, b: a / b,
 )
-floor_div = define("floor_div", (0, 0), _np_floor_div, result=SAME, to_sympy=lambda a, b: sympy.floor(a / b))
-trunc_div = define("trunc_div", (0, 0), _np_trunc_div, result=SAME)
-remainder = define(
+floor_div: ScalarType = define(
+    "floor_div", (0, 0), _np_floor_div, result=SAME, to_sympy=lambda a, b: sympy.floor(a / b)
+)
+trunc_div: ScalarType = define("trunc_div", (0, 0), _np_trunc_div, result=SAME)
+remainder: ScalarType = define(
     "remainder", (1, lambda a, b, f: -floor_div(a, b)), _np_remainder, result=SAME, to_sympy=sympy.Mod
 )
-fmod = define("fmod", (1, lambda a, b, f: -trunc_div(a, b)), np.fmod, result=SAME)
-pow_ = define(
+fmod: ScalarType = define("fmod", (1, lambda a, b, f: -trunc_div(a, b)), np.fmod, result=SAME)
+pow_: ScalarType = define(
     "pow",  # 0 where the exponent is 0; d/dp is 0 at x = 0, p >= 0: torch's pow_backward_self / _exponent
     (lambda x, p, f: select(eq(p, 0), 0, p * pow_(x, p - 1)),
      lambda x, p, f: select(and_(eq(x, 0), ge(p, 0)), 0, f * log(x))),
@@ -254,53 +260,59 @@ def _np_sign(x: Any) -> Any:
 
 
 _SQRT2 = sqrt(2)
-exp = define("exp", (lambda x, f: f,), np.exp, to_sympy=sympy.exp)
-exp2 = define("exp2", (lambda x, f: f * sympy.log(2),), np.exp2, to_sympy=lambda x: 2**x)
-expm1 = define("expm1", (lambda x, f: f + 1,), np.expm1, to_sympy=lambda x: sympy.exp(x) - 1)
-log = define("log", (lambda x, f: div(1, x),), np.log, to_sympy=sympy.log)
-log2 = define("log2", (lambda x, f: div(1, x * sympy.log(2)),), np.log2, to_sympy=lambda x: sympy.log(x) / sympy.log(2))
-log10 = define(
+exp: ScalarType = define("exp", (lambda x, f: f,), np.exp, to_sympy=sympy.exp)
+exp2: ScalarType = define("exp2", (lambda x, f: f * sympy.log(2),), np.exp2, to_sympy=lambda x: 2**x)
+expm1: ScalarType = define("expm1", (lambda x, f: f + 1,), np.expm1, to_sympy=lambda x: sympy.exp(x) - 1)
+log: ScalarType = define("log", (lambda x, f: div(1, x),), np.log, to_sympy=sympy.log)
+log2: ScalarType = define(
+    "log2", (lambda x, f: div(1, x * sympy.log(2)),), np.log2, to_sympy=lambda x: sympy.log(x) / sympy.log(2)
+)
+log10: ScalarType = define(
     "log10", (lambda x, f: div(1, x * sympy.log(10)),), np.log10, to_sympy=lambda x: sympy.log(x) / sympy.log(10)
 )
-log1p = define("log1p", (lambda x, f: div(1, x + 1),), np.log1p, to_sympy=lambda x: sympy.log(1 + x))
-sqrt_ = define("sqrt", (lambda x, f: div(1, 2 * f),), np.sqrt, to_sympy=sympy.sqrt)
-rsqrt = define("rsqrt", (lambda x, f: -_HALF * f**3,), lambda x: _np_div(1, np.sqrt(x)), to_sympy=lambda x: x**-_HALF)
-sin = define("sin", (lambda x, f: cos(x),), np.sin, to_sympy=sympy.sin)
-cos = define("cos", (lambda x, f: -sin(x),), np.cos, to_sympy=sympy.cos)
-tan = define("tan", (lambda x, f: 1 + f**2,), np.tan, to_sympy=sympy.tan)
-sinh = define("sinh", (lambda x, f: cosh(x),), np.sinh, to_sympy=sympy.sinh)
-cosh = define("cosh", (lambda x, f: sinh(x),), np.cosh, to_sympy=sympy.cosh)
-tanh = define("tanh", (lambda x, f: 1 - f**2,), np.tanh, to_sympy=sympy.tanh)
-asin = define("asin", (lambda x, f: rsqrt(1 - x**2),), np.arcsin, to_sympy=sympy.asin)
-acos = define("acos", (lambda x, f: -rsqrt(1 - x**2),), np.arccos, to_sympy=sympy.acos)
-atan = define("atan", (lambda x, f: div(1, x**2 + 1),), np.arctan, to_sympy=sympy.atan)
-asinh = define("asinh", (lambda x, f: rsqrt(x**2 + 1),), np.arcsinh, to_sympy=sympy.asinh)
-acosh = define("acosh", (lambda x, f: rsqrt(x - 1) * rsqrt(x + 1),), np.arccosh, to_sympy=sympy.acosh)
-atanh = define("atanh", (lambda x, f: div(1, 1 - x**2),), np.arctanh, to_sympy=sympy.atanh)
-sigmoid = define("sigmoid", (lambda x, f: f * (1 - f),), _np_sigmoid, to_sympy=lambda x: 1 / (1 + sympy.exp(-x)))
-softplus = define(
+log1p: ScalarType = define("log1p", (lambda x, f: div(1, x + 1),), np.log1p, to_sympy=lambda x: sympy.log(1 + x))
+sqrt_: ScalarType = define("sqrt", (lambda x, f: div(1, 2 * f),), np.sqrt, to_sympy=sympy.sqrt)
+rsqrt: ScalarType = define(
+    "rsqrt", (lambda x, f: -_HALF * f**3,), lambda x: _np_div(1, np.sqrt(x)), to_sympy=lambda x: x**-_HALF
+)
+sin: ScalarType = define("sin", (lambda x, f: cos(x),), np.sin, to_sympy=sympy.sin)
+cos: ScalarType = define("cos", (lambda x, f: -sin(x),), np.cos, to_sympy=sympy.cos)
+tan: ScalarType = define("tan", (lambda x, f: 1 + f**2,), np.tan, to_sympy=sympy.tan)
+sinh: ScalarType = define("sinh", (lambda x, f: cosh(x),), np.sinh, to_sympy=sympy.sinh)
+cosh: ScalarType = define("cosh", (lambda x, f: sinh(x),), np.cosh, to_sympy=sympy.cosh)
+tanh: ScalarType = define("tanh", (lambda x, f: 1 - f**2,), np.tanh, to_sympy=sympy.tanh)
+asin: ScalarType = define("asin", (lambda x, f: rsqrt(1 - x**2),), np.arcsin, to_sympy=sympy.asin)
+acos: ScalarType = define("acos", (lambda x, f: -rsqrt(1 - x**2),), np.arccos, to_sympy=sympy.acos)
+atan: ScalarType = define("atan", (lambda x, f: div(1, x**2 + 1),), np.arctan, to_sympy=sympy.atan)
+asinh: ScalarType = define("asinh", (lambda x, f: rsqrt(x**2 + 1),), np.arcsinh, to_sympy=sympy.asinh)
+acosh: ScalarType = define("acosh", (lambda x, f: rsqrt(x - 1) * rsqrt(x + 1),), np.arccosh, to_sympy=sympy.acosh)
+atanh: ScalarType = define("atanh", (lambda x, f: div(1, 1 - x**2),), np.arctanh, to_sympy=sympy.atanh)
+sigmoid: ScalarType = define(
+    "sigmoid", (lambda x, f: f * (1 - f),), _np_sigmoid, to_sympy=lambda x: 1 / (1 + sympy.exp(-x))
+)
+softplus: ScalarType = define(
     "softplus", (lambda x, f: sigmoid(x),), _np_softplus, to_sympy=lambda x: sympy.log(1 + sympy.exp(x))
 )
-logsigmoid = define(
+logsigmoid: ScalarType = define(
     "logsigmoid", (lambda x, f: sigmoid(-x),), lambda x: -_np_softplus(-np.asarray(x)),
     to_sympy=lambda x: -sympy.log(1 + sympy.exp(-x)),
 )
-erf = define(
+erf: ScalarType = define(
     "erf", (lambda x, f: 2 / sqrt(pi) * exp(-(x**2)),), _np_erfcx_free(math.erf), to_sympy=sympy.erf
 )
-erfc = define(
+erfc: ScalarType = define(
     "erfc", (lambda x, f: -2 / sqrt(pi) * exp(-(x**2)),), _np_erfcx_free(math.erfc), to_sympy=sympy.erfc
 )
-lgamma = define("lgamma", (lambda x, f: digamma(x),), _vectorised(_np_lgamma), to_sympy=sympy.loggamma)
-digamma = define("digamma", (lambda x, f: trigamma(x),), _vectorised(_np_digamma), to_sympy=sympy.digamma)
+lgamma: ScalarType = define("lgamma", (lambda x, f: digamma(x),), _vectorised(_np_lgamma), to_sympy=sympy.loggamma)
+digamma: ScalarType = define("digamma", (lambda x, f: trigamma(x),), _vectorised(_np_digamma), to_sympy=sympy.digamma)
 
-abs_ = define("abs", (lambda x, f: sign(x),), np.abs, result=SAME, to_sympy=sympy.Abs)
-sign = define("sign", (0,), _np_sign, result=SAME, to_sympy=sympy.sign)
-floor = define("floor", (0,), np.floor, result=SAME, to_sympy=sympy.floor)
-ceil = define("ceil", (0,), np.ceil, result=SAME, to_sympy=sympy.ceiling)
-trunc = define("trunc", (0,), np.trunc, result=SAME)
-round_ = define("round", (0,), np.round, result=SAME)  # half to even, as torch.round
-atan2 = define(
+abs_: ScalarType = define("abs", (lambda x, f: sign(x),), np.abs, result=SAME, to_sympy=sympy.Abs)
+sign: ScalarType = define("sign", (0,), _np_sign, result=SAME, to_sympy=sympy.sign)
+floor: ScalarType = define("floor", (0,), np.floor, result=SAME, to_sympy=sympy.floor)
+ceil: ScalarType = define("ceil", (0,), np.ceil, result=SAME, to_sympy=sympy.ceiling)
+trunc: ScalarType = define("trunc", (0,), np.trunc, result=SAME)
+round_: ScalarType = define("round", (0,), np.round, result=SAME)  # half to even, as torch.round
+atan2: ScalarType = define(
     "atan2",  # (0, 0): torch masks the division, both derivatives are 0
     (lambda y, x, f: select(eq(x**2 + y**2, 0), 0, div(x, x**2 + y**2)),
      lambda y, x, f: select(eq(x**2 + y**2, 0), 0, -div(y, x**2 + y**2))),
@@ -308,13 +320,15 @@ atan2 = define(
 )
 
 
-# --- functions with a derivative of their own and a value made of others -------------------------------------------------
+# --- functions with a derivative of their own and a value made of others ---------------------------------------------
 
 
 def _by_expansion(key: str, partials: tuple, expansion: Callable[..., Any], to_sympy: Callable[..., Any] | None = None,
                   result: str = FLOAT) -> type[ScalarFunction]:
     """An entry whose NumPy meaning comes from its expansion too."""
-    cls = define(key, partials, lambda *args: _evaluate(cls, args), result=result, to_sympy=to_sympy, expansion=expansion)
+    cls = define(
+        key, partials, lambda *args: _evaluate(cls, args), result=result, to_sympy=to_sympy, expansion=expansion
+    )
     return cls
 
 
@@ -347,7 +361,7 @@ def signbit(x: Expr) -> Expr:
     return select(eq(x, 0), lt(div(1, x), 0), lt(x, 0))
 
 
-copysign = _by_expansion(
+copysign: ScalarType = _by_expansion(
     "copysign",  # torch: grad * (result / self), nothing at 0
     (lambda a, b, f: select(eq(a, 0), 0, select(eq(f, a), 1, -1)), 0),
     lambda a, b: select(signbit(b), -abs_(a), abs_(a)),
@@ -361,21 +375,21 @@ def _hypot_value(a: Expr, b: Expr) -> Expr:
     return select(or_(isinf(a), isinf(b)), sympy.oo, value)
 
 
-hypot = _by_expansion(
+hypot: ScalarType = _by_expansion(
     "hypot", (lambda a, b, f: div(a, f), lambda a, b, f: div(b, f)), _hypot_value,
     to_sympy=lambda a, b: sympy.sqrt(a**2 + b**2),
 )
-xlogy = _by_expansion(
+xlogy: ScalarType = _by_expansion(
     "xlogy",  # torch: log(y) by x except where x is 0 and y is not positive; x / y by y
     (lambda x, y, f: select(and_(eq(x, 0), le(y, 0)), 0, log(y)), lambda x, y, f: div(x, y)),
     lambda x, y: select(isnan(y), y, select(eq(x, 0), 0, x * log(y))), to_sympy=lambda x, y: x * sympy.log(y),
 )
-xlog1py = _by_expansion(
+xlog1py: ScalarType = _by_expansion(
     "xlog1py",
     (lambda x, y, f: select(and_(eq(x, 0), le(y, -1)), 0, log1p(y)), lambda x, y, f: div(x, y + 1)),
     lambda x, y: select(isnan(y), y, select(eq(x, 0), 0, x * log1p(y))), to_sympy=lambda x, y: x * sympy.log(1 + y),
 )
-logit = _by_expansion(
+logit: ScalarType = _by_expansion(
     "logit", (lambda x, f: select(or_(lt(x, 0), gt(x, 1)), sympy.nan, div(1, x * (1 - x))),),
     lambda x: log(div(x, 1 - x)), to_sympy=lambda x: sympy.log(x / (1 - x)),
 )
@@ -390,19 +404,20 @@ def _logaddexp2_value(a: Expr, b: Expr) -> Expr:
     return select(and_(isinf(a), eq(a, b)), a, maximum(a, b) + tail)
 
 
-logaddexp = _by_expansion(
+logaddexp: ScalarType = _by_expansion(
     "logaddexp", (lambda a, b, f: sigmoid(a - b), lambda a, b, f: sigmoid(b - a)), _logaddexp_value,
     to_sympy=lambda a, b: sympy.log(sympy.exp(a) + sympy.exp(b)),
 )
-logaddexp2 = _by_expansion(
+logaddexp2: ScalarType = _by_expansion(
     "logaddexp2",
-    (lambda a, b, f: sigmoid((a - b) * sympy.log(2)), lambda a, b, f: sigmoid((b - a) * sympy.log(2))), _logaddexp2_value,
+    (lambda a, b, f: sigmoid((a - b) * sympy.log(2)), lambda a, b, f: sigmoid((b - a) * sympy.log(2))),
+    _logaddexp2_value,
     to_sympy=lambda a, b: sympy.log(2**a + 2**b) / sympy.log(2),
 )
 
 
 _BCE_FLOOR = Rational(*float(np.float32(1e-12)).as_integer_ratio())  # a float literal in PyTorch's source
-bce = _by_expansion(
+bce: ScalarType = _by_expansion(
     "bce",  # torch clamps the logarithms at -100 and, in the derivative, p (1 - p) at 1e-12
     (lambda p, y, f: div(p - y, maximum(p * (1 - p), _BCE_FLOOR)), lambda p, y, f: log(1 - p) - log(p)),
     lambda p, y: (y - 1) * select(lt(log1p(-p), -100), -100, log1p(-p)) - y * select(lt(log(p), -100), -100, log(p)),
@@ -411,7 +426,8 @@ bce = _by_expansion(
 
 
 def _trigamma_value(x: Expr) -> Expr:
-    """Recurrence up to 10 or more, then the asymptotic series (Abramowitz & Stegun 6.4.12); reflection (6.4.7) below 1/2."""
+    """Recurrence up to 10 or more, then the asymptotic series (Abramowitz & Stegun 6.4.12); reflection (6.4.7)
+    below 1/2."""
     low = lt(x, _HALF)
     z = select(low, 1 - x, x)
     head: Expr = Integer(0)
@@ -425,19 +441,24 @@ def _trigamma_value(x: Expr) -> Expr:
 
 _BERNOULLI = ((1, 6), (-1, 30), (1, 42), (-1, 30), (5, 66), (-691, 2730), (7, 6))
 _X = sympy.Symbol("_x", real=True)
-tetragamma = _by_expansion(
+tetragamma: ScalarType = _by_expansion(
     "tetragamma", (None,), lambda x: sympy.diff(_trigamma_value(_X), _X).xreplace({_X: x}),
     to_sympy=lambda x: sympy.polygamma(2, x),
 )
-trigamma = _by_expansion("trigamma", (lambda x, f: tetragamma(x),), _trigamma_value, to_sympy=sympy.trigamma)
-entr = _by_expansion(
+trigamma: ScalarType = _by_expansion(
+    "trigamma", (lambda x, f: tetragamma(x),), _trigamma_value, to_sympy=sympy.trigamma
+)
+entr: ScalarType = _by_expansion(
     "entr",
     (lambda x, f: select(gt(x, 0), -log(x) - 1, select(eq(x, 0), sympy.oo, sympy.nan)),),
     lambda x: select(isnan(x), x, select(gt(x, 0), -x * log(x), select(eq(x, 0), 0, -sympy.oo))),
     to_sympy=lambda x: -x * sympy.log(x),
 )
-expm1_ = _by_expansion(
-    "expm1_", (lambda x, f: exp(x),), lambda x: expm1(x), to_sympy=lambda x: sympy.exp(x) - 1  # no cancellation in exp(x)
+expm1_: ScalarType = _by_expansion(
+    "expm1_",
+    (lambda x, f: exp(x),),
+    lambda x: expm1(x),
+    to_sympy=lambda x: sympy.exp(x) - 1,  # no cancellation in exp(x)
 )
 
 
@@ -451,7 +472,7 @@ def written_out(body: Expr) -> Expr:
         body = body.xreplace({f: sympy.sympify(f.expansion(*f.args)) for f in inner})
 
 
-# --- composites written once -------------------------------------------------------------------------------------------
+# --- composites written once -----------------------------------------------------------------------------------------
 
 
 def normal_cdf(x: Expr) -> Expr:
@@ -466,7 +487,8 @@ def normal_pdf(x: Expr) -> Expr:
 def scaled(g: Expr, partial: Expr) -> Expr:
     """`g * partial` with selections outermost and zeros and ones structural: a branch not taken is not multiplied.
 
-    g may be inf or nan, and so may the partial of a branch that is not taken: `select(c, g*p, 0)` is 0 where c is false,
+    g may be inf or nan, and so may the partial of a branch that is not taken: `select(c, g*p, 0)` is 0 where c is
+    false,
     `g * select(c, p, 0)` would be nan.  Terms of a sum that hang on the same condition become one selection.
     """
     partial = sympy.sympify(partial)

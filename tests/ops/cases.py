@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import gradgen.frontend.ops  # noqa: F401  (registers everything)
 import numpy as np
+
+import gradgen.frontend.ops  # noqa: F401  (registers everything)
 from gradgen.frontend.ops.samples import Spec
 from gradgen.frontend.ops.table import SAMPLES
 from gradgen.frontend.registry import Sample

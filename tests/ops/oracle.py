@@ -28,7 +28,11 @@ def run(case: Case) -> Outcome | str:
     wrt: list[torch.Tensor] = []
 
     def tensor(array: np.ndarray, wants: bool) -> torch.Tensor:
-        x = torch.from_numpy(array.copy()) if array.ndim else torch.tensor(array.item(), dtype=getattr(torch, str(array.dtype)))
+        x = (
+            torch.from_numpy(array.copy())
+            if array.ndim
+            else torch.tensor(array.item(), dtype=getattr(torch, str(array.dtype)))
+        )
         if wants:
             x.requires_grad_()
             wrt.append(x)
@@ -53,17 +57,27 @@ def run(case: Case) -> Outcome | str:
     if isinstance(first, str):
         return first
     present = [(k, g) for k, g in enumerate(first) if g is not None and g.requires_grad]
-    second = _grad([(g, cotangent(tuple(g.shape), str(g.dtype)[6:], 7 + k)) for k, g in present], wrt) if present else []
-    return Outcome(values, [_array(g) for g in first], "skip" if isinstance(second, str) else [_array(g) for g in second])
+    second = (
+        _grad([(g, cotangent(tuple(g.shape), str(g.dtype)[6:], 7 + k)) for k, g in present], wrt) if present else []
+    )
+    return Outcome(
+        values, [_array(g) for g in first], "skip" if isinstance(second, str) else [_array(g) for g in second]
+    )
 
 
 def _grad(pairs: list[tuple[torch.Tensor, np.ndarray]], wrt: list[torch.Tensor]) -> Any:
     if not pairs:
         return [None] * len(wrt)
     try:
-        return list(torch.autograd.grad(
-            [o for o, _ in pairs], wrt, [torch.from_numpy(np.asarray(c)) for _, c in pairs], create_graph=True, allow_unused=True
-        ))
+        return list(
+            torch.autograd.grad(
+                [o for o, _ in pairs],
+                wrt,
+                [torch.from_numpy(np.asarray(c)) for _, c in pairs],
+                create_graph=True,
+                allow_unused=True,
+            )
+        )
     except RuntimeError as error:
         return f"RuntimeError: {error}"
 

@@ -1,6 +1,7 @@
 """The public functions run over bare graph nodes: no Tensor, no engine, no compiler.
 
-A `Symbolic` carries a node; calling an operation on it promotes dtypes, lowers, and gives Symbolics.  So a public function
+A `Symbolic` carries a node; calling an operation on it promotes dtypes, lowers, and gives Symbolics.  So a public
+function
 becomes a graph, which the reference interpreter evaluates and autodiff differentiates.
 """
 
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+
 from gradgen.autodiff import gradients
 from gradgen.frontend.ops import table
 from gradgen.frontend.registry import FLOAT, KEEP, cast

@@ -12,7 +12,8 @@ from . import symbolic
 from .cases import Case, all_cases, cotangent
 
 STEP = 1e-6
-# Central differences in float64: rounding 1e-16/1e-6 and truncation 1e-12 times the third derivative, for values near 1.
+# Central differences in float64: rounding 1e-16/1e-6 and truncation 1e-12 times the third derivative, for values
+# near 1.
 TOLERANCE = 2e-7
 
 BY_DEFINITION = {"nn.functional.embedding-2-float64"}

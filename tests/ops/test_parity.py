@@ -1,4 +1,5 @@
-"""Every entry of the operation library against PyTorch: value, gradient, second derivative, at ordinary and edge values.
+"""Every entry of the operation library against PyTorch: value, gradient, second derivative, at ordinary and edge
+values.
 
 The lowered graphs run in the reference interpreter, so that this tests lowering and differentiation and nothing else.
 PyTorch's answers are recorded (tests/ops/record.py); where torch is installed the records are compared with it.

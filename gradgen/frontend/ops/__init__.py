@@ -16,6 +16,7 @@ from gradgen.frontend.ops import (  # noqa: F401
     matmul,
     moving,
     normalisation,
+    norms,
     pooling,
     reduction,
     shape,

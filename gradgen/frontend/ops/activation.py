@@ -30,10 +30,12 @@ def _written(target: Tensor, result: Tensor, inplace: bool) -> Tensor:
     return target.copy_(result) if inplace else result
 
 
-# --- piecewise linear ---------------------------------------------------------------------------------------------------
+# --- piecewise linear ------------------------------------------------------------------------------------------------
 
 _relu = pointwise("relu", lambda x: fn.select(fn.le(x, 0), 0, x))
-_hardtanh = pointwise("hardtanh", lambda x, low, high: fn.select(fn.le(x, low), low, fn.select(fn.ge(x, high), high, x)))
+_hardtanh = pointwise(
+    "hardtanh", lambda x, low, high: fn.select(fn.le(x, low), low, fn.select(fn.ge(x, high), high, x))
+)
 _leaky_relu = pointwise("leaky_relu", lambda x, slope: fn.select(fn.gt(x, 0), x, x * slope))
 _threshold = pointwise("threshold", lambda x, threshold, value: fn.select(fn.le(x, threshold), value, x))
 _hardsigmoid = pointwise(
@@ -45,7 +47,8 @@ _hardswish = pointwise(
     "hardswish", lambda x: fn.select(fn.le(x, -3), 0, fn.select(fn.lt(x, 3), x * (x + 3) * Rational(1, 6), x))
 )
 _softshrink = pointwise(
-    "softshrink", lambda x, k: fn.select(fn.gt(x, k), x - k, fn.select(fn.lt(x, -k), x + k, fn.select(fn.isnan(x), x, 0)))
+    "softshrink",
+    lambda x, k: fn.select(fn.gt(x, k), x - k, fn.select(fn.lt(x, -k), x + k, fn.select(fn.isnan(x), x, 0))),
 )
 _hardshrink = pointwise("hardshrink", lambda x, k: fn.select(fn.and_(fn.ge(x, -k), fn.le(x, k)), 0, x))
 
@@ -109,11 +112,13 @@ def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     return call(_hardshrink, input, k=exact(lambd))
 
 
-# --- smooth -------------------------------------------------------------------------------------------------------------
+# --- smooth ----------------------------------------------------------------------------------------------------------
 
 
 def _softplus_body(x: Expr, beta: Expr, threshold: Expr) -> Expr:
-    return fn.select(fn.gt(x * beta, threshold), x, fn.div(fn.softplus(x * beta), beta) if beta != 1 else fn.softplus(x))
+    return fn.select(
+        fn.gt(x * beta, threshold), x, fn.div(fn.softplus(x * beta), beta) if beta != 1 else fn.softplus(x)
+    )
 
 
 def _elu_body(x: Expr, alpha: Expr, scale: Expr, rate: Expr) -> Expr:
@@ -205,7 +210,7 @@ def tanhshrink(input: Tensor) -> Tensor:
     return input - input.tanh()
 
 
-# --- two tensors, halves ------------------------------------------------------------------------------------------------
+# --- two tensors, halves ---------------------------------------------------------------------------------------------
 
 
 def _lower_glu(node: Node, *, dim: int) -> Node:
@@ -266,7 +271,7 @@ def rrelu(
     return leaky_relu(input, (lower + upper) / 2, inplace)
 
 
-# --- softmax ------------------------------------------------------------------------------------------------------------
+# --- softmax ---------------------------------------------------------------------------------------------------------
 
 
 def shifted(node: Node, dim: int) -> Node:

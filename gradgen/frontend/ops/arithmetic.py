@@ -20,10 +20,10 @@ Number = bool | int | float
 ARITHMETIC = ("float32", "float64", "int32", "int64")
 
 PAIRS = edges(
-    ((-INF, -2.5, -1.0, -0.0, 0.0, 0.0, 1.0, 2.0, 2.0, 3.5, INF, INF, NAN, 1.0))
+    (-INF, -2.5, -1.0, -0.0, 0.0, 0.0, 1.0, 2.0, 2.0, 3.5, INF, INF, NAN, 1.0)
 )
 OTHERS = edges(
-    ((1.0, 2.0, -1.0, 0.0, 0.0, -2.0, 0.0, 2.0, -3.0, 0.5, INF, -1.0, 1.0, NAN))
+    (1.0, 2.0, -1.0, 0.0, 0.0, -2.0, 0.0, 2.0, -3.0, 0.5, INF, -1.0, 1.0, NAN)
 )
 
 
@@ -44,6 +44,7 @@ _add_scaled = pointwise("add_scaled", lambda a, b, s: a + b * s, arity=3, grad_n
 _sub = pointwise("sub", lambda a, b: a - b, arity=2)
 _sub_scaled = pointwise("sub_scaled", lambda a, b, s: a - b * s, arity=3, grad_name="SubBackward0")
 _rsub = pointwise("rsub", lambda a, b: b - a, arity=2, grad_name="RsubBackward1")
+_rsub_tensor = pointwise("rsub_tensor", lambda a, b: b - a, arity=2, grad_name="RsubBackward0")
 _mul = pointwise("mul", lambda a, b: a * b, arity=2)
 _neg = pointwise("neg", lambda a: -a)
 
@@ -98,7 +99,7 @@ def rsub(input: Tensor, other: Tensor | Number, *, alpha: Number = 1) -> Tensor:
     _refuse_bool(input, other)
     if alpha != 1:
         return sub(other, input, alpha=alpha)
-    return call(_rsub, input, other) if not is_tensor(other) else call(_sub, other, input)
+    return call(_rsub_tensor if is_tensor(other) else _rsub, input, other)
 
 
 @public("", method=True, inplace=True, aliases=["multiply"], samples=BINARY)
@@ -107,19 +108,22 @@ def mul(input: Tensor, other: Tensor | Number) -> Tensor:
     return call(_mul, input, other)
 
 
-@public("", method=True, inplace=True, aliases=["negative"], samples=[sample(t(2, 3), dtypes=ARITHMETIC), sample(PAIRS)])
+@public(
+    "", method=True, inplace=True, aliases=["negative"], samples=[sample(t(2, 3), dtypes=ARITHMETIC), sample(PAIRS)]
+)
 def neg(input: Tensor) -> Tensor:
     """-input."""
     require_tensor(input, "neg")
     if _is_bool(input):
         raise RuntimeError(
-            "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use the "
+            "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, "
+            "use the "
             "`~` or `logical_not()` operator instead."
         )
     return call(_neg, input)
 
 
-# --- quotients ----------------------------------------------------------------------------------------------------------
+# --- quotients -------------------------------------------------------------------------------------------------------
 
 _div = pointwise("div", fn.div, arity=2, rule=FLOAT)
 _div_floor = pointwise("div_floor", fn.floor_div, arity=2, grad_name="DivBackward2")
@@ -200,7 +204,7 @@ def positive(input: Tensor) -> Tensor:
     return input
 
 
-# --- powers -------------------------------------------------------------------------------------------------------------
+# --- powers ----------------------------------------------------------------------------------------------------------
 
 _pow = pointwise("pow", fn.pow_, arity=2, grad_name="PowBackward1")
 _pow_number = pointwise("pow_number", fn.pow_, arity=2, grad_name="PowBackward0")
@@ -252,7 +256,7 @@ def float_power(input: Tensor | Number, exponent: Tensor | Number) -> Tensor:
     return pow(*wide)
 
 
-# --- extremes of two ----------------------------------------------------------------------------------------------------
+# --- extremes of two -------------------------------------------------------------------------------------------------
 
 _maximum = pointwise("maximum", fn.maximum, arity=2)
 _minimum = pointwise("minimum", fn.minimum, arity=2)
@@ -287,7 +291,7 @@ def fmin(input: Tensor, other: Tensor) -> Tensor:
     return call(_fmin, input, other)
 
 
-# --- clamp --------------------------------------------------------------------------------------------------------------
+# --- clamp -----------------------------------------------------------------------------------------------------------
 
 
 _clamp_low = pointwise("clamp_low", lambda x, a: _clamp_expr(x, a, None), arity=2, grad_name="ClampBackward1")
@@ -354,7 +358,7 @@ def clamp_max(input: Tensor, max: Tensor | Number) -> Tensor:
     return minimum(input, max) if is_tensor(max) else call(_clamp_max, input, max)
 
 
-# --- combinations ---------------------------------------------------------------------------------------------------------
+# --- combinations ----------------------------------------------------------------------------------------------------
 
 
 def _lerp_body(a: sympy.Expr, b: sympy.Expr, w: sympy.Expr) -> sympy.Expr:

@@ -33,7 +33,7 @@ def _lower_attention(query: Node, key: Node, value: Node, *rest: Node, causal: b
     n = len(lead)
     rows, columns, width = query.shape[-2], key.shape[-2], query.shape[-1]
     i, j, r = axis(n), axis(n + 1), reduce_axis(0)
-    a0, a1, a2 = (placeholder(k) for k in range(3))
+    a0, a1 = placeholder(0), placeholder(1)
     shape = (*lead, rows, columns)
     products = Compute(shape, a0 * a1, [_batched(query, lead, [i, r]), _batched(key, lead, [j, r])], query.dtype,
                        reduce_shape=(width,), reducer="sum")

@@ -104,15 +104,21 @@ def nll_loss(
     return call(op, *operands, ignore=int(ignore_index), reduction=kind)
 
 
-@public(NN, samples=[
-    *NLL, one(t(4, 3), CLASSES, label_smoothing=0.1), one(t(4, 3), SOME_IGNORED, WEIGHTS, label_smoothing=0.2),
-    one(t(4, 3), CLASSES, WEIGHTS, label_smoothing=0.2, reduction="sum"),
-    one(t(4, 3), SOME_IGNORED, label_smoothing=0.2, reduction="none"),
-    one(t(4, 3), t(4, 3, domain="probabilities", seed=1)), one(t(4, 3), t(4, 3, domain="probabilities", seed=1), WEIGHTS),
-    one(t(4, 3), t(4, 3, domain="probabilities", seed=1), label_smoothing=0.1, reduction="sum"),
-    one(t(2, 3, 2), t(2, 3, 2, domain="probabilities", seed=1), reduction="none"),
-    sample(edges(((1000.0, 0.0, -1000.0), (-1000.0, 1000.0, 0.0))), edges((2, 1), "int64", False)),
-])
+@public(
+    NN,
+    samples=[
+        *NLL,
+        one(t(4, 3), CLASSES, label_smoothing=0.1),
+        one(t(4, 3), SOME_IGNORED, WEIGHTS, label_smoothing=0.2),
+        one(t(4, 3), CLASSES, WEIGHTS, label_smoothing=0.2, reduction="sum"),
+        one(t(4, 3), SOME_IGNORED, label_smoothing=0.2, reduction="none"),
+        one(t(4, 3), t(4, 3, domain="probabilities", seed=1)),
+        one(t(4, 3), t(4, 3, domain="probabilities", seed=1), WEIGHTS),
+        one(t(4, 3), t(4, 3, domain="probabilities", seed=1), label_smoothing=0.1, reduction="sum"),
+        one(t(2, 3, 2), t(2, 3, 2, domain="probabilities", seed=1), reduction="none"),
+        sample(edges(((1000.0, 0.0, -1000.0), (-1000.0, 1000.0, 0.0))), edges((2, 1), "int64", False)),
+    ],
+)
 def cross_entropy(
     input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None,
     ignore_index: int = IGNORED, reduce: bool | None = None, reduction: str = "mean", label_smoothing: float = 0.0,
@@ -169,7 +175,7 @@ def _smoothed(logs: Any, target: Any, weight: Any, dim: int, ignore: int, kind: 
     return exact_part * (1 - smoothing) + smooth * (smoothing / classes)
 
 
-# --- margins ------------------------------------------------------------------------------------------------------------
+# --- margins ---------------------------------------------------------------------------------------------------------
 
 
 def _lower_multi_margin(
@@ -193,10 +199,19 @@ def _lower_multi_margin(
 _multi_margin = register(Op("multi_margin_loss", _lower_multi_margin, "MultiMarginLossBackward0", KEEP))
 
 
-@public(NN, samples=[one(t(4, 3), CLASSES), one(t(4, 3), CLASSES, 2, 0.5, WEIGHTS, reduction="none"), one(t(3), index(high=3))])
+@public(
+    NN,
+    samples=[one(t(4, 3), CLASSES), one(t(4, 3), CLASSES, 2, 0.5, WEIGHTS, reduction="none"), one(t(3), index(high=3))],
+)
 def multi_margin_loss(
-    input: Tensor, target: Tensor, p: int = 1, margin: float = 1.0, weight: Tensor | None = None,
-    size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean",
+    input: Tensor,
+    target: Tensor,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
 ) -> Tensor:
     """Hinge of every other class against the target class."""
     if p not in (1, 2):

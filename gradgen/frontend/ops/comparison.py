@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from gradgen.frontend.tensor import Tensor
 
 COMPARISONS = [
-    plain(t(2, 3), t(2, 3, seed=1), dtypes=ARITHMETIC), plain(PAIRS, OTHERS), plain(t(4, 1), t(3, seed=1)), plain(t(3), 0.5),
+    plain(t(2, 3), t(2, 3, seed=1), dtypes=ARITHMETIC),
+    plain(PAIRS, OTHERS),
+    plain(t(4, 1), t(3, seed=1)),
+    plain(t(3), 0.5),
 ]
 
 
@@ -66,7 +69,7 @@ signbit = _test("signbit", fn.signbit, "Where the sign is set, -0.0 included.")
 isneginf = _test("isneginf", lambda x: fn.and_(fn.isinf(x), fn.lt(x, 0)), "Where the elements are -inf.")
 
 
-# --- logical ------------------------------------------------------------------------------------------------------------
+# --- logical ---------------------------------------------------------------------------------------------------------
 
 TRUTHS = [plain(mask(6), mask(6, seed=1)), plain(edges((0.0, 1.0, NAN, -0.0)), edges((1.0, 0.0, 1.0, 0.0)))]
 
@@ -138,7 +141,7 @@ def bitwise_not(input: Tensor) -> Tensor:
 METHODS["__invert__"] = bitwise_not
 
 
-# --- selection ----------------------------------------------------------------------------------------------------------
+# --- selection -------------------------------------------------------------------------------------------------------
 
 
 _where = pointwise("where", lambda c, x, y: fn.select(fn.ne(c, 0), x, y), arity=3)
@@ -199,7 +202,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Number) -> Tensor:
 METHODS["where"] = _where_method
 
 
-# --- closeness ----------------------------------------------------------------------------------------------------------
+# --- closeness -------------------------------------------------------------------------------------------------------
 
 _isclose = pointwise(
     "isclose",

@@ -1,4 +1,5 @@
-"""Convolutions as contractions over guarded, strided reads: one body for every rank, stride, padding, dilation, groups."""
+"""Convolutions as contractions over guarded, strided reads: one body for every rank, stride, padding, dilation,
+groups."""
 
 from __future__ import annotations
 
@@ -61,8 +62,14 @@ def _with_bias(node: Node, bias: Node | None) -> Node:
 
 
 def _lower_conv(
-    node: Node, weight: Node, bias: Node | None = None, *, stride: tuple[int, ...], padding: tuple[tuple[int, int], ...],
-    dilation: tuple[int, ...], groups: int,
+    node: Node,
+    weight: Node,
+    bias: Node | None = None,
+    *,
+    stride: tuple[int, ...],
+    padding: tuple[tuple[int, int], ...],
+    dilation: tuple[int, ...],
+    groups: int,
 ) -> Node:
     rank = node.ndim - 2
     _check(node, weight, groups)
@@ -95,18 +102,21 @@ def _check(node: Node, weight: Node, groups: int) -> None:
         raise RuntimeError(f"Input type ({node.dtype.ctype}) and bias type ({weight.dtype.ctype}) should be the same")
     if weight.ndim != node.ndim:
         raise RuntimeError(
-            f"Given groups={groups}, weight of size {shape_text(weight.shape)}, expected input with as many dimensions, but "
+            f"Given groups={groups}, weight of size {shape_text(weight.shape)}, expected input with as many "
+            f"dimensions, but "
             f"got input of size {shape_text(node.shape)} instead"
         )
     channels = known(weight.shape[1] * groups)
     if not same_extent(node.shape[1], channels):
         raise RuntimeError(
-            f"Given groups={groups}, weight of size {shape_text(weight.shape)}, expected input{shape_text(node.shape)} to "
+            f"Given groups={groups}, weight of size {shape_text(weight.shape)}, expected "
+            f"input{shape_text(node.shape)} to "
             f"have {channels} channels, but got {node.shape[1]} channels instead"
         )
     if not same_extent(floor_ratio(weight.shape[0], groups) * groups, weight.shape[0]):
         raise RuntimeError(
-            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got weight of size "
+            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got weight "
+            f"of size "
             f"{shape_text(weight.shape)} instead"
         )
 
@@ -138,7 +148,9 @@ def _paddings(padding: Any, rank: int, sizes: Sequence[int], dilation: Sequence[
     return tuple((p, p) for p in found)
 
 
-def _convolve(rank: int, input: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+def _convolve(
+    rank: int, input: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Any:
     if input.ndim not in (rank + 1, rank + 2):
         raise RuntimeError(
             f"Expected {rank + 1}D (unbatched) or {rank + 2}D (batched) input to conv{rank}d, but got input of size: "
@@ -168,11 +180,17 @@ def conv1d(
     return _convolve(1, input, weight, bias, stride, padding, dilation, groups)
 
 
-@public("nn.functional", "", samples=[
-    sample(t(1, 2, 5, 4), t(3, 2, 3, 2, seed=1), t(3, seed=2)), one(t(2, 2, 5, 5), t(2, 1, 3, 3, seed=1), None, 2, 1, 1, 2),
-    one(t(2, 5, 5), t(3, 2, 3, 3, seed=1)), one(t(1, 2, 4, 5), t(3, 2, 3, 2, seed=1), padding="same"),
-    one(t(1, 1, 6, 6), t(1, 1, 2, 3, seed=1), stride=(1, 2), padding=(1, 0), dilation=(2, 1)),
-])
+@public(
+    "nn.functional",
+    "",
+    samples=[
+        sample(t(1, 2, 5, 4), t(3, 2, 3, 2, seed=1), t(3, seed=2)),
+        one(t(2, 2, 5, 5), t(2, 1, 3, 3, seed=1), None, 2, 1, 1, 2),
+        one(t(2, 5, 5), t(3, 2, 3, 3, seed=1)),
+        one(t(1, 2, 4, 5), t(3, 2, 3, 2, seed=1), padding="same"),
+        one(t(1, 1, 6, 6), t(1, 1, 2, 3, seed=1), stride=(1, 2), padding=(1, 0), dilation=(2, 1)),
+    ],
+)
 def conv2d(
     input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Ints = 1, padding: Ints | str = 0,
     dilation: Ints = 1, groups: int = 1,
@@ -190,7 +208,7 @@ def conv3d(
     return _convolve(3, input, weight, bias, stride, padding, dilation, groups)
 
 
-# --- transposed -----------------------------------------------------------------------------------------------------------
+# --- transposed ------------------------------------------------------------------------------------------------------
 
 
 def _lower_transposed(
@@ -201,7 +219,8 @@ def _lower_transposed(
     rank = node.ndim - 2
     if not same_extent(node.shape[1], weight.shape[0]):
         raise RuntimeError(
-            f"Given transposed=1, weight of size {shape_text(weight.shape)}, expected input{shape_text(node.shape)} to have "
+            f"Given transposed=1, weight of size {shape_text(weight.shape)}, expected "
+            f"input{shape_text(node.shape)} to have "
             f"{weight.shape[0]} channels, but got {node.shape[1]} channels instead"
         )
     per_in, per_out = floor_ratio(weight.shape[0], groups), weight.shape[1]
@@ -259,7 +278,7 @@ conv_transpose2d = _transposed_function(2, [one(t(1, 2, 3, 3), t(2, 3, 2, 3, see
 conv_transpose3d = _transposed_function(3, [])
 
 
-# --- patches as columns -----------------------------------------------------------------------------------------------------
+# --- patches as columns ----------------------------------------------------------------------------------------------
 
 
 def _lower_unfold(
@@ -276,7 +295,9 @@ def _lower_unfold(
     j = at_column + modulo(kernel, sympy.Integer(size[1])) * dilation[1] - padding[1]
     guard = conjunction(*in_range(i, h), *in_range(j, w)) if any(padding) else ()
     shape = (n, known(c * area), known(rows * columns))
-    return Compute(shape, A0, [Read(node, [axis(0), quotient(axis(1), sympy.Integer(area)), i, j], guard or ())], node.dtype)
+    return Compute(
+        shape, A0, [Read(node, [axis(0), quotient(axis(1), sympy.Integer(area)), i, j], guard or ())], node.dtype
+    )
 
 
 _unfold = register(Op("im2col", _lower_unfold, "Im2ColBackward0", KEEP))
@@ -298,7 +319,9 @@ def _lower_shuffle(node: Node, *, factor: int) -> Node:
     r = sympy.Integer(factor)
     place = [axis(0), (axis(1) * factor + modulo(axis(2), r)) * factor + modulo(axis(3), r), quotient(axis(2), r),
              quotient(axis(3), r)]
-    return Compute((n, floor_ratio(c, factor**2), known(h * factor), known(w * factor)), A0, [Read(node, place)], node.dtype)
+    return Compute(
+        (n, floor_ratio(c, factor**2), known(h * factor), known(w * factor)), A0, [Read(node, place)], node.dtype
+    )
 
 
 _shuffle = register(Op("pixel_shuffle", _lower_shuffle, "PixelShuffleBackward0", KEEP))
@@ -310,7 +333,8 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     channels = input.shape[1]
     if isinstance(channels, int) and channels % upscale_factor**2:
         raise RuntimeError(
-            "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of upscale_factor, but "
+            "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of "
+            "upscale_factor, but "
             f"input.size(-3)={channels} is not divisible by {upscale_factor**2}"
         )
     return call(_shuffle, input, factor=int(upscale_factor))

@@ -10,7 +10,7 @@ from gradgen.frontend.ops.arithmetic import minimum
 from gradgen.frontend.ops.comparison import where
 from gradgen.frontend.ops.joining import broadcast_tensors
 from gradgen.frontend.ops.loss import NN, _finish, reduction_name
-from gradgen.frontend.ops.reduction import vector_norm
+from gradgen.frontend.ops.norms import pairwise_distance, vector_norm
 from gradgen.frontend.ops.samples import edges, one, t
 from gradgen.frontend.ops.table import public
 from gradgen.frontend.ops.unary import xlogy
@@ -25,7 +25,11 @@ SIGNS = edges((1.0, -1.0, 1.0, -1.0), grad=False)
     one(t(2, 3), t(2, 3, domain="positive", seed=1), reduction=r) for r in ("batchmean", "sum", "none", "mean")
 ] + [one(t(2, 3), t(2, 3, seed=1), reduction="batchmean", log_target=True)])
 def kl_div(
-    input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean",
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
     log_target: bool = False,
 ) -> Tensor:
     """target * (log(target) - input), input being log-probabilities; "batchmean" divides by the batch."""
@@ -38,9 +42,12 @@ def kl_div(
     kind = reduction_name(reduction, size_average, reduce)
     if kind == "mean":
         warnings.warn(
-            "reduction: 'mean' divides the total loss by both the batch size and the support size.'batchmean' divides only "
-            "by the batch size, and aligns with the KL div math definition.'mean' will be changed to behave the same as "
-            "'batchmean' in the next major release.", stacklevel=2,
+            "reduction: 'mean' divides the total loss by both the batch size and the support size.'batchmean' "
+            "divides only "
+            "by the batch size, and aligns with the KL div math definition.'mean' will be changed to behave the "
+            "same as "
+            "'batchmean' in the next major release.",
+            stacklevel=2,
         )
     return _finish(values, kind)
 
@@ -98,22 +105,6 @@ def margin_ranking_loss(
     """max(0, -target * (input1 - input2) + margin)."""
     loss = (-target * (input1 - input2) + margin).clamp_min(0)
     return _finish(loss, reduction_name(reduction, size_average, reduce))
-
-
-@public(NN, samples=[one(t(2, 3), t(2, 3, seed=1)), one(t(2, 3), t(2, 3, seed=1), 1.0, 0.01, True)])
-def pairwise_distance(
-    x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-06, keepdim: bool = False
-) -> Tensor:
-    """The p-norm of x1 - x2 + eps along the last axis."""
-    return vector_norm(x1 - x2 + eps, p, -1, keepdim)
-
-
-@public("", samples=[one(t(2, 3), t(4, 3, seed=1)), one(t(2, 2, 3), t(2, 4, 3, seed=1), p=1.0)])
-def cdist(
-    x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary"
-) -> Tensor:
-    """Distances of all rows of x1 from all rows of x2: [..., P, M], [..., R, M] -> [..., P, R]."""
-    return vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
 
 
 @public(NN, "", samples=[one(t(2, 3), t(2, 3, seed=1)), one(t(2, 3), t(3, seed=1), dim=-1),

@@ -28,7 +28,8 @@ def _extents(nodes: Sequence[Node], labels: Sequence[Labels]) -> dict[Any, Exten
                 found[name] = e
             elif not same_extent(e, 1) and not same_extent(e, found[name]):
                 raise RuntimeError(
-                    f"einsum(): subscript {name} has size {e} for operand {k} which does not broadcast with previously seen "
+                    f"einsum(): subscript {name} has size {e} for operand {k} which does not broadcast with "
+                    f"previously seen "
                     f"size {found[name]}"
                 )
     return found
@@ -41,7 +42,9 @@ def _lower_contract(*nodes: Node, labels: tuple[Labels, ...], out: Labels) -> No
     place = {name: axis(k) for k, name in enumerate(out)} | {name: reduce_axis(k) for k, name in enumerate(summed)}
     reads = []
     for node, names in zip(nodes, labels):
-        index = [0 if same_extent(e, 1) and not same_extent(extents[n], 1) else place[n] for e, n in zip(node.shape, names)]
+        index = [
+            0 if same_extent(e, 1) and not same_extent(extents[n], 1) else place[n] for e, n in zip(node.shape, names)
+        ]
         reads.append(Read(node, index))
     body = A0 if len(nodes) == 1 else A0 * A1
     shape = [extents[name] for name in out]
@@ -87,7 +90,8 @@ def _term(term: str, ndim: int, k: int) -> tuple[Labels, int]:
         hidden = ndim - len(before) - len(after)
         if hidden < 0:
             raise RuntimeError(
-                f"einsum(): the number of subscripts in the equation ({len(term) - 3}) is more than the number of dimensions "
+                f"einsum(): the number of subscripts in the equation ({len(term) - 3}) is more than the number of "
+                f"dimensions "
                 f"({ndim}) for operand {k}"
             )
         names: Labels = (*before, *range(-hidden, 0), *after)
@@ -96,7 +100,8 @@ def _term(term: str, ndim: int, k: int) -> tuple[Labels, int]:
         if len(names) != ndim:
             how = "more than" if len(names) > ndim else "does not match"
             raise RuntimeError(
-                f"einsum(): the number of subscripts in the equation ({len(names)}) {how} the number of dimensions ({ndim}) "
+                f"einsum(): the number of subscripts in the equation ({len(names)}) {how} the number of "
+                f"dimensions ({ndim}) "
                 f"for operand {k}" + ("" if len(names) > ndim else " and no ellipsis was given")
             )
     bad = next((n for n in names if isinstance(n, str) and not n.isalpha()), None)
@@ -114,13 +119,23 @@ def _result(right: str, widest: int) -> Labels:
     return out
 
 
-@public("", samples=[
-    sample("ij,jk->ik", t(2, 3), t(3, 4, seed=1)), one("ij,jk", t(2, 3), t(3, 4, seed=1)), one("ii->i", t(3, 3)), one("ii", t(3, 3)),
-    one("bij,bjk->bik", t(2, 2, 3), t(2, 3, 2, seed=1)), one("...ij,...jk->...ik", t(2, 2, 3), t(3, 2, seed=1)),
-    one("i,j->ij", t(2), t(3, seed=1)), one("ij,kj,k->i", t(2, 3), t(4, 3, seed=1), t(4, seed=2)), one("ij->ji", t(2, 3)),
-    one("ij,ij->", t(2, 3), t(2, 3, seed=1)), one("bn,anm,bm->ba", t(2, 3), t(4, 3, 2, seed=1), t(2, 2, seed=2)),
-    one("ij,ij->ij", t(1, 3), t(2, 3, seed=1)),
-])
+@public(
+    "",
+    samples=[
+        sample("ij,jk->ik", t(2, 3), t(3, 4, seed=1)),
+        one("ij,jk", t(2, 3), t(3, 4, seed=1)),
+        one("ii->i", t(3, 3)),
+        one("ii", t(3, 3)),
+        one("bij,bjk->bik", t(2, 2, 3), t(2, 3, 2, seed=1)),
+        one("...ij,...jk->...ik", t(2, 2, 3), t(3, 2, seed=1)),
+        one("i,j->ij", t(2), t(3, seed=1)),
+        one("ij,kj,k->i", t(2, 3), t(4, 3, seed=1), t(4, seed=2)),
+        one("ij->ji", t(2, 3)),
+        one("ij,ij->", t(2, 3), t(2, 3, seed=1)),
+        one("bn,anm,bm->ba", t(2, 3), t(4, 3, 2, seed=1), t(2, 2, seed=2)),
+        one("ij,ij->ij", t(1, 3), t(2, 3, seed=1)),
+    ],
+)
 def einsum(equation: Any, *operands: Any) -> Tensor:
     """Sums of products in Einstein's notation: einsum("bij,bjk->bik", a, b)."""
     if not isinstance(equation, str):  # the sublist form: tensor, labels, tensor, labels, ..., result labels

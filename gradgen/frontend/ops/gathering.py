@@ -34,7 +34,7 @@ def _at(index: Sequence[Any], dim: int, place: Any) -> list[Any]:
     return [place if d == dim else e for d, e in enumerate(index)]
 
 
-# --- gather -------------------------------------------------------------------------------------------------------------
+# --- gather ----------------------------------------------------------------------------------------------------------
 
 
 def _lower_gather(node: Node, index: Node, *, dim: int) -> Node:
@@ -115,7 +115,9 @@ def take(input: Tensor, index: Tensor) -> Tensor:
     _require_index(index, "take")
     size = product(tuple(input.shape))
     if isinstance(size, int):
-        check_indices(index, size, "out of range: tried to access index {} on a tensor of " + f"{size} elements.", low=-size)
+        check_indices(
+            index, size, "out of range: tried to access index {} on a tensor of " + f"{size} elements.", low=-size
+        )
     return call(_take, input, index)
 
 
@@ -142,8 +144,13 @@ _embedding_padded = register(Op("embedding_padded", _lower_embedding_padded, "Em
     sample(index(2, 3, high=5), t(5, 4)), one(index(high=5), t(5, 4)), one(index(6, high=3), t(3, 2), padding_idx=1),
 ])
 def embedding(
-    input: Tensor, weight: Tensor, padding_idx: int | None = None, max_norm: float | None = None, norm_type: float = 2.0,
-    scale_grad_by_freq: bool = False, sparse: bool = False,
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
 ) -> Tensor:
     """Rows of `weight` by number; the row `padding_idx` takes no gradient."""
     if max_norm is not None or scale_grad_by_freq:
@@ -169,7 +176,8 @@ _one_hot = register(Op("one_hot", _lower_one_hot, "NotDifferentiable", KEEP))
 
 @public("nn.functional", samples=[plain(index(2, 3, high=4), 4), plain(index(3, high=3), num_classes=5)])
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
-    """1 at the class, 0 elsewhere, along a new last axis; without `num_classes` as many as the largest index asks for."""
+    """1 at the class, 0 elsewhere, along a new last axis; without `num_classes` as many as the largest index asks
+    for."""
     if tensor.dtype is not dtypes.int64:
         raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
     if num_classes == -1:
@@ -182,11 +190,14 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     return call(_one_hot, tensor, classes=int(num_classes))
 
 
-# --- scatter ------------------------------------------------------------------------------------------------------------
+# --- scatter ---------------------------------------------------------------------------------------------------------
 
 
 def _lower_scatter(node: Node, index: Node, source: Node, *, dim: int, mode: str) -> Node:
-    reads = [identity_read(index), broadcast_read(source, index.shape) if source.ndim == 0 else Read(source, axes(index.ndim))]
+    reads = [
+        identity_read(index),
+        broadcast_read(source, index.shape) if source.ndim == 0 else Read(source, axes(index.ndim)),
+    ]
     place = _at(axes(index.ndim), dim, A0)
     return Scatter(node.shape, node, index.shape, place, A1, reads, node.dtype, mode=mode)
 
@@ -289,7 +300,8 @@ def _lower_index_write(node: Node, index: Node, source: Node, *, dim: int, mode:
         read = Read(source, ())
     elif source.ndim != node.ndim or not all(same_extent(a, b) for a, b in zip(source.shape, shape)):
         raise IndexError(
-            f"index_{'add' if mode == 'add' else 'copy'}_(): Source and destination dimensionality and extents must match "
+            f"index_{'add' if mode == 'add' else 'copy'}_(): Source and destination dimensionality and extents "
+            f"must match "
             f"beside the index; got source {list(source.shape)} for {list(shape)}"
         )
     else:

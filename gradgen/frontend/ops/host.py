@@ -1,4 +1,5 @@
-"""Operations whose result's shape depends on values: computed on the host, refused in a trace; and checks of indices."""
+"""Operations whose result's shape depends on values: computed on the host, refused in a trace; and checks of
+indices."""
 
 from __future__ import annotations
 

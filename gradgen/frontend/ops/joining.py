@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import sympy
@@ -58,7 +59,8 @@ def _lower_cat(*nodes: Node, dim: int) -> Node:
         for d in range(n.ndim):
             if d != dim and not same_extent(n.shape[d], first.shape[d]):
                 raise RuntimeError(
-                    f"Sizes of tensors must match except in dimension {dim}. Expected size {first.shape[d]} but got size "
+                    f"Sizes of tensors must match except in dimension {dim}. Expected size {first.shape[d]} but "
+                    f"got size "
                     f"{n.shape[d]} for tensor number {k} in the list."
                 )
     return _joined(kept, dim, [n.shape[dim] for n in kept], False)
@@ -140,7 +142,7 @@ def column_stack(tensors: Tensors) -> Tensor:
     return cat(found, 1)
 
 
-# --- cutting --------------------------------------------------------------------------------------------------------------
+# --- cutting ---------------------------------------------------------------------------------------------------------
 
 
 def slice_node(node: Node, dim: int, start: Extent, length: Extent, step: int = 1) -> Node:
@@ -188,7 +190,9 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
         raise RuntimeError("narrow(): length must be non-negative.")
     if isinstance(extent, int):
         if not -extent <= start <= extent:
-            raise IndexError(f"Dimension out of range (expected to be in range of [{-extent}, {extent}], but got {start})")
+            raise IndexError(
+                f"Dimension out of range (expected to be in range of [{-extent}, {extent}], but got {start})"
+            )
         start = start + extent if start < 0 else start
         if start + length > extent:
             raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({extent}).")
@@ -237,7 +241,8 @@ def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) ->
     total = known(sum(sizes))
     if not same_extent(total, input.shape[at]):
         raise RuntimeError(
-            f"split_with_sizes expects split_sizes to sum exactly to {input.shape[at]} (input tensor's size at dimension "
+            f"split_with_sizes expects split_sizes to sum exactly to {input.shape[at]} (input tensor's size at "
+            f"dimension "
             f"{at}), but got split_sizes={list(sizes)}"
         )
     return tuple(call(_split_sizes, input, dim=at, sizes=sizes))
@@ -262,7 +267,7 @@ def tensor_split(input: Tensor, indices_or_sections: int | Sequence[int], dim: i
         cuts = [k * size + min(k, more) for k in range(indices_or_sections + 1)]
     else:
         cuts = [0, *(min(max(i + extent if i < 0 else i, 0), extent) for i in indices_or_sections), extent]
-    return tuple(narrow(input, at, a, max(b - a, 0)) for a, b in zip(cuts, cuts[1:]))
+    return tuple(narrow(input, at, a, max(b - a, 0)) for a, b in pairwise(cuts))
 
 
 @public("", method=True, samples=[sample(t(2, 3)), one(t(2, 3), 1)])
@@ -275,7 +280,7 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     return tuple(call(_unbind, input, dim=at))
 
 
-# --- more of the same ---------------------------------------------------------------------------------------------------
+# --- more of the same ------------------------------------------------------------------------------------------------
 
 
 @public("", samples=[one(t(2), t(3, seed=1), indexing="ij"), one(t(2), t(3, seed=1), indexing="xy")])
@@ -319,7 +324,9 @@ def _lower_block_diag(*nodes: Node) -> Node:
         if guard is not None:
             reads.append(Read(n, (i, j), guard))
         row, column = known(row + n.shape[0]), known(column + n.shape[1])
-    return Compute((row, column), sum((placeholder(k) for k in range(len(reads))), sympy.Integer(0)), reads, nodes[0].dtype)
+    return Compute(
+        (row, column), sum((placeholder(k) for k in range(len(reads))), sympy.Integer(0)), reads, nodes[0].dtype
+    )
 
 
 _block_diag = register(Op("block_diag", _lower_block_diag, "BlockDiagBackward0", PROMOTE))

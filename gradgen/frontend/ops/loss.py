@@ -79,7 +79,8 @@ PAIR = [
 def _warn_shapes(input: Tensor, target: Tensor) -> None:
     if tuple(input.shape) != tuple(target.shape):
         warnings.warn(
-            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This will likely "
+            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This will "
+            f"likely "
             "lead to incorrect results due to broadcasting. Please ensure they have the same size.",
             stacklevel=3,
         )
@@ -87,7 +88,11 @@ def _warn_shapes(input: Tensor, target: Tensor) -> None:
 
 @public(NN, samples=PAIR)
 def mse_loss(
-    input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean",
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
     weight: Tensor | None = None,
 ) -> Tensor:
     """(input - target)**2."""
@@ -101,7 +106,11 @@ def mse_loss(
 
 @public(NN, samples=PAIR)
 def l1_loss(
-    input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean",
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
     weight: Tensor | None = None,
 ) -> Tensor:
     """|input - target|."""
@@ -120,7 +129,11 @@ def _finish(values: Tensor, reduction: str) -> Tensor:
 
 @public(NN, samples=[*PAIR, one(t(5), t(5, seed=1), beta=0.5), one(t(5), t(5, seed=1), beta=0.0)])
 def smooth_l1_loss(
-    input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean",
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
     beta: float = 1.0,
 ) -> Tensor:
     """Half a square over beta below beta, linear above."""
@@ -158,7 +171,7 @@ def soft_margin_loss(
     return call(_soft_margin, input, target, reduction=reduction_name(reduction, size_average, reduce))
 
 
-# --- binary cross-entropy -----------------------------------------------------------------------------------------------
+# --- binary cross-entropy --------------------------------------------------------------------------------------------
 
 
 def _bce_body(p: Expr, t_: Expr) -> Expr:
@@ -191,7 +204,10 @@ def _positive_logits_body(x: Expr, y: Expr, p: Expr) -> Expr:
 
 _bce_logits = _weighted(_logits_body, "binary_cross_entropy_with_logits", "BinaryCrossEntropyWithLogitsBackward0")
 _bce_logits_positive = _weighted(
-    _positive_logits_body, "binary_cross_entropy_with_logits_positive", "BinaryCrossEntropyWithLogitsBackward0", positive=True
+    _positive_logits_body,
+    "binary_cross_entropy_with_logits_positive",
+    "BinaryCrossEntropyWithLogitsBackward0",
+    positive=True,
 )
 _bce = _weighted(_bce_body, "binary_cross_entropy", "BinaryCrossEntropyBackward0")
 
@@ -200,12 +216,26 @@ LOGITS = edges((-100.0, -30.0, -1.0, 0.0, 1.0, 30.0, 100.0, 100.0))
 BINARY_TARGETS = edges((0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 0.0, 0.5))
 
 
-@public(NN, samples=[
-    sample(t(2, 3), TARGETS), one(t(2, 3), TARGETS, reduction="sum"), one(t(2, 3), TARGETS, reduction="none"),
-    sample(LOGITS, BINARY_TARGETS, reduction="none"), one(t(2, 3), TARGETS, t(3, domain="positive", seed=2, grad=False)),
-    one(t(2, 3), TARGETS, pos_weight=t(3, domain="positive", seed=2, grad=False)), plain(t(0), t(0)), one(t(), t(domain="unit", seed=1)),
-    one(t(2, 3), TARGETS, t(2, 1, domain="positive", seed=3, grad=False), pos_weight=t(3, domain="positive", seed=2, grad=False), reduction="none"),
-])
+@public(
+    NN,
+    samples=[
+        sample(t(2, 3), TARGETS),
+        one(t(2, 3), TARGETS, reduction="sum"),
+        one(t(2, 3), TARGETS, reduction="none"),
+        sample(LOGITS, BINARY_TARGETS, reduction="none"),
+        one(t(2, 3), TARGETS, t(3, domain="positive", seed=2, grad=False)),
+        one(t(2, 3), TARGETS, pos_weight=t(3, domain="positive", seed=2, grad=False)),
+        plain(t(0), t(0)),
+        one(t(), t(domain="unit", seed=1)),
+        one(
+            t(2, 3),
+            TARGETS,
+            t(2, 1, domain="positive", seed=3, grad=False),
+            pos_weight=t(3, domain="positive", seed=2, grad=False),
+            reduction="none",
+        ),
+    ],
+)
 def binary_cross_entropy_with_logits(
     input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None,
     reduce: bool | None = None, reduction: str = "mean", pos_weight: Tensor | None = None,

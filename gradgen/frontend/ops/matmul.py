@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradgen.frontend.ops.arithmetic import Number
 from gradgen.frontend.ops.samples import edges, one, plain, sample, t
-from gradgen.frontend.ops.shapes import A0, A1, A2, A3, over, wrap_dim
+from gradgen.frontend.ops.shapes import A0, A1, A2, A3, over, shape_text, wrap_dim
 from gradgen.frontend.ops.table import call, operator, public, require_tensor
 from gradgen.frontend.registry import KEEP, PROMOTE, Op, broadcast_shapes, register
 from gradgen.ir.nodes import Compute, Node, Read
@@ -50,7 +50,8 @@ def contract(a: Node, b: Node) -> Node:
 def _batch_index(shape: Shape, lead: Shape) -> list[Any]:
     offset = len(lead) - len(shape)
     return [
-        0 if same_extent(e, 1) and not same_extent(lead[offset + d], 1) else axis(offset + d) for d, e in enumerate(shape)
+        0 if same_extent(e, 1) and not same_extent(lead[offset + d], 1) else axis(offset + d)
+        for d, e in enumerate(shape)
     ]
 
 
@@ -61,7 +62,8 @@ def _dims(shape: Shape) -> str:
 def _mismatch(a: Node, b: Node) -> None:
     if a.ndim == 1 and b.ndim == 1:
         raise RuntimeError(
-            f"inconsistent tensor size, expected tensor [{a.shape[0]}] and src [{b.shape[0]}] to have the same number of "
+            f"inconsistent tensor size, expected tensor [{a.shape[0]}] and src [{b.shape[0]}] to have the same "
+            f"number of "
             f"elements, but got {a.shape[0]} and {b.shape[0]} elements respectively"
         )
     if a.ndim == 2 and b.ndim == 1:
@@ -101,7 +103,9 @@ def _require_ndim(tensor: Tensor, ndim: int, name: str) -> None:
         raise RuntimeError(f"{name} must be a {'matrix' if ndim == 2 else 'vector' if ndim == 1 else '3D tensor'}")
 
 
-@public("", method=True, samples=[sample(t(2, 3), t(3, 4, seed=1)), plain(t(2, 0), t(0, 3, seed=1)), one(t(1, 1), t(1, 1))])
+@public(
+    "", method=True, samples=[sample(t(2, 3), t(3, 4, seed=1)), plain(t(2, 0), t(0, 3, seed=1)), one(t(1, 1), t(1, 1))]
+)
 def mm(input: Tensor, mat2: Tensor) -> Tensor:
     """Matrix product [n, k] x [k, m]."""
     require_tensor(mat2, "mm", "mat2", 2)
@@ -134,17 +138,26 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     _require_ndim(mat2, 3, "batch2")
     if not same_extent(input.shape[0], mat2.shape[0]):
         raise RuntimeError(
-            f"Expected size for first two dimensions of batch2 tensor to be: [{input.shape[0]}, {input.shape[2]}] but got: "
+            f"Expected size for first two dimensions of batch2 tensor to be: [{input.shape[0]}, {input.shape[2]}] "
+            f"but got: "
             f"[{mat2.shape[0]}, {mat2.shape[1]}]."
         )
     return call(_bmm, input, mat2)
 
 
 MATMULS = [
-    sample(t(3), t(3, seed=1)), sample(t(2, 3), t(3, seed=1)), sample(t(3), t(3, 2, seed=1)), sample(t(2, 3), t(3, 4, seed=1)),
-    one(t(2, 2, 3), t(2, 3, 4, seed=1)), one(t(2, 2, 3), t(3, 4, seed=1)), one(t(2, 3), t(2, 3, 4, seed=1)),
-    one(t(2, 2, 3), t(3, seed=1)), one(t(3), t(2, 3, 4, seed=1)), one(t(3, 1, 2, 3), t(2, 3, 2, seed=1)),
-    plain(t(0, 3), t(3, 2)), plain(edges(((1, 2), (3, 4))), edges(((1, 0), (2, 1))), dtypes=("int32", "int64")),
+    sample(t(3), t(3, seed=1)),
+    sample(t(2, 3), t(3, seed=1)),
+    sample(t(3), t(3, 2, seed=1)),
+    sample(t(2, 3), t(3, 4, seed=1)),
+    one(t(2, 2, 3), t(2, 3, 4, seed=1)),
+    one(t(2, 2, 3), t(3, 4, seed=1)),
+    one(t(2, 3), t(2, 3, 4, seed=1)),
+    one(t(2, 2, 3), t(3, seed=1)),
+    one(t(3), t(2, 3, 4, seed=1)),
+    one(t(3, 1, 2, 3), t(2, 3, 2, seed=1)),
+    plain(t(0, 3), t(3, 2)),
+    plain(edges(((1, 2), (3, 4))), edges(((1, 0), (2, 1))), dtypes=("int32", "int64")),
 ]
 
 
@@ -163,7 +176,7 @@ operator("__matmul__", lambda a, b: matmul(a, b))
 operator("__rmatmul__", lambda a, b: matmul(b, a))
 
 
-# --- with addition --------------------------------------------------------------------------------------------------------
+# --- with addition ---------------------------------------------------------------------------------------------------
 
 
 def _affine(product: Node, input: Node, beta: Node | None, alpha: Node | None) -> Node:
@@ -172,12 +185,13 @@ def _affine(product: Node, input: Node, beta: Node | None, alpha: Node | None) -
     operands = [input, product, *(x for x in (beta, alpha) if x is not None)]
     left = A0 if beta is None else A0 * A2
     right = A1 if alpha is None else A1 * (A2 if beta is None else A3)
-    if not all(same_extent(x, y) for x, y in zip(broadcast_shapes(shape, input.shape), shape)) or input.ndim > len(shape):
-        target = ", ".join(map(str, shape))
+    if not all(same_extent(x, y) for x, y in zip(broadcast_shapes(shape, input.shape), shape)) or input.ndim > len(
+        shape
+    ):
+        own = input.shape[-1] if input.ndim else 1
         raise RuntimeError(
-            f"The expanded size of the tensor ({shape[-1]}) must match the existing size ({input.shape[-1] if input.ndim else 1}"
-            f") at non-singleton dimension {len(shape) - 1}.  Target sizes: [{target}].  Tensor sizes: "
-            f"[{', '.join(map(str, input.shape))}]"
+            f"The expanded size of the tensor ({shape[-1]}) must match the existing size ({own}) at non-singleton "
+            f"dimension {len(shape) - 1}.  Target sizes: {shape_text(shape)}.  Tensor sizes: {shape_text(input.shape)}"
         )
     return over(left + right, shape, operands, product.dtype)
 
@@ -226,14 +240,21 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Number = 1, alpha: N
     return _call_scaled((_addmv, _addmv_scaled), input, mat, vec, beta, alpha)
 
 
-@public("", method=True, inplace=True, samples=[one(t(2, 4), t(2, 2, 3, seed=1), t(2, 3, 4, seed=2)),
-                                              one(t(2, 2, 4), t(2, 2, 3, seed=1), t(2, 3, 4, seed=2), beta=0.5, alpha=2.0)])
+@public(
+    "",
+    method=True,
+    inplace=True,
+    samples=[
+        one(t(2, 4), t(2, 2, 3, seed=1), t(2, 3, 4, seed=2)),
+        one(t(2, 2, 4), t(2, 2, 3, seed=1), t(2, 3, 4, seed=2), beta=0.5, alpha=2.0),
+    ],
+)
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """beta * input + alpha * bmm(batch1, batch2)."""
     return _call_scaled((_baddbmm, _baddbmm_scaled), input, batch1, batch2, beta, alpha)
 
 
-# --- linear -------------------------------------------------------------------------------------------------------------
+# --- linear ----------------------------------------------------------------------------------------------------------
 
 
 def _lower_linear(input: Node, weight: Node, bias: Node | None = None) -> Node:
@@ -262,10 +283,17 @@ _linear_batched_plain = register(Op("linear_batched_without_bias", _lower_linear
 _linear_vector_plain = register(Op("linear_vector_without_bias", _lower_linear, "SqueezeBackward4", KEEP))
 
 
-@public("nn.functional", samples=[
-    sample(t(2, 3), t(4, 3, seed=1), t(4, seed=2)), sample(t(2, 3), t(4, 3, seed=1)), one(t(3), t(4, 3, seed=1), t(4, seed=2)),
-    one(t(2, 2, 3), t(4, 3, seed=1), t(4, seed=2)), one(t(2, 2, 3), t(4, 3, seed=1)), one(t(3), t(4, 3, seed=1)),
-])
+@public(
+    "nn.functional",
+    samples=[
+        sample(t(2, 3), t(4, 3, seed=1), t(4, seed=2)),
+        sample(t(2, 3), t(4, 3, seed=1)),
+        one(t(3), t(4, 3, seed=1), t(4, seed=2)),
+        one(t(2, 2, 3), t(4, 3, seed=1), t(4, seed=2)),
+        one(t(2, 2, 3), t(4, 3, seed=1)),
+        one(t(3), t(4, 3, seed=1)),
+    ],
+)
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input @ weight.T + bias: [..., in], [out, in], [out] -> [..., out]."""
     require_tensor(input, "linear")
@@ -287,15 +315,18 @@ def _lower_bilinear(x1: Node, x2: Node, weight: Node, bias: Node | None = None) 
 
 
 _bilinear = register(Op("bilinear", _lower_bilinear, "ViewBackward0", KEEP))
+_bilinear_bias = register(Op("bilinear_with_bias", _lower_bilinear, "AddBackward0", KEEP))
 
 
 @public("nn.functional", "", samples=[one(t(2, 3), t(2, 4, seed=1), t(5, 3, 4, seed=2), t(5, seed=3))])
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """sum_ij input1_i weight_kij input2_j + bias_k."""
-    return call(_bilinear, input1, input2, weight, *(() if bias is None else (bias,)))
+    if bias is None:
+        return call(_bilinear, input1, input2, weight)
+    return call(_bilinear_bias, input1, input2, weight, bias)
 
 
-# --- outer products, tensordot ----------------------------------------------------------------------------------------------
+# --- outer products, tensordot ---------------------------------------------------------------------------------------
 
 
 @public("", method=True, aliases=["ger"], samples=[one(t(2), t(3, seed=1))])
@@ -306,12 +337,18 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
     return input.reshape(-1, 1) * vec2
 
 
+def _lower_addr(input: Node, x: Node, y: Node, beta: Node, alpha: Node) -> Node:
+    product = Compute((x.shape[0], y.shape[0]), A0 * A1, [Read(x, (axis(0),)), Read(y, (axis(1),))], x.dtype)
+    return _affine(product, input, beta, alpha)
+
+
+_addr = register(Op("addr", _lower_addr, "AddrBackward0", PROMOTE))
+
+
 @public("", method=True, inplace=True, samples=[one(t(2, 3), t(2, seed=1), t(3, seed=2))])
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """beta * input + alpha * outer(vec1, vec2)."""
-    product = outer(vec1, vec2)
-    scaled = product if alpha == 1 else product * alpha
-    return (input if beta == 1 else input * beta) + scaled
+    return call(_addr, input, vec1, vec2, beta, alpha)
 
 
 @public("", method=True, samples=[one(t(3), t(3, seed=1)), one(t(2, 3), t(4, 3, seed=1)), one(t(2, 2, 3), t(3, seed=1)),
@@ -321,7 +358,7 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
     if input.ndim == 0 or other.ndim == 0:
         return input * other
     if input.ndim == 1 and other.ndim == 1:
-        return dot(input, other)
+        return call(_tensordot, input, other, left=(0,), right=(0,))
     return tensordot(input, other, dims=([-1], [-1]))
 
 
@@ -346,8 +383,15 @@ def _lower_tensordot(a: Node, b: Node, *, left: tuple[int, ...], right: tuple[in
 _tensordot = register(Op("tensordot", _lower_tensordot, "ViewBackward0", KEEP))
 
 
-@public("", samples=[one(t(2, 3, 4), t(3, 4, 2, seed=1)), one(t(2, 3), t(3, 4, seed=1), dims=1), one(t(2), t(3), dims=0),
-                     one(t(2, 3, 4), t(4, 5, 3, seed=1), dims=((1, 2), (2, 0)))])
+@public(
+    "",
+    samples=[
+        one(t(2, 3, 4), t(3, 4, 2, seed=1)),
+        one(t(2, 3), t(3, 4, seed=1), dims=1),
+        one(t(2), t(3), dims=0),
+        one(t(2, 3, 4), t(4, 5, 3, seed=1), dims=((1, 2), (2, 0))),
+    ],
+)
 def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2, out: None = None) -> Tensor:
     """Contracts the last `dims` axes of a with the first of b, or the axes listed for each."""
     if isinstance(dims, int):

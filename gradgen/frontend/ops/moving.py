@@ -20,7 +20,7 @@ from gradgen.ir.symbols import Extent, axis, placeholder, same_extent
 if TYPE_CHECKING:
     from gradgen.frontend.tensor import Tensor
 
-# --- flips and turns ----------------------------------------------------------------------------------------------------
+# --- flips and turns -------------------------------------------------------------------------------------------------
 
 
 def _lower_flip(node: Node, *, dims: tuple[int, ...]) -> Node:
@@ -71,7 +71,9 @@ def flipud(input: Tensor) -> Tensor:
     return flip(input, (0,))
 
 
-@public("", method=True, samples=[sample(t(2, 5), 2, 1), one(t(2, 5), (1, -2), (0, 1)), one(t(2, 3), 2), one(t(5), 7, 0)])
+@public(
+    "", method=True, samples=[sample(t(2, 5), 2, 1), one(t(2, 5), (1, -2), (0, 1)), one(t(2, 3), 2), one(t(5), 7, 0)]
+)
 def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None) -> Tensor:
     """Elements shifted along `dims`, coming back in at the other end; without `dims` in the flattened tensor."""
     moves = (shifts,) if isinstance(shifts, int) else tuple(shifts)
@@ -109,7 +111,7 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     return call(_rot90, input, k=k % 4, dims=(a, b))
 
 
-# --- repetition ---------------------------------------------------------------------------------------------------------
+# --- repetition ------------------------------------------------------------------------------------------------------
 
 
 def _lower_repeat(node: Node, *, repeats: tuple[Extent, ...]) -> Node:
@@ -172,21 +174,29 @@ def repeat_interleave(input: Tensor, repeats: int, dim: int | None = None, *, ou
     return call(_interleave, input, repeats=int(repeats), dim=wrap_dim(dim, input.ndim))
 
 
-# --- triangles and diagonals ----------------------------------------------------------------------------------------------
+# --- triangles and diagonals -----------------------------------------------------------------------------------------
 
 
 def _triangle(lower_part: bool) -> Any:
     def lower(node: Node, *, diagonal: int) -> Node:
         i, j = axis(node.ndim - 2), axis(node.ndim - 1)
         inside = i + diagonal - j if lower_part else j - i - diagonal
-        return Compute(node.shape, A0, [Read(node, [axis(d) for d in range(node.ndim)], (Condition(GE, inside),))], node.dtype)
+        return Compute(
+            node.shape, A0, [Read(node, [axis(d) for d in range(node.ndim)], (Condition(GE, inside),))], node.dtype
+        )
 
     return lower
 
 
 _tril = register(Op("tril", _triangle(True), "TrilBackward0", KEEP))
 _triu = register(Op("triu", _triangle(False), "TriuBackward0", KEEP))
-TRIANGLES = [sample(t(3, 3)), one(t(2, 4), 1), one(t(4, 2), -1), one(t(2, 3, 3), 0), one(edges(((NAN, INF), (INF, NAN))))]
+TRIANGLES = [
+    sample(t(3, 3)),
+    one(t(2, 4), 1),
+    one(t(4, 2), -1),
+    one(t(2, 3, 3), 0),
+    one(edges(((NAN, INF), (INF, NAN)))),
+]
 
 
 @public("", method=True, inplace=True, samples=TRIANGLES)
@@ -230,7 +240,9 @@ _diagonal = register(Op("diagonal", _lower_diagonal, "DiagonalBackward0", KEEP, 
 _trace = register(Op("trace", lambda node: _lower_trace(node), "TraceBackward0", KEEP))
 
 
-@public("", "linalg", method=True, samples=[sample(t(3, 3)), one(t(2, 4), 1), one(t(4, 2), -1), one(t(2, 3, 4), 0, 0, 2)])
+@public(
+    "", "linalg", method=True, samples=[sample(t(3, 3)), one(t(2, 4), 1), one(t(4, 2), -1), one(t(2, 3, 4), 0, 0, 2)]
+)
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """The elements on a diagonal of two axes, as the last axis."""
     a, b = wrap_dim(dim1, input.ndim), wrap_dim(dim2, input.ndim)
@@ -295,7 +307,7 @@ def diagflat(input: Tensor, offset: int = 0) -> Tensor:
     return diag_embed(input.reshape(-1), offset)
 
 
-# --- padding ------------------------------------------------------------------------------------------------------------
+# --- padding ---------------------------------------------------------------------------------------------------------
 
 
 def _lower_pad(node: Node, *, pads: tuple[tuple[Extent, Extent], ...], value: sympy.Expr) -> Node:
@@ -308,7 +320,8 @@ def _lower_pad(node: Node, *, pads: tuple[tuple[Extent, Extent], ...], value: sy
         size = known(n + before + after)
         if isinstance(size, int) and size < 0:
             raise RuntimeError(
-                f"The input size {n}, plus negative padding {before} and {after} resulted in a negative output size, which "
+                f"The input size {n}, plus negative padding {before} and {after} resulted in a negative output "
+                f"size, which "
                 f"is invalid. Check dimension {d} of your input."
             )
         shape.append(size)
@@ -370,7 +383,8 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         raise RuntimeError("Padding length must be divisible by 2")
     if len(pad) > 2 * input.ndim:
         raise RuntimeError(
-            f"Padding length should be less than or equal to two times the input dimension but got padding length {len(pad)} "
+            f"Padding length should be less than or equal to two times the input dimension but got padding length "
+            f"{len(pad)} "
             f"and input of dimension {input.ndim}"
         )
     pairs = tuple((known(pad[k]), known(pad[k + 1])) for k in range(len(pad) - 2, -1, -2))
@@ -401,7 +415,7 @@ def _check_reach(input: Tensor, pairs: tuple[tuple[int, int], ...], mode: str) -
             )
 
 
-# --- sums of products over moved elements -----------------------------------------------------------------------------------
+# --- sums of products over moved elements ----------------------------------------------------------------------------
 
 
 def _lower_kron(a: Node, b: Node) -> Node:

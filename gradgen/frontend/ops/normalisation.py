@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import sympy
 
 from gradgen.frontend.ops.activation import _written
-from gradgen.frontend.ops.reduction import count_of, moments, vector_norm
+from gradgen.frontend.ops.norms import vector_norm
+from gradgen.frontend.ops.reduction import count_of, moments
 from gradgen.frontend.ops.samples import edges, one, plain, sample, t
 from gradgen.frontend.ops.shapes import A0, A1, A2, exact, over, reduce, shape_text
 from gradgen.frontend.ops.table import call, public
@@ -58,7 +59,7 @@ def _parts(nodes: Sequence[Node], scaled: bool, moved: bool) -> tuple[Node | Non
     return (next(rest) if scaled else None), (next(rest) if moved else None)
 
 
-# --- layer and root mean square -------------------------------------------------------------------------------------------
+# --- layer and root mean square --------------------------------------------------------------------------------------
 
 
 def _lower_layer_norm(node: Node, *rest: Node, rank: int, eps: sympy.Expr, scaled: bool, moved: bool) -> Node:
@@ -95,8 +96,12 @@ def _check_normalized(input: Tensor, normalized_shape: Sequence[int]) -> int:
     return len(wanted)
 
 
-NORM = [sample(t(2, 3), (3,)), one(t(2, 3, 4), (3, 4), t(3, 4, seed=1), t(3, 4, seed=2)), one(t(2, 3), (3,), t(3, seed=1)),
-        one(edges(((2.0, 2.0, 2.0), (1.0, 2.0, 4.0))), (3,))]
+NORM = [
+    sample(t(2, 3), (3,)),
+    one(t(2, 3, 4), (3, 4), t(3, 4, seed=1), t(3, 4, seed=2)),
+    one(t(2, 3), (3,), t(3, seed=1)),
+    one(edges(((2.0, 2.0, 2.0), (1.0, 2.0, 4.0))), (3,)),
+]
 
 
 @public(NN, "", samples=[*NORM, one(t(2, 3), (3,), eps=0.1)])
@@ -121,7 +126,7 @@ def rms_norm(
     return call(_rms_norm, input, *operands, rank=rank, eps=exact(small), **flags)
 
 
-# --- batch, group, instance -----------------------------------------------------------------------------------------------
+# --- batch, group, instance ------------------------------------------------------------------------------------------
 
 
 def _channel_dims(node: Node) -> tuple[int, ...]:
@@ -133,7 +138,9 @@ def _lower_batch_norm(node: Node, *rest: Node, eps: sympy.Expr, scaled: bool, mo
     return _affine(normal, *_parts(rest, scaled, moved), [axis(1)])
 
 
-def _lower_batch_norm_fixed(node: Node, mean: Node, var: Node, *rest: Node, eps: sympy.Expr, scaled: bool, moved: bool) -> Node:
+def _lower_batch_norm_fixed(
+    node: Node, mean: Node, var: Node, *rest: Node, eps: sympy.Expr, scaled: bool, moved: bool
+) -> Node:
     at = [axis(1)]
     reads = [Read(node, axes(node.ndim)), Read(mean, at), Read(var, at)]
     normal = Compute(node.shape, (A0 - A1) * fn.rsqrt(A2 + eps), reads, node.dtype)
@@ -153,10 +160,16 @@ _channel_moments = register(Op("channel_moments", _lower_channel_moments, "NotDi
 STATISTICS = (t(3, seed=3, grad=False), t(3, domain="positive", seed=4, grad=False))
 
 
-@public(NN, "", samples=[
-    one(t(4, 3), *STATISTICS, t(3, seed=1), t(3, seed=2)), one(t(4, 3), *STATISTICS), one(t(4, 3), None, None, training=True),
-    one(t(2, 3, 4), None, None, t(3, seed=1), t(3, seed=2), True),
-])
+@public(
+    NN,
+    "",
+    samples=[
+        one(t(4, 3), *STATISTICS, t(3, seed=1), t(3, seed=2)),
+        one(t(4, 3), *STATISTICS),
+        one(t(4, 3), None, None, training=True),
+        one(t(2, 3, 4), None, None, t(3, seed=1), t(3, seed=2), True),
+    ],
+)
 def batch_norm(
     input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None,
     bias: Tensor | None = None, training: bool = False, momentum: float = 0.1, eps: float = 1e-05,
@@ -204,7 +217,11 @@ def _lower_group_norm(node: Node, *rest: Node, groups: int, eps: sympy.Expr, sca
 _group_norm = register(Op("group_norm", _lower_group_norm, "NativeGroupNormBackward0", KEEP))
 
 
-@public(NN, "", samples=[one(t(2, 4, 3), 2), one(t(2, 4), 2, t(4, seed=1), t(4, seed=2)), one(t(2, 4, 2, 2), 4, t(4, seed=1))])
+@public(
+    NN,
+    "",
+    samples=[one(t(2, 4, 3), 2), one(t(2, 4), 2, t(4, seed=1), t(4, seed=2)), one(t(2, 4, 2, 2), 4, t(4, seed=1))],
+)
 def group_norm(
     input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-05
 ) -> Tensor:
@@ -265,7 +282,7 @@ def _lower_neighbours(node: Node, *, size: int) -> Node:
 _neighbours = register(Op("neighbour_mean", _lower_neighbours, "AvgPool3DBackward0", KEEP))
 
 
-# --- dropout ------------------------------------------------------------------------------------------------------------
+# --- dropout ---------------------------------------------------------------------------------------------------------
 
 
 def _masked(input: Tensor, mask: Tensor, p: float) -> Tensor:
@@ -280,7 +297,8 @@ def dropout(
 ) -> Tensor:
     """Elements dropped with probability p, the others divided by 1 - p.
 
-    Eager use draws from the default generator as torch does; a trace needs `mask=` (true: keep), since an emitted module
+    Eager use draws from the default generator as torch does; a trace needs `mask=` (true: keep), since an emitted
+    module
     draws nothing.
     """
     if not 0.0 <= p <= 1.0:

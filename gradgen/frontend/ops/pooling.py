@@ -42,7 +42,9 @@ def _outputs(n: Extent, size: int, stride: int, pad: int, dilation: int, ceil_mo
     return count
 
 
-def _windows(node: Node, size: Numbers, stride: Numbers, pad: Numbers, dilation: Numbers, ceil_mode: bool) -> list[Extent]:
+def _windows(
+    node: Node, size: Numbers, stride: Numbers, pad: Numbers, dilation: Numbers, ceil_mode: bool
+) -> list[Extent]:
     rank = len(size)
     result = []
     for k in range(rank):
@@ -84,7 +86,8 @@ def _lower_max(
 
 
 def _pool_ops(name: str, lower: Any, grad: str, outputs: int = 1) -> dict[int, Op]:
-    return {rank: register(Op(f"{name}{rank}d", lower, grad.format(rank), KEEP, outputs=outputs)) for rank in (1, 2, 3)}
+    names = {1: "SqueezeBackward1", 2: grad.format(2), 3: grad.format(3)}  # torch pools one axis as two
+    return {rank: register(Op(f"{name}{rank}d", lower, names[rank], KEEP, outputs=outputs)) for rank in names}
 
 
 _max_pools = _pool_ops("max_pool", _lower_max, "MaxPool{}DWithIndicesBackward0", 2)
@@ -97,8 +100,13 @@ def _max_pool(rank: int, samples: Sequence[Any]) -> Any:
     ) -> Any:
         size = each(kernel_size, rank, "kernel_size")
         found = call(
-            _max_pools[rank], input, size=size, stride=size if stride is None or stride == [] else each(stride, rank, "stride"),
-            padding=each(padding, rank, "padding"), dilation=each(dilation, rank, "dilation"), ceil_mode=bool(ceil_mode),
+            _max_pools[rank],
+            input,
+            size=size,
+            stride=size if stride is None or stride == [] else each(stride, rank, "stride"),
+            padding=each(padding, rank, "padding"),
+            dilation=each(dilation, rank, "dilation"),
+            ceil_mode=bool(ceil_mode),
         )
         return found if return_indices else found[0]
 
@@ -110,14 +118,21 @@ def _max_pool(rank: int, samples: Sequence[Any]) -> Any:
 
 TIED = edges((((1.0, 1.0, 2.0, 2.0), (1.0, 1.0, 2.0, -INF), (0.0, -0.0, 3.0, 3.0), (0.0, 0.0, 3.0, 3.0)),))
 max_pool1d = _max_pool(1, [sample(t(2, 3, 6), 2), one(t(1, 2, 7), 3, 2, 1), one(t(1, 2, 7), 2, ceil_mode=True)])
-max_pool2d = _max_pool(2, [
-    sample(t(1, 2, 4, 6), 2), one(t(1, 2, 5, 5), 3, 2, 1), one(t(1, 2, 5, 5), (2, 3), (2, 1), (1, 0), (1, 2), True), one(TIED, 2),
-    one(t(2, 5, 5), 2), plain(t(1, 2, 4, 6), 2, return_indices=True),
-])
+max_pool2d = _max_pool(
+    2,
+    [
+        sample(t(1, 2, 4, 6), 2),
+        one(t(1, 2, 5, 5), 3, 2, 1),
+        one(t(1, 2, 5, 5), (2, 3), (2, 1), (1, 0), (1, 2), True),
+        one(TIED, 2),
+        one(t(2, 5, 5), 2),
+        plain(t(1, 2, 4, 6), 2, return_indices=True),
+    ],
+)
 max_pool3d = _max_pool(3, [one(t(1, 2, 4, 4, 4), 2)])
 
 
-# --- averages -----------------------------------------------------------------------------------------------------------
+# --- averages --------------------------------------------------------------------------------------------------------
 
 
 def _lower_avg(
@@ -147,17 +162,30 @@ def _lower_avg(
 _avg_pools = _pool_ops("avg_pool", _lower_avg, "AvgPool{}DBackward0")
 
 
-def _average(rank: int, input: Any, kernel_size: Any, stride: Any, padding: Any, ceil: bool, include: bool, by: Any) -> Any:
+def _average(
+    rank: int, input: Any, kernel_size: Any, stride: Any, padding: Any, ceil: bool, include: bool, by: Any
+) -> Any:
     if by == 0:
         raise RuntimeError("divisor must be not zero")
     size = each(kernel_size, rank, "kernel_size")
     return call(
-        _avg_pools[rank], input, size=size, stride=size if stride is None or stride == [] else each(stride, rank, "stride"),
-        padding=each(padding, rank, "padding"), ceil_mode=bool(ceil), include=bool(include), divisor=by,
+        _avg_pools[rank],
+        input,
+        size=size,
+        stride=size if stride is None or stride == [] else each(stride, rank, "stride"),
+        padding=each(padding, rank, "padding"),
+        ceil_mode=bool(ceil),
+        include=bool(include),
+        divisor=by,
     )
 
 
-AVG = [sample(t(1, 2, 6), 2), one(t(1, 2, 7), 3, 2, 1), one(t(1, 2, 7), 3, 2, 1, False, False), one(t(1, 2, 6), 4, 3, 1, True)]
+AVG = [
+    sample(t(1, 2, 6), 2),
+    one(t(1, 2, 7), 3, 2, 1),
+    one(t(1, 2, 7), 3, 2, 1, False, False),
+    one(t(1, 2, 6), 4, 3, 1, True),
+]
 
 
 @public("nn.functional", "", samples=AVG)
@@ -189,7 +217,7 @@ avg_pool2d = _avg_function(2, [
 avg_pool3d = _avg_function(3, [one(t(1, 1, 4, 4, 4), 2)])
 
 
-# --- adaptive -----------------------------------------------------------------------------------------------------------
+# --- adaptive --------------------------------------------------------------------------------------------------------
 
 
 def _adaptive(node: Node, out: Numbers) -> tuple[list[sympy.Expr], list[int], list[Any]]:
@@ -219,7 +247,9 @@ def _lower_adaptive_avg(node: Node, *, out: Numbers) -> Node:
     places = [s + reduce_axis(k) for k, s in enumerate(starts)]
     guard = _adaptive_guard(places, ends)
     shape = (*node.shape[:lead], *out)
-    total = Compute(shape, A0, [Read(node, [*axes(lead), *places], guard)], node.dtype, reduce_shape=widths, reducer="sum")
+    total = Compute(
+        shape, A0, [Read(node, [*axes(lead), *places], guard)], node.dtype, reduce_shape=widths, reducer="sum"
+    )
     area: sympy.Expr = sympy.Integer(1)
     for s, w, e in zip(starts, widths, ends):
         area = area * (w if e is None else e - s)
@@ -234,8 +264,14 @@ def _lower_adaptive_max(node: Node, *, out: Numbers) -> tuple[Node, Node]:
     starts, widths, ends = _adaptive(node, out)
     shape = (*node.shape[:lead], *out)
     places = [s + p for s, p in zip(starts, delinearise(reduce_axis(0), widths))]
-    best = Compute(shape, A0, [Read(node, [*axes(lead), *places], _adaptive_guard(places, ends), -sympy.oo)], dtypes.int64,
-                   reduce_shape=(product(widths),), reducer="argmax")
+    best = Compute(
+        shape,
+        A0,
+        [Read(node, [*axes(lead), *places], _adaptive_guard(places, ends), -sympy.oo)],
+        dtypes.int64,
+        reduce_shape=(product(widths),),
+        reducer="argmax",
+    )
     found = [s + p for s, p in zip(starts, delinearise(A0, widths))]
     values = Compute(shape, A1, [identity_read(best), Read(node, [*axes(lead), *found])], node.dtype)
     return values, Compute(shape, as_body(linearise(found, node.shape[lead:])), [identity_read(best)], dtypes.int64)
@@ -265,7 +301,9 @@ def _adaptive_functions(rank: int, samples: Sequence[Any]) -> None:
 
 
 _adaptive_functions(1, [one(t(1, 2, 6), 3), one(t(1, 2, 7), 3)])
-_adaptive_functions(2, [one(t(1, 2, 4, 6), 2), one(t(1, 2, 5, 7), (2, 3)), one(t(1, 2, 4, 4), 1), one(t(1, 2, 4, 3), (2, None))])
+_adaptive_functions(
+    2, [one(t(1, 2, 4, 6), 2), one(t(1, 2, 5, 7), (2, 3)), one(t(1, 2, 4, 4), 1), one(t(1, 2, 4, 3), (2, None))]
+)
 _adaptive_functions(3, [one(t(1, 1, 4, 4, 4), 2)])
 
 
@@ -278,7 +316,7 @@ def lp_pool1d(
     return (mean.sign() * mean.abs().relu() * kernel_size).pow(1.0 / norm_type)
 
 
-# --- nearest-neighbour resizing -------------------------------------------------------------------------------------------
+# --- nearest-neighbour resizing --------------------------------------------------------------------------------------
 
 
 def _lower_nearest(node: Node, *, out: Numbers) -> Node:

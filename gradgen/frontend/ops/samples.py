@@ -20,7 +20,8 @@ class Spec:
     """A tensor argument: `shape` with values from `domain`, or the nested tuple `values`.
 
     `dtype` None means the sample's own dtype; `grad` says whether derivatives by it are tested.  Domains: real
-    (standard normal), positive (0.1 to 2), unit (0.05 to 0.95), small (-0.9 to 0.9), large (1.1 to 3), integers (-3 to 3),
+    (standard normal), positive (0.1 to 2), unit (0.05 to 0.95), small (-0.9 to 0.9), large (1.1 to 3), integers (-3
+    to 3),
     index (0 to `high` - 1), bool, probabilities (positive rows that sum to 1 over axis 1 or the only one).
     """
 
@@ -62,7 +63,9 @@ def edges(values: tuple[Any, ...], dtype: str | None = None, grad: bool = True) 
     return Spec((), "given", dtype, values, grad)
 
 
-def sample(*args: Any, dtypes: tuple[str, ...] = ("float32", "float64"), differentiable: bool = True, **kwargs: Any) -> Sample:
+def sample(
+    *args: Any, dtypes: tuple[str, ...] = ("float32", "float64"), differentiable: bool = True, **kwargs: Any
+) -> Sample:
     """A call of the public function with these arguments."""
     return Sample(args, tuple(sorted(kwargs.items())), dtypes, differentiable)
 

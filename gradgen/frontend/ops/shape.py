@@ -30,7 +30,7 @@ def view_node(node: Node, shape: Sequence[Extent], index: Sequence[Any]) -> Comp
     return Compute(shape, A0, [Read(node, index)], node.dtype)
 
 
-# --- reshape ------------------------------------------------------------------------------------------------------------
+# --- reshape ---------------------------------------------------------------------------------------------------------
 
 
 def inferred_shape(shape: Sequence[Any], size: Extent) -> Shape:
@@ -49,7 +49,8 @@ def inferred_shape(shape: Sequence[Any], size: Extent) -> Shape:
         return wanted
     if same_extent(rest, 0):
         raise RuntimeError(
-            f"cannot reshape tensor of {size} elements into shape {shape_text(wanted)} because the unspecified dimension "
+            f"cannot reshape tensor of {size} elements into shape {shape_text(wanted)} because the unspecified "
+            f"dimension "
             "size -1 can be any value and is ambiguous"
         )
     if isinstance(rest, int) and isinstance(size, int):
@@ -122,7 +123,9 @@ METHODS["reshape_as"] = reshape_as
 METHODS["view_as"] = lambda self, other: _view_method(self, tuple(other.shape))
 
 
-@public("", method=True, samples=[one(t(2, 3, 4)), one(t(2, 3, 4), 1), one(t(2, 3, 4, 2), start_dim=1, end_dim=2), one(t())])
+@public(
+    "", method=True, samples=[one(t(2, 3, 4)), one(t(2, 3, 4), 1), one(t(2, 3, 4, 2), start_dim=1, end_dim=2), one(t())]
+)
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Axes start_dim to end_dim as one."""
     if input.ndim == 0:
@@ -151,13 +154,14 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
         inner = inferred_shape(tuple(sizes), shape[at])
     except RuntimeError:
         raise RuntimeError(
-            f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {at} ({shape[at]}) in the input "
+            f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {at} ({shape[at]}) in "
+            f"the input "
             "tensor"
         ) from None
     return call(_view, input, shape=(*shape[:at], *inner, *shape[at + 1:]))
 
 
-# --- permutations -------------------------------------------------------------------------------------------------------
+# --- permutations ----------------------------------------------------------------------------------------------------
 
 
 def _lower_permute(node: Node, *, dims: tuple[int, ...]) -> Node:
@@ -237,7 +241,8 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
     to = [destination] if isinstance(destination, int) else list(destination)
     if len(from_) != len(to):
         raise RuntimeError(
-            f"movedim: Invalid source or destination dims: source ({from_} dims) should contain the same number of dims as "
+            f"movedim: Invalid source or destination dims: source ({from_} dims) should contain the same number "
+            f"of dims as "
             f"destination ({to} dims)"
         )
     placed = dict(zip((wrap_dim(d, input.ndim) for d in to), (wrap_dim(d, input.ndim) for d in from_)))
@@ -245,7 +250,7 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
     return call(_permute, input, dims=tuple(placed[d] if d in placed else next(rest) for d in range(input.ndim)))
 
 
-# --- axes of extent 1 -----------------------------------------------------------------------------------------------------
+# --- axes of extent 1 ------------------------------------------------------------------------------------------------
 
 
 def _lower_squeeze(node: Node, *, dims: tuple[int, ...]) -> Node:
@@ -312,7 +317,7 @@ def _raised(tensor: Tensor, rank: int) -> Tensor:
 atleast_1d, atleast_2d, atleast_3d = (_at_least(k) for k in (1, 2, 3))
 
 
-# --- expansion ----------------------------------------------------------------------------------------------------------
+# --- expansion -------------------------------------------------------------------------------------------------------
 
 
 def expanded_shape(shape: Shape, target: Sequence[Any]) -> Shape:
@@ -320,7 +325,8 @@ def expanded_shape(shape: Shape, target: Sequence[Any]) -> Shape:
     wanted = tuple(known(e) for e in target)
     if len(wanted) < len(shape):
         raise RuntimeError(
-            f"expand(torch.FloatTensor{{{list(shape)}}}, size={list(wanted)}): the number of sizes provided ({len(wanted)}) "
+            f"expand(torch.FloatTensor{{{list(shape)}}}, size={list(wanted)}): the number of sizes provided "
+            f"({len(wanted)}) "
             f"must be greater or equal to the number of dimensions in the tensor ({len(shape)})"
         )
     offset = len(wanted) - len(shape)
@@ -335,7 +341,8 @@ def expanded_shape(shape: Shape, target: Sequence[Any]) -> Shape:
             e = own
         elif own is not None and not same_extent(own, 1) and not same_extent(own, e):
             raise RuntimeError(
-                f"The expanded size of the tensor ({e}) must match the existing size ({own}) at non-singleton dimension "
+                f"The expanded size of the tensor ({e}) must match the existing size ({own}) at non-singleton "
+                f"dimension "
                 f"{k}.  Target sizes: {shape_text(wanted)}.  Tensor sizes: {shape_text(shape)}"
             )
         result.append(e)
@@ -374,7 +381,7 @@ def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
     return shapes_of(*((s,) if isinstance(s, int) else tuple(s) for s in shapes))
 
 
-# --- copies and conversions -----------------------------------------------------------------------------------------------
+# --- copies and conversions ------------------------------------------------------------------------------------------
 
 
 def _lower_same(node: Node) -> Node:

@@ -2,7 +2,8 @@
 
 `FUNCTIONS[namespace][name]` are the functions users see ("" is the top level), `METHODS[name]` those that are also
 methods of Tensor (operators by their dunder names), `PROPERTIES[name]` those read without a call, `INPLACE["add_"]` the
-out-of-place function whose result the in-place method writes into its tensor.  `SAMPLES["nn.functional.softmax"]` are the
+out-of-place function whose result the in-place method writes into its tensor.  `SAMPLES["nn.functional.softmax"]`
+are the
 calls from which tests, fuzzing and gradcheck are made.
 """
 
@@ -90,7 +91,9 @@ def operator(name: str, function: Callable[..., Any]) -> None:
     """A dunder method: NotImplemented for operands that are neither Tensors nor numbers."""
 
     def method(self: Tensor, *others: Any) -> Any:
-        if others and not (is_tensor(others[0]) or isinstance(others[0], (bool, int, float)) or _number_like(others[0])):
+        if others and not (
+            is_tensor(others[0]) or isinstance(others[0], (bool, int, float)) or _number_like(others[0])
+        ):
             return NotImplemented
         return function(self, *others)
 

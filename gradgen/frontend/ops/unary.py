@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 INTEGERS_TOO = ("float32", "float64", "int32", "int64")
 
-# --- exponentials and logarithms ----------------------------------------------------------------------------------------
+# --- exponentials and logarithms -------------------------------------------------------------------------------------
 
 exp = unary("exp", fn.exp)
 exp2 = unary("exp2", fn.exp2, namespaces=("", "special"))
@@ -30,7 +30,7 @@ log1p = unary("log1p", fn.log1p, grad_name="Log1PBackward0", domain="positive", 
 sqrt = unary("sqrt", fn.sqrt_, domain="positive")
 rsqrt = unary("rsqrt", fn.rsqrt, domain="positive")
 
-# --- trigonometric and hyperbolic ---------------------------------------------------------------------------------------
+# --- trigonometric and hyperbolic ------------------------------------------------------------------------------------
 
 sin = unary("sin", fn.sin)
 cos = unary("cos", fn.cos)
@@ -47,7 +47,7 @@ atanh = unary("atanh", fn.atanh, domain="small", aliases=["arctanh"])
 deg2rad = unary("deg2rad", lambda x: x * (pi / 180), grad_name="Deg2RadBackward0")
 rad2deg = unary("rad2deg", lambda x: x * (180 / pi), grad_name="Rad2DegBackward0")
 
-# --- sign and rounding --------------------------------------------------------------------------------------------------
+# --- sign and rounding -----------------------------------------------------------------------------------------------
 
 abs = unary("abs", fn.abs_, rule=PROMOTE, aliases=["absolute"], dtypes=INTEGERS_TOO)
 sign = unary("sign", fn.sign, rule=PROMOTE, dtypes=INTEGERS_TOO)
@@ -79,7 +79,7 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
 
 METHODS["__abs__"] = abs
 
-# --- special ------------------------------------------------------------------------------------------------------------
+# --- special ---------------------------------------------------------------------------------------------------------
 
 sigmoid = unary("sigmoid", fn.sigmoid, namespaces=("", "nn.functional"))
 public("special", samples=[one(t(3))], name="expit")(sigmoid)
@@ -139,7 +139,7 @@ def nan_to_num(
     return call(_nan_to_num_op, input, 0.0 if nan is None else float(nan), high, low)
 
 
-# --- two arguments, still special ---------------------------------------------------------------------------------------
+# --- two arguments, still special ------------------------------------------------------------------------------------
 
 _atan2 = pointwise("atan2", fn.atan2, arity=2, rule=FLOAT)
 _hypot = pointwise("hypot", fn.hypot, arity=2)
@@ -152,7 +152,9 @@ _xlog1py = pointwise("xlog1py", fn.xlog1py, arity=2, rule=FLOAT, grad_name="Spec
 _logaddexp = pointwise("logaddexp", fn.logaddexp, arity=2)
 _logaddexp2 = pointwise("logaddexp2", fn.logaddexp2, arity=2, grad_name="Logaddexp2Backward0")
 _heaviside = pointwise(
-    "heaviside", lambda x, v: fn.select(fn.eq(x, 0), v, fn.select(fn.lt(x, 0), 0, fn.select(fn.gt(x, 0), 1, 0))), arity=2,
+    "heaviside",
+    lambda x, v: fn.select(fn.eq(x, 0), v, fn.select(fn.lt(x, 0), 0, fn.select(fn.gt(x, 0), 1, 0))),
+    arity=2,
     grad_name="NotImplemented",
 )
 
@@ -182,7 +184,13 @@ def copysign(input: Tensor, other: Tensor | float) -> Tensor:
 POSITIVE_BINARY = [sample(t(2, 3), t(2, 3, domain="positive", seed=1)), sample(TWO, TWO_OTHERS)]
 
 
-@public("", "special", method=True, inplace=True, samples=[*POSITIVE_BINARY, one(t(3), 2.0), one(2.0, t(3, domain="positive"))])
+@public(
+    "",
+    "special",
+    method=True,
+    inplace=True,
+    samples=[*POSITIVE_BINARY, one(t(3), 2.0), one(2.0, t(3, domain="positive"))],
+)
 def xlogy(input: Tensor | float, other: Tensor | float) -> Tensor:
     """input * log(other), 0 where input is 0 (and other is not nan)."""
     if not is_tensor(input):
@@ -208,7 +216,12 @@ def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
     return call(_logaddexp2, input, other)
 
 
-@public("", method=True, inplace=True, samples=[sample(edges((-1.0, 0.0, 2.0)), edges((0.5, 0.5, 0.5)), differentiable=False)])
+@public(
+    "",
+    method=True,
+    inplace=True,
+    samples=[sample(edges((-1.0, 0.0, 2.0)), edges((0.5, 0.5, 0.5)), differentiable=False)],
+)
 def heaviside(input: Tensor, values: Tensor) -> Tensor:
     """0 below 0, 1 above, `values` at 0."""
     return call(_heaviside, input, values)
