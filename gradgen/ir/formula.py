@@ -16,8 +16,9 @@ from typing import Any
 
 from gradgen.ir.graph import Graph
 from gradgen.ir.letters import Letters
+from gradgen.ir.naming import Plan, Wanted
 from gradgen.ir.nodes import Node
-from gradgen.ir.notation import Builder, Definition, Plan, Wanted, definitions, names_in
+from gradgen.ir.notation import Builder, Definition, definitions, names_in
 from gradgen.ir.symbols import Axis, ReduceAxis
 from gradgen.ir.terms import OMITTED, Letter, Sum, Term, add
 from gradgen.ir.text import index_text, text

@@ -1,8 +1,6 @@
-"""From nodes to named definitions: which tensors get a line of their own, and what stands on it.
+"""From nodes to definitions: what stands on the line of each named tensor (gradgen.ir.naming says which have one).
 
-A plan decides which nodes are named (outputs, what is long and used twice, what does not fit into its reader's line) by
-estimated text lengths alone, in linear time; only the definitions that will be printed are built.  What is not named is
-written where it is read.
+Only the definitions that will be printed are built; the time for a graph is linear in its size.
 """
 
 from __future__ import annotations
@@ -10,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any
 
 import sympy
@@ -19,27 +16,13 @@ from gradgen.ir import terms as tm
 from gradgen.ir.functions import ScalarFunction
 from gradgen.ir.guards import EQ, Guard
 from gradgen.ir.letters import Letters
+from gradgen.ir.naming import LONGEST, Plan, Wanted, measure, uniform, walk
 from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Read, Scan, Scatter
 from gradgen.ir.symbols import Axis, Dim, Extent, Placeholder, ReduceAxis, axes, placeholder, reduce_axis
 from gradgen.ir.terms import Datum, Element, Index, Integral, Letter, Number, Term
 
-SHARED = 64
-"""Estimated characters beyond which a value that is read twice gets a name."""
-
-LONGEST = 110
-"""Estimated characters beyond which parts of a line get names."""
-
 ELEMENTS = 8
 """Elements of a packed tensor that a comment shows."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A node that must be defined under this name; sign "+=" is an accumulated gradient."""
-
-    node: Node
-    name: str
-    sign: str = "="
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,201 +40,6 @@ class Definition:
     wanted: bool = False
     details: tuple[Definition, ...] = ()  # the step of a Scan
     note: str = ""
-
-
-def readers(node: Node) -> list[Read]:
-    """What the node reads, as Reads where it has them."""
-    return list(node.reads) if isinstance(node, (Compute, Scatter)) else []
-
-
-def walk(wanted: Sequence[Node], stop: Iterable[Node] = ()) -> list[Node]:
-    """Sources first; nodes in `stop` are not looked behind (unless they are wanted themselves)."""
-    ends = set(stop)
-    order: list[Node] = []
-    done: set[Node] = set()
-    first = set(wanted)
-    stack: list[tuple[Node, bool]] = [(n, False) for n in reversed(wanted)]
-    while stack:
-        node, expanded = stack.pop()
-        if node in done:
-            continue
-        if expanded or (node in ends and node not in first):
-            done.add(node)
-            order.append(node)
-            continue
-        stack.append((node, True))
-        stack.extend((s, False) for s in reversed(node.sources) if s not in done)
-    return order
-
-
-# --- the plan --------------------------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=4096)
-def _measure(body: sympy.Expr) -> tuple[int, tuple[tuple[int, int], ...]]:
-    """Characters of a body apart from its placeholders, and how often each of these stands in it."""
-    own = 0
-    count: dict[int, int] = {}
-    stack: list[sympy.Basic] = [body]
-    while stack:
-        e = stack.pop()
-        if isinstance(e, Placeholder):
-            k = int(e.name[1:])
-            count[k] = count.get(k, 0) + 1
-        elif isinstance(e, ScalarFunction):
-            own += len(e.key) + 2 * len(e.args)
-            stack.extend(e.args)
-        elif e.args and not e.is_number:
-            own += (3 if isinstance(e, sympy.Add) else 1) * len(e.args)
-            stack.extend(e.args)
-        else:
-            own += 2
-        if own > 1 << 14:
-            break
-    return own, tuple(sorted(count.items()))
-
-
-class Plan:
-    """Which nodes are named.  `named` maps them to their names, in the order of the graph."""
-
-    def __init__(self, wanted: Sequence[Wanted], names: Mapping[Node, str], taken: Iterable[str] = ()) -> None:
-        self.wanted = wanted
-        self.given = names
-        self.order = walk([w.node for w in wanted], names)
-        self.keep: dict[Node, str] = {}
-        self.uses = self._uses()
-        self._name_wanted()
-        self.length: dict[Node, int] = {}
-        self.reduces: dict[Node, bool] = {}
-        self.auto: set[Node] = set()
-        for node in self.order:
-            self._look(node)
-        self.named = self._number(taken)
-
-    def _uses(self) -> dict[Node, int]:
-        uses = dict.fromkeys(self.order, 0)
-        for node in self.order:
-            if node in self.given and all(w.node is not node for w in self.wanted):
-                continue
-            reads = readers(node)
-            for source in [r.source for r in reads] if reads else node.sources:
-                uses[source] = uses.get(source, 0) + 1
-        return uses
-
-    def _name_wanted(self) -> None:
-        for node, name in self.given.items():
-            self.keep[node] = name
-        for w in self.wanted:
-            if w.node not in self.keep and not isinstance(w.node, Input) and (w.sign == "=" or not self.uses[w.node]):
-                self.keep[w.node] = w.name
-
-    def is_named(self, node: Node) -> bool:
-        return isinstance(node, Input) or node in self.keep or node in self.auto
-
-    def _element(self, node: Node) -> int:
-        name = node.name if isinstance(node, Input) else self.keep.get(node, "t10")
-        return len(name) + (2 * node.ndim + 1 if node.ndim else 0)
-
-    def _look(self, node: Node) -> None:
-        if isinstance(node, Constant):
-            self.length[node], self.reduces[node] = 4, False
-            if uniform(node) is None:
-                self.auto.add(node)
-            return
-        if isinstance(node, (Scan, Kernel, Scatter)):
-            for s in node.sources:
-                self._force(s)
-            self.auto.add(node)
-            return
-        if isinstance(node, Compute) and not (node in self.keep and all(w.node is not node for w in self.wanted)):
-            self._look_compute(node)
-
-    def _force(self, source: Node) -> None:
-        if not self.is_named(source) and not (isinstance(source, Constant) and uniform(source) is not None):
-            self.auto.add(source)
-
-    def _look_compute(self, node: Compute) -> None:
-        own, found = _measure(node.body)
-        own += 1 + (4 + len(node.reduce_shape) if node.reducer else 0)
-        count = dict(found)
-        for k, read in enumerate(node.reads):
-            self._look_read(node, read, count.get(k, 1))
-        costs = [self._cost(r) for r in node.reads]
-        total = own + sum(count.get(k, 1) * c for k, c in enumerate(costs))
-        if is_packing(node):
-            total = SHARED  # one line an element
-        while total > LONGEST:
-            open_reads = [k for k, r in enumerate(node.reads) if self._can_name(r.source)]
-            if not open_reads:
-                break
-            worst = max(open_reads, key=lambda k: costs[k] * count.get(k, 1))
-            self.auto.add(node.reads[worst].source)
-            costs = [self._cost(r) for r in node.reads]
-            total = own + sum(count.get(k, 1) * c for k, c in enumerate(costs))
-        self.length[node] = total
-        self.reduces[node] = node.reducer is not None or any(
-            self.reduces.get(r.source, False) for r in node.reads if not self.is_named(r.source)
-        )
-
-    def _can_name(self, source: Node) -> bool:
-        return not self.is_named(source) and self.length.get(source, 0) > self._element(source)
-
-    def _look_read(self, node: Compute, read: Read, count: int) -> None:
-        source = read.source
-        if self.is_named(source) or not self._can_name(source):
-            return
-        often = count > 1 or self.uses[source] > 1
-        nested = self.reduces[source] and (node.reducer is not None or often)
-        long = (self.uses[source] > 1 and self.length[source] > SHARED) or (count > 1 and self.length[source] > 20)
-        if nested or long:
-            self.auto.add(source)
-
-    def _cost(self, read: Read) -> int:
-        source = read.source
-        if picks_one(read):
-            return 8
-        own = self._element(source) if self.is_named(source) else self.length.get(source, 4)
-        return own + 14 * len(read.guard) + sum(3 for e in read.index if e.args)
-
-    def _number(self, taken: Iterable[str]) -> dict[Node, str]:
-        used = {*taken, *self.keep.values(), *(n.name for n in self.order if isinstance(n, Input))}
-        used |= {w.name for w in self.wanted}
-        fresh = (name for name in (f"t{k}" for k in range(1, 1 << 30)) if name not in used)
-        named: dict[Node, str] = {}
-        for node in self.order:
-            if isinstance(node, Input):
-                named[node] = self.keep.get(node, node.name)
-            elif node in self.keep:
-                named[node] = self.keep[node]
-            elif node in self.auto:
-                named[node] = next(fresh)
-        return named
-
-
-def picks_one(read: Read) -> bool:
-    """A scalar that stands at one place of a tensor."""
-    return not read.index and bool(read.guard) and all(c.kind == EQ for c in read.guard)
-
-
-def is_packing(node: Compute) -> bool:
-    return node.reducer is None and len(node.reads) > 1 and all(picks_one(r) for r in node.reads)
-
-
-def uniform(node: Constant) -> sympy.Expr | None:
-    """The number that every element of a constant is, if it is."""
-    import numpy as np
-
-    flat = node.array.ravel()
-    if flat.size == 0:
-        return None
-    value = flat[0]
-    if node.dtype.is_floating_point:
-        if np.isnan(value):
-            return sympy.nan if np.isnan(flat).all() else None
-        if not (flat == value).all():
-            return None
-        return sympy.Rational(float(value)) if np.isfinite(value) else sympy.oo if value > 0 else -sympy.oo
-    return sympy.Integer(int(value)) if (flat == value).all() else None
 
 
 # --- building --------------------------------------------------------------------------------------------------------
@@ -411,7 +199,7 @@ class Builder:
         return found
 
     def body(self, body: sympy.Expr, values: Sequence[Term], env: Mapping[sympy.Expr, sympy.Expr]) -> Term:
-        if _measure(body)[0] > 4 * LONGEST:
+        if measure(body)[0] > 4 * LONGEST:
             return tm.OMITTED
         return self._body(body, values, env)
 

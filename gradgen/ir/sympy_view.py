@@ -18,8 +18,9 @@ from gradgen.errors import UnsupportedOperationError
 from gradgen.ir.formula import links_of, wanted_of
 from gradgen.ir.functions import REGISTRY
 from gradgen.ir.indexing import modulo, quotient
+from gradgen.ir.naming import walk
 from gradgen.ir.nodes import Input, Node, Scatter
-from gradgen.ir.notation import Definition, definitions, walk
+from gradgen.ir.notation import Definition, definitions
 from gradgen.ir.symbols import Dim, Extent
 from gradgen.ir.terms import (
     Apply,

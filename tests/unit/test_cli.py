@@ -177,7 +177,7 @@ def test_internal_faults_have_their_own_code(script: Path, monkeypatch: pytest.M
     def broken(*_: object, **__: object) -> str:
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setattr("gradgen.show.show", broken)
+    monkeypatch.setattr(sys.modules["gradgen.show"], "show", broken)
     found = run("show", f"{script}:loss")
     assert found.exit_code == 3 and "fault of gradgen" in found.output
 
