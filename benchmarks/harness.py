@@ -1,14 +1,14 @@
 """Timing that can be trusted on a noisy machine: peers in strict alternation, minimum and median over many rounds.
 
-A case gives one function written against a PyTorch-like namespace (gradgen and torch run the same text) and, where the
-peer is another language, that peer's own form.  What is timed is the value and all gradients unless a case says
-otherwise, after one warm-up call, on the same arrays, and all gradients are compared first.
+A `Case` names its input arrays and, for each peer, a maker that turns them into a call.  What is timed is the value and
+all gradients unless a case says otherwise, after one warm-up call, on the same arrays; all results are compared first.
+A sample is the mean of a few calls in a row that take about two milliseconds together.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,191 +16,192 @@ from typing import Any
 
 import numpy as np
 
-Call = Callable[[], Any]
+Arrays = Mapping[str, np.ndarray]
+SAMPLE = 2e-3
+"""Seconds that one sample should take at least, by repeating the call."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One way to compute the case: `call()` returns arrays, nested in any way; `repeat(n)` runs n times, where a loop in
+    Python would be most of the time.  `check` is False for what computes something else: a bound, such as a copy."""
+
+    call: Callable[[], Any]
+    repeat: Callable[[int], None] | None = None
+    check: bool = True
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a run asks of every peer."""
+
+    threads: int = 1
+    quick: bool = False
+
+
+Maker = Callable[[Arrays, Setup], Peer]
 
 
 @dataclass(frozen=True)
 class Case:
-    """`function(ns, **arrays)` returns a scalar loss; `arrays(rng)` makes the inputs; `wrt` are the ones with gradients.
+    """`arrays(rng, *size)` makes the inputs, `makers` the peers.
 
-    `jax(jnp, jax, **arrays)` is the same for JAX (default: `function` cannot be run by it).  `targets` maps a peer to the
-    ratio gradgen/peer aimed at.  `tolerance` is relative, for the comparison of gradients in the case's dtype.
+    `own` is the peer that the others are compared with, `targets` maps a peer to the ratio own/peer aimed at, `limit`
+    is an aim in seconds.  `quick` is the size for tests and first looks.  `tolerance` is the largest difference
+    between two peers' results, relative to the largest entry of each array; float32 sums of thousands of terms in
+    different orders differ by about 1e-5.  `measure(setup)` replaces the timing where a case is no such comparison;
+    it returns rows of numbers.
     """
 
     name: str
-    arrays: Callable[[np.random.Generator], Mapping[str, np.ndarray]]
-    function: Callable[..., Any]
-    wrt: tuple[str, ...]
-    jax: Callable[..., Any] | None = None
+    arrays: Callable[..., Arrays] | None = None
+    makers: Mapping[str, Maker] = field(default_factory=dict)
+    size: tuple[Any, ...] = ()
+    quick: tuple[Any, ...] | None = None
+    own: str = "gradgen"
     targets: Mapping[str, float] = field(default_factory=dict)
+    limit: float | None = None
     tolerance: float = 2e-4
-    compiled: bool = False  # also time torch.compile
     note: str = ""
+    measure: Callable[[Setup, Sequence[str]], dict[str, Any]] | None = None
+
+    def inputs(self, setup: Setup) -> Arrays:
+        assert self.arrays is not None
+        size = self.quick if setup.quick and self.quick is not None else self.size
+        return self.arrays(np.random.default_rng(0), *size)
 
 
 @dataclass
 class Timing:
-    """Seconds per call of one peer: minimum and median over rounds, and seconds of the very first call."""
+    """Seconds per call of one peer: minimum and median over rounds, and seconds from nothing to the first result."""
 
-    peer: str
     minimum: float
     median: float
     first: float
+    samples: int
 
 
 @dataclass
 class Result:
     case: str
     threads: int
-    timings: dict[str, Timing]
-    error: dict[str, float]
+    timings: dict[str, Timing] = field(default_factory=dict)
+    errors: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    rows: dict[str, Any] = field(default_factory=dict)
+    accuracy: dict[str, float] = field(default_factory=dict)
 
-    def ratio(self, peer: str) -> float:
-        """gradgen's minimum over the peer's."""
-        return self.timings["gradgen"].minimum / self.timings[peer].minimum
-
-
-def gradgen_call(case: Case, arrays: Mapping[str, np.ndarray], threads: int) -> Call:
-    """Emits, compiles and loads the case as a module; the call writes into the same results every time."""
-    import gradgen as gg
-
-    specs = {
-        k: gg.spec(*v.shape, dtype=getattr(gg, v.dtype.name), requires_grad=k in case.wrt) for k, v in arrays.items()
-    }
-    program = gg.trace(_bound(case.function, gg, list(arrays)), **specs)
-    folder = tempfile.mkdtemp(prefix="gradgen-bench-")
-    module = gg.build(program, name=case.name.replace("-", "_"), out=folder)
-    values = list(arrays.values())
-
-    def call() -> Any:
-        return module.value_and_grad(*values)
-
-    return call
+    def ratio(self, own: str, peer: str) -> float | None:
+        """Minimum of `own` over the peer's, where both ran."""
+        if own not in self.timings or peer not in self.timings:
+            return None
+        return self.timings[own].minimum / self.timings[peer].minimum
 
 
-def _bound(function: Callable[..., Any], ns: Any, names: Sequence[str]) -> Callable[..., Any]:
-    """`function(ns, a, b)` as a function of a and b, with their names as its parameters."""
-    scope: dict[str, Any] = {"function": function, "ns": ns}
-    exec(f"def loss({', '.join(names)}):\n    return function(ns, {', '.join(names)})", scope)
-    return scope["loss"]
+def flat(result: Any) -> list[np.ndarray]:
+    """All arrays of a result, in order, whatever they are nested in and whoever made them."""
+    if isinstance(result, Mapping):
+        return [a for v in result.values() for a in flat(v)]
+    if isinstance(result, (tuple, list)):
+        return [a for v in result for a in flat(v)]
+    if result is None:
+        return []
+    if hasattr(result, "detach"):
+        result = result.detach()
+    return [np.array(result.numpy() if hasattr(result, "numpy") else result)]
 
 
-def torch_call(case: Case, arrays: Mapping[str, np.ndarray], compiled: bool) -> Call:
-    """Eager PyTorch (or torch.compile): forward, then backward into fresh gradients."""
-    import torch
-
-    tensors = {k: torch.from_numpy(v.copy()) for k, v in arrays.items()}
-    leaves = [tensors[k].requires_grad_() for k in case.wrt]
-    function = torch.compile(lambda *values: case.function(torch, *values)) if compiled else (
-        lambda *values: case.function(torch, *values)
-    )
-    values = list(tensors.values())
-
-    def call() -> Any:
-        for leaf in leaves:
-            leaf.grad = None
-        loss = function(*values)
-        loss.backward()
-        return loss, [leaf.grad for leaf in leaves]
-
-    return call
-
-
-def jax_call(case: Case, arrays: Mapping[str, np.ndarray]) -> Call:
-    """jit of value_and_grad; results are waited for."""
-    import jax
-    import jax.numpy as jnp
-
-    assert case.jax is not None
-    names = list(arrays)
-    positions = tuple(names.index(k) for k in case.wrt)
-    function = jax.jit(jax.value_and_grad(lambda *values: case.jax(jnp, jax, *values), argnums=positions))  # type: ignore[misc]
-    values = [jnp.asarray(v) for v in arrays.values()]
-
-    def call() -> Any:
-        return jax.block_until_ready(function(*values))
-
-    return call
-
-
-def peers(case: Case, arrays: Mapping[str, np.ndarray], threads: int, wanted: Sequence[str]) -> dict[str, Call]:
-    """The callables of all installed and wanted peers, gradgen first."""
-    found: dict[str, Call] = {"gradgen": gradgen_call(case, arrays, threads)}
-    if "torch" in wanted and _has("torch"):
-        import torch
-
-        torch.set_num_threads(threads)
-        found["torch"] = torch_call(case, arrays, False)
-        if case.compiled and "torch.compile" in wanted:
-            found["torch.compile"] = torch_call(case, arrays, True)
-    if "jax" in wanted and case.jax is not None and _has("jax"):
-        import jax
-
-        jax.config.update("jax_enable_x64", True)
-        found["jax"] = jax_call(case, arrays)
-    return found
-
-
-def _has(module: str) -> bool:
-    import importlib.util
-
-    return importlib.util.find_spec(module) is not None
-
-
-def run(case: Case, threads: int = 1, wanted: Sequence[str] = ("torch", "jax"), budget: float = 3.0) -> Result:
-    """Times all peers of a case in alternation for about `budget` seconds each."""
-    arrays = case.arrays(np.random.default_rng(0))
-    calls: dict[str, Call] = {}
-    first: dict[str, float] = {}
-    values: dict[str, tuple[float, list[np.ndarray]]] = {}
-    started = time.perf_counter()
-    for peer, call in peers(case, arrays, threads, wanted).items():
-        calls[peer] = call
-        start = started if peer == "gradgen" else time.perf_counter()
-        values[peer] = _numbers(case, call())
-        first[peer] = time.perf_counter() - start
-    errors = {p: _distance(values["gradgen"], values[p]) for p in calls if p != "gradgen"}
-    for peer, error in errors.items():
-        if not error < case.tolerance:
-            raise AssertionError(f"{case.name}: gradgen and {peer} differ by {error:.2e} (relative)")
-    times = _alternate(calls, budget)
-    timings = {p: Timing(p, min(t), statistics.median(t), first[p]) for p, t in times.items()}
-    return Result(case.name, threads, timings, errors)
-
-
-def _numbers(case: Case, result: Any) -> tuple[float, list[np.ndarray]]:
-    loss, gradients = result
-    if isinstance(gradients, Mapping):
-        gradients = [gradients[k] for k in case.wrt]
-    if not isinstance(gradients, (list, tuple)):
-        gradients = [gradients]
-    return float(loss), [np.asarray(g.detach() if hasattr(g, "detach") else g) for g in gradients]
-
-
-def _distance(a: tuple[float, list[np.ndarray]], b: tuple[float, list[np.ndarray]]) -> float:
-    """Largest difference of value or gradient, relative to the largest entry of each array."""
-    worst = abs(a[0] - b[0]) / max(1e-30, abs(b[0]), 1e-6)
-    for x, y in zip(a[1], b[1]):
+def distance(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> float:
+    """Largest difference, relative to the largest entry of each array; infinite where the shapes differ."""
+    if [x.shape for x in a] != [y.shape for y in b]:
+        return math.inf
+    worst = 0.0
+    for x, y in zip(a, b, strict=True):
         scale = max(float(np.abs(y).max(initial=0.0)), 1e-30)
-        worst = max(worst, float(np.abs(x - y).max(initial=0.0)) / scale)
+        gap = float(np.abs(x.astype(float) - y.astype(float)).max(initial=0.0)) / scale
+        worst = max(worst, gap if gap == gap else math.inf)
     return worst
 
 
-def _alternate(calls: Mapping[str, Call], budget: float) -> dict[str, list[float]]:
-    """Rounds of a few calls of each peer in turn; a sample is the mean of its few calls."""
-    repeat: dict[str, int] = {}
-    for peer, call in calls.items():
-        start = time.perf_counter()
-        call()
-        once = time.perf_counter() - start
-        repeat[peer] = max(1, min(1000, int(0.002 / max(once, 1e-7))))
-    times: dict[str, list[float]] = {p: [] for p in calls}
-    end = time.perf_counter() + budget * len(calls)
-    while time.perf_counter() < end or len(times["gradgen"]) < 5:
-        for peer, call in calls.items():
-            n = repeat[peer]
-            start = time.perf_counter()
-            for _ in range(n):
-                call()
-            times[peer].append((time.perf_counter() - start) / n)
+def start(case: Case, setup: Setup, wanted: Sequence[str] | None = None) -> tuple[Result, dict[str, Peer]]:
+    """Makes every wanted peer, calls it once and compares it with the case's own; who fails or differs is left out."""
+    result = Result(case.name, setup.threads)
+    arrays = case.inputs(setup)
+    ready: dict[str, Peer] = {}
+    values: dict[str, list[np.ndarray]] = {}
+    for name, maker in case.makers.items():
+        if wanted is not None and name.split("-")[0] not in (*wanted, "gradgen", "c", "memcpy"):
+            continue
+        begin = time.perf_counter()
+        try:
+            peer = maker(arrays, setup)
+            got = peer.call()
+        except ImportError:
+            continue  # not installed
+        except Exception as error:
+            text = str(error).strip().splitlines() or [""]
+            result.failed[name] = f"{type(error).__name__}: {' '.join(text)[:400]}"
+            continue
+        result.timings[name] = Timing(math.inf, math.inf, time.perf_counter() - begin, 0)
+        ready[name] = peer
+        if peer.check:
+            values[name] = flat(got)
+    _compare(case, result, values)
+    return result, ready
+
+
+def _compare(case: Case, result: Result, values: Mapping[str, list[np.ndarray]]) -> None:
+    base = case.own if case.own in values else next(iter(values), None)
+    for name, value in values.items():
+        if base is None or name == base:
+            continue
+        result.errors[name] = distance(values[base], value)
+        if not result.errors[name] < case.tolerance:
+            result.failed[name] = f"differs from {base} by {result.errors[name]:.2e} (relative)"
+
+
+def run(case: Case, setup: Setup, wanted: Sequence[str] | None = None, budget: float = 2.0) -> Result:
+    """Checks the peers against each other and times them in alternation for about `budget` seconds each."""
+    if case.measure is not None:
+        return Result(case.name, setup.threads, rows=case.measure(setup, wanted or ()))
+    result, ready = start(case, setup, wanted)
+    for name, times in alternate(ready, budget).items():
+        timing = result.timings[name]
+        timing.minimum, timing.median, timing.samples = min(times), statistics.median(times), len(times)
+    return result
+
+
+def alternate(peers: Mapping[str, Peer], budget: float) -> dict[str, list[float]]:
+    """Samples of each peer in turn until the time is used; each has at least three."""
+    repeats = {name: _repeats(peer) for name, peer in peers.items()}
+    times: dict[str, list[float]] = {name: [] for name in peers}
+    spent = dict.fromkeys(peers, 0.0)
+    while any(len(times[n]) < 3 or spent[n] < budget for n in peers):
+        for name, peer in peers.items():
+            if len(times[name]) >= 3 and spent[name] >= budget:
+                continue
+            seconds = _sample(peer, repeats[name])
+            spent[name] += seconds
+            times[name].append(seconds / repeats[name])
     return times
+
+
+def _sample(peer: Peer, n: int) -> float:
+    if peer.repeat is not None:
+        begin = time.perf_counter()
+        peer.repeat(n)
+        return time.perf_counter() - begin
+    call = peer.call
+    begin = time.perf_counter()
+    for _ in range(n):
+        call()
+    return time.perf_counter() - begin
+
+
+def _repeats(peer: Peer) -> int:
+    n = 1
+    while True:
+        seconds = _sample(peer, n)
+        if seconds > SAMPLE / 2 or n >= 1 << 20:
+            return max(1, math.ceil(n * SAMPLE / max(seconds, 1e-9)) if seconds < SAMPLE else n)
+        n *= 4

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from benchmarks.harness import Case
+from benchmarks.peers import gradients
 
 
-def network(n, inputs, hidden, outputs):
-    def arrays(rng):
-        scale = (2 / inputs) ** 0.5
-        return {
-            "x": rng.normal(size=(n, inputs)).astype("float32"), "t": rng.integers(0, outputs, size=n),
-            "w1": (rng.normal(size=(inputs, hidden)) * scale).astype("float32"),
-            "b1": rng.normal(size=hidden).astype("float32"),
-            "w2": (rng.normal(size=(hidden, outputs)) * scale).astype("float32"),
-            "b2": rng.normal(size=outputs).astype("float32"),
-        }
-
-    return arrays
+def network(rng, n, inputs, hidden, outputs):
+    scale = (2 / inputs) ** 0.5
+    return {
+        "x": rng.normal(size=(n, inputs)).astype("float32"), "t": rng.integers(0, outputs, size=n),
+        "w1": (rng.normal(size=(inputs, hidden)) * scale).astype("float32"),
+        "b1": rng.normal(size=hidden).astype("float32"),
+        "w2": (rng.normal(size=(hidden, outputs)) * scale).astype("float32"),
+        "b2": rng.normal(size=outputs).astype("float32"),
+    }
 
 
 def loss(ns, x, t, w1, b1, w2, b2):
@@ -30,9 +27,13 @@ def loss_jax(jnp, jax, x, t, w1, b1, w2, b2):
     return -jnp.mean(jnp.take_along_axis(logp, t[:, None], axis=1))
 
 
-PARAMETERS = ("w1", "b1", "w2", "b2")
+def case(n, inputs, hidden, outputs, targets):
+    return gradients(f"mlp-{inputs}-{hidden}-{outputs}-n{n}", network, loss, ("w1", "b1", "w2", "b2"), loss_jax,
+                     size=(n, inputs, hidden, outputs), quick=(min(n, 3), 20, 12, 5), targets=targets, compiled=True)
+
+
 CASES = [
-    Case("mlp-784-256-10-n128", network(128, 784, 256, 10), loss, PARAMETERS, loss_jax, {"torch": 1.0, "jax": 1.0}),
-    Case("mlp-64-64-10-n1", network(1, 64, 64, 10), loss, PARAMETERS, loss_jax, {"torch": 1 / 5, "jax": 1 / 2}),
-    Case("mlp-64-64-10-n32", network(32, 64, 64, 10), loss, PARAMETERS, loss_jax, {"torch": 1 / 5, "jax": 1 / 2}),
+    case(128, 784, 256, 10, {"torch": 1.0, "jax": 1.0}),
+    case(1, 64, 64, 10, {"torch": 1 / 5, "jax": 1 / 2}),
+    case(32, 64, 64, 10, {"torch": 1 / 5, "jax": 1 / 2}),
 ]

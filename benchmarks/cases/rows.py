@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from benchmarks.harness import Case
+from benchmarks.peers import copy_of, gradients
 
 
-def logits(rng):
-    return {"z": rng.normal(size=(4096, 1000)).astype("float32"), "t": rng.integers(0, 1000, size=4096)}
+def logits(rng, n, classes):
+    return {"z": rng.normal(size=(n, classes)).astype("float32"), "t": rng.integers(0, classes, size=n)}
 
 
 def cross_entropy(ns, z, t):
@@ -18,16 +18,16 @@ def cross_entropy_jax(jnp, jax, z, t):
     return -jnp.mean(jnp.take_along_axis(logp, t[:, None], axis=1))
 
 
-def features(rng):
+def features(rng, n, wide):
     return {
-        "x": rng.normal(size=(4096, 768)).astype("float32"), "g": rng.normal(size=768).astype("float32"),
-        "b": rng.normal(size=768).astype("float32"), "v": rng.normal(size=(4096, 768)).astype("float32"),
+        "x": rng.normal(size=(n, wide)).astype("float32"), "g": rng.normal(size=wide).astype("float32"),
+        "b": rng.normal(size=wide).astype("float32"), "v": rng.normal(size=(n, wide)).astype("float32"),
     }
 
 
 def norm_gelu(ns, x, g, b, v):
     functional = ns.nn.functional
-    return ((x + functional.gelu(functional.layer_norm(x, (768,), g, b))) * v).sum()
+    return ((x + functional.gelu(functional.layer_norm(x, (x.shape[-1],), g, b))) * v).sum()
 
 
 def norm_gelu_jax(jnp, jax, x, g, b, v):
@@ -38,7 +38,9 @@ def norm_gelu_jax(jnp, jax, x, g, b, v):
 
 
 CASES = [
-    Case("softmax-ce-4096x1000", logits, cross_entropy, ("z",), cross_entropy_jax, {"torch": 1 / 2}, compiled=True),
-    Case("layernorm-gelu-4096x768", features, norm_gelu, ("x", "g", "b"), norm_gelu_jax,
-         {"torch": 1 / 2, "torch.compile": 1.0, "jax": 1.0}, compiled=True, tolerance=1e-3),
+    gradients("softmax-ce-4096x1000", logits, cross_entropy, ("z",), cross_entropy_jax, size=(4096, 1000), quick=(33, 50),
+              targets={"torch": 1 / 2, "memcpy": 1.3}, compiled=True, more={"memcpy": copy_of("z")}),
+    gradients("layernorm-gelu-4096x768", features, norm_gelu, ("x", "g", "b"), norm_gelu_jax, size=(4096, 768), quick=(9, 40),
+              targets={"torch": 1 / 2, "torch.compile": 1.0, "jax": 1.0}, compiled=True, tolerance=1e-3,
+              more={"memcpy": copy_of("x", "v")}),
 ]
