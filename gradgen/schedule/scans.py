@@ -49,6 +49,8 @@ def emit_scan(emitter: Emitter, op: Op, ops: list[Op]) -> None:
     sequences = [emitter.whole_buffer(n) for n in node.sequences]
     constants = [emitter.whole_buffer(n) for n in node.constants]
     counter = b.open_loop(node.length)
+    for buffer in old:
+        b.will_write(buffer)
     position = sympy.sympify(node.length) - 1 - counter if node.reverse else counter
     _step(emitter, node, counter, position, old, new, stacked, sequences, constants)
     for target, source_buffer in zip(old, new, strict=True):

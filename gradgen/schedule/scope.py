@@ -257,8 +257,12 @@ class Builder:
             self.pointers[statement.name] = self.scope
         target = _target(statement)
         if target is not None:
-            self.writers.setdefault(id(target), {})[self.scope] = None
-            self.keep_buffers.append(target)
+            self.will_write(target)
+
+    def will_write(self, buffer: Buffer) -> None:
+        """The current scope writes the buffer, now or further down: what reads it there is not hoisted out."""
+        self.writers.setdefault(id(buffer), {})[self.scope] = None
+        self.keep_buffers.append(buffer)
 
     # --- completion -----------------------------------------------------------------------------------------------
 
