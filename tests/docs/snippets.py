@@ -54,7 +54,7 @@ def blocks(page: Path) -> list[Block]:
         before = lines[k - 1] if k else ""
         mark = MARK.search(before)
         kind, argument = (mark.group(1), mark.group(2) or "") if mark else ("", "")
-        text = "\n".join(lines[k + 1 : end]) + "\n"
+        text = "".join(f"{line}\n" for line in lines[k + 1 : end])
         found.append(Block(page, k + 2, lines[k][3:].strip(), kind, argument, text))
         k = end + 1
     return found
