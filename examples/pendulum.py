@@ -75,7 +75,7 @@ def main() -> None:
     lambdified = reference(links)
 
     rng = np.random.default_rng(0)
-    at = [rng.normal(size=links + 1), rng.normal(size=links + 1), 1.0, rng.uniform(0.5, 1.5, 2 * links + 2)]
+    at = [rng.normal(size=links + 1), rng.normal(size=links + 1), np.array(1.0), rng.uniform(0.5, 1.5, 2 * links + 2)]
     found, exact = module.forward(*at), lambdified(*at)
     print(f"{links} links")
     for name, value, other in zip(traced.graph.output_names, found, exact):
