@@ -1,7 +1,8 @@
 """Checking a program: its compiled gradients against finite differences, and against PyTorch where that is installed.
 
 The finite differences are those of the graph in float64, by the reference interpreter, which shares no code with the
-scheduler or the C: an error in any stage shows.  PyTorch runs the user's own function.
+scheduler or the C: an error in any stage shows.  What detach() and no_grad() stop is held at its value.  PyTorch runs
+the user's own function.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from gradgen.checking.inputs import DISTRIBUTIONS, dimensions, given_or_sampled,
 from gradgen.checking.twin import NoTwin, as_torch
 from gradgen.errors import CompilerNotFoundError, GradgenError
 from gradgen.frontend.trace import TracedFunction
+from gradgen.ir.functions import stop
 from gradgen.ir.graph import Graph
 from gradgen.ir.interpreter import evaluate
-from gradgen.ir.nodes import Input, Node
+from gradgen.ir.nodes import Compute, Input, Node
 from gradgen.ir.widen import widened_graph
 
 __all__ = ["CheckReport", "Comparison", "Row", "check"]
@@ -246,9 +248,11 @@ def _compare(
         for name, node, value in zip(graph.output_names, graph.outputs, exact)
     ]
     wanted = [k for k, n in enumerate(graph.output_names) if n in results.cotangents]
+    stopped = [n for n in twin.nodes if isinstance(n, Compute) and isinstance(n.body, stop)]
+    held = dict(zip(stopped, evaluate(stopped, _nodes(twin, point))))
 
     def objective(at: Values) -> float:
-        found = evaluate([twin.outputs[k] for k in wanted], _nodes(twin, at))
+        found = evaluate([twin.outputs[k] for k in wanted], {**_nodes(twin, at), **held})
         return float(sum(np.sum(results.cotangents[graph.output_names[k]] * v) for k, v in zip(wanted, found)))
 
     wide = {n.name: np.asarray(point[n.name], n.dtype.numpy) for n in twin.inputs}

@@ -6,6 +6,7 @@ by torch's of the same name; helpers in the same file are rebuilt too.  Nothing 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import types
 from collections.abc import Callable
@@ -59,15 +60,16 @@ class _Translator:
         return value
 
     def function(self, function: types.FunctionType) -> Any:
-        made = types.FunctionType(function.__code__, self.namespace(function), function.__name__)
-        self.done[id(function)] = made
+        """The same code over translated globals and closure, whose cells are filled last: functions may call themselves."""
+        cells = tuple(types.CellType() for _ in function.__closure__ or ())
+        made = types.FunctionType(
+            function.__code__, self.namespace(function), function.__name__, function.__defaults__, cells or None
+        )
         made.__kwdefaults__ = function.__kwdefaults__
-        made.__defaults__ = function.__defaults__
-        if function.__closure__:
-            cells = tuple(types.CellType(self.value(c.cell_contents)) for c in function.__closure__)
-            made = types.FunctionType(made.__code__, made.__globals__, made.__name__, made.__defaults__, cells)
-            made.__kwdefaults__ = function.__kwdefaults__
-            self.done[id(function)] = made
+        self.done[id(function)] = made
+        for cell, original in zip(cells, function.__closure__ or ()):
+            with contextlib.suppress(ValueError):  # a name that has no value yet
+                cell.cell_contents = self.value(original.cell_contents)
         return made
 
     def namespace(self, function: types.FunctionType) -> dict[str, Any]:
