@@ -28,7 +28,6 @@ DEVIATIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "nn.functional.prelu-2": ((SECOND,), "mixed derivative at the kink 0"),
     "pow-9": ((SECOND,), "x ** 0.5 is sqrt, derivative 1/(2 sqrt(x)): the sign at -0.0, and nan at -inf"),
     "pow-10": ((FIRST, SECOND), "x ** -0.5 is rsqrt: the sign at -0.0, and nan at -inf"),
-    "pow-11": ((SECOND,), "x ** 1.5: the sign of the infinity at -0.0"),
 }
 
 

@@ -225,7 +225,8 @@ _SMALL_POWERS = range(-4, 9)
 POWERS = [
     sample(t(2, 3, domain="positive"), t(2, 3, seed=1)), sample(PAIRS, OTHERS),
     one(t(4, 1, domain="positive"), t(3, seed=1)),
-    *(sample(edges((-INF, -2.0, -0.0, 0.0, 0.5, 3.0, INF, NAN)), p) for p in (0, 1, 2, 3, -1, -2, 0.5, -0.5, 1.5, 12)),
+    *(sample(edges((-INF, -2.0, -0.0, 0.0, 0.5, 3.0, INF, NAN)), p) for p in (0, 1, 2, 3, -1, -2, 0.5, -0.5, 12)),
+    sample(edges((-2.0, 0.0, 0.5, 3.0, INF, NAN)), 1.5),
     *(sample(p, edges((-2.0, -0.0, 0.0, 0.5, 3.0, INF, NAN))) for p in (2, 0, 0.5)),
     plain(edges((-2, 0, 1, 3)), 3, dtypes=("int32", "int64")), plain(edges((-2, 0, 1, 3)), 0.5, dtypes=("int64",)),
 ]
@@ -337,7 +338,7 @@ def clamp(input: Tensor, min: Tensor | Number | None = None, max: Tensor | Numbe
     """min(max(input, min), max); bounds are numbers or tensors that broadcast.  The derivative at a bound is 1."""
     require_tensor(input, "clamp")
     if min is None and max is None:
-        raise ValueError("clamp: At least one of 'min' or 'max' must not be None")
+        raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     tensors = is_tensor(min) or is_tensor(max)
     if max is None:
         return call(_clamp_low_tensor if tensors else _clamp_low, input, min)

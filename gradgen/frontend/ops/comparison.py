@@ -185,8 +185,10 @@ def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Number) -> Tensor:
     require_tensor(input, "masked_fill")
     require_tensor(mask, "masked_fill", "mask", 2)
     if mask.dtype is not dtypes.bool_:
-        raise RuntimeError("masked_fill only supports boolean masks, but got mask with dtype "
-                           f"{mask.dtype.name}")
+        names = {"float32": "float", "float64": "double", "int32": "int", "int64": "long int"}
+        raise RuntimeError(
+            f"masked_fill_ only supports boolean masks, but got mask with dtype {names[mask.dtype.name]}"
+        )
     if is_tensor(value):
         if value.ndim:
             raise RuntimeError("masked_fill only supports a 0-dimensional value tensor, but got tensor with "

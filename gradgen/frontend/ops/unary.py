@@ -116,8 +116,7 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
 
 
 def _nan_to_num(x: Any, nan: Any, high: Any, low: Any) -> Any:
-    infinite = fn.isinf(x)
-    return fn.select(fn.isnan(x), nan, fn.select(infinite, fn.select(fn.gt(x, 0), high, low), x))
+    return fn.select(fn.isnan(x), nan, fn.select(fn.eq(x, sympy.oo), high, fn.select(fn.eq(x, -sympy.oo), low, x)))
 
 
 _nan_to_num_op = pointwise("nan_to_num", _nan_to_num, arity=4)
