@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gradgen.ir.nodes import Node
 from gradgen.schedule.emit import Emitter
 from gradgen.schedule.fusion import Fusion
 from gradgen.schedule.inline import Inliner
@@ -10,6 +11,7 @@ from gradgen.schedule.options import NO_PASSES, PASSES, ScheduleOptions
 from gradgen.schedule.procedure import Output, Place, Procedure
 from gradgen.schedule.program import SAVED, WORK, Program
 from gradgen.schedule.sharing import share_functions
+from gradgen.schedule.unfold import unfold
 
 __all__ = ["NO_PASSES", "PASSES", "Output", "Place", "Procedure", "Program", "SavedLayout", "ScheduleOptions",
            "saved_layout", "schedule"]
@@ -28,7 +30,10 @@ def schedule(
     saved = saved or saved_layout([procedure])
     if options.has("sharing"):
         procedure = share_functions(procedure)
-    ops = Inliner(procedure, options).ops()
+    laid: frozenset[Node] = frozenset()
+    if options.has("unfold") and options.has("contraction"):
+        procedure, laid = unfold(procedure)
+    ops = Inliner(procedure, options, laid).ops()
     fusion = Fusion(ops, options, procedure)
     tree = fusion.tree()
     emitter = Emitter(procedure, ops, tree, _reserved(procedure), fusion.contractions, options)

@@ -214,8 +214,11 @@ def _parts(body: sympy.Expr) -> Iterable[sympy.Basic]:
 class Inliner:
     """Decides and builds the ops of a procedure."""
 
-    def __init__(self, procedure: Procedure, options: ScheduleOptions) -> None:
-        self.procedure, self.options = procedure, options
+    def __init__(
+        self, procedure: Procedure, options: ScheduleOptions, laid: frozenset[Node] = frozenset()
+    ) -> None:
+        """`laid` are nodes that another pass wants in memory."""
+        self.procedure, self.options, self.laid = procedure, options, laid
         self.order = needed(procedure)
         self.wanted = {o.node: None for o in procedure.outputs}
         self.users: dict[Node, list[Node]] = {n: [] for n in self.order}
@@ -265,6 +268,8 @@ class Inliner:
         return dict.fromkeys(cost)
 
     def may_inline(self, node: Node, uses: int, weight: int, cheap: bool) -> bool:
+        if node in self.laid:
+            return False
         if isinstance(node, Constant) and node not in self.wanted:
             return True
         if node in self.wanted or any(not isinstance(u, (Compute, Scatter)) for u in self.users[node]):
