@@ -30,8 +30,8 @@ def load_program(
 ) -> TracedFunction:
     """The program that `target` ("script.py:name" or "package.module:name") stands for.
 
-    The name may be a traced function, a function without parameters that returns one, or a function over tensors: its
-    specs come from `arguments` (see `parse_argument`), or from its defaults and annotations.  `gradients` are names of
+    The name may be a traced function, a function that returns one when called without arguments, or a function over
+    tensors: its specs come from `arguments` (see `parse_argument`), or from its defaults and annotations.  `gradients` are names of
     arguments that require gradients beside those whose spec says so.  Raises ScriptError and what tracing raises.
     """
     where, _, name = target.rpartition(":")
@@ -126,13 +126,13 @@ def _traced(
     name = getattr(function, "__name__", "function")
     try:
         parameters = inspect.signature(function).parameters
-        if not parameters and not given:
+        specs = {**_own_specs(function, parameters), **given}
+        if not specs and all(p.default is not p.empty for p in parameters.values()):
             made = function()
             if isinstance(made, TracedFunction):
                 return made
-            raise TraceError(f"{name}() has no arguments and returns {type(made).__name__}, not a program",
+            raise TraceError(f"{name}() has no tensor arguments and returns {type(made).__name__}, not a program",
                              hint="return gg.trace(...), or give the function tensors as arguments")
-        specs = {**_own_specs(function, parameters), **given}
         for wanted in gradients:
             if wanted not in specs:
                 raise ScriptError(f"--grad {wanted}: {name}() has no such argument with a spec")

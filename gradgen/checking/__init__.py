@@ -249,7 +249,7 @@ def _compare(
     ]
     wanted = [k for k, n in enumerate(graph.output_names) if n in results.cotangents]
     stopped = [n for n in twin.nodes if isinstance(n, Compute) and isinstance(n.body, stop)]
-    held = dict(zip(stopped, evaluate(stopped, _nodes(twin, point))))
+    held: dict[Node, Any] = dict(zip(stopped, evaluate(stopped, _nodes(twin, point))))
 
     def objective(at: Values) -> float:
         found = evaluate([twin.outputs[k] for k in wanted], {**_nodes(twin, at), **held})

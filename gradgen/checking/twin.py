@@ -60,7 +60,7 @@ class _Translator:
         return value
 
     def function(self, function: types.FunctionType) -> Any:
-        """The same code over translated globals and closure, whose cells are filled last: functions may call themselves."""
+        """The same code over translated globals and closure; cells are filled last: functions may call themselves."""
         cells = tuple(types.CellType() for _ in function.__closure__ or ())
         made = types.FunctionType(
             function.__code__, self.namespace(function), function.__name__, function.__defaults__, cells or None
