@@ -31,8 +31,9 @@ def load_program(
     """The program that `target` ("script.py:name" or "package.module:name") stands for.
 
     The name may be a traced function, a function that returns one when called without arguments, or a function over
-    tensors: its specs come from `arguments` (see `parse_argument`), or from its defaults and annotations.  `gradients` are names of
-    arguments that require gradients beside those whose spec says so.  Raises ScriptError and what tracing raises.
+    tensors: its specs come from `arguments` (see `parse_argument`), or from its defaults and annotations.  `gradients`
+    are names of arguments that require gradients beside those whose spec says so.  Raises ScriptError and what tracing
+    raises.
     """
     where, _, name = target.rpartition(":")
     if not where:
