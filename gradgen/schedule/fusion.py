@@ -171,7 +171,7 @@ class Fusion:
             return False
         if any(not c.early for c in op.checks):
             return False
-        return index[producer.output_axes.index(symbol)].is_Symbol
+        return index[producer.output_axes.index(symbol)] in op.loop_axes
 
     def find(
         self, op: Op, groups: list[Group], low: int, axes: tuple[sympy.Symbol, ...],

@@ -173,13 +173,14 @@ def lifetimes(statements: tuple[Statement, ...]) -> dict[Buffer, Life]:
     """
     found: dict[Buffer, Life] = {}
     within: dict[Buffer, Life | None] = {}
+    pointers = _pointers(statements)
     time = 0
     for top in statements:
         first = time
         parts = top.body if isinstance(top, Loop) else (top,)
         touched: list[tuple[Buffer, int]] = []
         for part in parts:
-            touched += [(b, time) for b in _touched(part)]
+            touched += [(b, time) for named in _touched(part) for b in pointers.get(named.name, (named,))]
             time += 1
         time += 1
         whole = (first, time - 1) if isinstance(top, Loop) else None
@@ -195,6 +196,22 @@ def lifetimes(statements: tuple[Statement, ...]) -> dict[Buffer, Life]:
                 found[b] = (min(found[b][0], at_first), max(found[b][1], at_last))
             else:
                 found[b] = (min(found[b][0], at), max(found[b][1], at))
+    return found
+
+
+def _pointers(statements: tuple[Statement, ...]) -> dict[str, tuple[Buffer, ...]]:
+    """What each row pointer may point into."""
+    found: dict[str, tuple[Buffer, ...]] = {}
+    stack = list(reversed(statements))
+    while stack:
+        s = stack.pop()
+        if isinstance(s, Pointer):
+            targets = [b for b in (s.buffer, s.otherwise) if b is not None]
+            found[s.name] = tuple(inner for b in targets for inner in found.get(b.name, (b,)))
+        elif isinstance(s, Loop):
+            stack.extend(reversed(s.body))
+        elif isinstance(s, If):
+            stack.extend(reversed((*s.body, *s.otherwise)))
     return found
 
 
