@@ -19,6 +19,7 @@ from gradgen.ir.rewrite import rewrite
 from gradgen.ir.symbols import placeholder
 from gradgen.simplify.constants import fold_constants, inline_constants
 from gradgen.simplify.deltas import collapse_deltas
+from gradgen.simplify.guards import drop_unit_axes, plain_guards
 from gradgen.simplify.ranges import ranges, simplify_index
 from gradgen.simplify.reductions import factor_reductions
 from gradgen.simplify.scans import merge_scans, simplify_step
@@ -84,7 +85,9 @@ PASSES: dict[str, Pass] = {
     "write_out": write_out,
     "inline_views": inline_views,
     "collapse_deltas": collapse_deltas,
+    "drop_unit_axes": drop_unit_axes,
     "plain_indices": plain_indices,
+    "plain_guards": plain_guards,
     "inline_constants": inline_constants,
     "fold_constants": fold_constants,
     "drop_identity": drop_identity,
@@ -94,8 +97,8 @@ PASSES: dict[str, Pass] = {
 
 LEVELS: dict[str, tuple[str, ...]] = {
     "none": ("drop_stops", "write_out"),
-    "safe": ("drop_stops", "write_out", "inline_views", "collapse_deltas", "plain_indices", "inline_constants",
-             "fold_constants", "drop_identity"),
+    "safe": ("drop_stops", "write_out", "inline_views", "collapse_deltas", "drop_unit_axes", "plain_indices", "plain_guards",
+             "inline_constants", "fold_constants", "drop_identity"),
     "fast": tuple(PASSES),
 }
 

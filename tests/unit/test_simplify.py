@@ -19,7 +19,7 @@ from gradgen.simplify.passes import PASSES
 from gradgen.simplify.ranges import ranges, simplify_index
 
 i0, i1, i2 = axes(3)
-r0, r1 = reduce_axes(2)
+r0, r1, r2 = reduce_axes(3)
 a0, a1, a2 = (placeholder(k) for k in range(3))
 x = Input("x", (4, 6), float64)
 v = Input("v", (6,), float64)
@@ -55,7 +55,21 @@ def test_guards_of_views_go_along() -> None:
     padded = Compute((6,), a0, [Read(v, (i0 - 1,), inside, 0)], float64)
     new = check_same(Compute((3,), sin(a0), [Read(padded, (2 * i0,))], float64))
     assert kinds(new) == 1
-    assert len(new.reads[0].guard) == 2
+    assert new.reads[0].guard == (Condition(GE, 2 * i0 - 1),)  # 2*i0 <= 4 holds for all three
+
+
+def test_guards_that_the_extents_decide_are_dropped() -> None:
+    inside = (Condition(GE, i0 - r0), Condition(GE, 3 - i0 + r0), Condition(GE, 2 - i0))
+    node = Compute((4,), a0, [Read(v, (i0,), inside, 0)], float64, reduce_shape=(1,), reducer="sum")
+    new = check_same(node)
+    assert new.reads[0].guard == (Condition(GE, 2 - i0),)
+
+
+def test_reduced_axes_of_extent_one_are_dropped_while_one_is_left() -> None:
+    node = Compute((), a0, [Read(x, (r1, r2))], float64, reduce_shape=(1, 3, 4), reducer="sum")
+    new = check_same(node)
+    assert new.reduce_shape == (3, 4)
+    assert check_same(Compute((), a0, [Read(v, (r0 + r1,))], float64, reduce_shape=(1, 1), reducer="sum")).reduce_shape == (1,)
 
 
 def test_a_guarded_view_with_another_fill_stays() -> None:
