@@ -23,6 +23,7 @@ from gradgen.schedule.procedure import Procedure
 
 Symbol = Axis | ReduceAxis
 SMALLEST_PRODUCT = 1 << 14  # multiplications below which plain loops are as quick
+LONG_SUM = 128  # terms for which one call of the kernel is long enough
 LEAST_REUSE = 4  # how often each element that is laid out is used
 
 
@@ -59,15 +60,41 @@ def _product(node: Compute, laid: dict[Node, None]) -> Compute:
     mentioned = [_symbols(r) for r in pair]
     if any(m is None for m in mentioned) or not any(_is_window(r) for r in pair) or not _separates(mentioned, extents):
         return node
-    reads = []
-    for read, own, other in zip(pair, mentioned, reversed(mentioned)):
+    reads, order = list(pair), None
+    for k, read in enumerate(pair):
+        own, other = mentioned[k], mentioned[1 - k]
         assert own is not None and other is not None
         if _is_window(read):
-            if not _pays(own, other, extents):
+            if not _pays(own, extents):
                 return node
-            read = _laid_out(read, own, other, extents, laid)
-        reads.append(read)
+            order = _order(read, own, other, extents) if order is None else _like(order, own)
+            reads[k] = _laid_out(read, order, extents, laid)
+    assert order is not None
+    for k, read in enumerate(pair):
+        own = mentioned[k]
+        assert own is not None
+        summed = [s for s in order if isinstance(s, ReduceAxis)]
+        if not _is_window(read) and not _neighbours(read, summed, extents) and _pays(own, extents):
+            reads[k] = _laid_out(read, _like(order, own), extents, laid)
     return Compute(node.shape, node.body, reads, node.dtype, reduce_shape=node.reduce_shape, reducer="sum")
+
+
+def _like(order: list[Symbol], own: dict[Symbol, None]) -> list[Symbol]:
+    """The axes of the other factor: its own first, then the summed ones in the order they have in this one."""
+    summed = [s for s in order if isinstance(s, ReduceAxis) and s in own]
+    return [*(s for s in own if s not in summed), *summed]
+
+
+def _neighbours(read: Read, summed: list[Symbol], extents: Mapping[Symbol, Extent]) -> bool:
+    """True where the source has the last of the summed axes next to each other and in this order, and enough of them for
+    a long sum: the kernel takes them as one axis."""
+    place = {s: k for k, e in enumerate(read.index) for s in summed if e == s}
+    run: list[Symbol] = []
+    for s in reversed(summed):
+        if s not in place or (run and place[run[-1]] != place[s] + 1):
+            break
+        run.append(s)
+    return len(run) == len(summed) or _count(run, extents) >= LONG_SUM
 
 
 def _bare(read: Read, other: Read) -> Read:
@@ -125,17 +152,13 @@ def _count(symbols: list[Symbol], extents: Mapping[Symbol, Extent]) -> int:
     return total
 
 
-def _pays(own: dict[Symbol, None], other: dict[Symbol, None], extents: Mapping[Symbol, Extent]) -> bool:
+def _pays(own: dict[Symbol, None], extents: Mapping[Symbol, Extent]) -> bool:
     reuse = _count([s for s in extents if s not in own], extents)
     return reuse >= LEAST_REUSE and _count(list(own), extents) * reuse >= SMALLEST_PRODUCT
 
 
-def _laid_out(
-    read: Read, own: dict[Symbol, None], other: dict[Symbol, None], extents: Mapping[Symbol, Extent],
-    laid: dict[Node, None],
-) -> Read:
-    """A read of the operand written out with its leading axis first and the group of the longest axes last."""
-    order = _order(read, own, other, extents)
+def _laid_out(read: Read, order: list[Symbol], extents: Mapping[Symbol, Extent], laid: dict[Node, None]) -> Read:
+    """A read of the operand written out with its axes in this order."""
     mapping: dict[sympy.Expr, sympy.Expr] = dict(zip(order, axes(len(order))))
     index = [e.xreplace(mapping) for e in read.index]
     guard: Guard = tuple(c.substitute(mapping) for c in read.guard)
@@ -148,14 +171,17 @@ def _laid_out(
 def _order(
     read: Read, own: dict[Symbol, None], other: dict[Symbol, None], extents: Mapping[Symbol, Extent]
 ) -> list[Symbol]:
-    """The first axis of the source by itself, then the shared and the unshared axes, the group with the longer last."""
+    """The first axis of the source by itself, then the shared and the unshared axes; last the group that the fastest
+    axis of the source belongs to, so that rows are copied and not columns."""
     order = _by_source(read, own)
     leading = order[:1] if _is_leading(read, order) else []
     rest = [s for s in order if s not in leading]
     shared = [s for s in rest if s in other]
     alone = [s for s in rest if s not in other]
-    groups = sorted((shared, alone), key=lambda g: (max((_size(extents[s]) for s in g), default=0), _count(g, extents)))
-    return [*leading, *groups[0], *groups[1]]
+    inner = [s for s in rest if read.index and s in read.index[-1].free_symbols]
+    fastest = max(inner, key=lambda s: _size(extents[s])) if inner else None
+    first, last = (alone, shared) if fastest in shared else (shared, alone)
+    return [*leading, *first, *last]
 
 
 def _is_leading(read: Read, order: list[Symbol]) -> bool:
