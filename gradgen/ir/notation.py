@@ -61,9 +61,8 @@ class Builder:
         used: set[str] = set()
         if isinstance(node, Scatter):
             return self._scatter(node, name, sign)
-        own = tuple(self.letters.choose((node, "i", k), used) for k in range(node.ndim))
+        own, extents = self.own_index(node, used)
         index = tuple(Index(s) for s in own)
-        extents = tuple(zip(own, node.shape))
         if isinstance(node, Compute):
             term = self.compute(node, dict(zip(axes(node.ndim), own)), used)
         else:
@@ -75,11 +74,26 @@ class Builder:
     def alias(self, node: Node, name: str, sign: str) -> Definition:
         """`name = ` the element of a tensor that is defined elsewhere."""
         used: set[str] = set()
-        own = tuple(self.letters.choose((node, "i", k), used) for k in range(node.ndim))
+        own, extents = self.own_index(node, used)
         term = self.source(node, own, used)
-        return Definition(name, tuple(Index(s) for s in own), sign, term, tuple(zip(own, node.shape)), node=node)
+        return Definition(name, tuple(Index(s) for s in own), sign, term, extents, node=node)
 
-    def opaque(self, node: Node, own: tuple[Letter, ...]) -> Term:
+    def own_index(
+        self, node: Node, used: set[str]
+    ) -> tuple[tuple[sympy.Expr, ...], tuple[tuple[Letter, Extent], ...]]:
+        """The index of a definition: a letter per axis, 0 for one of extent 1; and the letters with their extents."""
+        own: list[sympy.Expr] = []
+        extents: list[tuple[Letter, Extent]] = []
+        for k, extent in enumerate(node.shape):
+            if extent == 1:
+                own.append(sympy.S.Zero)
+                continue
+            chosen = self.letters.choose((node, "i", k), used)
+            own.append(chosen)
+            extents.append((chosen, extent))
+        return tuple(own), tuple(extents)
+
+    def opaque(self, node: Node, own: tuple[sympy.Expr, ...]) -> Term:
         """Constants, kernels and scans: named calls on whole tensors."""
         if isinstance(node, Constant):
             value = uniform(node)
@@ -183,18 +197,18 @@ class Builder:
         found: list[Definition] = []
         if node.base is not None:
             used: set[str] = set()
-            own = tuple(self.letters.choose((node, "i", k), used) for k in range(node.ndim))
+            own, extents = self.own_index(node, used)
             base = self.source(node.base, own, used)
-            found.append(Definition(name, tuple(map(Index, own)), "=", base, tuple(zip(own, node.shape)), node=node))
+            found.append(Definition(name, tuple(map(Index, own)), "=", base, extents, node=node))
         used = set()
-        own = tuple(self.letters.choose((node, "u", k), used) for k in range(len(node.update_shape)))
-        env: dict[sympy.Expr, sympy.Expr] = dict(zip(axes(len(own)), own))
+        loops = tuple(self.letters.choose((node, "u", k), used) for k in range(len(node.update_shape)))
+        env: dict[sympy.Expr, sympy.Expr] = dict(zip(axes(len(loops)), loops))
         values = self.reads(node.reads, env, used)
         term = self.body(node.body, values, env)
         index = tuple(self.index(tm.substituted(e, env)) for e in node.index)
         signs = {"set": "=", "add": "+=", "max": "max=", "min": "min=", "prod": "*="}
         guard = self.condition(node.guard, env) if node.guard else None
-        over = tuple(zip(own, node.update_shape))
+        over = tuple(zip(loops, node.update_shape))
         found.append(Definition(name, index, signs[node.mode], term, (), over, guard, node))
         return found
 
@@ -297,7 +311,8 @@ def elements(d: Definition, limit: int) -> list[Definition]:
         found.setdefault(place, []).append(part.then)
     made = []
     for place in sorted(found)[:limit]:
-        index = tuple(Index(sympy.Integer(k)) for k in place)
+        at = dict(zip(own, map(sympy.Integer, place)))
+        index = tuple(Index(tm.substituted(i.expr, at)) for i in d.index)
         made.append(Definition(d.name, index, d.sign, tm.add(found[place]), node=d.node))
     if len(found) > limit:
         return [*made, replace(d, term=tm.OMITTED, note=f"and {len(found) - limit} more elements")]
@@ -310,7 +325,7 @@ def _place(part: Term, own: Mapping[Letter, Extent]) -> tuple[int, ...] | None:
     """The index at which alone the guard of `part` holds."""
     if not isinstance(part, tm.Choice) or not isinstance(part.condition, tm.Condition) or part.otherwise != tm.ZERO:
         return None
-    at: dict[Letter, int] = {s: 0 for s, e in own.items() if e == 1}
+    at: dict[Letter, int] = {}
     for c in part.condition.guard:
         letters = [s for s in c.expr.free_symbols if s in own]
         solution = c.expr - letters[0] if len(letters) == 1 and c.kind == EQ else None

@@ -20,7 +20,7 @@ from gradgen.ir.functions import REGISTRY
 from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.naming import walk
 from gradgen.ir.nodes import Input, Node, Scatter
-from gradgen.ir.notation import Definition, definitions
+from gradgen.ir.notation import Definition, definitions, names_in
 from gradgen.ir.symbols import Dim, Extent
 from gradgen.ir.terms import (
     Apply,
@@ -46,7 +46,10 @@ Pair = tuple[sympy.Expr, sympy.Basic]
 
 
 class SympyView(NamedTuple):
-    """Pairs (left, right), sources first: left is a Symbol or an Indexed whose base carries the shape."""
+    """Pairs (left, right), sources first: left is a Symbol or an Indexed whose base carries the shape.
+
+    An output that other definitions mention stands in both lists.
+    """
 
     definitions: list[Pair]
     outputs: list[Pair]
@@ -61,10 +64,15 @@ def to_sympy(program: Any) -> SympyView:
     wanted = wanted_of(program)
     found, _ = definitions(wanted, links=links_of(program), split=False)
     view = _View(walk([w.node for w in wanted]))
+    mentioned = {name for d in found for name in names_in(d)}
     shared: list[Pair] = []
     outputs: list[Pair] = []
     for group in _groups(found):
-        (outputs if group[0].wanted else shared).append(view.define(group))
+        pair = view.define(group)
+        if group[0].wanted:
+            outputs.append(pair)
+        if not group[0].wanted or group[0].name in mentioned:
+            shared.append(pair)
     return SympyView(shared, outputs)
 
 
@@ -108,9 +116,9 @@ class _View:
         d = group[-1]
         if not isinstance(node, Scatter) or node.mode != "add":
             raise UnsupportedOperationError(f"SymPy has no form for a scatter that is not a sum ({d.name})")
-        letters = [s for s, _ in group[0].extents] or self.fresh(node.ndim, [s for s, _ in d.over])
-        at = [Index(s) for s in letters]
-        hits = [sympy.Eq(self.letter(s), self.index(i)) for s, i in zip(letters, d.index)]
+        fresh = [Index(s) for s in self.fresh(node.ndim, [s for s, _ in d.over])]
+        at = group[0].index if len(group) > 1 else fresh
+        hits = [sympy.Eq(self.index(a), self.index(i)) for a, i in zip(at, d.index)]
         hits += [self.truth_of(d.guard)] if d.guard is not None else []
         summand = sympy.Piecewise((self.term(d.term), sympy.And(*hits)), (0, True))
         total = sympy.Sum(summand, *[(self.letter(s), 0, self.extent(e) - 1) for s, e in d.over])

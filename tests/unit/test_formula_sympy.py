@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
 import sympy
 
+import gradgen as gg
+import gradgen.nn.functional as F
 from gradgen.autodiff import differentiate
 from gradgen.errors import UnsupportedOperationError
 from gradgen.ir import dtypes
@@ -19,6 +22,7 @@ from gradgen.ir.interpreter import evaluate
 from gradgen.ir.nodes import Compute, Input, Kernel, Node, Read, identity_read
 from gradgen.ir.symbols import axes, dim, placeholder, reduce_axes
 from gradgen.ir.sympy_view import SympyView, to_sympy
+from gradgen.ir.widen import widened_graph
 
 F64, I64 = dtypes.float64, dtypes.int64
 a0, a1 = placeholder(0), placeholder(1)
@@ -36,13 +40,16 @@ def numbers(view: SympyView, given: dict[str, np.ndarray]) -> dict[str, np.ndarr
         letters = left.indices if isinstance(left, sympy.Indexed) else ()
         shape = [int(e.subs(dims)) for e in left.shape] if letters else []
         found = np.zeros(shape)
+        whole = True
         for at in itertools.product(*map(range, shape)):
-            one = right.subs({**dims, **dict(zip(letters, at))}).doit()
+            one = right.subs({**dims, **{s: v for s, v in zip(letters, at) if s.is_Symbol}}).doit()
             while one.has(sympy.Indexed) or one.free_symbols:
                 known = {e: element(values, e) for e in one.atoms(sympy.Indexed, sympy.Symbol) if is_known(e, values)}
                 assert known, one
                 one = one.xreplace(known).doit()
             found[at] = float(bool(one)) if one in (sympy.true, sympy.false) else float(one)
+            whole = whole and bool(one.is_Integer)
+        found = found.astype(np.int64) if whole else found
         values[str(left.base.label) if letters else left.name] = found
     return values
 
@@ -137,3 +144,40 @@ def test_what_sympy_cannot_say() -> None:
     factor = Kernel("cholesky", [x], (), (3, 3), F64)
     with pytest.raises(UnsupportedOperationError, match="cholesky"):
         to_sympy(Graph((x,), (factor,), ("y",)))
+
+
+CASES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "softmax": (lambda x: gg.softmax(x, dim=-1), {"x": gg.spec(2, 3, requires_grad=True)}),
+    "cross_entropy": (lambda x, w, t: F.cross_entropy(x @ w, t), {
+        "x": gg.spec("N", 3), "w": gg.spec(3, 2, requires_grad=True), "t": gg.spec("N", dtype=gg.int64)}),
+    "layer_norm": (lambda x, g: F.layer_norm(x, (3,), g), {
+        "x": gg.spec(2, 3, requires_grad=True), "g": gg.spec(3, requires_grad=True)}),
+    "cat_flip": (lambda x, y: gg.cat([x, y.flip(0)], dim=0) ** 2, {
+        "x": gg.spec(2, 3, requires_grad=True), "y": gg.spec(3, 3, requires_grad=True)}),
+    "slices": (lambda x: (x[1:, ::2] * x[:-1, 1::2]).sum(), {"x": gg.spec(3, 4, requires_grad=True)}),
+    "reshape": (lambda x: gg.tanh(x.reshape(3, 4).T.flatten()), {"x": gg.spec(2, 6, requires_grad=True)}),
+    "extrema": (lambda x: x.max(dim=1)[0] + x.amin(dim=1), {"x": gg.spec(2, 3, requires_grad=True)}),
+    "product": (lambda x: x.prod(dim=0), {"x": gg.spec(2, 3, requires_grad=True)}),
+    "embedding": (lambda w, t: F.embedding(t, w).mean(0), {
+        "w": gg.spec(3, 2, requires_grad=True), "t": gg.spec("N", dtype=gg.int64)}),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_traced_functions_become(name: str) -> None:
+    """Forward and gradients of ordinary programs, by SymPy's arithmetic alone."""
+    function, specs = CASES[name]
+    graph = widened_graph(gg.trace(function, name=name, **specs).graph)
+    joint = differentiate(graph, [n for n in graph.inputs if n.requires_grad])
+    rng = np.random.default_rng(1)
+    given = {}
+    nodes = [*graph.inputs, *(s for _, s in joint.seeds)]
+    for node in nodes:
+        shape = [SIZES.get(str(e), e) for e in node.shape]
+        given[node.name] = rng.integers(0, 2, shape) if node.dtype is I64 else rng.normal(size=shape)
+    wanted = dict(zip(graph.output_names, graph.outputs))
+    wanted |= {f"grad_{p.name}": g for p, g in zip(joint.parameters, joint.gradients) if g is not None}
+    exact = evaluate(list(wanted.values()), {n: given[n.name] for n in nodes})
+    found = numbers(to_sympy(joint), given)
+    for key, value in zip(wanted, exact):
+        np.testing.assert_allclose(found[key], value, rtol=1e-11, atol=1e-13, err_msg=key)
