@@ -35,19 +35,23 @@ def is_traced(record: Record) -> bool:
     return False
 
 
+def users_line() -> str | None:
+    """file:line of the innermost frame that is the user's."""
+    frame = recording.user_frame()
+    if frame is None:
+        return None
+    line = next((n for a, b, n in frame[0].co_lines() if a <= frame[1] < b and n is not None), 0)
+    return f"{frame[0].co_filename}:{line}"
+
+
 def refuse_trace(tensor: Tensor, what: str) -> None:
     """TraceError, naming the user's line, where the tensor has no value because it is part of a trace."""
     record = tensor._record
     if record.value is not None or not is_traced(record):
         return
-    frame = recording.user_frame()
-    where = None
-    if frame is not None:
-        line = next((n for a, b, n in frame[0].co_lines() if a <= frame[1] < b and n is not None), 0)
-        where = f"{frame[0].co_filename}:{line}"
     raise TraceError(
         f"{what} looks at the value of a tensor, which has none while the function is traced",
-        where=where,
+        where=users_line(),
         hint="use where() or masked operations instead of Python's if, gg.scan instead of a loop that runs until a value "
              "is reached, and return the tensor to look at it later",
     )

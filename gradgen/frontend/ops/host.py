@@ -28,10 +28,12 @@ def host_value(tensor: Any) -> np.ndarray | None:
 
 
 def _required(tensor: Tensor, name: str, instead: str) -> np.ndarray:
+    from gradgen.frontend.conversion import users_line
+
     value = host_value(tensor)
     if value is None:
         raise TraceError(f"the shape of the result of {name}() depends on values, which a trace does not have",
-                         hint=f"use {instead}")
+                         where=users_line(), hint=f"use {instead}")
     return value
 
 
