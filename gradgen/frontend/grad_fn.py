@@ -8,6 +8,7 @@ so a gradient can be differentiated again.
 from __future__ import annotations
 
 import itertools
+import re
 import weakref
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -147,10 +148,11 @@ class OpNode(Node):
                 kept = list(plan.phantom_ins)
                 for k in known.saved_inputs:
                     kept[k] = inputs[k]
-                    x = operands[k]
-                    if plan.casts[k] is None and hasattr(x, "_cell"):
-                        self._note_version(k, x)
                 self.inputs = tuple(kept)
+            for k in known.checked_inputs:
+                x = operands[k]
+                if plan.casts[k] is None and hasattr(x, "_cell"):
+                    self._note_version(k, x)
 
     def _note_version(self, k: int, x: Tensor) -> None:
         counter = x._counter if x._counter is not None else x._cell
@@ -164,9 +166,12 @@ class OpNode(Node):
         self.origin = tensors[0]._record.origin
         known = self.plan.usual.get(self.wanted)
         if known is not None and not known.saved_outputs:
-            self.outputs, self.output_versions = self.plan.phantom_outs, [None] * len(tensors)
-            return
-        self.outputs = tuple([t._record for t in tensors])
+            self.outputs = self.plan.phantom_outs
+            if not known.checked_outputs:
+                self.output_versions = [None] * len(tensors)
+                return
+        else:
+            self.outputs = tuple([t._record for t in tensors])
         self.output_versions = [(weakref.ref(t._cell), t._cell.version, None) for t in tensors]
 
     def release(self) -> None:
@@ -222,21 +227,24 @@ class OpNode(Node):
         return tensor
 
     def _check_versions(self, pullback: Pullback) -> None:
-        kept = itertools.chain(
-            zip(pullback.saves_inputs, self.versions, self.inputs, self.edges),
-            zip(pullback.saves_outputs, self.output_versions, self.outputs, ((self, k) for k in range(len(self.outs)))),
-        )
-        for saved, version, record, edge in kept:
-            counter = version[0]() if saved and version is not None else None
-            if counter is None or version is None or counter.version == version[1]:
-                continue  # not needed, nobody left who could change it, or unchanged
-            name = tensor_type_name(record.dtype)
-            shape = "[" + ", ".join(str(e) for e in record.shape) + "]"
-            raise RuntimeError(
-                "one of the variables needed for gradient computation has been modified by an inplace operation: "
-                f"[{name} {shape}]{_origin(version, edge)} is at version {counter.version}; expected version "
-                f"{version[1]} instead. {_HINT}"
-            )
+        for k in pullback.checked_inputs:
+            if k < len(self.versions) and self.versions[k] is not None:
+                _check_version(self.versions[k], self.plan.ins[k], self.edges[k])
+        for k in pullback.checked_outputs:
+            if self.output_versions[k] is not None:
+                _check_version(self.output_versions[k], self.outs[k], (self, k))
+
+
+def _check_version(version: Version | None, spec: Spec, edge: Edge | None) -> None:
+    """RuntimeError in PyTorch's words where a saved tensor was changed in place."""
+    counter = version[0]() if version is not None else None
+    if counter is None or version is None or counter.version == version[1]:
+        return  # nobody is left who could have changed it, or it is unchanged
+    raise RuntimeError(
+        "one of the variables needed for gradient computation has been modified by an inplace operation: "
+        f"[{tensor_type_name(spec.dtype)} [{', '.join(map(str, spec.shape))}]]{_origin(version, edge)} is at version "
+        f"{counter.version}; expected version {version[1]} instead. {_HINT}"
+    )
 
 
 def _origin(version: Version, edge: Edge | None) -> str:
@@ -250,8 +258,8 @@ def _origin(version: Version, edge: Edge | None) -> str:
 
 
 def short_name(node: Node) -> str:
-    """The node's name as PyTorch's messages have it: AddBackward0 is Add."""
-    return node.name().rstrip("0123456789").removesuffix("Backward")
+    """The node's name as PyTorch's messages have it: AddBackward0 is Add, FillBackward2 Fill2."""
+    return re.sub(r"Backward(\d*)$", lambda m: m[1].removeprefix("0"), node.name())
 
 
 def _zeros(spec: Spec) -> Tensor:
@@ -261,7 +269,8 @@ def _zeros(spec: Spec) -> Tensor:
 @cache
 def class_for(name: str) -> type[OpNode]:
     """The class of nodes called `name`."""
-    return type(name, (OpNode,), {"__slots__": (), "__module__": "torch.autograd.function"})
+    namespaced = {"name": lambda self: f"torch::autograd::{name}"} if name == "CopyBackwards" else {}
+    return type(name, (OpNode,), {"__slots__": (), "__module__": "builtins", **namespaced})
 
 
 class AccumulateGrad(Node):

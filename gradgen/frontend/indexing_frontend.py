@@ -102,6 +102,12 @@ def _put(node: Node, values: Node, *indices: Node, dims: tuple[int, ...], accumu
     rest = [e for d, e in enumerate(node.shape) if d not in dims]
     update = (*rest[:first], *shape, *rest[first:])
     lead = len(update) - values.ndim
+    fits = lead >= 0 and all(
+        same_extent(e, 1) or same_extent(e, update[lead + d]) for d, e in enumerate(values.shape)
+    )
+    if not fits:
+        raise RuntimeError(f"shape mismatch: value tensor of shape {list(values.shape)} cannot be broadcast to indexing "
+                           f"result of shape {list(update)}")
     given = [
         sympy.Integer(0) if same_extent(e, 1) and not same_extent(update[lead + d], 1) else axis(lead + d)
         for d, e in enumerate(values.shape)
@@ -298,6 +304,9 @@ def getitem(self: Tensor, index: Any) -> Tensor:
         index = tuple(index)
     items = _expanded(index, self.ndim)
     view, advanced = basic(self, items)
+    if view is self and isinstance(index, slice) and not advanced:
+        whole = {"dim": 0, "start": 0, "length": self._spec.shape[0], "step": 1}
+        return recording.apply(SLICE, (self,), whole)
     if not advanced:
         return recording.apply(ALIAS, (view,)) if view is self else view
     dims = tuple(d for d, _ in advanced)
@@ -307,26 +316,43 @@ def getitem(self: Tensor, index: Any) -> Tensor:
 def setitem(self: Tensor, index: Any, value: Any) -> None:
     """`self[index] = value`, broadcast and converted; the gradient goes to `value`."""
     tracked = recording.state.grad and (self.requires_grad or (isinstance(value, Tensor) and value.requires_grad))
+    if not isinstance(value, (Tensor, bool, int, float, np.generic)):
+        kind = type(value)
+        name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+        raise TypeError(f"can't assign a {name} to a {inplace.tensor_type_name(self.dtype)}")
     view, advanced = basic(self, _expanded(index, self.ndim))
-    if view is self:
-        inplace.check_in_place(self, tracked)
     if advanced:
         _put_items(view, advanced, value)
-    elif isinstance(value, Tensor):
-        inplace.copy_(view, _stripped(value, view.ndim))
-    elif isinstance(value, (bool, int, float, np.generic)):
-        inplace.fill_(view, value.item() if isinstance(value, np.generic) else value)
-    else:
-        from gradgen.frontend.creation import as_tensor
+        return
+    if isinstance(value, Tensor) and not value.ndim and view.ndim:
+        inplace.fill_(view, value)
+        return
+    if isinstance(value, Tensor):
+        value = _stripped(value, view._spec.shape)
+    if view is self:
+        inplace.check_in_place(self, tracked)
+    inplace.copy_(view, value.item() if isinstance(value, np.generic) else value)
 
-        inplace.copy_(view, _stripped(as_tensor(value, dtype=self.dtype), view.ndim))
 
-
-def _stripped(value: Tensor, ndim: int) -> Tensor:
-    """Leading axes of extent 1 beyond the target's are dropped."""
-    while value.ndim > ndim and value._spec.shape[0] == 1:
-        value = value[0]  # type: ignore[index]
-    return value
+def _stripped(value: Tensor, shape: Sequence[Extent]) -> Tensor:
+    """Leading axes of extent 1 beyond the target's are dropped; RuntimeError where the rest does not broadcast to it."""
+    own = value._spec.shape
+    if own == shape:
+        return value
+    while own and same_extent(own[0], 1):
+        own = own[1:]
+    if len(own) > len(shape):
+        raise RuntimeError(
+            f"expand({inplace.tensor_type_name(value.dtype)}{{{list(own)}}}, size={list(shape)}): the number of sizes "
+            f"provided ({len(shape)}) must be greater or equal to the number of dimensions in the tensor ({len(own)})"
+        )
+    for k in range(1, len(own) + 1):
+        if not same_extent(own[-k], 1) and not same_extent(own[-k], shape[-k]):
+            raise RuntimeError(
+                f"The expanded size of the tensor ({shape[-k]}) must match the existing size ({own[-k]}) at non-singleton "
+                f"dimension {len(shape) - k}.  Target sizes: {list(shape)}.  Tensor sizes: {list(own)}"
+            )
+    return value.view(*own).expand(*shape)  # type: ignore[attr-defined]
 
 
 def _put_items(view: Tensor, advanced: list[tuple[int, Tensor]], value: Any) -> None:
@@ -335,7 +361,7 @@ def _put_items(view: Tensor, advanced: list[tuple[int, Tensor]], value: Any) -> 
 
     given = value if isinstance(value, Tensor) else as_tensor(value, dtype=view.dtype)
     if given.dtype is not view.dtype:
-        if isinstance(value, Tensor) and given.ndim:
+        if isinstance(value, Tensor):
             names = [inplace.tensor_type_name(d).removeprefix("torch.").removesuffix("Tensor") for d in
                      (view.dtype, given.dtype)]
             raise RuntimeError(
@@ -343,10 +369,12 @@ def _put_items(view: Tensor, advanced: list[tuple[int, Tensor]], value: Any) -> 
                 f"{names[1]} for the source."
             )
         given = to_dtype(given, view.dtype)
+    while given.ndim and given._spec.shape[0] == 1:
+        given = given[0]  # type: ignore[index]
     dims = tuple(d for d, _ in advanced)
     indices = [t for _, t in advanced]
-    result = recording.apply(PUT, (view, given, *indices), {"dims": dims, "accumulate": False})
     inplace.check_in_place(view, recording.state.grad and (view.requires_grad or given.requires_grad))
+    result = recording.apply(PUT, (view, given, *indices), {"dims": dims, "accumulate": False})
     inplace.overwrite(view, result)
 
 

@@ -19,24 +19,19 @@ from gradgen.frontend.grad_fn import Node, OpNode, tensor_type_name
 from gradgen.frontend.modes import state
 from gradgen.frontend.registry import KEEP, Op, broadcast_read, broadcast_shapes
 from gradgen.frontend.tensor import Tensor
-from gradgen.frontend.views import CopySlices, below, check_overlap, refresh_history, store
+from gradgen.frontend.views import (
+    CopySlices,
+    below,
+    check_overlap,
+    check_partial_overlap,
+    refresh_history,
+    refuse_rebase,
+    set_history,
+    store,
+)
 from gradgen.ir.nodes import Compute
 from gradgen.ir.nodes import Node as IRNode
 from gradgen.ir.symbols import placeholder
-
-_VIEW_ENDS = {
-    "no_grad": (
-        "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that this use "
-        "case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both the view and the "
-        "inplace either both inside the no_grad block (if you don't want the inplace to be tracked) or both outside (if "
-        "you want the inplace to be tracked)."
-    ),
-    "inference": (
-        "A view was created in inference mode and is being modified inplace in normal mode. Given that this use case is "
-        "ambiguous and error-prone, it is forbidden."
-    ),
-}
-
 
 def check_in_place(tensor: Tensor, tracked: bool) -> None:
     """RuntimeError where PyTorch forbids changing `tensor`; `tracked`: an operand requires a gradient."""
@@ -51,21 +46,12 @@ def check_in_place(tensor: Tensor, tracked: bool) -> None:
     base = tensor._base
     if base is not None:
         _check_view(tensor, base)
-    if tensor.requires_grad and tensor.is_leaf:
+    if tensor.requires_grad and tensor._fn is None:  # as it stands: a view may not have noticed yet that it has a history
         raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
 
 
 def _check_view(tensor: Tensor, base: Tensor) -> None:
-    if tensor._created == "multi":
-        node = tensor.grad_fn
-        name = node.name().rstrip("0123456789").removesuffix("Backward") if node is not None else "None"
-        raise RuntimeError(
-            f"Output {tensor._nr} of {name} is a view and is being modified inplace. This view is the output of a "
-            "function that returns multiple views. Such functions do not allow the output views to be modified inplace. "
-            "You should replace the inplace operation by an out-of-place one."
-        )
-    if tensor._created in _VIEW_ENDS:
-        raise RuntimeError(_VIEW_ENDS[tensor._created])
+    refuse_rebase(tensor, "is being")
     if base.requires_grad and base.is_leaf:
         raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
 
@@ -107,20 +93,12 @@ def _rebase(target: Tensor, node: Node, number: int) -> None:
         node.output_versions[number] = (weakref.ref(versions), versions.version, None)
     base = target._base
     if base is None:
-        _set_history(target, node, number)
+        set_history(target, node, number)
         return
     slices = CopySlices(base._edge(), base._spec, below(target), node, number)
-    _set_history(base, slices, 0)
+    set_history(base, slices, 0)
     target._fn_version = -1
     refresh_history(target)
-
-
-def _set_history(target: Tensor, node: Node, number: int) -> None:
-    if target._retains and target._fn is not None and target._fn.hooks is not None:
-        target._fn.hooks.retain.pop(target._nr, None)  # the gradient kept is that of the tensor as it is now
-        node.own_hooks().retain[number] = weakref.ref(target)
-    target._fn, target._nr = node, number
-    target._fn_version = target._versions().version
 
 
 def in_place(function: Callable[..., Any], name: str) -> Callable[..., Tensor]:
@@ -129,6 +107,9 @@ def in_place(function: Callable[..., Any], name: str) -> Callable[..., Tensor]:
     @functools.wraps(function)
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         check_in_place(self, _tracked(self, args, kwargs))
+        for other in args:
+            if isinstance(other, Tensor):
+                check_partial_overlap(self, other)
         return overwrite(self, function(self, *args, **kwargs))
 
     method.__name__ = method.__qualname__ = name
@@ -189,9 +170,12 @@ def _number_for(self: Tensor, value: Any) -> Any:
 
 def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     """Every element becomes that of `src`, broadcast and converted; the gradient goes to `src`."""
+    if isinstance(src, (bool, int, float)):
+        return fill_(self, src)
     if not isinstance(src, Tensor):
         raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}")
     check_in_place(self, _tracked(self, (src,), {}))
+    check_partial_overlap(self, src)
     wide = self._spec.shape
     if src._spec.shape != wide and broadcast_shapes(wide, src._spec.shape) != tuple(wide):
         raise RuntimeError(f"output with shape {list(wide)} doesn't match the broadcast shape "

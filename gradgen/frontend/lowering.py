@@ -58,11 +58,12 @@ class Pullback:
     """The vector-Jacobian product of one operation.
 
     `op` takes all inputs, all outputs, and the cotangents that are there; it gives one gradient per wanted input that
-    has one.  `slots` are those inputs' positions, `specs` the gradients' shapes.  `saves_inputs` and `saves_outputs`
+    has one.  `forward` is the name of the node's class.  `slots` are those inputs' positions, `specs` the gradients' shapes.  `saves_inputs` and `saves_outputs`
     tell which operands it reads; the others may be phantoms.
     """
 
     op: Op
+    forward: str
     slots: tuple[int, ...]
     specs: tuple[Spec, ...]
     saves_inputs: Mask
@@ -77,8 +78,36 @@ class Pullback:
         return tuple(k for k, saved in enumerate(self.saves_outputs) if saved)
 
     @cached_property
+    def checked_inputs(self) -> tuple[int, ...]:
+        """The inputs that must not have been changed in place since."""
+        if self.forward == "DivBackward0":  # the quotient enters our derivative, PyTorch's the numerator
+            return (0, 1) if 1 in self.slots else (1,)
+        return CHECKED[self.forward][0] if self.forward in CHECKED else self.saved_inputs
+
+    @cached_property
+    def checked_outputs(self) -> tuple[int, ...]:
+        return CHECKED[self.forward][1] if self.forward in CHECKED else self.saved_outputs
+
+    @cached_property
     def saves(self) -> bool:
         return bool(self.saved_inputs or self.saved_outputs)
+
+
+CHECKED: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    "DivBackward0": ((0, 1), ()),
+    "GatherBackward0": ((0,), ()),
+    "LinalgVectorNormBackward0": ((0,), (0,)),
+    "LogSoftmaxBackward0": ((), (0,)),
+    "LogsumexpBackward0": ((0,), (0,)),
+    "NllLossBackward0": ((), ()),
+    "PowBackward1": ((0, 1), (0,)),
+    "ReciprocalBackward0": ((), (0,)),
+    "ReluBackward0": ((), (0,)),
+    "SoftmaxBackward0": ((), (0,)),
+    "StdBackward0": ((0,), (0,)),
+}
+"""Inputs and outputs that PyTorch saves where our derivative reads others.  What is saved here is a record, which never
+changes, so the check of versions serves PyTorch's contract alone: it refuses what PyTorch refuses and nothing else."""
 
 
 def pullback(op: Op, ins: tuple[Spec, ...], attributes: Attributes, wanted: Mask, given: Mask) -> Pullback:
@@ -90,6 +119,7 @@ def pullback(op: Op, ins: tuple[Spec, ...], attributes: Attributes, wanted: Mask
     outs = len(given)
     return Pullback(
         pullback_op(op, len(ins), wanted, given),
+        op.grad_name,
         slots,
         tuple(spec(n.shape, n.dtype) for n in present),
         tuple(f"x{k}" in read for k in range(len(ins))),

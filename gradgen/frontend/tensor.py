@@ -369,10 +369,11 @@ class Tensor:
     # --- text -------------------------------------------------------------------------------------------------------------
 
     def _grad_fn_name(self) -> str | None:
-        if self._created == "no_grad" and self._base is not None and self._base.requires_grad:
-            return "Invalid" if self._fn_version != self._version else None
-        node = self.grad_fn
-        return node.name() if node is not None else None
+        try:
+            node = self.grad_fn
+        except RuntimeError:  # a view that cannot follow what was done to its base
+            return "Invalid"
+        return type(node).__name__ if node is not None else None
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:
         record = self._record

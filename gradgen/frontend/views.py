@@ -8,6 +8,7 @@ from the same index maps, for `stride()`, contiguity, and for telling a view fro
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +17,7 @@ import numpy as np
 import sympy
 
 import gradgen.frontend.apply as recording
-from gradgen.frontend.grad_fn import Edge, Node, class_for
+from gradgen.frontend.grad_fn import Edge, Node, class_for, short_name
 from gradgen.frontend.modes import state
 from gradgen.frontend.record import Attributes, Record, Spec, spec
 from gradgen.frontend.registry import KEEP, Op
@@ -85,14 +86,11 @@ def make_view(source: Tensor, op: Op, attributes: Attributes, plan: Plan) -> Any
             node = plan.node_class(plan, (), (edge,), ())
             for k, v in enumerate(views):
                 v._fn, v._nr = node, k
-    elif not state.inference and not state.grad:
-        for v in views:
-            v._created = "no_grad"
-    if len(views) > 1 or op.outputs != 1:
-        for v in views:
-            v._created = v._created or "multi"
-        return tuple(views)
-    return views[0]
+    several = len(views) > 1 or op.outputs != 1
+    created = "multi" if several else "" if state.grad else "inference" if state.inference else "no_grad"
+    for v in views:
+        v._created = source._created or created
+    return tuple(views) if several else views[0]
 
 
 def _concrete(*specs: Spec) -> bool:
@@ -295,6 +293,38 @@ def check_overlap(tensor: Tensor) -> None:
         raise RuntimeError(OVERLAP)
 
 
+PARTIAL_OVERLAP = (
+    "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory "
+    "location. Please clone() the tensor before performing the operation."
+)
+
+
+def check_partial_overlap(written: Tensor, other: Tensor) -> None:
+    """RuntimeError where `other` shares some of the memory written to, but is not the same view of it."""
+    if written is other or written._cell is not other._cell or not _concrete(written._spec, other._spec):
+        return
+    a, b = _extent_in_memory(written), _extent_in_memory(other)
+    if a is None or b is None or a[0] >= b[1] or b[0] >= a[1]:
+        return
+    if a == b and strides_of(written) == strides_of(other):
+        return
+    raise RuntimeError(PARTIAL_OVERLAP)
+
+
+def _extent_in_memory(tensor: Tensor) -> tuple[int, int] | None:
+    """The first element and one past the last; None where there are gaps or repetitions, as PyTorch looks no closer."""
+    found = layout(tensor._cell.spec, tensor._chain or ())
+    if found is None or 0 in tensor.shape:
+        return None
+    run = 1
+    for stride, extent in sorted(zip(found.strides, tensor.shape)):
+        if extent != 1:
+            if stride != run:
+                return None
+            run *= extent
+    return found.offset, found.offset + run
+
+
 def store(tensor: Tensor, record: Record) -> None:
     """Makes `record` the value of the tensor, for everybody who shares its storage, and counts a version."""
     cell = tensor._cell
@@ -344,6 +374,10 @@ class CopySlices(Node):
 
     __slots__ = ("chain", "inner", "number", "root")
 
+    def name(self) -> str:
+        """As PyTorch: with the namespaces of its C++ class."""
+        return "torch::autograd::CopySlices"
+
     def __init__(self, edge: Edge | None, root: Spec, chain: Chain, inner: Node, number: int) -> None:
         super().__init__((edge, *inner.edges[1:]), (root,))
         self.root, self.chain, self.inner, self.number = root, chain, inner, number
@@ -376,14 +410,56 @@ def below(view: Tensor) -> Chain:
     return view._chain[len(base._chain or ()):]
 
 
+_ENDS = {
+    "multi": (
+        "This view is the output of a function that returns multiple views. Such functions do not allow the output views "
+        "to be modified inplace. You should replace the inplace operation by an out-of-place one."
+    ),
+    "no_grad": (
+        "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both "
+        "the view and the inplace either both inside the no_grad block (if you don't want the inplace to be tracked) or "
+        "both outside (if you want the inplace to be tracked)."
+    ),
+    "inference": (
+        "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both "
+        "the view and the inplace either both inside the inference_mode block (if you don't want the inplace to be "
+        "tracked) or both outside (if you want the inplace to be tracked)."
+    ),
+}
+
+
+def refuse_rebase(view: Tensor, changed: str) -> None:
+    """RuntimeError for views whose history cannot be rebased after a change in place: of several results, or of no_grad."""
+    if view._created not in _ENDS:
+        return
+    if view._fn is not None:
+        begin = f"Output {view._nr} of {short_name(view._fn)} is a view and {changed} modified inplace."
+    elif view._created == "inference":
+        begin = f"A view was created in inference mode and {changed} modified inplace in normal mode."
+    else:
+        begin = f"A view was created in no_grad mode and {changed} modified inplace with grad mode enabled."
+    raise RuntimeError(f"{begin} {_ENDS[view._created]}")
+
+
 def refresh_history(view: Tensor) -> None:
     """Brings the grad_fn of a view up to date with its base."""
     base = view._base
     assert base is not None
     version = view._versions().version
-    if view._fn_version == version or (view._fn is None and not base.requires_grad) or view._created == "no_grad":
+    if view._fn_version == version or (view._fn is None and not base.requires_grad):
         return
+    refuse_rebase(view, "its base or another view of its base has been")
     edge = base._edge()
-    if edge is not None:
-        view._fn, view._nr = AsStridedBackward0(edge, base._spec, below(view)), 0
     view._fn_version = version
+    if edge is not None:
+        set_history(view, AsStridedBackward0(edge, base._spec, below(view)), 0)
+
+
+def set_history(tensor: Tensor, node: Node, number: int) -> None:
+    """Makes the tensor output `number` of `node`; a gradient that is kept is kept of the tensor as it is now."""
+    before = tensor._fn
+    if tensor._retains and before is not None and before.hooks is not None:
+        before.hooks.retain.pop(tensor._nr, None)
+        node.own_hooks().retain[number] = weakref.ref(tensor)
+    tensor._fn, tensor._nr = node, number
+    tensor._fn_version = tensor._versions().version
