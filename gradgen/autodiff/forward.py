@@ -77,9 +77,9 @@ def _extremum(node: Compute, dot: Mapping[Node, Node]) -> Node | None:
     inner = (*axes(n), *reduce_axes(m))
     a0, a1, a2 = (placeholder(k) for k in range(3))
     reads = [Read(values, inner), identity_read(node)]
-    over = {"reduce_shape": node.reduce_shape, "reducer": "sum"}
-    count = Compute(node.shape, select(eq(a0, a1), 1, 0), reads, node.dtype, **over)
-    total = Compute(node.shape, select(eq(a0, a1), a2, 0), [*reads, Read(moved, inner)], node.dtype, **over)
+    count = Compute(node.shape, select(eq(a0, a1), 1, 0), reads, node.dtype, reduce_shape=node.reduce_shape, reducer="sum")
+    total = Compute(node.shape, select(eq(a0, a1), a2, 0), [*reads, Read(moved, inner)], node.dtype,
+                    reduce_shape=node.reduce_shape, reducer="sum")
     return Compute(node.shape, div(a0, a1), [identity_read(total), identity_read(count)], node.dtype)
 
 

@@ -58,7 +58,7 @@ def _shaped(rows: Node | None, output: Node, wrt: Node, size: Extent) -> Node:
 
 
 def _forward(output: Node, wrt: Sequence[Node]) -> list[Node]:
-    result = []
+    result: list[Node] = []
     for w in wrt:
         seed = Input("__seed", w.shape, w.dtype)
         found = tangents([output], {w: seed})[0]

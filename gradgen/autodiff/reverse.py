@@ -13,14 +13,26 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import sympy
 
-from gradgen.ir.inversion import Inversion, Variable, invert, target
 from gradgen.autodiff.terms import add, adjoint_body, compact, compute, is_polynomial, masked, placeholders_in
 from gradgen.errors import DerivativeError
 from gradgen.ir.functions import NoDerivative, and_, div, eq, select
 from gradgen.ir.graph import Location, topological
 from gradgen.ir.guards import Guard, conjunction
+from gradgen.ir.inversion import Inversion, Variable, invert, target
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read, Scan, Scatter, identity_read
-from gradgen.ir.symbols import COTANGENT, OUTPUT, Axis, Extent, Placeholder, ReduceAxis, axes, axis, placeholder, reduce_axes, reduce_axis
+from gradgen.ir.symbols import (
+    COTANGENT,
+    OUTPUT,
+    Axis,
+    Extent,
+    Placeholder,
+    ReduceAxis,
+    axes,
+    axis,
+    placeholder,
+    reduce_axes,
+    reduce_axis,
+)
 
 
 def gradients(

@@ -57,7 +57,7 @@ def _length(sequences: Sequence[Tensor], length: int | str | None) -> Extent:
     for x in sequences:
         if not len(x.shape):
             raise ShapeError("the sequences of a scan need a leading axis to loop over, one is a scalar")
-        extent = tuple(x.shape)[0]
+        extent = x.shape[0]
         if found is None:
             found = extent
         elif not same_extent(found, extent):

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gradgen.compiler import batched, graph_hessian, graph_hvp, graph_jacobian, gradients, tangents
+from gradgen.compiler import batched, gradients, graph_hessian, graph_hvp, graph_jacobian, tangents
 from gradgen.errors import ShapeError
 from gradgen.frontend.apply import apply
 from gradgen.frontend.closure import capture, flatten, operation, unflatten
@@ -217,7 +217,7 @@ def hessian(func: Function, argnums: int | Sequence[int] = 0) -> Function:
     return call
 
 
-def hvp(func: Function, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:  
+def hvp(func: Function, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
     """(f(*primals), Hessian times `tangents`, one per argument) for a scalar f: a few gradients' cost."""
     made = _Call(func, primals, "hvp")
     made.scalar("hvp")

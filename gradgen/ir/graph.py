@@ -119,8 +119,8 @@ def node_text(node: Node, number: Mapping[Node, int]) -> str:
                 + ", ".join(_read_text(r, number) for r in node.reads)
             )
         case Scan():
-            operands = [",".join(f"%{number[n]}" for n in group) for group in (node.init, node.sequences, node.constants)]
-            return f"scan {shape} {node.step.key} {operands} length {node.length} out {node.output} {node.reverse}"
+            groups = [",".join(f"%{number[n]}" for n in group) for group in (node.init, node.sequences, node.constants)]
+            return f"scan {shape} {node.step.key} {groups} length {node.length} out {node.output} {node.reverse}"
         case Kernel():
             operands = ", ".join(f"%{number[n]}" for n in node.operands)
             return f"kernel {shape} {node.name}({operands}) {node.attributes!r} out {node.output}"

@@ -53,7 +53,7 @@ def _intern(cls: type, key: tuple, fields: dict[str, Any]) -> Any:
     found = _table.get(key)
     if found is not None:
         return found
-    node = object.__new__(cls)
+    node: Any = object.__new__(cls)
     for name, value in fields.items():
         object.__setattr__(node, name, value)
     object.__setattr__(node, "_key", key)
@@ -278,6 +278,10 @@ class Kernel(Node):
     """
 
     __slots__ = ("attributes", "name", "operands", "output")
+    attributes: tuple[tuple[str, Any], ...]
+    name: str
+    operands: tuple[Node, ...]
+    output: int
 
     def __new__(
         cls,

@@ -7,10 +7,11 @@ All of them are interned by SymPy, so `is` and `==` agree.
 from __future__ import annotations
 
 from functools import cache
+from typing import TypeAlias
 
 import sympy
 
-Extent = int | sympy.Expr
+Extent: TypeAlias = int | sympy.Expr
 
 
 class Placeholder(sympy.Symbol):

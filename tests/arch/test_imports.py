@@ -19,7 +19,8 @@ MAY_IMPORT = {
     "frontend": {"ir", "frontend", "compiler", "show", "autograd"},
     "runtime": set(),
 }
-"""Room -> rooms it may know (show is part of the compiler's room).  errors, options, paths, version and debug belong to the house, not to a room."""
+"""Room -> rooms it may know (show is part of the compiler's room).
+errors, options, paths, version and debug belong to the house, not to a room."""
 
 HOUSE = {"errors", "options", "paths", "version", "debug"}
 

@@ -74,7 +74,8 @@ def test_reduced_axes_of_extent_one_are_dropped_while_one_is_left() -> None:
 
 def test_a_guarded_view_with_another_fill_stays() -> None:
     padded = Compute((6,), a0, [Read(v, (i0,), (Condition(GE, 3 - i0),), 7)], float64)
-    outer = Compute((8,), exp(a0), [Read(padded, (i0,), (Condition(GE, 5 - i0),), 0)], float64)
+    inside = (Condition(GE, 5 - i0),)
+    outer = Compute((8,), exp(a0), [Read(padded, (i0,), inside, 0)], float64)
     assert kinds(check_same(outer)) == 2
 
 
