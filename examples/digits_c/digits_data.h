@@ -1,5 +1,5 @@
-/* Written by export.py from scikit-learn's load_digits: a test set of E. Alpaydin and C. Kaynak, Optical Recognition
- * of Handwritten Digits, UCI Machine Learning Repository (1998), CC BY 4.0.
+/* Written by export.py from scikit-learn's load_digits: a test set of E. Alpaydin and C. Kaynak, Optical
+ * Recognition of Handwritten Digits, UCI Machine Learning Repository (1998), CC BY 4.0.
  * Each row: 8x8 grey levels as letters, 'A' = 0 to 'Q' = 16, and the digit that was written. */
 #define DIGITS_COUNT 1797
 

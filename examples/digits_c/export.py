@@ -19,10 +19,11 @@ from digits import raw_data  # noqa: E402
 
 def header() -> str:
     images, labels = raw_data()
-    rows = "".join(f'    "{"".join(chr(65 + v) for v in image)}{label}",\n' for image, label in zip(images, labels))
+    letters = ["".join(chr(65 + v) for v in image) for image in images]
+    rows = "".join(f'    "{row}{label}",\n' for row, label in zip(letters, labels))
     return (
-        "/* Written by export.py from scikit-learn's load_digits: a test set of E. Alpaydin and C. Kaynak, Optical Recognition\n"
-        " * of Handwritten Digits, UCI Machine Learning Repository (1998), CC BY 4.0.\n"
+        "/* Written by export.py from scikit-learn's load_digits: a test set of E. Alpaydin and C. Kaynak, Optical\n"
+        " * Recognition of Handwritten Digits, UCI Machine Learning Repository (1998), CC BY 4.0.\n"
         " * Each row: 8x8 grey levels as letters, 'A' = 0 to 'Q' = 16, and the digit that was written. */\n"
         f"#define DIGITS_COUNT {len(images)}\n\n"
         "static const char digits_data[DIGITS_COUNT][66] = {\n" + rows + "};\n"

@@ -84,7 +84,7 @@ def test_arguments_that_collide_in_c(specs: dict[str, Any]) -> None:
         return {"y" if "x" in tensors else "z": sum(t.sum() for t in tensors.values()),
                 **({} if "x" in tensors else {"y": tensors["grad_y"] * 2})}
 
-    with pytest.raises(InvalidNameError, match="grad_|two parameters|would be named"):
+    with pytest.raises(InvalidNameError, match=r"would be named|gradient"):
         gg.trace(function, **specs)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.embed.toolchain import C_COMPILERS, CXX_COMPILERS, STRICT, STRICT_CXX, needs_c, program, run
-from tests.golden.reference import EXAMPLES, SMALL, GENERATED, PROGRAMS, ROOT, SHARED, bundle, bundles, differences
+from tests.golden.reference import EXAMPLES, GENERATED, PROGRAMS, ROOT, SHARED, SMALL, bundle, bundles, differences
 
 MODULES = [*(SMALL / name for name in PROGRAMS), *(GENERATED / name for name in EXAMPLES)]
 COMPLETE = [p for p in MODULES if p.parent == GENERATED]
