@@ -50,6 +50,7 @@ def c_procedure(program: Program) -> ProcedureCode:
     """The C of a Program."""
     printer = StatementPrinter()
     printer.expressions.out_of_line = called_often(program)
+    parts = [(p.name, printer.part(p)) for p in program.parts]
     for s in program.statements:
         printer.visit(s)
     tables = [_table(b) for b in program.buffers if b.space == CONSTANT]  # inside: procedures number theirs alike
@@ -58,9 +59,9 @@ def c_procedure(program: Program) -> ProcedureCode:
     work = program.work_bytes
     if printer.products:
         sizes = [size for _, calls in printer.products.values() for size in calls]
-        head.append(f"    void *const scratch = (unsigned char *)work + {index_text(work)};")
+        head.append(f"    void *const gg_scratch = (unsigned char *)work + {index_text(work)};")
         work = as_extent(work + aligned(_largest(sizes)))
-    helpers = _helpers(program, printer)
+    helpers = {**_helpers(program, printer), **dict(parts)}
     return ProcedureCode(
         program.name, "\n".join([*head, *printer.out]) + "\n", helpers, work, bytes_text(work), program.saved_bytes,
         bytes_text(program.saved_bytes), STACK_BYTES,

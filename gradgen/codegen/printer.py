@@ -13,6 +13,7 @@ from gradgen.ir.symbols import Extent
 from gradgen.schedule.program import (
     Apply,
     Assign,
+    Call,
     Comment,
     Contract,
     Copy,
@@ -27,6 +28,7 @@ from gradgen.schedule.program import (
     Operand,
     PairwiseAdd,
     PairwiseBegin,
+    Part,
     Pointer,
     Program,
     Statement,
@@ -43,6 +45,7 @@ def called_often(program: Program) -> frozenset[tuple[str, str]]:
     """The functions that straight-line code uses so often that inlining each would only slow the compiler down."""
     count: dict[tuple[str, str], int] = {}
     stack: list[tuple[Statement, bool]] = [(s, False) for s in program.statements]
+    stack += [(s, False) for p in program.parts for s in p.body]
     while stack:
         s, vector = stack.pop()
         if isinstance(s, Loop):
@@ -192,7 +195,7 @@ class StatementPrinter:
         self.line("}")
 
     def counter(self) -> str:
-        return "element"
+        return "gg_element"
 
     @visit.register
     def _copy(self, s: Copy) -> None:
@@ -205,6 +208,26 @@ class StatementPrinter:
         self.line(f"memcpy({ends[0]}, {ends[1]}, {size});")
 
     @visit.register
+    def _call(self, s: Call) -> None:
+        args = [f"{b.name} + {k}" if k else b.name for b, k in s.pointers]
+        args += [self.expressions.text(e) if isinstance(e, Expr) else e.name for e in s.scalars]
+        result = f"{s.result.name} = " if s.result is not None else ""
+        self.line(f"{result}{s.part.name}({', '.join(args)});")
+
+    def part(self, p: Part) -> str:
+        """The text of a part as a static function."""
+        parameters = [f"{'' if written else 'const '}{b.dtype.ctype} *{b.name}" for b, written in p.pointers]
+        parameters += [f"{local_type(v.dtype)} {v.name}" for v in p.scalars]
+        result = local_type(p.result.dtype) if p.result is not None else "void"
+        kept, self.out = self.out, []
+        for s in p.body:
+            self.visit(s)
+        lines, self.out = self.out, kept
+        if p.result is not None:
+            lines.append(f"{INDENT}return {p.result.name};")
+        return f"static {result} {p.name}({', '.join(parameters)}) {{\n" + "\n".join(lines) + "\n}\n"
+
+    @visit.register
     def _fail(self, s: Fail) -> None:
         self.line(f"return {s.status};")
 
@@ -213,15 +236,18 @@ class StatementPrinter:
         code = product_function(s)
         sizes = code.work_bytes.extent(*s.limits)
         self.products.setdefault(code.name, (code, []))[1].append(sizes)
-        e = self.expressions
-        numbers = [e.index(x) for x in (s.m, s.n, s.k)]
-        parts = [", ".join(numbers)]
+        parts = [", ".join(self.size(x) for x in (s.m, s.n, s.k))]
         for operand in (s.a, s.b, s.c):
-            parts.append(f"{self.pointer(operand)}, {e.index(operand.strides[0])}, {e.index(operand.strides[1])}")
+            parts.append(", ".join([self.pointer(operand), *(self.size(x) for x in operand.strides)]))
         self.line(f"{code.name}({parts[0]},")
         for part in parts[1:]:
             self.line(f"{INDENT}{part},")
-        self.line(f"{INDENT}scratch);")
+        self.line(f"{INDENT}gg_scratch);")
+
+    def size(self, extent: Extent) -> str:
+        """An argument of type ptrdiff_t, which has 32 bits on small machines."""
+        text = self.expressions.index(extent)
+        return text if text.lstrip("-").isdigit() else f"(ptrdiff_t)({text})"
 
     def pointer(self, operand: Operand) -> str:
         start = self.expressions.index(operand.start)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from gradgen.ir.nodes import Node
+from gradgen.schedule.conditions import merge_conditions
 from gradgen.schedule.emit import Emitter
 from gradgen.schedule.fusion import Fusion
 from gradgen.schedule.inline import Inliner
 from gradgen.schedule.memory import SavedLayout, lifetimes, plan_work, saved_layout
 from gradgen.schedule.options import NO_PASSES, PASSES, ScheduleOptions
+from gradgen.schedule.outline import outline
 from gradgen.schedule.procedure import Output, Place, Procedure
-from gradgen.schedule.program import SAVED, WORK, Program
+from gradgen.schedule.program import SAVED, WORK, Part, Program
 from gradgen.schedule.sharing import share_functions
 from gradgen.schedule.unfold import unfold
 
@@ -38,7 +40,7 @@ def schedule(
     tree = fusion.tree()
     emitter = Emitter(procedure, ops, tree, _reserved(procedure), fusion.contractions, options)
     emitter.run()
-    statements = emitter.builder.finish()
+    statements = merge_conditions(emitter.builder.finish())
     buffers = [*emitter.places.values(), *emitter.constants.values(), *(b for b, _ in emitter.buffers.values()),
                *emitter.wasted.values(), *emitter.extra]
     buffers = list(dict.fromkeys(buffers))
@@ -48,7 +50,10 @@ def schedule(
     work = plan_work(buffers, statements, options.has("reuse"))
     used = lifetimes(statements)
     buffers = [b for b in buffers if b.space not in (WORK, SAVED) or b in used]
-    return Program(procedure.name, tuple(buffers), statements, work, saved.bytes)
+    parts: tuple[Part, ...] = ()
+    if options.has("outline"):
+        statements, parts = outline(statements, procedure.name)
+    return Program(procedure.name, tuple(buffers), statements, work, saved.bytes, parts=parts)
 
 
 def _reserved(procedure: Procedure) -> list[str]:

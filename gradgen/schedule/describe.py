@@ -7,6 +7,7 @@ from functools import singledispatch
 from gradgen.schedule.program import (
     Apply,
     Assign,
+    Call,
     Comment,
     Contract,
     Copy,
@@ -119,6 +120,14 @@ def _(s: PairwiseBegin) -> str:
 @line.register
 def _(s: PairwiseAdd) -> str:
     return f"{s.accumulator.name} += {text(s.value)}"
+
+
+@line.register
+def _(s: Call) -> str:
+    pointers = [f"{b.name}+{k}" if k else b.name for b, k in s.pointers]
+    scalars = [text(e) if isinstance(e, Expr) else str(e) for e in s.scalars]
+    result = f"{s.result.name} = " if s.result is not None else ""
+    return f"{result}{s.part.name}({', '.join([*pointers, *scalars])})"
 
 
 @line.register

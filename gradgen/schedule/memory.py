@@ -15,6 +15,7 @@ from gradgen.schedule.program import (
     Apply,
     Assign,
     Buffer,
+    Call,
     Contract,
     Copy,
     Declare,
@@ -57,16 +58,29 @@ def node_bytes(node: Node) -> Extent:
 
 
 def saved_layout(procedures: Iterable[Procedure]) -> SavedLayout:
-    """One layout for all procedures of a module: slots in the order in which they first occur."""
-    offsets: dict[str, Extent] = {}
-    position: Extent = HEADER_BYTES
+    """One layout for all procedures of a module: slots in the order in which they first occur.
+
+    Those of less than 64 bytes stand first, side by side, so that hundreds of saved scalars cost what they hold.
+    """
+    slots: dict[str, Node] = {}
     for p in procedures:
         stored = [(o.place, o.node) for o in p.outputs if o.place.space == SAVED]
         given = [(place, node) for node, place in p.given.items() if place.space == SAVED]
         for place, node in (*stored, *given):
-            if place.name not in offsets:
-                offsets[place.name] = position
-                position = as_extent(position + aligned(node_bytes(node)))
+            slots.setdefault(place.name, node)
+    offsets: dict[str, Extent] = {}
+    small = HEADER_BYTES
+    for name, node in slots.items():
+        size = node_bytes(node)
+        if isinstance(size, int) and size < ALIGNMENT:
+            small = -(-small // node.dtype.itemsize) * node.dtype.itemsize
+            offsets[name] = small
+            small += size
+    position: Extent = aligned(small)
+    for name, node in slots.items():
+        if name not in offsets:
+            offsets[name] = position
+            position = as_extent(position + aligned(node_bytes(node)))
     return SavedLayout(offsets, position)
 
 
@@ -175,7 +189,12 @@ def lifetimes(statements: tuple[Statement, ...]) -> dict[Buffer, Life]:
     within: dict[Buffer, Life | None] = {}
     pointers = _pointers(statements)
     time = 0
-    for top in statements:
+    tops = list(reversed(statements))
+    while tops:
+        top = tops.pop()
+        if isinstance(top, If):  # what stands under a condition stands in order, too
+            tops.extend(reversed((*top.body, *top.otherwise)))
+            continue
         first = time
         parts = top.body if isinstance(top, Loop) else (top,)
         touched: list[tuple[Buffer, int]] = []
@@ -238,6 +257,8 @@ def _touched(top: Statement) -> Iterator[Buffer]:
                 if s.condition is not None and s.otherwise is not None:
                     yield s.otherwise
                     exprs.append(s.condition)
+            case Call():
+                yield from (b for b, _ in s.pointers)
             case Loop():
                 stack.extend(s.body)
             case If():

@@ -256,6 +256,28 @@ class Contract(Statement):
     limits: tuple[Extent, Extent, Extent]  # the largest m, n and k of any call, over dims alone
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Part:
+    """A function for a nest that occurs several times: pointer parameters (and whether they are written), scalars."""
+
+    name: str
+    pointers: tuple[tuple[Buffer, bool], ...]
+    scalars: tuple[Variable, ...]
+    body: tuple[Statement, ...]
+    result: Variable | None  # a scalar parameter whose final value is returned
+    key: tuple
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Call(Statement):
+    """`result = part(buffer + offset, ..., scalars)`."""
+
+    part: Part
+    pointers: tuple[tuple[Buffer, int], ...]
+    scalars: tuple[Expr | sympy.Symbol, ...]
+    result: Variable | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Program:
     """One function, scheduled: its buffers and statements, the sizes of its blocks, and what the passes did."""
@@ -266,6 +288,7 @@ class Program:
     work_bytes: Extent
     saved_bytes: Extent
     notes: tuple[str, ...] = field(default=())
+    parts: tuple[Part, ...] = ()
 
     def describe(self) -> str:
         """The program as an indented listing, with the decisions of each pass."""
@@ -274,8 +297,8 @@ class Program:
         return describe(self)
 
     def walk(self) -> Iterator[Statement]:
-        """Every statement, outer before inner."""
-        stack = list(reversed(self.statements))
+        """Every statement, outer before inner, those of parts last."""
+        stack = list(reversed((*self.statements, *(s for p in self.parts for s in p.body))))
         while stack:
             s = stack.pop()
             yield s

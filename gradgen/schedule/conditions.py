@@ -1,0 +1,47 @@
+"""Neighbouring statements under the same condition become one."""
+
+from __future__ import annotations
+
+from gradgen.schedule.program import Comment, Expr, If, Present, SetFlag, Statement, Variable
+
+
+def merge_conditions(statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
+    """Comments between two statements of the same condition belong to the second and move inside."""
+    out: list[Statement] = []
+    run: list[Statement] = []  # the body of the condition that is still open
+    condition: Expr | None = None
+    comments: list[Statement] = []
+
+    def close() -> None:
+        nonlocal condition
+        if condition is not None:
+            out.append(If(condition, tuple(run)))
+            run.clear()
+            condition = None
+
+    for s in statements:
+        if isinstance(s, Comment):
+            comments.append(s)
+            continue
+        if isinstance(s, If) and not s.otherwise:
+            if condition is None or not _same(condition, s.condition):
+                close()
+                out.extend(comments)
+                condition = s.condition
+                run.extend(s.body)
+            else:
+                run.extend((*comments, *s.body))
+        else:
+            close()
+            out.extend((*comments, s))
+        comments.clear()
+    close()
+    return (*out, *comments)
+
+
+def _same(a: Expr, b: Expr) -> bool:
+    if isinstance(a, Variable) and isinstance(b, Variable):
+        return a.name == b.name
+    if isinstance(a, Present) and isinstance(b, Present):
+        return a.buffer is b.buffer
+    return isinstance(a, SetFlag) and isinstance(b, SetFlag)
