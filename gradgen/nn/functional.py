@@ -3,4 +3,4 @@
 from gradgen.frontend import namespace
 
 globals().update(namespace.functions("nn.functional"))
-__all__ = sorted(namespace.functions("nn.functional"))  # noqa: PLE0605
+__all__ = sorted(namespace.functions("nn.functional"))
