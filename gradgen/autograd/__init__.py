@@ -7,6 +7,14 @@ from gradgen.frontend.modes import enable_grad, inference_mode, no_grad, set_gra
 from gradgen.frontend.tensor import Tensor as Variable
 
 __all__ = [
-    "Function", "Variable", "backward", "enable_grad", "functional", "grad", "graph", "inference_mode", "no_grad",
+    "Function",
+    "Variable",
+    "backward",
+    "enable_grad",
+    "functional",
+    "grad",
+    "graph",
+    "inference_mode",
+    "no_grad",
     "set_grad_enabled",
 ]

@@ -87,8 +87,11 @@ def jvp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool
         pulled = grad(outs, wrt, dummies, create_graph=True, materialize_grads=True)
         tangents = [internal.filled(x._spec, 1) for x in wrt] if v is None else list(_outputs(v)[0])
         used = [(p, t) for p, t in zip(pulled, tangents) if p is not None and p.requires_grad]
-        found = grad([p for p, _ in used], dummies, [t for _, t in used], create_graph=create_graph,
-                     materialize_grads=True) if used else tuple(internal.filled(o._spec, 0) for o in outs)
+        found = (
+            grad([p for p, _ in used], dummies, [t for _, t in used], create_graph=create_graph, materialize_grads=True)
+            if used
+            else tuple(internal.filled(o._spec, 0) for o in outs)
+        )
     kept = outputs if create_graph else _detached(outputs)
     return kept, found[0] if single_out else found
 
@@ -108,8 +111,11 @@ def _hessian_product(func: Callable[..., Any], inputs: Any, v: Any, create_graph
         first = grad(out, wrt, create_graph=True, materialize_grads=True)
         tangents = [internal.filled(x._spec, 1) for x in wrt] if v is None else list(_outputs(v)[0])
         used = [(g, t) for g, t in zip(first, tangents) if g is not None and g.requires_grad]
-        found = grad([g for g, _ in used], wrt, [t for _, t in used], create_graph=create_graph,
-                     materialize_grads=True) if used else tuple(internal.filled(x._spec, 0) for x in wrt)
+        found = (
+            grad([g for g, _ in used], wrt, [t for _, t in used], create_graph=create_graph, materialize_grads=True)
+            if used
+            else tuple(internal.filled(x._spec, 0) for x in wrt)
+        )
     kept = out if create_graph else _detached(out)
     return kept, found[0] if single else found
 

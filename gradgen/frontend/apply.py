@@ -44,8 +44,21 @@ class Plan:
     `ins` are the operands as the operation sees them, `outs` its results.
     """
 
-    __slots__ = ("attributes", "casts", "differentiable", "ins", "node_class", "numbers", "op", "outs", "phantom_ins",
-                 "phantom_outs", "plain", "pullbacks", "usual")
+    __slots__ = (
+        "attributes",
+        "casts",
+        "differentiable",
+        "ins",
+        "node_class",
+        "numbers",
+        "op",
+        "outs",
+        "phantom_ins",
+        "phantom_outs",
+        "plain",
+        "pullbacks",
+        "usual",
+    )
 
     def __init__(self, op: Op, kinds: tuple[Any, ...], attributes: Attributes) -> None:
         self.op, self.attributes = op, attributes
@@ -260,29 +273,62 @@ def _convert(plan: Plan, values: list[Any]) -> None:
             values[k] = Record(None, (), (), plan.ins[k], value=np.asarray(values[k], number.numpy), is_scalar=True)
         elif plan.casts[k] is not None:
             value = values[k]
-            values[k] = Record(CAST, (value,), (("dtype", plan.casts[k]),), plan.ins[k],
-                               requires_grad=value.requires_grad and state.grad, depth=value.depth + 1)
+            values[k] = Record(
+                CAST,
+                (value,),
+                (("dtype", plan.casts[k]),),
+                plan.ins[k],
+                requires_grad=value.requires_grad and state.grad,
+                depth=value.depth + 1,
+            )
 
 
 def _records(
-    op: Op, inputs: tuple[Record, ...], attributes: Attributes, specs: tuple[Spec, ...], depth: int, traced: bool,
+    op: Op,
+    inputs: tuple[Record, ...],
+    attributes: Attributes,
+    specs: tuple[Spec, ...],
+    depth: int,
+    traced: bool,
     origin: Origin | None = None,
 ) -> list[Record]:
     if origin is None:
         origin = user_frame()
     if len(specs) == 1:
-        return [Record(op, inputs, attributes, specs[0], requires_grad=traced and specs[0].dtype.is_floating_point,
-                       origin=origin, depth=depth)]
+        return [
+            Record(
+                op,
+                inputs,
+                attributes,
+                specs[0],
+                requires_grad=traced and specs[0].dtype.is_floating_point,
+                origin=origin,
+                depth=depth,
+            )
+        ]
     call = object()
     return [
-        Record(op, inputs, attributes, s, output=k, call=call, requires_grad=traced and s.dtype.is_floating_point,
-               origin=origin, depth=depth)
+        Record(
+            op,
+            inputs,
+            attributes,
+            s,
+            output=k,
+            call=call,
+            requires_grad=traced and s.dtype.is_floating_point,
+            origin=origin,
+            depth=depth,
+        )
         for k, s in enumerate(specs)
     ]
 
 
 def _attach(
-    plan: Plan, operands: tuple[Any, ...], inputs: tuple[Record, ...], edges: tuple[Edge | None, ...], tensors: list[Any]
+    plan: Plan,
+    operands: tuple[Any, ...],
+    inputs: tuple[Record, ...],
+    edges: tuple[Edge | None, ...],
+    tensors: list[Any],
 ) -> None:
     for x in operands:
         if isinstance(x, Tensor) and x._inference:
@@ -376,7 +422,17 @@ def apply_records(
     return [Tensor._from_record(r) for r in outs]
 
 
-__all__ = ["CAST", "MAX_DEPTH", "OpNode", "Plan", "apply", "apply_records", "defaults", "evaluate_records", "result_dtype"]
+__all__ = [
+    "CAST",
+    "MAX_DEPTH",
+    "OpNode",
+    "Plan",
+    "apply",
+    "apply_records",
+    "defaults",
+    "evaluate_records",
+    "result_dtype",
+]
 
 from gradgen.frontend.tensor import Tensor  # noqa: E402  (the two need each other; apply's users import this module)
 from gradgen.frontend.views import make_view  # noqa: E402

@@ -58,8 +58,9 @@ def grad(
     `materialize_grads`.
     """
     if materialize_grads and allow_unused is False:
-        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: "
-                         "allow_unused=False.")
+        raise ValueError(
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
+        )
     if is_grads_batched:
         return _batched(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused, materialize_grads)
     roots, wrt = _tensors(outputs), _tensors(inputs)
@@ -91,7 +92,9 @@ def _batched(
     for k in range(count):
         last = k == count - 1
         cotangents = [None if g is None else g[k] for g in stacked]
-        rows.append(grad(roots, wrt, cotangents, (retain or create) if last else True, create, True, unused, False, fill))
+        rows.append(
+            grad(roots, wrt, cotangents, (retain or create) if last else True, create, True, unused, False, fill)
+        )
     return tuple(None if column[0] is None else stack_rows(column) for column in zip(*rows))
 
 
@@ -123,8 +126,9 @@ def _cotangents(roots: Sequence[Tensor], given: Sequence[Any], create_graph: boo
                 if root.numel() != 1:
                     raise RuntimeError("grad can be implicitly created only for scalar outputs")
                 if not root.dtype.is_floating_point:
-                    raise RuntimeError("grad can be implicitly created only for real scalar outputs but got "
-                                       f"{root.dtype}")
+                    raise RuntimeError(
+                        f"grad can be implicitly created only for real scalar outputs but got {root.dtype}"
+                    )
             found.append(internal.filled(root._spec, 1))
         elif not isinstance(gradient, Tensor):
             raise TypeError(f"gradients can be either Tensors or None, but got {type(gradient).__name__}")
@@ -141,7 +145,7 @@ def _cotangents(roots: Sequence[Tensor], given: Sequence[Any], create_graph: boo
     return found
 
 
-# --- the engine ---------------------------------------------------------------------------------------------------------------
+# --- the engine --------------------
 
 
 class _Task:
@@ -320,7 +324,7 @@ def _checked_hook(result: Any, gradient: Tensor) -> Tensor:
     if not isinstance(result, Tensor):
         raise TypeError(f"expected Variable, but hook returned '{type(result).__name__}'")
     if result._spec.shape != gradient._spec.shape:
-        raise RuntimeError(f"hook '<lambda>' has changed the size of value")
+        raise RuntimeError("hook '<lambda>' has changed the size of value")
     return result
 
 

@@ -53,7 +53,7 @@ def refuse_trace(tensor: Tensor, what: str) -> None:
         f"{what} looks at the value of a tensor, which has none while the function is traced",
         where=users_line(),
         hint="use where() or masked operations instead of Python's if, gg.scan instead of a loop that runs until a value "
-             "is reached, and return the tensor to look at it later",
+        "is reached, and return the tensor to look at it later",
     )
 
 
@@ -112,8 +112,10 @@ def length(self: Tensor) -> int:
         raise TypeError("len() of a 0-d tensor")
     extent = self._spec.shape[0]
     if not isinstance(extent, int):
-        raise TraceError(f"len() of a tensor whose first extent is the named dimension {extent}",
-                         hint="a Python loop needs a number; use operations over the whole axis, or gg.scan")
+        raise TraceError(
+            f"len() of a tensor whose first extent is the named dimension {extent}",
+            hint="a Python loop needs a number; use operations over the whole axis, or gg.scan",
+        )
     return extent
 
 
@@ -131,7 +133,7 @@ def contains(self: Tensor, element: Any) -> bool:
     return bool((self == element).any())  # type: ignore[attr-defined]
 
 
-# --- NumPy ----------------------------------------------------------------------------------------------------------------
+# --- NumPy --------------------
 
 
 def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
@@ -161,7 +163,7 @@ def shared_array(self: Tensor) -> np.ndarray:
     if 0 in self.shape:
         return np.zeros(self.shape, self.dtype.numpy)
     strides = [s * whole.itemsize for s in found.strides]
-    return np.lib.stride_tricks.as_strided(flat[found.offset:], self.shape, strides)
+    return np.lib.stride_tricks.as_strided(flat[found.offset :], self.shape, strides)
 
 
 def as_array(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -184,7 +186,7 @@ def dlpack_device(self: Tensor) -> tuple[int, int]:
     return (1, 0)
 
 
-# --- dtypes, devices, copies ----------------------------------------------------------------------------------------------
+# --- dtypes, devices, copies --------------------
 
 
 def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -309,21 +311,52 @@ def _caster(dtype: DType) -> Any:
 
 
 METHODS: dict[str, Any] = {
-    "item": item, "tolist": tolist, "__bool__": to_bool, "__float__": to_float, "__int__": to_int,
-    "__complex__": to_complex, "__index__": to_index, "__len__": length, "__iter__": iterate, "__contains__": contains,
-    "numpy": numpy, "__array__": as_array, "__dlpack__": dlpack, "__dlpack_device__": dlpack_device, "to": to,
-    "type": type_, "clone": clone, "contiguous": contiguous, "cpu": cpu, "stride": stride, "data_ptr": data_ptr,
-    "storage_offset": storage_offset, "is_contiguous": lambda self, memory_format=None: is_contiguous(self),
-    "__deepcopy__": deepcopy, "__reduce_ex__": reduce_ex, "element_size": lambda self: self.dtype.itemsize,
-    "float": _caster(dtypes.float32), "double": _caster(dtypes.float64), "long": _caster(dtypes.int64),
-    "int": _caster(dtypes.int32), "bool": _caster(dtypes.bool_),
+    "item": item,
+    "tolist": tolist,
+    "__bool__": to_bool,
+    "__float__": to_float,
+    "__int__": to_int,
+    "__complex__": to_complex,
+    "__index__": to_index,
+    "__len__": length,
+    "__iter__": iterate,
+    "__contains__": contains,
+    "numpy": numpy,
+    "__array__": as_array,
+    "__dlpack__": dlpack,
+    "__dlpack_device__": dlpack_device,
+    "to": to,
+    "type": type_,
+    "clone": clone,
+    "contiguous": contiguous,
+    "cpu": cpu,
+    "stride": stride,
+    "data_ptr": data_ptr,
+    "storage_offset": storage_offset,
+    "is_contiguous": lambda self, memory_format=None: is_contiguous(self),
+    "__deepcopy__": deepcopy,
+    "__reduce_ex__": reduce_ex,
+    "element_size": lambda self: self.dtype.itemsize,
+    "float": _caster(dtypes.float32),
+    "double": _caster(dtypes.float64),
+    "long": _caster(dtypes.int64),
+    "int": _caster(dtypes.int32),
+    "bool": _caster(dtypes.bool_),
     "type_as": lambda self, other: internal.to_dtype(self, other.dtype),
-    "is_floating_point": lambda self: self.dtype.is_floating_point, "is_complex": lambda self: False,
-    "is_signed": lambda self: self.dtype.is_signed, "get_device": lambda self: -1,
+    "is_floating_point": lambda self: self.dtype.is_floating_point,
+    "is_complex": lambda self: False,
+    "is_signed": lambda self: self.dtype.is_signed,
+    "get_device": lambda self: -1,
 }
 PROPERTIES: dict[str, Any] = {
-    "device": lambda self: device("cpu"), "itemsize": lambda self: self.dtype.itemsize,
-    "nbytes": lambda self: self.dtype.itemsize * self.numel(), "is_cuda": lambda self: False,
-    "is_cpu": lambda self: True, "is_sparse": lambda self: False, "is_quantized": lambda self: False,
-    "is_meta": lambda self: False, "layout": lambda self: strided, "names": lambda self: (None,) * self.ndim,
+    "device": lambda self: device("cpu"),
+    "itemsize": lambda self: self.dtype.itemsize,
+    "nbytes": lambda self: self.dtype.itemsize * self.numel(),
+    "is_cuda": lambda self: False,
+    "is_cpu": lambda self: True,
+    "is_sparse": lambda self: False,
+    "is_quantized": lambda self: False,
+    "is_meta": lambda self: False,
+    "layout": lambda self: strided,
+    "names": lambda self: (None,) * self.ndim,
 }

@@ -10,16 +10,38 @@ from typing import Any
 import numpy as np
 
 import gradgen.frontend.apply as recording
-from gradgen.frontend import random
 from gradgen.frontend.device import device as device_of
 from gradgen.frontend.ranges import arange_values, linspace_values, logspace_values
-from gradgen.frontend.record import leaf
-from gradgen.frontend.storage import Cell
 from gradgen.frontend.tensor import Tensor
 from gradgen.ir import dtypes
 from gradgen.ir.dtypes import DType
 
-# --- defaults -----------------------------------------------------------------------------------------------------------
+PUBLIC = (
+    "arange",
+    "as_tensor",
+    "asarray",
+    "empty",
+    "empty_like",
+    "eye",
+    "from_dlpack",
+    "from_numpy",
+    "full",
+    "full_like",
+    "get_default_dtype",
+    "is_tensor",
+    "linspace",
+    "logspace",
+    "ones",
+    "ones_like",
+    "scalar_tensor",
+    "set_default_dtype",
+    "tensor",
+    "zeros",
+    "zeros_like",
+)
+"""The names that users see."""
+
+# --- defaults --------------------
 
 
 def get_default_dtype() -> DType:
@@ -36,7 +58,7 @@ def set_default_dtype(d: Any) -> None:
     recording.forget_plans()
 
 
-# --- from data ------------------------------------------------------------------------------------------------------------
+# --- from data --------------------
 
 
 def tensor(
@@ -47,9 +69,10 @@ def tensor(
         warnings.warn(
             "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
             "sourceTensor.detach().clone().requires_grad_(True), rather than torch.tensor(sourceTensor).",
-            UserWarning, stacklevel=2,
+            UserWarning,
+            stacklevel=2,
         )
-        return _made(np.array(data.detach()._value()), dtype or data.dtype, device, requires_grad)
+        return make_leaf(np.array(data.detach()._value()), dtype or data.dtype, device, requires_grad)
     return _from_data(data, dtype, device, requires_grad)
 
 
@@ -58,7 +81,7 @@ def _from_data(data: Any, dtype: Any, device: Any, requires_grad: bool) -> Tenso
         array = np.array(data, order="C")
         if isinstance(data, np.ndarray):
             _check_native(data)
-        return _made(array, dtype or _array_dtype(array), device, requires_grad)
+        return make_leaf(array, dtype or _array_dtype(array), device, requires_grad)
     if isinstance(data, (list, tuple, range)):
         shape = _shape_of(data)
         flat: list[Any] = []
@@ -70,13 +93,16 @@ def _from_data(data: Any, dtype: Any, device: Any, requires_grad: bool) -> Tenso
             raise RuntimeError("Overflow when unpacking long long") from None
         if kind.category == 0:
             array = array.astype(bool)
-        return _made(array.reshape(shape), kind, device, requires_grad)
+        return make_leaf(array.reshape(shape), kind, device, requires_grad)
     if isinstance(data, (bool, int, float)):
-        kind = dtypes.dtype(dtype) if dtype is not None else recording.number_dtype(type(data) if type(data) in
-                                                                                   (bool, int, float) else float)
+        kind = (
+            dtypes.dtype(dtype)
+            if dtype is not None
+            else recording.number_dtype(type(data) if type(data) in (bool, int, float) else float)
+        )
         if kind is dtypes.int64 and isinstance(data, int) and not -(2**63) <= data < 2**63:
             raise RuntimeError("Overflow when unpacking long long")
-        return _made(np.array(data, kind.numpy), kind, device, requires_grad)
+        return make_leaf(np.array(data, kind.numpy), kind, device, requires_grad)
     if hasattr(data, "__array__"):
         return _from_data(np.asarray(data), dtype, device, requires_grad)
     if hasattr(data, "__dlpack__"):
@@ -88,8 +114,10 @@ def _from_data(data: Any, dtype: Any, device: Any, requires_grad: bool) -> Tenso
 
 def _check_native(array: np.ndarray) -> None:
     if not array.dtype.isnative:
-        raise ValueError("given numpy array has byte order different from the native byte order. Conversion between byte "
-                         "orders is currently not supported.")
+        raise ValueError(
+            "given numpy array has byte order different from the native byte order. Conversion between byte "
+            "orders is currently not supported."
+        )
 
 
 def _array_dtype(array: Any) -> DType:
@@ -148,7 +176,7 @@ def _kind_of(flat: Sequence[Any]) -> DType:
     return found or get_default_dtype()
 
 
-def _made(array: np.ndarray, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
+def make_leaf(array: np.ndarray, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
     """A leaf over an array of its own."""
     kind = dtypes.dtype(dtype) if dtype is not None else get_default_dtype()
     if device is not None:
@@ -157,10 +185,10 @@ def _made(array: np.ndarray, dtype: Any, device: Any, requires_grad: bool) -> Te
         raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
     with np.errstate(all="ignore"):
         value = np.ascontiguousarray(array, kind.numpy).reshape(array.shape)
-    made = Tensor._of(value, kind)
-    made._requires = requires_grad
-    made._inference = recording.state.inference
-    return made
+    result = Tensor._of(value, kind)
+    result._requires = requires_grad
+    result._inference = recording.state.inference
+    return result
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
@@ -174,10 +202,13 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     return _from_data(data, dtype, device, False)
 
 
-def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None,
-            requires_grad: bool = False) -> Tensor:
+def asarray(
+    obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
+) -> Tensor:
     """`obj` as a tensor; `copy` True always copies."""
-    made = _from_data(obj, dtype, device, False) if copy and not isinstance(obj, Tensor) else as_tensor(obj, dtype, device)
+    made = (
+        _from_data(obj, dtype, device, False) if copy and not isinstance(obj, Tensor) else as_tensor(obj, dtype, device)
+    )
     if copy and isinstance(obj, Tensor) and made is obj:
         made = made.detach()._alone()
     return made.requires_grad_() if requires_grad else made
@@ -202,16 +233,16 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
 def from_dlpack(ext_tensor: Any) -> Tensor:
     """A tensor that shares memory with any object that speaks DLPack."""
     array = np.from_dlpack(ext_tensor)
-    return from_numpy(array) if array.flags.writeable else _made(np.array(array), _array_dtype(array), None, False)
+    return from_numpy(array) if array.flags.writeable else make_leaf(np.array(array), _array_dtype(array), None, False)
 
 
 def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A 0-d tensor, floating by default."""
     kind = dtypes.dtype(dtype) if dtype is not None else get_default_dtype()
-    return _made(np.asarray(s, kind.numpy), kind, device, requires_grad)
+    return make_leaf(np.asarray(s, kind.numpy), kind, device, requires_grad)
 
 
-# --- constants --------------------------------------------------------------------------------------------------------------
+# --- constants --------------------
 
 
 def extents(size: tuple[Any, ...], function: str) -> tuple[int, ...]:
@@ -221,7 +252,9 @@ def extents(size: tuple[Any, ...], function: str) -> tuple[int, ...]:
     found = []
     for k, e in enumerate(size):
         if isinstance(e, (bool, float, str)) or not hasattr(e, "__index__"):
-            raise TypeError(f"{function}(): argument 'size' (position {k + 1}) must be tuple of ints, not {type(e).__name__}")
+            raise TypeError(
+                f"{function}(): argument 'size' (position {k + 1}) must be tuple of ints, not {type(e).__name__}"
+            )
         found.append(e.__index__())
     for e in found:
         if e < 0:
@@ -235,26 +268,39 @@ def _size(size: tuple[Any, ...], named: Any, function: str) -> tuple[int, ...]:
 
 def _filler(name: str, value: float) -> Any:
     def function(
-        *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, layout: Any = None,
-        pin_memory: bool = False, memory_format: Any = None, out: Tensor | None = None,
+        *size: Any,
+        dtype: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        layout: Any = None,
+        pin_memory: bool = False,
+        memory_format: Any = None,
+        out: Tensor | None = None,
     ) -> Tensor:
         kind = dtypes.dtype(dtype) if dtype is not None else get_default_dtype()
-        return _out(_made(np.full(extents(size, name), value, kind.numpy), kind, device, requires_grad), out)
+        return written(make_leaf(np.full(extents(size, name), value, kind.numpy), kind, device, requires_grad), out)
 
-    def like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, layout: Any = None,
-             memory_format: Any = None) -> Tensor:
-        return function(*_like_shape(input), dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+    def like(
+        input: Tensor,
+        *,
+        dtype: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        layout: Any = None,
+        memory_format: Any = None,
+    ) -> Tensor:
+        return function(*like_shape(input), dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
 
     function.__name__, function.__doc__ = name, f"A tensor of {name}, of the given size."
     like.__name__, like.__doc__ = f"{name}_like", f"A tensor of {name}, with the shape and dtype of `input`."
     return function, like
 
 
-def _like_shape(input: Tensor) -> tuple[int, ...]:
+def like_shape(input: Tensor) -> tuple[int, ...]:
     return tuple(input.shape)
 
 
-def _out(result: Tensor, out: Tensor | None) -> Tensor:
+def written(result: Tensor, out: Tensor | None) -> Tensor:
     """Writes into `out=` where it is given."""
     if out is None:
         return result
@@ -271,8 +317,15 @@ empty, _empty_like = _filler("empty", 0)
 def _traced_like(function: Any, value: int) -> Any:
     """`*_like` of a tensor whose extents are named dimensions is recorded, not computed."""
 
-    def like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, layout: Any = None,
-             memory_format: Any = None) -> Tensor:
+    def like(
+        input: Tensor,
+        *,
+        dtype: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        layout: Any = None,
+        memory_format: Any = None,
+    ) -> Tensor:
         if all(type(e) is int for e in input._spec.shape):
             return function(input, dtype=dtype, device=device, requires_grad=requires_grad)
         from gradgen.frontend.internal import filled
@@ -285,12 +338,20 @@ def _traced_like(function: Any, value: int) -> Any:
 
 
 ones_like, zeros_like, empty_like = (
-    _traced_like(_ones_like, 1), _traced_like(_zeros_like, 0), _traced_like(_empty_like, 0)
+    _traced_like(_ones_like, 1),
+    _traced_like(_zeros_like, 0),
+    _traced_like(_empty_like, 0),
 )
 
 
 def full(
-    size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, layout: Any = None,
+    size: Any,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    layout: Any = None,
     out: Tensor | None = None,
 ) -> Tensor:
     """A tensor of `fill_value`, whose dtype it takes unless given."""
@@ -298,30 +359,54 @@ def full(
         dtype, fill_value = dtype or fill_value.dtype, fill_value.item()  # type: ignore[attr-defined]
     kind = dtypes.dtype(dtype) if dtype is not None else recording.number_dtype(type(fill_value))
     shape = extents((size,), "full")
-    return _out(_made(np.full(shape, fill_value, kind.numpy), kind, device, requires_grad), out)
+    return written(make_leaf(np.full(shape, fill_value, kind.numpy), kind, device, requires_grad), out)
 
 
-def full_like(input: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False,
-              memory_format: Any = None) -> Tensor:
+def full_like(
+    input: Tensor,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+) -> Tensor:
     """A tensor of `fill_value`, with the shape and dtype of `input`."""
-    return full(_like_shape(input), fill_value, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+    return full(like_shape(input), fill_value, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
 
 
-def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False,
-        layout: Any = None, out: Tensor | None = None) -> Tensor:
+def eye(
+    n: int,
+    m: int | None = None,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    layout: Any = None,
+    out: Tensor | None = None,
+) -> Tensor:
     """Ones on the diagonal, n rows and m columns."""
     for name, count in (("n", n), ("m", n if m is None else m)):
         if count < 0:
             raise RuntimeError(f"{name} must be greater or equal to 0, got {count}")
     kind = dtypes.dtype(dtype) if dtype is not None else get_default_dtype()
-    return _out(_made(np.eye(n, m, dtype=kind.numpy), kind, device, requires_grad), out)
+    return written(make_leaf(np.eye(n, m, dtype=kind.numpy), kind, device, requires_grad), out)
 
 
-# --- ranges -----------------------------------------------------------------------------------------------------------------
+# --- ranges --------------------
 
 
-def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None,
-           requires_grad: bool = False, layout: Any = None, out: Tensor | None = None) -> Tensor:
+def arange(
+    start: Any,
+    end: Any = None,
+    step: Any = 1,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    layout: Any = None,
+    out: Tensor | None = None,
+) -> Tensor:
     """From `start` (0) up to but without `end` in steps; integer where all of them are."""
     if end is None:
         start, end = 0, start
@@ -329,118 +414,54 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, dev
     if dtype is None:
         dtype = get_default_dtype() if any(isinstance(x, float) for x in numbers) else dtypes.int64
     kind = dtypes.dtype(dtype)
-    return _out(_made(arange_values(*numbers, kind), kind, device, requires_grad), out)
+    return written(make_leaf(arange_values(*numbers, kind), kind, device, requires_grad), out)
 
 
 def range_(start: Any, end: Any, step: Any = 1, **options: Any) -> Tensor:
     """As arange, in the default dtype and with `end`."""
     options.setdefault("dtype", get_default_dtype())
-    return arange(start, end + step * (1 if math.floor((end - start) / step) * step == end - start else 0.5), step, **options)
+    return arange(
+        start, end + step * (1 if math.floor((end - start) / step) * step == end - start else 0.5), step, **options
+    )
 
 
-def linspace(start: Any, end: Any, steps: int, *, dtype: Any = None, device: Any = None, requires_grad: bool = False,
-             layout: Any = None, out: Tensor | None = None) -> Tensor:
+def linspace(
+    start: Any,
+    end: Any,
+    steps: int,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    layout: Any = None,
+    out: Tensor | None = None,
+) -> Tensor:
     """`steps` numbers evenly from `start` to `end`, both included."""
     first, last = (x.item() if isinstance(x, Tensor) else x for x in (start, end))  # type: ignore[attr-defined]
     kind = dtypes.dtype(dtype) if dtype is not None else get_default_dtype()
-    return _out(_made(linspace_values(first, last, steps, kind), kind, device, requires_grad), out)
+    return written(make_leaf(linspace_values(first, last, steps, kind), kind, device, requires_grad), out)
 
 
-def logspace(start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: Any = None, device: Any = None,
-             requires_grad: bool = False, layout: Any = None, out: Tensor | None = None) -> Tensor:
+def logspace(
+    start: Any,
+    end: Any,
+    steps: int,
+    base: float = 10.0,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    layout: Any = None,
+    out: Tensor | None = None,
+) -> Tensor:
     """`steps` numbers from base**start to base**end, evenly in the exponent."""
     first, last = (x.item() if isinstance(x, Tensor) else x for x in (start, end))  # type: ignore[attr-defined]
     kind = dtypes.dtype(dtype) if dtype is not None else get_default_dtype()
     values = logspace_values(first, last, steps, base, kind)
-    return _out(_made(values, kind, device, requires_grad), out)
+    return written(make_leaf(values, kind, device, requires_grad), out)
 
 
-# --- random -----------------------------------------------------------------------------------------------------------------
-
-
-def _generator(generator: Any, function: str) -> random.Generator:
-    if generator is None:
-        return random.default_generator
-    if not isinstance(generator, random.Generator):
-        raise TypeError(f"{function}(): argument 'generator' must be torch.Generator, not {type(generator).__name__}")
-    return generator
-
-
-def _random_filler(name: str, draw: Any) -> Any:
-    def function(
-        *size: Any, generator: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False,
-        layout: Any = None, pin_memory: bool = False, out: Tensor | None = None,
-    ) -> Tensor:
-        kind = dtypes.dtype(dtype) if dtype is not None else get_default_dtype()
-        values = draw(_generator(generator, name), extents(size, name), kind.numpy)
-        return _out(_made(values, kind, device, requires_grad), out)
-
-    def like(input: Tensor, *, dtype: Any = None, generator: Any = None, device: Any = None, requires_grad: bool = False,
-             layout: Any = None, memory_format: Any = None) -> Tensor:
-        return function(*_like_shape(input), generator=generator, dtype=dtype or input.dtype, device=device,
-                        requires_grad=requires_grad)
-
-    function.__name__, like.__name__ = name, f"{name}_like"
-    return function, like
-
-
-rand, rand_like = _random_filler("rand", lambda g, shape, dtype: g.rand(shape, dtype))
-randn, randn_like = _random_filler("randn", lambda g, shape, dtype: g.randn(shape, dtype))
-rand.__doc__, randn.__doc__ = "Uniform on [0, 1).", "Standard normal."
-
-
-def randint(low: int, high: Any = None, size: Any = None, *, generator: Any = None, dtype: Any = None, device: Any = None,
-            requires_grad: bool = False, layout: Any = None, out: Tensor | None = None) -> Tensor:
-    """Integers from `low` (0) up to but without `high`."""
-    if size is None:
-        low, high, size = 0, low, high
-    kind = dtypes.dtype(dtype) if dtype is not None else dtypes.int64
-    values = _generator(generator, "randint").randint(low, high, extents((size,), "randint"), kind.numpy)
-    return _out(_made(values, kind, device, requires_grad), out)
-
-
-def randint_like(input: Tensor, low: int, high: int | None = None, *, dtype: Any = None, device: Any = None,
-                 requires_grad: bool = False, memory_format: Any = None) -> Tensor:
-    """Integers, in the shape and dtype of `input`."""
-    low, high = (0, low) if high is None else (low, high)
-    return randint(low, high, _like_shape(input), dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
-
-
-def randperm(n: int, *, generator: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False,
-             layout: Any = None, out: Tensor | None = None) -> Tensor:
-    """A random order of 0 ... n-1."""
-    kind = dtypes.dtype(dtype) if dtype is not None else dtypes.int64
-    return _out(_made(_generator(generator, "randperm").randperm(n, kind.numpy), kind, device, requires_grad), out)
-
-
-def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None, out: Tensor | None = None) -> Tensor:
-    """1 with the probability that `input` (or `p`) gives, else 0."""
-    g = _generator(generator, "bernoulli")
-    values = g.bernoulli(input.detach()._value()) if p is None else g.bernoulli(p, _like_shape(input), input.dtype.numpy)
-    return _out(_made(values, input.dtype, None, False), out)
-
-
-def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None,
-                out: Tensor | None = None) -> Tensor:
-    """Indices drawn with the weights in the last axis of `input`."""
-    values = _generator(generator, "multinomial").multinomial(input.detach()._value(), num_samples, replacement)
-    return _out(_made(values, dtypes.int64, None, False), out)
-
-
-def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Any = None, dtype: Any = None,
-           device: Any = None, requires_grad: bool = False, out: Tensor | None = None) -> Tensor:
-    """Normal numbers; mean and standard deviation are numbers (with `size`) or tensors."""
-    g = _generator(generator, "normal")
-    if size is not None:
-        kind = dtypes.dtype(dtype) if dtype is not None else get_default_dtype()
-        return _out(_made(g.normal(mean, std, extents((size,), "normal"), kind.numpy), kind, device, requires_grad), out)
-    given = mean if isinstance(mean, Tensor) else std
-    parts = [x.detach()._value() if isinstance(x, Tensor) else x for x in (mean, std)]
-    values = g.normal(*parts, dtype=given.dtype.numpy)
-    return _out(_made(values, given.dtype, device, requires_grad), out)
-
-
-# --- torch.Tensor(...) -------------------------------------------------------------------------------------------------------
+# --- torch.Tensor(...) --------------------
 
 
 def legacy_tensor(cls: type, *args: Any, **kwargs: Any) -> Tensor:
@@ -469,14 +490,25 @@ def is_tensor(obj: Any) -> bool:
     return isinstance(obj, Tensor)
 
 
-METHODS: dict[str, Any] = {
-    f"new_{name}": (lambda make: lambda self, *size, dtype=None, device=None, requires_grad=False, **ignored: make(
-        *size, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad))(make)
-    for name, make in (("zeros", zeros), ("ones", ones), ("empty", empty), ("full", full))
-}
-METHODS["new_tensor"] = lambda self, data, dtype=None, device=None, requires_grad=False: tensor(
-    data, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad)
-METHODS["bernoulli"] = bernoulli
-METHODS["multinomial"] = multinomial
+def _new(make: Any) -> Any:
+    def method(
+        self: Tensor,
+        *size: Any,
+        dtype: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        layout: Any = None,
+        pin_memory: bool = False,
+        **named: Any,
+    ) -> Tensor:
+        return make(*size, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad, **named)
 
-__all__ = ["Cell", "leaf"]
+    method.__name__ = f"new_{make.__name__}"
+    method.__doc__ = f"As `{make.__name__}`, with the dtype of the tensor unless another is given."
+    return method
+
+
+METHODS: dict[str, Any] = {f"new_{make.__name__}": _new(make) for make in (zeros, ones, empty, full)}
+METHODS["new_tensor"] = lambda self, data, dtype=None, device=None, requires_grad=False: tensor(
+    data, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad
+)

@@ -10,7 +10,7 @@ class Device:
 
     __slots__ = ("index", "type")
 
-    def __init__(self, type: Any = "cpu", index: int | None = None) -> None:  # noqa: A002  (PyTorch's argument name)
+    def __init__(self, type: Any = "cpu", index: int | None = None) -> None:
         kind, _, number = str(type).partition(":")
         if isinstance(type, Device):
             kind, index = type.type, type.index

@@ -15,12 +15,14 @@ from gradgen.ir.dtypes import DType
 class finfo:
     """The limits of a floating type (the default one without an argument)."""
 
-    def __init__(self, type: Any = None) -> None:  # noqa: A002  (PyTorch's argument name)
+    def __init__(self, type: Any = None) -> None:
         from gradgen.frontend.creation import get_default_dtype
 
         kind = get_default_dtype() if type is None else dtypes.dtype(type)
         if not kind.is_floating_point:
-            raise TypeError("torch.finfo() requires a floating point input type. Use torch.iinfo to handle 'torch.finfo'")
+            raise TypeError(
+                "torch.finfo() requires a floating point input type. Use torch.iinfo to handle 'torch.finfo'"
+            )
         info = np.finfo(kind.numpy)
         self.dtype, self.bits = kind.name, info.bits
         self.eps, self.max, self.min = float(info.eps), float(info.max), float(info.min)
@@ -28,14 +30,16 @@ class finfo:
         self.resolution = float(info.resolution)
 
     def __repr__(self) -> str:
-        return (f"finfo(resolution={self.resolution:g}, min={self.min:g}, max={self.max:g}, eps={self.eps:g}, "
-                f"smallest_normal={self.smallest_normal:g}, tiny={self.tiny:g}, dtype={self.dtype})")
+        return (
+            f"finfo(resolution={self.resolution:g}, min={self.min:g}, max={self.max:g}, eps={self.eps:g}, "
+            f"smallest_normal={self.smallest_normal:g}, tiny={self.tiny:g}, dtype={self.dtype})"
+        )
 
 
 class iinfo:
     """The limits of an integer type."""
 
-    def __init__(self, type: Any) -> None:  # noqa: A002  (PyTorch's argument name)
+    def __init__(self, type: Any) -> None:
         kind = dtypes.dtype(type)
         if kind.category != 1:
             raise TypeError("torch.iinfo() requires an integer input type. Use torch.finfo to handle 'torch.iinfo'")

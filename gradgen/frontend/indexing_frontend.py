@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from gradgen.ir.functions import lt, select
 from gradgen.ir.nodes import Compute, Node, Read, Scatter
 from gradgen.ir.symbols import Extent, axis, placeholder, same_extent
 
-# --- operations ---------------------------------------------------------------------------------------------------------
+# --- operations --------------------
 
 
 def _select(node: Node, dim: int, index: int) -> Node:
@@ -51,7 +52,7 @@ ALIAS = Op("index_alias", _alias, "AliasBackward0", KEEP, view=True, method=Fals
 
 def _places(ndim: int, dims: tuple[int, ...], rank: int) -> tuple[int, list[Any]]:
     """Where the result's index axes go (PyTorch's and NumPy's rule), and the index of the axes not indexed."""
-    adjacent = all(b - a == 1 for a, b in zip(dims, dims[1:]))
+    adjacent = all(b - a == 1 for a, b in pairwise(dims))
     first = dims[0] if adjacent else 0
     rest = [d for d in range(ndim) if d not in dims]
     at: list[Any] = [None] * ndim
@@ -67,10 +68,17 @@ def _index_reads(
     reads = []
     for node in indices:
         lead = rank - node.ndim
-        reads.append(Read(node, [
-            sympy.Integer(0) if same_extent(e, 1) and not same_extent(shape[lead + d], 1) else axis(first + lead + d)
-            for d, e in enumerate(node.shape)
-        ]))
+        reads.append(
+            Read(
+                node,
+                [
+                    sympy.Integer(0)
+                    if same_extent(e, 1) and not same_extent(shape[lead + d], 1)
+                    else axis(first + lead + d)
+                    for d, e in enumerate(node.shape)
+                ],
+            )
+        )
     return reads
 
 
@@ -102,18 +110,26 @@ def _put(node: Node, values: Node, *indices: Node, dims: tuple[int, ...], accumu
     rest = [e for d, e in enumerate(node.shape) if d not in dims]
     update = (*rest[:first], *shape, *rest[first:])
     lead = len(update) - values.ndim
-    fits = lead >= 0 and all(
-        same_extent(e, 1) or same_extent(e, update[lead + d]) for d, e in enumerate(values.shape)
-    )
+    fits = lead >= 0 and all(same_extent(e, 1) or same_extent(e, update[lead + d]) for d, e in enumerate(values.shape))
     if not fits:
-        raise RuntimeError(f"shape mismatch: value tensor of shape {list(values.shape)} cannot be broadcast to indexing "
-                           f"result of shape {list(update)}")
+        raise RuntimeError(
+            f"shape mismatch: value tensor of shape {list(values.shape)} cannot be broadcast to indexing "
+            f"result of shape {list(update)}"
+        )
     given = [
         sympy.Integer(0) if same_extent(e, 1) and not same_extent(update[lead + d], 1) else axis(lead + d)
         for d, e in enumerate(values.shape)
     ]
-    return Scatter(node.shape, node, update, at, placeholder(len(indices)), [*reads, Read(values, given)], node.dtype,
-                   mode="add" if accumulate else "set")
+    return Scatter(
+        node.shape,
+        node,
+        update,
+        at,
+        placeholder(len(indices)),
+        [*reads, Read(values, given)],
+        node.dtype,
+        mode="add" if accumulate else "set",
+    )
 
 
 def _broadcast(shapes: Sequence[Sequence[Extent]]) -> tuple[Extent, ...]:
@@ -137,7 +153,7 @@ PUT = Op("index_put", _put, "IndexPutBackward0", KEEP, method=False)
 WRAP = Op("index_wrap", _wrap_negative, "IndexBackward0", KEEP, method=False)
 
 
-# --- parsing ------------------------------------------------------------------------------------------------------------
+# --- parsing --------------------
 
 
 def _is_advanced(item: Any) -> bool:
@@ -151,9 +167,9 @@ def _expanded(index: Any, ndim: int) -> list[Any]:
     items = list(index) if isinstance(index, tuple) else [index]
     used = 0
     for item in items:
-        if isinstance(item, Tensor) and item.dtype is dtypes.bool_:
-            used += item.ndim
-        elif isinstance(item, np.ndarray) and item.dtype == bool:
+        if (isinstance(item, Tensor) and item.dtype is dtypes.bool_) or (
+            isinstance(item, np.ndarray) and item.dtype == bool
+        ):
             used += item.ndim
         elif item is not None and item is not Ellipsis and not isinstance(item, bool):
             used += 1
@@ -164,7 +180,7 @@ def _expanded(index: Any, ndim: int) -> list[Any]:
         raise IndexError("an index can only have a single ellipsis ('...')")
     if ellipses:
         k = ellipses[0]
-        items[k:k + 1] = [slice(None)] * (ndim - used)
+        items[k : k + 1] = [slice(None)] * (ndim - used)
     return items
 
 
@@ -192,10 +208,13 @@ def _sliced_symbolic(view: Tensor, dim: int, bounds: list[int | None], step: int
     begin = extent + start if start < 0 else sympy.Integer(start)
     end = extent if stop is None else extent + stop if stop < 0 else sympy.Integer(stop)
     if step != 1:
-        raise NotImplementedError(f"a step of {step} over the named dimension {extent}: its length has no plain formula")
+        raise NotImplementedError(
+            f"a step of {step} over the named dimension {extent}: its length has no plain formula"
+        )
     length = sympy.simplify(end - begin)
-    return recording.apply(SLICE, (view,), {"dim": dim, "start": begin, "step": 1,
-                                            "length": int(length) if length.is_Integer else length})
+    return recording.apply(
+        SLICE, (view,), {"dim": dim, "start": begin, "step": 1, "length": int(length) if length.is_Integer else length}
+    )
 
 
 def _as_int(value: Any) -> int:
@@ -296,10 +315,13 @@ def _in_range(index: Tensor, extent: Extent, dim: int) -> Tensor:
 
 def getitem(self: Tensor, index: Any) -> Tensor:
     """`self[index]`: a view for integers, slices, None and `...`; a copy where the index has tensors, arrays or lists."""
-    if not self.ndim and not (index is Ellipsis or index is None or index == () or isinstance(index, (tuple, bool))
-                              or _is_advanced(index)):
-        raise IndexError("invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to "
-                         "convert a 0-dim tensor to a number")
+    if not self.ndim and not (
+        index is Ellipsis or index is None or index == () or isinstance(index, (tuple, bool)) or _is_advanced(index)
+    ):
+        raise IndexError(
+            "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to "
+            "convert a 0-dim tensor to a number"
+        )
     if isinstance(index, list) and any(isinstance(i, (slice, type(None), type(Ellipsis))) for i in index):
         index = tuple(index)
     items = _expanded(index, self.ndim)
@@ -362,8 +384,10 @@ def _put_items(view: Tensor, advanced: list[tuple[int, Tensor]], value: Any) -> 
     given = value if isinstance(value, Tensor) else as_tensor(value, dtype=view.dtype)
     if given.dtype is not view.dtype:
         if isinstance(value, Tensor):
-            names = [inplace.tensor_type_name(d).removeprefix("torch.").removesuffix("Tensor") for d in
-                     (view.dtype, given.dtype)]
+            names = [
+                inplace.tensor_type_name(d).removeprefix("torch.").removesuffix("Tensor")
+                for d in (view.dtype, given.dtype)
+            ]
             raise RuntimeError(
                 f"Index put requires the source and destination dtypes match, got {names[0]} for the destination and "
                 f"{names[1]} for the source."
@@ -397,8 +421,12 @@ def stack_rows(rows: Sequence[Tensor]) -> Tensor:
 
 
 METHODS: dict[str, Any] = {
-    "__getitem__": getitem, "__setitem__": setitem, "index_put": index_put,
-    "index_put_": lambda self, indices, values, accumulate=False: _index_put_in_place(self, indices, values, accumulate),
+    "__getitem__": getitem,
+    "__setitem__": setitem,
+    "index_put": index_put,
+    "index_put_": lambda self, indices, values, accumulate=False: _index_put_in_place(
+        self, indices, values, accumulate
+    ),
 }
 
 

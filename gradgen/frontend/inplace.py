@@ -33,6 +33,7 @@ from gradgen.ir.nodes import Compute
 from gradgen.ir.nodes import Node as IRNode
 from gradgen.ir.symbols import placeholder
 
+
 def check_in_place(tensor: Tensor, tracked: bool) -> None:
     """RuntimeError where PyTorch forbids changing `tensor`; `tracked`: an operand requires a gradient."""
     if tensor._inference and not state.inference:
@@ -46,7 +47,9 @@ def check_in_place(tensor: Tensor, tracked: bool) -> None:
     base = tensor._base
     if base is not None:
         _check_view(tensor, base)
-    if tensor.requires_grad and tensor._fn is None:  # as it stands: a view may not have noticed yet that it has a history
+    if (
+        tensor.requires_grad and tensor._fn is None
+    ):  # as it stands: a view may not have noticed yet that it has a history
         raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
 
 
@@ -123,7 +126,7 @@ def _tracked(self: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> boo
     return self.requires_grad or any(isinstance(a, Tensor) and a.requires_grad for a in (*args, *kwargs.values()))
 
 
-# --- zero_, fill_, copy_ ----------------------------------------------------------------------------------------------------
+# --- zero_, fill_, copy_ ------------
 
 
 def _constant(node: IRNode, value: sympy.Expr) -> IRNode:
@@ -178,8 +181,10 @@ def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     check_partial_overlap(self, src)
     wide = self._spec.shape
     if src._spec.shape != wide and broadcast_shapes(wide, src._spec.shape) != tuple(wide):
-        raise RuntimeError(f"output with shape {list(wide)} doesn't match the broadcast shape "
-                           f"{list(broadcast_shapes(wide, src._spec.shape))}")
+        raise RuntimeError(
+            f"output with shape {list(wide)} doesn't match the broadcast shape "
+            f"{list(broadcast_shapes(wide, src._spec.shape))}"
+        )
     tracked = state.grad and (self.requires_grad or src.requires_grad) and self.dtype.is_floating_point
     if not tracked and src._spec is self._spec:
         store(self, src._record)
@@ -187,8 +192,7 @@ def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     return overwrite(self, recording.apply(COPY_INTO, (self, src)))
 
 
-
-# --- views in place: the tensor itself takes another shape ---------------------------------------------------------------------
+# --- views in place: the tensor itself takes another shape --------------------
 
 
 def _view_in_place(name: str) -> Callable[..., Tensor]:
@@ -219,10 +223,12 @@ VIEW_METHODS: dict[str, Callable[..., Tensor]] = {
 def detach_(self: Tensor) -> Tensor:
     """Cuts the tensor off its history: it becomes a leaf that requires no gradient.  RuntimeError for a view."""
     if self._base is not None:
-        raise RuntimeError("Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel "
-                           "(DDP) for training, and gradient_as_bucket_view is set as True, gradients are views of DDP "
-                           "buckets, and hence detach_() cannot be called on these gradients. To fix this error, please "
-                           "refer to the Optimizer.zero_grad() function in torch/optim/optimizer.py as the solution.")
+        raise RuntimeError(
+            "Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel "
+            "(DDP) for training, and gradient_as_bucket_view is set as True, gradients are views of DDP "
+            "buckets, and hence detach_() cannot be called on these gradients. To fix this error, please "
+            "refer to the Optimizer.zero_grad() function in torch/optim/optimizer.py as the solution."
+        )
     self._fn, self._nr, self._requires = None, 0, False
     return self
 

@@ -36,7 +36,9 @@ def _fill_with(self: Tensor, values: Any, grad_name: str) -> Tensor:
 def _method(name: str, draw: Callable[..., Any]) -> Callable[..., Tensor]:
     def method(self: Tensor, *args: Any, generator: Generator | None = None, **kwargs: Any) -> Tensor:
         stream = generator if generator is not None else default_generator
-        return _fill_with(self, draw(stream, tuple(self.shape), self.dtype, *args, **kwargs), f"{name.capitalize()}Backward0")
+        return _fill_with(
+            self, draw(stream, tuple(self.shape), self.dtype, *args, **kwargs), f"{name.capitalize()}Backward0"
+        )
 
     method.__name__ = method.__qualname__ = f"{name}_"
     method.__doc__ = f"Fills the tensor with random numbers as `Generator.{name}` draws them."
@@ -80,7 +82,13 @@ def _random(g: Generator, shape: Any, dtype: DType, *bounds: int | None, **named
 METHODS: dict[str, Callable[..., Tensor]] = {
     f"{name}_": _method(name, draw)
     for name, draw in (
-        ("normal", _normal), ("uniform", _uniform), ("bernoulli", _bernoulli), ("exponential", _exponential),
-        ("log_normal", _log_normal), ("geometric", _geometric), ("cauchy", _cauchy), ("random", _random),
+        ("normal", _normal),
+        ("uniform", _uniform),
+        ("bernoulli", _bernoulli),
+        ("exponential", _exponential),
+        ("log_normal", _log_normal),
+        ("geometric", _geometric),
+        ("cauchy", _cauchy),
+        ("random", _random),
     )
 }

@@ -34,13 +34,22 @@ def _expand(node: Node, shape: tuple[Extent, ...]) -> Node:
 def _sum_to(node: Node, shape: tuple[Extent, ...]) -> Node:
     """The adjoint of broadcasting: axes that `shape` lacks or has with extent 1 are summed."""
     lead = node.ndim - len(shape)
-    over = [d for d in range(node.ndim)
-            if d < lead or (same_extent(shape[d - lead], 1) and not same_extent(node.shape[d], 1))]
+    over = [
+        d
+        for d in range(node.ndim)
+        if d < lead or (same_extent(shape[d - lead], 1) and not same_extent(node.shape[d], 1))
+    ]
     if not over:
         return node
     index = [reduce_axis(over.index(d)) if d in over else axis(d - lead) for d in range(node.ndim)]
-    return Compute(shape, placeholder(0), [Read(node, index)], node.dtype,
-                   reduce_shape=[node.shape[d] for d in over], reducer="sum")
+    return Compute(
+        shape,
+        placeholder(0),
+        [Read(node, index)],
+        node.dtype,
+        reduce_shape=[node.shape[d] for d in over],
+        reducer="sum",
+    )
 
 
 FILLED = Op("filled", _filled, "FullBackward0", KEEP, method=False)
@@ -82,8 +91,9 @@ def cast_record(record: Record, dtype: DType) -> Record:
     """A conversion that history does not show."""
     if record.dtype is dtype:
         return record
-    return recording.apply_records(recording.CAST, (record,), (("dtype", dtype),),
-                                   (recording.spec(record.shape, dtype),))[0]._record
+    return recording.apply_records(
+        recording.CAST, (record,), (("dtype", dtype),), (recording.spec(record.shape, dtype),)
+    )[0]._record
 
 
 def sum_to(tensor: Tensor, shape: tuple[Extent, ...]) -> Tensor:
@@ -99,5 +109,17 @@ def expandable(shape: tuple[Extent, ...], wider: tuple[Extent, ...]) -> bool:
         return False
 
 
-__all__ = ["ADD", "COPY", "EXPAND", "SUM_TO", "Any", "cast", "cast_record", "clone", "expandable", "filled", "sum_to",
-           "to_dtype"]
+__all__ = [
+    "ADD",
+    "COPY",
+    "EXPAND",
+    "SUM_TO",
+    "Any",
+    "cast",
+    "cast_record",
+    "clone",
+    "expandable",
+    "filled",
+    "sum_to",
+    "to_dtype",
+]

@@ -58,8 +58,8 @@ class Pullback:
     """The vector-Jacobian product of one operation.
 
     `op` takes all inputs, all outputs, and the cotangents that are there; it gives one gradient per wanted input that
-    has one.  `forward` is the name of the node's class.  `slots` are those inputs' positions, `specs` the gradients' shapes.  `saves_inputs` and `saves_outputs`
-    tell which operands it reads; the others may be phantoms.
+    has one.  `forward` is the name of the node's class.  `slots` are those inputs' positions, `specs` the gradients'
+    shapes.  `saves_inputs` and `saves_outputs` tell which operands it reads; the others may be phantoms.
     """
 
     op: Op
@@ -156,7 +156,7 @@ def pullback_op(op: Op, count: int, wanted: Mask, given: Mask) -> Op:
 
     def lower(*nodes: Node, **attributes: Any) -> tuple[Node, ...]:
         ins, rest = nodes[:count], nodes[count:]
-        outs, cotangents = rest[: len(given)], rest[len(given):]
+        outs, cotangents = rest[: len(given)], rest[len(given) :]
         key = tuple(spec(n.shape, n.dtype) for n in ins)
         template = _template(op, key, tuple(sorted(attributes.items())), wanted, given)
         mapping: dict[Node, Node] = dict(zip(inputs_for(key), ins))

@@ -7,15 +7,9 @@ import pkgutil
 from collections.abc import Callable
 from typing import Any
 
-from gradgen.frontend import conversion, creation, indexing_frontend, inplace, inplace_random, ops
+from gradgen.frontend import conversion, creation, creation_random, indexing_frontend, inplace, inplace_random, ops
 from gradgen.frontend.ops import table
 from gradgen.frontend.tensor import Tensor
-
-CREATION = (
-    "arange as_tensor asarray bernoulli empty empty_like eye from_dlpack from_numpy full full_like get_default_dtype "
-    "is_tensor linspace logspace multinomial normal ones ones_like rand rand_like randint randint_like randn randn_like "
-    "randperm scalar_tensor set_default_dtype tensor zeros zeros_like"
-).split()
 
 
 def load_operations() -> None:
@@ -26,7 +20,12 @@ def load_operations() -> None:
 
 def attach_methods() -> None:
     """Methods and properties of Tensor.  What a module of the front end defines is not overwritten by the library."""
-    own: dict[str, Any] = {**conversion.METHODS, **creation.METHODS, **indexing_frontend.METHODS}
+    own: dict[str, Any] = {
+        **conversion.METHODS,
+        **creation.METHODS,
+        **creation_random.METHODS,
+        **indexing_frontend.METHODS,
+    }
     own |= {"zero_": inplace.zero_, "fill_": inplace.fill_, "copy_": inplace.copy_, **inplace_random.METHODS}
     for name, function in {**table.METHODS, **own}.items():
         setattr(Tensor, name, function)
@@ -44,8 +43,15 @@ def attach_methods() -> None:
 
 
 _AUGMENTED = {
-    "__iadd__": "add_", "__isub__": "sub_", "__imul__": "mul_", "__itruediv__": "div_", "__ifloordiv__": "floor_divide_",
-    "__imod__": "remainder_", "__ipow__": "pow_", "__iand__": "bitwise_and_", "__ior__": "bitwise_or_",
+    "__iadd__": "add_",
+    "__isub__": "sub_",
+    "__imul__": "mul_",
+    "__itruediv__": "div_",
+    "__ifloordiv__": "floor_divide_",
+    "__imod__": "remainder_",
+    "__ipow__": "pow_",
+    "__iand__": "bitwise_and_",
+    "__ior__": "bitwise_or_",
     "__ixor__": "bitwise_xor_",
 }
 
@@ -61,8 +67,12 @@ def functions(namespace: str = "") -> dict[str, Callable[..., Any]]:
     """The public functions of a namespace: "" is the top level."""
     found = dict(table.FUNCTIONS.get(namespace, {}))
     if namespace == "":
-        found |= {name: getattr(creation, name) for name in CREATION}
-        found |= {"clone": conversion.clone, "numel": lambda input: input.numel(), "detach": lambda input: input.detach()}
+        found |= {name: getattr(module, name) for module in (creation, creation_random) for name in module.PUBLIC}
+        found |= {
+            "clone": conversion.clone,
+            "numel": lambda input: input.numel(),
+            "detach": lambda input: input.detach(),
+        }
     return found
 
 

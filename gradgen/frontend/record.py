@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dis
 import os
-from functools import cache, lru_cache
+from functools import cache
 from types import CodeType
 from typing import Any
 
@@ -89,8 +89,22 @@ class Record:
     """
 
     __slots__ = (
-        "__weakref__", "attributes", "call", "depth", "dtype", "inputs", "is_phantom", "is_scalar", "op", "origin", "output",
-        "requires_grad", "shape", "spec", "symbol", "value",
+        "__weakref__",
+        "attributes",
+        "call",
+        "depth",
+        "dtype",
+        "inputs",
+        "is_phantom",
+        "is_scalar",
+        "op",
+        "origin",
+        "output",
+        "requires_grad",
+        "shape",
+        "spec",
+        "symbol",
+        "value",
     )
 
     def __init__(
@@ -156,4 +170,3 @@ def leaf(value: np.ndarray, dtype: DType, *, requires_grad: bool = False, is_sca
 def symbol_leaf(node: Node, *, requires_grad: bool = False) -> Record:
     """A record that stands for an Input of a trace."""
     return Record(None, (), (), spec(node.shape, node.dtype), symbol=node, requires_grad=requires_grad)
-

@@ -148,8 +148,11 @@ class Tensor:
             return self.shape
         n = max(self.ndim, 1)
         if not -n <= dim < n or not self.ndim:
-            raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})"
-                             if self.ndim else "Dimension specified as {} but tensor has no dimensions".format(dim))
+            raise IndexError(
+                f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})"
+                if self.ndim
+                else f"Dimension specified as {dim} but tensor has no dimensions"
+            )
         return self._spec.shape[dim]  # type: ignore[return-value]
 
     def numel(self) -> int:
@@ -249,11 +252,15 @@ class Tensor:
 
     def _check_gradient(self, value: Any) -> None:
         if not isinstance(value, Tensor):
-            raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}")
+            raise TypeError(
+                f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}"
+            )
         if value is self:
             raise RuntimeError("can't assign Variable as its own grad")
         if value.dtype is not self.dtype:
-            given, own = (tensor_type_name(t.dtype).removeprefix("torch.").removesuffix("Tensor") for t in (value, self))
+            given, own = (
+                tensor_type_name(t.dtype).removeprefix("torch.").removesuffix("Tensor") for t in (value, self)
+            )
             raise RuntimeError(
                 f"attempting to assign a gradient with dtype '{given.lower()}' to a tensor with grad_dtype '{own}'. The "
                 "gradient must match the tensor's grad_dtype (defaults to the tensor's dtype). You can set the tensor's "

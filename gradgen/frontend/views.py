@@ -62,12 +62,19 @@ Chain = tuple[Step, ...]
 def read(record: Record, chain: Chain) -> Record:
     """The record of a view, given that of its storage."""
     for step in chain:
-        record = Record(step.op, (record,), step.attributes, step.spec, output=step.output,
-                        requires_grad=record.requires_grad and step.op is not STOP, depth=record.depth + 1)
+        record = Record(
+            step.op,
+            (record,),
+            step.attributes,
+            step.spec,
+            output=step.output,
+            requires_grad=record.requires_grad and step.op is not STOP,
+            depth=record.depth + 1,
+        )
     return record
 
 
-# --- making views -----------------------------------------------------------------------------------------------------------
+# --- making views --------------------
 
 
 def make_view(source: Tensor, op: Op, attributes: Attributes, plan: Plan) -> Any:
@@ -134,7 +141,7 @@ def stopped(source: Tensor) -> Tensor:
     return view
 
 
-# --- index maps -------------------------------------------------------------------------------------------------------------
+# --- index maps --------------------
 
 
 @lru_cache(maxsize=4096)
@@ -238,7 +245,7 @@ def is_contiguous(tensor: Tensor) -> bool:
     return all(s == w or e == 1 for s, w, e in zip(strides_of(tensor), wanted, tensor.shape))
 
 
-# --- writing through a view -------------------------------------------------------------------------------------------------
+# --- writing through a view --------------------
 
 
 def _write(base: IRNode, new: IRNode, chain: Chain) -> IRNode:
@@ -332,8 +339,14 @@ def store(tensor: Tensor, record: Record) -> None:
         cell.put(record)
     else:
         base = cell.current()
-        new = Record(WRITE, (base, record), (("chain", tensor._chain),), cell.spec, depth=max(base.depth, record.depth) + 1,
-                     requires_grad=base.requires_grad or record.requires_grad)
+        new = Record(
+            WRITE,
+            (base, record),
+            (("chain", tensor._chain),),
+            cell.spec,
+            depth=max(base.depth, record.depth) + 1,
+            requires_grad=base.requires_grad or record.requires_grad,
+        )
         cell.put(new)
         if cell.owner is None:
             tensor._rec, tensor._gen = record, cell.generation
@@ -342,7 +355,7 @@ def store(tensor: Tensor, record: Record) -> None:
     tensor._versions().version += 1
 
 
-# --- history of views ---------------------------------------------------------------------------------------------------------
+# --- history of views --------------------
 
 
 class ViewNode(Node):
@@ -407,7 +420,7 @@ def below(view: Tensor) -> Chain:
     """The steps from the base tensor to its view."""
     base = view._base
     assert base is not None and view._chain is not None
-    return view._chain[len(base._chain or ()):]
+    return view._chain[len(base._chain or ()) :]
 
 
 _ENDS = {

@@ -27,13 +27,18 @@ def calls():
 
 
 def digest(values):
-    return values.tobytes().hex() if values.size <= 8 else f"{values.size} {np.frombuffer(values.tobytes(), np.uint8).sum()}" \
+    return (
+        values.tobytes().hex()
+        if values.size <= 8
+        else f"{values.size} {np.frombuffer(values.tobytes(), np.uint8).sum()}"
         f" {values[:3].tobytes().hex()} {values[-3:].tobytes().hex()} {np.bitwise_xor.reduce(_words(values))}"
+    )
 
 
 def _words(values):
     return values.view({4: np.uint32, 8: np.uint64}[values.itemsize]) * (1 + np.arange(values.size) % 7).astype(
-        {4: np.uint32, 8: np.uint64}[values.itemsize])
+        {4: np.uint32, 8: np.uint64}[values.itemsize]
+    )
 
 
 def make(torch, name, args, dtype):

@@ -1,5 +1,7 @@
 """backward() adds into .grad; None before; zero_grad; arguments of backward and their errors."""
 
+# ruff: noqa: B023  (written as a user might, on purpose)
+
 
 def case_grad_is_none_then_accumulates(torch, show, attempt):
     x = torch.tensor([1.0, 2.0], requires_grad=True)
@@ -96,8 +98,20 @@ def case_graph_without_saved_tensors_runs_again(torch, show, attempt):
 def case_constants_are_saved_only_where_needed(torch, show, attempt):
     x = torch.ones(3, requires_grad=True)
     c = torch.tensor([1.0, 2.0, 3.0])
-    for make in (lambda: x * c, lambda: x + c, lambda: x - c, lambda: c / x, lambda: x / c, lambda: x.exp(),
-                 lambda: x.neg(), lambda: x * 2, lambda: x**2, lambda: x.sum(), lambda: x.clone(), lambda: x[1:]):
+    for make in (
+        lambda: x * c,
+        lambda: x + c,
+        lambda: x - c,
+        lambda: c / x,
+        lambda: x / c,
+        lambda: x.exp(),
+        lambda: x.neg(),
+        lambda: x * 2,
+        lambda: x**2,
+        lambda: x.sum(),
+        lambda: x.clone(),
+        lambda: x[1:],
+    ):
         y = make().sum()
         y.backward()
         attempt(lambda: y.backward())

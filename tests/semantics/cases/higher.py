@@ -45,14 +45,35 @@ def case_double_backward_through_many(torch, show, attempt):
     x = torch.tensor([0.5, 1.5, 2.5], dtype=torch.float64, requires_grad=True)
     c = torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64)
     for f in (
-        lambda x: x.exp(), lambda x: x.log(), lambda x: x.sqrt(), lambda x: x.sin(), lambda x: x.sigmoid(),
-        lambda x: x.tanh(), lambda x: x * x, lambda x: 1 / x, lambda x: x**2.5, lambda x: x.softmax(0),
-        lambda x: x.log_softmax(0), lambda x: x.logsumexp(0), lambda x: x.prod(), lambda x: x.norm(),
-        lambda x: torch.outer(x, x) @ x, lambda x: x.var(), lambda x: torch.where(x > 1, x**2, x**3),
-        lambda x: x[1:] * x[:-1], lambda x: torch.cat([x, x * x]) ** 2, lambda x: x.relu() ** 2, lambda x: x.abs() * x,
-        lambda x: x.max() ** 2, lambda x: x.mean() ** 3, lambda x: x.expand(2, 3) ** 2, lambda x: x.clamp(1, 2) ** 2,
-        lambda x: torch.nn.functional.gelu(x), lambda x: torch.nn.functional.softplus(x),
-        lambda x: torch.nn.functional.silu(x), lambda x: torch.nn.functional.mse_loss(x, c),
+        lambda x: x.exp(),
+        lambda x: x.log(),
+        lambda x: x.sqrt(),
+        lambda x: x.sin(),
+        lambda x: x.sigmoid(),
+        lambda x: x.tanh(),
+        lambda x: x * x,
+        lambda x: 1 / x,
+        lambda x: x**2.5,
+        lambda x: x.softmax(0),
+        lambda x: x.log_softmax(0),
+        lambda x: x.logsumexp(0),
+        lambda x: x.prod(),
+        lambda x: x.norm(),
+        lambda x: torch.outer(x, x) @ x,
+        lambda x: x.var(),
+        lambda x: torch.where(x > 1, x**2, x**3),
+        lambda x: x[1:] * x[:-1],
+        lambda x: torch.cat([x, x * x]) ** 2,
+        lambda x: x.relu() ** 2,
+        lambda x: x.abs() * x,
+        lambda x: x.max() ** 2,
+        lambda x: x.mean() ** 3,
+        lambda x: x.expand(2, 3) ** 2,
+        lambda x: x.clamp(1, 2) ** 2,
+        lambda x: torch.nn.functional.gelu(x),
+        lambda x: torch.nn.functional.softplus(x),
+        lambda x: torch.nn.functional.silu(x),
+        lambda x: torch.nn.functional.mse_loss(x, c),
         lambda x: torch.nn.functional.binary_cross_entropy_with_logits(x, c.abs() / 4),
     ):
         y = f(x)
@@ -61,7 +82,7 @@ def case_double_backward_through_many(torch, show, attempt):
             show("linear")
             continue
         (h,) = torch.autograd.grad((g * c).sum(), x)
-        show([f"{v:.6f}" for v in g.tolist()], [f"{v:.6f}" for v in h.tolist()])
+        show(*([f"{v if abs(v) > 1e-7 else 0.0:.6f}" for v in t.tolist()] for t in (g, h)))
 
 
 def case_gradient_penalty(torch, show, attempt):

@@ -1,5 +1,7 @@
 """In-place operations, version counters, views and their bases."""
 
+# ruff: noqa: RUF059  (written as a user might, on purpose)
+
 
 def case_leaf_errors(torch, show, attempt):
     x = torch.ones(3, requires_grad=True)
@@ -185,12 +187,30 @@ def case_views_share(torch, show, attempt):
 
 def case_many_view_kinds_write_through(torch, show, attempt):
     for make in (
-        lambda x: x[1], lambda x: x[:, 2], lambda x: x[0:2, 1:3], lambda x: x[::2], lambda x: x[:, 1::2],
-        lambda x: x.t(), lambda x: x.t()[1:3], lambda x: x.reshape(2, 6), lambda x: x.view(12), lambda x: x.view(12)[3:9],
-        lambda x: x.view(12)[::5], lambda x: x.unsqueeze(1), lambda x: x.view(3, 2, 2)[:, 1], lambda x: x.permute(1, 0),
-        lambda x: x.view(3, 2, 2).transpose(0, 2)[0], lambda x: x[1:2, 2:3], lambda x: x[2:2], lambda x: x[-1, -2:],
-        lambda x: x.diagonal(), lambda x: x.unflatten(1, (2, 2)), lambda x: x.narrow(1, 1, 2), lambda x: x.flatten(),
-        lambda x: x.select(1, 2), lambda x: x.view(4, 3).t().view(3, 2, 2),
+        lambda x: x[1],
+        lambda x: x[:, 2],
+        lambda x: x[0:2, 1:3],
+        lambda x: x[::2],
+        lambda x: x[:, 1::2],
+        lambda x: x.t(),
+        lambda x: x.t()[1:3],
+        lambda x: x.reshape(2, 6),
+        lambda x: x.view(12),
+        lambda x: x.view(12)[3:9],
+        lambda x: x.view(12)[::5],
+        lambda x: x.unsqueeze(1),
+        lambda x: x.view(3, 2, 2)[:, 1],
+        lambda x: x.permute(1, 0),
+        lambda x: x.view(3, 2, 2).transpose(0, 2)[0],
+        lambda x: x[1:2, 2:3],
+        lambda x: x[2:2],
+        lambda x: x[-1, -2:],
+        lambda x: x.diagonal(),
+        lambda x: x.unflatten(1, (2, 2)),
+        lambda x: x.narrow(1, 1, 2),
+        lambda x: x.flatten(),
+        lambda x: x.select(1, 2),
+        lambda x: x.view(4, 3).t().view(3, 2, 2),
     ):
         x = torch.arange(12.0).reshape(3, 4)
         v = make(x)
@@ -223,9 +243,22 @@ def case_reshape_copies_when_it_must(torch, show, attempt):
 
 def case_strides(torch, show, attempt):
     x = torch.arange(24.0).reshape(2, 3, 4)
-    for v in (x, x.t() if x.ndim == 2 else x.transpose(0, 2), x[1], x[:, 1], x[:, :, ::2], x.permute(2, 0, 1), x[:, None],
-              x.unsqueeze(-1), x.expand(5, 2, 3, 4), x.view(6, 4), x.view(2, 12)[:, 3:7], x.flatten(1), x[0, 1, 2],
-              x.transpose(0, 1)[1:]):
+    for v in (
+        x,
+        x.t() if x.ndim == 2 else x.transpose(0, 2),
+        x[1],
+        x[:, 1],
+        x[:, :, ::2],
+        x.permute(2, 0, 1),
+        x[:, None],
+        x.unsqueeze(-1),
+        x.expand(5, 2, 3, 4),
+        x.view(6, 4),
+        x.view(2, 12)[:, 3:7],
+        x.flatten(1),
+        x[0, 1, 2],
+        x.transpose(0, 1)[1:],
+    ):
         show(v.shape, v.stride(), v.is_contiguous(), v.storage_offset())
 
 

@@ -1,5 +1,7 @@
 """no_grad, enable_grad, set_grad_enabled, inference_mode: contexts, decorators, what they leave behind."""
 
+# ruff: noqa: B007, SIM117  (written as a user might, on purpose)
+
 
 def case_contexts(torch, show, attempt):
     x = torch.ones(2, requires_grad=True)

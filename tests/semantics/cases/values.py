@@ -1,5 +1,7 @@
 """Looking at values, creating, converting, indexing: what has to be PyTorch's without autograd too."""
 
+# ruff: noqa: RUF005, SIM300  (written as a user might, on purpose)
+
 import copy
 import pickle
 
@@ -25,13 +27,23 @@ def case_single_values(torch, show, attempt):
 def case_creation(torch, show, attempt):
     show(torch.zeros(2, 3), torch.ones((2,)), torch.full((2, 2), 7), torch.full((2,), 0.5), torch.eye(2, 3))
     show(torch.arange(5), torch.arange(1, 10, 2.5), torch.arange(5, 0, -2), torch.arange(0, 1, 0.25), torch.arange(3.0))
-    show(torch.linspace(0, 1, 5), torch.logspace(0, 2, 3), torch.linspace(3, 1, 1), torch.linspace(0, 10, 5, dtype=torch.int64))
+    show(
+        torch.linspace(0, 1, 5),
+        torch.logspace(0, 2, 3),
+        torch.linspace(3, 1, 1),
+        torch.linspace(0, 10, 5, dtype=torch.int64),
+    )
     show(torch.tensor([1, 2.5, True]), torch.tensor([]), torch.tensor(2**40), torch.tensor([True, False]))
     show(torch.tensor([[1, 2], [3, 4]], dtype=torch.float64), torch.zeros(2, dtype=torch.bool), torch.empty(0))
     x = torch.ones(2, 2, dtype=torch.float64)
     show(torch.zeros_like(x), torch.ones_like(x, dtype=torch.int32), torch.full_like(x, 3), torch.rand_like(x).shape)
     show(x.new_zeros(2), x.new_ones((1, 2)), x.new_full((2,), 5), x.new_tensor([1, 2]), x.new_empty(1).shape)
-    show(torch.scalar_tensor(3), torch.as_tensor([1, 2]), torch.tensor(np.float32(3)), torch.tensor([np.float32(3)]).dtype)
+    show(
+        torch.scalar_tensor(3),
+        torch.as_tensor([1, 2]),
+        torch.tensor(np.float32(3)),
+        torch.tensor([np.float32(3)]).dtype,
+    )
     show(torch.tensor(np.arange(3)), torch.tensor(np.float64(3)).dtype, torch.Tensor([1, 2]), torch.Tensor(2, 3).shape)
     show(torch.zeros(2, requires_grad=True), torch.ones(1, requires_grad=True, dtype=torch.float64))
 
@@ -80,10 +92,14 @@ def case_promotion(torch, show, attempt):
         for b in kinds:
             one, other = torch.ones(2, dtype=a), torch.ones(2, dtype=b)
             zero_d = torch.ones((), dtype=b)
-            row.append((str((one * other).dtype), str((one * zero_d).dtype), str((torch.ones((), dtype=a) * zero_d).dtype)))
+            row.append(
+                (str((one * other).dtype), str((one * zero_d).dtype), str((torch.ones((), dtype=a) * zero_d).dtype))
+            )
         show(a, row)
-        show([str((torch.ones(2, dtype=a) * s).dtype) for s in (True, 2, 2.5)],
-             [str((torch.ones((), dtype=a) * s).dtype) for s in (True, 2, 2.5)])
+        show(
+            [str((torch.ones(2, dtype=a) * s).dtype) for s in (True, 2, 2.5)],
+            [str((torch.ones((), dtype=a) * s).dtype) for s in (True, 2, 2.5)],
+        )
     show(torch.promote_types(torch.int32, torch.float32), torch.result_type(torch.ones(2, dtype=torch.int32), 1.5))
 
 
@@ -152,9 +168,25 @@ def case_copies(torch, show, attempt):
 
 def case_basic_indexing(torch, show, attempt):
     x = torch.arange(24).reshape(2, 3, 4)
-    for index in (0, -1, (1, 2), (0, 1, 2), slice(None), (slice(None), 1), (..., 0), (0, ..., 1), None, (None, 0),
-                  (slice(0, 1), slice(1, None), slice(None, None, 2)), (slice(None), None, 1), Ellipsis, (), slice(5, 9),
-                  slice(-1, None), (0, slice(2, 1))):
+    for index in (
+        0,
+        -1,
+        (1, 2),
+        (0, 1, 2),
+        slice(None),
+        (slice(None), 1),
+        (..., 0),
+        (0, ..., 1),
+        None,
+        (None, 0),
+        (slice(0, 1), slice(1, None), slice(None, None, 2)),
+        (slice(None), None, 1),
+        Ellipsis,
+        (),
+        slice(5, 9),
+        slice(-1, None),
+        (0, slice(2, 1)),
+    ):
         show(x[index].shape, x[index].tolist())
     attempt(lambda: x[2])
     attempt(lambda: x[0, 3])
@@ -171,8 +203,19 @@ def case_advanced_indexing(torch, show, attempt):
     show(x[i].tolist(), x[[0, 1]].shape, x[:, [0, 2]].tolist(), x[:, i, i].tolist(), x[i, :, i].tolist())
     show(x[torch.tensor([[0, 1], [1, 0]])].shape, x[..., [1, 3]].tolist(), x[[0, 1], [1, 2], [3, 0]].tolist())
     show(x[x > 20].tolist(), x[torch.tensor([True, False])].tolist(), x[:, torch.tensor([True, False, True])].shape)
-    show(x[torch.tensor(1)].tolist(), x[np.array([1, 0])].shape, x[-1, [-1, 0]].tolist(), x[0][torch.tensor([-1])].tolist())
-    show(x[None, [0]].shape, x[[1], None].shape, x[i[:, None], torch.tensor([0, 2])].tolist(), x[True].shape, x[False].shape)
+    show(
+        x[torch.tensor(1)].tolist(),
+        x[np.array([1, 0])].shape,
+        x[-1, [-1, 0]].tolist(),
+        x[0][torch.tensor([-1])].tolist(),
+    )
+    show(
+        x[None, [0]].shape,
+        x[[1], None].shape,
+        x[i[:, None], torch.tensor([0, 2])].tolist(),
+        x[True].shape,
+        x[False].shape,
+    )
     attempt(lambda: x[torch.tensor([2])])
     attempt(lambda: x[torch.tensor([0.5])])
     attempt(lambda: x[torch.tensor([True, False, True])])
@@ -218,10 +261,21 @@ def case_printing_knows_autograd(torch, show, attempt):
 
 
 def case_information(torch, show, attempt):
-    show(torch.finfo(torch.float32), torch.iinfo(torch.int32), torch.finfo(torch.float64).eps, torch.iinfo(torch.int64).max)
+    show(
+        torch.finfo(torch.float32),
+        torch.iinfo(torch.int32),
+        torch.finfo(torch.float64).eps,
+        torch.iinfo(torch.int64).max,
+    )
     attempt(lambda: torch.finfo(torch.int32))
     attempt(lambda: torch.iinfo(torch.float32))
-    show(torch.device("cpu"), repr(torch.device("cpu")), torch.float32, torch.is_tensor(torch.ones(1)), torch.is_tensor(1))
+    show(
+        torch.device("cpu"),
+        repr(torch.device("cpu")),
+        torch.float32,
+        torch.is_tensor(torch.ones(1)),
+        torch.is_tensor(1),
+    )
     show(torch.numel(torch.ones(2, 3)), torch.float, torch.long, torch.double, torch.int, torch.bool)
     show(torch.pi, torch.inf, torch.nan, torch.e, torch.strided, torch.contiguous_format)
 

@@ -1,0 +1,168 @@
+"""Random tensors: rand, randn, randint, randperm and the distributions, with PyTorch's streams."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradgen.frontend import random
+from gradgen.frontend.creation import extents, get_default_dtype, like_shape, make_leaf, written
+from gradgen.frontend.tensor import Tensor
+from gradgen.ir import dtypes
+
+PUBLIC = (
+    "bernoulli",
+    "multinomial",
+    "normal",
+    "rand",
+    "rand_like",
+    "randint",
+    "randint_like",
+    "randn",
+    "randn_like",
+    "randperm",
+)
+"""The names that users see."""
+
+
+def _generator(generator: Any, function: str) -> random.Generator:
+    if generator is None:
+        return random.default_generator
+    if not isinstance(generator, random.Generator):
+        raise TypeError(f"{function}(): argument 'generator' must be torch.Generator, not {type(generator).__name__}")
+    return generator
+
+
+def _random_filler(name: str, draw: Any) -> Any:
+    def function(
+        *size: Any,
+        generator: Any = None,
+        dtype: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        layout: Any = None,
+        pin_memory: bool = False,
+        out: Tensor | None = None,
+    ) -> Tensor:
+        kind = dtypes.dtype(dtype) if dtype is not None else get_default_dtype()
+        values = draw(_generator(generator, name), extents(size, name), kind.numpy)
+        return written(make_leaf(values, kind, device, requires_grad), out)
+
+    def like(
+        input: Tensor,
+        *,
+        dtype: Any = None,
+        generator: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        layout: Any = None,
+        memory_format: Any = None,
+    ) -> Tensor:
+        return function(
+            *like_shape(input),
+            generator=generator,
+            dtype=dtype or input.dtype,
+            device=device,
+            requires_grad=requires_grad,
+        )
+
+    function.__name__, like.__name__ = name, f"{name}_like"
+    return function, like
+
+
+rand, rand_like = _random_filler("rand", lambda g, shape, dtype: g.rand(shape, dtype))
+randn, randn_like = _random_filler("randn", lambda g, shape, dtype: g.randn(shape, dtype))
+rand.__doc__, randn.__doc__ = "Uniform on [0, 1).", "Standard normal."
+
+
+def randint(
+    low: int,
+    high: Any = None,
+    size: Any = None,
+    *,
+    generator: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    layout: Any = None,
+    out: Tensor | None = None,
+) -> Tensor:
+    """Integers from `low` (0) up to but without `high`."""
+    if size is None:
+        low, high, size = 0, low, high
+    kind = dtypes.dtype(dtype) if dtype is not None else dtypes.int64
+    values = _generator(generator, "randint").randint(low, high, extents((size,), "randint"), kind.numpy)
+    return written(make_leaf(values, kind, device, requires_grad), out)
+
+
+def randint_like(
+    input: Tensor,
+    low: int,
+    high: int | None = None,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+) -> Tensor:
+    """Integers, in the shape and dtype of `input`."""
+    low, high = (0, low) if high is None else (low, high)
+    return randint(low, high, like_shape(input), dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+
+
+def randperm(
+    n: int,
+    *,
+    generator: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    layout: Any = None,
+    out: Tensor | None = None,
+) -> Tensor:
+    """A random order of 0 ... n-1."""
+    kind = dtypes.dtype(dtype) if dtype is not None else dtypes.int64
+    return written(
+        make_leaf(_generator(generator, "randperm").randperm(n, kind.numpy), kind, device, requires_grad), out
+    )
+
+
+def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None, out: Tensor | None = None) -> Tensor:
+    """1 with the probability that `input` (or `p`) gives, else 0."""
+    g = _generator(generator, "bernoulli")
+    values = g.bernoulli(input.detach()._value()) if p is None else g.bernoulli(p, like_shape(input), input.dtype.numpy)
+    return written(make_leaf(values, input.dtype, None, False), out)
+
+
+def multinomial(
+    input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None, out: Tensor | None = None
+) -> Tensor:
+    """Indices drawn with the weights in the last axis of `input`."""
+    values = _generator(generator, "multinomial").multinomial(input.detach()._value(), num_samples, replacement)
+    return written(make_leaf(values, dtypes.int64, None, False), out)
+
+
+def normal(
+    mean: Any = 0.0,
+    std: Any = 1.0,
+    size: Any = None,
+    *,
+    generator: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Tensor | None = None,
+) -> Tensor:
+    """Normal numbers; mean and standard deviation are numbers (with `size`) or tensors."""
+    g = _generator(generator, "normal")
+    if size is not None:
+        kind = dtypes.dtype(dtype) if dtype is not None else get_default_dtype()
+        return written(
+            make_leaf(g.normal(mean, std, extents((size,), "normal"), kind.numpy), kind, device, requires_grad), out
+        )
+    given = mean if isinstance(mean, Tensor) else std
+    parts = [x.detach()._value() if isinstance(x, Tensor) else x for x in (mean, std)]
+    values = g.normal(*parts, dtype=given.dtype.numpy)
+    return written(make_leaf(values, given.dtype, device, requires_grad), out)
+
+
+METHODS: dict[str, Any] = {"bernoulli": bernoulli, "multinomial": multinomial}
