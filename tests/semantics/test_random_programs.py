@@ -18,10 +18,11 @@ from gradgen.ir.interpreter import evaluate
 
 torch = pytest.importorskip("torch")
 SEEDS = range(240)
-KINDS = (
-    "view view inplace inplace inplace binary binary unary assign copy detach clone backward nograd_inplace fill zero "
-    "backward_again unbind retain hook setitem gather put"
-).split()
+KINDS = [
+    "view", "view", "inplace", "inplace", "inplace", "binary", "binary", "unary", "assign", "copy", "detach",
+    "clone", "backward", "nograd_inplace", "fill", "zero", "backward_again", "unbind", "retain", "hook", "setitem",
+    "gather", "put",
+]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
