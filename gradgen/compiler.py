@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import itertools
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,15 +34,34 @@ from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
 from gradgen.ir.symbols import Extent, as_extent, placeholder
 from gradgen.options import Options
 from gradgen.runner import Runner, remembered, runner
+from gradgen.samples import recorded_call
 from gradgen.schedule import Program, ScheduleOptions, saved_layout, schedule
 from gradgen.schedule.procedure import ACCUMULATE, SAVED, Output, Place, Procedure
 from gradgen.simplify import simplify
 from gradgen.version import VERSION
 
 __all__ = [
-    "Options", "Runner", "Stages", "batched", "bodies", "check_argument_names", "check_module_name", "dim_names", "generate", "gradient_reach", "graph_hessian", "graph_hvp",
-    "graph_jacobian", "gradients",
-    "procedures", "programs", "remembered", "runner", "stages", "tangents", "user_names",
+    "Options",
+    "Runner",
+    "Stages",
+    "batched",
+    "bodies",
+    "check_argument_names",
+    "check_module_name",
+    "dim_names",
+    "generate",
+    "gradient_reach",
+    "gradients",
+    "graph_hessian",
+    "graph_hvp",
+    "graph_jacobian",
+    "procedures",
+    "programs",
+    "remembered",
+    "runner",
+    "stages",
+    "tangents",
+    "user_names",
 ]
 
 
@@ -91,7 +111,9 @@ def _generate(graph: Graph, name: str, options: Options) -> dict[str, str]:
         work = as_extent(sympy.Max(0, *(c.work_bytes for c in code)))
         interface = _interface(made, name, layout.bytes, work)
         saved = to_c(interface.saved_bytes)
-        files = make_bundle(ModuleCode(interface, tuple(code), saved, to_c(work)), single_file=options.single_file)
+        samples = recorded_call(made.graph, made.joint, interface)
+        module = ModuleCode(interface, tuple(code), saved, to_c(work), samples)
+        files = make_bundle(module, single_file=options.single_file)
     if debug_level() >= 3:
         print(*(p.describe() for p in scheduled), sep="\n\n", file=sys.stderr)
     return files
@@ -129,7 +151,7 @@ def _interface(made: Stages, name: str, saved: Extent, work: Extent) -> Interfac
     return Interface(
         name=name, dims=dim_names(graph.inputs), inputs=inputs, outputs=outputs,
         digest=digest(graph, name, made.options), version=VERSION, saved_bytes=saved if joint else 0, work_bytes=work,
-        differentiable=joint is not None, options=made.options.items(),
+        differentiable=joint is not None, options=made.options.items(), lines=user_lines(graph),
     )
 
 
@@ -147,6 +169,20 @@ def user_names(graph: Graph) -> dict[Node, str]:
             taken.add(name)
             names[node] = name
     return names
+
+
+def user_lines(graph: Graph) -> tuple[str, ...]:
+    """The user's lines that the module comes from, `file.py:7-9`: file names without folders, in order."""
+    lines: dict[str, set[int]] = {}
+    for node in graph.nodes:
+        if node in graph.where:
+            lines.setdefault(graph.where[node].file, set()).add(graph.where[node].line)
+    runs: list[str] = []
+    for file, numbers in sorted(lines.items()):
+        for _, run in itertools.groupby(enumerate(sorted(numbers)), lambda pair: pair[1] - pair[0]):
+            found = [number for _, number in run]
+            runs.append(f"{file}:{found[0]}-{found[-1]}" if len(found) > 1 else f"{file}:{found[0]}")
+    return tuple(runs)
 
 
 def dim_names(inputs: Iterable[Any]) -> tuple[str, ...]:
@@ -209,7 +245,7 @@ def procedures(joint: Joint, fused: Joint) -> tuple[Procedure, ...]:
     saved = saved_nodes(joint)
     several = len(joint.seeds) > 1
     given = _arguments(joint.graph)
-    slots = {n: Place(f"s{k}", SAVED) for k, n in enumerate(saved)}
+    slots = {n: Place(name, SAVED) for n, name in zip(saved, _slot_names(joint, len(saved)))}
     seeds = {
         node: Place(f"grad_{name}", optional=several or not node.shape, default=0 if node.shape else 1)
         for name, node in joint.seeds
@@ -220,6 +256,15 @@ def procedures(joint: Joint, fused: Joint) -> tuple[Procedure, ...]:
     values = tuple(Output(n, Place(name, optional=True)) for n, name in _outputs(fused.graph))
     both = Procedure("value_and_grad", (*values, *_gradients(fused)), {**given, **unit}, fused.where)
     return forward, backward, both
+
+
+def _slot_names(joint: Joint, count: int) -> list[str]:
+    """Names for values in SAVED that no parameter of the emitted functions has."""
+    graph = joint.graph
+    own = [*(n.name for n in graph.inputs), *graph.output_names]
+    taken = {*own, *(f"grad_{name}" for name in own), *dim_names(graph.inputs)}
+    free = (name for name in (f"s{k}" for k in itertools.count()) if name not in taken)
+    return list(itertools.islice(free, count))
 
 
 def _arguments(graph: Graph) -> dict[Node, Place]:

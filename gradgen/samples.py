@@ -1,0 +1,127 @@
+"""One small call of a module with the values it should give, computed when the module is generated.
+
+`selftest.c` holds them, so that the machine on which a bundle ends up compares with what the graph means, and not only
+with itself.  The reference interpreter computes them in double precision; they are rounded to what the self-test
+compares, so that the bundle's bytes do not depend on the last digits of this machine's mathematics library.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gradgen.autodiff import Joint
+from gradgen.codegen.extents import elements, evaluate
+from gradgen.codegen.interface import Argument, Interface
+from gradgen.codegen.programs import MOST_RECORDED, TEST_DIM, Samples, dim_values
+from gradgen.errors import GradgenError
+from gradgen.ir.dtypes import DType, float32
+from gradgen.ir.graph import Graph, topological
+from gradgen.ir.interpreter import evaluate as interpret
+from gradgen.ir.nodes import Compute, Kernel, Node, Scan, Scatter
+from gradgen.ir.widen import widened
+
+MOST_NODES = 80
+MOST_OPERATIONS = 1 << 15
+"""Beyond this many nodes or evaluations of bodies a module goes without: the interpreter would slow the build down."""
+
+DIGITS = {"float32": 6, "float64": 11}
+"""Recorded digits, of the largest element of a tensor: two more than the self-test compares."""
+
+
+def recorded_call(graph: Graph, joint: Joint | None, interface: Interface) -> Samples | None:
+    """Inputs, outputs, incoming gradients and gradients of one call; None where that would be too much."""
+    dims = dim_values(interface, TEST_DIM)
+    gradients = [g for g in joint.gradients if g is not None] if joint else []
+    if _too_much([*graph.outputs, *gradients], interface, dims):
+        return None
+    inputs = {a.name: a for a in interface.inputs}
+    for modulus in (3, 2, 1):  # integers are indices somewhere: large ones may be out of range
+        values = {n: _made_up(a, k, dims, modulus) for k, (n, a) in enumerate(inputs.items())}
+        try:
+            return _call(graph, joint, interface, dims, values)
+        except IndexError:
+            continue
+        except (GradgenError, ArithmeticError):
+            return None
+    return None
+
+
+def _too_much(outputs: Sequence[Node], interface: Interface, dims: Mapping[str, int]) -> bool:
+    listed = [*interface.inputs, *interface.outputs, *interface.parameters, *interface.differentiable_outputs]
+    if sum(evaluate(elements(a.shape), dims) for a in listed) > MOST_RECORDED:
+        return True
+    nodes = topological(outputs)
+    if len(nodes) > MOST_NODES or any(isinstance(n, (Scan, Kernel)) for n in nodes):
+        return True
+    return sum(_evaluations(n, dims) for n in nodes) > MOST_OPERATIONS
+
+
+def _evaluations(node: Node, dims: Mapping[str, int]) -> int:
+    match node:
+        case Compute():
+            shape = (*node.shape, *node.reduce_shape)
+        case Scatter():
+            shape = node.update_shape
+        case _:
+            return 0
+    return evaluate(elements(shape), dims)
+
+
+def _made_up(argument: Argument, position: int, dims: Mapping[str, int], modulus: int) -> np.ndarray:
+    """Numbers between 1/8 and 7/8, where most functions are smooth: multiples of 1/4096, exact in every dtype."""
+    shape = tuple(evaluate(e, dims) for e in argument.shape)
+    # multiplicative hashing (Knuth, TAOCP 6.4): distinct, and in no order
+    hashed = (np.arange(math.prod(shape), dtype=np.uint64) + np.uint64(97 * position + 1)) * np.uint64(2654435761)
+    level = (hashed >> np.uint64(20)) % np.uint64(3072)
+    if argument.dtype.is_floating_point:
+        values = level.astype(np.float64) / 4096 + 0.125
+    else:
+        values = level % np.uint64(modulus if argument.dtype.category else 2)
+    return values.reshape(shape).astype(argument.dtype.numpy)
+
+
+def _call(
+    graph: Graph, joint: Joint | None, interface: Interface, dims: Mapping[str, int], values: Mapping[str, np.ndarray]
+) -> Samples:
+    seeds = dict(joint.seeds) if joint else {}
+    cotangents = {a.name: _seed(a, k, dims, len(seeds) == 1) for k, a in enumerate(interface.differentiable_outputs)}
+    parameters = {n.name: g for n, g in zip(joint.parameters, joint.gradients) if g is not None} if joint else {}
+    wide = widened([*graph.outputs, *parameters.values(), *graph.inputs, *seeds.values()])
+    given: dict[Node, Any] = {wide[n]: values[n.name] for n in graph.inputs}
+    given |= {wide[seed]: cotangents[name] for name, seed in seeds.items()}
+    wanted = [*graph.outputs, *parameters.values()]
+    types = [n.dtype for n in wanted]
+    with np.errstate(all="ignore"):
+        found = [_rounded(v, t) for v, t in zip(interpret([wide[n] for n in wanted], given), types, strict=True)]
+    count = len(graph.outputs)
+    gradients = dict(zip(parameters, found[count:], strict=True))
+    for a in interface.parameters:  # structural zeros
+        gradients.setdefault(a.name, np.zeros([evaluate(e, dims) for e in a.shape], a.dtype.numpy))
+    outputs = dict(zip(graph.output_names, found[:count], strict=True))
+    return Samples(dict(dims), dict(values), outputs, cotangents, gradients)
+
+
+def _seed(argument: Argument, position: int, dims: Mapping[str, int], alone: bool) -> np.ndarray:
+    if alone and not argument.shape:
+        return np.ones((), argument.dtype.numpy)
+    return _made_up(argument, position + 50, dims, 1) + argument.dtype.numpy.type(0.5)
+
+
+def _rounded(value: np.ndarray, dtype: DType) -> np.ndarray:
+    """The array with as many digits as count, seen from its largest element; what is no number stays."""
+    if not dtype.is_floating_point:
+        return value
+    finite = np.abs(value[np.isfinite(value)])
+    largest = float(finite.max()) if finite.size else 0.0
+    if largest == 0.0:
+        return value.astype(dtype.numpy)
+    decimals = DIGITS[dtype.name] - 1 - math.floor(math.log10(largest))
+    limit = 1e30 if dtype is float32 else 1e280
+    if not 1 / limit < largest < limit:
+        raise GradgenError("recorded values leave the range of the dtype")
+    shifted = np.array([float(f"{v:.{max(decimals, 0)}f}") if np.isfinite(v) else v for v in value.ravel()])
+    return (shifted + 0.0).reshape(value.shape).astype(dtype.numpy)
