@@ -25,6 +25,16 @@ def zeros(node: Node) -> Node:
     return Compute(node.shape, placeholder(0), [Read(Constant(0, node.dtype), ())], node.dtype)
 
 
+def fresh_mark(step: Graph) -> str:
+    """What tells the new inputs of a backward step from those the step has: it may be a backward step itself, and
+    inputs of equal name, shape and dtype are one node."""
+    taken = {n.name for n in step.inputs}
+    depth = 1
+    while any(name.startswith(f"{word}{depth}_") for name in taken for word in ("carry_bar", "sum", "stack_bar")):
+        depth += 1
+    return str(depth)
+
+
 def with_carries(node: Scan) -> list[Scan]:
     """The carry each step started from, stacked: outputs of the same recurrence with more outputs."""
     step, carries = node.step, len(node.init)
@@ -50,9 +60,10 @@ def adjoint_scan(
     moving = _moving_carries(node, active, wanted_sequences, wanted_constants)
     stacked = [k for k in sorted(cotangents) if k >= carries]
 
-    carry_bar = {k: Input(f"carry_bar_{k}", step.inputs[k].shape, step.inputs[k].dtype) for k in moving}
-    sums = {k: Input(f"sum_{k}", node.constants[k].shape, node.constants[k].dtype) for k in wanted_constants}
-    stack_bar = {k: Input(f"stack_bar_{k}", step.outputs[k].shape, step.outputs[k].dtype) for k in stacked}
+    mark = fresh_mark(step)
+    carry_bar = {k: Input(f"carry_bar{mark}_{k}", step.inputs[k].shape, step.inputs[k].dtype) for k in moving}
+    sums = {k: Input(f"sum{mark}_{k}", node.constants[k].shape, node.constants[k].dtype) for k in wanted_constants}
+    stack_bar = {k: Input(f"stack_bar{mark}_{k}", step.outputs[k].shape, step.outputs[k].dtype) for k in stacked}
 
     seeds = [(step.outputs[k], carry_bar[k]) for k in moving] + [(step.outputs[k], stack_bar[k]) for k in stacked]
     wrt = [step.inputs[k] for k in moving]

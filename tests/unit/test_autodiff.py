@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from gradgen.autodiff import gradients
 from gradgen.ir import dtypes
 from gradgen.ir import functions as fn
+from gradgen.ir.graph import Graph
 from gradgen.ir.interpreter import evaluate
-from gradgen.ir.nodes import Compute, Constant, Input, Node, Read, map_node
+from gradgen.ir.nodes import Compute, Constant, Input, Node, Read, Scan, map_node
 from gradgen.ir.symbols import placeholder, reduce_axis
 
 A0, A1 = placeholder(0), placeholder(1)
@@ -64,3 +66,16 @@ def test_scaled_keeps_quotients_inside() -> None:
     c = fn.eq(A0, 0)
     assert fn.scaled(A1, fn.div(fn.select(c, 0, 1), A0)) == fn.select(c, 0, fn.div(A1, A0))
     assert fn.scaled(A1, fn.select(c, 0, 1) * fn.div(1, A0)) == fn.select(c, 0, fn.div(A1, A0))
+
+
+def test_second_derivative_through_a_recurrence() -> None:
+    """The backward step has inputs of its own; those of the backward step's backward step must be others."""
+    n = 4
+    x = _vector(n)
+    carry, item = Input("carry", (), dtypes.float64), Input("item", (), dtypes.float64)
+    new = map_node(A0 * A1, (carry, item), dtypes.float64)
+    start = Constant(1.0, dtypes.float64)
+    y = Scan(Graph((carry, item), (new,), ("carry",)), [start], [x], [], n, 0)
+    value = np.array([2.0, 3.0, 5.0, 7.0])
+    expected = np.array([[0.0 if i == j else value.prod() / value[i] / value[j] for j in range(n)] for i in range(n)])
+    assert np.allclose(_hessian(y, x, value), expected)

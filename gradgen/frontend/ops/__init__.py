@@ -7,6 +7,7 @@ from gradgen.frontend.ops import (  # noqa: F401
     classification,
     comparison,
     convolution,
+    cumulative,
     distance,
     einsum,
     gathering,
