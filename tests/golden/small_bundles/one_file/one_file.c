@@ -1,0 +1,2 @@
+#define ONE_FILE_IMPLEMENTATION
+#include "one_file.h"
