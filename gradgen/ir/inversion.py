@@ -156,6 +156,20 @@ class _Solver:
         if not same_extent(self.extents[v], q.extent):
             self.conditions.append(in_range(q.value, self.extents[v])[1])
 
+    def rolled(self, q: _Equation) -> bool:
+        """`modulo(c + v, n)` or `modulo(c - v, n)` where v runs over just n values: each is hit once."""
+        if not isinstance(q.expr, modulo) or not same_extent(q.expr.args[1], q.extent):
+            return False
+        unknown = [v for v in _variables(q.expr) if v not in self.solved]
+        parts = _affine(q.expr.args[0], unknown)
+        if len(unknown) != 1 or parts is None or not same_extent(self.extents[unknown[0]], q.extent):
+            return False
+        coefficient, rest = parts[0][unknown[0]], parts[1].xreplace(self.solved)
+        if coefficient not in (1, -1):
+            return False
+        self.solved[unknown[0]] = modulo(sympy.expand(coefficient * (q.value - rest)), q.expr.args[1])
+        return True
+
     def affine(self, q: _Equation) -> bool:
         expr = q.expr.xreplace(self.solved)
         variables = [v for v in _variables(q.expr) if v not in self.solved]
@@ -227,7 +241,7 @@ def invert(
     for q in bare:
         solver.bare(q)
     for q in sorted((q for q in plain if q not in bare), key=lambda q: len(_variables(q.expr))):
-        if not solver.affine(q):
+        if not solver.rolled(q) and not solver.affine(q):
             return None
     uses = dict(depends)
     data: list[tuple[sympy.Expr, sympy.Expr]] = []

@@ -101,6 +101,8 @@ class Builder:
         self.pinned: dict[int, CVar] = {}
         self.symbols: dict[sympy.Symbol, tuple[Scope, Extent | None]] = {}
         self.known: dict[sympy.Expr, Extent] = {}  # sums of counters that stay in a range
+        self.accumulating: dict[int, Scope] = {}  # variables that an open loop assigns, by id: where they are declared
+        self.assigned: dict[int, None] = {}
         self.writers: dict[int, dict[Scope, None]] = {}  # of buffers, by id: the scopes that write them
         self.keep_buffers: list[Buffer] = []  # ids stay valid
         self.pointers: dict[str, Scope] = {}  # where a pointer is declared
@@ -141,6 +143,8 @@ class Builder:
         assert done.parent is not None
         done.parent.items.append(done)
         self.scope = done.parent
+        for variable in [v for v in self.assigned if self.accumulating.get(v) is done.parent]:
+            del self.accumulating[variable], self.assigned[variable]
         return done
 
     # --- values ---------------------------------------------------------------------------------------------------
@@ -198,6 +202,8 @@ class Builder:
             scope = self.home[id(a)]
             if scope.depth > home.depth:
                 home = scope
+            if self.accumulating.get(id(a), self.scope) is not self.scope:
+                home = self.scope  # another value each time round
         key = (op, dtype, *(id(a) for a in args))
         return home.values.get(key) or self.place(key, home, Apply(dtype, op, args))
 
@@ -253,6 +259,10 @@ class Builder:
 
     def emit(self, statement: Statement) -> None:
         self.scope.items.append(statement)
+        if isinstance(statement, Declare):
+            self.accumulating[id(statement.variable)] = self.scope
+        elif isinstance(statement, Assign):
+            self.assigned[id(statement.variable)] = None
         if isinstance(statement, Pointer):
             self.pointers[statement.name] = self.scope
         target = _target(statement)
