@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gradgen.errors import GradgenError
+from gradgen.version import VERSION
 
 OK, FAILED, USER_ERROR, INTERNAL_ERROR = 0, 1, 2, 3
 
@@ -88,7 +89,7 @@ def guarded(command: Callable[..., int | None]) -> Callable[..., None]:
 
 @click.group(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
-@click.version_option(package_name="gradgen", message="%(prog)s %(version)s")
+@click.version_option(VERSION, message="gradgen %(version)s")
 def main(debug: bool) -> None:
     """Python functions over tensors become C: forward, accumulating backward, zero_grad."""
 

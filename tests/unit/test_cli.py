@@ -15,6 +15,7 @@ from gradgen.errors import GradgenError
 from gradgen.ir.dtypes import float64, int64
 from gradgen.ir.symbols import dim
 from gradgen.scripts import ScriptError, load_program, parse_argument
+from gradgen.version import VERSION
 
 needs_compiler = pytest.mark.skipif(not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler")
 
@@ -65,6 +66,10 @@ def test_help_has_examples_and_exit_codes() -> None:
     assert found.exit_code == 0
     for word in ("Examples", "gradgen build model.py:loss", "--arg x=N,784", "Exit status", "check", "emit"):
         assert word in found.output
+
+
+def test_version() -> None:
+    assert run("--version").output == f"gradgen {VERSION}\n"
 
 
 @pytest.mark.parametrize("name", ["loss", "program", "traced"])
