@@ -17,13 +17,16 @@ import sympy
 from gradgen.ir.nodes import Node
 from gradgen.ir.symbols import Extent, same_extent
 from gradgen.schedule.contraction import Contraction, contraction
-from gradgen.schedule.inline import ARG, KERNEL, MAP, REDUCE, SCAN, SCATTER, Op, ReadTerm
+from gradgen.schedule.inline import ARG, KERNEL, MAP, REDUCE, SCAN, SCATTER, BodyTerm, Op, ReadTerm
 from gradgen.schedule.options import ScheduleOptions
 from gradgen.schedule.procedure import Procedure
 from gradgen.schedule.reductions import is_float_sum
+from gradgen.schedule.sharing import CHEAP
 from gradgen.schedule.tree import Leaf, LoopNode, StripNode, Tree, separate
 
 STRIP = 256  # rows: enough for the matrix kernel to run at full speed, few enough for the cache
+VECTOR = 4  # elements from which on a loop of an expensive function gains by being a vector loop
+SHORT = 1024  # elements of a row that may be written and read again for that
 WINDOW = 12  # how many groups back an op may look for company: keeps the pass linear
 
 
@@ -52,7 +55,14 @@ class Fusion:
                 found = contraction(op)
                 if found is not None and not {found.a.source, found.b.source} & self.maybe_absent.keys():
                     self.contractions[op] = found
+        self.readers: dict[Op, list[Op]] = {op: [] for op in ops}
         self.reads: dict[Op, list[tuple[Op, tuple[sympy.Expr, ...]]]] = {op: self.op_reads(op) for op in ops}
+        self.note_readers()
+
+    def note_readers(self) -> None:
+        for op, found in self.reads.items():
+            for p, _ in found:
+                self.readers[p].append(op)
 
     def op_reads(self, op: Op) -> list[tuple[Op, tuple[sympy.Expr, ...]]]:
         """The ops this one reads, with the index; an empty index where it needs the whole value."""
@@ -194,6 +204,8 @@ class Fusion:
         self, op: Op, group: Group, axes: tuple[sympy.Symbol, ...], producers: list[tuple[Op, tuple[sympy.Expr, ...]]]
     ) -> sympy.Symbol | None:
         assert group.extent is not None
+        if self.better_apart(op, group, axes):
+            return None
         found: dict[sympy.Symbol, None] = {}
         for p, index in producers:
             if not self.aligned(op, p, index, group):
@@ -208,6 +220,19 @@ class Fusion:
             if symbol in axes and same_extent(op.extent_of(symbol), group.extent) and self.allowed(op, symbol, axes):
                 return symbol
         return None
+
+    def better_apart(self, op: Op, group: Group, axes: tuple[sympy.Symbol, ...]) -> bool:
+        """An expensive function beside inner loops would run one value at a time; in a loop of its own it is a vector.
+
+        Only where that costs a short row of memory, and nothing in the group's inner loops waits for the value.
+        """
+        extent = op.extent_of(axes[-1])
+        if op.kind != MAP or len(axes) != 1 or not isinstance(extent, int) or not VECTOR <= extent <= SHORT:
+            return False
+        if not any(isinstance(t, BodyTerm) and any(is_costly(s.op) for s in t.recipe.steps) for t in op.terms):
+            return False
+        deep = [o for o in group.ops if o not in self.contractions and len(o.loop_axes) > len(op.loop_axes)]
+        return bool(deep) and not any(len(r.loop_axes) > len(op.loop_axes) for r in self.readers[op])
 
     def preferred(self, op: Op, group: Group, axes: tuple[sympy.Symbol, ...]) -> list[sympy.Symbol]:
         """Without a producer in the group: the axis by which both read a common tensor, else the outermost."""
@@ -230,6 +255,14 @@ class Fusion:
         if op in self.contractions:
             return symbol in axes
         return True
+
+
+_ARITHMETIC = CHEAP | {"arg", "index", "literal", "cast", "add", "sub", "mul", "neg", "bitor", "bitand"}
+
+
+def is_costly(op: str) -> bool:
+    """An operation that takes many instructions: exp, log, tanh, ..."""
+    return op not in _ARITHMETIC
 
 
 def is_long(extent: Extent) -> bool:

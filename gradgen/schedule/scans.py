@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import sympy
 
 from gradgen.ir.dtypes import int64
-from gradgen.ir.nodes import Node, Scan
+from gradgen.ir.nodes import Compute, Node, Scan
+from gradgen.ir.symbols import axes
 from gradgen.schedule.inline import SCAN, Inliner, Op
 from gradgen.schedule.procedure import Output, Place, Procedure
-from gradgen.schedule.program import LOCAL, WORK, Buffer, Copy, CVar, Pointer
+from gradgen.schedule.program import LOCAL, WORK, Buffer, Copy, Pointer
 from gradgen.schedule.sharing import share_functions
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ def emit_scan(emitter: Emitter, op: Op, ops: list[Op]) -> None:
             wanted.setdefault(other.node.output, []).append(other)
     carries = len(node.init)
     old = [_memory(emitter, n) for n in node.step.inputs[:carries]]
-    new = [_memory(emitter, n) for n in node.step.inputs[:carries]]
+    kept = {k for k in range(carries) if node.step.outputs[k] is node.step.inputs[k]}
+    in_place = kept | ({k for k in range(carries) if updates_in_place(node, k)} if emitter.options.has("reuse") else set())
+    new = [old[k] if k in in_place else _memory(emitter, n) for k, n in enumerate(node.step.inputs[:carries])]
     for buffer, source in zip(old, node.init, strict=True):
         b.emit(Copy(buffer, 0, emitter.whole_buffer(source), 0, buffer.size))
     stacked: dict[int, Buffer] = {}
@@ -52,14 +55,28 @@ def emit_scan(emitter: Emitter, op: Op, ops: list[Op]) -> None:
     for buffer in old:
         b.will_write(buffer)
     position = sympy.sympify(node.length) - 1 - counter if node.reverse else counter
-    _step(emitter, node, counter, position, old, new, stacked, sequences, constants)
+    _step(emitter, node, position, old, new, stacked, sequences, constants)
     for target, source_buffer in zip(old, new, strict=True):
-        b.emit(Copy(target, 0, source_buffer, 0, target.size))
+        if target is not source_buffer:
+            b.emit(Copy(target, 0, source_buffer, 0, target.size))
     b.close()
     for k, members in wanted.items():
         for member in members:
             buffer = old[k] if k < carries else stacked[k]
             emitter.finished(member, buffer)
+
+
+def updates_in_place(node: Scan, k: int) -> bool:
+    """The new carry is the old one plus something, element by element, and nothing else in the step reads either."""
+    carry, result = node.step.inputs[k], node.step.outputs[k]
+    if not isinstance(result, Compute) or result.reducer is not None or result.shape != carry.shape:
+        return False
+    if sum(o is result or o is carry for o in node.step.outputs) != 1:
+        return False
+    mine = [r for r in result.reads if r.source is carry]
+    if len(mine) != 1 or mine[0].guard or mine[0].index != axes(carry.ndim):
+        return False
+    return all(result not in n.sources and (n is result or carry not in n.sources) for n in node.step.nodes)
 
 
 def _memory(emitter: Emitter, node: Node) -> Buffer:
@@ -69,7 +86,7 @@ def _memory(emitter: Emitter, node: Node) -> Buffer:
 
 
 def _step(
-    emitter: Emitter, node: Scan, counter: CVar, position: sympy.Expr, old: list[Buffer], new: list[Buffer],
+    emitter: Emitter, node: Scan, position: sympy.Expr, old: list[Buffer], new: list[Buffer],
     stacked: dict[int, Buffer], sequences: list[Buffer], constants: list[Buffer],
 ) -> None:
     """One step: its inputs and outputs are memory that has a name already."""
@@ -97,6 +114,8 @@ def _step(
         bind(inner, buffer)
     outputs: list[Output] = []
     for k, inner in enumerate(node.step.outputs):
+        if k < carries and inner is inputs[k]:
+            continue  # a carry that stays what it was
         if k < carries or k in stacked:
             target = new[k] if k < carries else _row(emitter, stacked[k], inner, position, False)
             place = Place(b.fresh("step"))
