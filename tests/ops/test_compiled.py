@@ -10,6 +10,7 @@ import warnings
 
 import numpy as np
 import pytest
+
 from gradgen.autodiff import gradients
 from gradgen.ir import dtypes
 from gradgen.ir.interpreter import evaluate

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import gradgen
 import pytest
+
+import gradgen
 
 ERRORS: list[tuple[str, Callable[[Any], Any], type[Exception], str]] = [
     ("mm", lambda g: g.ones(2, 3) @ g.ones(4, 5), RuntimeError, "mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)"),

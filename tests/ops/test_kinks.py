@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from gradgen.autodiff import gradients
 from gradgen.frontend.ops import table
 from gradgen.ir import dtypes

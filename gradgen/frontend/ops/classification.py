@@ -9,7 +9,7 @@ from sympy import Expr
 
 from gradgen.frontend.ops.activation import log_softmax, logsigmoid
 from gradgen.frontend.ops.host import host_value
-from gradgen.frontend.ops.loss import NN, _finish, reduced_loss, reduction_name
+from gradgen.frontend.ops.loss import NN, _finish, divided, reduced_loss, reduction_name
 from gradgen.frontend.ops.samples import edges, index, one, sample, t
 from gradgen.frontend.ops.shapes import A0, A1, A2, A3, exact, numel, over, reduce
 from gradgen.frontend.ops.table import call, public
@@ -152,7 +152,7 @@ def _against_probabilities(logs: Any, target: Any, weight: Any, dim: int, kind: 
     if kind == "none":
         return -products.sum(dim)
     total = -products.sum()
-    return total if kind == "sum" else total / (numel(tuple(logs.shape)) / classes)
+    return total if kind == "sum" else divided(total, numel(tuple(logs.shape)) / classes)
 
 
 def _smoothed(logs: Any, target: Any, weight: Any, dim: int, ignore: int, kind: str, smoothing: float) -> Any:
@@ -232,6 +232,6 @@ def multilabel_soft_margin_loss(
     if weight is not None:
         losses = losses * weight
     kind = reduction_name(reduction, size_average, reduce)
-    return _finish(losses.sum(-1) / input.shape[-1], kind)
+    return _finish(divided(losses.sum(-1), input.shape[-1]), kind)
 
 

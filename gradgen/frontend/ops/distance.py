@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gradgen.frontend.ops.arithmetic import minimum
 from gradgen.frontend.ops.comparison import where
 from gradgen.frontend.ops.joining import broadcast_tensors
-from gradgen.frontend.ops.loss import NN, _finish, reduction_name
+from gradgen.frontend.ops.loss import NN, _finish, divided, reduction_name
 from gradgen.frontend.ops.norms import pairwise_distance, vector_norm
 from gradgen.frontend.ops.samples import edges, one, t
 from gradgen.frontend.ops.table import public
@@ -38,7 +38,7 @@ def kl_div(
     else:
         values = xlogy(target, target) - target * input
     if reduction == "batchmean" and size_average is None and reduce is None:
-        return values.sum() / input.shape[0]
+        return divided(values.sum(), input.shape[0])
     kind = reduction_name(reduction, size_average, reduce)
     if kind == "mean":
         warnings.warn(

@@ -186,7 +186,7 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """`length` elements along `dim` from `start`."""
     at = wrap_dim(dim, input.ndim)
     extent = input.shape[at]
-    if length < 0:
+    if isinstance(length, int) and length < 0:
         raise RuntimeError("narrow(): length must be non-negative.")
     if isinstance(extent, int):
         if not -extent <= start <= extent:
@@ -194,7 +194,7 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
                 f"Dimension out of range (expected to be in range of [{-extent}, {extent}], but got {start})"
             )
         start = start + extent if start < 0 else start
-        if start + length > extent:
+        if isinstance(length, int) and start + length > extent:
             raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({extent}).")
     return call(_narrow, input, dim=at, start=known(start), length=known(length))
 

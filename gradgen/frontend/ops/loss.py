@@ -11,7 +11,7 @@ from sympy import Expr, Rational
 from gradgen.frontend.ops.samples import edges, one, plain, sample, t
 from gradgen.frontend.ops.shapes import A0, A1, A2, A3, exact, numel, over, reduce
 from gradgen.frontend.ops.table import call, public
-from gradgen.frontend.registry import PROMOTE, Op, broadcast_shapes, register
+from gradgen.frontend.registry import KEEP, PROMOTE, Op, broadcast_shapes, register
 from gradgen.ir import functions as fn
 from gradgen.ir.nodes import Node
 from gradgen.ir.symbols import same_extent
@@ -42,6 +42,18 @@ def reduced_loss(node: Node, reduction: str) -> Node:
     if reduction == "sum":
         return total
     return over(fn.div(A0, sympy.sympify(numel(node.shape))), (), (total,), node.dtype)
+
+
+_div_extent = register(
+    Op("div_extent", lambda node, *, by: over(fn.div(A0, by), node.shape, (node,), node.dtype), "DivBackward0", KEEP)
+)
+
+
+def divided(tensor: Tensor, extent: Any) -> Tensor:
+    """tensor / extent, where the extent may be a named dimension."""
+    if isinstance(extent, (int, float)):
+        return tensor / extent  # type: ignore[operator]
+    return call(_div_extent, tensor, by=sympy.sympify(extent))
 
 
 def _pair(name: str, body: Any, grad_name: str) -> Op:
