@@ -11,7 +11,7 @@ from typing import Any
 
 from gradgen import autograd
 from gradgen.errors import GradgenError
-from gradgen.frontend import engine as _engine  # noqa: F401  loaded now: the first look should not wait for imports
+from gradgen.frontend import engine as _engine  # loaded now: the first look should not wait for imports
 from gradgen.frontend import namespace as _namespace
 from gradgen.frontend.device import contiguous_format, device, preserve_format, strided
 from gradgen.frontend.dtype_info import finfo, iinfo, promote_types, result_type

@@ -123,7 +123,7 @@ def _float_text(suffix: str, ctype: str, f: str, infinity: str) -> dict[str, tup
 
 def digamma_text() -> dict[str, tuple[tuple[str, ...], str]]:
     """Recurrence to x >= 10, then the asymptotic series (Abramowitz & Stegun 6.3.5, 6.3.18); 6.3.7 below 0."""
-    found = {}
+    found: dict[str, tuple[tuple[str, ...], str]] = {}
     for suffix, ctype, f, s in (("f32", "float", "f", "f"), ("f64", "double", "", "")):
         lines = [
             f"static inline {ctype} gg_digamma_{suffix}({ctype} a) {{",
@@ -149,7 +149,7 @@ def digamma_text() -> dict[str, tuple[tuple[str, ...], str]]:
 
 def pairwise_text() -> dict[str, tuple[tuple[str, ...], str]]:
     """Pairwise summation by a binary counter: level b holds a sum of 2**b terms wherever bit b of the count is set."""
-    found = {}
+    found: dict[str, tuple[tuple[str, ...], str]] = {}
     for suffix, ctype in (("f32", "float"), ("f64", "double")):
         name = f"gg_pairwise_{suffix}"
         zero = "0.0f" if suffix == "f32" else "0.0"

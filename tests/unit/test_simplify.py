@@ -69,7 +69,8 @@ def test_reduced_axes_of_extent_one_are_dropped_while_one_is_left() -> None:
     node = Compute((), a0, [Read(x, (r1, r2))], float64, reduce_shape=(1, 3, 4), reducer="sum")
     new = check_same(node)
     assert new.reduce_shape == (3, 4)
-    assert check_same(Compute((), a0, [Read(v, (r0 + r1,))], float64, reduce_shape=(1, 1), reducer="sum")).reduce_shape == (1,)
+    one = Compute((), a0, [Read(v, (r0 + r1,))], float64, reduce_shape=(1, 1), reducer="sum")
+    assert check_same(one).reduce_shape == (1,)
 
 
 def test_a_guarded_view_with_another_fill_stays() -> None:
