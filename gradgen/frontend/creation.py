@@ -8,13 +8,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import sympy
 
 import gradgen.frontend.apply as recording
 from gradgen.frontend.device import device as device_of
 from gradgen.frontend.ranges import arange_values, linspace_values, logspace_values
+from gradgen.frontend.registry import KEEP, Op
 from gradgen.frontend.tensor import Tensor
 from gradgen.ir import dtypes
 from gradgen.ir.dtypes import DType
+from gradgen.ir.functions import eq, select
+from gradgen.ir.nodes import Compute, Node
+from gradgen.ir.symbols import as_extent, axis
 
 PUBLIC = (
     "arange",
@@ -251,15 +256,37 @@ def extents(size: tuple[Any, ...], function: str) -> tuple[int, ...]:
         size = tuple(size[0])
     found = []
     for k, e in enumerate(size):
+        if isinstance(e, sympy.Expr):  # a named dimension, in a trace
+            found.append(e)
+            continue
         if isinstance(e, (bool, float, str)) or not hasattr(e, "__index__"):
             raise TypeError(
                 f"{function}(): argument 'size' (position {k + 1}) must be tuple of ints, not {type(e).__name__}"
             )
         found.append(e.__index__())
     for e in found:
-        if e < 0:
+        if isinstance(e, int) and e < 0:
             raise RuntimeError(f"{function}: Dimension size must be non-negative.")
     return tuple(found)
+
+
+def _generated(shape: tuple[Any, ...], dtype: DType, body: sympy.Expr) -> Node:
+    return Compute(shape, body, [], dtype)
+
+
+GENERATED = Op("generated", _generated, "", KEEP, method=False)
+
+
+def in_trace(*extents_: Any) -> bool:
+    """True where a size is a named dimension: the tensor is recorded then, not made."""
+    return any(isinstance(e, sympy.Expr) and not e.is_Integer for e in extents_)
+
+
+def generated(shape: tuple[Any, ...], kind: DType, body: Any, requires_grad: bool = False) -> Tensor:
+    """A tensor whose elements follow from their index: `body` over i0, i1, ...."""
+    exact = sympy.Rational(body) if isinstance(body, float) else sympy.sympify(body)
+    result = recording.apply(GENERATED, (), {"shape": tuple(shape), "dtype": kind, "body": exact})
+    return result.requires_grad_() if requires_grad else result
 
 
 def _size(size: tuple[Any, ...], named: Any, function: str) -> tuple[int, ...]:
@@ -278,7 +305,10 @@ def _filler(name: str, value: float) -> Any:
         out: Tensor | None = None,
     ) -> Tensor:
         kind = dtypes.dtype(dtype) if dtype is not None else get_default_dtype()
-        return written(make_leaf(np.full(extents(size, name), value, kind.numpy), kind, device, requires_grad), out)
+        shape = extents(size, name)
+        if in_trace(*shape):
+            return generated(shape, kind, int(value), requires_grad)
+        return written(make_leaf(np.full(shape, value, kind.numpy), kind, device, requires_grad), out)
 
     def like(
         input: Tensor,
@@ -359,6 +389,8 @@ def full(
         dtype, fill_value = dtype or fill_value.dtype, fill_value.item()  # type: ignore[attr-defined]
     kind = dtypes.dtype(dtype) if dtype is not None else recording.number_dtype(type(fill_value))
     shape = extents((size,), "full")
+    if in_trace(*shape):
+        return generated(shape, kind, fill_value, requires_grad)
     return written(make_leaf(np.full(shape, fill_value, kind.numpy), kind, device, requires_grad), out)
 
 
@@ -386,6 +418,9 @@ def eye(
     out: Tensor | None = None,
 ) -> Tensor:
     """Ones on the diagonal, n rows and m columns."""
+    if in_trace(n, m):
+        kind = dtypes.dtype(dtype) if dtype is not None else get_default_dtype()
+        return generated((n, n if m is None else m), kind, select(eq(axis(0), axis(1)), 1, 0), requires_grad)
     for name, count in (("n", n), ("m", n if m is None else m)):
         if count < 0:
             raise RuntimeError(f"{name} must be greater or equal to 0, got {count}")
@@ -410,6 +445,10 @@ def arange(
     """From `start` (0) up to but without `end` in steps; integer where all of them are."""
     if end is None:
         start, end = 0, start
+    if in_trace(start, end) and isinstance(step, int) and step > 0 and isinstance(start, (int, sympy.Expr)):
+        count = as_extent(sympy.floor((sympy.sympify(end) - start + step - 1) / step) if step != 1 else end - start)
+        kind = dtypes.int64 if dtype is None else dtypes.dtype(dtype)
+        return generated((count,), kind, start + step * axis(0), requires_grad)
     numbers = [x.item() if isinstance(x, Tensor) else x for x in (start, end, step)]  # type: ignore[attr-defined]
     if dtype is None:
         dtype = get_default_dtype() if any(isinstance(x, float) for x in numbers) else dtypes.int64

@@ -17,7 +17,7 @@ from gradgen.frontend.tensor import Tensor
 from gradgen.ir import dtypes
 from gradgen.ir.functions import lt, select
 from gradgen.ir.nodes import Compute, Node, Read, Scatter
-from gradgen.ir.symbols import Extent, axis, placeholder, same_extent
+from gradgen.ir.symbols import Extent, as_extent, axis, placeholder, same_extent
 
 # --- operations --------------------
 
@@ -205,16 +205,19 @@ def _sliced_symbolic(view: Tensor, dim: int, bounds: list[int | None], step: int
     start, stop = bounds[0] or 0, bounds[1]
     if start == 0 and stop is None and step == 1:
         return view
-    begin = extent + start if start < 0 else sympy.Integer(start)
-    end = extent if stop is None else extent + stop if stop < 0 else sympy.Integer(stop)
+    begin = _clamped(extent + start) if start < 0 else sympy.Min(start, extent)
+    end = extent if stop is None else _clamped(extent + stop) if stop < 0 else sympy.Min(stop, extent)
+    length = sympy.Max(0, extent - start) if stop is None and start >= 0 else sympy.Max(0, end - begin)
     if step != 1:
-        raise NotImplementedError(
-            f"a step of {step} over the named dimension {extent}: its length has no plain formula"
-        )
-    length = sympy.simplify(end - begin)
-    return recording.apply(
-        SLICE, (view,), {"dim": dim, "start": begin, "step": 1, "length": int(length) if length.is_Integer else length}
-    )
+        length = sympy.floor((length + step - 1) / step)
+    length = as_extent(length)
+    first = sympy.Integer(start) if start >= 0 else begin  # of an empty slice nothing is read, wherever it begins
+    return recording.apply(SLICE, (view,), {"dim": dim, "start": first, "step": step, "length": length})
+
+
+def _clamped(position: Any) -> Any:
+    """A bound counted from the end: not before the first element."""
+    return sympy.Max(0, position)
 
 
 def _as_int(value: Any) -> int:

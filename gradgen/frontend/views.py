@@ -22,6 +22,7 @@ from gradgen.frontend.modes import state
 from gradgen.frontend.record import Attributes, Record, Spec, spec
 from gradgen.frontend.registry import KEEP, Op
 from gradgen.frontend.tensor import Tensor
+from gradgen.frontend.view_values import cut
 from gradgen.ir.functions import select, stop
 from gradgen.ir.guards import conjunction
 from gradgen.ir.indexing import modulo, quotient
@@ -61,6 +62,8 @@ Chain = tuple[Step, ...]
 
 def read(record: Record, chain: Chain) -> Record:
     """The record of a view, given that of its storage."""
+    if record.value is not None and not record.is_phantom:
+        record, chain = _read_value(record, chain)
     for step in chain:
         record = Record(
             step.op,
@@ -72,6 +75,25 @@ def read(record: Record, chain: Chain) -> Record:
             depth=record.depth + 1,
         )
     return record
+
+
+def _read_value(record: Record, chain: Chain) -> tuple[Record, Chain]:
+    """As many steps as need no code, of a record whose value is known; the steps that are left."""
+    value = record.value
+    for k, step in enumerate(chain):
+        assert value is not None
+        found = cut(value, step.op.name, dict(step.attributes), step.output, step.spec.shape)
+        if found is None:
+            break
+        value = found
+    else:
+        k = len(chain)
+    if k == 0:
+        return record, chain
+    assert value is not None
+    if not value.flags.c_contiguous:
+        value = value.copy(order="C")
+    return Record(None, (), (), chain[k - 1].spec, value=value, depth=record.depth), chain[k:]
 
 
 # --- making views --------------------
@@ -174,7 +196,7 @@ def contiguous_strides(shape: Sequence[int]) -> Strides:
     """Row-major strides; an axis of extent 0 counts as 1, as in PyTorch."""
     strides = [1] * len(shape)
     for k in range(len(shape) - 2, -1, -1):
-        strides[k] = strides[k + 1] * max(shape[k + 1], 1)
+        strides[k] = strides[k + 1] * (max(shape[k + 1], 1) if isinstance(shape[k + 1], int) else shape[k + 1])
     return tuple(strides)
 
 

@@ -14,6 +14,7 @@ from gradgen.schedule.procedure import Output, Place, Procedure
 from gradgen.schedule.program import SAVED, WORK, Part, Program
 from gradgen.schedule.sharing import share_functions
 from gradgen.schedule.unfold import unfold
+from gradgen.schedule.unroll import unroll
 
 __all__ = ["NO_PASSES", "PASSES", "Output", "Place", "Procedure", "Program", "SavedLayout", "ScheduleOptions",
            "saved_layout", "schedule"]
@@ -40,7 +41,10 @@ def schedule(
     tree = fusion.tree()
     emitter = Emitter(procedure, ops, tree, _reserved(procedure), fusion.contractions, options)
     emitter.run()
-    statements = merge_conditions(emitter.builder.finish())
+    statements = emitter.builder.finish()
+    if options.has("unroll"):
+        statements = unroll(statements)
+    statements = merge_conditions(statements)
     buffers = [*emitter.places.values(), *emitter.constants.values(), *(b for b, _ in emitter.buffers.values()),
                *emitter.wasted.values(), *emitter.extra]
     buffers = list(dict.fromkeys(buffers))

@@ -14,6 +14,7 @@ PASSES: dict[str, str] = {
     "order": "the axis with the smallest stride is innermost",
     "simd": "innermost loops without carried dependences are marked for vectorisation",
     "pairwise": "float sums add block sums pairwise",
+    "unroll": "loops whose guards single out iterations become one store an element",
     "outline": "nests that a long program repeats become functions",
     "reuse": "buffers whose lifetimes do not meet share memory",
 }
