@@ -65,7 +65,7 @@ CALLS: dict[str, tuple[Callable[..., Any], tuple[tuple[Any, ...], ...]]] = {
     "repeat": (lambda x: G.tile(x, (2, 1)), ((N, 4),)),
     "pad": (lambda x: G.F.pad(x, (1, 1, 2, 0)), ((N, 4),)),
     "tril": (lambda x: G.tril(x), ((N, N),)),
-    "diagonal": (lambda x: G.diagonal(x) + G.trace(x), ((N, N),)),
+    "diagonal": (lambda x: G.diagonal(x) + x.trace(), ((N, N),)),
     "cumsum": (lambda x: G.cumsum(x, 0), ((N, 4),)),
     "diff": (lambda x: G.diff(x, dim=0), ((N, 4),)),
     "layer_norm": (lambda x, w: G.F.layer_norm(x, (4,), w), ((N, 4), (4,))),
