@@ -36,8 +36,10 @@ def lenet_arrays(rng, n):
 
     return {
         "x": rng.normal(size=(n, 1, 28, 28)).astype("float32"), "t": rng.integers(0, 10, size=n),
-        "k1": weights(6, 1, 5, 5), "c1": weights(6, 1)[:, 0].copy(), "k2": weights(16, 6, 5, 5), "c2": weights(16, 1)[:, 0].copy(),
-        "w3": weights(120, 400), "b3": weights(120, 1)[:, 0].copy(), "w4": weights(84, 120), "b4": weights(84, 1)[:, 0].copy(),
+        "k1": weights(6, 1, 5, 5), "c1": weights(6, 1)[:, 0].copy(),
+        "k2": weights(16, 6, 5, 5), "c2": weights(16, 1)[:, 0].copy(),
+        "w3": weights(120, 400), "b3": weights(120, 1)[:, 0].copy(),
+        "w4": weights(84, 120), "b4": weights(84, 1)[:, 0].copy(),
         "w5": weights(10, 84), "b5": weights(10, 1)[:, 0].copy(),
     }
 

@@ -25,18 +25,18 @@ def finish(ns, square, x, alpha, q, low):
     return likelihood - prior
 
 
-def factors(ns, q, l):
+def factors(ns, q, l):  # noqa: E741
     low = ns.tril(l, -1)
     return low, low + ns.diag_embed(ns.exp(q))
 
 
-def obvious(ns, x, alpha, mu, q, l):
+def obvious(ns, x, alpha, mu, q, l):  # noqa: E741
     low, factor = factors(ns, q, l)
     z = ns.einsum("kij,nkj->nki", factor, x[:, None, :] - mu)
     return finish(ns, (z * z).sum(-1), x, alpha, q, low)
 
 
-def product(ns, x, alpha, mu, q, l):
+def product(ns, x, alpha, mu, q, l):  # noqa: E741
     """Q_k x_n - Q_k mu_k, for all k by one matrix product."""
     low, factor = factors(ns, q, l)
     k, d = q.shape

@@ -71,7 +71,8 @@ def eager(module: str):
 CASES = [
     gradients("notebook", arrays, loss, ("w", "b"), loss_jax, targets={"torch": 1 / 20, "jax": 1 / 3}, compiled=True),
     Case("notebook-c", arrays, {
-        "gradgen-c": gradgen_c(loss, ("w", "b")), "c": c_by_hand(BY_HAND, results), "jax": jax_gradients(loss_jax, ("w", "b")),
+        "gradgen-c": gradgen_c(loss, ("w", "b")), "c": c_by_hand(BY_HAND, results),
+        "jax": jax_gradients(loss_jax, ("w", "b")),
     }, own="gradgen-c", limit=0.3e-6, targets={"c": 1.0}, note="the C function in a loop in C"),
     Case("notebook-eager", arrays, {"gradgen": eager("gradgen"), "torch": eager("torch")}, targets={"torch": 1.0},
          note="the notebook's statements, after the first pass"),

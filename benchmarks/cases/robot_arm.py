@@ -10,7 +10,8 @@ from benchmarks.harness import Arrays, Case
 from benchmarks.peers import casadi_c, gradgen_c, repeating  # noqa: F401
 
 # Denavit-Hartenberg parameters (a, d, alpha) of an arm of the proportions of common 7-axis arms, in metres.
-LINKS = ((0.0, 0.333, -1), (0.0, 0.0, 1), (0.0825, 0.316, 1), (-0.0825, 0.0, -1), (0.0, 0.384, 1), (0.088, 0.0, 1), (0.0, 0.107, 0))
+LINKS = ((0.0, 0.333, -1), (0.0, 0.0, 1), (0.0825, 0.316, 1), (-0.0825, 0.0, -1), (0.0, 0.384, 1), (0.088, 0.0, 1),
+         (0.0, 0.107, 0))
 
 
 def arrays(rng):

@@ -125,5 +125,6 @@ CASES = [
     Case("hessian-rosenbrock-1000", vectors, {
         "gradgen": gradgen(rosenbrock_hessian), "jax": jax_values(rosenbrock_hessian_jax),
         "torch": torch_values(rosenbrock_hessian), "c": c_by_hand(HESSIAN_C, lambda a: [np.zeros((len(a["x"]),) * 2)]),
-    }, size=(N,), quick=(7,), targets={"jax": 1.0}, tolerance=1e-9, note="as a dense array; c: zeroes it and fills three bands"),
+    }, size=(N,), quick=(7,), targets={"jax": 1.0}, tolerance=1e-9,
+       note="as a dense array; c: zeroes it and fills three bands"),
 ]
