@@ -94,3 +94,35 @@ def test_digits_record(digits: ModuleType) -> None:
         assert worst(torch_losses(torch, digits), recorded()) < CLOSE
     finally:
         torch.set_num_threads(threads)
+
+
+@needs_c
+def test_pinn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A loss with a second derivative in it: its gradients are PyTorch's, and training finds the solution."""
+    pinn = example("pinn")
+    module = gg.build(pinn.program(), out=tmp_path / "generated")
+    _, error = pinn.train(module, 600)
+    assert error < 0.01
+    assert len(capsys.readouterr().out.splitlines()) == 10
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(1)
+    x, f = (rng.normal(size=s).astype(np.float32) for s in ((9, 1), 9))
+    shapes = ((1, pinn.HIDDEN), (pinn.HIDDEN,), (pinn.HIDDEN, 1))
+    parameters = [rng.normal(size=s).astype(np.float32) for s in shapes]
+    (loss, u), grads = module.value_and_grad(x, f, *parameters)
+    points, w1, b1, w2 = (torch.tensor(v, dtype=torch.float64).requires_grad_() for v in (x, *parameters))
+
+    def network(at):
+        return torch.tanh(at * w1 + b1) @ w2
+
+    value = network(points)
+    (du,) = torch.autograd.grad(value.sum(), points, create_graph=True)
+    (d2u,) = torch.autograd.grad(du.sum(), points, create_graph=True)
+    ends = network(torch.tensor([[-1.0], [1.0]], dtype=torch.float64))
+    wanted = ((d2u.squeeze(1) - torch.tensor(f)) ** 2).mean() + 100.0 * (ends**2).sum()
+    wanted.backward()
+    # a dozen chained float32 operations and sums of 16 terms: 1e-5 of the largest element
+    for found, exact in ((loss, wanted), (u, value.squeeze(1)), *zip((grads.w1, grads.b1, grads.w2),
+                                                                     (w1.grad, b1.grad, w2.grad))):
+        exact = exact.detach().numpy()
+        np.testing.assert_allclose(found, exact, rtol=0, atol=1e-5 * abs(exact).max())

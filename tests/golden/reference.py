@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 GENERATED = ROOT / "generated"
 SMALL = Path(__file__).with_name("small_bundles")
 
-EXAMPLES = {"linear_bce": "linear_bce", "digits": "digits", "pendulum": "pendulum"}
+EXAMPLES = {n: n for n in ("linear_bce", "digits", "pendulum", "pinn")}
 """Name of a bundle in generated/ -> the example whose program() makes it."""
 
 SHARED = {"_build.py", "_native.py", "_runtime.py", "_selfcheck.py", "gradgen_abi.h"}
