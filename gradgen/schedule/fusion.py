@@ -130,6 +130,11 @@ class Fusion:
             if outermost and not axes:
                 axes = self.strip_axes(op)
             where = self.find(op, groups, max(low, len(groups) - WINDOW), axes, producers, at)
+            if where is not None and self.better_early(op, groups[where], [p for p, _ in producers if at[p] == where]):
+                before.setdefault(low, []).append(op)
+                del groups[where].binding[op]
+                at[op] = low - 1
+                continue
             if where is None:
                 where = len(groups)
                 axes = axes[:1] if not self.is_reduced(op, axes[:1]) else remaining[op]
@@ -142,10 +147,23 @@ class Fusion:
                 groups[where].strips = True
         tree: Tree = []
         for k in range(len(groups) + 1):
-            tree += [Leaf(op) for op in before.get(k, ())]
+            tree += [self.alone(op, remaining[op]) for op in before.get(k, ())]
             if k < len(groups):
                 tree.append(self.node(groups[k], remaining))
         return tree
+
+    def alone(self, op: Op, axes: tuple[sympy.Symbol, ...]) -> LoopNode | Leaf:
+        """The op in loops of its own."""
+        node: LoopNode | Leaf = Leaf(op)
+        for symbol in reversed(axes):
+            node = LoopNode(op.extent_of(symbol), {op: symbol}, [node])
+        return node
+
+    def better_early(self, op: Op, group: Group, producers: list[Op]) -> bool:
+        """A short reduction to a number, such as a count, runs before the deep loops that may be waiting for it."""
+        if op.kind != REDUCE or len(op.loop_axes) != 1 or any(e != 1 for e in op.shape) or producers:
+            return False
+        return any(len(o.loop_axes) > 1 for o in group.ops)
 
     def is_reduced(self, op: Op, axes: tuple[sympy.Symbol, ...]) -> bool:
         """A contraction starts no strips over its summed axis: it joins those of others."""

@@ -27,7 +27,7 @@ from gradgen.schedule.scalars import Recipe, Step, recipe
 from gradgen.schedule.sharing import is_expensive
 
 MAX_TERMS = 96
-CHEAP_STEPS = 4
+CHEAP_STEPS = 7
 MAP, REDUCE, ARG, SCATTER, SCAN, KERNEL = "map", "reduce", "arg", "scatter", "scan", "kernel"
 
 

@@ -7,6 +7,7 @@ whether it is a local, a row in cache, or memory.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import sympy
@@ -48,6 +49,9 @@ def share_functions(procedure: Procedure) -> Procedure:
             for node, expr, index in found:
                 if node is not shared:
                     changes.setdefault(node, []).append((shared, expr, index))
+    for node in order:  # a read that nobody mentions is a dependence that is none
+        if isinstance(node, Compute) and len(_mentioned(node.body, node.reads)) < len(node.reads):
+            changes.setdefault(node, [])
     if not changes:
         return procedure
     new: dict[Node, Node] = {n: n for n in procedure.given}
@@ -103,12 +107,23 @@ def _own_node(node: Compute, expr: sympy.Expr) -> tuple[Compute, tuple[sympy.Exp
         return own, reads[0].index
     if node.dtype is not kinds[0]:
         return None
-    count = len(node.shape)
-    moved = {reduce_axis(k): axis(count + k) for k in range(len(node.reduce_shape))}
+    own_axes = (*axes(len(node.shape)), *(reduce_axis(k) for k in range(len(node.reduce_shape))))
+    extents = dict(zip(own_axes, (*node.shape, *node.reduce_shape)))
+    kept = [s for s in own_axes if extents[s] != 1]  # an axis of extent 1 is at 0, whoever has it
+    moved: dict[sympy.Basic, sympy.Expr] = {s: sympy.S.Zero for s in own_axes}
+    moved |= {s: axis(k) for k, s in enumerate(kept)}
     again = [Read(r.source, [e.xreplace(moved) for e in r.index]) for r in reads]
-    own = Compute((*node.shape, *node.reduce_shape), renamed, again, kinds[0])
-    index: tuple[sympy.Expr, ...] = (*axes(count), *(reduce_axis(k) for k in range(len(node.reduce_shape))))
-    return own, index
+    return Compute([extents[s] for s in kept], renamed, again, kinds[0]), tuple(kept)
+
+
+def _mentioned(body: sympy.Expr, reads: Sequence[Read]) -> list[int]:
+    """The reads that the body needs, or an index or guard of one that it needs."""
+    used = set(body.free_symbols)
+    for k in reversed(range(len(reads))):  # an index may mention earlier reads only
+        if placeholder(k) in used:
+            for e in (*reads[k].index, *(c.expr for c in reads[k].guard)):
+                used |= e.free_symbols
+    return [k for k in range(len(reads)) if placeholder(k) in used]
 
 
 def _rewritten(node: Compute, parts: list[tuple[Node, sympy.Expr, tuple[sympy.Expr, ...]]]) -> Compute:
@@ -119,9 +134,7 @@ def _rewritten(node: Compute, parts: list[tuple[Node, sympy.Expr, tuple[sympy.Ex
         mapping[expr] = placeholder(len(reads))
         reads.append(Read(shared, index))
     body = node.body.xreplace(mapping)
-    used = body.free_symbols | {s for r in reads for e in r.index for s in e.free_symbols}
-    used |= {s for r in reads for c in r.guard for s in c.expr.free_symbols}
-    kept = [k for k in range(len(reads)) if placeholder(k) in used]
+    kept = _mentioned(body, reads)
     moved = {placeholder(k): placeholder(n) for n, k in enumerate(kept)}
     renumbered = []
     for k in kept:
