@@ -11,13 +11,23 @@ from collections.abc import Mapping, Sequence
 import sympy
 
 from gradgen.autodiff.forward import tangents
+from gradgen.autodiff.joint import NOMINAL_DIM
 from gradgen.autodiff.reverse import gradients
 from gradgen.ir.batch import batched, repeated
 from gradgen.ir.dtypes import DType
+from gradgen.ir.functions import NoDerivative
 from gradgen.ir.guards import EQ, Condition
 from gradgen.ir.indexing import linearise, product, reshape_index
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
 from gradgen.ir.symbols import Extent, axes, placeholder
+
+
+def nominal(shape: Sequence[Extent]) -> int:
+    """Elements of a shape."""
+    size = product(tuple(shape))
+    if isinstance(size, int):
+        return size
+    return int(size.xreplace({s: sympy.Integer(NOMINAL_DIM) for s in size.free_symbols}))
 
 
 def unit_seeds(shape: Sequence[Extent], dtype: DType) -> Node:
@@ -35,17 +45,41 @@ def reshaped(node: Node, shape: tuple[Extent, ...]) -> Node:
     return Compute(shape, placeholder(0), [Read(node, index)], node.dtype)
 
 
-def jacobian(output: Node, wrt: Sequence[Node], mode: str = "reverse") -> list[Node]:
+def pushed(outputs: Sequence[Node], directions: Mapping[Node, Node]) -> list[Node | None]:
+    """Jacobian-vector products: forward mode, or where a node has none, the adjoint of the adjoint.
+
+    The vector-Jacobian product is linear in its cotangent u, so its own derivative by u, along the directions, is J d.
+    """
+    try:
+        return tangents(outputs, directions)
+    except NoDerivative:
+        wrt = list(directions)
+        seeds = [Input(f"__cotangent{k}", o.shape, o.dtype) for k, o in enumerate(outputs)]
+        found = gradients(outputs, seeds, wrt)
+        reached = [(g, directions[w]) for g, w in zip(found, wrt) if g is not None]
+        return gradients([g for g, _ in reached], [d for _, d in reached], seeds)
+
+
+def products(output: Node, wrt: Sequence[Node]) -> str:
+    """The mode that takes fewer products for a dense Jacobian: "reverse" one per element of the output, "forward" one
+    per element of the arguments; a named dimension counts as NOMINAL_DIM."""
+    return "reverse" if nominal(output.shape) <= sum(nominal(w.shape) for w in wrt) else "forward"
+
+
+def jacobian(output: Node, wrt: Sequence[Node], mode: str = "auto", *, nan_safe: bool = False) -> list[Node]:
     """For each of `wrt` the array [*output.shape, *wrt.shape] of d output / d wrt; a structural zero is zeros.
 
-    `mode` "reverse" takes one product per element of the output, "forward" one per element of the argument.
+    `mode` "reverse" takes one product per element of the output, "forward" one per element of the argument, "auto" the
+    fewer.
     """
-    return _forward(output, wrt) if mode == "forward" else _reverse(output, wrt)
+    if mode == "auto":
+        mode = products(output, wrt)
+    return _forward(output, wrt) if mode == "forward" else _reverse(output, wrt, nan_safe)
 
 
-def _reverse(output: Node, wrt: Sequence[Node]) -> list[Node]:
+def _reverse(output: Node, wrt: Sequence[Node], nan_safe: bool) -> list[Node]:
     seed = Input("__seed", output.shape, output.dtype)
-    found = gradients([output], [seed], wrt)
+    found = gradients([output], [seed], wrt, nan_safe=nan_safe)
     size = product(output.shape)
     rows = batched([g for g in found if g is not None], {seed: unit_seeds(output.shape, output.dtype)}, size)
     return [_shaped(rows.get(g) if g is not None else None, output, w, size) for g, w in zip(found, wrt)]
@@ -53,18 +87,19 @@ def _reverse(output: Node, wrt: Sequence[Node]) -> list[Node]:
 
 def _shaped(rows: Node | None, output: Node, wrt: Node, size: Extent) -> Node:
     if rows is None:
-        rows = repeated(Compute(wrt.shape, sympy.Integer(0), [], wrt.dtype), size)
+        rows = repeated(zeros_like(wrt), size)
     return reshaped(rows, (*output.shape, *wrt.shape))
 
 
 def _forward(output: Node, wrt: Sequence[Node]) -> list[Node]:
-    result: list[Node] = []
+    result = []
     for w in wrt:
         seed = Input("__seed", w.shape, w.dtype)
-        found = tangents([output], {w: seed})[0]
+        found = pushed([output], {w: seed})[0]
         size = product(w.shape)
-        zero = Compute((size, *output.shape), sympy.Integer(0), [], output.dtype)
-        columns = zero if found is None else batched([found], {seed: unit_seeds(w.shape, w.dtype)}, size)[found]
+        columns = repeated(zeros_like(output), size)
+        if found is not None:
+            columns = batched([found], {seed: unit_seeds(w.shape, w.dtype)}, size).get(found, columns)
         n, m = len(output.shape), len(w.shape)
         offset = linearise(axes(n + m)[n:], w.shape)
         read = Read(columns, (offset, *axes(n + m)[:n]))
@@ -72,20 +107,41 @@ def _forward(output: Node, wrt: Sequence[Node]) -> list[Node]:
     return result
 
 
-def hessian(output: Node, wrt: Sequence[Node]) -> list[list[Node]]:
-    """Second derivatives of a scalar: entry [a][b] is the array [*a.shape, *b.shape]; forward over reverse."""
-    one = Constant(1, output.dtype)
-    first = gradients([output], [one], wrt)
-    rows = []
-    for g, a in zip(first, wrt):
-        zeros = Compute(a.shape, sympy.Integer(0), [], a.dtype)
-        rows.append(_forward(g if g is not None else zeros, wrt))
-    return rows
+def hessian(output: Node, wrt: Sequence[Node], *, nan_safe: bool = False) -> list[list[Node]]:
+    """Second derivatives of a scalar: entry [a][b] is the array [*a.shape, *b.shape]; forward over reverse.
+
+    Of a block and its transpose, one is computed: the one that takes fewer products.
+    """
+    first = gradients([output], [Constant(1, output.dtype)], wrt, nan_safe=nan_safe)
+    found: dict[tuple[int, int], Node] = {}
+    for i, a in enumerate(wrt):
+        for j, b in enumerate(wrt):
+            if i != j and (nominal(b.shape), j) > (nominal(a.shape), i):
+                continue
+            gradient = first[i]
+            found[i, j] = _forward(gradient if gradient is not None else zeros_like(a), [b])[0]
+    for i, j in list(found):
+        found.setdefault((j, i), _transposed(found[i, j], len(wrt[i].shape)))
+    return [[found[i, j] for j in range(len(wrt))] for i in range(len(wrt))]
 
 
-def hvp(output: Node, wrt: Sequence[Node], directions: Mapping[Node, Node]) -> list[Node | None]:
+def _transposed(block: Node, n: int) -> Node:
+    """The block with its first n axes last."""
+    i = axes(block.ndim)
+    m = block.ndim - n
+    read = Read(block, (*i[m:], *i[:m]))
+    return Compute((*block.shape[n:], *block.shape[:n]), placeholder(0), [read], block.dtype)
+
+
+def hvp(
+    output: Node, wrt: Sequence[Node], directions: Mapping[Node, Node], *, nan_safe: bool = False
+) -> list[Node | None]:
     """The product of a scalar's Hessian with `directions`: forward over reverse, the cost of a few gradients."""
-    first = gradients([output], [Constant(1, output.dtype)], wrt)
-    moved = tangents([g for g in first if g is not None], directions)
+    first = gradients([output], [Constant(1, output.dtype)], wrt, nan_safe=nan_safe)
+    moved = pushed([g for g in first if g is not None], directions)
     rest = iter(moved)
     return [next(rest) if g is not None else None for g in first]
+
+
+def zeros_like(node: Node) -> Node:
+    return Compute(node.shape, placeholder(0), [Read(Constant(0, node.dtype), ())], node.dtype)
