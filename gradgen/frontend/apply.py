@@ -24,8 +24,9 @@ from gradgen.ir import dtypes
 from gradgen.ir.dtypes import DType
 
 PACKAGE = __file__.rpartition("frontend")[0]
-MAX_DEPTH = 500
-"""A chain of records longer than this is evaluated, so that neither memory nor compile time grows without bound."""
+MAX_DEPTH = 40
+"""A chain of records longer than this is evaluated: the C compiler's time grows faster than the code, and the pieces of a
+long loop are alike, so that one of them compiled serves all."""
 
 CAST = Op("to", lambda node, dtype: cast(node, dtype), "ToCopyBackward0", KEEP, method=False)
 
