@@ -27,12 +27,12 @@ RTOL = {np.dtype("float32"): 1e-4, np.dtype("float64"): 1e-10}
 
 
 def _chosen() -> list[Case]:
-    """For every function its first two calls, in the first dtype, and its edge values."""
+    """For every function its first two calls, in the first dtype, its edge values, and int64."""
     seen: dict[str, int] = {}
     chosen = []
     for case in all_cases():
         edges = any(getattr(a, "domain", "") == "given" for a in case.sample.args)
-        if case.dtype == case.sample.dtypes[0] and (seen.get(case.path, 0) < 2 or edges):
+        if case.dtype == "int64" or (case.dtype == case.sample.dtypes[0] and (seen.get(case.path, 0) < 2 or edges)):
             chosen.append(case)
             seen[case.path] = seen.get(case.path, 0) + 1
     return chosen

@@ -53,7 +53,7 @@ _softshrink = pointwise(
 _hardshrink = pointwise("hardshrink", lambda x, k: fn.select(fn.and_(fn.ge(x, -k), fn.le(x, k)), 0, x))
 
 
-@public(NN, "", method=True, samples=CALLS)
+@public(NN, "", method=True, inplace=True, samples=CALLS)
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(input, 0); the derivative at 0 is 0."""
     require_tensor(input, "relu")

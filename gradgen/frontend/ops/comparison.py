@@ -162,8 +162,8 @@ def where(condition: Tensor, input: Tensor | Number | None = None, other: Tensor
 
         return nonzero(condition, as_tuple=True)
     if condition.dtype is not dtypes.bool_:
-        raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype "
-                           f"{condition.dtype.name.capitalize()}")
+        name = {"float32": "Float", "float64": "Double", "int32": "Int", "int64": "Long"}[condition.dtype.name]
+        raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {name}")
     return call(_where, condition, input, other)
 
 

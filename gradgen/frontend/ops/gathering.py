@@ -51,7 +51,7 @@ _gather = register(Op("gather", _lower_gather, "GatherBackward0", KEEP))
 
 @public("", method=True, samples=[
     sample(t(3, 4), 1, index(3, 2, high=4)), one(t(3, 4), 0, index(2, 4, high=3)), one(t(3, 4), 1, index(2, 2, high=4)),
-    plain(t(3, 4), 1, index(3, 0, high=4)),
+    plain(t(3, 4), 1, index(3, 0, high=4)), plain(t(3, 4), 1, index(3, 2, high=4), dtypes=("int64", "int32", "bool")),
 ])
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
     """result[i][j] = input[i][index[i][j]] for dim 1, and so on."""

@@ -347,7 +347,9 @@ def _best(input: Tensor, dim: Any, keepdim: bool, whole: Op, along: Op, reducer:
 
 
 ALONG = [sample(t(2, 3)), one(TIES), sample(t(2, 3), 1), one(t(2, 3), 0, True), sample(TIES, 1), sample(NANS, 1),
-         one(t(2, 3), t(2, 3, seed=1)), one(t(), 0)]
+         one(t(2, 3), t(2, 3, seed=1)), one(t(), 0),
+         plain(edges(((3, 1, 2), (5, 7, 7))), 1, dtypes=("int32", "int64")),
+]
 
 
 @public("", method=True, samples=ALONG)
