@@ -80,20 +80,19 @@ def read(record: Record, chain: Chain) -> Record:
 def _read_value(record: Record, chain: Chain) -> tuple[Record, Chain]:
     """As many steps as need no code, of a record whose value is known; the steps that are left."""
     value = record.value
-    for k, step in enumerate(chain):
+    done = 0
+    for step in chain:
         assert value is not None
         found = cut(value, step.op.name, dict(step.attributes), step.output, step.spec.shape)
         if found is None:
             break
-        value = found
-    else:
-        k = len(chain)
-    if k == 0:
+        value, done = found, done + 1
+    if not done:
         return record, chain
     assert value is not None
     if not value.flags.c_contiguous:
         value = value.copy(order="C")
-    return Record(None, (), (), chain[k - 1].spec, value=value, depth=record.depth), chain[k:]
+    return Record(None, (), (), chain[done - 1].spec, value=value, depth=record.depth), chain[done:]
 
 
 # --- making views --------------------
