@@ -35,8 +35,7 @@ GRADGEN_API size_t digits_saved_bytes(int64_t N);
 GRADGEN_API size_t digits_work_bytes(int64_t N);
 #define DIGITS_SAVED_BYTES(N) \
     ((size_t)(256 * (int64_t)(N) + 128 * ((4 * (int64_t)(N) + 63) / 64) + 64 * ((40 * (int64_t)(N) + 63) / 64) + 128))
-#define DIGITS_WORK_BYTES(N) \
-    ((size_t)(GRADGEN_MAX(259200, 512 * (int64_t)(N) + 128 * ((4 * (int64_t)(N) + 63) / 64) + 64 * ((8 * (int64_t)(N) + 63) / 64) + 64 * ((40 * (int64_t)(N) + 63) / 64) + 203776)))
+#define DIGITS_WORK_BYTES(N) ((size_t)(324736))
 
 /** loss, scores <- forward(x, t, w1, b1, w2, b2).  Tensors are dense and row-major.
  *   x       float32  [N, 64]

@@ -2,7 +2,7 @@
  * This file belongs to whoever generated it: no licence is needed to use it. */
 
 /* Tests linear_bce on the machine where it is to run: gradients against finite differences of forward, accumulation, states
- * and error codes.  Prints what fails and returns how many tests did.  All memory is static.
+ * and error codes, and values recorded when it was generated.  Prints what fails and returns how many tests did.  All memory is static.
  *     cc -O2 selftest.c linear_bce.c -lm -o selftest && ./selftest */
 #include "linear_bce.h"
 
@@ -28,6 +28,44 @@ static struct {
 static GRADGEN_ALIGNED unsigned char saved[LINEAR_BCE_SAVED_BYTES(dim_N) + 1];
 static GRADGEN_ALIGNED unsigned char work[LINEAR_BCE_WORK_BYTES(dim_N) + 1];
 
+static const float recorded_x[] = {
+    7.429199e-01f, 6.1083984e-01f, 4.790039e-01f, 3.4692383e-01f, 2.1508789e-01f, 8.330078e-01f,
+    7.011719e-01f, 5.690918e-01f, 4.3725586e-01f, 3.0517578e-01f, 1.7333984e-01f, 7.9125977e-01f,
+    6.594238e-01f, 5.2734375e-01f, 3.955078e-01f
+};
+
+static const float recorded_y[] = {
+    6.921387e-01f, 5.6030273e-01f, 4.2822266e-01f, 2.9638672e-01f, 1.6430664e-01f, 7.824707e-01f,
+    6.503906e-01f, 5.185547e-01f, 3.864746e-01f
+};
+
+static const float recorded_w[] = {
+    6.4160156e-01f, 5.095215e-01f, 3.7768555e-01f, 2.4560547e-01f, 8.635254e-01f, 7.3168945e-01f,
+    5.996094e-01f, 4.6777344e-01f, 3.3569336e-01f, 2.0385742e-01f, 8.2177734e-01f, 6.899414e-01f,
+    5.578613e-01f, 4.260254e-01f, 2.939453e-01f
+};
+
+static const float recorded_b[] = {
+    5.908203e-01f, 4.5874023e-01f, 3.269043e-01f
+};
+
+static const float recorded_loss[] = {
+    1.09225e+00f
+};
+
+static const float recorded_grad_w[] = {
+    6.9226e-02f, 1.01877e-01f, 4.7409e-02f, 7.1246e-02f, 1.12221e-01f, 7.1934e-02f, 5.7893e-02f, 9.1211e-02f,
+    5.8524e-02f, 4.4547e-02f, 7.0202e-02f, 4.5094e-02f, 3.1194e-02f, 4.9193e-02f, 3.1684e-02f
+};
+
+static const float recorded_grad_b[] = {
+    1.01165e-01f, 1.59212e-01f, 1.017e-01f
+};
+
+static const float recorded_grad_loss[] = {
+    1.0e+00f
+};
+
 /* The tensors of the module.  `of` is the input of a gradient, the output of a cotangent (its incoming gradient);
  * `recorded` what was computed when the module was generated, or NULL. */
 typedef struct {
@@ -41,23 +79,23 @@ typedef struct {
 
 /* Each table ends with an entry without a name. */
 static const tensor inputs[] = {
-    {"x", GRADGEN_FLOAT32, 5 * dim_N, t.x, NULL, 0},
-    {"y", GRADGEN_FLOAT32, 3 * dim_N, t.y, NULL, 0},
-    {"w", GRADGEN_FLOAT32, 15, t.w, NULL, 0},
-    {"b", GRADGEN_FLOAT32, 3, t.b, NULL, 0},
+    {"x", GRADGEN_FLOAT32, 5 * dim_N, t.x, recorded_x, 0},
+    {"y", GRADGEN_FLOAT32, 3 * dim_N, t.y, recorded_y, 0},
+    {"w", GRADGEN_FLOAT32, 15, t.w, recorded_w, 0},
+    {"b", GRADGEN_FLOAT32, 3, t.b, recorded_b, 0},
     {NULL, GRADGEN_BOOL, 0, NULL, NULL, 0},
 };
 static const tensor outputs[] = {
-    {"loss", GRADGEN_FLOAT32, 1, t.loss, NULL, 0},
+    {"loss", GRADGEN_FLOAT32, 1, t.loss, recorded_loss, 0},
     {NULL, GRADGEN_BOOL, 0, NULL, NULL, 0},
 };
 static const tensor gradients[] = {
-    {"grad_w", GRADGEN_FLOAT32, 15, t.grad_w, NULL, 2},
-    {"grad_b", GRADGEN_FLOAT32, 3, t.grad_b, NULL, 3},
+    {"grad_w", GRADGEN_FLOAT32, 15, t.grad_w, recorded_grad_w, 2},
+    {"grad_b", GRADGEN_FLOAT32, 3, t.grad_b, recorded_grad_b, 3},
     {NULL, GRADGEN_BOOL, 0, NULL, NULL, 0},
 };
 static const tensor cotangents[] = {
-    {"grad_loss", GRADGEN_FLOAT32, 1, t.grad_loss, NULL, 0},
+    {"grad_loss", GRADGEN_FLOAT32, 1, t.grad_loss, recorded_grad_loss, 0},
     {NULL, GRADGEN_BOOL, 0, NULL, NULL, 0},
 };
 

@@ -2,7 +2,7 @@
  * This file belongs to whoever generated it: no licence is needed to use it. */
 
 /* Tests constants on the machine where it is to run: gradients against finite differences of forward, accumulation, states
- * and error codes.  Prints what fails and returns how many tests did.  All memory is static.
+ * and error codes, and values recorded when it was generated.  Prints what fails and returns how many tests did.  All memory is static.
  *     cc -O2 selftest.c constants.c -lm -o selftest && ./selftest */
 #include "constants.h"
 
@@ -24,6 +24,26 @@ static struct {
 static GRADGEN_ALIGNED unsigned char saved[CONSTANTS_SAVED_BYTES(dim_N) + 1];
 static GRADGEN_ALIGNED unsigned char work[CONSTANTS_WORK_BYTES(dim_N) + 1 + 1];
 
+static const float recorded_x[] = {
+    7.429199e-01f, 6.1083984e-01f, 4.790039e-01f, 3.4692383e-01f, 2.1508789e-01f, 8.330078e-01f,
+    7.011719e-01f, 5.690918e-01f, 4.3725586e-01f, 3.0517578e-01f, 1.7333984e-01f, 7.9125977e-01f
+};
+
+static const float recorded_y[] = {
+    3.62976e-01f, 9.8148e-01f, 8.63411e-01f, -7.82816e-01f, 1.07337e-01f, 8.91358e-01f, 5.62707e-01f,
+    -9.99987e-01f, 2.1689e-01f, 9.82131e-01f, 9.96597e-01f, -7.89139e-01f
+};
+
+static const float recorded_grad_x[] = {
+    4.4622e-01f, -1.9771e-01f, -7.0009e-01f, -2.44875e+00f, 5.8656e-01f, -5.9374e-01f, -1.51446e+00f,
+    -1.203e-02f, 3.1829e-01f, 2.9877e-01f, 1.8764e-01f, 1.85389e+00f
+};
+
+static const float recorded_grad_y[] = {
+    9.577637e-01f, 8.256836e-01f, 6.9384766e-01f, 1.3117676e+00f, 1.1799316e+00f, 1.0478516e+00f,
+    9.160156e-01f, 7.8393555e-01f, 6.520996e-01f, 1.2700195e+00f, 1.1381836e+00f, 1.0061035e+00f
+};
+
 /* The tensors of the module.  `of` is the input of a gradient, the output of a cotangent (its incoming gradient);
  * `recorded` what was computed when the module was generated, or NULL. */
 typedef struct {
@@ -37,19 +57,19 @@ typedef struct {
 
 /* Each table ends with an entry without a name. */
 static const tensor inputs[] = {
-    {"x", GRADGEN_FLOAT32, 4 * dim_N, t.x, NULL, 0},
+    {"x", GRADGEN_FLOAT32, 4 * dim_N, t.x, recorded_x, 0},
     {NULL, GRADGEN_BOOL, 0, NULL, NULL, 0},
 };
 static const tensor outputs[] = {
-    {"y", GRADGEN_FLOAT32, 4 * dim_N, t.y, NULL, 0},
+    {"y", GRADGEN_FLOAT32, 4 * dim_N, t.y, recorded_y, 0},
     {NULL, GRADGEN_BOOL, 0, NULL, NULL, 0},
 };
 static const tensor gradients[] = {
-    {"grad_x", GRADGEN_FLOAT32, 4 * dim_N, t.grad_x, NULL, 0},
+    {"grad_x", GRADGEN_FLOAT32, 4 * dim_N, t.grad_x, recorded_grad_x, 0},
     {NULL, GRADGEN_BOOL, 0, NULL, NULL, 0},
 };
 static const tensor cotangents[] = {
-    {"grad_y", GRADGEN_FLOAT32, 4 * dim_N, t.grad_y, NULL, 0},
+    {"grad_y", GRADGEN_FLOAT32, 4 * dim_N, t.grad_y, recorded_grad_y, 0},
     {NULL, GRADGEN_BOOL, 0, NULL, NULL, 0},
 };
 

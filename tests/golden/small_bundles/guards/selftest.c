@@ -2,7 +2,7 @@
  * This file belongs to whoever generated it: no licence is needed to use it. */
 
 /* Tests guards on the machine where it is to run: gradients against finite differences of forward, accumulation, states
- * and error codes.  Prints what fails and returns how many tests did.  All memory is static.
+ * and error codes, and values recorded when it was generated.  Prints what fails and returns how many tests did.  All memory is static.
  *     cc -O2 selftest.c guards.c -lm -o selftest && ./selftest */
 #include "guards.h"
 
@@ -25,6 +25,32 @@ static struct {
 static GRADGEN_ALIGNED unsigned char saved[GUARDS_SAVED_BYTES + 1];
 static GRADGEN_ALIGNED unsigned char work[GUARDS_WORK_BYTES + 1];
 
+static const float recorded_x[] = {
+    7.429199e-01f, 6.1083984e-01f, 4.790039e-01f, 3.4692383e-01f, 2.1508789e-01f, 8.330078e-01f
+};
+
+static const float recorded_y[] = {
+    6.921387e-01f, 5.6030273e-01f, 4.2822266e-01f
+};
+
+static const float recorded_smooth[] = {
+    -1.3184e-01f, -1.3208e-01f, -1.3184e-01f, 6.1792e-01f, -1.4087e-01f, -1.3184e-01f, -1.3208e-01f,
+    1.05762e+00f, -2.6416e-01f
+};
+
+static const float recorded_grad_x[] = {
+    2.63672e-01f, 3.46436e-01f, 1.3208e-01f, 1.31836e-01f, -6.1792e-01f, 1.31836e-01f
+};
+
+static const float recorded_grad_y[] = {
+    1.3208e-01f, 1.31836e-01f, 1.3208e-01f
+};
+
+static const float recorded_grad_smooth[] = {
+    9.577637e-01f, 8.256836e-01f, 6.9384766e-01f, 1.3117676e+00f, 1.1799316e+00f, 1.0478516e+00f,
+    9.160156e-01f, 7.8393555e-01f, 6.520996e-01f
+};
+
 /* The tensors of the module.  `of` is the input of a gradient, the output of a cotangent (its incoming gradient);
  * `recorded` what was computed when the module was generated, or NULL. */
 typedef struct {
@@ -38,21 +64,21 @@ typedef struct {
 
 /* Each table ends with an entry without a name. */
 static const tensor inputs[] = {
-    {"x", GRADGEN_FLOAT32, 6, t.x, NULL, 0},
-    {"y", GRADGEN_FLOAT32, 3, t.y, NULL, 0},
+    {"x", GRADGEN_FLOAT32, 6, t.x, recorded_x, 0},
+    {"y", GRADGEN_FLOAT32, 3, t.y, recorded_y, 0},
     {NULL, GRADGEN_BOOL, 0, NULL, NULL, 0},
 };
 static const tensor outputs[] = {
-    {"smooth", GRADGEN_FLOAT32, 9, t.smooth, NULL, 0},
+    {"smooth", GRADGEN_FLOAT32, 9, t.smooth, recorded_smooth, 0},
     {NULL, GRADGEN_BOOL, 0, NULL, NULL, 0},
 };
 static const tensor gradients[] = {
-    {"grad_x", GRADGEN_FLOAT32, 6, t.grad_x, NULL, 0},
-    {"grad_y", GRADGEN_FLOAT32, 3, t.grad_y, NULL, 1},
+    {"grad_x", GRADGEN_FLOAT32, 6, t.grad_x, recorded_grad_x, 0},
+    {"grad_y", GRADGEN_FLOAT32, 3, t.grad_y, recorded_grad_y, 1},
     {NULL, GRADGEN_BOOL, 0, NULL, NULL, 0},
 };
 static const tensor cotangents[] = {
-    {"grad_smooth", GRADGEN_FLOAT32, 9, t.grad_smooth, NULL, 0},
+    {"grad_smooth", GRADGEN_FLOAT32, 9, t.grad_smooth, recorded_grad_smooth, 0},
     {NULL, GRADGEN_BOOL, 0, NULL, NULL, 0},
 };
 

@@ -2,7 +2,7 @@
  * This file belongs to whoever generated it: no licence is needed to use it. */
 
 /* Tests integers on the machine where it is to run: gradients against finite differences of forward, accumulation, states
- * and error codes.  Prints what fails and returns how many tests did.  All memory is static.
+ * and error codes, and values recorded when it was generated.  Prints what fails and returns how many tests did.  All memory is static.
  *     cc -O2 selftest.c integers.c -lm -o selftest && ./selftest */
 #include "integers.h"
 
@@ -25,6 +25,26 @@ static struct {
 static GRADGEN_ALIGNED unsigned char saved[INTEGERS_SAVED_BYTES(dim_N) + 1 + 1];
 static GRADGEN_ALIGNED unsigned char work[INTEGERS_WORK_BYTES(dim_N) + 1 + 1];
 
+static const int32_t recorded_x[] = {
+    2, 1, 1, 0, 0, 2, 2, 1, 1, 0, 0, 2, 2, 1, 1
+};
+
+static const int64_t recorded_k[] = {
+    1, 1, 0
+};
+
+static const int64_t recorded_best[] = {
+    0, 0, 1
+};
+
+static const int64_t recorded_output1[] = {
+    1, 1, 0
+};
+
+static const uint8_t recorded_output2[] = {
+    1, 1, 1
+};
+
 /* The tensors of the module.  `of` is the input of a gradient, the output of a cotangent (its incoming gradient);
  * `recorded` what was computed when the module was generated, or NULL. */
 typedef struct {
@@ -38,14 +58,14 @@ typedef struct {
 
 /* Each table ends with an entry without a name. */
 static const tensor inputs[] = {
-    {"x", GRADGEN_INT32, 5 * dim_N, t.x, NULL, 0},
-    {"k", GRADGEN_INT64, dim_N, t.k, NULL, 0},
+    {"x", GRADGEN_INT32, 5 * dim_N, t.x, recorded_x, 0},
+    {"k", GRADGEN_INT64, dim_N, t.k, recorded_k, 0},
     {NULL, GRADGEN_BOOL, 0, NULL, NULL, 0},
 };
 static const tensor outputs[] = {
-    {"best", GRADGEN_INT64, dim_N, t.best, NULL, 0},
-    {"output1", GRADGEN_INT64, dim_N, t.output1, NULL, 0},
-    {"output2", GRADGEN_BOOL, dim_N, t.output2, NULL, 0},
+    {"best", GRADGEN_INT64, dim_N, t.best, recorded_best, 0},
+    {"output1", GRADGEN_INT64, dim_N, t.output1, recorded_output1, 0},
+    {"output2", GRADGEN_BOOL, dim_N, t.output2, recorded_output2, 0},
     {NULL, GRADGEN_BOOL, 0, NULL, NULL, 0},
 };
 static const tensor gradients[] = {

@@ -2,7 +2,7 @@
  * This file belongs to whoever generated it: no licence is needed to use it. */
 
 /* Tests lookup on the machine where it is to run: gradients against finite differences of forward, accumulation, states
- * and error codes.  Prints what fails and returns how many tests did.  All memory is static.
+ * and error codes, and values recorded when it was generated.  Prints what fails and returns how many tests did.  All memory is static.
  *     cc -O2 selftest.c lookup.c -lm -o selftest && ./selftest */
 #include "lookup.h"
 
@@ -25,6 +25,33 @@ static struct {
 static GRADGEN_ALIGNED unsigned char saved[LOOKUP_SAVED_BYTES(dim_K) + 1];
 static GRADGEN_ALIGNED unsigned char work[LOOKUP_WORK_BYTES(dim_K) + 1];
 
+static const float recorded_table[] = {
+    7.429199e-01f, 6.1083984e-01f, 4.790039e-01f, 3.4692383e-01f, 2.1508789e-01f, 8.330078e-01f,
+    7.011719e-01f, 5.690918e-01f, 4.3725586e-01f, 3.0517578e-01f, 1.7333984e-01f, 7.9125977e-01f,
+    6.594238e-01f, 5.2734375e-01f, 3.955078e-01f, 2.6342773e-01f, 1.3134766e-01f, 7.495117e-01f,
+    6.1743164e-01f, 4.855957e-01f, 3.5351562e-01f, 2.2167969e-01f, 8.395996e-01f, 7.077637e-01f,
+    5.756836e-01f, 4.4384766e-01f, 3.1176758e-01f, 1.7993164e-01f, 7.9785156e-01f, 6.660156e-01f
+};
+
+static const int64_t recorded_rows[] = {
+    1, 1, 0
+};
+
+static const float recorded_total[] = {
+    2.00733e+00f
+};
+
+static const float recorded_grad_table[] = {
+    1.65579e+00f, 1.11938e+00f, 6.8833e-01f, 7.2214e-01f, 2.7758e-01f, 4.16341e+00f, 0.0e+00f, 0.0e+00f,
+    0.0e+00f, 0.0e+00f, 0.0e+00f, 0.0e+00f, 0.0e+00f, 0.0e+00f, 0.0e+00f, 0.0e+00f, 0.0e+00f, 0.0e+00f,
+    0.0e+00f, 0.0e+00f, 0.0e+00f, 0.0e+00f, 0.0e+00f, 0.0e+00f, 0.0e+00f, 0.0e+00f, 0.0e+00f, 0.0e+00f,
+    0.0e+00f, 0.0e+00f
+};
+
+static const float recorded_grad_total[] = {
+    1.0e+00f
+};
+
 /* The tensors of the module.  `of` is the input of a gradient, the output of a cotangent (its incoming gradient);
  * `recorded` what was computed when the module was generated, or NULL. */
 typedef struct {
@@ -38,20 +65,20 @@ typedef struct {
 
 /* Each table ends with an entry without a name. */
 static const tensor inputs[] = {
-    {"table", GRADGEN_FLOAT32, 30, t.table, NULL, 0},
-    {"rows", GRADGEN_INT64, dim_K, t.rows, NULL, 0},
+    {"table", GRADGEN_FLOAT32, 30, t.table, recorded_table, 0},
+    {"rows", GRADGEN_INT64, dim_K, t.rows, recorded_rows, 0},
     {NULL, GRADGEN_BOOL, 0, NULL, NULL, 0},
 };
 static const tensor outputs[] = {
-    {"total", GRADGEN_FLOAT32, 1, t.total, NULL, 0},
+    {"total", GRADGEN_FLOAT32, 1, t.total, recorded_total, 0},
     {NULL, GRADGEN_BOOL, 0, NULL, NULL, 0},
 };
 static const tensor gradients[] = {
-    {"grad_table", GRADGEN_FLOAT32, 30, t.grad_table, NULL, 0},
+    {"grad_table", GRADGEN_FLOAT32, 30, t.grad_table, recorded_grad_table, 0},
     {NULL, GRADGEN_BOOL, 0, NULL, NULL, 0},
 };
 static const tensor cotangents[] = {
-    {"grad_total", GRADGEN_FLOAT32, 1, t.grad_total, NULL, 0},
+    {"grad_total", GRADGEN_FLOAT32, 1, t.grad_total, recorded_grad_total, 0},
     {NULL, GRADGEN_BOOL, 0, NULL, NULL, 0},
 };
 

@@ -2,7 +2,7 @@
  * This file belongs to whoever generated it: no licence is needed to use it. */
 
 /* Tests matmul on the machine where it is to run: gradients against finite differences of forward, accumulation, states
- * and error codes.  Prints what fails and returns how many tests did.  All memory is static.
+ * and error codes, and values recorded when it was generated.  Prints what fails and returns how many tests did.  All memory is static.
  *     cc -O2 selftest.c matmul.c -lm -o selftest && ./selftest */
 #include "matmul.h"
 
@@ -26,6 +26,45 @@ static struct {
 static GRADGEN_ALIGNED unsigned char saved[MATMUL_SAVED_BYTES(dim_N) + 1];
 static GRADGEN_ALIGNED unsigned char work[MATMUL_WORK_BYTES(dim_N) + 1];
 
+static const float recorded_a[] = {
+    7.429199e-01f, 6.1083984e-01f, 4.790039e-01f, 3.4692383e-01f, 2.1508789e-01f, 8.330078e-01f,
+    7.011719e-01f, 5.690918e-01f, 4.3725586e-01f, 3.0517578e-01f, 1.7333984e-01f, 7.9125977e-01f,
+    6.594238e-01f, 5.2734375e-01f, 3.955078e-01f, 2.6342773e-01f, 1.3134766e-01f, 7.495117e-01f,
+    6.1743164e-01f, 4.855957e-01f, 3.5351562e-01f, 2.2167969e-01f, 8.395996e-01f, 7.077637e-01f
+};
+
+static const float recorded_b[] = {
+    6.921387e-01f, 5.6030273e-01f, 4.2822266e-01f, 2.9638672e-01f, 1.6430664e-01f, 7.824707e-01f,
+    6.503906e-01f, 5.185547e-01f, 3.864746e-01f, 2.5439453e-01f, 8.725586e-01f, 7.404785e-01f, 6.086426e-01f,
+    4.765625e-01f, 3.4472656e-01f, 2.1264648e-01f, 8.3081055e-01f, 6.9873047e-01f, 5.6689453e-01f,
+    4.3481445e-01f, 3.0297852e-01f, 1.7089844e-01f, 7.890625e-01f, 6.569824e-01f, 5.2490234e-01f,
+    3.930664e-01f, 2.6098633e-01f, 1.2915039e-01f, 7.470703e-01f, 6.152344e-01f, 4.831543e-01f, 3.5131836e-01f
+};
+
+static const float recorded_c[] = {
+    9.7737e-01f, 9.7044e-01f, 9.8635e-01f, 9.55953e-01f, 9.64962e-01f, 9.43979e-01f, 9.49843e-01f,
+    8.76687e-01f, 9.69177e-01f, 9.70388e-01f, 9.75076e-01f, 9.28097e-01f
+};
+
+static const float recorded_grad_a[] = {
+    9.8162e-02f, 1.15512e-01f, 1.28897e-01f, 7.9522e-02f, 1.29015e-01f, 1.10296e-01f, 6.0906e-02f,
+    1.10399e-01f, 2.12298e-01f, 2.5498e-01f, 2.7293e-01f, 1.73287e-01f, 2.76896e-01f, 2.33991e-01f,
+    1.34306e-01f, 2.37915e-01f, 1.34247e-01f, 1.73254e-01f, 1.86319e-01f, 1.08378e-01f, 1.77071e-01f,
+    1.60502e-01f, 8.2539e-02f, 1.51231e-01f
+};
+
+static const float recorded_grad_b[] = {
+    7.2559e-02f, 9.536e-02f, 6.0507e-02f, 1.81606e-01f, 8.0636e-02f, 1.19742e-01f, 8.0825e-02f, 2.2894e-01f,
+    5.9048e-02f, 8.857e-02f, 5.9134e-02f, 1.71701e-01f, 9.8366e-02f, 1.42963e-01f, 1.04619e-01f, 2.50487e-01f,
+    7.6779e-02f, 1.11791e-01f, 8.2928e-02f, 1.93248e-01f, 8.7314e-02f, 1.16667e-01f, 7.5334e-02f, 2.2073e-01f,
+    9.5411e-02f, 1.4107e-01f, 9.5664e-02f, 2.68102e-01f, 7.3803e-02f, 1.09877e-01f, 7.396e-02f, 2.10825e-01f
+};
+
+static const float recorded_grad_c[] = {
+    9.577637e-01f, 8.256836e-01f, 6.9384766e-01f, 1.3117676e+00f, 1.1799316e+00f, 1.0478516e+00f,
+    9.160156e-01f, 7.8393555e-01f, 6.520996e-01f, 1.2700195e+00f, 1.1381836e+00f, 1.0061035e+00f
+};
+
 /* The tensors of the module.  `of` is the input of a gradient, the output of a cotangent (its incoming gradient);
  * `recorded` what was computed when the module was generated, or NULL. */
 typedef struct {
@@ -39,21 +78,21 @@ typedef struct {
 
 /* Each table ends with an entry without a name. */
 static const tensor inputs[] = {
-    {"a", GRADGEN_FLOAT32, 8 * dim_N, t.a, NULL, 0},
-    {"b", GRADGEN_FLOAT32, 32, t.b, NULL, 0},
+    {"a", GRADGEN_FLOAT32, 8 * dim_N, t.a, recorded_a, 0},
+    {"b", GRADGEN_FLOAT32, 32, t.b, recorded_b, 0},
     {NULL, GRADGEN_BOOL, 0, NULL, NULL, 0},
 };
 static const tensor outputs[] = {
-    {"c", GRADGEN_FLOAT32, 4 * dim_N, t.c, NULL, 0},
+    {"c", GRADGEN_FLOAT32, 4 * dim_N, t.c, recorded_c, 0},
     {NULL, GRADGEN_BOOL, 0, NULL, NULL, 0},
 };
 static const tensor gradients[] = {
-    {"grad_a", GRADGEN_FLOAT32, 8 * dim_N, t.grad_a, NULL, 0},
-    {"grad_b", GRADGEN_FLOAT32, 32, t.grad_b, NULL, 1},
+    {"grad_a", GRADGEN_FLOAT32, 8 * dim_N, t.grad_a, recorded_grad_a, 0},
+    {"grad_b", GRADGEN_FLOAT32, 32, t.grad_b, recorded_grad_b, 1},
     {NULL, GRADGEN_BOOL, 0, NULL, NULL, 0},
 };
 static const tensor cotangents[] = {
-    {"grad_c", GRADGEN_FLOAT32, 4 * dim_N, t.grad_c, NULL, 0},
+    {"grad_c", GRADGEN_FLOAT32, 4 * dim_N, t.grad_c, recorded_grad_c, 0},
     {NULL, GRADGEN_BOOL, 0, NULL, NULL, 0},
 };
 

@@ -2,7 +2,7 @@
  * This file belongs to whoever generated it: no licence is needed to use it. */
 
 /* Tests reduction on the machine where it is to run: gradients against finite differences of forward, accumulation, states
- * and error codes.  Prints what fails and returns how many tests did.  All memory is static.
+ * and error codes, and values recorded when it was generated.  Prints what fails and returns how many tests did.  All memory is static.
  *     cc -O2 selftest.c reduction.c -lm -o selftest && ./selftest */
 #include "reduction.h"
 
@@ -27,6 +27,32 @@ static struct {
 static GRADGEN_ALIGNED unsigned char saved[REDUCTION_SAVED_BYTES(dim_N, dim_M) + 1];
 static GRADGEN_ALIGNED unsigned char work[REDUCTION_WORK_BYTES(dim_N, dim_M) + 1];
 
+static const double recorded_x[] = {
+    7.42919921875e-01, 6.1083984375e-01, 4.7900390625e-01, 3.46923828125e-01, 2.15087890625e-01,
+    8.330078125e-01, 7.01171875e-01, 5.69091796875e-01, 4.37255859375e-01
+};
+
+static const double recorded_spread[] = {
+    1.0774327757e-01, 2.65724039e-01, 1.0774327757e-01
+};
+
+static const double recorded_largest[] = {
+    7.4291992188e-01, 8.330078125e-01, 7.01171875e-01
+};
+
+static const double recorded_grad_x[] = {
+    1.2981083168e+00, -2.41138e-04, -3.908847569e-01, -1.223060007e-01, -2.588571523e-01, 1.1563096374e+00,
+    9.26415831e-01, -1.746914e-04, -2.831747334e-01
+};
+
+static const double recorded_grad_spread[] = {
+    9.57763671875e-01, 8.2568359375e-01, 6.9384765625e-01
+};
+
+static const double recorded_grad_largest[] = {
+    9.06982421875e-01, 7.75146484375e-01, 6.4306640625e-01
+};
+
 /* The tensors of the module.  `of` is the input of a gradient, the output of a cotangent (its incoming gradient);
  * `recorded` what was computed when the module was generated, or NULL. */
 typedef struct {
@@ -40,21 +66,21 @@ typedef struct {
 
 /* Each table ends with an entry without a name. */
 static const tensor inputs[] = {
-    {"x", GRADGEN_FLOAT64, dim_M * dim_N, t.x, NULL, 0},
+    {"x", GRADGEN_FLOAT64, dim_M * dim_N, t.x, recorded_x, 0},
     {NULL, GRADGEN_BOOL, 0, NULL, NULL, 0},
 };
 static const tensor outputs[] = {
-    {"spread", GRADGEN_FLOAT64, dim_N, t.spread, NULL, 0},
-    {"largest", GRADGEN_FLOAT64, dim_N, t.largest, NULL, 0},
+    {"spread", GRADGEN_FLOAT64, dim_N, t.spread, recorded_spread, 0},
+    {"largest", GRADGEN_FLOAT64, dim_N, t.largest, recorded_largest, 0},
     {NULL, GRADGEN_BOOL, 0, NULL, NULL, 0},
 };
 static const tensor gradients[] = {
-    {"grad_x", GRADGEN_FLOAT64, dim_M * dim_N, t.grad_x, NULL, 0},
+    {"grad_x", GRADGEN_FLOAT64, dim_M * dim_N, t.grad_x, recorded_grad_x, 0},
     {NULL, GRADGEN_BOOL, 0, NULL, NULL, 0},
 };
 static const tensor cotangents[] = {
-    {"grad_spread", GRADGEN_FLOAT64, dim_N, t.grad_spread, NULL, 0},
-    {"grad_largest", GRADGEN_FLOAT64, dim_N, t.grad_largest, NULL, 1},
+    {"grad_spread", GRADGEN_FLOAT64, dim_N, t.grad_spread, recorded_grad_spread, 0},
+    {"grad_largest", GRADGEN_FLOAT64, dim_N, t.grad_largest, recorded_grad_largest, 1},
     {NULL, GRADGEN_BOOL, 0, NULL, NULL, 0},
 };
 

@@ -2,7 +2,7 @@
  * This file belongs to whoever generated it: no licence is needed to use it. */
 
 /* Tests softmax_regression on the machine where it is to run: gradients against finite differences of forward, accumulation, states
- * and error codes.  Prints what fails and returns how many tests did.  All memory is static.
+ * and error codes, and values recorded when it was generated.  Prints what fails and returns how many tests did.  All memory is static.
  *     cc -O2 selftest.c softmax_regression.c -lm -o selftest && ./selftest */
 #include "softmax_regression.h"
 
@@ -26,6 +26,36 @@ static struct {
 static GRADGEN_ALIGNED unsigned char saved[SOFTMAX_REGRESSION_SAVED_BYTES(dim_N) + 1];
 static GRADGEN_ALIGNED unsigned char work[SOFTMAX_REGRESSION_WORK_BYTES(dim_N) + 1];
 
+static const float recorded_x[] = {
+    7.429199e-01f, 6.1083984e-01f, 4.790039e-01f, 3.4692383e-01f, 2.1508789e-01f, 8.330078e-01f,
+    7.011719e-01f, 5.690918e-01f, 4.3725586e-01f, 3.0517578e-01f, 1.7333984e-01f, 7.9125977e-01f,
+    6.594238e-01f, 5.2734375e-01f, 3.955078e-01f, 2.6342773e-01f, 1.3134766e-01f, 7.495117e-01f
+};
+
+static const int64_t recorded_t[] = {
+    1, 1, 0
+};
+
+static const float recorded_w[] = {
+    6.4160156e-01f, 5.095215e-01f, 3.7768555e-01f, 2.4560547e-01f, 8.635254e-01f, 7.3168945e-01f,
+    5.996094e-01f, 4.6777344e-01f, 3.3569336e-01f, 2.0385742e-01f, 8.2177734e-01f, 6.899414e-01f,
+    5.578613e-01f, 4.260254e-01f, 2.939453e-01f, 1.6210938e-01f, 7.800293e-01f, 6.4819336e-01f
+};
+
+static const float recorded_loss[] = {
+    1.00725e+00f
+};
+
+static const float recorded_grad_w[] = {
+    -7.814e-02f, -1.47189e-01f, 2.25328e-01f, -6.0839e-02f, -1.22027e-01f, 1.82866e-01f, -4.3571e-02f,
+    -9.6912e-02f, 1.40482e-01f, -2.627e-02f, -7.175e-02f, 9.802e-02f, -8.938e-03f, -4.6672e-02f, 5.561e-02f,
+    -8.994e-02f, -1.64351e-01f, 2.54291e-01f
+};
+
+static const float recorded_grad_loss[] = {
+    1.0e+00f
+};
+
 /* The tensors of the module.  `of` is the input of a gradient, the output of a cotangent (its incoming gradient);
  * `recorded` what was computed when the module was generated, or NULL. */
 typedef struct {
@@ -39,21 +69,21 @@ typedef struct {
 
 /* Each table ends with an entry without a name. */
 static const tensor inputs[] = {
-    {"x", GRADGEN_FLOAT32, 6 * dim_N, t.x, NULL, 0},
-    {"t", GRADGEN_INT64, dim_N, t.t, NULL, 0},
-    {"w", GRADGEN_FLOAT32, 18, t.w, NULL, 0},
+    {"x", GRADGEN_FLOAT32, 6 * dim_N, t.x, recorded_x, 0},
+    {"t", GRADGEN_INT64, dim_N, t.t, recorded_t, 0},
+    {"w", GRADGEN_FLOAT32, 18, t.w, recorded_w, 0},
     {NULL, GRADGEN_BOOL, 0, NULL, NULL, 0},
 };
 static const tensor outputs[] = {
-    {"loss", GRADGEN_FLOAT32, 1, t.loss, NULL, 0},
+    {"loss", GRADGEN_FLOAT32, 1, t.loss, recorded_loss, 0},
     {NULL, GRADGEN_BOOL, 0, NULL, NULL, 0},
 };
 static const tensor gradients[] = {
-    {"grad_w", GRADGEN_FLOAT32, 18, t.grad_w, NULL, 2},
+    {"grad_w", GRADGEN_FLOAT32, 18, t.grad_w, recorded_grad_w, 2},
     {NULL, GRADGEN_BOOL, 0, NULL, NULL, 0},
 };
 static const tensor cotangents[] = {
-    {"grad_loss", GRADGEN_FLOAT32, 1, t.grad_loss, NULL, 0},
+    {"grad_loss", GRADGEN_FLOAT32, 1, t.grad_loss, recorded_grad_loss, 0},
     {NULL, GRADGEN_BOOL, 0, NULL, NULL, 0},
 };
 

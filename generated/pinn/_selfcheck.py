@@ -1,0 +1,79 @@
+"""The self-test of a generated package: gradients against finite differences.  The same in every package.
+
+`package.self_test()` loads it; NumPy is all it needs beside the package's own `_runtime.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ._native import extent
+
+
+def self_test(runtime: Any, native: Any, dims: Mapping[str, int], inputs: Mapping[str, Any]) -> dict[str, float]:
+    """Compares every gradient with central differences of forward in a random direction.
+
+    Values that are not given are drawn from (0.1, 0.9), where most functions are smooth, and 0 for integers; dimensions
+    are 3.  Two step sizes tell how far the differences themselves can be trusted.  Returns the error of each gradient
+    relative to its size, nothing for a module without gradients; raises RuntimeError where one is wrong.
+    """
+    info, rng = native.info, np.random.default_rng(0)
+    sizes = dict.fromkeys(info.dims, 3) | dict(dims)
+    values = {t.name: _drawn(t, tuple(extent(e, sizes) for e in t.shape), rng) for t in info.inputs}
+    values |= {t.name: native.array(t, inputs[t.name]).copy() for t in info.inputs if t.name in inputs}
+    session = runtime.Session(native)
+    first = session.forward(list(values.values()))
+    made = [first] if len(info.outputs) == 1 else first
+    weights = {
+        t.name: rng.uniform(0.5, 1.5, array.shape).astype(t.dtype)
+        for t, array in zip(info.outputs, made, strict=True)
+        if t in info.differentiable_outputs
+    }
+
+    def objective() -> float:
+        made = session.forward(list(values.values()))
+        arrays = [made] if len(info.outputs) == 1 else made
+        pairs = zip(info.outputs, arrays, strict=True)
+        return float(sum((weights[t.name].astype(np.float64) * a).sum() for t, a in pairs if t.name in weights))
+
+    if not info.differentiable:
+        return {}
+    module = type("Module", (runtime.Module,), {"_native": native})([values[t.name] for t in info.parameters])
+    module._forward(tuple(values[info.inputs[k].name] for k in native.data_positions))
+    module.backward(weights)
+    return {t.name: _compare(native, t, values, getattr(module.grad, t.name), objective, rng) for t in info.parameters}
+
+
+def _drawn(tensor: Any, shape: tuple[int, ...], rng: Any) -> np.ndarray:
+    drawn = rng.uniform(0.1, 0.9, shape)
+    if tensor.dtype == "bool":
+        return np.array(drawn > 0.5)
+    return np.array(drawn if tensor.dtype.startswith("float") else drawn // 1, dtype=tensor.dtype)
+
+
+def _compare(native: Any, tensor: Any, values: dict[str, np.ndarray], gradient: np.ndarray,
+             objective: Callable[[], float], rng: Any) -> float:  # fmt: skip
+    single = tensor.dtype == "float32"
+    step = 2.0**-6 if single else 2.0**-14
+    kept = values[tensor.name].copy()
+    direction = rng.choice([-1.0, 1.0], kept.shape).astype(kept.dtype)
+
+    def slope(h: float) -> float:
+        values[tensor.name][...] = kept + direction * kept.dtype.type(h)
+        above = objective()
+        values[tensor.name][...] = kept - direction * kept.dtype.type(h)
+        return (above - objective()) / (2 * h)
+
+    coarse, fine = slope(step), slope(step / 2)
+    values[tensor.name][...] = kept
+    claimed = float((gradient.astype(np.float64) * direction).sum())
+    size = float(np.abs(gradient).sum()) + abs(fine)
+    noise = float(np.finfo(kept.dtype).eps) * (abs(objective()) + size) * 16 / step
+    error = abs((4 * fine - coarse) / 3 - claimed)
+    if not error <= 2 * abs(fine - coarse) + noise + 1e-3 * size * (1 if single else 1e-4):
+        raise RuntimeError(f"{native.info.name}: the gradient of {tensor.name} is {claimed} along a direction in which "
+                           f"forward changes by {fine}")  # fmt: skip
+    return error / size if size else 0.0
