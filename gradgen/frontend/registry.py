@@ -73,11 +73,11 @@ def register(op: Op) -> Op:
 
 
 def broadcast_shapes(*shapes: Sequence[Extent]) -> tuple[Extent, ...]:
-    """PyTorch's broadcasting; RuntimeError with PyTorch's words where the shapes do not fit."""
+    """PyTorch's broadcasting; RuntimeError with PyTorch's words, for the last axis that does not fit."""
     ndim = max((len(s) for s in shapes), default=0)
     result: list[Extent] = [1] * ndim
     for shape in shapes:
-        for d in range(len(shape)):
+        for d in range(len(shape) - 1, -1, -1):
             k = ndim - len(shape) + d
             if same_extent(shape[d], 1):
                 continue

@@ -12,7 +12,7 @@ from typing import Any
 from gradgen.compiler import check_argument_names, dim_names, gradient_reach
 from gradgen.errors import DTypeError, InvalidNameError, ShapeError, TraceError
 from gradgen.frontend.engine import lower, plan_of
-from gradgen.frontend.ops.table import FUNCTIONS
+from gradgen.frontend.ops.table import METHODS
 from gradgen.frontend.record import symbol_leaf
 from gradgen.frontend.tensor import Tensor
 from gradgen.ir import dtypes
@@ -101,7 +101,7 @@ def trace(
     gradient but does not influence any output; operations raise PyTorch's own errors for shapes that do not fit.
     """
     if isinstance(function, Tensor):  # PyTorch's trace: the sum of a matrix' diagonal
-        return FUNCTIONS["trace"](function, *positional, **named)
+        return METHODS["trace"](function, *positional, **named)
     specs = _bind(function, positional, named)
     dims = dim_names(specs.values())
     if check:

@@ -29,6 +29,8 @@ def number(node: Node) -> sympy.Expr | None:
         return None
     if node.dtype.is_floating_point:
         value = float(first)
+        if value.is_integer() and abs(value) > 1 << 24:
+            return None  # as an integer it would be reckoned with in integers
         return sympy.Rational(value) if math.isfinite(value) and value != 0.0 else None
     return sympy.Integer(int(first)) if int(first) != 0 else None
 
