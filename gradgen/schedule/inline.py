@@ -20,6 +20,7 @@ from gradgen.ir.graph import Location
 from gradgen.ir.guards import Guard
 from gradgen.ir.nodes import Compute, Constant, Kernel, Node, Read, Scan, Scatter
 from gradgen.ir.symbols import Axis, Extent, Placeholder, ReduceAxis, axes, axis, placeholder, reduce_axes, reduce_axis
+from gradgen.schedule.bounds import certainly_inside
 from gradgen.schedule.options import ScheduleOptions
 from gradgen.schedule.procedure import Output, Procedure
 from gradgen.schedule.program import CVar
@@ -357,11 +358,21 @@ class Inliner:
             early = all(s in self.procedure.given or isinstance(s, Constant) for s in sources)
             position = {old: new for new, old in enumerate(needed_terms)}
             moved = {term_symbol(old): term_symbol(new) for old, new in position.items()}
-            checks.append(Check(
+            check = Check(
                 tuple(_renumbered(t, position, moved) for t in reads), tuple(e.xreplace(moved) for e in index), shape,
                 tuple(c.substitute(moved) for c in guard), early,
-            ))
+            )
+            if not certainly_inside(check, _ranges(node), [term_symbol(k) for k in range(len(reads))]):
+                checks.append(check)
         return checks
+
+
+def _ranges(node: Node) -> list[tuple[sympy.Symbol, Extent]]:
+    """The node's axes with their extents."""
+    if isinstance(node, Scatter):
+        return list(zip(axes(len(node.update_shape)), node.update_shape, strict=True))
+    reduced = node.reduce_shape if isinstance(node, Compute) else ()
+    return [*zip(axes(node.ndim), node.shape, strict=True), *zip(reduce_axes(len(reduced)), reduced, strict=True)]
 
 
 def is_product(node: Node) -> bool:
@@ -408,8 +419,10 @@ class _Terms:
         key = ("body", id(node), tuple(sorted((str(k), v) for k, v in mapping.items())), args)
         if key in self.memo:
             return self.memo[key]
-        if isinstance(node.body, Placeholder) and node.reads[0].dtype is target:
-            return args[0]
+        if isinstance(node.body, Placeholder):
+            k = int(node.body.name[1:])
+            if node.reads[k].dtype is target:
+                return args[k]
         own = {s: e for s, e in mapping.items() if not isinstance(s, Placeholder)}
         return self.add(key, BodyTerm(made, args, own, target, node))
 
