@@ -116,10 +116,10 @@ def gradgen_c(
         given = iter(range(len(parameters)))
         passed = [tail[p.split()[-1].lstrip("*")] if p.split()[-1].lstrip("*") in tail
                   else f"({p.rsplit('*', 1)[0]}*)p[{next(given)}]" for p in parameters]
-        source = f"""#include "{name}.c"
+        source = f"""#include "{name}.h"
         {work}
         void repeat(long times, void **p) {{ while (times-- > 0) (void){entry}({', '.join(passed)}); }}"""
-        library = compiled_c(source, [f"-I{folder}"], standard="gnu11")
+        library = compiled_c(source, [f"-I{folder}", str(folder / f"{name}.c")], standard="gnu11")
         buffers = [np.ascontiguousarray(a) for a in arrays.values()] + results
         return repeating(library.repeat, buffers, results)
 

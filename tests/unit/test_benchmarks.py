@@ -1,0 +1,80 @@
+"""The benchmarks run and their peers agree, on small sizes; nothing here looks at a clock."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="the peers in C need gcc")
+
+benchmarks = pytest.importorskip("benchmarks.__main__", reason="benchmarks/ is not part of an installed package")
+
+from benchmarks import report  # noqa: E402
+from benchmarks.harness import Case, Peer, Setup, alternate, distance, flat, run, start  # noqa: E402
+
+TIMED = [c for c in benchmarks.all_cases() if c.measure is None]
+# One size stands for the others of its function: in quick mode they are the same.
+REPRESENTATIVES = {c.name: c for c in TIMED if not c.name.startswith("matmul") or "-32-" in c.name}
+SKIPPED = ("elementwise-1e6", "elementwise-1e7", "bundle-adjustment-200000", "mixture-d10-k25-n10000", "mixture-d64-k50-n1000")
+
+
+@pytest.mark.parametrize("name", [n for n in REPRESENTATIVES if n not in SKIPPED])
+def test_peers_agree(name: str) -> None:
+    result, ready = start(REPRESENTATIVES[name], Setup(quick=True), ("torch", "jax", "casadi"))
+    assert not result.failed
+    assert REPRESENTATIVES[name].own in ready
+
+
+def test_names_are_unique_and_targets_name_peers() -> None:
+    names = [c.name for c in benchmarks.all_cases()]
+    assert len(set(names)) == len(names)
+    for case in TIMED:
+        assert set(case.targets) <= set(case.makers) | {"torch.compile"}
+        assert case.own in case.makers
+
+
+def constant(value: float) -> Peer:
+    return Peer(lambda: np.full(3, value))
+
+
+def test_a_peer_that_differs_is_reported() -> None:
+    case = Case("c", lambda rng: {}, {"gradgen": lambda a, s: constant(1.0), "torch": lambda a, s: constant(1.1)})
+    result = run(case, Setup(), budget=0.0)
+    assert "differs" in result.failed["torch"]
+    assert result.ratio("gradgen", "torch") is not None
+
+
+def test_a_peer_that_fails_is_left_out() -> None:
+    def broken(arrays, setup):
+        raise ValueError("no")
+
+    result = run(Case("c", lambda rng: {}, {"gradgen": lambda a, s: constant(1.0), "torch": broken}), Setup(), budget=0.0)
+    assert result.failed == {"torch": "ValueError: no"}
+
+
+def test_distance_and_flat() -> None:
+    assert distance(flat((np.ones(2), {"a": [np.zeros(3)]})), [np.ones(2), np.zeros(3)]) == 0.0
+    assert distance([np.ones(2)], [np.ones(3)]) == np.inf
+    assert distance([np.array([np.nan])], [np.ones(1)]) == np.inf
+
+
+def test_samples_alternate() -> None:
+    times = alternate({"a": constant(1.0), "b": constant(2.0)}, 0.0)
+    assert [len(t) for t in times.values()] == [3, 3]
+
+
+def test_report(tmp_path: Path) -> None:
+    timing = {"minimum": 1e-6, "median": 2e-6, "first": 1.0, "samples": 3}
+    result = {"case": "notebook", "threads": 1, "timings": {"gradgen": timing, "torch": {**timing, "minimum": 4e-5}},
+              "errors": {}, "failed": {}, "rows": {}, "accuracy": {}}
+    assert "0.025x [aim 0.05: met]" in report.row(result)
+    report.store(tmp_path, result)
+    report.write(tmp_path)
+    data = json.loads((tmp_path / "results.json").read_text())
+    assert data["results"]["notebook/1"] == result
+    page = "\n".join(report.page(data))
+    assert "| notebook | 1 us | 2 us | torch 0.025 (0.05) |" in page
