@@ -121,3 +121,59 @@ def _reached(start: set[Node], outputs: Sequence[Node]) -> set[Node]:
         if n.dtype.is_floating_point and any(s in reached for s in n.sources):
             reached.add(n)
     return reached
+
+
+def tangent_scan(node: Scan, dot: Mapping[Node, Node]) -> Node | None:
+    """The tangent of one output: the recurrence carried on with the tangents of its carries beside them."""
+    from gradgen.autodiff.forward import tangents
+
+    step, (carries, sequences, index, _) = node.step, parts(node)
+    outer = [*node.init, *node.sequences, *([None] * index), *node.constants]
+    moving = _moving_tangents(node, dot)
+    seeds: dict[Node, Node] = {}
+    for k, inner in enumerate(step.inputs):
+        source = outer[k]
+        if (k in moving) or (k >= carries and source is not None and source in dot):
+            seeds[inner] = Input(f"dot_{k}_{step.key[:8]}", inner.shape, inner.dtype)
+    found = tangents(step.outputs, seeds)
+    if node.output < carries and node.output not in moving:
+        return None
+    if node.output >= carries and found[node.output] is None:
+        return None
+
+    def moved(group: Sequence[Node]) -> list[Node]:
+        return [seeds[n] for n in group if n in seeds]
+
+    first, rest = step.inputs[:carries], step.inputs[carries : carries + sequences]
+    constants = step.inputs[carries + sequences + index :]
+    inputs = (*first, *moved(first), *rest, *moved(rest), *step.inputs[carries + sequences : carries + sequences + index],
+              *constants, *moved(constants))
+    carried = [_or_zeros(found[k], step.outputs[k]) for k in moving]
+    stacked = [_or_zeros(t, o) for t, o in zip(found[carries:], step.outputs[carries:])]
+    outputs = (*step.outputs[:carries], *carried, *step.outputs[carries:], *stacked)
+    wider = Graph(inputs, outputs, tuple(f"o{k}" for k in range(len(outputs))), step.where)  # type: ignore[arg-type]
+    init = [*node.init, *(_or_zeros(dot.get(node.init[k]), node.init[k]) for k in moving)]
+    rows = [*node.sequences, *(dot[s] for s, n in zip(node.sequences, rest) if n in seeds)]
+    fixed = [*node.constants, *(dot[c] for c, n in zip(node.constants, constants) if n in seeds)]
+    count = len(step.outputs) - carries
+    position = (carries + moving.index(node.output) if node.output < carries
+                else carries + len(moving) + count + node.output - carries)
+    return Scan(wider, init, rows, fixed, node.length, position, node.reverse)
+
+
+def _or_zeros(node: Node | None, like: Node) -> Node:
+    return node if node is not None else zeros(like)
+
+
+def _moving_tangents(node: Scan, dot: Mapping[Node, Node]) -> list[int]:
+    """Carries whose tangent is not zero at some step."""
+    step, (carries, sequences, index, _) = node.step, parts(node)
+    hot = {step.inputs[carries + k] for k, n in enumerate(node.sequences) if n in dot}
+    hot |= {step.inputs[carries + sequences + index + k] for k, n in enumerate(node.constants) if n in dot}
+    moving = {k for k, n in enumerate(node.init) if n in dot}
+    while True:
+        reached = _reached({*hot, *(step.inputs[k] for k in moving)}, step.outputs[:carries])
+        now = moving | {k for k in range(carries) if step.outputs[k] in reached}
+        if now == moving:
+            return [k for k in sorted(moving) if step.inputs[k].dtype.is_floating_point]
+        moving = now

@@ -173,3 +173,19 @@ def test_jacobian_in_an_emitted_module(tmp_path) -> None:
     program = gg.trace(function, x=gg.spec(4, **f64), a=gg.spec(3, 4, **f64))
     module = gg.build(program, name="jacobian_of_layer", out=tmp_path / "out")
     np.testing.assert_allclose(module.forward(X, A), numeric_gradient(value(layer), X), **CLOSE)
+
+
+def test_tangents_and_hessians_through_a_scan() -> None:
+    xs, w, h, dw = RNG.normal(size=(5, 4)), RNG.normal(size=4), RNG.normal(size=4), RNG.normal(size=4)
+
+    def run(w: gg.Tensor) -> gg.Tensor:
+        last, ys = gg.scan(lambda h, x: (gg.tanh(h * w + x), h * x), t(h), t(xs))
+        return gg.cat([last.unsqueeze(0), ys])
+
+    def loss(w: gg.Tensor) -> gg.Tensor:
+        return (run(w) ** 2).sum()
+
+    _, moved = gg.func.jvp(run, (t(w),), (t(dw),))
+    np.testing.assert_allclose(moved, numeric_gradient(value(run), w) @ dw, **CLOSE)
+    expected = numeric_gradient(value(gg.func.grad(loss)), w)
+    np.testing.assert_allclose(gg.func.hessian(loss)(t(w)), expected, rtol=1e-6, atol=1e-6)
