@@ -27,6 +27,8 @@ from gradgen.codegen.interface import Argument, Interface
 from gradgen.codegen.kernels_body import ProcedureCode, c_procedure
 from gradgen.codegen.names import check_argument_names, check_module_name
 from gradgen.debug import debug_level
+from gradgen.derivatives import Derivatives, derivative_functions
+from gradgen.errors import DerivativeError
 from gradgen.ir.batch import batched
 from gradgen.ir.formula import argument_formulas
 from gradgen.ir.graph import Graph, Location
@@ -64,6 +66,9 @@ __all__ = [
     "user_names",
 ]
 
+DERIVATIVE_LINES = 12
+"""Lines of formulas per derivative function."""
+
 
 @dataclass
 class Stages:
@@ -73,6 +78,7 @@ class Stages:
     options: Options
     joint: Joint | None = None
     procedures: tuple[Procedure, ...] = ()
+    derivatives: Derivatives = field(default_factory=Derivatives)
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -152,11 +158,26 @@ def _interface(made: Stages, name: str, saved: Extent, work: Extent) -> Interfac
         name=name, dims=dim_names(graph.inputs), inputs=inputs, outputs=outputs,
         digest=digest(graph, name, made.options), version=VERSION, saved_bytes=saved if joint else 0, work_bytes=work,
         differentiable=joint is not None, options=made.options.items(), lines=user_lines(graph),
+        derivatives=made.derivatives.names, patterns=tuple(made.derivatives.patterns),
+        derivative_formulas=_derivative_formulas(made),
     )
 
 
 def _formulas(made: Stages) -> Mapping[str, str]:
     return argument_formulas(made.joint or made.graph, user_names(made.graph))
+
+
+def _derivative_formulas(made: Stages) -> tuple[tuple[str, str], ...]:
+    """Of dense derivatives, in terms of inputs and directions; outputs have theirs already."""
+    found: dict[str, str] = {}
+    own = set(made.graph.output_names)
+    for p in made.derivatives.procedures:
+        wanted = [(o.node, o.place.name) for o in p.outputs if o.place.name not in own]
+        if not p.name.endswith("_values"):
+            given = tuple(n for n in p.given if isinstance(n, Input))
+            graph = Graph(given, tuple(n for n, _ in wanted), tuple(name for _, name in wanted))
+            found |= argument_formulas(graph, {}, limit=DERIVATIVE_LINES)
+    return tuple(found.items())
 
 
 def user_names(graph: Graph) -> dict[Node, str]:
@@ -205,6 +226,9 @@ def stages(graph: Graph, options: Options) -> Stages:
     """Runs everything before scheduling."""
     made = Stages(graph, options)
     parameters = () if options.forward_only else tuple(n for n in graph.inputs if n.requires_grad)
+    if not parameters and (options.derivatives or options.sparse):
+        raise DerivativeError("derivatives= needs an input to differentiate by",
+                              hint="gg.spec(..., requires_grad=True) for those that count")
     if not parameters:
         with made.stage("simplify"):
             simple, where = _simplified(graph.outputs, (), graph.where, options)
@@ -219,6 +243,12 @@ def stages(graph: Graph, options: Options) -> Stages:
     with made.stage("partition"):
         made.graph, made.joint = joint.graph, joint
         made.procedures = procedures(joint, fused)
+    if options.derivatives or options.sparse:
+        with made.stage("derivatives"):
+            made.derivatives = derivative_functions(
+                graph, joint, options, lambda nodes: _simplified(nodes, (), graph.where, options)
+            )
+            made.procedures += tuple(made.derivatives.procedures)
     return made
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
 from gradgen.errors import GradgenError
 
 LEVELS = ("none", "safe", "fast")
+DERIVATIVES = ("jvp", "jacobian", "hvp", "hessian")
+SPARSE = ("jacobian", "hessian")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +21,8 @@ class Options:
     forward_only  no backward, value_and_grad and zero_grad
     single_file   everything in <name>.h
     threads       0: no OpenMP in the emitted C
+    derivatives   which of "jvp", "jacobian", "hvp" and "hessian" the module has beside its gradient, dense
+    sparse        which of "jacobian" and "hessian" it has in compressed rows (needs fixed shapes)
     """
 
     simplify: str = "safe"
@@ -25,11 +30,33 @@ class Options:
     forward_only: bool = False
     single_file: bool = False
     threads: int = 0
+    derivatives: tuple[str, ...] = ()
+    sparse: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for name, known in (("derivatives", DERIVATIVES), ("sparse", SPARSE)):
+            object.__setattr__(self, name, _chosen(name, getattr(self, name), known))
+        if (self.derivatives or self.sparse) and self.forward_only:
+            raise GradgenError("forward_only=True leaves no derivatives", hint="drop derivatives= and sparse=")
         if self.simplify not in LEVELS:
             raise GradgenError(f"simplify={self.simplify!r} is not one of {', '.join(map(repr, LEVELS))}")
 
     def items(self) -> tuple[tuple[str, str], ...]:
-        """Name and value of every option, in order, as text."""
-        return tuple((f.name, str(getattr(self, f.name))) for f in fields(self))
+        """Name and value of every option, in order, as text; functions that were not asked for do not count."""
+        found = []
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if not isinstance(value, tuple):
+                found.append((f.name, str(value)))
+            elif value:
+                found.append((f.name, " ".join(value)))
+        return tuple(found)
+
+
+def _chosen(name: str, wanted: str | Iterable[str], known: Sequence[str]) -> tuple[str, ...]:
+    """The functions asked for, in the order of `known`; a single one may stand for itself."""
+    wanted = [wanted] if isinstance(wanted, str) else list(wanted)
+    for one in wanted:
+        if one not in known:
+            raise GradgenError(f"{name}={one!r} is not one of {', '.join(map(repr, known))}")
+    return tuple(k for k in known if k in wanted)

@@ -65,7 +65,7 @@ def sparse_hessian(output: Node, wrt: Sequence[Node], *, nan_safe: bool = False)
     first = gradients([output], [Constant(1, output.dtype)], wrt, nan_safe=nan_safe)
     zero = [Compute(w.shape, placeholder(0), [Read(Constant(0, w.dtype), ())], w.dtype) for w in wrt]
     slopes = [g if g is not None else z for g, z in zip(first, zero, strict=True)]
-    found, columns = patterns(slopes, wrt)
+    found, _ = patterns(slopes, wrt)
     whole = symmetric(_stacked(found))
     colours = symmetric_colours(whole)
     count = int(colours.max(initial=0)) + 1

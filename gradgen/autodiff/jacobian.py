@@ -13,12 +13,13 @@ import sympy
 from gradgen.autodiff.forward import tangents
 from gradgen.autodiff.joint import NOMINAL_DIM
 from gradgen.autodiff.reverse import gradients
-from gradgen.ir.batch import batched, repeated
+from gradgen.ir.batch import batched
 from gradgen.ir.dtypes import DType
 from gradgen.ir.functions import NoDerivative
 from gradgen.ir.guards import EQ, Condition
-from gradgen.ir.indexing import linearise, product, reshape_index
+from gradgen.ir.indexing import product
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
+from gradgen.ir.rewrite import substitute
 from gradgen.ir.symbols import Extent, axes, placeholder
 
 
@@ -31,18 +32,26 @@ def nominal(shape: Sequence[Extent]) -> int:
 
 
 def unit_seeds(shape: Sequence[Extent], dtype: DType) -> Node:
-    """[size, *shape]: slice k is 1 at the k-th element (row-major) and 0 elsewhere."""
-    size = product(tuple(shape))
-    index = axes(len(shape) + 1)
-    offset = linearise(index[1:], shape)
-    one = Read(Constant(1, dtype), (), (Condition(EQ, sympy.expand(offset - index[0])),), 0)
-    return Compute((size, *shape), placeholder(0), [one], dtype)
+    """[*shape, *shape]: 1 where both halves of the index agree, else 0."""
+    n = len(shape)
+    index = axes(2 * n)
+    guard = tuple(Condition(EQ, index[n + k] - index[k]) for k in range(n))
+    return Compute((*shape, *shape), placeholder(0), [Read(Constant(1, dtype), (), guard, 0)], dtype)
 
 
-def reshaped(node: Node, shape: tuple[Extent, ...]) -> Node:
-    """The node in another shape of as many elements."""
-    index = reshape_index(axes(len(shape)), shape, node.shape)
-    return Compute(shape, placeholder(0), [Read(node, index)], node.dtype)
+def one_per_element(found: Sequence[Node | None], seed: Input) -> list[Node | None]:
+    """Each of `found`, which are linear in `seed`, for all unit seeds at once: [*seed.shape, *its own shape].
+
+    One axis of the seed is batched after the other, so that a sum over a delta meets one axis at a time.
+    """
+    current, slot = list(found), seed
+    for k, extent in reversed(list(enumerate(seed.shape))):
+        wider = Input(f"{seed.name}{k}", (extent, *slot.shape), seed.dtype)
+        made = batched([f for f in current if f is not None], {slot: wider}, extent)
+        current, slot = [None if f is None else made.get(f) for f in current], wider
+    present = [f for f in current if f is not None]
+    new = dict(zip(present, substitute(present, {slot: unit_seeds(seed.shape, seed.dtype)}), strict=True))
+    return [None if f is None else new[f] for f in current]
 
 
 def pushed(outputs: Sequence[Node], directions: Mapping[Node, Node]) -> list[Node | None]:
@@ -80,30 +89,18 @@ def jacobian(output: Node, wrt: Sequence[Node], mode: str = "auto", *, nan_safe:
 def _reverse(output: Node, wrt: Sequence[Node], nan_safe: bool) -> list[Node]:
     seed = Input("__seed", output.shape, output.dtype)
     found = gradients([output], [seed], wrt, nan_safe=nan_safe)
-    size = product(output.shape)
-    rows = batched([g for g in found if g is not None], {seed: unit_seeds(output.shape, output.dtype)}, size)
-    return [_shaped(rows.get(g) if g is not None else None, output, w, size) for g, w in zip(found, wrt)]
-
-
-def _shaped(rows: Node | None, output: Node, wrt: Node, size: Extent) -> Node:
-    if rows is None:
-        rows = repeated(zeros_like(wrt), size)
-    return reshaped(rows, (*output.shape, *wrt.shape))
+    rows = one_per_element(found, seed)
+    return [r if r is not None else _zeros((*output.shape, *w.shape), w.dtype) for r, w in zip(rows, wrt, strict=True)]
 
 
 def _forward(output: Node, wrt: Sequence[Node]) -> list[Node]:
     result = []
     for w in wrt:
         seed = Input("__seed", w.shape, w.dtype)
-        found = pushed([output], {w: seed})[0]
-        size = product(w.shape)
-        columns = repeated(zeros_like(output), size)
-        if found is not None:
-            columns = batched([found], {seed: unit_seeds(w.shape, w.dtype)}, size).get(found, columns)
-        n, m = len(output.shape), len(w.shape)
-        offset = linearise(axes(n + m)[n:], w.shape)
-        read = Read(columns, (offset, *axes(n + m)[:n]))
-        result.append(Compute((*output.shape, *w.shape), placeholder(0), [read], output.dtype))
+        columns = one_per_element(pushed([output], {w: seed}), seed)[0]
+        if columns is None:
+            columns = _zeros((*w.shape, *output.shape), output.dtype)
+        result.append(_transposed(columns, w.ndim))
     return result
 
 
@@ -129,6 +126,8 @@ def _transposed(block: Node, n: int) -> Node:
     """The block with its first n axes last."""
     i = axes(block.ndim)
     m = block.ndim - n
+    if not n or not m:
+        return block
     read = Read(block, (*i[m:], *i[:m]))
     return Compute((*block.shape[n:], *block.shape[:n]), placeholder(0), [read], block.dtype)
 
@@ -144,4 +143,8 @@ def hvp(
 
 
 def zeros_like(node: Node) -> Node:
-    return Compute(node.shape, placeholder(0), [Read(Constant(0, node.dtype), ())], node.dtype)
+    return _zeros(node.shape, node.dtype)
+
+
+def _zeros(shape: Sequence[Extent], dtype: DType) -> Node:
+    return Compute(shape, placeholder(0), [Read(Constant(0, dtype), ())], dtype)

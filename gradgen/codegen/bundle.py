@@ -26,6 +26,7 @@ from gradgen.codegen.declarations import (
     wrap,
     wrapped_formulas,
 )
+from gradgen.codegen.derivatives import pattern_macros
 from gradgen.codegen.extents import constant, dims_of, elements, to_c
 from gradgen.codegen.interface import Interface, Parameter
 from gradgen.codegen.manifest import manifest_text
@@ -151,6 +152,7 @@ def _header(code: ModuleCode) -> str:
         formula_lines=wrapped_formulas(interface, " * "),
         size_doc=comment_block(_size_lines(interface)),
         size_parameters=size_parameters(interface),
+        pattern_macros=pattern_macros(interface),
         saved_macro=size_macro(interface, "saved"),
         work_macro=size_macro(interface, "work"),
         functions=[{"doc": comment_block(docs[s]), "prototype": signature(interface, s)} for s in interface.functions],

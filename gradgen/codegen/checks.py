@@ -20,7 +20,7 @@ from gradgen.codegen.extents import (
     to_c,
     to_saturating_c,
 )
-from gradgen.codegen.interface import COTANGENT, INPUT, SAVED, WORK, Interface, Parameter
+from gradgen.codegen.interface import COTANGENT, DERIVATIVE, INPUT, SAVED, WORK, Interface, Parameter
 from gradgen.ir.symbols import Extent
 
 
@@ -125,6 +125,8 @@ def _byte_sizes(interface: Interface) -> list[Extent]:
     """Sizes in bytes that must be representable: every tensor, SAVED and WORK, each once, largest degree kept."""
     arguments = (*interface.inputs, *interface.outputs)
     sizes = [elements(a.shape) * a.dtype.itemsize for a in arguments]
+    made = [p for s in interface.derivatives for p in interface.functions[s] if p.kind == DERIVATIVE]
+    sizes += [elements(p.shape) * p.dtype.itemsize for p in made if p.dtype is not None]
     # in a tensor without elements, the other extents still count loops
     sizes += [e for a in arguments for e in a.shape if len(a.shape) > 1]
     sizes += [interface.saved_bytes, interface.work_bytes]

@@ -6,22 +6,25 @@ import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
+from gradgen.codegen.derivatives import derivative_documentation
 from gradgen.codegen.extents import shape_text, to_c
 from gradgen.codegen.interface import (
     COTANGENT,
+    DERIVATIVE,
     DIM,
     FLAGS,
     GRADIENT,
     INPUT,
     OUTPUT,
     SAVED,
+    TANGENT,
     WORK,
     Argument,
     Interface,
     Parameter,
 )
 
-TENSORS = (INPUT, OUTPUT, COTANGENT, GRADIENT)
+TENSORS = (INPUT, OUTPUT, COTANGENT, GRADIENT, TANGENT, DERIVATIVE)
 MANY_TENSORS = 12
 """With more tensor parameters than this in a function, the module also offers calls through one struct."""
 
@@ -89,13 +92,13 @@ def tensor_count(parameters: Iterable[Parameter]) -> int:
 
 
 def args_members(interface: Interface) -> list[Parameter]:
-    """The members of `struct <name>_args`: every parameter of forward, backward and value_and_grad once.
+    """The members of `struct <name>_args`: every parameter of its functions once.
 
     Empty where the functions are short enough to be called directly.
     """
     if max(tensor_count(ps) for ps in interface.functions.values()) <= MANY_TENSORS:
         return []
-    order = (DIM, INPUT, OUTPUT, COTANGENT, GRADIENT, SAVED, WORK, FLAGS)
+    order = (DIM, INPUT, OUTPUT, COTANGENT, GRADIENT, TANGENT, DERIVATIVE, SAVED, WORK, FLAGS)
     members = {p.name: p for suffix in struct_functions(interface) for p in interface.functions[suffix]}
     return sorted(members.values(), key=lambda p: order.index(p.kind))  # stable: the order of the functions
 
@@ -106,10 +109,13 @@ def struct_functions(interface: Interface) -> list[str]:
 
 def cdef(interface: Interface) -> str:
     """What cffi reads: exactly the header's functions, statuses as int, the head of the module record."""
-    lines = [
+    patterns = {p.function: None for p in interface.patterns}
+    lines = [*_PATTERN_CDEF] if patterns else []
+    lines += [
         "typedef struct {",
         "    uint32_t abi_version, struct_size;",
         "    const char *name, *generator, *digest;",
+        *(f"    const gradgen_pattern *{suffix.removesuffix('_values')}_patterns;" for suffix in patterns),
         "    ...;",
         "} gradgen_module;",
         f"size_t {interface.name}_saved_bytes({size_parameters(interface)});",
@@ -121,6 +127,15 @@ def cdef(interface: Interface) -> str:
         lines.append(f"{result} {interface.name}_{suffix}({listed});")
     lines.append(f"const gradgen_module *{interface.name}_module(void);")
     return "\n".join(lines) + "\n"
+
+
+_PATTERN_CDEF = (
+    "typedef struct {",
+    "    int64_t rows, columns, nonzeros;",
+    "    const int32_t *start, *column;",
+    "    ...;",
+    "} gradgen_pattern;",
+)
 
 
 # --- documentation ---------------------------------------------------------------------------------------------------
@@ -206,6 +221,7 @@ def documentation(interface: Interface) -> dict[str, list[str]]:
             *(["Incoming gradients as for backward."] if _seeds(interface, "value_and_grad") else []),
         ]
         docs["zero_grad"] = ["Zeroes what is not NULL."]
+    docs |= derivative_documentation(interface)
     return {suffix: [comment_text(line) for line in lines] for suffix, lines in docs.items()}
 
 

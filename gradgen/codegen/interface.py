@@ -11,6 +11,11 @@ from gradgen.ir.symbols import Extent
 DIM, INPUT, OUTPUT, COTANGENT, GRADIENT, SAVED, WORK, FLAGS = (
     "dim", "input", "output", "cotangent", "gradient", "saved", "work", "flags",
 )
+TANGENT, DERIVATIVE = "tangent", "derivative"
+JVP, JACOBIAN, HVP, HESSIAN = "jvp", "jacobian", "hvp", "hessian"
+JACOBIAN_VALUES, HESSIAN_VALUES = "jacobian_values", "hessian_values"
+DERIVATIVES = (JVP, JACOBIAN, HVP, HESSIAN, JACOBIAN_VALUES, HESSIAN_VALUES)
+"""The functions that a module has only where asked to, in their order everywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,28 @@ class Parameter:
 
     @property
     def is_const(self) -> bool:
-        return self.kind in (INPUT, COTANGENT)
+        return self.kind in (INPUT, COTANGENT, TANGENT)
+
+
+@dataclass(frozen=True, eq=False)
+class Pattern:
+    """Where a sparse derivative has entries, in compressed rows: those of row k are column[start[k]] to
+    column[start[k + 1] - 1], ascending.  `function` is the one that writes the entries' values, in this order; `of` and
+    `by` are the arguments, each flattened row-major: d of / d by, or d2 output / d of d by."""
+
+    function: str
+    of: str
+    by: str
+    rows: int
+    columns: int
+    start: tuple[int, ...]
+    column: tuple[int, ...]
+    products: int  # how many products of the matrix the values are picked from
+
+    @property
+    def name(self) -> str:
+        """The block, as the parameter that it is written to is named."""
+        return f"{'jac' if self.function == JACOBIAN_VALUES else 'hess'}_{self.of}_{self.by}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +81,9 @@ class Interface:
     differentiable: bool = True  # False: forward only, no backward, value_and_grad, zero_grad
     options: tuple[tuple[str, str], ...] = ()
     lines: tuple[str, ...] = ()  # the user's source locations, for comments
+    derivatives: tuple[str, ...] = ()  # which of DERIVATIVES the module has
+    patterns: tuple[Pattern, ...] = ()  # of jacobian_values and hessian_values
+    derivative_formulas: tuple[tuple[str, str], ...] = ()  # plain text by the name of what is defined
 
     @cached_property
     def parameters(self) -> tuple[Argument, ...]:
@@ -100,7 +129,36 @@ class Interface:
             seeds = [] if scalar else self._cotangents()
             found["value_and_grad"] = (*head, *seeds, *self._outputs(), *self._gradients(), work, flags)
             found["zero_grad"] = (*self._open_dims(self.parameters), *self._gradients())
+        for suffix in DERIVATIVES:
+            if suffix in self.derivatives:
+                found[suffix] = (*head, *self._derivative(suffix), work)
         return found
+
+    def _derivative(self, suffix: str) -> list[Parameter]:
+        """What a derivative function takes and gives beside the inputs."""
+        ps, os = self.parameters, self.differentiable_outputs
+        if suffix == JVP:
+            dots = [Parameter(f"dot_{a.name}", DERIVATIVE, a.name, a.dtype, a.shape, True) for a in os]
+            return [*self._tangents("dot"), *self._outputs(), *dots]
+        if suffix == HVP:
+            made = [Parameter(f"hvp_{a.name}", DERIVATIVE, a.name, a.dtype, a.shape, True) for a in ps]
+            return [*self._tangents("dir"), *made]
+        if suffix in (JACOBIAN, HESSIAN):
+            of, prefix = (os, "jac") if suffix == JACOBIAN else (ps, "hess")
+            return [
+                Parameter(f"{prefix}_{a.name}_{b.name}", DERIVATIVE, f"{a.name}, {b.name}", a.dtype,
+                          (*a.shape, *b.shape), True)
+                for a in of for b in ps
+            ]
+        types = {a.name: a.dtype for a in (*os, *ps)}
+        return [
+            Parameter(f"{p.name}_values", DERIVATIVE, f"{p.of}, {p.by}", types[p.of], (len(p.column),), True)
+            for p in self.patterns if p.function == suffix
+        ]
+
+    def _tangents(self, prefix: str) -> list[Parameter]:
+        """NULL means zeros."""
+        return [Parameter(f"{prefix}_{a.name}", TANGENT, a.name, a.dtype, a.shape, True) for a in self.parameters]
 
     def _open_dims(self, arguments: tuple[Argument, ...]) -> list[Parameter]:
         """The dims that occur in the shapes of `arguments`: zero_grad needs no others."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from gradgen.codegen.declarations import cdef
 from gradgen.codegen.extents import constant, to_python
-from gradgen.codegen.interface import Argument, Interface, Parameter
+from gradgen.codegen.interface import Argument, Interface, Parameter, Pattern
 from gradgen.ir.symbols import Extent
 
 
@@ -27,6 +27,7 @@ def manifest_text(interface: Interface, files: Mapping[str, str], abi: int) -> s
         "saved_bytes": _extent(interface.saved_bytes),
         "work_bytes": _extent(interface.work_bytes),
         "functions": {s: [_parameter(p) for p in ps] for s, ps in interface.functions.items()},
+        **({"patterns": [_pattern(p) for p in interface.patterns]} if interface.patterns else {}),
         "cdef": cdef(interface),
         "sources": [f"{interface.name}.c"],
         "headers": sorted(path for path in files if path.endswith(".h")),
@@ -51,6 +52,14 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
     if parameter.of != parameter.name:
         found["of"] = parameter.of
     return found | ({"optional": True} if parameter.optional else {})
+
+
+def _pattern(pattern: Pattern) -> dict[str, Any]:
+    """Where the entries are stands in the C, as tables."""
+    return {
+        "name": pattern.name, "function": pattern.function, "of": pattern.of, "by": pattern.by, "rows": pattern.rows,
+        "columns": pattern.columns, "nonzeros": len(pattern.column), "products": pattern.products,
+    }
 
 
 def _extent(extent: Extent) -> int | str:

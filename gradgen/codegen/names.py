@@ -131,6 +131,19 @@ def check_interface(interface: Interface) -> None:
         cotangents=[a.name for a in interface.differentiable_outputs],
         module=interface.name,
     )
+    _check_derivatives(interface)
+
+
+def _check_derivatives(interface: Interface) -> None:
+    """Derivative functions have parameters named after two arguments each: hess_a_b."""
+    own = {"jvp": "tangents", "hvp": "directions"}
+    for suffix in interface.derivatives:
+        taken = {own[suffix]: f"the {own[suffix]} of {suffix}() in Python"} if suffix in own else {}
+        for p in interface.functions[suffix]:
+            _take(taken, p.name, f"the {p.kind} of {p.of!r} in {interface.name}_{suffix}")
+    methods = {s.replace("_values", "_sparse"): "a method of Module" for s in interface.derivatives}
+    for a in interface.parameters:
+        _take(dict(methods), a.name, f"the parameter {a.name!r}")
 
 
 def _check_identifier(name: str, what: str) -> None:

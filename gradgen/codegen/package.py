@@ -9,7 +9,7 @@ from pathlib import Path
 import gradgen
 from gradgen.codegen.declarations import aligned_formulas, argument_lines
 from gradgen.codegen.extents import constant, to_python
-from gradgen.codegen.interface import Argument, Interface
+from gradgen.codegen.interface import HVP, JACOBIAN, JVP, Argument, Interface
 from gradgen.codegen.templates import render
 from gradgen.errors import CodegenError
 
@@ -21,11 +21,15 @@ COPIES = {
 }
 """File of the bundle -> file of this package of which it is a copy."""
 
+DERIVATIVE_COPIES = {"_derivatives.py": "_derivatives.py"}
+"""Further ones where the module has derivative functions."""
+
 
 def package_files(interface: Interface, abi: int) -> dict[str, str]:
     """`__init__.py` and the copied modules."""
     folder = Path(gradgen.__file__).parent
-    files = {name: (folder / path).read_text(encoding="utf-8") for name, path in COPIES.items()}
+    copies = COPIES | (DERIVATIVE_COPIES if interface.derivatives else {})
+    files = {name: (folder / path).read_text(encoding="utf-8") for name, path in copies.items()}
     return {"__init__.py": _init(interface, abi), **files}
 
 
@@ -40,8 +44,11 @@ def _init(interface: Interface, abi: int) -> str:
     )
     exported = ["Module", "forward", "info", "saved_bytes", "self_test", "work_bytes"]
     exported += ["value_and_grad"] if interface.differentiable else []
+    derivatives = [_derivative(interface, suffix) for suffix in interface.derivatives]
+    exported += [d["name"] for d in derivatives]
     return render(
         "python/__init__.py.j2",
+        derivatives=derivatives,
         name=interface.name,
         summary=f"{', '.join(outputs)} of {', '.join(inputs)}.",
         generator=f"gradgen {interface.version}",
@@ -73,6 +80,41 @@ def _init(interface: Interface, abi: int) -> str:
         data_call="".join(f", {d}" for d in data),
         data_tuple=_items(data),
     )
+
+
+def _derivative(interface: Interface, suffix: str) -> dict[str, str]:
+    """What the template needs of one derivative function."""
+    parameters = " and ".join(a.name for a in interface.parameters)
+    outputs = ", ".join(a.name for a in interface.differentiable_outputs)
+    several = len(interface.differentiable_outputs) > 1
+    name, session, given = suffix, suffix, ""
+    if suffix == JVP:
+        given, summary = "tangents", f"{outputs} and the derivative along a direction, in one pass."
+        text = f"`tangents` is a tuple or dict of arrays by parameter ({parameters}); what is left out is zero.  Returns\n"
+        text += "    (outputs, derivatives), each an array or a named tuple."
+    elif suffix == HVP:
+        given, summary = "directions", f"The Hessian of {outputs} times a direction."
+        text = f"`directions` is a tuple or dict of arrays by parameter ({parameters}); what is left out is zero.\n"
+        text += "    Returns a named tuple of arrays by parameter."
+    else:
+        first = suffix.removesuffix("_values")
+        what = "First" if first == JACOBIAN else "Second"
+        summary = f"{what} derivatives of {outputs} by {parameters}."
+        nested = "by output and parameter" if several else "by parameter"
+        nested = nested if first == JACOBIAN else "by parameter and parameter"
+        rows = "the extents of the output" if first == JACOBIAN else "the extents of the one parameter"
+        text = f"Returns dense arrays {nested} in named tuples:\n    {rows}, then those of the other."
+        text = text.replace("of the other", "of the parameter") if first == JACOBIAN else text
+        if suffix != first:
+            name, session = f"{first}_sparse", "sparse"
+            text = f"Returns matrices in compressed rows {nested}\n    in named tuples: triples (data, indices, indptr) "
+            text += "with a shape, toarray() and scipy()."
+    return {
+        "name": name, "call": session, "summary": summary, "text": text,
+        "parameter": f", *, {given}" if given else "",
+        "argument": f", {given}" if given else "",
+        "first": f'"{suffix.removesuffix("_values")}", ' if session == "sparse" else "",
+    }
 
 
 def _check_dims(interface: Interface) -> None:

@@ -21,6 +21,17 @@ _FILES = {
     "_native.py": "its fixed part: loading, arrays, pointers",
     "_selfcheck.py": "its fixed part: `self_test`",
     "_build.py": "compiles the package with cffi",
+    "_derivatives.py": "its fixed part: derivatives beyond the gradient",
+}
+
+
+_DERIVATIVE_TEXT = {
+    "jvp": "the outputs and their derivative along a direction",
+    "jacobian": "first derivatives as dense arrays",
+    "hvp": "the Hessian times a direction",
+    "hessian": "second derivatives as dense arrays",
+    "jacobian_values": "first derivatives in compressed rows, from products with columns that share colours",
+    "hessian_values": "second derivatives in compressed rows, likewise",
 }
 
 
@@ -46,6 +57,7 @@ def readme_text(interface: Interface, paths: Iterable[str], abi: int, *, single_
         differentiable=interface.differentiable,
         saved_text=_bytes_text(interface.saved_bytes, name, "saved"),
         work_text=_bytes_text(interface.work_bytes, name, "work"),
+        derivatives=[{"name": s, "text": _DERIVATIVE_TEXT[s]} for s in interface.derivatives],
         python=_python(interface),
         package_hint=f"generated.{name}",
         files=[{"path": p, "text": (own | _FILES)[p]} for p in sorted({*paths, "README.md", f"{name}.json"})],
@@ -116,6 +128,21 @@ def _call(interface: Interface, suffix: str) -> str:
     return f"{head}{wrap(values, ' ' * len(head)).lstrip()});"
 
 
+def _python_derivative(interface: Interface, suffix: str) -> str:
+    name, inputs = interface.name, ", ".join(a.name for a in interface.inputs)
+    first = interface.parameters[0].name
+    if suffix == "jvp":
+        outputs = ", ".join(a.name for a in interface.outputs)
+        outputs = outputs if len(interface.outputs) == 1 else f"({outputs})"
+        return f"{outputs}, moved = {name}.jvp({inputs}, tangents={{'{first}': d{first}}})"
+    if suffix == "hvp":
+        return f"products = {name}.hvp({inputs}, directions={{'{first}': d{first}}})"
+    if suffix.endswith("_values"):
+        suffix = suffix.removesuffix("_values")
+        return f"{suffix} = {name}.{suffix}_sparse({inputs})"
+    return f"{suffix} = {name}.{suffix}({inputs})"
+
+
 def _python(interface: Interface) -> str:
     name = interface.name
     inputs = ", ".join(a.name for a in interface.inputs)
@@ -134,4 +161,5 @@ def _python(interface: Interface) -> str:
             f"m.backward({seed})  # adds to m.grad.{first}" + (" and so on" if len(parameters) > 1 else ""),
             "m.zero_grad()",
         ]
+    lines += [_python_derivative(interface, suffix) for suffix in interface.derivatives]
     return "\n".join(lines)

@@ -3,32 +3,47 @@
 from __future__ import annotations
 
 from gradgen.codegen.declarations import TENSORS, parameter_text, pointer_base, return_type, wrap
+from gradgen.codegen.derivatives import pattern_array, pattern_tables
 from gradgen.codegen.extents import constant, shape_text, to_c
 from gradgen.codegen.interface import (
     COTANGENT,
+    DERIVATIVE,
+    DERIVATIVES,
     DIM,
     FLAGS,
     GRADIENT,
+    HESSIAN,
+    HESSIAN_VALUES,
+    HVP,
     INPUT,
+    JACOBIAN,
+    JACOBIAN_VALUES,
+    JVP,
     OUTPUT,
+    TANGENT,
     Argument,
     Interface,
     Parameter,
 )
 from gradgen.ir.dtypes import DType
 
-_TABLES = {INPUT: "inputs", OUTPUT: "outputs", COTANGENT: "cotangents", GRADIENT: "gradients"}
+_TABLES = {INPUT: "inputs", OUTPUT: "outputs", COTANGENT: "cotangents", GRADIENT: "gradients",
+           TANGENT: "directions", DERIVATIVE: "derivatives"}
 _CONST_TABLE, _TABLE = "const void *const *", "void *const *"
 _WRAPPERS = {
     "forward": ("dims", "inputs", "outputs", "saved", "work"),
     "backward": ("dims", "inputs", "saved", "cotangents", "gradients", "work", "flags"),
     "value_and_grad": ("dims", "inputs", "cotangents", "outputs", "gradients", "work", "flags"),
     "zero_grad": ("dims", "gradients"),
+    JVP: ("dims", "inputs", "directions", "outputs", "derivatives", "work"),
+    HVP: ("dims", "inputs", "directions", "derivatives", "work"),
+    **{s: ("dims", "inputs", "derivatives", "work") for s in (JACOBIAN, HESSIAN, JACOBIAN_VALUES, HESSIAN_VALUES)},
 }
 _GENERIC = {
     "dims": "const int64_t *dims", "inputs": f"{_CONST_TABLE}inputs", "outputs": f"{_TABLE}outputs",
     "cotangents": f"{_CONST_TABLE}cotangents", "gradients": f"{_TABLE}gradients", "saved": "void *saved",
-    "work": "void *work", "flags": "uint32_t flags",
+    "work": "void *work", "flags": "uint32_t flags", "directions": f"{_CONST_TABLE}directions",
+    "derivatives": f"{_TABLE}derivatives",
 }  # fmt: skip
 
 
@@ -68,7 +83,7 @@ def tables(interface: Interface) -> list[str]:
         if group:
             rows = ",\n".join(_info_row(interface, kind, a) for a in group)
             lines.append(f"static const gradgen_tensor_info {interface.name}_{kind}s[] = {{\n{rows}\n}};")
-    return lines
+    return lines + pattern_tables(interface)
 
 
 def _shape_entry(extent: object, interface: Interface) -> str:
@@ -108,9 +123,12 @@ def wrappers(interface: Interface) -> list[dict[str, object]]:
 
 
 def record_functions(interface: Interface) -> list[str]:
-    names = ["saved_bytes", "work_bytes", *_WRAPPERS]
+    names = ["saved_bytes", "work_bytes", *(n for n in _WRAPPERS if n not in DERIVATIVES)]
     known = ("saved_bytes", "work_bytes", *interface.functions)
-    return [f"{interface.name}_any_{n}" if n in known else "NULL" for n in names]
+    found = [f"{interface.name}_any_{n}" if n in known else "NULL" for n in names]
+    derived = [f"{interface.name}_any_{n}" if n in known else "NULL" for n in DERIVATIVES]
+    derived += [pattern_array(interface, n) for n in (JACOBIAN_VALUES, HESSIAN_VALUES)]
+    return [*found, *derived] if interface.derivatives else [*found, ", ".join(derived)]
 
 
 def _size_wrapper(interface: Interface, suffix: str) -> dict[str, object]:

@@ -124,7 +124,8 @@ const gradgen_module *power_sum_module(void)
         power_sum_any_forward,
         NULL,
         NULL,
-        NULL
+        NULL,
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
     };
     return &module;
 }
