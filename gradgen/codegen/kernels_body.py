@@ -12,6 +12,7 @@ from gradgen.codegen import mathlib
 from gradgen.codegen.integers import index_text
 from gradgen.codegen.literals import floating, literal
 from gradgen.codegen.printer import StatementPrinter, called_often
+from gradgen.codegen.templates import render
 from gradgen.ir.symbols import Extent, as_extent
 from gradgen.schedule.memory import aligned
 from gradgen.schedule.program import CONSTANT, SAVED, WORK, Buffer, Loop, Program
@@ -112,6 +113,9 @@ def _helpers(program: Program, printer: StatementPrinter) -> dict[str, str]:
     for name, (code, _) in printer.products.items():
         if code.source:
             found[name] = code.source
+    for spec, dtype in printer.kernels.values():
+        for file in spec.files:
+            found[f"{file} {dtype.suffix}"] = render(f"kernels/{file}", T=dtype.ctype, s=dtype.suffix)
     return found
 
 

@@ -9,6 +9,7 @@ from gradgen.codegen.expressions import OR, ExpressionPrinter
 from gradgen.codegen.gemm import GemmCode, GemmRequest, gemm_function
 from gradgen.errors import CodegenError
 from gradgen.ir.dtypes import DType, bool_
+from gradgen.ir.kernels import KernelSpec
 from gradgen.ir.symbols import Extent
 from gradgen.schedule.program import (
     Apply,
@@ -22,6 +23,7 @@ from gradgen.schedule.program import (
     Fail,
     Fill,
     If,
+    KernelCall,
     Let,
     Literal,
     Loop,
@@ -93,6 +95,7 @@ class StatementPrinter:
         self.out: list[str] = []
         self.depth = 1
         self.products: dict[str, tuple[GemmCode, list[Extent]]] = {}
+        self.kernels: dict[tuple[str, str], tuple[KernelSpec, DType]] = {}
 
     def line(self, text: str) -> None:
         self.out.append(INDENT * self.depth + text)
@@ -243,6 +246,17 @@ class StatementPrinter:
         for part in parts[1:]:
             self.line(f"{INDENT}{part},")
         self.line(f"{INDENT}gg_scratch);")
+
+    @visit.register
+    def _kernel_call(self, s: KernelCall) -> None:
+        suffix = s.dtype.suffix
+        self.kernels[s.spec.name, suffix] = (s.spec, s.dtype)
+        for function in s.spec.math:
+            self.expressions.math[function, suffix] = None
+        args = [self.expressions.index(size) for size in s.sizes]
+        args += [b.name for b in (*s.operands, *s.results)] + [str(flag) for flag in s.flags]
+        args += [b.name for b in s.workspace]
+        self.line(f"gg_{s.spec.name}_{suffix}({', '.join(args)});")
 
     def size(self, extent: Extent) -> str:
         """An argument of type ptrdiff_t, which has 32 bits on small machines."""

@@ -29,7 +29,7 @@ def _moved(expr: sympy.Expr, n: int) -> sympy.Expr:
 def batched(outputs: Iterable[Node], batch: Mapping[Node, Node], size: Extent) -> dict[Node, Node]:
     """Maps every node above `batch` to its batched form; nodes that do not depend on a batched one are left out.
 
-    `batch` maps nodes to nodes of shape (size, *shape).  Raises ValueError for a Kernel on batched operands.
+    `batch` maps nodes to nodes of shape (size, *shape).
     """
     new: dict[Node, Node] = dict(batch)
     for node in topological_until(tuple(outputs), set(batch)):
@@ -46,7 +46,10 @@ def batched(outputs: Iterable[Node], batch: Mapping[Node, Node], size: Extent) -
                 new[node] = _scatter(node, new, size)
             case Scan():
                 new[node] = _scan(node, new, size)
-            case Kernel() | Input() | Constant():
+            case Kernel():  # kernels run along all leading axes
+                operands = [new[n] if n in new else repeated(n, size) for n in node.operands]
+                new[node] = Kernel(node.name, operands, node.attributes, (size, *node.shape), node.dtype, node.output)
+            case Input() | Constant():
                 raise ValueError(f"{node!r} has no batched form")
     return new
 

@@ -94,6 +94,10 @@ def generalise(outputs: Iterable[Node], given: Sequence[Node]) -> Generalised | 
                     node.dtype, mode=node.mode, guard=result.guard(node.guard))
             case Constant() if node.array.size == 1:
                 result.nodes[node] = node
-            case Constant() | Input() | Kernel() | Scan():
+            case Kernel():
+                operands = [result.nodes[n] for n in node.operands]
+                result.nodes[node] = Kernel(
+                    node.name, operands, node.attributes, result.shape(node.shape), node.dtype, node.output)
+            case Constant() | Input() | Scan():
                 return None
     return result

@@ -21,6 +21,7 @@ from gradgen.ir.functions import BOOL, SAME, ScalarFunction
 from gradgen.ir.graph import Graph, topological
 from gradgen.ir.guards import EQ, GE, Guard
 from gradgen.ir.indexing import modulo, quotient
+from gradgen.ir.kernels import reference, same_call
 from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Read, Scan, Scatter
 from gradgen.ir.symbols import Dim, Extent, axis, placeholder, reduce_axis
 
@@ -334,6 +335,7 @@ def evaluate(outputs: Sequence[Node], given: Mapping[Node, Any], dims: Env | Non
     values: dict[Node, np.ndarray] = {n: np.asarray(v, n.dtype.numpy) for n, v in given.items()}
     if dims is None:
         dims = bind_dims([(n.shape, values[n].shape) for n in given])
+    calls: dict[tuple, tuple[np.ndarray, ...]] = {}  # of kernels with several outputs
     for node in topological(outputs):
         if node in values:
             continue
@@ -351,7 +353,11 @@ def evaluate(outputs: Sequence[Node], given: Mapping[Node, Any], dims: Env | Non
             case Input():
                 continue  # needed only below a given node, or reported just below
             case Kernel():
-                raise GradgenError(f"the reference interpreter has no kernel: {node!r}")
+                if all(s in values for s in node.sources):
+                    key = same_call(node)
+                    if key not in calls:
+                        calls[key] = reference(node, [values[n] for n in node.operands])
+                    values[node] = calls[key][node.output]
     missing = [n for n in outputs if n not in values]
     if missing:
         raise GradgenError(f"no value for {missing[0]!r}: an input is missing")

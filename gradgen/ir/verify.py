@@ -15,7 +15,8 @@ from gradgen.ir.dtypes import bool_, int64
 from gradgen.ir.functions import ScalarFunction
 from gradgen.ir.graph import Graph, Location, topological
 from gradgen.ir.guards import EQ, GE, MOD, Guard
-from gradgen.ir.nodes import REDUCERS, SCATTER_MODES, Compute, Input, Node, Read, Scan, Scatter
+from gradgen.ir.kernels import KERNELS
+from gradgen.ir.nodes import REDUCERS, SCATTER_MODES, Compute, Input, Kernel, Node, Read, Scan, Scatter
 from gradgen.ir.symbols import Axis, Dim, Placeholder, ReduceAxis, axes, placeholder, reduce_axes, same_extent
 
 
@@ -67,6 +68,22 @@ def problems(node: Node) -> Iterator[tuple[str, str]]:
         yield from _scatter(node)
     elif isinstance(node, Scan):
         yield from _scan(node)
+    elif isinstance(node, Kernel):
+        yield from _kernel(node)
+
+
+def _kernel(node: Kernel) -> Iterator[tuple[str, str]]:
+    spec = KERNELS.get(node.name)
+    if spec is None:
+        yield "kernel", f"there is no kernel called {node.name!r}"
+        return
+    results = spec.results(node.operands)
+    if not 0 <= node.output < len(results):
+        yield "kernel", f"output {node.output} of {node.name}, which has {len(results)}"
+        return
+    shape, kind = results[node.output]
+    if not _same_shape(shape, node.shape) or kind is not node.dtype:
+        yield "kernel", f"{node.name} gives {kind.name}{list(shape)}"
 
 
 def _compute(node: Compute) -> Iterator[tuple[str, str]]:

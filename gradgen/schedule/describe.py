@@ -18,6 +18,7 @@ from gradgen.schedule.program import (
     Holds,
     If,
     Index,
+    KernelCall,
     Let,
     Literal,
     Load,
@@ -110,6 +111,12 @@ def _(s: Pointer) -> str:
 def _(s: Contract) -> str:
     sign = "+=" if s.accumulate else "="
     return f"product {s.c.buffer.name} {sign} {s.a.buffer.name} {s.b.buffer.name} ({s.m} x {s.n} x {s.k})"
+
+
+@line.register
+def _(s: KernelCall) -> str:
+    names = [", ".join(b.name for b in group) for group in (s.results, s.operands)]
+    return f"{names[0]} = {s.spec.name}({names[1]}) {list(s.sizes)} {list(s.flags)}"
 
 
 @line.register

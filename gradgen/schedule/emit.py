@@ -8,7 +8,8 @@ from gradgen.ir.dtypes import int64
 from gradgen.ir.symbols import Extent
 from gradgen.schedule.emit_base import ROW, Row
 from gradgen.schedule.emit_products import Products
-from gradgen.schedule.inline import ARG, MAP, REDUCE, SCAN, SCATTER, Op
+from gradgen.schedule.inline import ARG, KERNEL, MAP, REDUCE, SCAN, SCATTER, Op
+from gradgen.schedule.kernels import emit_kernel
 from gradgen.schedule.procedure import Place
 from gradgen.schedule.program import Buffer, Comment, Declare, Fill, Store, Variable
 from gradgen.schedule.reductions import BLOCK, CLAUSE, UNCUT, exceeds, is_float_sum, reducer_of, vectorisable
@@ -24,7 +25,7 @@ class Emitter(Products):
         self.check_indices()
         for node in self.tree:
             if isinstance(node, Leaf) and node.op in self.buffers:
-                continue  # an output of a recurrence that has run
+                continue  # an output of a recurrence or a kernel that has run
             items = self.builder.scope.items
             start = len(items)
             self.nest(node)
@@ -178,6 +179,9 @@ class Emitter(Products):
     def compute(self, op: Op) -> None:
         if op.kind == SCAN:
             emit_scan(self, op, self.ops)
+            return
+        if op.kind == KERNEL:
+            emit_kernel(self, op, self.ops)
             return
         if op in self.contractions:
             self.contract(op, self.contractions[op])

@@ -22,6 +22,7 @@ from gradgen.schedule.program import (
     Expr,
     Fill,
     If,
+    KernelCall,
     Let,
     Load,
     Loop,
@@ -250,6 +251,8 @@ def _touched(top: Statement) -> Iterator[Buffer]:
             case Copy():
                 yield s.target
                 yield s.source
+            case KernelCall():
+                yield from (*s.operands, *s.results, *s.workspace)
             case Contract():
                 yield from (s.a.buffer, s.b.buffer, s.c.buffer)
             case Pointer():

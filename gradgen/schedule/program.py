@@ -13,6 +13,7 @@ import sympy
 
 from gradgen.ir.dtypes import DType
 from gradgen.ir.guards import Guard
+from gradgen.ir.kernels import KernelSpec
 from gradgen.ir.symbols import Extent
 from gradgen.schedule.procedure import Place
 
@@ -254,6 +255,19 @@ class Contract(Statement):
     c: Operand
     accumulate: bool
     limits: tuple[Extent, Extent, Extent]  # the largest m, n and k of any call, over dims alone
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class KernelCall(Statement):
+    """A call of a named kernel on whole buffers; `flags` are its attributes in order."""
+
+    spec: KernelSpec
+    dtype: DType
+    sizes: tuple[Extent, ...]
+    operands: tuple[Buffer, ...]
+    results: tuple[Buffer, ...]
+    flags: tuple[int, ...]
+    workspace: tuple[Buffer, ...]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
