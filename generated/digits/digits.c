@@ -1231,7 +1231,8 @@ const gradgen_module *digits_module(void)
         digits_any_forward,
         digits_any_backward,
         digits_any_value_and_grad,
-        digits_any_zero_grad
+        digits_any_zero_grad,
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
     };
     return &module;
 }

@@ -101,6 +101,17 @@ typedef struct gradgen_tensor_info {
     int32_t reserved;
 } gradgen_tensor_info;
 
+/* Where a sparse derivative has entries, in compressed rows: those of row r are `start[r]` to `start[r + 1]` - 1, in the
+ * columns `column[e]`, ascending.  Rows and columns count the elements of two tensors, row-major. */
+typedef struct gradgen_pattern {
+    const char *name; /* "hess_w_b" */
+    const char *of;   /* what is differentiated: an output, for second derivatives an input */
+    const char *by;   /* the input by which */
+    int64_t rows, columns, nonzeros;
+    const int32_t *start;  /* rows + 1 of them */
+    const int32_t *column; /* nonzeros of them */
+} gradgen_pattern;
+
 /* A module as a host sees it that was not compiled for it.  The tables passed to the functions hold one entry per
  * dimension, input, output, gradient (the inputs with requires_grad) and cotangent (the outputs with requires_grad), each
  * in the order of the tables here.  A table, or an entry that the typed function allows to be NULL, may be NULL.
@@ -128,6 +139,27 @@ typedef struct gradgen_module {
         const int64_t *dims, const void *const *inputs, const void *const *cotangents, void *const *outputs,
         void *const *gradients, void *work, uint32_t flags);
     void (*zero_grad)(const int64_t *dims, void *const *gradients);
+
+    /* NULL in a module that was generated without them.  Directions are one per gradient, NULL: zeros.  Derivatives are
+     * one per cotangent for jvp, per gradient for hvp, per cotangent and gradient for a Jacobian (those of one cotangent
+     * together), per pair of gradients for a Hessian; NULL: not wanted.  The last two write the entries of sparse
+     * blocks, as many and in the order of the patterns below. */
+    gradgen_status (*jvp)(
+        const int64_t *dims, const void *const *inputs, const void *const *directions, void *const *outputs,
+        void *const *derivatives, void *work);
+    gradgen_status (*jacobian)(
+        const int64_t *dims, const void *const *inputs, void *const *derivatives, void *work);
+    gradgen_status (*hvp)(
+        const int64_t *dims, const void *const *inputs, const void *const *directions, void *const *derivatives,
+        void *work);
+    gradgen_status (*hessian)(
+        const int64_t *dims, const void *const *inputs, void *const *derivatives, void *work);
+    gradgen_status (*jacobian_values)(
+        const int64_t *dims, const void *const *inputs, void *const *derivatives, void *work);
+    gradgen_status (*hessian_values)(
+        const int64_t *dims, const void *const *inputs, void *const *derivatives, void *work);
+    const gradgen_pattern *jacobian_patterns;
+    const gradgen_pattern *hessian_patterns;
 } gradgen_module;
 
 /* Whether a module can be used by a host compiled with this file: GRADGEN_OK or GRADGEN_ERR_ABI. */

@@ -675,7 +675,8 @@ const gradgen_module *pendulum_module(void)
         pendulum_any_forward,
         NULL,
         NULL,
-        NULL
+        NULL,
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
     };
     return &module;
 }

@@ -806,7 +806,8 @@ const gradgen_module *pinn_module(void)
         pinn_any_forward,
         pinn_any_backward,
         pinn_any_value_and_grad,
-        pinn_any_zero_grad
+        pinn_any_zero_grad,
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
     };
     return &module;
 }

@@ -494,7 +494,8 @@ const gradgen_module *constants_module(void)
         constants_any_forward,
         constants_any_backward,
         constants_any_value_and_grad,
-        constants_any_zero_grad
+        constants_any_zero_grad,
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
     };
     return &module;
 }

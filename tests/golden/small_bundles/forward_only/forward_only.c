@@ -230,7 +230,8 @@ const gradgen_module *forward_only_module(void)
         forward_only_any_forward,
         NULL,
         NULL,
-        NULL
+        NULL,
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
     };
     return &module;
 }

@@ -368,7 +368,8 @@ const gradgen_module *guards_module(void)
         guards_any_forward,
         guards_any_backward,
         guards_any_value_and_grad,
-        guards_any_zero_grad
+        guards_any_zero_grad,
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
     };
     return &module;
 }

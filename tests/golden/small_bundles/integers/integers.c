@@ -205,7 +205,8 @@ const gradgen_module *integers_module(void)
         integers_any_forward,
         NULL,
         NULL,
-        NULL
+        NULL,
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
     };
     return &module;
 }

@@ -528,7 +528,8 @@ const gradgen_module *reduction_module(void)
         reduction_any_forward,
         reduction_any_backward,
         reduction_any_value_and_grad,
-        reduction_any_zero_grad
+        reduction_any_zero_grad,
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
     };
     return &module;
 }
