@@ -59,7 +59,7 @@ class Generalised:
         if not body.has(extent_function):
             return body
         return body.replace(
-            lambda e: isinstance(e, extent_function), lambda e: extent_function(sympy.sympify(self.index(e.args[0])))
+            lambda e: isinstance(e, extent_function), lambda e: sympy.sympify(self.index(e.args[0]))
         )
 
     def read(self, read: Read) -> Read:

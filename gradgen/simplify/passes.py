@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import sympy
 
-from gradgen.ir.functions import mark, stop, written_out
+from gradgen.ir.functions import extent, mark, stop, written_out
 from gradgen.ir.graph import Graph, Location
 from gradgen.ir.nodes import Compute, Constant, Node, Read, Scan, Scatter
 from gradgen.ir.rewrite import rewrite
@@ -33,6 +33,13 @@ def drop_stops(node: Node) -> Node:
     if not isinstance(node, (Compute, Scatter)) or not node.body.has(stop, mark):
         return node
     return _with_body(node, node.body.replace(lambda e: isinstance(e, (stop, mark)), lambda e: e.args[0]))
+
+
+def drop_extents(node: Node) -> Node:
+    """extent(n) is n, once nobody asks which numbers are sizes."""
+    if not isinstance(node, (Compute, Scatter)) or not node.body.has(extent):
+        return node
+    return _with_body(node, node.body.replace(lambda e: isinstance(e, extent), lambda e: e.args[0]))
 
 
 @lru_cache(maxsize=8192)
@@ -82,6 +89,7 @@ def drop_identity(node: Node) -> Node:
 
 PASSES: dict[str, Pass] = {
     "drop_stops": drop_stops,
+    "drop_extents": drop_extents,
     "write_out": write_out,
     "inline_views": inline_views,
     "collapse_deltas": collapse_deltas,
@@ -95,11 +103,15 @@ PASSES: dict[str, Pass] = {
 }
 """Applied to a node in this order, once its sources are done."""
 
+_SAFE = (
+    "drop_stops", "drop_extents", "write_out", "inline_views", "collapse_deltas", "drop_unit_axes", "plain_indices",
+    "plain_guards", "inline_constants", "fold_constants", "drop_identity",
+)
 LEVELS: dict[str, tuple[str, ...]] = {
-    "none": ("drop_stops", "write_out"),
-    "safe": ("drop_stops", "write_out", "inline_views", "collapse_deltas", "drop_unit_axes", "plain_indices", "plain_guards",
-             "inline_constants", "fold_constants", "drop_identity"),
+    "none": ("drop_stops", "drop_extents", "write_out"),
+    "safe": _SAFE,
     "fast": tuple(PASSES),
+    "eager": tuple(name for name in _SAFE if name != "drop_extents"),  # sizes are about to become arguments
 }
 
 

@@ -41,7 +41,7 @@ def reduced_loss(node: Node, reduction: str) -> Node:
     total = reduce(node, tuple(range(node.ndim)), "sum")
     if reduction == "sum":
         return total
-    return over(fn.div(A0, sympy.sympify(numel(node.shape))), (), (total,), node.dtype)
+    return over(fn.div(A0, fn.extent(sympy.sympify(numel(node.shape)))), (), (total,), node.dtype)
 
 
 _div_extent = register(

@@ -42,7 +42,7 @@ def _dtype(dtype: Any) -> dict[str, DType]:
 
 def count_of(shape: Sequence[Extent], dims: Sequence[int]) -> sympy.Expr:
     """How many elements a reduction over `dims` takes in, as an expression for a body."""
-    return sympy.sympify(numel([shape[d] for d in dims]))
+    return fn.extent(sympy.sympify(numel([shape[d] for d in dims])))
 
 
 # --- sum, mean, prod -------------------------------------------------------------------------------------------------
@@ -415,8 +415,10 @@ def moments(node: Node, dims: Dims, correction: Any, keepdim: bool) -> tuple[Nod
         raise RuntimeError("std and var only support floating point and complex dtypes")
     center = _lower_mean(node, dims=dims, keepdim=True)
     squares = reduce(node, dims, "sum", keepdim=keepdim, body=(A0 - A1) ** 2, extra=[center])
-    divisor = count_of(node.shape, dims) - correction
+    (count,) = count_of(node.shape, dims).args
+    divisor = count - correction
     divisor = sympy.Max(divisor, 0) if divisor.is_number else fn.maximum(divisor, 0)
+    divisor = fn.extent(divisor) if divisor.is_Integer else divisor
     variance = over(fn.div(A0, divisor), squares.shape, (squares,), node.dtype)
     return variance, center if keepdim else _lower_mean(node, dims=dims, keepdim=False)
 
