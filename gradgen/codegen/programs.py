@@ -22,6 +22,7 @@ from gradgen.codegen.interface import (
     Parameter,
 )
 from gradgen.codegen.record import c_dtype, c_string
+from gradgen.codegen.selftest_derivatives import derivative_parameters, derivative_tests
 from gradgen.codegen.templates import render
 from gradgen.ir.dtypes import DType
 from gradgen.ir.symbols import Extent
@@ -211,8 +212,10 @@ def selftest_text(interface: Interface, banner: str, samples: Samples | None) ->
     groups = _groups(interface)
     largest = max([evaluate(elements(a.shape), values) for a in interface.parameters], default=1)
     listed = [(a.dtype, prefix + a.name, a.shape) for prefix, arguments in groups.values() for a in arguments]
+    listed += [(p.dtype, p.name, p.shape) for p in derivative_parameters(interface) if p.dtype is not None]
     return render(
         "c/selftest.c.j2",
+        derivatives=derivative_tests(interface, values),
         banner=banner,
         name=interface.name,
         recorded_text=", and values recorded when it was generated" if samples is not None else "",
