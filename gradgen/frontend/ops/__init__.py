@@ -21,6 +21,7 @@ from gradgen.frontend.ops import (  # noqa: F401
     pooling,
     reduction,
     shape,
+    sorting,
     unary,
 )
 from gradgen.frontend.ops.table import FUNCTIONS, INPLACE, METHODS, PROPERTIES, SAMPLES
