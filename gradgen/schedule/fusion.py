@@ -131,9 +131,10 @@ class Fusion:
                 axes = self.strip_axes(op)
             where = self.find(op, groups, max(low, len(groups) - WINDOW), axes, producers, at)
             if where is not None and self.better_early(op, groups[where], [p for p, _ in producers if at[p] == where]):
-                before.setdefault(low, []).append(op)
+                early = max((at[p] + 1 for p, _ in producers), default=0)  # behind every group that it reads from
+                before.setdefault(early, []).append(op)
                 del groups[where].binding[op]
-                at[op] = low - 1
+                at[op] = early - 1
                 continue
             if where is None:
                 where = len(groups)
