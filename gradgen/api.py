@@ -20,7 +20,8 @@ from gradgen.show import show
 def emit(program: TracedFunction, name: str | None = None, out: str | Path = "generated", **options: Any) -> Path:
     """Writes the bundle of `program` to `<out>/<name>/` and returns that folder.  Needs no compiler.
 
-    Options are those of `gradgen.options.Options`: simplify="none|safe|fast", nan_safe, forward_only, single_file.
+    Options are those of `gradgen.options.Options`: simplify="none|safe|fast", nan_safe, forward_only, single_file,
+    derivatives=("jvp", "jacobian", "hvp", "hessian") or some of them, sparse=("jacobian", "hessian") likewise.
     Raises InvalidNameError for names that are not C identifiers; nothing is written unless everything can be.
     """
     name, files = _files(program, name, options)

@@ -118,12 +118,13 @@ class Fusion:
         at: dict[Op, int] = {}
         for op in ops:
             producers = [(p, index) for p, index in self.reads[op] if p in at]
+            axes = remaining[op]
+            single = op.kind == MAP and not axes  # no loop to join: after what it reads
             low = 0
             for p, index in producers:
-                joins = at[p] >= 0 and self.aligned(op, p, index, groups[at[p]])
+                joins = not single and at[p] >= 0 and self.aligned(op, p, index, groups[at[p]])
                 low = max(low, at[p] + (0 if joins else 1))
-            axes = remaining[op]
-            if op.kind == MAP and not axes:
+            if single:
                 before.setdefault(low, []).append(op)
                 at[op] = low - 1
                 continue

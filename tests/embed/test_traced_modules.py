@@ -130,3 +130,13 @@ def test_saved_bytes_against_pytorch() -> None:
     # without the arguments, which gradgen's backward is given again: the same but for the 64-byte header, padding to 64
     # bytes, and two numbers a sample (softmax's maximum and sum)
     assert ours <= theirs - arguments + 64 + 4 * 64 + 8 * batch
+
+
+def test_diagonal_of_a_value_that_is_kept(tmp_path: Path) -> None:
+    """A single element of each row is read once the row is finished, not before."""
+    def diagonal(a, b):  # type: ignore[no-untyped-def]
+        both = gg.sin(a[:, None] * b[None, :])
+        return both * 2.0, gg.diagonal(both) * 3.0
+
+    folder = gg.emit(gg.trace(diagonal, a=gg.spec(8), b=gg.spec(8)), "diagonal", out=tmp_path)
+    assert "all tests passed" in run([program(C_COMPILERS[0], ["selftest.c", "diagonal.c"], folder)], folder)
