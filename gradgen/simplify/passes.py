@@ -20,6 +20,7 @@ from gradgen.ir.symbols import placeholder
 from gradgen.simplify.constants import fold_constants, inline_constants
 from gradgen.simplify.deltas import collapse_deltas
 from gradgen.simplify.guards import drop_unit_axes, plain_guards
+from gradgen.simplify.one_hot import collapse_one_hot
 from gradgen.simplify.ranges import ranges, simplify_index
 from gradgen.simplify.reductions import factor_reductions
 from gradgen.simplify.scans import merge_scans, simplify_step
@@ -96,6 +97,7 @@ PASSES: dict[str, Pass] = {
     "drop_unit_axes": drop_unit_axes,
     "plain_indices": plain_indices,
     "plain_guards": plain_guards,
+    "collapse_one_hot": collapse_one_hot,
     "inline_constants": inline_constants,
     "fold_constants": fold_constants,
     "drop_identity": drop_identity,
@@ -104,8 +106,8 @@ PASSES: dict[str, Pass] = {
 """Applied to a node in this order, once its sources are done."""
 
 _SAFE = (
-    "drop_stops", "drop_extents", "write_out", "inline_views", "collapse_deltas", "drop_unit_axes", "plain_indices",
-    "plain_guards", "inline_constants", "fold_constants", "drop_identity",
+    "drop_stops", "drop_extents", "write_out", "inline_views", "collapse_deltas", "drop_unit_axes",
+    "plain_indices", "plain_guards", "collapse_one_hot", "inline_constants", "fold_constants", "drop_identity",
 )
 LEVELS: dict[str, tuple[str, ...]] = {
     "none": ("drop_stops", "drop_extents", "write_out"),

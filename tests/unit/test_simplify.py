@@ -8,8 +8,8 @@ import sympy
 
 from gradgen.autodiff.jacobian import unit_seeds
 from gradgen.ir import Compute, Condition, Constant, Input, Node, Read, axes, dim, map_node, placeholder, reduce_axes
-from gradgen.ir.dtypes import float32, float64
-from gradgen.ir.functions import div, exp, hypot, pow_, sin, stop
+from gradgen.ir.dtypes import float32, float64, int64
+from gradgen.ir.functions import div, eq, exp, hypot, pow_, select, sin, stop
 from gradgen.ir.graph import topological
 from gradgen.ir.guards import GE
 from gradgen.ir.indexing import modulo, quotient, reshape_index
@@ -166,3 +166,23 @@ def test_factors_leave_sums_only_when_asked() -> None:
 
 def test_levels_name_passes() -> None:
     assert {name for level in LEVELS.values() for name in level} <= set(PASSES)
+
+
+def test_sums_over_a_one_hot_row_have_one_term() -> None:
+    label = Input("label", (4,), int64)
+    row = Compute((4, 6), select(eq(a0, i1), a1, 0), [Read(label, (i0,)), Read(Input("s", (4,), float64), (i0,))], float64)
+    scaled = Compute((4, 6), div(-a0, a1), [Read(row, (i0, i1)), Read(Input("d", (4,), float64), (i0,))], float64)
+    total = Compute((4, 1), a0, [Read(scaled, (i0, r0))], float64, reduce_shape=(6,), reducer="sum")
+    new = check_same(total)
+    assert kinds(new) == 1
+    assert new.reducer is None
+    given = {n: np.array([0, 5, 6, -1]) if n is label else np.arange(1.0, 5.0) for n in topological([total])
+             if isinstance(n, Input)}
+    np.testing.assert_array_equal(evaluate([new], given)[0], [[-1.0], [-1.0], [0.0], [0.0]])
+
+
+def test_a_one_hot_row_times_a_tensor_along_it_stays_a_sum() -> None:
+    label = Input("label", (4,), int64)
+    body = select(eq(a0, r0), 1, 0) * a1
+    node = Compute((4,), body, [Read(label, (i0,)), Read(x, (i0, r0))], float64, reduce_shape=(6,), reducer="sum")
+    assert check_same(node).reducer == "sum"
