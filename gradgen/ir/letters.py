@@ -8,6 +8,7 @@ axes of one formula never share a letter: the second takes the next free one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain, count
 
 from gradgen.ir.nodes import Compute, Input, Node, Scatter
 from gradgen.ir.symbols import Axis, Dim, Extent, ReduceAxis
@@ -95,7 +96,7 @@ class Letters:
         """The wished letter, or the first one not in `used`; it is added to `used`."""
         wish = self.letter.get(self._find(slot))
         if wish is None or wish in used:
-            spare = (c for c in (*ALPHABET, *(f"i{k}" for k in range(2, 1 << 16))))
+            spare = chain(ALPHABET, (f"i{k}" for k in count(2)))
             wish = next(c for c in spare if c not in used and c not in self.taken)
         used.add(wish)
         return letter(wish)
