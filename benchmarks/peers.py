@@ -70,7 +70,9 @@ def traced(function: Callable[..., Any], arrays: Arrays, wrt: Sequence[str] = ()
     """The case's function as a gradgen program at the shapes and dtypes of `arrays`."""
     import gradgen as gg
 
-    specs = {k: gg.spec(*v.shape, dtype=getattr(gg, v.dtype.name), requires_grad=k in wrt) for k, v in arrays.items()}
+    specs: dict[str, Any] = {
+        k: gg.spec(*v.shape, dtype=getattr(gg, v.dtype.name), requires_grad=k in wrt) for k, v in arrays.items()
+    }
     return gg.trace(bound(function, gg, list(arrays)), **specs)
 
 
@@ -96,14 +98,18 @@ def gradgen(function: Callable[..., Any], wrt: Sequence[str] = (), **options: An
 
 
 def gradgen_c(
-    function: Callable[..., Any], wrt: Sequence[str] = (), program: Callable[[Arrays], Any] | None = None, **options: Any
+    function: Callable[..., Any] | None, wrt: Sequence[str] = (), program: Callable[[Arrays], Any] | None = None,
+    **options: Any,
 ) -> Maker:
-    """The bundle compiled together with a loop in C that calls value_and_grad, or forward: no Python, no allocation."""
+    """The bundle linked with a loop in C that calls value_and_grad, or forward: no Python, no allocation.
+
+    `program(arrays)` makes the traced function where `function` is None.
+    """
 
     def make(arrays: Arrays, setup: Setup) -> Peer:
         import gradgen as gg
 
-        made = program(arrays) if program is not None else traced(function, arrays, wrt)
+        made = program(arrays) if program is not None else traced(function, arrays, wrt)  # type: ignore[arg-type]
         name = f"case{next(_serial)}"
         folder = gg.emit(made, name=name, out=tempfile.mkdtemp(prefix="gradgen-bench-"), **options)
         entry = f"{name}_value_and_grad" if wrt else f"{name}_forward"
@@ -169,7 +175,8 @@ def c_by_hand(body: str, results: Callable[[Arrays], Sequence[np.ndarray]], prea
         made = list(results(arrays))
         names = {**arrays, **{f"r{k}": r for k, r in enumerate(made)}}
         ctype = {"float32": "float", "float64": "double", "int64": "long", "int32": "int"}
-        lines = "".join(f"    {ctype[a.dtype.name]} *restrict {n} = buffers[{k}];\n" for k, (n, a) in enumerate(names.items()))
+        kinds = [(n, ctype[a.dtype.name]) for n, a in names.items()]
+        lines = "".join(f"    {kind} *restrict {n} = buffers[{k}];\n" for k, (n, kind) in enumerate(kinds))
         sizes = "".join(f"    enum {{ {n}_{k} = {e} }};\n" for n, a in names.items() for k, e in enumerate(a.shape))
         source = f"""#include <math.h>
 #include <string.h>

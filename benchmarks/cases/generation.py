@@ -40,12 +40,14 @@ def growth(setup: Setup, wanted: Sequence[str]) -> dict[str, Any]:
 def _in_a_process(code: str, text: Callable[[str], str], *arguments: str, timeout: float | None = None) -> str:
     """What the code prints, in a process of its own: compilers of other peers have crashed on large programs."""
     try:
-        done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=timeout)
+        done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True,
+                              timeout=timeout)
     except subprocess.TimeoutExpired:
         return f"more than {timeout:.0f} s"
     if done.returncode:
-        words = done.stderr.strip().splitlines()
-        return f"crashed (signal {-done.returncode})" if done.returncode < 0 else f"failed: {words[-1] if words else ''}"[:200]
+        if done.returncode < 0:
+            return f"crashed (signal {-done.returncode})"
+        return f"failed: {(done.stderr.strip().splitlines() or [''])[-1]}"[:200]
     return text(done.stdout)
 
 

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 
 from benchmarks.harness import Arrays, Case
-from benchmarks.peers import casadi_c, gradgen_c, repeating  # noqa: F401
+from benchmarks.peers import casadi_c, gradgen_c
 
 # Denavit-Hartenberg parameters (a, d, alpha) of an arm of the proportions of common 7-axis arms, in metres.
 LINKS = ((0.0, 0.333, -1), (0.0, 0.0, 1), (0.0825, 0.316, 1), (-0.0825, 0.0, -1), (0.0, 0.384, 1), (0.088, 0.0, 1),

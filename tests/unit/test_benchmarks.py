@@ -19,7 +19,8 @@ from benchmarks.harness import Case, Peer, Setup, alternate, distance, flat, run
 TIMED = [c for c in benchmarks.all_cases() if c.measure is None]
 # One size stands for the others of its function: in quick mode they are the same.
 REPRESENTATIVES = {c.name: c for c in TIMED if not c.name.startswith("matmul") or "-32-" in c.name}
-SKIPPED = ("elementwise-1e6", "elementwise-1e7", "bundle-adjustment-200000", "mixture-d10-k25-n10000", "mixture-d64-k50-n1000")
+SKIPPED = ("elementwise-1e6", "elementwise-1e7", "bundle-adjustment-200000", "mixture-d10-k25-n10000",
+           "mixture-d64-k50-n1000")
 
 
 @pytest.mark.parametrize("name", [n for n in REPRESENTATIVES if n not in SKIPPED])
