@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import sympy
 
+from gradgen.autodiff import kernels
 from gradgen.autodiff.reverse import expanded
 from gradgen.autodiff.scan import tangent_scan
 from gradgen.autodiff.terms import compute, partial
 from gradgen.ir.functions import NoDerivative, div, eq, scaled, select
 from gradgen.ir.graph import topological
-from gradgen.ir.nodes import Compute, Node, Read, Scan, Scatter, identity_read
+from gradgen.ir.nodes import Compute, Kernel, Node, Read, Scan, Scatter, identity_read
 from gradgen.ir.symbols import OUTPUT, axes, placeholder, reduce_axes
 
 
@@ -42,6 +43,8 @@ def _push(node: Node, dot: Mapping[Node, Node]) -> Node | None:
             return _scatter(node, dot)
         case Scan():
             return tangent_scan(node, dot)
+        case Kernel():
+            return kernels.push(node, dot)
     raise NoDerivative(f"gradgen has no forward-mode derivative of {node!r}")
 
 

@@ -13,13 +13,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import sympy
 
+from gradgen.autodiff import kernels
 from gradgen.autodiff.terms import add, adjoint_body, compact, compute, is_polynomial, masked, placeholders_in
 from gradgen.errors import DerivativeError
 from gradgen.ir.functions import NoDerivative, and_, div, eq, select
 from gradgen.ir.graph import Location, topological
 from gradgen.ir.guards import Guard, conjunction
 from gradgen.ir.inversion import Inversion, Variable, invert, target
-from gradgen.ir.nodes import Compute, Constant, Input, Node, Read, Scan, Scatter, identity_read
+from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Read, Scan, Scatter, identity_read
 from gradgen.ir.symbols import (
     COTANGENT,
     OUTPUT,
@@ -118,6 +119,10 @@ class _Sweep:
                 self.pull_product(node, cotangent)
             case Scatter():
                 self.pull_scatter(node, cotangent)
+            case Kernel():
+                for source, term in kernels.pull(node, cotangent):
+                    if source in self.active:
+                        self.contribute(source, term, node)
             case _:
                 raise NoDerivative(f"gradgen has no derivative of {node!r}")
 

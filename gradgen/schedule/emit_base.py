@@ -11,7 +11,7 @@ from gradgen.ir.nodes import Constant, Node
 from gradgen.ir.symbols import Extent
 from gradgen.schedule.contraction import Contraction
 from gradgen.schedule.fusion import whole_sources
-from gradgen.schedule.inline import SCATTER, Op
+from gradgen.schedule.inline import KERNEL, SCAN, SCATTER, Op
 from gradgen.schedule.options import ScheduleOptions
 from gradgen.schedule.procedure import ACCUMULATE, Place, Procedure
 from gradgen.schedule.program import ARGUMENT, CONSTANT, SAVED, WORK, Buffer, CVar, Expr, Load, Present, SetFlag
@@ -131,7 +131,7 @@ class Base:
     def own_buffer(self, op: Op) -> tuple[Buffer, tuple[sympy.Symbol, ...]]:
         """Memory for the op's result and the axes it has: an output that is certainly there, else WORK."""
         kept = self.kept_axes(op)
-        if op.kind == SCATTER:
+        if op.kind in (SCATTER, SCAN, KERNEL):  # written as a whole, axes of extent 1 included
             kept = op.axes[: len(op.shape)]
         everywhere = not self.strip_local.get(op) and all(s in kept or s in self.fixed[op] for s in op.output_axes)
         whole = op.kind == SCATTER or everywhere

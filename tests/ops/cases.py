@@ -80,6 +80,9 @@ def materialise(spec: Spec, dtype: str) -> np.ndarray:
     if kind.startswith("int"):
         low, high = (1, 5) if spec.domain in ("positive", "large") else (-3, 4)
         return np.asarray(rng.randint(low, high, shape)).astype(kind)
+    if spec.domain == "definite":
+        square = np.asarray(rng.standard_normal(shape))
+        return (square @ square.swapaxes(-1, -2) / max(shape[-1], 1) + 0.5 * np.eye(shape[-1])).astype(kind)
     uniform = np.asarray(rng.random_sample(shape))
     ranges = {"positive": (0.1, 2.0), "unit": (0.05, 0.95), "small": (-0.9, 0.9), "large": (1.1, 3.0)}
     if spec.domain in ranges:

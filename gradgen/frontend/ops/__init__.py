@@ -13,6 +13,7 @@ from gradgen.frontend.ops import (  # noqa: F401
     gathering,
     host,
     joining,
+    linear_algebra,
     loss,
     matmul,
     moving,

@@ -1,0 +1,258 @@
+"""Derivatives of the named kernels, the only kind of node with a table of rules.
+
+A rule is made of matrix products and of the same kernels, so that it can be differentiated again.  The formulas are
+those of Giles, "Collected matrix derivative results for forward and reverse mode algorithmic differentiation", 2008
+(solve, inverse, determinant), Murray, "Differentiation of the Cholesky decomposition", 2016, and de Hoog, Anderssen &
+Lukas, "Differentiation of matrix functionals using triangular factorization", 2011 (LU).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import sympy
+
+from gradgen.ir.functions import NoDerivative, eq, select
+from gradgen.ir.guards import GE, Condition
+from gradgen.ir.kernels import call
+from gradgen.ir.nodes import Compute, Kernel, Node, Read, Scatter, identity_read
+from gradgen.ir.symbols import axes, axis, placeholder, reduce_axis
+
+Terms = list[tuple[int, Node]]
+Reverse = Callable[[Kernel, Node], Terms]
+"""The node and its cotangent give terms of its operands' cotangents, by position."""
+Forward = Callable[[Kernel, Mapping[int, Node]], Node | None]
+"""The node and its operands' tangents, by position, give its tangent."""
+
+A0, A1, A2 = (placeholder(k) for k in range(3))
+
+
+def pull(node: Kernel, cotangent: Node) -> list[tuple[Node, Node]]:
+    """(operand, term of its cotangent); raises NoDerivative where the kernel has no rule."""
+    rule = RULES.get((node.name, node.output))
+    if rule is None:
+        raise NoDerivative(f"gradgen has no derivative of {node.name}, output {node.output}")
+    return [(node.operands[k], term) for k, term in rule[0](node, cotangent)]
+
+
+def push(node: Kernel, dot: Mapping[Node, Node]) -> Node | None:
+    """The tangent, given those of operands in `dot`."""
+    rule = RULES.get((node.name, node.output))
+    if rule is None:
+        raise NoDerivative(f"gradgen has no forward-mode derivative of {node.name}, output {node.output}")
+    return rule[1](node, {k: dot[n] for k, n in enumerate(node.operands) if n in dot})
+
+
+# --- matrices: the last two axes ---------------------------------------------------------------------------------------
+
+
+def _transposed(a: Node) -> Node:
+    i = axes(a.ndim)
+    shape = (*a.shape[:-2], a.shape[-1], a.shape[-2])
+    return Compute(shape, A0, [Read(a, (*i[:-2], i[-1], i[-2]))], a.dtype)
+
+
+def _product(a: Node, b: Node, *, left: bool = False, right: bool = False) -> Node:
+    """A B; `left`, `right`: with that one transposed."""
+    lead = axes(a.ndim - 2)
+    i, j, r = axis(a.ndim - 2), axis(a.ndim - 1), reduce_axis(0)
+    rows, inner = (a.shape[-1], a.shape[-2]) if left else (a.shape[-2], a.shape[-1])
+    columns = b.shape[-2] if right else b.shape[-1]
+    reads = [Read(a, (*lead, *((r, i) if left else (i, r)))), Read(b, (*lead, *((j, r) if right else (r, j))))]
+    return Compute((*a.shape[:-2], rows, columns), A0 * A1, reads, a.dtype, reduce_shape=(inner,), reducer="sum")
+
+
+def _map(body: sympy.Expr, *operands: Node) -> Node:
+    """Element by element; an operand without matrix axes counts for all of its matrix."""
+    shape = max((n.shape for n in operands), key=len)
+    return Compute(shape, body, [Read(n, axes(n.ndim)) for n in operands], operands[0].dtype)
+
+
+def _negative(a: Node) -> Node:
+    return _map(-A0, a)
+
+
+def _sum(*terms: Node | None) -> Node | None:
+    found = [t for t in terms if t is not None]
+    return _map(sympy.Add(*(placeholder(k) for k in range(len(found)))), *found) if found else None
+
+
+def _triangle(a: Node, upper: bool, strict: bool = False) -> Node:
+    """One triangle, zeros elsewhere."""
+    i, j = axis(a.ndim - 2), axis(a.ndim - 1)
+    inside = (j - i if upper else i - j) - (1 if strict else 0)
+    return Compute(a.shape, A0, [Read(a, axes(a.ndim), (Condition(GE, inside),))], a.dtype)
+
+
+def _diagonal_of(a: Node, scalar: Node) -> Node:
+    """scalar * I for every matrix of a."""
+    i, j = axis(a.ndim - 2), axis(a.ndim - 1)
+    on = (Condition(GE, i - j), Condition(GE, j - i))
+    return Compute(a.shape, A0, [Read(scalar, axes(a.ndim - 2), on)], a.dtype)
+
+
+def _on_diagonal(a: Node, body: sympy.Expr) -> Node:
+    """`body` of the elements on the diagonal, the others as they are."""
+    i, j = axis(a.ndim - 2), axis(a.ndim - 1)
+    return Compute(a.shape, select(eq(i, j), body, A0), [identity_read(a)], a.dtype)
+
+
+def _unit_lower(packed: Node) -> Node:
+    return _on_diagonal(_triangle(packed, False), sympy.Integer(1))
+
+
+def _flag(node: Kernel, name: str) -> bool:
+    return bool(dict(node.attributes)[name])
+
+
+# --- solve ------------------------------------------------------------------------------------------------------------
+
+
+def _solve_reverse(node: Kernel, g: Node) -> Terms:
+    """op(A) X = B: B' = op(A)^-T X', op(A)' = -B' X^T."""
+    a, packed, rows, _ = node.operands
+    transposed = _flag(node, "transposed")
+    b_bar = call("solve", a, packed, rows, g, transposed=not transposed)[0]
+    pair = (node, b_bar) if transposed else (b_bar, node)
+    return [(0, _negative(_product(*pair, right=True))), (3, b_bar)]
+
+
+def _solve_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
+    a, packed, rows, _ = node.operands
+    transposed = _flag(node, "transposed")
+    moved = _negative(_product(dot[0], node, left=transposed)) if 0 in dot else None
+    total = _sum(dot.get(3), moved)
+    return None if total is None else call("solve", a, packed, rows, total, transposed=transposed)[0]
+
+
+def _triangular_reverse(node: Kernel, g: Node) -> Terms:
+    """As solve, within the triangle."""
+    transposed, unit, upper = (_flag(node, name) for name in ("transposed", "unit", "upper"))
+    b_bar = call("triangular_solve", node.operands[0], g, transposed=not transposed, unit=unit, upper=upper)[0]
+    pair = (node, b_bar) if transposed else (b_bar, node)
+    return [(0, _triangle(_negative(_product(*pair, right=True)), upper, unit)), (1, b_bar)]
+
+
+def _triangular_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
+    transposed, unit, upper = (_flag(node, name) for name in ("transposed", "unit", "upper"))
+    moved = None
+    if 0 in dot:
+        moved = _negative(_product(_triangle(dot[0], upper, unit), node, left=transposed))
+    total = _sum(dot.get(1), moved)
+    if total is None:
+        return None
+    return call("triangular_solve", node.operands[0], total, transposed=transposed, unit=unit, upper=upper)[0]
+
+
+# --- factorisations -----------------------------------------------------------------------------------------------------
+
+
+def _lower_solve(low: Node, b: Node, *, transposed: bool = False, unit: bool = False) -> Node:
+    return call("triangular_solve", low, b, transposed=transposed, unit=unit, upper=False)[0]
+
+
+def _cholesky_reverse(node: Kernel, g: Node) -> Terms:
+    """A' = 1/2 L^-T (P + P^T) L^-1 with P the lower triangle of L^T L', its diagonal halved."""
+    inner = _halved(_product(node, g, left=True))
+    i = axes(inner.ndim)
+    half = Compute(inner.shape, (A0 + A1) / 2, [Read(inner, i), Read(inner, (*i[:-2], i[-1], i[-2]))], inner.dtype)
+    left = _lower_solve(node, half, transposed=True)
+    return [(0, _lower_solve(node, _transposed(left), transposed=True))]
+
+
+def _halved(a: Node) -> Node:
+    """The lower triangle with half the diagonal."""
+    return _on_diagonal(_triangle(a, False), A0 / 2)
+
+
+def _cholesky_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
+    """L' = L P with P the lower triangle of L^-1 A' L^-T, its diagonal halved."""
+    left = _lower_solve(node, dot[0])
+    both = _lower_solve(node, _transposed(left))
+    return _product(node, _halved(_transposed(both)))
+
+
+def _lu_reverse(node: Kernel, g: Node) -> Terms:
+    """P A' = L^-T (strictly lower triangle of L^T L' + upper triangle of U' U^T) U^-T."""
+    rows = _rows(node)
+    low, up = _unit_lower(node), _triangle(node, True)
+    inner = _sum(_triangle(_product(low, _triangle(g, False, True), left=True), False, True),
+                 _triangle(_product(_triangle(g, True), up, right=True), True))
+    assert inner is not None
+    left = _lower_solve(node, inner, transposed=True, unit=True)
+    both = call("triangular_solve", node, _transposed(left), transposed=False, unit=False, upper=True)[0]
+    i = axes(node.ndim)
+    order = Read(rows, i[:-1])
+    back = Scatter(node.shape, None, node.shape, (*i[:-2], A0, i[-1]), A1,
+                   [order, Read(both, (*i[:-2], i[-1], i[-2]))], node.dtype, mode="add")
+    return [(0, back)]
+
+
+def _rows(node: Kernel) -> Node:
+    """The order of the rows, the factorisation's second output."""
+    return call(node.name, *node.operands)[1]
+
+
+def _lu_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
+    """L' = L tril(F, -1), U' = triu(F) U with F = L^-1 P A' U^-1."""
+    rows = _rows(node)
+    i = axes(node.ndim)
+    permuted = Compute(node.shape, A1, [Read(rows, i[:-1]), Read(dot[0], (*i[:-2], A0, i[-1]))], node.dtype)
+    left = _lower_solve(node, permuted, unit=True)
+    both = call("triangular_solve", node, _transposed(left), transposed=True, unit=False, upper=True)[0]
+    inner = _transposed(both)
+    return _sum(_product(_unit_lower(node), _triangle(inner, False, True)),
+                _product(_triangle(inner, True), _triangle(node, True)))
+
+
+# --- determinants -----------------------------------------------------------------------------------------------------
+
+
+def _det_reverse(node: Kernel, g: Node) -> Terms:
+    """A' = det' det(A) A^-T, the adjugate: a pivot that is 0 is taken as the dtype's eps, the limit's neighbour."""
+    a, packed, rows, exchanges = node.operands
+    near = _regular(packed)
+    value = call("det", a, near, rows, exchanges)[0]
+    scaled = _diagonal_of(a, _map(A0 * A1, g, value))
+    return [(0, call("solve", a, near, rows, scaled, transposed=True)[0])]
+
+
+def _regular(packed: Node) -> Node:
+    eps = sympy.Rational(1, 2 ** (23 if packed.dtype.itemsize == 4 else 52))
+    return _on_diagonal(packed, select(eq(A0, 0), eps, A0))
+
+
+def _trace(a: Node, *others: Node) -> Node:
+    """The trace of every matrix, times the others."""
+    lead, r = axes(a.ndim - 2), reduce_axis(0)
+    trace = Compute(a.shape[:-2], A0, [Read(a, (*lead, r, r))], a.dtype, reduce_shape=a.shape[-1:], reducer="sum")
+    return _map(sympy.Mul(*(placeholder(k) for k in range(1 + len(others)))), trace, *others) if others else trace
+
+
+def _det_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
+    if 0 not in dot:
+        return None
+    a, packed, rows, exchanges = node.operands
+    near = _regular(packed)
+    return _trace(call("solve", a, near, rows, dot[0], transposed=False)[0], call("det", a, near, rows, exchanges)[0])
+
+
+def _logabsdet_reverse(node: Kernel, g: Node) -> Terms:
+    """A' = g A^-T."""
+    a, packed, rows = node.operands
+    return [(0, call("solve", a, packed, rows, _diagonal_of(a, g), transposed=True)[0])]
+
+
+def _logabsdet_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
+    a, packed, rows = node.operands
+    return _trace(call("solve", a, packed, rows, dot[0], transposed=False)[0]) if 0 in dot else None
+
+
+RULES: dict[tuple[str, int], tuple[Reverse, Forward]] = {
+    ("cholesky", 0): (_cholesky_reverse, _cholesky_forward),
+    ("det", 0): (_det_reverse, _det_forward),
+    ("logabsdet", 0): (_logabsdet_reverse, _logabsdet_forward),
+    ("lu", 0): (_lu_reverse, _lu_forward),
+    ("solve", 0): (_solve_reverse, _solve_forward),
+    ("triangular_solve", 0): (_triangular_reverse, _triangular_forward),
+}
