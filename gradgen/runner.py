@@ -171,14 +171,18 @@ class _Call:
         self._free: tuple[Any, ...] | None = None
 
     def __call__(self, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return self.run([values[k] for k in self.arguments])
+
+    def run(self, arguments: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The outputs, given what is read of the values, in the order of `self.arguments`."""
         scratch, self._free = self._free, None  # never shared by two calls at once
         if scratch is None:
             scratch = self._scratch()
         pointers, buffers, work, address, _ = scratch
         results = [np.empty(shape, dtype) for shape, dtype in self.outputs]
         position = 0
-        for k in self.arguments:
-            pointers[position] = address(values[k])
+        for array in arguments:
+            pointers[position] = address(array)
             position += 1
         for array in results:
             pointers[position] = address(array)

@@ -18,8 +18,9 @@ import numpy as np
 from gradgen.frontend.grad_fn import Edge, OpNode, class_for
 from gradgen.frontend.lowering import Mask, Pullback, infer, pullback
 from gradgen.frontend.modes import state
-from gradgen.frontend.record import Attributes, Record, Spec, leaf, spec
+from gradgen.frontend.record import Attributes, Record, Spec, leaf, operation_code, spec
 from gradgen.frontend.registry import BOOL_RESULT, FLOAT, KEEP, PROMOTE, Op, cast
+from gradgen.frontend.storage import Cell
 from gradgen.ir import dtypes
 from gradgen.ir.dtypes import DType
 
@@ -27,6 +28,8 @@ PACKAGE = __file__.rpartition("frontend")[0]
 MAX_DEPTH = 40
 """A chain of records longer than this is evaluated: the C compiler's time grows faster than the code, and the pieces of a
 long loop are alike, so that one of them compiled serves all."""
+
+_new = object.__new__
 
 CAST = Op("to", lambda node, dtype: cast(node, dtype), "ToCopyBackward0", KEEP, method=False)
 
@@ -48,6 +51,7 @@ class Plan:
     __slots__ = (
         "attributes",
         "casts",
+        "codes",
         "differentiable",
         "ins",
         "node_class",
@@ -80,6 +84,7 @@ class Plan:
                 ins.append(spec((), number))
         self.ins, self.casts, self.numbers = tuple(ins), tuple(casts), tuple(numbers)
         self.outs = infer(op, self.ins, attributes)
+        self.codes = tuple([operation_code(op, attributes, k, len(kinds)) for k in range(len(self.outs))])
         self.differentiable = any(s.dtype.is_floating_point for s in self.outs)
         self.node_class = class_for(op.grad_name)
         self.plain = not any(casts) and not any(numbers)
@@ -229,7 +234,12 @@ def apply(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any] | None =
 
     Raises PyTorch's exceptions for shapes and dtypes that do not fit.
     """
-    static: Attributes = tuple(sorted(attributes.items())) if attributes else ()
+    if not attributes:
+        static: Attributes = ()
+    elif len(attributes) == 1:
+        static = tuple(attributes.items())
+    else:
+        static = tuple(sorted(attributes.items()))
     plan, values = plan_for(op, operands, static)
     if state.captures:
         for seen in state.captures:
@@ -246,25 +256,50 @@ def apply(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any] | None =
     if op.view and len(operands) == 1:
         return make_view(operands[0], op, static, plan)
     inputs = tuple(values)
-    outs = _records(op, inputs, static, plan.outs, depth + 1, traced and state.grad)
+    grad = state.grad
+    edges = _edges(operands) if grad and plan.differentiable else None
+    if len(plan.outs) == 1:
+        out = plan.outs[0]
+        record = Record(op, inputs, static, out, 0, None, None, None, traced and grad and plan.differentiable,
+                        user_frame(), False, depth + 1, plan.codes[0])  # fmt: skip
+        tensor = _new(Tensor)
+        tensor._cell = Cell(record)
+        if depth > MAX_DEPTH:
+            evaluate_chain([record])
+        if edges is not None:
+            _attach(plan, operands, inputs, edges, (tensor,))
+        elif state.inference and not (grad and plan.differentiable):
+            tensor._inference = True
+        return tensor if op.outputs == 1 else (tensor,)
+    outs = _records(op, inputs, static, plan.outs, depth + 1, traced and grad)
     if depth > MAX_DEPTH:
         evaluate_chain(outs)
     tensors = [Tensor._from_record(r) for r in outs]
-    if state.grad and plan.differentiable:
-        edges: list[Edge | None] = []
-        tracked = False
-        for x in operands:
-            edge = None
-            if isinstance(x, Tensor) and (x._fn is not None or x._requires or x._base is not None):
-                edge = x._edge()
-                tracked = tracked or edge is not None
-            edges.append(edge)
-        if tracked:
-            _attach(plan, operands, inputs, tuple(edges), tensors)
-    elif state.inference:
+    if edges is not None:
+        _attach(plan, operands, inputs, edges, tensors)
+    elif state.inference and not (grad and plan.differentiable):
         for t in tensors:
             t._inference = True
-    return tensors[0] if op.outputs == 1 and len(tensors) == 1 else tuple(tensors)
+    return tuple(tensors)
+
+
+def _edges(operands: tuple[Any, ...]) -> tuple[Edge | None, ...] | None:
+    """Where the operands' gradients go; None where none goes anywhere."""
+    edges: list[Edge | None] = []
+    tracked = False
+    for x in operands:
+        edge: Edge | None = None
+        if isinstance(x, Tensor):
+            if x._base is not None:
+                edge = x._edge()
+            elif x._fn is not None:
+                edge = (x._fn, x._nr)
+            elif x._requires:
+                edge = (x._accumulator(), 0)
+            if edge is not None:
+                tracked = True
+        edges.append(edge)
+    return tuple(edges) if tracked else None
 
 
 def _convert(plan: Plan, values: list[Any]) -> None:
@@ -329,7 +364,7 @@ def _attach(
     operands: tuple[Any, ...],
     inputs: tuple[Record, ...],
     edges: tuple[Edge | None, ...],
-    tensors: list[Any],
+    tensors: Sequence[Any],
 ) -> None:
     for x in operands:
         if isinstance(x, Tensor) and x._inference:
@@ -367,13 +402,14 @@ def _engine() -> Any:
     return importlib.import_module("gradgen.frontend.engine")
 
 
-def evaluate_records(records: list[Record]) -> None:
-    """Gives every record its value; known records let go of their inputs."""
+def evaluate_records(records: list[Record]) -> Any:
+    """Gives every record its value; known records let go of their inputs.  What was run, or None if nothing had to be."""
     wanted = [*records, *live_below(records)]
-    _engine().evaluate(wanted)
+    evaluation = _engine().evaluate(wanted)
     for record in wanted:
         if record.op is not None and record.value is not None:
             record.settle(record.value)
+    return evaluation
 
 
 def live_below(roots: Sequence[Record]) -> list[Record]:

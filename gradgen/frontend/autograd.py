@@ -13,7 +13,7 @@ from typing import Any
 
 import gradgen.frontend.apply as recording
 from gradgen.errors import TraceError
-from gradgen.frontend import internal
+from gradgen.frontend import internal, replay
 from gradgen.frontend.grad_fn import AccumulateGrad, Edge, Node
 from gradgen.frontend.modes import state
 from gradgen.frontend.tensor import Tensor
@@ -30,6 +30,16 @@ def backward(
     inputs: Any = None,
 ) -> None:
     """Adds the gradients of `tensors`, weighted by `grad_tensors`, into `.grad` of the leaves, or of `inputs` only."""
+    note = None
+    if type(tensors) is Tensor and grad_tensors is None and inputs is None and not create_graph:
+        start = replay.walk(tensors, bool(retain_graph))
+        if start is not None:
+            program = replay.known(start)
+            if program is not None:
+                program.run(start, bool(retain_graph))
+                return
+            note = replay.Note(start)
+            del start
     if inputs is not None and not isinstance(inputs, Tensor) and len(tuple(inputs)) == 0:
         raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
     roots = _tensors(tensors)
@@ -38,7 +48,7 @@ def backward(
     for t in _tensors(inputs):
         t.retain_grad()
     targets = None if inputs is None else _edges_of(_tensors(inputs))
-    run(roots, cotangents, keep, create_graph, targets, accumulate=True)
+    run(roots, cotangents, keep, create_graph, targets, True, note)
 
 
 def grad(
@@ -221,6 +231,7 @@ def run(
     create_graph: bool,
     targets: Sequence[Edge] | None,
     accumulate: bool,
+    note: replay.Note | None = None,
 ) -> Grads:
     """Runs the graph below `roots`; the gradients captured for `targets`, in order."""
     edges = [root._edge() for root in roots]
@@ -235,7 +246,9 @@ def run(
     finally:
         state.grad = before
     if not create_graph:
-        _look(task, roots)
+        evaluation = _look(task, roots)
+        if note is not None:
+            note.remember(evaluation)
     return task.captured
 
 
@@ -369,14 +382,14 @@ def _validated(gradient: Tensor, edge: Edge, node: Node | None, position: int) -
     return internal.to_dtype(gradient, wanted.dtype)
 
 
-def _look(task: _Task, roots: Sequence[Tensor]) -> None:
+def _look(task: _Task, roots: Sequence[Tensor]) -> Any:
     """backward() is a look: gradients are computed now, and the outputs with them."""
     records = [t._grad._record for t in task.touched if t._grad is not None]
     records += [g._record for g in task.captured if g is not None]
     if not records:
-        return
+        return None
     records += [t._record for t in roots]
     try:
-        recording.evaluate_records(list(dict.fromkeys(records)))
+        return recording.evaluate_records(list(dict.fromkeys(records)))
     except TraceError:
-        return  # part of a trace: there is nothing to look at yet
+        return None  # part of a trace: there is nothing to look at yet

@@ -34,14 +34,23 @@ class _Plan:
 _runners: dict[tuple[Any, ...], compiler.Runner] = {}
 
 
-def evaluate(records: Sequence[Record]) -> None:
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What was run: code for the values of `leaves`, giving those of `pending`."""
+
+    runner: compiler.Runner
+    leaves: list[Record]
+    pending: list[Record]
+
+
+def evaluate(records: Sequence[Record]) -> Evaluation | None:
     """Settles every record: `.value` becomes a C-contiguous array of its shape and dtype.
 
     Raises TraceError where a value depends on an input of a trace, which has none.
     """
     pending = [r for r in dict.fromkeys(records) if r.value is None]
     if not pending:
-        return
+        return None
     plan = _plan(pending)
     runner = _runners.get(plan.key)
     if runner is None:
@@ -58,6 +67,7 @@ def evaluate(records: Sequence[Record]) -> None:
     results = runner([r.value for r in plan.leaves])  # type: ignore[misc]
     for record, value in zip(pending, results):
         record.value = value
+    return Evaluation(runner, plan.leaves, pending)
 
 
 def _plan(pending: Sequence[Record]) -> _Plan:

@@ -40,6 +40,9 @@ _HINT = (
 )
 TYPE_NAMES = {"float32": "Float", "float64": "Double", "int32": "Int", "int64": "Long", "bool": "Bool"}
 
+REPLAYS, ACCUMULATES = 1, 2
+"""Kinds of nodes that replay.py understands: those of the library's operations, and the accumulators."""
+
 _sequence = itertools.count()
 
 
@@ -56,6 +59,7 @@ class Node:
     """
 
     __slots__ = ("__dict__", "__weakref__", "edges", "hooks", "metadata_", "outs", "sequence")
+    replay = 0
 
     def __init__(self, edges: tuple[Edge | None, ...], outs: tuple[Spec, ...]) -> None:
         self.edges, self.outs = edges, outs
@@ -120,6 +124,7 @@ class OpNode(Node):
     """
 
     __slots__ = ("freed", "inputs", "origin", "output_versions", "outputs", "plan", "versions", "wanted")
+    replay = REPLAYS
 
     def __init__(
         self, plan: Plan, inputs: tuple[Record, ...], edges: tuple[Edge | None, ...], operands: tuple[Any, ...]
@@ -226,6 +231,20 @@ class OpNode(Node):
             tensor._set_edge(edge)
         return tensor
 
+    def unchanged(self) -> bool:
+        """Whether nothing of what was noted has been changed in place since."""
+        for version in self.versions:
+            if version is not None:
+                counter = version[0]()
+                if counter is not None and counter.version != version[1]:
+                    return False
+        for version in self.output_versions:
+            if version is not None:
+                counter = version[0]()
+                if counter is not None and counter.version != version[1]:
+                    return False
+        return True
+
     def _check_versions(self, pullback: Pullback) -> None:
         for k in pullback.checked_inputs:
             if k < len(self.versions) and self.versions[k] is not None:
@@ -277,6 +296,7 @@ class AccumulateGrad(Node):
     """Where a leaf's gradients end: they are added into its `.grad`."""
 
     __slots__ = ("variable",)
+    replay = ACCUMULATES
 
     def __init__(self, variable: Tensor) -> None:
         super().__init__((), (variable._spec,))

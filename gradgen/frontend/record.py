@@ -11,6 +11,7 @@ trace where the derivative stops.
 from __future__ import annotations
 
 import dis
+import itertools
 import os
 from functools import cache
 from types import CodeType
@@ -85,6 +86,7 @@ class Record:
     `attributes` are the static arguments, sorted (name, value) pairs, hashable.  The outputs of one call share `call`.
     `is_scalar`: a Python number lifted to a 0-d leaf, a run-time argument of compiled code.
     `depth`: the longest chain of records without a value below this one, about.
+    `code`: a number for what is done to the inputs, see `code_of`; 0 where nobody asked yet.
     `origin`: code object and instruction of the user's call; `location` makes a line of it.
     """
 
@@ -92,6 +94,7 @@ class Record:
         "__weakref__",
         "attributes",
         "call",
+        "code",
         "depth",
         "dtype",
         "inputs",
@@ -113,7 +116,6 @@ class Record:
         inputs: tuple[Record, ...],
         attributes: Attributes,
         spec: Spec,
-        *,
         output: int = 0,
         call: object = None,
         value: np.ndarray | None = None,
@@ -122,6 +124,7 @@ class Record:
         origin: tuple[CodeType, int] | None = None,
         is_scalar: bool = False,
         depth: int = 0,
+        code: int = 0,
     ) -> None:
         self.op = op
         self.inputs = inputs
@@ -138,6 +141,7 @@ class Record:
         self.is_scalar = is_scalar
         self.is_phantom = False
         self.depth = depth
+        self.code = code
 
     @property
     def location(self) -> Location | None:
@@ -160,6 +164,29 @@ class Record:
     def __repr__(self) -> str:
         kind = self.op.name if self.op else "phantom" if self.is_phantom else "leaf"
         return f"<Record {kind} {self.spec}>"
+
+
+_codes: dict[tuple[Any, ...], int] = {}
+_code_numbers = itertools.count(1)
+
+
+def code_of(record: Record) -> int:
+    """What is done to the record's inputs, as a number: see `operation_code`."""
+    assert record.op is not None
+    record.code = operation_code(record.op, record.attributes, record.output, len(record.inputs))
+    return record.code
+
+
+def operation_code(op: Op, attributes: Attributes, output: int, arity: int) -> int:
+    """A number for an operation, its attributes, one of its outputs and its number of inputs: equal for equal ones,
+    never reused."""
+    key = (op, attributes, output, arity)
+    found = _codes.get(key)
+    if found is None:
+        if len(_codes) > 1 << 16:  # two numbers for one operation only cost a second look
+            _codes.clear()
+        found = _codes[key] = next(_code_numbers)
+    return found
 
 
 def leaf(value: np.ndarray, dtype: DType, *, requires_grad: bool = False, is_scalar: bool = False) -> Record:
