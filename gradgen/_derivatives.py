@@ -18,7 +18,7 @@ MEMORABLE = 1 << 20
 """Arguments of more bytes than this in all are not kept from one call to the next."""
 
 
-class Csr(namedtuple("Csr", ("data", "indices", "indptr"))):  # noqa: PYI024 - a triple with a shape
+class Csr(namedtuple("Csr", ("data", "indices", "indptr"))):
     """A matrix in compressed rows: entries of row r are `data[indptr[r]:indptr[r + 1]]`, in columns `indices[...]`.
 
     Unpacks into (data, indices, indptr).  `shape` is (elements of what is differentiated, elements of what by), both

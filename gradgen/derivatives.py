@@ -83,8 +83,8 @@ class _Maker:
     ) -> None:
         nodes, where = self.simplified([n for _, n in wanted])
         outputs = tuple(Output(n, Place(to, optional=True)) for n, (to, _) in zip(nodes, wanted, strict=True))
-        given = {n: Place(n.name) for n in self.graph.inputs}
-        given |= {d: Place(place, optional=True, default=0) for d, place in directions}  # type: ignore[misc]
+        given: dict[Node, Place] = {n: Place(n.name) for n in self.graph.inputs}
+        given |= {d: Place(place, optional=True, default=0) for d, place in directions}
         self.made.procedures.append(Procedure(name, outputs, given, where))
 
     def directions(self, prefix: str) -> dict[Node, Node]:

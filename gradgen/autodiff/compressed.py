@@ -135,7 +135,7 @@ def _forward(outputs: Sequence[Node], wrt: Sequence[Node], colours: np.ndarray, 
     """For each output the products [count, *output.shape]."""
     directions = {w: Input(f"__direction{k}", w.shape, w.dtype) for k, w in enumerate(wrt)}
     moved = pushed(outputs, directions)
-    seeds = {directions[w]: s for w, s in _split(wrt, colours, count).items()}
+    seeds: dict[Node, Node] = {directions[w]: s for w, s in _split(wrt, colours, count).items()}
     return _batched(moved, outputs, seeds, count)
 
 
@@ -145,7 +145,8 @@ def _reverse(
     """For each of `wrt` the products [count, *wrt.shape]."""
     cotangents = [Input(f"__cotangent{k}", o.shape, o.dtype) for k, o in enumerate(outputs)]
     pulled = gradients(outputs, cotangents, wrt, nan_safe=nan_safe)
-    seeds = {c: _seeds(c, part, count) for c, part in zip(cotangents, _parts(colours, cotangents), strict=True)}
+    parts = zip(cotangents, _parts(colours, cotangents), strict=True)
+    seeds: dict[Node, Node] = {c: _seeds(c, part, count) for c, part in parts}
     return _batched(pulled, wrt, seeds, count)
 
 

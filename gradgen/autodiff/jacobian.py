@@ -94,14 +94,14 @@ def _reverse(output: Node, wrt: Sequence[Node], nan_safe: bool) -> list[Node]:
 
 
 def _forward(output: Node, wrt: Sequence[Node]) -> list[Node]:
-    result = []
-    for w in wrt:
-        seed = Input("__seed", w.shape, w.dtype)
-        columns = one_per_element(pushed([output], {w: seed}), seed)[0]
-        if columns is None:
-            columns = _zeros((*w.shape, *output.shape), output.dtype)
-        result.append(_transposed(columns, w.ndim))
-    return result
+    return [_transposed(_columns(output, w), w.ndim) for w in wrt]
+
+
+def _columns(output: Node, w: Node) -> Node:
+    """[*w.shape, *output.shape]: the products with all unit directions."""
+    seed = Input("__seed", w.shape, w.dtype)
+    columns = one_per_element(pushed([output], {w: seed}), seed)[0]
+    return columns if columns is not None else _zeros((*w.shape, *output.shape), output.dtype)
 
 
 def hessian(output: Node, wrt: Sequence[Node], *, nan_safe: bool = False) -> list[list[Node]]:
@@ -116,9 +116,11 @@ def hessian(output: Node, wrt: Sequence[Node], *, nan_safe: bool = False) -> lis
             if i != j and (nominal(b.shape), j) > (nominal(a.shape), i):
                 continue
             gradient = first[i]
-            found[i, j] = _forward(gradient if gradient is not None else zeros_like(a), [b])[0]
-    for i, j in list(found):
-        found.setdefault((j, i), _transposed(found[i, j], len(wrt[i].shape)))
+            # the products along b, one after the other, are the rows of the block [b][a]: second derivatives commute
+            found[j, i] = _columns(gradient if gradient is not None else zeros_like(a), b)
+    for j, i in list(found):
+        if (i, j) not in found:
+            found[i, j] = _transposed(found[j, i], wrt[j].ndim)
     return [[found[i, j] for j in range(len(wrt))] for i in range(len(wrt))]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+from gradgen.codegen.extents import shape_text
 from gradgen.codegen.interface import (
     DERIVATIVE,
     HESSIAN,
@@ -71,11 +72,11 @@ def _hessian(interface: Interface) -> list[str]:
 
 
 def _shapes(interface: Interface, suffix: str, formula: str) -> list[str]:
-    from gradgen.codegen.extents import shape_text
-
-    rows = [(p, *p.of.split(", ")) for p in results(interface, suffix)]
-    width = max(len(p.name) for p, _, _ in rows)
-    return [f" {p.name:<{width}}  {shape_text(p.shape)}  {formula.format(of, by)}" for p, of, by in rows]
+    found = results(interface, suffix)
+    names, shapes = max(len(p.name) for p in found), max(len(shape_text(p.shape)) for p in found)
+    return [
+        f" {p.name:<{names}}  {shape_text(p.shape):<{shapes}}  {formula.format(*p.of.split(', '))}" for p in found
+    ]
 
 
 def _values(interface: Interface, suffix: str) -> list[str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import re
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -127,6 +129,40 @@ def test_patterns_in_the_module_record(emitted: Path) -> None:
         ("jac_output_x", 12, 1), ("hess_x_x", 34, 3),
     ]
     assert manifest["options"]["derivatives"] == "jvp jacobian hvp hessian"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_header_cdef_and_manifest_agree(emitted: Path, name: str) -> None:
+    manifest = json.loads((emitted / name / f"{name}.json").read_text())
+
+    def prototypes(text: str) -> dict[str, list[str]]:
+        flat = re.sub(r"\s+", " ", text)
+        return {f: p.strip().split(", ") for f, p in re.findall(rf"\b({name}_\w+)\(([^()]*)\);", flat)}
+
+    header = (emitted / name / f"{name}.h").read_text().partition("_IMPLEMENTATION")[0]
+    declared = {f: p for f, p in prototypes(header).items() if not f.endswith("_args")}
+    assert declared == prototypes(manifest["cdef"])
+    for suffix, parameters in manifest["functions"].items():
+        listed = [re.sub(r".*\W", "", p) for p in declared[f"{name}_{suffix}"] if p != "void"]
+        assert listed == [p["name"] for p in parameters]
+
+
+def test_same_bytes_under_any_hash_seed() -> None:
+    script = (
+        "import hashlib, json\n"
+        "from gradgen.compiler import generate\nfrom gradgen.options import Options\n"
+        "from tests.embed.test_derivative_functions import MODULES\n"
+        "files = [sorted(generate(make().graph, n, Options(**o)).items()) for n, (make, o) in MODULES.items()]\n"
+        "print(hashlib.sha256(json.dumps(files).encode()).hexdigest())\n"
+    )
+    root = Path(__file__).resolve().parents[2]
+    seen = set()
+    for seed in ("0", "1", "2"):
+        environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(root)}
+        done = subprocess.run([sys.executable, "-c", script], env=environment, cwd=root, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        seen.add(done.stdout)
+    assert len(seen) == 1
 
 
 def test_modules_without_derivatives_say_nothing_of_them(tmp_path: Path) -> None:

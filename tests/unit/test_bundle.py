@@ -15,6 +15,7 @@ import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import gradgen as gg
 from gradgen.codegen import templates
 from gradgen.codegen.bundle import Samples, make_bundle, make_sources, write_bundle
 from gradgen.codegen.declarations import cdef, comment_text
@@ -22,9 +23,11 @@ from gradgen.codegen.extents import comfortable_limit, evaluate, shape_text, to_
 from gradgen.codegen.interface import Argument
 from gradgen.codegen.names import check_argument_names, check_module_name
 from gradgen.codegen.record import c_string
+from gradgen.compiler import generate
 from gradgen.errors import CodegenError, InvalidNameError
 from gradgen.ir.dtypes import float32
 from gradgen.ir.symbols import dim
+from gradgen.options import Options
 from gradgen.paths import templates_dir
 from tests.embed.handmade import ALL, HandCode, linear_bce, with_interface
 
@@ -291,9 +294,11 @@ def test_every_template_is_used_and_gets_what_it_uses(monkeypatch: pytest.Monkey
         rendered.add(path)
         return real(path, **keys)
 
-    for module in ("bundle", "package", "programs", "readme"):
+    for module in ("bundle", "package", "programs", "readme", "selftest_derivatives"):
         monkeypatch.setattr(f"gradgen.codegen.{module}.render", spy)
     make_bundle(linear_bce())
+    scalar = gg.trace(lambda x: (x ** 3).sum(), x=gg.spec(4, requires_grad=True))
+    generate(scalar.graph, "cubes", Options(derivatives=("hvp",), sparse=("hessian",)))
     folders = (templates_dir() / "c", templates_dir() / "python")
     own = {p.relative_to(templates_dir()).as_posix() for folder in folders for p in folder.rglob("*.j2")}
     assert rendered == own | {"README.md.j2"}
