@@ -120,10 +120,11 @@ class OpNode(Node):
     """The node of an operation of the library.
 
     `versions` holds, per saved tensor, its version counter and the version it had; `own` is the position of the operand
-    that the operation then overwrote in place: its old value is what was saved.
+    that the operation then overwrote in place: its old value is what was saved.  `known` is the pullback that is taken
+    when cotangents of all outputs arrive, once there has been one.
     """
 
-    __slots__ = ("freed", "inputs", "origin", "output_versions", "outputs", "plan", "versions", "wanted")
+    __slots__ = ("freed", "inputs", "known", "origin", "output_versions", "outputs", "plan", "versions", "wanted")
     replay = REPLAYS
 
     def __init__(
@@ -137,11 +138,11 @@ class OpNode(Node):
         self.versions: list[Version | None] = [None] * len(edges)
         self.origin = None
         self.freed = False
+        self.known = known = plan.usual.get(wanted)
         if not inputs:  # a view: an index map, whose derivative needs no values
             self.inputs, self.outputs = plan.phantom_ins, plan.phantom_outs
             self.output_versions: list[Version | None] = [None] * len(plan.outs)
             return
-        known = plan.usual.get(wanted)
         if known is None:
             self.inputs = tuple([*inputs])  # a tuple of its own: see live_below in apply.py
             for k, x in enumerate(operands):
@@ -168,8 +169,9 @@ class OpNode(Node):
 
         Once it is known what the derivative reads, everything else is let go at once.
         """
-        self.origin = tensors[0]._record.origin
-        known = self.plan.usual.get(self.wanted)
+        record = tensors[0]._cell.record
+        self.origin = record.origin if record is not None else None
+        known = self.known
         if known is not None and not known.saved_outputs:
             self.outputs = self.plan.phantom_outs
             if not known.checked_outputs:
@@ -230,20 +232,6 @@ class OpNode(Node):
         if edge is not None and record.dtype.is_floating_point:
             tensor._set_edge(edge)
         return tensor
-
-    def unchanged(self) -> bool:
-        """Whether nothing of what was noted has been changed in place since."""
-        for version in self.versions:
-            if version is not None:
-                counter = version[0]()
-                if counter is not None and counter.version != version[1]:
-                    return False
-        for version in self.output_versions:
-            if version is not None:
-                counter = version[0]()
-                if counter is not None and counter.version != version[1]:
-                    return False
-        return True
 
     def _check_versions(self, pullback: Pullback) -> None:
         for k in pullback.checked_inputs:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradgen.frontend.grad_fn import ACCUMULATES, REPLAYS, Node
 from gradgen.frontend.record import Record, code_of
+from gradgen.frontend.storage import Cell
 
 if TYPE_CHECKING:
     from gradgen.frontend.tensor import Tensor
@@ -48,110 +49,137 @@ def walk(root: Tensor, keep: bool) -> Walk | None:
         if extent != 1:
             return None  # an error, or a trace
     parts: list[Any] = [keep, root._nr]
-    found = _nodes(root._fn, parts)
+    saved: list[Record] = []
+    found = _nodes(root._fn, parts, saved)
     if found is None:
         return None
     nodes, leaves = found
-    return _records(cell.record, nodes, leaves, parts, keep)
+    sums = _sums(leaves)
+    if sums is None:
+        return None
+    return _records(cell.record, nodes, leaves, saved, sums, parts, keep)
 
 
-def _nodes(start: Any, parts: list[Any]) -> tuple[list[Any], list[Any]] | None:
-    """The nodes below `start` in the order they are met, and the accumulators; their structure goes to `parts`."""
+def _nodes(start: Any, parts: list[Any], saved: list[Record]) -> tuple[list[Any], list[Any]] | None:
+    """The nodes below `start` in the order they are met, and the accumulators.
+
+    Their structure goes to `parts`, the records that they saved to `saved`, the same one perhaps several times.
+    """
     place: dict[Node, int] = {start: 0}
     order: list[Any] = [start]
     leaves: list[Any] = []
     previous = start.sequence
-    sorted_ = True
+    descending = True
     for node in order:
         if node.hooks is not None:
             return None
         kind = node.replay
         if kind == REPLAYS:
-            if node.freed or not node.unchanged():
+            if not _as_recorded(node, parts, saved):
                 return None
             sequence = node.sequence
             if sequence > previous:
-                sorted_ = False
+                descending = False
             previous = sequence
-            parts.append(node.plan)
             for edge in node.edges:
-                if edge is None:
-                    parts.append(-1)
-                    continue
-                below, number = edge
-                k = place.get(below)
-                if k is None:
-                    k = place[below] = len(order)
-                    order.append(below)
-                parts.append(k | number << _SHIFT if number else k)
+                if edge is not None:
+                    below, number = edge
+                    k = place.get(below)
+                    if k is None:
+                        k = place[below] = len(order)
+                        order.append(below)
+                    parts.append(k | number << _SHIFT if number else k)
         elif kind == ACCUMULATES:
-            if node.variable._post_hooks:
+            variable = node.variable
+            current = variable._accumulator_ref
+            if variable._post_hooks or current is None or current() is not node:
                 return None
             leaves.append(node)
-            parts.append(node.variable._grad is None)
+            parts.append(variable._grad is None)
             parts.append(node.outs[0])
         else:
             return None
-    if not sorted_:  # gradients meet in the order in which their nodes run
+    if not descending:  # gradients meet in the order in which their nodes run
         parts.append(tuple(sorted(range(len(order)), key=[n.sequence for n in order].__getitem__)))
-    if len({id(leaf.variable) for leaf in leaves}) < len(leaves):
-        return None
     return order, leaves
 
 
-def _records(root: Record, nodes: list[Any], leaves: list[Any], parts: list[Any], keep: bool) -> Walk | None:
-    """The records below what the nodes saved and the gradients there are."""
-    place: dict[Record, int] = {root: 0}
-    order = [root]
-    uses = [0]  # references from within what backward() lets go of
+def _as_recorded(node: Any, parts: list[Any], saved: list[Record]) -> bool:
+    """Whether what the node saved is still there as it was; which derivative it will take, and of what."""
+    if node.freed:
+        return False
+    for version in node.versions:
+        if version is not None:
+            counter = version[0]()
+            if counter is not None and counter.version != version[1]:
+                return False
+    for version in node.output_versions:
+        if version is not None:
+            counter = version[0]()
+            if counter is not None and counter.version != version[1]:
+                return False
+    known = node.known
+    if known is not None:  # tells the operation, which edges there are, and what is saved
+        parts.append(known)
+        for k in known.saved_inputs:
+            saved.append(node.inputs[k])
+        for k in known.saved_outputs:
+            saved.append(node.outputs[k])
+        return True
+    parts.append(node.plan)
+    parts.append(node.wanted)
+    for record in (*node.inputs, *node.outputs):
+        if record.is_phantom:
+            parts.append(-1)
+        else:
+            parts.append(-2)
+            saved.append(record)
+    return True
 
-    def saved(records: tuple[Record, ...]) -> None:
-        for r in records:
-            if r.is_phantom:
-                parts.append(-1)
-                continue
-            k = place.get(r)
-            if k is None:
-                k = place[r] = len(order)
-                order.append(r)
-                uses.append(0)
-            if not keep:
-                uses[k] += 1
-            parts.append(k)
 
-    for node in nodes:
-        if node.replay == REPLAYS:
-            plan = node.plan
-            if node.inputs is not plan.phantom_ins:
-                saved(node.inputs)
-            else:
-                parts.append(-2)
-            if node.outputs is not plan.phantom_outs:
-                saved(node.outputs)
-            else:
-                parts.append(-2)
-    sums = []
+def _sums(leaves: list[Any]) -> list[Cell] | None:
+    """The cells of the gradients that are there already and will be added to."""
+    sums: list[Cell] = []
     for leaf in leaves:
         before = leaf.variable._grad
         if before is not None:
             cell = before._cell
-            if before._chain is not None or cell.record is None or before._fn is not None or cell.spec is not leaf.outs[0]:
+            if before._chain is not None or before._fn is not None:
+                return None
+            if cell.record is None or cell.spec is not leaf.outs[0] or cell in sums:
                 return None
             sums.append(cell)
-    if sums:
-        if len(set(sums)) < len(sums):
-            return None
-        saved(tuple([cell.record for cell in sums]))  # counted once each, as the reference that the new sum takes over
+    return sums
+
+
+def _records(
+    root: Record, nodes: list[Any], leaves: list[Any], saved: list[Record], sums: list[Cell], parts: list[Any], keep: bool
+) -> Walk:
+    """The records below what the nodes saved and below the gradients there are, with who else wants them."""
+    place: dict[Record, int] = {root: 0}
+    order = [root]
+    uses = [0]  # references from within what backward() lets go of
+    given = [*saved, *[cell.record for cell in sums]] if sums else saved
+    once = 0 if keep else 1
+    r = s = None
+    for r in given:
+        k = place.get(r)  # type: ignore[arg-type]
+        if k is None:
+            k = place[r] = len(order)  # type: ignore[index]
+            order.append(r)  # type: ignore[arg-type]
+            uses.append(0)
+        uses[k] += once
+        parts.append(k)
+    given.clear()
+    saved.clear()
     waiting: list[int] = []
     calls: set[int] = set()
     for n, r in enumerate(order):
         if r.value is not None:
             parts.append(r.spec)
             continue
-        if r.op is None:
-            return None  # an input of a trace
         waiting.append(n)
-        parts.append(r.code or code_of(r))
+        parts.append(r.code or (code_of(r) if r.op is not None else 0))
         counts = 1
         if r.call is not None:  # several results of one call share their inputs
             inputs = id(r.inputs)
@@ -166,8 +194,8 @@ def _records(root: Record, nodes: list[Any], leaves: list[Any], parts: list[Any]
             else:
                 uses[k] += counts
             parts.append(k)
-    r = s = None  # type: ignore[assignment]
     parts.append(-3)
+    r = s = None
     for n in waiting:
         r = order[n]
         if n and r.inputs and sys.getrefcount(r) > uses[n] + _OWN:
