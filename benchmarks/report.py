@@ -117,6 +117,8 @@ def plot(data: Data, file: Path) -> None:
     from matplotlib import pyplot
 
     results = [r for r in ordered(data) if r["threads"] == 1 and r["timings"]]
+    if not results:
+        return
     figure, axes = pyplot.subplots(figsize=(9, 1 + 0.22 * len(results)))
     styles: Mapping[str, str] = {"torch": "o", "torch.compile": "s", "jax": "^", "casadi": "D", "c": "x", "memcpy": "|"}
     for peer, marker in styles.items():
@@ -188,8 +190,8 @@ def _table(results: list[Data]) -> list[str]:
 def _cell(case: Any, timings: Data, peer: str) -> str:
     ratio, aim = timings[case.own]["minimum"] / timings[peer]["minimum"], case.targets.get(peer)
     if aim is None:
-        return f"{peer} {ratio:.2g}"
-    text = f"{peer} {ratio:.2g} ({aim:.2g})"
+        return f"{peer} {ratio:.3g}"
+    text = f"{peer} {ratio:.3g} ({aim:.3g})"
     return text if ratio <= aim else f"**{text}**"
 
 
