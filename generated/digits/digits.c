@@ -771,77 +771,69 @@ gradgen_status digits_backward(
     float *const v1 = (float *)(void *)((unsigned char *)work + 225792);
     float *const v2 = (float *)(void *)((unsigned char *)work + 223232);
     float *const v3 = (float *)(void *)((unsigned char *)work + 226304);
-    float *const v8 = (float *)(void *)((unsigned char *)work + 65536);
-    float *const v9 = (float *)(void *)((unsigned char *)work + 212992);
-    float *const v10 = (float *)(void *)((unsigned char *)work + 0);
-    float *const v11 = (float *)(void *)((unsigned char *)work + 65536);
-    float *const v12 = (float *)(void *)((unsigned char *)work + 131072);
+    float *const v7 = (float *)(void *)((unsigned char *)work + 212992);
+    float *const v8 = (float *)(void *)((unsigned char *)work + 0);
+    float *const v9 = (float *)(void *)((unsigned char *)work + 65536);
+    float *const v10 = (float *)(void *)((unsigned char *)work + 131072);
     float *const v5 = (float *)(void *)((unsigned char *)work + 226048);
     float *const v6 = (float *)(void *)((unsigned char *)work + 226368);
     void *const gg_scratch = (unsigned char *)work + 226432;
     /* digits.py:31 nll_loss */
     /* digits.py:31 nll_loss, digits.py:31 log_softmax, digits.py:30 add, digits.py:29 relu, digits.py:30 mm, digits.py:29 add, digits.py:29 mm */
-    /* v8[j,k] = [if(t[j] = -100, 0, t[j]) = k] if(t[j] = -100, 0, -grad_loss/s4) */
-    /* s7[j,0] = -(sum_k v8[j,k])/s3[j,0] */
-    /* v9[j,k] = v8[j,k] + s7[j,0] exp(s1[j,k] - s2[j,0]) */
-    /* grad_b2[k] += sum_j v9[j,k] */
-    /* v10[j,k] = if(s0[j,k] <= 0, 0, s0[j,k]) */
+    /* v7[j,k] = ... + ... exp(s1[j,k] - s2[j,0]) */
+    /* grad_b2[k] += sum_j v7[j,k] */
+    /* v8[j,k] = if(s0[j,k] <= 0, 0, s0[j,k]) */
+    /* v9[n,i] = sum_j w2[i,j] v7[n,j] */
+    /* v10[j,k] = if(s0[j,k] <= 0, 0, v9[j,k]) */
     memset(v0, 0, (size_t)(4096) * sizeof(float));
     memset(v1, 0, (size_t)(64) * sizeof(float));
     memset(v2, 0, (size_t)(640) * sizeof(float));
     memset(v3, 0, (size_t)(10) * sizeof(float));
-    const float t13 = -((grad_loss != NULL ? grad_loss[0] : 1.0f) / s4[0]);
+    const float t11 = -((grad_loss != NULL ? grad_loss[0] : 1.0f) / s4[0]);
     for (int64_t i = 0; i < N; i += 256) {
         const int64_t rows4 = gg_least(256, N - i);
         memset(v5, 0, (size_t)(64) * sizeof(float));
         memset(v6, 0, (size_t)(10) * sizeof(float));
         for (int64_t j = 0; j < rows4; ++j) {
-            const int64_t t14 = t[i + j];
-            const int t15 = t14 == (int64_t)(-100);
-            const int64_t t16 = t15 ? (int64_t)0 : t14;
-            float s7 = 0.0f;
-            const float t17 = t15 ? 0.0f : t13;
-            const float t18 = s3[i + j];
-            GRADGEN_SIMD_WITH(reduction(+:s7))
-            for (int64_t k = 0; k < 10; ++k) {
-                const float t19 = t16 == k ? t17 : 0.0f;
-                v8[k] = t19;
-                s7 = s7 + -t19 / t18;
-            }
-            const float t20 = s2[i + j];
+            const int64_t t12 = t[i + j];
+            const int t13 = t12 == (int64_t)(-100);
+            const int64_t t14 = t13 ? (int64_t)0 : t12;
+            const float t15 = t13 ? 0.0f : t11;
+            const float t16 = t14 >= (int64_t)0 && t14 < (int64_t)10 ? -t15 / s3[i + j] : 0.0f;
+            const float t17 = s2[i + j];
             GRADGEN_SIMD
             for (int64_t k = 0; k < 10; ++k) {
-                const float t21 = v8[k] + s7 * gg_exp_f32(s1[i * 10 + j * 10 + k] - t20);
-                v9[j * 10 + k] = t21;
-                v6[k] = v6[k] + t21;
+                const float t18 = (t14 == k ? t15 : 0.0f) + t16 * gg_exp_f32(s1[i * 10 + j * 10 + k] - t17);
+                v7[j * 10 + k] = t18;
+                v6[k] = v6[k] + t18;
             }
             GRADGEN_SIMD
             for (int64_t k = 0; k < 64; ++k) {
-                const float t22 = s0[i * 64 + j * 64 + k];
-                v10[j * 64 + k] = t22 <= 0.0f ? 0.0f : t22;
+                const float t19 = s0[i * 64 + j * 64 + k];
+                v8[j * 64 + k] = t19 <= 0.0f ? 0.0f : t19;
             }
         }
         gg_gemm_f32_set(64, (ptrdiff_t)(rows4), 10,
             w2, 10, 1,
-            v9, 1, 10,
-            v11, 1, 64,
+            v7, 1, 10,
+            v9, 1, 64,
             gg_scratch);
         for (int64_t j = 0; j < rows4; ++j) {
             GRADGEN_SIMD
             for (int64_t k = 0; k < 64; ++k) {
-                const float t23 = s0[i * 64 + j * 64 + k] <= 0.0f ? 0.0f : v11[j * 64 + k];
-                v12[j * 64 + k] = t23;
-                v5[k] = v5[k] + t23;
+                const float t20 = s0[i * 64 + j * 64 + k] <= 0.0f ? 0.0f : v9[j * 64 + k];
+                v10[j * 64 + k] = t20;
+                v5[k] = v5[k] + t20;
             }
         }
         gg_gemm_f32_add(64, 64, (ptrdiff_t)(rows4),
             x + i * 64, 1, 64,
-            v12, 64, 1,
+            v10, 64, 1,
             v0, 64, 1,
             gg_scratch);
         gg_gemm_f32_add(64, 10, (ptrdiff_t)(rows4),
-            v10, 1, 64,
-            v9, 10, 1,
+            v8, 1, 64,
+            v7, 10, 1,
             v2, 10, 1,
             gg_scratch);
         GRADGEN_SIMD
@@ -853,33 +845,33 @@ gradgen_status digits_backward(
             v3[j] = v3[j] + v6[j];
         }
     }
-    const int t24 = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t21 = (flags & GRADGEN_SET_GRAD) != 0u;
     if (grad_w1 != NULL) {
         for (int64_t i = 0; i < 64; ++i) {
             for (int64_t j = 0; j < 64; ++j) {
-                const float t25 = v0[i * 64 + j];
-                grad_w1[i * 64 + j] = t24 ? t25 : grad_w1[i * 64 + j] + t25;
+                const float t22 = v0[i * 64 + j];
+                grad_w1[i * 64 + j] = t21 ? t22 : grad_w1[i * 64 + j] + t22;
             }
         }
     }
     if (grad_b1 != NULL) {
         for (int64_t i = 0; i < 64; ++i) {
-            const float t26 = v1[i];
-            grad_b1[i] = t24 ? t26 : grad_b1[i] + t26;
+            const float t23 = v1[i];
+            grad_b1[i] = t21 ? t23 : grad_b1[i] + t23;
         }
     }
     if (grad_w2 != NULL) {
         for (int64_t i = 0; i < 64; ++i) {
             for (int64_t j = 0; j < 10; ++j) {
-                const float t27 = v2[i * 10 + j];
-                grad_w2[i * 10 + j] = t24 ? t27 : grad_w2[i * 10 + j] + t27;
+                const float t24 = v2[i * 10 + j];
+                grad_w2[i * 10 + j] = t21 ? t24 : grad_w2[i * 10 + j] + t24;
             }
         }
     }
     if (grad_b2 != NULL) {
         for (int64_t i = 0; i < 10; ++i) {
-            const float t28 = v3[i];
-            grad_b2[i] = t24 ? t28 : grad_b2[i] + t28;
+            const float t25 = v3[i];
+            grad_b2[i] = t21 ? t25 : grad_b2[i] + t25;
         }
     }
 
@@ -914,17 +906,16 @@ gradgen_status digits_value_and_grad(
     float *const v6 = (float *)(void *)((unsigned char *)work + 291328);
     float *const v7 = (float *)(void *)((unsigned char *)work + 288768);
     float *const v8 = (float *)(void *)((unsigned char *)work + 291840);
-    int64_t *const v12 = (int64_t *)(void *)((unsigned char *)work + 151552);
-    float *const v13 = (float *)(void *)((unsigned char *)work + 131072);
-    float *const v14 = (float *)(void *)((unsigned char *)work + 0);
-    float *const v15 = (float *)(void *)((unsigned char *)work + 65536);
-    float *const v16 = (float *)(void *)((unsigned char *)work + 141312);
-    float *const v19 = (float *)(void *)((unsigned char *)work + 153600);
-    float *const v23 = (float *)(void *)((unsigned char *)work + 153664);
-    float *const v26 = (float *)(void *)((unsigned char *)work + 278528);
-    float *const v27 = (float *)(void *)((unsigned char *)work + 131072);
-    float *const v28 = (float *)(void *)((unsigned char *)work + 196608);
-    float *const sink21 = (float *)(void *)((unsigned char *)work + 153728);
+    int64_t *const v12 = (int64_t *)(void *)((unsigned char *)work + 141312);
+    float *const v13 = (float *)(void *)((unsigned char *)work + 0);
+    float *const v14 = (float *)(void *)((unsigned char *)work + 65536);
+    float *const v15 = (float *)(void *)((unsigned char *)work + 131072);
+    float *const v18 = (float *)(void *)((unsigned char *)work + 143360);
+    float *const v22 = (float *)(void *)((unsigned char *)work + 143424);
+    float *const v24 = (float *)(void *)((unsigned char *)work + 278528);
+    float *const v25 = (float *)(void *)((unsigned char *)work + 131072);
+    float *const v26 = (float *)(void *)((unsigned char *)work + 196608);
+    float *const sink20 = (float *)(void *)((unsigned char *)work + 143488);
     float *const v10 = (float *)(void *)((unsigned char *)work + 291584);
     float *const v11 = (float *)(void *)((unsigned char *)work + 291904);
     void *const gg_scratch = (unsigned char *)work + 291968;
@@ -947,108 +938,100 @@ gradgen_status digits_value_and_grad(
         }
         gg_pairwise_f32_add(&s2, s3);
     }
-    const float t29 = gg_pairwise_f32_total(&s2);
+    const float t27 = gg_pairwise_f32_total(&s2);
     /* digits.py:31 nll_loss, digits.py:29 mm, digits.py:29 relu, digits.py:29 add, digits.py:30 mm, digits.py:30 add, digits.py:31 log_softmax */
     /* v12[j] = if(t[j] = -100, 0, t[j]) */
-    /* v13[j,k] = [v12[j] = k] if(t[j] = -100, 0, -1/s2) */
-    /* v14[n,j] = sum_i x[n,i] w1[i,j] */
-    /* v15[j,k] = if(v14[j,k] + b1[k] <= 0, 0, v14[j,k] + b1[k]) */
-    /* v16[n,j] = sum_i v15[n,i] w2[i,j] */
+    /* v13[n,j] = sum_i x[n,i] w1[i,j] */
+    /* v14[j,k] = if(v13[j,k] + b1[k] <= 0, 0, v13[j,k] + b1[k]) */
+    /* v15[n,j] = sum_i v14[n,i] w2[i,j] */
+    /* scores[j,k] = v15[j,k] + b2[k] */
     gg_pairwise_f32 s4;
     memset(&s4, 0, sizeof s4);
     memset(v5, 0, (size_t)(4096) * sizeof(float));
     memset(v6, 0, (size_t)(64) * sizeof(float));
     memset(v7, 0, (size_t)(640) * sizeof(float));
     memset(v8, 0, (size_t)(10) * sizeof(float));
-    const float t30 = -(1.0f / t29);
-    const int t31 = scores != NULL;
+    const int t28 = scores != NULL;
+    const float t29 = -(1.0f / t27);
     for (int64_t i = 0; i < N; i += 256) {
         const int64_t rows9 = gg_least(256, N - i);
         memset(v10, 0, (size_t)(64) * sizeof(float));
         memset(v11, 0, (size_t)(10) * sizeof(float));
+        GRADGEN_SIMD
         for (int64_t j = 0; j < rows9; ++j) {
-            const int64_t t32 = t[i + j];
-            const int t33 = t32 == (int64_t)(-100);
-            const int64_t t34 = t33 ? (int64_t)0 : t32;
-            v12[j] = t34;
-            const float t35 = t33 ? 0.0f : t30;
-            GRADGEN_SIMD
-            for (int64_t k = 0; k < 10; ++k) {
-                v13[j * 10 + k] = t34 == k ? t35 : 0.0f;
-            }
+            const int64_t t30 = t[i + j];
+            v12[j] = t30 == (int64_t)(-100) ? (int64_t)0 : t30;
         }
         gg_gemm_f32_set((ptrdiff_t)(rows9), 64, 64,
             x + i * 64, 64, 1,
             w1, 64, 1,
-            v14, 64, 1,
+            v13, 64, 1,
             gg_scratch);
         for (int64_t j = 0; j < rows9; ++j) {
             GRADGEN_SIMD
             for (int64_t k = 0; k < 64; ++k) {
-                const float t36 = v14[j * 64 + k] + b1[k];
-                v15[j * 64 + k] = t36 <= 0.0f ? 0.0f : t36;
+                const float t31 = v13[j * 64 + k] + b1[k];
+                v14[j * 64 + k] = t31 <= 0.0f ? 0.0f : t31;
             }
         }
         gg_gemm_f32_set((ptrdiff_t)(rows9), 10, 64,
-            v15, 64, 1,
+            v14, 64, 1,
             w2, 10, 1,
-            v16, 10, 1,
+            v15, 10, 1,
             gg_scratch);
         for (int64_t j = 0; j < rows9; ++j) {
-            float s17 = -INFINITY;
-            int s18 = 0;
-            float *const row20 = t31 ? scores + i * 10 + j * 10 : sink21;
-            GRADGEN_SIMD_WITH(reduction(max:s17) reduction(|:s18))
+            float s16 = -INFINITY;
+            int s17 = 0;
+            float *const row19 = t28 ? scores + i * 10 + j * 10 : sink20;
+            GRADGEN_SIMD_WITH(reduction(max:s16) reduction(|:s17))
             for (int64_t k = 0; k < 10; ++k) {
-                const float t37 = v16[j * 10 + k] + b2[k];
-                v19[k] = t37;
-                row20[k] = t37;
-                s17 = t37 > s17 ? t37 : s17;
-                s18 = s18 | gg_isnan_f32(t37);
+                const float t32 = v15[j * 10 + k] + b2[k];
+                v18[k] = t32;
+                row19[k] = t32;
+                s16 = t32 > s16 ? t32 : s16;
+                s17 = s17 | gg_isnan_f32(t32);
             }
-            const float t38 = s18 ? NAN : s17;
-            float s22 = 0.0f;
-            GRADGEN_SIMD_WITH(reduction(+:s22))
+            const float t33 = s17 ? NAN : s16;
+            float s21 = 0.0f;
+            GRADGEN_SIMD_WITH(reduction(+:s21))
             for (int64_t k = 0; k < 10; ++k) {
-                const float t39 = gg_exp_f32(v19[k] - t38);
-                v23[k] = t39;
-                s22 = s22 + t39;
+                const float t34 = gg_exp_f32(v18[k] - t33);
+                v22[k] = t34;
+                s21 = s21 + t34;
             }
-            const int64_t n24 = v12[j];
-            gg_pairwise_f32_add(&s4, t[i + j] == (int64_t)(-100) ? 0.0f : -(v19[n24] - t38 - gg_log_f32(s22)));
-            float s25 = 0.0f;
-            GRADGEN_SIMD_WITH(reduction(+:s25))
-            for (int64_t k = 0; k < 10; ++k) {
-                s25 = s25 + -v13[j * 10 + k] / s22;
-            }
+            const int64_t n23 = v12[j];
+            const int t35 = t[i + j] == (int64_t)(-100);
+            const float t36 = t35 ? 0.0f : t29;
+            const float t37 = n23 >= (int64_t)0 && n23 < (int64_t)10 ? -t36 / s21 : 0.0f;
+            gg_pairwise_f32_add(&s4, t35 ? 0.0f : -(v18[n23] - t33 - gg_log_f32(s21)));
             GRADGEN_SIMD
             for (int64_t k = 0; k < 10; ++k) {
-                const float t40 = v13[j * 10 + k] + s25 * v23[k];
-                v26[j * 10 + k] = t40;
-                v11[k] = v11[k] + t40;
+                const float t38 = (n23 == k ? t36 : 0.0f) + t37 * v22[k];
+                v24[j * 10 + k] = t38;
+                v11[k] = v11[k] + t38;
             }
         }
         gg_gemm_f32_set(64, (ptrdiff_t)(rows9), 10,
             w2, 10, 1,
-            v26, 1, 10,
-            v27, 1, 64,
+            v24, 1, 10,
+            v25, 1, 64,
             gg_scratch);
         for (int64_t j = 0; j < rows9; ++j) {
             GRADGEN_SIMD
             for (int64_t k = 0; k < 64; ++k) {
-                const float t41 = v14[j * 64 + k] + b1[k] <= 0.0f ? 0.0f : v27[j * 64 + k];
-                v28[j * 64 + k] = t41;
-                v10[k] = v10[k] + t41;
+                const float t39 = v13[j * 64 + k] + b1[k] <= 0.0f ? 0.0f : v25[j * 64 + k];
+                v26[j * 64 + k] = t39;
+                v10[k] = v10[k] + t39;
             }
         }
         gg_gemm_f32_add(64, 64, (ptrdiff_t)(rows9),
             x + i * 64, 1, 64,
-            v28, 64, 1,
+            v26, 64, 1,
             v5, 64, 1,
             gg_scratch);
         gg_gemm_f32_add(64, 10, (ptrdiff_t)(rows9),
-            v15, 1, 64,
-            v26, 10, 1,
+            v14, 1, 64,
+            v24, 10, 1,
             v7, 10, 1,
             gg_scratch);
         GRADGEN_SIMD
@@ -1060,40 +1043,40 @@ gradgen_status digits_value_and_grad(
             v8[j] = v8[j] + v11[j];
         }
     }
-    const int t42 = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t40 = (flags & GRADGEN_SET_GRAD) != 0u;
     if (grad_w1 != NULL) {
         for (int64_t i = 0; i < 64; ++i) {
             for (int64_t j = 0; j < 64; ++j) {
-                const float t43 = v5[i * 64 + j];
-                grad_w1[i * 64 + j] = t42 ? t43 : grad_w1[i * 64 + j] + t43;
+                const float t41 = v5[i * 64 + j];
+                grad_w1[i * 64 + j] = t40 ? t41 : grad_w1[i * 64 + j] + t41;
             }
         }
     }
     if (grad_b1 != NULL) {
         for (int64_t i = 0; i < 64; ++i) {
-            const float t44 = v6[i];
-            grad_b1[i] = t42 ? t44 : grad_b1[i] + t44;
+            const float t42 = v6[i];
+            grad_b1[i] = t40 ? t42 : grad_b1[i] + t42;
         }
     }
     if (grad_w2 != NULL) {
         for (int64_t i = 0; i < 64; ++i) {
             for (int64_t j = 0; j < 10; ++j) {
-                const float t45 = v7[i * 10 + j];
-                grad_w2[i * 10 + j] = t42 ? t45 : grad_w2[i * 10 + j] + t45;
+                const float t43 = v7[i * 10 + j];
+                grad_w2[i * 10 + j] = t40 ? t43 : grad_w2[i * 10 + j] + t43;
             }
         }
     }
     if (grad_b2 != NULL) {
         for (int64_t i = 0; i < 10; ++i) {
-            const float t46 = v8[i];
-            grad_b2[i] = t42 ? t46 : grad_b2[i] + t46;
+            const float t44 = v8[i];
+            grad_b2[i] = t40 ? t44 : grad_b2[i] + t44;
         }
     }
     /* digits.py:31 nll_loss */
     /* loss = s4/s2 */
-    const float t47 = gg_pairwise_f32_total(&s4) / t29;
+    const float t45 = gg_pairwise_f32_total(&s4) / t27;
     if (loss != NULL) {
-        loss[0] = t47;
+        loss[0] = t45;
     }
 
     return GRADGEN_OK;
@@ -1193,20 +1176,21 @@ static const gradgen_tensor_info digits_inputs[] = {
     {"x", "[N, 64]", "", digits_input_shape_x, 2, GRADGEN_FLOAT32, 0, 0},
     {"t", "[N]", "", digits_input_shape_t, 1, GRADGEN_INT64, 0, 0},
     {"w1", "[64, 64]",
-     "grad_w1[i,j] += sum_n x[n,i] t9[n,j]\n  where t6[n,k] = [if(t[n] = -100, 0, t[n]) = k] if(t"
-     "[n] = -100, 0, -grad_loss/t5)\n  where t7[n,0] = -(sum_k t6[n,k])/t3[n,0]\n  where t8[n,k] ="
-     " t6[n,k] + t7[n,0] exp(scores[n,k] - t2[n,0])\n  where t9[n,j] = if(t1[n,j] <= 0, 0, sum_k "
-     "w2[j,k] t8[n,k])",
+     "grad_w1[i,j] += sum_n x[n,i] t11[n,j]\n  where t7 = grad_loss/t6\n  where t8[n,k] = [t2[n] ="
+     " k] if(t[n] = -100, 0, -t7)\n  where t9[n,0] = [t2[n] >= 0 and t2[n] < 10] (-if(t[n] = -100"
+     ", 0, -t7)/t4[n,0])\n  where t10[n,k] = t8[n,k] + t9[n,0] exp(scores[n,k] - t3[n,0])\n  where"
+     " t11[n,j] = if(t1[n,j] <= 0, 0, sum_k w2[j,k] t10[n,k])",
      digits_input_shape_w1, 2, GRADGEN_FLOAT32, 1, 0},
-    {"b1", "[64]", "grad_b1[j] += sum_n t9[n,j]", digits_input_shape_b1, 1, GRADGEN_FLOAT32, 1, 0},
-    {"w2", "[64, 10]", "grad_w2[j,k] += sum_n h[n,j] t8[n,k]", digits_input_shape_w2, 2, GRADGEN_FLOAT32, 1, 0},
-    {"b2", "[10]", "grad_b2[k] += sum_n t8[n,k]", digits_input_shape_b2, 1, GRADGEN_FLOAT32, 1, 0}
+    {"b1", "[64]", "grad_b1[j] += sum_n t11[n,j]", digits_input_shape_b1, 1, GRADGEN_FLOAT32, 1, 0},
+    {"w2", "[64, 10]", "grad_w2[j,k] += sum_n h[n,j] t10[n,k]", digits_input_shape_w2, 2, GRADGEN_FLOAT32, 1, 0},
+    {"b2", "[10]", "grad_b2[k] += sum_n t10[n,k]", digits_input_shape_b2, 1, GRADGEN_FLOAT32, 1, 0}
 };
 static const gradgen_tensor_info digits_outputs[] = {
     {"loss", "[]",
-     "loss = 1/t5 sum_n if(t[n] = -100, 0, -t4[n,if(t[n] = -100, 0, t[n])])\n  where t2[n,0] = ma"
-     "x_k scores[n,k]\n  where t3[n,0] = sum_k exp(scores[n,k] - t2[n,0])\n  where t4[n,k] = score"
-     "s[n,k] - t2[n,0] - log(t3[n,0])\n  where t5 = sum_n if(t[n] = -100, 0, 1)",
+     "loss = 1/t6 sum_n if(t[n] = -100, 0, -t5[n,t2[n]])\n  where t2[n] = if(t[n] = -100, 0, t[n]"
+     ")\n  where t3[n,0] = max_k scores[n,k]\n  where t4[n,0] = sum_k exp(scores[n,k] - t3[n,0])\n "
+     " where t5[n,k] = scores[n,k] - t3[n,0] - log(t4[n,0])\n  where t6 = sum_n if(t[n] = -100, 0"
+     ", 1)",
      NULL, 0, GRADGEN_FLOAT32, 1, 0},
     {"scores", "[N, 10]",
      "scores[n,k] = b2[k] + sum_j h[n,j] w2[j,k]\n  where t1[n,j] = b1[j] + sum_i x[n,i] w1[i,j]\n"

@@ -10,22 +10,24 @@ extern "C" {
 #endif
 
 /*
- * loss         = 1/t5 sum_n if(t[n] = -100, 0, -t4[n,if(t[n] = -100, 0, t[n])])
- *   where t2[n,0] = max_k scores[n,k]
- *   where t3[n,0] = sum_k exp(scores[n,k] - t2[n,0])
- *   where t4[n,k] = scores[n,k] - t2[n,0] - log(t3[n,0])
- *   where t5 = sum_n if(t[n] = -100, 0, 1)
+ * loss         = 1/t6 sum_n if(t[n] = -100, 0, -t5[n,t2[n]])
+ *   where t2[n] = if(t[n] = -100, 0, t[n])
+ *   where t3[n,0] = max_k scores[n,k]
+ *   where t4[n,0] = sum_k exp(scores[n,k] - t3[n,0])
+ *   where t5[n,k] = scores[n,k] - t3[n,0] - log(t4[n,0])
+ *   where t6 = sum_n if(t[n] = -100, 0, 1)
  * scores[n,k]  = b2[k] + sum_j h[n,j] w2[j,k]
  *   where t1[n,j] = b1[j] + sum_i x[n,i] w1[i,j]
  *   where h[n,j] = if(t1[n,j] <= 0, 0, t1[n,j])
- * grad_w1[i,j] += sum_n x[n,i] t9[n,j]
- *   where t6[n,k] = [if(t[n] = -100, 0, t[n]) = k] if(t[n] = -100, 0, -grad_loss/t5)
- *   where t7[n,0] = -(sum_k t6[n,k])/t3[n,0]
- *   where t8[n,k] = t6[n,k] + t7[n,0] exp(scores[n,k] - t2[n,0])
- *   where t9[n,j] = if(t1[n,j] <= 0, 0, sum_k w2[j,k] t8[n,k])
- * grad_b1[j]   += sum_n t9[n,j]
- * grad_w2[j,k] += sum_n h[n,j] t8[n,k]
- * grad_b2[k]   += sum_n t8[n,k]
+ * grad_w1[i,j] += sum_n x[n,i] t11[n,j]
+ *   where t7 = grad_loss/t6
+ *   where t8[n,k] = [t2[n] = k] if(t[n] = -100, 0, -t7)
+ *   where t9[n,0] = [t2[n] >= 0 and t2[n] < 10] (-if(t[n] = -100, 0, -t7)/t4[n,0])
+ *   where t10[n,k] = t8[n,k] + t9[n,0] exp(scores[n,k] - t3[n,0])
+ *   where t11[n,j] = if(t1[n,j] <= 0, 0, sum_k w2[j,k] t10[n,k])
+ * grad_b1[j]   += sum_n t11[n,j]
+ * grad_w2[j,k] += sum_n h[n,j] t10[n,k]
+ * grad_b2[k]   += sum_n t10[n,k]
  */
 
 /** Bytes of SAVED (forward writes, backward reads) and WORK (scratch, free after each call).

@@ -15,7 +15,7 @@
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
 typedef char softmax_regression_saved_bytes_agree[SOFTMAX_REGRESSION_SAVED_BYTES(3) ==
     (size_t)(128 * ((4 * INT64_C(3) + 63) / 64) + 64 * ((12 * INT64_C(3) + 63) / 64) + 128) ? 1 : -1];
-typedef char softmax_regression_work_bytes_agree[SOFTMAX_REGRESSION_WORK_BYTES(3) == (size_t)(512) ? 1 : -1];
+typedef char softmax_regression_work_bytes_agree[SOFTMAX_REGRESSION_WORK_BYTES(3) == (size_t)(448) ? 1 : -1];
 
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
@@ -242,7 +242,7 @@ size_t softmax_regression_work_bytes(int64_t N)
     if (!softmax_regression_dims_fit(N)) {
         return SIZE_MAX;
     }
-    return (size_t)(512);
+    return (size_t)(448);
 }
 
 /* SAVED begins with this header of 64 bytes: what the block holds, and for which dimensions. */
@@ -416,45 +416,35 @@ gradgen_status softmax_regression_backward(
     float *const s0 = (float *)(void *)((unsigned char *)saved + 128);
     float *const s1 = (float *)(void *)((unsigned char *)saved + ((N * 12 + 63) / 64) * 64 + 128);
     float *const v0 = (float *)(void *)((unsigned char *)work + 0);
-    float *const v5 = (float *)(void *)((unsigned char *)work + 256);
-    float *const v6 = (float *)(void *)((unsigned char *)work + 320);
+    float *const v3 = (float *)(void *)((unsigned char *)work + 256);
     float *const v2 = (float *)(void *)((unsigned char *)work + 128);
     /* small.py:41 nll_loss */
     /* small.py:41 nll_loss, small.py:41 log_softmax, small.py:41 mm */
-    /* v5[j,k] = [if(t[j] = -100, 0, t[j]) = k] if(t[j] = -100, 0, -grad_loss/s3) */
-    /* s4[j,0] = -(sum_k v5[j,k])/s2[j,0] */
-    /* v6[j,k] = v5[j,k] + s4[j,0] exp(s0[j,k] - s1[j,0]) */
-    /* grad_w[k,l] += sum_j x[j,k] v6[j,l] */
-    const float t7 = -((grad_loss != NULL ? grad_loss[0] : 1.0f) / s3[0]);
-    const int t8 = (flags & GRADGEN_SET_GRAD) != 0u;
+    /* v3[j,k] = ... + ... exp(s0[j,k] - s1[j,0]) */
+    /* grad_w[k,l] += sum_j x[j,k] v3[j,l] */
+    const float t4 = -((grad_loss != NULL ? grad_loss[0] : 1.0f) / s3[0]);
+    const int t5 = (flags & GRADGEN_SET_GRAD) != 0u;
     if (grad_w != NULL) {
         memset(v0, 0, (size_t)(18) * sizeof(float));
         for (int64_t i = 0; i < N; i += 256) {
             const int64_t rows1 = gg_least(256, N - i);
             memset(v2, 0, (size_t)(18) * sizeof(float));
             for (int64_t j = 0; j < rows1; ++j) {
-                const int64_t t9 = t[i + j];
-                const int t10 = t9 == (int64_t)(-100);
-                const int64_t t11 = t10 ? (int64_t)0 : t9;
-                float s4 = 0.0f;
-                const float t12 = t10 ? 0.0f : t7;
-                const float t13 = s2[i + j];
-                GRADGEN_SIMD_WITH(reduction(+:s4))
-                for (int64_t k = 0; k < 3; ++k) {
-                    const float t14 = t11 == k ? t12 : 0.0f;
-                    v5[k] = t14;
-                    s4 = s4 + -t14 / t13;
-                }
-                const float t15 = s1[i + j];
+                const int64_t t6 = t[i + j];
+                const int t7 = t6 == (int64_t)(-100);
+                const int64_t t8 = t7 ? (int64_t)0 : t6;
+                const float t9 = t7 ? 0.0f : t4;
+                const float t10 = t8 >= (int64_t)0 && t8 < (int64_t)3 ? -t9 / s2[i + j] : 0.0f;
+                const float t11 = s1[i + j];
                 GRADGEN_SIMD
                 for (int64_t k = 0; k < 3; ++k) {
-                    v6[k] = v5[k] + s4 * gg_exp_f32(s0[i * 3 + j * 3 + k] - t15);
+                    v3[k] = (t8 == k ? t9 : 0.0f) + t10 * gg_exp_f32(s0[i * 3 + j * 3 + k] - t11);
                 }
                 for (int64_t k = 0; k < 6; ++k) {
-                    const float t16 = x[i * 6 + j * 6 + k];
+                    const float t12 = x[i * 6 + j * 6 + k];
                     GRADGEN_SIMD
                     for (int64_t l = 0; l < 3; ++l) {
-                        v2[k * 3 + l] = v2[k * 3 + l] + t16 * v6[l];
+                        v2[k * 3 + l] = v2[k * 3 + l] + t12 * v3[l];
                     }
                 }
             }
@@ -465,8 +455,8 @@ gradgen_status softmax_regression_backward(
         }
         for (int64_t i = 0; i < 6; ++i) {
             for (int64_t j = 0; j < 3; ++j) {
-                const float t17 = v0[i * 3 + j];
-                grad_w[i * 3 + j] = t8 ? t17 : grad_w[i * 3 + j] + t17;
+                const float t13 = v0[i * 3 + j];
+                grad_w[i * 3 + j] = t5 ? t13 : grad_w[i * 3 + j] + t13;
             }
         }
     }
@@ -495,9 +485,8 @@ gradgen_status softmax_regression_value_and_grad(
 
     float *const v5 = (float *)(void *)((unsigned char *)work + 0);
     float *const v8 = (float *)(void *)((unsigned char *)work + 256);
-    float *const v11 = (float *)(void *)((unsigned char *)work + 320);
-    float *const v13 = (float *)(void *)((unsigned char *)work + 384);
-    float *const v16 = (float *)(void *)((unsigned char *)work + 448);
+    float *const v12 = (float *)(void *)((unsigned char *)work + 320);
+    float *const v14 = (float *)(void *)((unsigned char *)work + 384);
     float *const v7 = (float *)(void *)((unsigned char *)work + 128);
     for (int64_t i = 0; i < N; ++i) {
         const int64_t n0 = t[i];
@@ -518,65 +507,60 @@ gradgen_status softmax_regression_value_and_grad(
         }
         gg_pairwise_f32_add(&s2, s3);
     }
-    const float t17 = gg_pairwise_f32_total(&s2);
+    const float t15 = gg_pairwise_f32_total(&s2);
     /* small.py:41 nll_loss, small.py:41 mm, small.py:41 log_softmax */
     /* v8[j,l] = sum_k x[j,k] w[k,l] */
-    /* v11[j,k] = [if(t[j] = -100, 0, t[j]) = k] if(t[j] = -100, 0, -1/s2) */
     /* s9[j,0] = max_k v8[j,k] */
-    /* v13[j,k] = exp(v8[j,k] - s9[j,0]) */
-    /* s12[j,0] = sum_k v13[j,k] */
+    /* v12[j,k] = exp(v8[j,k] - s9[j,0]) */
+    /* s11[j,0] = sum_k v12[j,k] */
+    /* s4 = N ... */
     gg_pairwise_f32 s4;
     memset(&s4, 0, sizeof s4);
     memset(v5, 0, (size_t)(18) * sizeof(float));
-    const float t18 = -(1.0f / t17);
+    const float t16 = -(1.0f / t15);
     for (int64_t i = 0; i < N; i += 256) {
         const int64_t rows6 = gg_least(256, N - i);
         memset(v7, 0, (size_t)(18) * sizeof(float));
         for (int64_t j = 0; j < rows6; ++j) {
-            const int64_t t19 = t[i + j];
-            const int t20 = t19 == (int64_t)(-100);
-            const int64_t n14 = t20 ? (int64_t)0 : t19;
+            const int64_t t17 = t[i + j];
+            const int t18 = t17 == (int64_t)(-100);
+            const int64_t n13 = t18 ? (int64_t)0 : t17;
             memset(v8, 0, (size_t)(3) * sizeof(float));
             for (int64_t k = 0; k < 6; ++k) {
-                const float t21 = x[i * 6 + j * 6 + k];
+                const float t19 = x[i * 6 + j * 6 + k];
                 GRADGEN_SIMD
                 for (int64_t l = 0; l < 3; ++l) {
-                    v8[l] = v8[l] + t21 * w[k * 3 + l];
+                    v8[l] = v8[l] + t19 * w[k * 3 + l];
                 }
             }
             float s9 = -INFINITY;
             int s10 = 0;
-            const float t22 = t20 ? 0.0f : t18;
             GRADGEN_SIMD_WITH(reduction(max:s9) reduction(|:s10))
             for (int64_t k = 0; k < 3; ++k) {
-                v11[k] = n14 == k ? t22 : 0.0f;
-                const float t23 = v8[k];
-                s9 = t23 > s9 ? t23 : s9;
-                s10 = s10 | gg_isnan_f32(t23);
+                const float t20 = v8[k];
+                s9 = t20 > s9 ? t20 : s9;
+                s10 = s10 | gg_isnan_f32(t20);
             }
-            const float t24 = s10 ? NAN : s9;
-            float s12 = 0.0f;
-            GRADGEN_SIMD_WITH(reduction(+:s12))
+            const float t21 = s10 ? NAN : s9;
+            float s11 = 0.0f;
+            GRADGEN_SIMD_WITH(reduction(+:s11))
             for (int64_t k = 0; k < 3; ++k) {
-                const float t25 = gg_exp_f32(v8[k] - t24);
-                v13[k] = t25;
-                s12 = s12 + t25;
+                const float t22 = gg_exp_f32(v8[k] - t21);
+                v12[k] = t22;
+                s11 = s11 + t22;
             }
-            gg_pairwise_f32_add(&s4, t20 ? 0.0f : -(v8[n14] - t24 - gg_log_f32(s12)));
-            float s15 = 0.0f;
-            GRADGEN_SIMD_WITH(reduction(+:s15))
-            for (int64_t k = 0; k < 3; ++k) {
-                s15 = s15 + -v11[k] / s12;
-            }
+            const float t23 = t18 ? 0.0f : t16;
+            const float t24 = n13 >= (int64_t)0 && n13 < (int64_t)3 ? -t23 / s11 : 0.0f;
+            gg_pairwise_f32_add(&s4, t18 ? 0.0f : -(v8[n13] - t21 - gg_log_f32(s11)));
             GRADGEN_SIMD
             for (int64_t k = 0; k < 3; ++k) {
-                v16[k] = v11[k] + s15 * v13[k];
+                v14[k] = (n13 == k ? t23 : 0.0f) + t24 * v12[k];
             }
             for (int64_t k = 0; k < 6; ++k) {
-                const float t26 = x[i * 6 + j * 6 + k];
+                const float t25 = x[i * 6 + j * 6 + k];
                 GRADGEN_SIMD
                 for (int64_t l = 0; l < 3; ++l) {
-                    v7[k * 3 + l] = v7[k * 3 + l] + t26 * v16[l];
+                    v7[k * 3 + l] = v7[k * 3 + l] + t25 * v14[l];
                 }
             }
         }
@@ -585,20 +569,20 @@ gradgen_status softmax_regression_value_and_grad(
             v5[j] = v5[j] + v7[j];
         }
     }
-    const int t27 = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t26 = (flags & GRADGEN_SET_GRAD) != 0u;
     if (grad_w != NULL) {
         for (int64_t i = 0; i < 6; ++i) {
             for (int64_t j = 0; j < 3; ++j) {
-                const float t28 = v5[i * 3 + j];
-                grad_w[i * 3 + j] = t27 ? t28 : grad_w[i * 3 + j] + t28;
+                const float t27 = v5[i * 3 + j];
+                grad_w[i * 3 + j] = t26 ? t27 : grad_w[i * 3 + j] + t27;
             }
         }
     }
     /* small.py:41 nll_loss */
     /* loss = s4/s2 */
-    const float t29 = gg_pairwise_f32_total(&s4) / t17;
+    const float t28 = gg_pairwise_f32_total(&s4) / t15;
     if (loss != NULL) {
-        loss[0] = t29;
+        loss[0] = t28;
     }
 
     return GRADGEN_OK;
@@ -676,17 +660,17 @@ static const gradgen_tensor_info softmax_regression_inputs[] = {
     {"x", "[N, 6]", "", softmax_regression_input_shape_x, 2, GRADGEN_FLOAT32, 0, 0},
     {"t", "[N]", "", softmax_regression_input_shape_t, 1, GRADGEN_INT64, 0, 0},
     {"w", "[6, 3]",
-     "grad_w[i,j] += sum_n x[n,i] t8[n,j]\n  where t6[n,j] = [if(t[n] = -100, 0, t[n]) = j] if(t["
-     "n] = -100, 0, -grad_loss/t5)\n  where t7[n,0] = -(sum_j t6[n,j])/t3[n,0]\n  where t8[n,j] = "
-     "t6[n,j] + t7[n,0] exp(t1[n,j] - t2[n,0])",
+     "grad_w[i,j] += sum_n x[n,i] t10[n,j]\n  where t7 = grad_loss/t6\n  where t8[n,j] = [t1[n] = "
+     "j] if(t[n] = -100, 0, -t7)\n  where t9[n,0] = [t1[n] >= 0 and t1[n] < 3] (-if(t[n] = -100, "
+     "0, -t7)/t4[n,0])\n  where t10[n,j] = t8[n,j] + t9[n,0] exp(t2[n,j] - t3[n,0])",
      softmax_regression_input_shape_w, 2, GRADGEN_FLOAT32, 1, 0}
 };
 static const gradgen_tensor_info softmax_regression_outputs[] = {
     {"loss", "[]",
-     "loss = 1/t5 sum_n t4[n]\n  where t1[n,j] = sum_i x[n,i] w[i,j]\n  where t2[n,0] = max_j t1[n"
-     ",j]\n  where t3[n,0] = sum_j exp(t1[n,j] - t2[n,0])\n  where t4[n] = if(t[n] = -100, 0, -(t1"
-     "[n,if(t[n] = -100, 0, t[n])] - t2[n,0] - log(t3[n,0])))\n  where t5 = sum_n if(t[n] = -100,"
-     " 0, 1)",
+     "loss = 1/t6 sum_n t5[n]\n  where t1[n] = if(t[n] = -100, 0, t[n])\n  where t2[n,j] = sum_i x"
+     "[n,i] w[i,j]\n  where t3[n,0] = max_j t2[n,j]\n  where t4[n,0] = sum_j exp(t2[n,j] - t3[n,0]"
+     ")\n  where t5[n] = if(t[n] = -100, 0, -(t2[n,t1[n]] - t3[n,0] - log(t4[n,0])))\n  where t6 ="
+     " sum_n if(t[n] = -100, 0, 1)",
      NULL, 0, GRADGEN_FLOAT32, 1, 0}
 };
 

@@ -10,16 +10,18 @@ extern "C" {
 #endif
 
 /*
- * loss        = 1/t5 sum_n t4[n]
- *   where t1[n,j] = sum_i x[n,i] w[i,j]
- *   where t2[n,0] = max_j t1[n,j]
- *   where t3[n,0] = sum_j exp(t1[n,j] - t2[n,0])
- *   where t4[n] = if(t[n] = -100, 0, -(t1[n,if(t[n] = -100, 0, t[n])] - t2[n,0] - log(t3[n,0])))
- *   where t5 = sum_n if(t[n] = -100, 0, 1)
- * grad_w[i,j] += sum_n x[n,i] t8[n,j]
- *   where t6[n,j] = [if(t[n] = -100, 0, t[n]) = j] if(t[n] = -100, 0, -grad_loss/t5)
- *   where t7[n,0] = -(sum_j t6[n,j])/t3[n,0]
- *   where t8[n,j] = t6[n,j] + t7[n,0] exp(t1[n,j] - t2[n,0])
+ * loss        = 1/t6 sum_n t5[n]
+ *   where t1[n] = if(t[n] = -100, 0, t[n])
+ *   where t2[n,j] = sum_i x[n,i] w[i,j]
+ *   where t3[n,0] = max_j t2[n,j]
+ *   where t4[n,0] = sum_j exp(t2[n,j] - t3[n,0])
+ *   where t5[n] = if(t[n] = -100, 0, -(t2[n,t1[n]] - t3[n,0] - log(t4[n,0])))
+ *   where t6 = sum_n if(t[n] = -100, 0, 1)
+ * grad_w[i,j] += sum_n x[n,i] t10[n,j]
+ *   where t7 = grad_loss/t6
+ *   where t8[n,j] = [t1[n] = j] if(t[n] = -100, 0, -t7)
+ *   where t9[n,0] = [t1[n] >= 0 and t1[n] < 3] (-if(t[n] = -100, 0, -t7)/t4[n,0])
+ *   where t10[n,j] = t8[n,j] + t9[n,0] exp(t2[n,j] - t3[n,0])
  */
 
 /** Bytes of SAVED (forward writes, backward reads) and WORK (scratch, free after each call).
@@ -29,7 +31,7 @@ GRADGEN_API size_t softmax_regression_saved_bytes(int64_t N);
 GRADGEN_API size_t softmax_regression_work_bytes(int64_t N);
 #define SOFTMAX_REGRESSION_SAVED_BYTES(N) \
     ((size_t)(128 * ((4 * (int64_t)(N) + 63) / 64) + 64 * ((12 * (int64_t)(N) + 63) / 64) + 128))
-#define SOFTMAX_REGRESSION_WORK_BYTES(N) ((size_t)(512))
+#define SOFTMAX_REGRESSION_WORK_BYTES(N) ((size_t)(448))
 
 /** loss <- forward(x, t, w).  Tensors are dense and row-major.
  *   x     float32  [N, 6]
