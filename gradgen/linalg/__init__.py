@@ -3,4 +3,4 @@
 from gradgen.frontend import namespace
 
 globals().update(namespace.functions("linalg"))
-__all__ = sorted(namespace.functions("linalg"))  # noqa: PLE0605
+__all__ = sorted(namespace.functions("linalg"))

@@ -3,4 +3,4 @@
 from gradgen.frontend import namespace
 
 globals().update(namespace.functions("special"))
-__all__ = sorted(namespace.functions("special"))  # noqa: PLE0605
+__all__ = sorted(namespace.functions("special"))
