@@ -21,9 +21,8 @@ class Spec:
 
     `dtype` None means the sample's own dtype; `grad` says whether derivatives by it are tested.  Domains: real
     (standard normal), positive (0.1 to 2), unit (0.05 to 0.95), small (-0.9 to 0.9), large (1.1 to 3), integers (-3
-    to 3),
-    index (0 to `high` - 1), bool, probabilities (positive rows that sum to 1 over axis 1 or the only one), definite (symmetric positive definite
-    matrices).
+    to 3), index (0 to `high` - 1), bool, probabilities (positive rows that sum to 1 over axis 1 or the only one),
+    definite (symmetric positive definite matrices).
     """
 
     shape: tuple[int, ...] = ()
