@@ -103,7 +103,9 @@ class Builder:
                 return tm.Apply("list", tuple(Number(_exact(v)) for v in node.array.tolist()))
             return tm.Apply(f"constant {node.dtype.name} {list(node.shape)}", ())
         if isinstance(node, Kernel):
-            found = tm.Apply(node.name, tuple(self._whole(s) for s in node.operands))  # type: ignore[attr-defined]
+            flags = [name for name, value in node.attributes if value is True]  # type: ignore[attr-defined]
+            name = "_".join([*flags, node.name])  # type: ignore[attr-defined]
+            found = tm.Apply(name, tuple(self._whole(s) for s in node.operands))  # type: ignore[attr-defined]
             return tm.Apply(f"part{node.output}", (found,)) if node.output else found  # type: ignore[attr-defined]
         if isinstance(node, Scan):
             operands = [*node.init, *node.sequences, *node.constants]
