@@ -10,6 +10,7 @@ from gradgen.schedule.inline import Inliner
 from gradgen.schedule.memory import SavedLayout, lifetimes, plan_work, saved_layout
 from gradgen.schedule.options import NO_PASSES, PASSES, ScheduleOptions
 from gradgen.schedule.outline import outline
+from gradgen.schedule.peel import peel
 from gradgen.schedule.procedure import Output, Place, Procedure
 from gradgen.schedule.program import SAVED, WORK, Part, Program
 from gradgen.schedule.sharing import share_functions
@@ -44,6 +45,8 @@ def schedule(
     statements = emitter.builder.finish()
     if options.has("unroll"):
         statements = unroll(statements)
+    if options.has("peel"):
+        statements = peel(statements)
     statements = merge_conditions(statements)
     buffers = [*emitter.places.values(), *emitter.constants.values(), *(b for b, _ in emitter.buffers.values()),
                *emitter.wasted.values(), *emitter.extra]

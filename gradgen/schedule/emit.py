@@ -64,6 +64,9 @@ class Emitter(Products):
         starting = [op for op, s in node.binding.items() if s in op.reduced_axes and self.is_outermost(op, node)]
         for op in starting:
             self.begin(op)
+        local = [op for op in node.binding if op not in starting and self.sums_here(op, node)]
+        for op in local:
+            self.begin_local(op)
         if isinstance(node, StripNode):
             self.strips(node, starting)
         elif self.is_vector(node):
@@ -74,6 +77,8 @@ class Emitter(Products):
             for child in node.children:
                 self.visit(child)
             self.builder.close()
+        for op in local:
+            self.end_local(op)
         for op in starting:
             self.end(op)
 

@@ -69,6 +69,7 @@ class Products(Reductions):
         """Calls of the matrix kernel: neighbouring axes are merged where all strides allow, others are looped over."""
         b = self.builder
         env = self.env(op)
+        looped_over = dict.fromkeys(env)
         for s in op.loop_axes:
             if s not in env:
                 env[s] = self.shifted(op, s)
@@ -77,13 +78,13 @@ class Products(Reductions):
         chosen: dict[str, tuple[Extent, sympy.Symbol]] = {}
         looped: list[sympy.Symbol] = []
         for role, symbols in (("m", c.m), ("n", c.n), ("k", c.k)):
-            extent, last, rest = self.merged(op, list(symbols), views)
+            extent, last, rest = self.merged(op, [s for s in symbols if s not in looped_over], views)
             chosen[role] = (extent, last)
             looped += rest
         over_k = [s for s in looped if s in c.k]
         if over_k and not accumulate:
             zero = b.literal(sympy.S.Zero, op.node.dtype)
-            self.fill(op, target, kept, tuple(s for s in kept if s in c.m or s in c.n), zero)
+            self.fill(op, target, kept, tuple(s for s in kept if s in (*c.m, *c.n) and s not in looped_over), zero)
         bound = {s: b.open_loop(self.span(op, s)) for s in [*(s for s in looped if s not in c.k), *over_k]}
         views = [(buffer, sympy.sympify(at).xreplace(bound)) for buffer, at in views]
         operands = []

@@ -97,6 +97,26 @@ class Reductions(Results):
             state.nan = b.variable(Variable(bool_, b.fresh("s")))
             b.emit(Declare(state.nan, b.literal(sympy.S.Zero, bool_)))
 
+    def sums_here(self, op: Op, node: LoopNode) -> bool:
+        """The loop is the outermost of those that sum one element of a sum in memory: a local does that part of it."""
+        if op in self.accumulators or op in self.contractions or op not in self.buffers or not is_float_sum(op):
+            return False
+        bound = self.env(op)
+        return node.binding[op] in op.reduced_axes and all(s in bound for s in op.output_axes)
+
+    def begin_local(self, op: Op) -> None:
+        kind = self.value_type(op)
+        self.declare(op, kind, self.builder.literal(sympy.S.Zero, kind))
+
+    def end_local(self, op: Op) -> None:
+        self.add_to_memory(op, self.total(self.accumulators.pop(op)))
+
+    def add_to_memory(self, op: Op, value: Expr) -> None:
+        b = self.builder
+        buffer, kept = self.buffers[op]
+        at = self.linear(buffer, self.local(op, buffer, self.whole_index(op), kept))
+        b.emit(Store(buffer, at, self.combine(reducer_of(op), self.raw_load(buffer, at), value)))
+
     def total(self, state: Accumulator) -> Expr:
         """The finished value of a reduction."""
         b = self.builder
@@ -132,9 +152,7 @@ class Reductions(Results):
         how = reducer_of(op)
         state = self.accumulators.get(op)
         if state is None:
-            buffer, kept = self.buffers[op]
-            at = self.linear(buffer, self.local(op, buffer, self.whole_index(op), kept))
-            b.emit(Store(buffer, at, self.combine(how, self.raw_load(buffer, at), value)))
+            self.add_to_memory(op, value)
         elif state.nan is not None:
             better = b.apply("gt" if how == "max" else "lt", (value, state.total), bool_)
             b.emit(Assign(state.total, b.apply("select", (better, value, state.total), value.dtype)))

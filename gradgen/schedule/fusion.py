@@ -10,7 +10,9 @@ and Distribution, LCPC 1993; here greedy, since a program has thousands of nodes
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import prod
 
 import sympy
 
@@ -27,6 +29,9 @@ from gradgen.schedule.tree import Leaf, LoopNode, StripNode, Tree, separate
 STRIP = 256  # rows: enough for the matrix kernel to run at full speed, few enough for the cache
 VECTOR = 4  # elements from which on a loop of an expensive function gains by being a vector loop
 SHORT = 1024  # elements of a row that may be written and read again for that
+CACHE_BYTES = 256 * 1024  # an operand of more is worth making piece by piece
+MANY = 64  # what a named dimension counts as
+LEAST, LEAST_PRODUCT = 4, 1 << 15  # extents and multiplications of a product that is worth a call of its own
 WINDOW = 12  # how many groups back an op may look for company: keeps the pass linear
 
 
@@ -55,6 +60,7 @@ class Fusion:
                 found = contraction(op)
                 if found is not None and not {found.a.source, found.b.source} & self.maybe_absent.keys():
                     self.contractions[op] = found
+        self.looped = {op: self.loopable(op) for op in self.contractions}
         self.readers: dict[Op, list[Op]] = {op: [] for op in ops}
         self.reads: dict[Op, list[tuple[Op, tuple[sympy.Expr, ...]]]] = {op: self.op_reads(op) for op in ops}
         self.note_readers()
@@ -118,28 +124,31 @@ class Fusion:
         at: dict[Op, int] = {}
         for op in ops:
             producers = [(p, index) for p, index in self.reads[op] if p in at]
-            axes = remaining[op]
-            single = op.kind == MAP and not axes  # no loop to join: after what it reads
             low = 0
+            after = max((at[p] + 1 for p, _ in producers), default=0)
             for p, index in producers:
-                joins = not single and at[p] >= 0 and self.aligned(op, p, index, groups[at[p]])
+                joins = at[p] >= 0 and self.aligned(op, p, index, groups[at[p]])
                 low = max(low, at[p] + (0 if joins else 1))
-            if single:
+            axes = remaining[op]
+            if op.kind == MAP and not axes:
                 before.setdefault(low, []).append(op)
                 at[op] = low - 1
                 continue
-            if outermost and not axes:
-                axes = self.strip_axes(op)
+            if not axes and op in self.contractions:
+                axes = (*(self.strip_axes(op) if outermost else ()), *self.looped[op])
             where = self.find(op, groups, max(low, len(groups) - WINDOW), axes, producers, at)
             if where is not None and self.better_early(op, groups[where], [p for p, _ in producers if at[p] == where]):
-                early = max((at[p] + 1 for p, _ in producers), default=0)  # behind every group that it reads from
-                before.setdefault(early, []).append(op)
+                before.setdefault(after, []).append(op)
                 del groups[where].binding[op]
-                at[op] = early - 1
+                at[op] = after - 1
+                continue
+            if where is None and self.prepares(op):
+                before.setdefault(after, []).append(op)
+                at[op] = after - 1
                 continue
             if where is None:
                 where = len(groups)
-                axes = axes[:1] if not self.is_reduced(op, axes[:1]) else remaining[op]
+                axes = axes[:1] if not self.starts_none(op, axes[:1]) else remaining[op]
                 groups.append(Group(op.extent_of(axes[0]) if axes else None))
                 if axes:
                     groups[-1].binding[op] = axes[0]
@@ -167,9 +176,38 @@ class Fusion:
             return False
         return any(len(o.loop_axes) > 1 for o in group.ops)
 
-    def is_reduced(self, op: Op, axes: tuple[sympy.Symbol, ...]) -> bool:
-        """A contraction starts no strips over its summed axis: it joins those of others."""
-        return op in self.contractions and any(s in op.reduced_axes for s in axes)
+    def prepares(self, op: Op) -> bool:
+        """An array that only contractions read, and none of them in a loop over an axis of it: it is made as early as
+        can be, so that they join the loop of their other operand."""
+        readers = dict.fromkeys(self.readers[op])
+        if op.kind != MAP or op.effects or not readers or not all(r in self.contractions for r in readers):
+            return False
+        return not any(i in self.joinable(r) for r in readers for p, index in self.reads[r] if p is op for i in index)
+
+    def joinable(self, op: Op) -> tuple[sympy.Symbol, ...]:
+        return (*self.contractions[op].batch, *self.looped[op], *self.strip_axes(op))
+
+    def starts_none(self, op: Op, axes: tuple[sympy.Symbol, ...]) -> bool:
+        """A contraction starts no strips over its summed axis, and no loop for the sake of an operand that is made
+        elsewhere: it joins those of others."""
+        return op in self.contractions and any(s in op.reduced_axes or s in self.looped[op] for s in axes)
+
+    def loopable(self, op: Op) -> tuple[sympy.Symbol, ...]:
+        """Axes that a contraction may loop over together with what makes a large operand, which then never leaves the
+        cache: the product that is left at each step is still worth a call."""
+        c = self.contractions[op]
+        found: dict[sympy.Symbol, None] = {}
+        for read in (c.a, c.b):
+            s = read.index[0] if read.index else None
+            if read.source not in self.op_of or count(read.source.shape) * read.source.dtype.itemsize <= CACHE_BYTES:
+                continue
+            for role in (c.m, c.n, c.k):
+                if s not in role:
+                    continue
+                left = [count(op.extent_of(t) for t in r if t is not s) for r in (c.m, c.n, c.k)]
+                if min(left) >= LEAST and prod(left) >= LEAST_PRODUCT:
+                    found[s] = None
+        return tuple(found)
 
     def strip_axes(self, op: Op) -> tuple[sympy.Symbol, ...]:
         """The long axes of a contraction, over which it can run strip by strip."""
@@ -183,7 +221,7 @@ class Fusion:
             return False
         symbol = group.binding[op]
         if op in self.contractions:
-            return symbol not in self.contractions[op].batch
+            return symbol not in (*self.contractions[op].batch, *self.looped[op])
         return is_float_sum(op) and symbol in op.reduced_axes and bool(op.output_axes)
 
     def node(self, group: Group, remaining: dict[Op, tuple[sympy.Symbol, ...]]) -> LoopNode | Leaf:
@@ -192,6 +230,7 @@ class Fusion:
         if group.strips:
             return StripNode(group.extent, group.binding, self.level(group.ops, remaining), STRIP)
         inner = {op: tuple(s for s in remaining[op] if s is not group.binding[op]) for op in group.ops}
+        self.looped.update({op: () for op in group.ops if op in self.looped})  # one such loop is enough
         return LoopNode(group.extent, group.binding, self.level(group.ops, inner))
 
     def aligned(self, op: Op, producer: Op, index: tuple[sympy.Expr, ...], group: Group) -> bool:
@@ -234,6 +273,8 @@ class Fusion:
         if len(found) > 1:
             return None
         candidates = list(found) if found else self.preferred(op, group, axes)
+        if op in self.contractions and not found:  # no operand is made here that it should meet in the cache
+            candidates = [s for s in candidates if s not in self.looped[op]]
         for symbol in candidates:
             if len(axes) > 1 and symbol is axes[-1] and op not in self.contractions:
                 continue  # the axis of unit stride stays innermost
@@ -283,6 +324,11 @@ _ARITHMETIC = CHEAP | {"arg", "index", "literal", "cast", "add", "sub", "mul", "
 def is_costly(op: str) -> bool:
     """An operation that takes many instructions: exp, log, tanh, ..."""
     return op not in _ARITHMETIC
+
+
+def count(extents: Iterable[Extent]) -> int:
+    """Elements; a named dimension counts as many."""
+    return prod(e if isinstance(e, int) else MANY for e in extents)
 
 
 def is_long(extent: Extent) -> bool:

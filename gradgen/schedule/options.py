@@ -15,6 +15,7 @@ PASSES: dict[str, str] = {
     "simd": "innermost loops without carried dependences are marked for vectorisation",
     "pairwise": "float sums add block sums pairwise",
     "unroll": "loops whose guards single out iterations become one store an element",
+    "peel": "a copy with a guarded border is split where the guard changes; no element is tested",
     "outline": "nests that a long program repeats become functions",
     "reuse": "buffers whose lifetimes do not meet share memory",
 }

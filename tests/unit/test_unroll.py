@@ -43,7 +43,7 @@ def packed(rows: int, columns: int) -> Graph:
 
 
 def without_unrolling(procedure: Procedure) -> pr.Program:
-    passes = tuple(p for p in PASSES if p != "unroll")
+    passes = tuple(p for p in PASSES if p not in ("unroll", "peel"))
     return schedule(procedure, ScheduleOptions(passes=passes))
 
 

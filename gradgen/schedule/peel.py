@@ -1,0 +1,152 @@
+"""Peeling: an innermost loop whose guards compare its counter with numbers becomes one loop for each stretch on which
+they are decided, so that no element is tested.
+
+A window laid out as a matrix is copied row by row; its border is zeros and what is between is a plain copy.  Where the
+guard compares the counter with that of a short loop further out (the position in the window), that loop is written out
+first.  What the guards say about other counters is tested once in front of the loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import pairwise
+
+import sympy
+
+from gradgen.ir.dtypes import bool_
+from gradgen.ir.guards import GE, Condition, Guard
+from gradgen.schedule.program import Comment, CVar, Holds, If, Literal, Load, Loop, Statement, Store
+from gradgen.schedule.unroll import _Copy, _expressions, _own_expressions, _size, _statements
+
+LEAST = 4  # steps from which on a loop is worth peeling
+SHORT = 8  # steps of an outer loop that may be written out for it
+STRETCHES = 4  # loops that one may become
+MOST = 120  # expressions in a nest that is written out
+
+
+def peel(statements: Iterable[Statement]) -> tuple[Statement, ...]:
+    """The statements with such loops peeled."""
+    found: list[Statement] = []
+    for s in statements:
+        if isinstance(s, If):
+            found.append(replace(s, body=peel(s.body), otherwise=peel(s.otherwise)))
+        elif isinstance(s, Loop):
+            found.extend(_outer(s) if _fixed(s) else [replace(s, body=peel(s.body))])
+        else:
+            found.append(s)
+    return tuple(found)
+
+
+def _fixed(loop: Loop) -> bool:
+    return isinstance(loop.start, int) and isinstance(loop.stop, int) and loop.step == 1
+
+
+def _outer(loop: Loop) -> list[Statement]:
+    """Written out where that decides guards of an innermost loop inside it, else with its body peeled."""
+    inner = _innermost(loop)
+    if inner is None:
+        return [replace(loop, body=peel(loop.body))]
+    if inner is loop:
+        return _stretches(loop)
+    steps = int(loop.stop) - int(loop.start)
+    together = {inner.variable, loop.variable}
+    if 0 < steps <= SHORT and any(c.expr.free_symbols == together for c in _conditions(inner)):
+        written: list[Statement] = []
+        for k in range(int(loop.start), int(loop.stop)):
+            written += _Copy(loop.variable, k, set()).block(loop.body)
+        peeled = peel(written)
+        if _size(peeled) <= MOST:
+            return list(peeled)
+    return [replace(loop, body=peel(loop.body))]
+
+
+def _innermost(loop: Loop) -> Loop | None:
+    """The last of loops that hold nothing else, if it only copies."""
+    while True:
+        body = [s for s in loop.body if not isinstance(s, Comment)]
+        if len(body) != 1:
+            return None
+        if isinstance(body[0], Loop):
+            loop = body[0]
+            continue
+        copies = isinstance(body[0], Store) and isinstance(body[0].value, Load)
+        return loop if copies and _fixed(loop) and int(loop.stop) - int(loop.start) >= LEAST else None
+
+
+def _conditions(loop: Loop) -> list[Condition]:
+    """The inequalities that mention the counter."""
+    found: dict[Condition, None] = {}
+    for s in _statements(loop.body):
+        for e in _own_expressions(s):
+            for part in _expressions(e):
+                for c in part.guard if isinstance(part, (Load, Holds)) else ():
+                    if c.kind == GE and loop.variable in c.expr.free_symbols:
+                        found[c] = None
+    return list(found)
+
+
+def _stretches(loop: Loop) -> list[Statement]:
+    counter, start, stop = loop.variable, int(loop.start), int(loop.stop)
+    ends = {start, stop}
+    for c in _conditions(loop):
+        if c.expr.free_symbols == {counter}:
+            slope = sympy.expand(c.expr).coeff(counter, 1)
+            rest = sympy.expand(c.expr - slope * counter)
+            if not (slope.is_Integer and rest.is_Integer and slope != 0):
+                return [loop]
+            at = -(int(rest) // int(slope)) if slope > 0 else int(rest) // -int(slope) + 1  # where it changes
+            ends |= {min(max(at, start), stop)}
+    bounds = sorted(ends)
+    if len(bounds) - 1 > STRETCHES:
+        return [loop]
+    found: list[Statement] = []
+    for first, last in pairwise(bounds):
+        body = _Stretch(counter, first, last - 1).block(loop.body)
+        if body:
+            found.append(replace(loop, start=first, stop=last, body=tuple(body)))
+    return _tested(loop, found)
+
+
+def _tested(loop: Loop, found: list[Statement]) -> list[Statement]:
+    """Behind one test of what the guards say about outer counters."""
+    guards = {c: None for s in _statements(found) for e in _own_expressions(s) if isinstance(e, Load) for c in e.guard}
+    if any(loop.variable in c.expr.free_symbols for c in guards):
+        return found
+    store = next(s for s in _statements(loop.body) if isinstance(s, Store))
+    assert isinstance(store.value, Load)
+    if not guards:
+        return found
+    inside = [replace(s, body=tuple(_plain(t) for t in s.body)) if isinstance(s, Loop) else s for s in found]
+    outside = replace(loop, body=(replace(store, value=Literal(store.value.dtype, store.value.fill)),))
+    return [If(Holds(bool_, tuple(guards)), tuple(inside), (outside,))]
+
+
+def _plain(s: Statement) -> Statement:
+    if isinstance(s, Store) and isinstance(s.value, Load):
+        return replace(s, value=replace(s.value, guard=(), fill=sympy.S.Zero))
+    return s
+
+
+class _Stretch(_Copy):
+    """The body of a loop with the inequalities decided that a stretch of its counter decides."""
+
+    def __init__(self, counter: CVar, first: int, last: int) -> None:
+        super().__init__(counter, first, set())
+        self.counter, self.first, self.last = counter, first, last
+        self.index = {}
+
+    def guard(self, guard: Guard) -> Guard | None:
+        kept: list[Condition] = []
+        for c in guard:
+            if c.kind == GE and c.expr.free_symbols == {self.counter}:
+                ends = [c.expr.xreplace({self.counter: sympy.Integer(k)}) for k in (self.first, self.last)]
+                if all(e.is_negative for e in ends):
+                    return None
+                if all(e.is_nonnegative for e in ends):
+                    continue
+            kept.append(c)
+        return tuple(kept)
+
+
+__all__ = ["peel"]

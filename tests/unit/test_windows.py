@@ -1,0 +1,115 @@
+"""Convolutions in the Program: windows are laid out piece by piece, by copies without tests, beside their products."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradgen as gg
+import numpy as np
+import pytest
+import sympy
+from gradgen.compiler import programs, stages
+from gradgen.ir.guards import Condition
+from gradgen.options import Options
+from gradgen.schedule import PASSES, Program, ScheduleOptions, schedule
+from gradgen.schedule.peel import peel
+from gradgen.schedule.program import (
+    WORK,
+    Buffer,
+    Contract,
+    CVar,
+    Literal,
+    Load,
+    Loop,
+    PairwiseAdd,
+    Statement,
+    Store,
+)
+
+
+def convolution(images: int) -> Program:
+    """value_and_grad of a padded 3x3 convolution, weighted and summed."""
+
+    def f(x, w, b, v):
+        return (gg.nn.functional.conv2d(x, w, b, padding=1) * v).sum()
+
+    specs: dict[str, Any] = {
+        "x": gg.spec(images, 16, 28, 28, requires_grad=True), "w": gg.spec(32, 16, 3, 3, requires_grad=True),
+        "b": gg.spec(32, requires_grad=True), "v": gg.spec(images, 32, 28, 28),
+    }  # fmt: skip
+    made = stages(gg.trace(f, **specs).graph, Options())
+    return next(p for p in programs(made) if p.name == "value_and_grad")
+
+
+def inside(loop: Loop, kind: type) -> list[Statement]:
+    return [s for s in Program("", (), (loop,), 0, 0).walk() if isinstance(s, kind)]
+
+
+def test_windows_and_products_of_one_image_share_a_loop_and_memory_does_not_grow() -> None:
+    p = convolution(32)
+    shared = [s for s in p.walk() if isinstance(s, Loop) and s.stop == 32 and len(inside(s, Contract)) >= 3]
+    assert len(shared) == 1
+    laid = [b for b in p.buffers if b.space == WORK and b.shape[1:] == (3, 3, 28, 28)]
+    assert sorted(b.shape[0] for b in laid) == [16, 32]
+    assert p.work_bytes == convolution(64).work_bytes
+
+
+def test_bias_gradient_sums_in_a_local() -> None:
+    shared = next(s for s in convolution(32).walk() if isinstance(s, Loop) and s.stop == 32 and inside(s, Contract))
+    sums = [s for s in inside(shared, Loop) if any(op == "+" for op, _ in s.reductions)]  # type: ignore[attr-defined]
+    assert [len(s.reductions) for s in sums] == [2]  # type: ignore[attr-defined]
+    assert len(inside(shared, PairwiseAdd)) == 2
+
+
+def test_windows_are_copied_without_a_test_per_element() -> None:
+    assert not any(isinstance(s, Store) and isinstance(s.value, Load) and s.value.guard for s in convolution(32).walk())
+
+
+def copy(start: int, stop: int, *guard: tuple[int, int]) -> tuple[Statement, ...]:
+    """`to[n] = from[n]` under guards `slope * n + rest >= 0`, elsewhere 7."""
+    n = CVar("n", integer=True, nonnegative=True)
+    source, target = (Buffer(name, gg.float32, (64,), WORK) for name in ("from", "to"))
+    conditions = tuple(Condition("ge", a * n + b) for a, b in guard)
+
+    value = Load(gg.float32, source, n, conditions, sympy.Integer(7))
+    return (Loop(n, start, stop, (Store(target, n, value),), simd=True),)
+
+
+def run(statements: tuple[Statement, ...]) -> dict[int, float]:
+    """What is stored where by loops over plain and guarded copies: the element's own number, or the fill."""
+    found: dict[int, float] = {}
+    for s in statements:
+        assert isinstance(s, Loop)
+        for k in range(int(s.start), int(s.stop)):
+            for store in s.body:
+                assert isinstance(store, Store)
+                at = int(store.index.subs(s.variable, k))
+                assert at not in found
+                value = store.value
+                if isinstance(value, Literal):
+                    found[at] = float(value.value)
+                    continue
+                assert isinstance(value, Load)
+                held = all(int(c.expr.subs(s.variable, k)) >= 0 for c in value.guard)
+                found[at] = float(value.index.subs(s.variable, k)) if held else float(value.fill)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_peeled_loops_store_the_same_elements(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    guards = [(int(rng.choice([-3, -2, -1, 1, 2, 3])), int(rng.integers(-40, 60))) for _ in range(rng.integers(1, 3))]
+    start = int(rng.integers(0, 4))
+    plain = copy(start, start + int(rng.integers(4, 30)), *guards)
+    peeled = peel(plain)
+    assert run(peeled) == run(plain)
+    assert not any(isinstance(s.value, Load) and s.value.guard for loop in peeled for s in loop.body)  # type: ignore
+
+
+def test_without_the_pass_guards_stay() -> None:
+    made = stages(gg.trace(lambda x: gg.nn.functional.pad(x, (1, 1)), x=gg.spec(3, 30)).graph, Options())
+    passes = tuple(p for p in PASSES if p != "peel")
+    kept = schedule(made.procedures[0], ScheduleOptions(passes=passes))
+    gone = schedule(made.procedures[0])
+    assert any(isinstance(s, Store) and isinstance(s.value, Load) and s.value.guard for s in kept.walk())
+    assert not any(isinstance(s, Store) and isinstance(s.value, Load) and s.value.guard for s in gone.walk())
