@@ -43,6 +43,7 @@ class Group:
     binding: dict[Op, sympy.Symbol] = field(default_factory=dict)
     ops: list[Op] = field(default_factory=list)
     strips: bool = False  # the loop goes over strips of its axis
+    depth: int = 0  # the most loops that an op here has, matrix products apart
 
 
 class Fusion:
@@ -153,6 +154,8 @@ class Fusion:
                 if axes:
                     groups[-1].binding[op] = axes[0]
             groups[where].ops.append(op)
+            if op not in self.contractions:
+                groups[where].depth = max(groups[where].depth, len(op.loop_axes))
             at[op] = where
             if outermost and self.wants_strips(op, groups[where]):
                 groups[where].strips = True
@@ -292,8 +295,7 @@ class Fusion:
             return False
         if not any(isinstance(t, BodyTerm) and any(is_costly(s.op) for s in t.recipe.steps) for t in op.terms):
             return False
-        deep = [o for o in group.ops if o not in self.contractions and len(o.loop_axes) > len(op.loop_axes)]
-        return bool(deep) and not any(len(r.loop_axes) > len(op.loop_axes) for r in self.readers[op])
+        return group.depth > len(op.loop_axes) and not any(len(r.loop_axes) > len(op.loop_axes) for r in self.readers[op])
 
     def preferred(self, op: Op, group: Group, axes: tuple[sympy.Symbol, ...]) -> list[sympy.Symbol]:
         """Without a producer in the group: the axis by which both read a common tensor, else the outermost."""
