@@ -41,7 +41,7 @@ def build(
     same) and CompileError with the compiler's own words.
     """
     folder = emit(program, name, out, **options)
-    return load_package(folder, folder.name, profile=profile)
+    return load_package(folder, folder.name, profile=profile, threads=bool(options.get("threads")))
 
 
 def _files(program: TracedFunction, name: str | None, options: dict[str, Any]) -> tuple[str, dict[str, str]]:

@@ -35,7 +35,7 @@ from gradgen.ir.graph import Graph, Location
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
 from gradgen.ir.symbols import Extent, as_extent, placeholder
 from gradgen.options import Options
-from gradgen.runner import Runner, remembered, runner
+from gradgen.runner import Runner, note, recalled, remembered, runner
 from gradgen.samples import recorded_call
 from gradgen.schedule import Program, ScheduleOptions, saved_layout, schedule
 from gradgen.schedule.procedure import ACCUMULATE, SAVED, Output, Place, Procedure
@@ -57,8 +57,10 @@ __all__ = [
     "graph_hessian",
     "graph_hvp",
     "graph_jacobian",
+    "note",
     "procedures",
     "programs",
+    "recalled",
     "remembered",
     "runner",
     "stages",
@@ -139,7 +141,7 @@ def bodies(scheduled: Sequence[Program]) -> list[ProcedureCode]:
 
 def schedule_options(options: Options) -> ScheduleOptions:
     """What the scheduler may do under the user's options."""
-    return ScheduleOptions()
+    return ScheduleOptions(threads=options.threads)
 
 
 def _interface(made: Stages, name: str, saved: Extent, work: Extent) -> Interface:

@@ -9,6 +9,7 @@ import numpy as np
 import sympy
 
 from gradgen.codegen import mathlib
+from gradgen.codegen.chunks import GG_CHUNK
 from gradgen.codegen.integers import index_text
 from gradgen.codegen.literals import floating, literal
 from gradgen.codegen.printer import StatementPrinter, called_often
@@ -49,7 +50,7 @@ class ProcedureCode:
 
 def c_procedure(program: Program) -> ProcedureCode:
     """The C of a Program."""
-    printer = StatementPrinter()
+    printer = StatementPrinter(program.name)
     printer.expressions.out_of_line = called_often(program)
     parts = [(p.name, printer.part(p)) for p in program.parts]
     for s in program.statements:
@@ -61,8 +62,12 @@ def c_procedure(program: Program) -> ProcedureCode:
     if printer.products:
         sizes = [size for _, calls in printer.products.values() for size in calls]
         head.append(f"    void *const gg_scratch = (unsigned char *)work + {index_text(work)};")
-        work = as_extent(work + aligned(_largest(sizes)))
+        if printer.chunks > 1:
+            head.append(f"    const size_t gg_scratch_bytes = (size_t)({index_text(aligned(_largest(sizes)))});")
+        work = as_extent(work + printer.chunks * aligned(_largest(sizes)))
     helpers = {**_helpers(program, printer), **dict(parts)}
+    if printer.parts:
+        helpers |= {"GG_CHUNK": GG_CHUNK, **printer.parts}
     return ProcedureCode(
         program.name, "\n".join([*head, *printer.out]) + "\n", helpers, work, bytes_text(work), program.saved_bytes,
         bytes_text(program.saved_bytes), STACK_BYTES,

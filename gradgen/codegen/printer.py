@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import singledispatchmethod
 
+from gradgen.codegen.chunks import Needs, local_type, needs
 from gradgen.codegen.expressions import OR, ExpressionPrinter
 from gradgen.codegen.gemm import GemmCode, GemmRequest, gemm_function
 from gradgen.errors import CodegenError
@@ -82,19 +83,29 @@ def product_function(s: Contract) -> GemmCode:
     return replace(code, name=name, source=code.source.replace(code.name + "(", name + "("))
 
 
-def local_type(dtype: DType) -> str:
-    """Locals of type bool are int: the type of a comparison in C."""
-    return "int" if dtype is bool_ else dtype.ctype
+def wrapped(head: str, items: list[str], indent: str) -> str:
+    """A list after `head`, over several lines where it is long."""
+    lines = [head]
+    for k, item in enumerate(items):
+        text = item + (", " if k + 1 < len(items) else "")
+        if len(lines[-1]) + len(text) > 112:
+            lines[-1] = lines[-1].rstrip()
+            lines.append(indent)
+        lines[-1] += text
+    return "\n".join(lines)
 
 
 class StatementPrinter:
     """Collects lines; `out` is the text so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, procedure: str = "") -> None:
         self.expressions = ExpressionPrinter()
         self.out: list[str] = []
         self.depth = 1
         self.products: dict[str, tuple[GemmCode, list[Extent]]] = {}
+        self.scratch, self.chunks = "gg_scratch", 1  # memory of the matrix kernel: its name here, the copies of it
+        self.procedure = procedure
+        self.parts: dict[str, str] = {}  # functions of chunks
         self.kernels: dict[tuple[str, str], tuple[KernelSpec, DType]] = {}
 
     def line(self, text: str) -> None:
@@ -163,6 +174,9 @@ class StatementPrinter:
     def _loop(self, s: Loop) -> None:
         i = s.variable.name
         e = self.expressions
+        if s.parallel:
+            self.parallel(s)
+            return
         if s.simd:
             clauses = "".join(f" reduction({op}:{name})" for op, name in s.reductions)
             self.out.append(f"#pragma omp simd{clauses}")
@@ -172,6 +186,32 @@ class StatementPrinter:
         self.block(s.body)
         self.line("}")
         e.vector = False
+
+    def parallel(self, s: Loop) -> None:
+        """A loop over chunks: each is a call of a function, which has its own part of the kernel's scratch memory."""
+        i, e = s.variable.name, self.expressions
+        found = needs(s)
+        name = f"gg_{self.procedure}_part{len(self.parts) + 1}"
+        self.parts[name] = self.chunk(name, s, found)
+        worth = "1" if s.worth is None else f"{e.index(s.worth)} >= 0"
+        self.line(f"GRADGEN_PARALLEL_FOR({s.parallel}, {worth})")
+        self.line(f"for (int64_t {i} = {e.index(s.start)}; {i} < {e.index(s.stop)}; ++{i}) {{")
+        self.line(wrapped(f"{INDENT}{name}(", [p for p, _ in found.parameters()], INDENT * (self.depth + 2)) + ");")
+        self.line("}")
+
+    def chunk(self, name: str, s: Loop, found: Needs) -> str:
+        """The text of a chunk's function."""
+        kept, depth, self.out, self.depth = self.out, self.depth, [], 1
+        if found.products:
+            self.chunks = max(self.chunks, s.parallel)
+            self.scratch = "gg_own_scratch"
+            own = f"(unsigned char *)gg_scratch + (size_t){s.variable.name} * gg_scratch_bytes"
+            self.line(f"void *const gg_own_scratch = {own};")
+        for inner in s.body:
+            self.visit(inner)
+        lines, self.out, self.depth, self.scratch = self.out, kept, depth, "gg_scratch"
+        head = wrapped(f"GG_CHUNK void {name}(", [text for _, text in found.parameters()], INDENT)
+        return head + ") {\n" + "\n".join(lines) + "\n}\n"
 
     @visit.register
     def _if(self, s: If) -> None:
@@ -245,7 +285,7 @@ class StatementPrinter:
         self.line(f"{code.name}({parts[0]},")
         for part in parts[1:]:
             self.line(f"{INDENT}{part},")
-        self.line(f"{INDENT}gg_scratch);")
+        self.line(f"{INDENT}{self.scratch});")
 
     @visit.register
     def _kernel_call(self, s: KernelCall) -> None:

@@ -14,6 +14,7 @@ from gradgen.schedule.peel import peel
 from gradgen.schedule.procedure import Output, Place, Procedure
 from gradgen.schedule.program import SAVED, WORK, Part, Program
 from gradgen.schedule.sharing import share_functions
+from gradgen.schedule.threads import run_in_threads
 from gradgen.schedule.unfold import unfold
 from gradgen.schedule.unroll import unroll
 
@@ -51,6 +52,10 @@ def schedule(
     buffers = [*emitter.places.values(), *emitter.constants.values(), *(b for b, _ in emitter.buffers.values()),
                *emitter.wasted.values(), *emitter.extra]
     buffers = list(dict.fromkeys(buffers))
+    notes: tuple[str, ...] = ()
+    threads = options.threads if options.has("threads") else 0
+    if threads > 1:
+        statements, buffers, notes = run_in_threads(statements, buffers, threads, emitter.builder.fresh)
     for b in buffers:
         if b.space == SAVED:
             b.offset = saved.offsets[b.name]
@@ -58,9 +63,9 @@ def schedule(
     used = lifetimes(statements)
     buffers = [b for b in buffers if b.space not in (WORK, SAVED) or b in used]
     parts: tuple[Part, ...] = ()
-    if options.has("outline"):
+    if options.has("outline") and threads < 2:  # a chunk is a part of its loop, not of another function
         statements, parts = outline(statements, procedure.name)
-    return Program(procedure.name, tuple(buffers), statements, work, saved.bytes, parts=parts)
+    return Program(procedure.name, tuple(buffers), statements, work, saved.bytes, notes, parts)
 
 
 def _reserved(procedure: Procedure) -> list[str]:

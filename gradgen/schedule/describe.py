@@ -80,7 +80,8 @@ def _(s: Store) -> str:
 
 @line.register
 def _(s: Loop) -> str:
-    how = ("simd " if s.simd else "") + " ".join(f"{op}:{name}" for op, name in s.reductions)
+    how = (f"parallel {s.parallel} " if s.parallel else "") + ("simd " if s.simd else "")
+    how += " ".join(f"{op}:{name}" for op, name in s.reductions)
     step = f" step {s.step}" if s.step != 1 else ""
     return f"for {s.variable} in {s.start}..{s.stop}{step}{' ' + how.strip() if how.strip() else ''}:"
 

@@ -188,7 +188,7 @@ def lifetimes(statements: tuple[Statement, ...]) -> dict[Buffer, Life]:
     """
     found: dict[Buffer, Life] = {}
     within: dict[Buffer, Life | None] = {}
-    pointers = _pointers(statements)
+    pointers = pointer_targets(statements)
     time = 0
     tops = list(reversed(statements))
     while tops:
@@ -198,13 +198,13 @@ def lifetimes(statements: tuple[Statement, ...]) -> dict[Buffer, Life]:
             continue
         first = time
         parts = top.body if isinstance(top, Loop) else (top,)
-        touched: list[tuple[Buffer, int]] = []
+        uses: list[tuple[Buffer, int]] = []
         for part in parts:
-            touched += [(b, time) for named in _touched(part) for b in pointers.get(named.name, (named,))]
+            uses += [(b, time) for named in touched(part) for b in pointers.get(named.name, (named,))]
             time += 1
         time += 1
         whole = (first, time - 1) if isinstance(top, Loop) else None
-        for b, at in touched:
+        for b, at in uses:
             if b not in found:
                 found[b], within[b] = (at, at), whole
                 continue
@@ -219,7 +219,7 @@ def lifetimes(statements: tuple[Statement, ...]) -> dict[Buffer, Life]:
     return found
 
 
-def _pointers(statements: tuple[Statement, ...]) -> dict[str, tuple[Buffer, ...]]:
+def pointer_targets(statements: tuple[Statement, ...]) -> dict[str, tuple[Buffer, ...]]:
     """What each row pointer may point into."""
     found: dict[str, tuple[Buffer, ...]] = {}
     stack = list(reversed(statements))
@@ -235,7 +235,8 @@ def _pointers(statements: tuple[Statement, ...]) -> dict[str, tuple[Buffer, ...]
     return found
 
 
-def _touched(top: Statement) -> Iterator[Buffer]:
+def touched(top: Statement) -> Iterator[Buffer]:
+    """The buffers that a statement and those inside it mention."""
     stack: list[Statement] = [top]
     exprs: list[Expr] = []
     while stack:

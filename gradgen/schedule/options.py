@@ -17,6 +17,7 @@ PASSES: dict[str, str] = {
     "unroll": "loops whose guards single out iterations become one store an element",
     "peel": "a copy with a guarded border is split where the guard changes; no element is tested",
     "outline": "nests that a long program repeats become functions",
+    "threads": "with threads: outer loops and matrix products are cut into chunks that may run side by side",
     "reuse": "buffers whose lifetimes do not meet share memory",
 }
 
@@ -27,6 +28,7 @@ class ScheduleOptions:
 
     passes: tuple[str, ...] = tuple(PASSES)
     strip_bytes: int = 32 * 1024  # what the temporaries of one strip should fit in
+    threads: int = 0  # chunks of parallel loops; below 2 there are none
 
     def has(self, name: str) -> bool:
         if name not in PASSES:

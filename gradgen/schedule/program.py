@@ -187,7 +187,10 @@ class Pointer(Statement):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Loop(Statement):
-    """`for (variable = start; variable < stop; variable += step) body`."""
+    """`for (variable = start; variable < stop; variable += step) body`.
+
+    `parallel`: the iterations are chunks for so many threads, worth starting where `worth` (None: always) is not negative.
+    """
 
     variable: CVar
     start: Extent
@@ -196,6 +199,8 @@ class Loop(Statement):
     step: int = 1
     simd: bool = False
     reductions: tuple[tuple[str, str], ...] = ()  # (operator of the pragma, variable)
+    parallel: int = 0
+    worth: sympy.Expr | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
