@@ -2,8 +2,10 @@
 
 A rule is made of matrix products and of the same kernels, so that it can be differentiated again.  The formulas are
 those of Giles, "Collected matrix derivative results for forward and reverse mode algorithmic differentiation", 2008
-(solve, inverse, determinant), Murray, "Differentiation of the Cholesky decomposition", 2016, and de Hoog, Anderssen &
-Lukas, "Differentiation of matrix functionals using triangular factorization", 2011 (LU).
+(solve, inverse, determinant,
+eigenvalues), Murray, "Differentiation of the Cholesky decomposition", 2016, and de Hoog, Anderssen &
+Lukas, "Differentiation of matrix functionals using triangular factorization", 2011 (LU), and Walter & Lehmann, "Algorithmic
+differentiation of linear algebra functions with application in optimum experimental design", 2010 (QR).
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections.abc import Callable, Mapping
 
 import sympy
 
-from gradgen.ir.functions import NoDerivative, eq, select
+from gradgen.ir.functions import NoDerivative, div, eq, select
 from gradgen.ir.guards import GE, Condition
 from gradgen.ir.kernels import call
 from gradgen.ir.nodes import Compute, Kernel, Node, Read, Scatter, identity_read
@@ -248,11 +250,102 @@ def _logabsdet_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
     return _trace(call("solve", a, packed, rows, dot[0], transposed=False)[0]) if 0 in dot else None
 
 
+# --- eigenvalues and orthogonal factors -----------------------------------------------------------------------------------
+
+
+def _between(vectors: Node, values: Node, inner: Node) -> Node:
+    """inner_ij / (w_j - w_i) off the diagonal, 0 on it."""
+    i = axes(inner.ndim)
+    body = select(eq(i[-2], i[-1]), 0, div(A0, A2 - A1))
+    reads = [Read(inner, i), Read(values, i[:-1]), Read(values, (*i[:-2], i[-1]))]
+    return Compute(inner.shape, body, reads, inner.dtype)
+
+
+def _diagonal_matrix(a: Node, diagonal: Node) -> Node:
+    i = axes(a.ndim)
+    on = (Condition(GE, i[-2] - i[-1]), Condition(GE, i[-1] - i[-2]))
+    return Compute(a.shape, A0, [Read(diagonal, i[:-1], on)], a.dtype)
+
+
+def _eigenvalues_reverse(node: Kernel, g: Node) -> Terms:
+    """A' = V diag(w') V^T."""
+    vectors = call(node.name, *node.operands)[1]
+    return [(0, _product(_product(vectors, _diagonal_matrix(vectors, g)), vectors, right=True))]
+
+
+def _eigenvectors_reverse(node: Kernel, g: Node) -> Terms:
+    """A' = V (skew part of V^T V' / (w_j - w_i)) V^T, which is symmetric."""
+    values, vectors = call(node.name, *node.operands)
+    turned = _product(vectors, g, left=True)
+    inner = _between(vectors, values, _map((A0 - A1) / 2, turned, _transposed(turned)))
+    return [(0, _product(_product(vectors, inner), vectors, right=True))]
+
+
+def _moved_basis(vectors: Node, dot: Node) -> Node:
+    return _product(_product(vectors, dot, left=True), vectors)
+
+
+def _eigenvalues_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
+    """w' = the diagonal of V^T A' V."""
+    inner = _moved_basis(call(node.name, *node.operands)[1], dot[0])
+    i = axes(node.ndim)
+    return Compute(node.shape, A0, [Read(inner, (*i, i[-1]))], node.dtype)
+
+
+def _eigenvectors_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
+    """V' = V (V^T A' V / (w_j - w_i))."""
+    values, vectors = call(node.name, *node.operands)
+    return _product(vectors, _between(vectors, values, _moved_basis(vectors, dot[0])))
+
+
+def _mirrored(a: Node) -> Node:
+    """The lower triangle, and its mirror image above."""
+    i = axes(a.ndim)
+    turned = Read(a, (*i[:-2], i[-1], i[-2]), (Condition(GE, i[-1] - i[-2] - 1),))
+    return Compute(a.shape, A0 + A1, [Read(a, i, (Condition(GE, i[-2] - i[-1]),)), turned], a.dtype)
+
+
+def _over_upper(y: Node, r: Node, *, transposed: bool) -> Node:
+    """Y R^-1, transposed: Y R^-T."""
+    return _transposed(
+        call("triangular_solve", r, _transposed(y), transposed=not transposed, unit=False, upper=True)[0])
+
+
+def _q_reverse(node: Kernel, g: Node) -> Terms:
+    """A' = (Q' - Q mirrored(Q'^T Q)) R^-T."""
+    q, r = call(node.name, *node.operands)
+    inner = _sum(g, _negative(_product(q, _mirrored(_product(g, q, left=True)))))
+    assert inner is not None
+    return [(0, _over_upper(inner, r, transposed=True))]
+
+
+def _r_reverse(node: Kernel, g: Node) -> Terms:
+    """A' = Q mirrored(R R'^T) R^-T."""
+    q, r = call(node.name, *node.operands)
+    inner = _product(q, _mirrored(_product(r, _triangle(g, True), right=True)))
+    return [(0, _over_upper(inner, r, transposed=True))]
+
+
+def _qr_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
+    """With W = A' R^-1, B = Q^T W and X skew, equal to B below the diagonal: R' = (B - X) R, Q' = W - Q (B - X)."""
+    q, r = call(node.name, *node.operands)
+    w = _over_upper(dot[0], r, transposed=False)
+    b = _product(q, w, left=True)
+    low = _triangle(b, False, True)
+    upper = _sum(b, _negative(low), _transposed(low))
+    assert upper is not None
+    return _product(upper, r) if node.output else _sum(w, _negative(_product(q, upper)))
+
+
 RULES: dict[tuple[str, int], tuple[Reverse, Forward]] = {
     ("cholesky", 0): (_cholesky_reverse, _cholesky_forward),
     ("det", 0): (_det_reverse, _det_forward),
+    ("eigh", 0): (_eigenvalues_reverse, _eigenvalues_forward),
+    ("eigh", 1): (_eigenvectors_reverse, _eigenvectors_forward),
     ("logabsdet", 0): (_logabsdet_reverse, _logabsdet_forward),
     ("lu", 0): (_lu_reverse, _lu_forward),
+    ("qr", 0): (_q_reverse, _qr_forward),
+    ("qr", 1): (_r_reverse, _qr_forward),
     ("solve", 0): (_solve_reverse, _solve_forward),
     ("triangular_solve", 0): (_triangular_reverse, _triangular_forward),
 }

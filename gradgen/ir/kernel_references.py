@@ -106,3 +106,25 @@ def logabsdet(packed: np.ndarray) -> Results:
     """The sum of the logarithms of the pivots' absolute values."""
     pivots = np.diagonal(packed, axis1=-2, axis2=-1).astype(np.float64)
     return (np.asarray(np.sum(np.log(np.abs(pivots)), -1)).astype(packed.dtype),)
+
+
+def eigh(a: np.ndarray) -> Results:
+    """Eigenvalues ascending and eigenvectors as columns, from the lower triangle."""
+    matrices = _stack(a, 2)
+    count, n = matrices.shape[:2]
+    values, vectors = np.full((count, n), np.nan), np.full((count, n, n), np.nan)
+    for m, matrix in enumerate(matrices):
+        low = np.tril(matrix)
+        if n and np.isfinite(low).all():
+            values[m], vectors[m] = np.linalg.eigh(low)
+    return values.reshape(a.shape[:-1]).astype(a.dtype), vectors.reshape(a.shape).astype(a.dtype)
+
+
+def qr(a: np.ndarray) -> Results:
+    """Q with orthonormal columns and R upper triangular, A = Q R, for at least as many rows as columns."""
+    matrices = _stack(a, 2)
+    n = a.shape[-1]
+    q, r = np.full(matrices.shape, np.nan), np.zeros((len(matrices), n, n))
+    for m, matrix in enumerate(matrices):
+        q[m], r[m] = np.linalg.qr(matrix)
+    return q.reshape(a.shape).astype(a.dtype), r.reshape(*a.shape[:-2], n, n).astype(a.dtype)

@@ -140,3 +140,23 @@ _register(KernelSpec(  # log |det A| of A, lu(A), rows
     passed=(1,),
     math=("log",),
 ))
+_register(KernelSpec(  # eigenvalues ascending, eigenvectors as columns
+    "eigh", ("linalg/eigh.c",),
+    results=lambda ops: ((ops[0].shape[:-1], ops[0].dtype), (ops[0].shape, ops[0].dtype)),
+    sizes=_square,
+    reference=numpy_form.eigh,
+    passed=(0,),
+    workspace=lambda sizes, dtype: ((dtype, sizes[1] * sizes[1]),),
+    math=("sqrt",),
+))
+_register(KernelSpec(  # Q and R of matrices with at least as many rows as columns
+    "qr", ("linalg/qr.c",),
+    results=lambda ops: (
+        (ops[0].shape, ops[0].dtype), ((*ops[0].shape[:-2], ops[0].shape[-1], ops[0].shape[-1]), ops[0].dtype),
+    ),
+    sizes=lambda ops: (_items(ops), ops[0].shape[-2], ops[0].shape[-1]),
+    reference=numpy_form.qr,
+    passed=(0,),
+    workspace=lambda sizes, dtype: ((dtype, sizes[1] * sizes[2]), (dtype, sizes[2])),
+    math=("sqrt",),
+))

@@ -6,6 +6,7 @@ import ctypes
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,7 +62,9 @@ def nodes_for(name: str, dtype: dtypes.DType, count: int, n: int, columns: int, 
     b = Input("b", (count, n, columns), dtype)
     if name == "argsort":
         return call(name, Input("a", (count, n), dtype), **flags)
-    if name in ("cholesky", "lu"):
+    if name == "qr":
+        return call(name, Input("a", (count, n + columns, n), dtype))
+    if name in ("cholesky", "lu", "eigh"):
         return call(name, a)
     if name == "triangular_solve":
         return call(name, a, b, **flags)
@@ -86,9 +89,9 @@ def values_for(node: Kernel, rng: np.random.RandomState) -> list[np.ndarray]:
             found.append(x)
         elif len(found) == 0:
             x = rng.standard_normal(shape)
-            if node.name == "cholesky":
+            if node.name in ("cholesky", "eigh"):
                 x = x @ x.swapaxes(-1, -2)
-            found.append((x + np.eye(shape[-1]) * 2).astype(operand.dtype.numpy))
+            found.append((x + np.eye(*shape[-2:]) * 2).astype(operand.dtype.numpy))
         else:
             found.append(rng.standard_normal(shape).astype(operand.dtype.numpy))
     return found
@@ -127,6 +130,14 @@ def run(lib: ctypes.CDLL, node: Kernel, operands: list[np.ndarray]) -> list[np.n
     return out
 
 
+def alike(name: str, results: Any) -> list[np.ndarray]:
+    """Eigenvectors are known up to their signs: the matrix that they make of other eigenvalues is not."""
+    if name != "eigh":
+        return list(results)
+    values, vectors = results
+    return [values, (vectors * np.arange(vectors.shape[-1])) @ vectors.swapaxes(-1, -2)]
+
+
 CASES = [(name, dtypes.dtype(d)) for name in KERNELS for d in ("float32", "float64")]
 CASES += [("argsort", dtypes.dtype(d)) for d in ("int32", "int64", "bool")]
 
@@ -144,7 +155,8 @@ def test_like_reference(workshop: Path, compiler: str, name: str, dtype: dtypes.
             for flags in FLAGS.get(name, [{}]):
                 node = nodes_for(name, dtype, count, n, n % 4, **flags)[0]
                 operands = values_for(node, rng)
-                for ours, expected in zip(run(lib, node, operands), reference(node, operands), strict=True):
+                results = run(lib, node, operands), reference(node, operands)
+                for ours, expected in zip(*(alike(name, r) for r in results), strict=True):
                     scale = max(1.0, float(np.abs(expected[np.isfinite(expected)]).max(initial=0)))
                     np.testing.assert_allclose(ours, expected, rtol=RTOL.get(dtype.name, 0),
                                                atol=RTOL.get(dtype.name, 0) * scale)

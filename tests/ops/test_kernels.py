@@ -38,6 +38,11 @@ def gram(a: Node) -> Node:
     return Compute((3, 3), placeholder(0) + select(eq(i, j), 1, 0), [Read(square, (i, j))], a.dtype)
 
 
+def squared(v: Node) -> Node:
+    """Element by element: whatever the signs of eigenvectors are."""
+    return Compute(v.shape, placeholder(0) ** 2, [Read(v, (axis(0), axis(1)))], v.dtype)
+
+
 def _solve(transposed: bool) -> Callable[[], Node]:
     def make() -> Node:
         packed, rows, _ = call("lu", A)
@@ -53,6 +58,12 @@ def _triangular(**flags: bool) -> Callable[[], Node]:
 GRAPHS: dict[str, Callable[[], Node]] = {
     "cholesky": lambda: call("cholesky", gram(A))[0],
     "lu": lambda: call("lu", A)[0],
+    "eigenvalues": lambda: call("eigh", gram(A))[0],
+    "eigenvectors": lambda: squared(call("eigh", gram(A))[1]),
+    "q": lambda: call("qr", A)[0],
+    "r": lambda: call("qr", A)[1],
+    "q_tall": lambda: call("qr", B)[0],
+    "r_tall": lambda: call("qr", B)[1],
     "solve": _solve(False),
     "solve_transposed": _solve(True),
     "det": lambda: call("det", A, *call("lu", A))[0],

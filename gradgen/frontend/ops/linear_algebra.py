@@ -257,6 +257,98 @@ def inverse(input: Tensor, *, out: None = None) -> Tensor:
     return _inverse(input, "linalg.inv")
 
 
+# --- eigenvalues and orthogonal factors -----------------------------------------------------------------------------------
+
+
+def _lower_eigh(a: Node, *, upper: bool) -> tuple[Node, ...]:
+    return kernel_call("eigh", _turned(a) if upper else a)
+
+
+def _lower_qr(a: Node) -> tuple[Node, ...]:
+    return kernel_call("qr", a)
+
+
+_eigh = register(Op("linalg_eigh", _lower_eigh, "LinalgEighBackward0", KEEP, outputs=2))
+_qr = register(Op("linalg_qr", _lower_qr, "LinalgQrBackward0", KEEP, outputs=2))
+
+
+class linalg_eigh_result(NamedTuple):
+    eigenvalues: Any
+    eigenvectors: Any
+
+    def __repr__(self) -> str:
+        return (f"torch.return_types.linalg_eigh(\neigenvalues={self.eigenvalues!r},\n"
+                f"eigenvectors={self.eigenvectors!r})")
+
+
+class linalg_qr_result(NamedTuple):
+    Q: Any
+    R: Any
+
+    def __repr__(self) -> str:
+        name = type(self).__name__.removesuffix("_result")
+        return f"torch.return_types.{name}(\nQ={self.Q!r},\nR={self.R!r})"
+
+
+class qr_result(linalg_qr_result):
+    __slots__ = ()
+
+
+def _eigen(A: Tensor, UPLO: str, name: str) -> linalg_eigh_result:
+    _require_matrix(A, name)
+    if UPLO.upper() not in ("L", "U"):
+        raise RuntimeError(f"Expected UPLO argument to be 'L' or 'U', but got {UPLO}")
+    return linalg_eigh_result(*call(_eigh, A, upper=UPLO.upper() == "U"))
+
+
+@public("linalg")
+def eigh(A: Tensor, UPLO: str = "L", *, out: None = None) -> linalg_eigh_result:
+    """Eigenvalues ascending and eigenvectors (columns) of symmetric matrices [..., n, n], from one triangle.
+
+    By Jacobi's method; the signs of eigenvectors may differ from PyTorch's.  Derivatives by eigenvectors take them to be
+    of distinct eigenvalues.
+    """
+    return _eigen(A, UPLO, "linalg.eigh")
+
+
+@public("linalg", samples=[
+    sample(t(3, 3, domain="definite")), one(t(2, 4, 4, domain="definite")), one(t(3, 3, domain="definite"), "U"),
+    one(t(1, 1, domain="definite")), one(t(12, 12, domain="definite")), plain(t(0, 0)), plain(t(0, 3, 3)),
+])
+def eigvalsh(A: Tensor, UPLO: str = "L", *, out: None = None) -> Tensor:
+    """The eigenvalues of symmetric matrices, ascending."""
+    found: Tensor = _eigen(A, UPLO, "linalg.eigvalsh").eigenvalues
+    return found
+
+
+def _orthogonal(A: Tensor, name: str) -> Any:
+    _require_matrix(A, name, False)
+    m, n = A.shape[-2:]
+    if isinstance(m, int) and isinstance(n, int) and m < n:
+        raise NotImplementedError(f"{name}: matrices of fewer rows than columns are not offered")
+    return call(_qr, A)
+
+
+QRS = [sample(t(3, 3)), one(t(5, 3)), one(t(2, 4, 2)), one(t(1, 1)), one(t(4, 1)), plain(t(0, 0)), plain(t(0, 3, 2))]
+
+
+@public("linalg", samples=QRS)
+def qr(A: Tensor, mode: str = "reduced", *, out: None = None) -> linalg_qr_result:
+    """Q with orthonormal columns and R upper triangular with A = Q R, for [..., m, n] with m >= n."""
+    square = same_extent(A.shape[-1], A.shape[-2]) if A.ndim > 1 else True
+    if mode != "reduced" and not (mode == "complete" and square):
+        raise NotImplementedError(f"linalg.qr: mode {mode!r} is not offered")
+    return linalg_qr_result(*_orthogonal(A, "linalg.qr"))
+
+
+@public("", method=True, name="qr", samples=QRS[1:2])
+def torch_qr(input: Tensor, some: bool = True) -> qr_result:
+    """linalg.qr by its older name."""
+    if not some:
+        raise NotImplementedError("qr: only the reduced form is offered")
+    return qr_result(*_orthogonal(input, "linalg.qr"))
+
+
 # --- LU and determinants ------------------------------------------------------------------------------------------------
 
 
