@@ -76,20 +76,27 @@ def adjoint_scan(
     new_sums = [sums[k] if t is None else add(sums[k], t) for k, t in zip(wanted_constants, terms)]
     slices = [g if g is not None else zeros(n) for g, n in zip(found[len(moving) + len(wanted_constants) :],
                                                                wrt[len(moving) + len(wanted_constants) :])]
-    before = with_carries(node)
-    inputs = (
-        *carry_bar.values(), *sums.values(),
-        *step.inputs[:carries], *stack_bar.values(), *step.inputs[carries : carries + sequences],
-        *step.inputs[carries + sequences :],
-    )
     outputs = (*new_carries, *new_sums, *slices)
+    read = set(topological(outputs))  # what no step reads is not handed to it, and need not have been kept
+
+    def paired(inner: Sequence[Node], outer: Sequence[Node]) -> list[tuple[Node, Node]]:
+        return [(i, o) for i, o in zip(inner, outer, strict=True) if i in read]
+
+    sequence_pairs = paired(step.inputs[:carries], with_carries(node))
+    sequence_pairs += paired([*stack_bar.values()], [cotangents[k] for k in stacked])
+    sequence_pairs += paired(step.inputs[carries : carries + sequences], node.sequences)
+    constant_pairs = paired(step.inputs[first_constant:], node.constants)
+    inputs = (
+        *carry_bar.values(), *sums.values(), *(i for i, _ in sequence_pairs),
+        *step.inputs[carries + sequences : first_constant], *(i for i, _ in constant_pairs),
+    )
     backward = Graph(inputs, outputs, tuple(f"o{k}" for k in range(len(outputs))), step.where)
     finals = [cotangents.get(k) or zeros(node.init[k]) for k in moving]
     init = [*finals, *(zeros(node.constants[k]) for k in wanted_constants)]
-    rows = [*before, *(cotangents[k] for k in stacked), *node.sequences]
+    rows, fixed = [o for _, o in sequence_pairs], [o for _, o in constant_pairs]
 
     def result(position: int) -> Scan:
-        return Scan(backward, init, rows, node.constants, node.length, position, not node.reverse)
+        return Scan(backward, init, rows, fixed, node.length, position, not node.reverse)
 
     for position, k in enumerate(moving):
         yield node.init[k], result(position)

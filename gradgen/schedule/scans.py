@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import sympy
 
 from gradgen.ir.dtypes import int64
+from gradgen.ir.graph import topological
 from gradgen.ir.nodes import Compute, Node, Scan
 from gradgen.ir.symbols import axes
 from gradgen.schedule.inline import SCAN, Inliner, Op
@@ -107,8 +108,10 @@ def _step(
 
     for inner, buffer in zip(inputs[:carries], old, strict=True):
         bind(inner, buffer)
+    read = set(topological([o for k, o in enumerate(node.step.outputs) if k < carries or k in stacked]))
     for inner, buffer in zip(inputs[carries : carries + count], sequences, strict=True):
-        bind(inner, _row(emitter, buffer, inner, position, True))
+        if inner in read:  # a pointer that nothing uses is a warning
+            bind(inner, _row(emitter, buffer, inner, position, True))
     index_node = inputs[carries + count] if has_index else None
     for inner, buffer in zip(inputs[carries + count + has_index :], constants, strict=True):
         bind(inner, buffer)

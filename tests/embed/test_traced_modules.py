@@ -73,6 +73,29 @@ def test_recorded_values(name: str, tmp_path: Path) -> None:
     assert "all tests passed" in run([made], folder)
 
 
+def running_sum(x):  # type: ignore[no-untyped-def]
+    """Its derivative reads neither the sequence nor the carries."""
+    return x.cumsum(0).sin().sum()
+
+
+def kinks(x, w, fc):  # type: ignore[no-untyped-def]
+    """Many kinks near the self-test's numbers: relu and max pooling over sums of 18."""
+    h = gg.nn.functional.max_pool2d(gg.relu(gg.nn.functional.conv2d(x, w)), 2)
+    return gg.nn.functional.log_softmax(h.flatten(1) @ fc, dim=1)[:, 0].sum()
+
+
+KINKS = {"x": gg.spec("N", 2, 6, 6), "w": gg.spec(3, 2, 3, 3, requires_grad=True), "fc": gg.spec(12, 5, requires_grad=True)}
+
+
+@pytest.mark.parametrize("cc", C_COMPILERS)
+@pytest.mark.parametrize("function, arguments", [(running_sum, {"x": gg.spec("N", requires_grad=True)}), (kinks, KINKS)])
+def test_self_test_passes(
+    cc: str, function: Callable, arguments: dict, tmp_path: Path  # type: ignore[type-arg]
+) -> None:
+    folder = gg.emit(gg.trace(function, **arguments), "model", out=tmp_path)
+    assert "all tests passed" in run([program(cc, ["selftest.c", "model.c"], folder)], folder)
+
+
 def test_recorded_values_find_a_wrong_forward(tmp_path: Path) -> None:
     """Forward and gradient wrong by the same factor: only recorded values can tell."""
     traced = gg.trace(lambda x: (x * x * 3.0).sum(), x=gg.spec(4, requires_grad=True))
