@@ -6,6 +6,7 @@ it; it is found in memory, on disk, or built.  Without a C compiler the referenc
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import warnings
@@ -23,14 +24,15 @@ from gradgen.build.load import load_shared
 from gradgen.codegen.extents import to_c
 from gradgen.codegen.kernels_body import c_procedure
 from gradgen.codegen.templates import template_text
-from gradgen.errors import CompilerNotFoundError
+from gradgen.errors import CacheError, CompilerNotFoundError
 from gradgen.ir.dtypes import DType
 from gradgen.ir.generalise import generalise
-from gradgen.ir.graph import Location, topological_until
+from gradgen.ir.graph import Location, topological, topological_until
 from gradgen.ir.interpreter import evaluate
 from gradgen.ir.nodes import Node
 from gradgen.paths import templates_dir
 from gradgen.schedule import ScheduleOptions, schedule
+from gradgen.schedule.options import PASSES
 from gradgen.schedule.procedure import Output, Place, Procedure
 from gradgen.simplify import simplify
 from gradgen.version import VERSION
@@ -80,6 +82,18 @@ def remembered(structure: str) -> Runner | None:
     return _Call(ffi, lib, recipe["dims"], recipe["arguments"], outputs, recipe["position"])
 
 
+def recalled(question: str) -> Any:
+    """What an earlier process found out about `question`, a text that decides the answer; None if nothing."""
+    text = default_cache().get_text(_structure_key(question))
+    return None if text is None else json.loads(text)
+
+
+def note(question: str, answer: Any) -> None:
+    """Keeps an answer that JSON can hold for later processes."""
+    with contextlib.suppress(CacheError):  # only time is lost
+        default_cache().put_text(_structure_key(question), json.dumps(answer, default=int))
+
+
 def _structure_key(structure: str) -> str:
     return digest("structure", VERSION, _source_digest(), os.environ.get("CC", ""), os.environ.get("CFLAGS", ""), structure)
 
@@ -112,9 +126,10 @@ def _compiled(outputs: Sequence[Node], given: Sequence[Node], position: Sequence
         first.setdefault(given[k], k)
     nodes, arguments = list(first), list(first.values())
     lifted = generalise(outputs, nodes)
+    values: Sequence[int] = ()
     if lifted is None:
         plain = simplify(outputs, level="safe", keep=nodes)
-        wanted, inputs, values = [plain[n] for n in outputs], nodes, ()
+        wanted, inputs = [plain[n] for n in outputs], nodes
     else:
         wanted, inputs, values = [lifted.nodes[n] for n in outputs], [lifted.nodes[n] for n in nodes], lifted.values
     source = _source(wanted, inputs, [f"d{k}" for k in range(len(values))])
@@ -130,7 +145,7 @@ def _sizes(shape: Sequence[Any]) -> tuple[int, ...]:
 def _source(outputs: Sequence[Node], inputs: Sequence[Node], dims: Sequence[str]) -> str:
     given = {n: Place(f"x{k}") for k, n in enumerate(inputs)}
     results = tuple(Output(n, Place(f"y{k}")) for k, n in enumerate(outputs))
-    program = schedule(Procedure("run", results, given), ScheduleOptions())
+    program = schedule(Procedure("run", results, given), _options(outputs))
     code = c_procedure(program)
     pointers = [_pointer("const ", n.dtype, f"x{k}", k) for k, n in enumerate(inputs)]
     pointers += [_pointer("", n.dtype, f"y{k}", len(inputs) + k) for k, n in enumerate(outputs)]
@@ -139,6 +154,17 @@ def _source(outputs: Sequence[Node], inputs: Sequence[Node], dims: Sequence[str]
         dims="\n".join(f"    const int64_t {d} = dims[{k}]; (void){d};" for k, d in enumerate(dims)),
         buffers="\n".join(f"    {line}" for line in pointers), work_bytes=to_c(code.work_bytes),
     )
+
+
+MANY_NODES = 96
+
+
+def _options(outputs: Sequence[Node]) -> ScheduleOptions:
+    """Large graphs of eager code are unrolled loops: fused, their iterations become one loop with hundreds of pointers and
+    sums, for which compilers take quadratic time; apart, the nests are alike and become calls of few functions."""
+    if len(topological(tuple(outputs))) < MANY_NODES:
+        return ScheduleOptions()
+    return ScheduleOptions(passes=tuple(p for p in PASSES if p != "fusion"))
 
 
 def _pointer(const: str, dtype: DType, name: str, position: int) -> str:

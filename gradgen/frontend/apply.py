@@ -25,9 +25,9 @@ from gradgen.ir import dtypes
 from gradgen.ir.dtypes import DType
 
 PACKAGE = __file__.rpartition("frontend")[0]
-MAX_DEPTH = 40
-"""A chain of records longer than this is evaluated: the C compiler's time grows faster than the code, and the pieces of a
-long loop are alike, so that one of them compiled serves all."""
+MAX_DEPTH = 64
+"""A chain of records longer than this is evaluated: the pieces of a long loop are alike, so that one of them compiled
+serves all.  (200 steps of a recurrence, twice: half the compiler's time of pieces of 128, no more than of 40.)"""
 
 _new = object.__new__
 

@@ -15,7 +15,8 @@ from typing import Any
 import sympy
 
 from gradgen.frontend.record import Attributes, Spec, spec
-from gradgen.frontend.registry import KEEP, Op
+from gradgen.frontend.registry import KEEP, OPS, Op
+from gradgen.ir import dtypes
 from gradgen.ir.graph import topological
 from gradgen.ir.nodes import Compute, Input, Node
 from gradgen.ir.rewrite import with_sources
@@ -111,20 +112,46 @@ changes, so the check of versions serves PyTorch's contract alone: it refuses wh
 
 
 def pullback(op: Op, ins: tuple[Spec, ...], attributes: Attributes, wanted: Mask, given: Mask) -> Pullback:
-    """For the inputs `wanted`, from cotangents of the outputs `given`.  Memoised by the caller (see apply.Plan)."""
+    """For the inputs `wanted`, from cotangents of the outputs `given`.  Memoised by the caller (see apply.Plan).
+
+    What is asked here of an operation of the library is kept on disk: code that an earlier process compiled is then
+    found without differentiating anything.
+    """
+    from gradgen import compiler
+
+    question = ""
+    if OPS.get(op.name) is op and all(type(e) is int for s in ins for e in s.shape):
+        question = repr(("pullback", op.name, ins, attributes, wanted, given))
+        if " at 0x" in question:  # an attribute without a lasting text
+            question = ""
+    facts = compiler.recalled(question) if question else None
+    if facts is None:
+        facts = _facts(op, ins, attributes, wanted, given)
+        if question:
+            compiler.note(question, facts)
+    slots, specs, saves_inputs, saves_outputs = facts
+    return Pullback(
+        pullback_op(op, len(ins), wanted, given),
+        op.grad_name,
+        tuple(slots),
+        tuple([spec(tuple(shape), dtypes.dtype(name)) for shape, name in specs]),
+        tuple(saves_inputs),
+        tuple(saves_outputs),
+    )
+
+
+def _facts(op: Op, ins: tuple[Spec, ...], attributes: Attributes, wanted: Mask, given: Mask) -> list[Any]:
+    """Slots, shapes and dtypes of the gradients, and which inputs and outputs are read: what JSON can hold."""
     template = _template(op, ins, attributes, wanted, given)
     slots = tuple(k for k, w in enumerate(wanted) if w and template[k] is not None)
     present = tuple(n for n in template if n is not None)
     read = {n.name for n in topological(present) if isinstance(n, Input)}
-    outs = len(given)
-    return Pullback(
-        pullback_op(op, len(ins), wanted, given),
-        op.grad_name,
+    return [
         slots,
-        tuple(spec(n.shape, n.dtype) for n in present),
-        tuple(f"x{k}" in read for k in range(len(ins))),
-        tuple(f"y{k}" in read for k in range(outs)),
-    )
+        [(n.shape, n.dtype.name) for n in present],
+        [f"x{k}" in read for k in range(len(ins))],
+        [f"y{k}" in read for k in range(len(given))],
+    ]
 
 
 @lru_cache(maxsize=8192)
