@@ -13,6 +13,7 @@ from gradgen.schedule.outline import outline
 from gradgen.schedule.peel import peel
 from gradgen.schedule.procedure import Output, Place, Procedure
 from gradgen.schedule.program import SAVED, WORK, Part, Program
+from gradgen.schedule.registers import in_registers
 from gradgen.schedule.sharing import share_functions
 from gradgen.schedule.threads import run_in_threads
 from gradgen.schedule.unfold import unfold
@@ -46,6 +47,8 @@ def schedule(
     statements = emitter.builder.finish()
     if options.has("unroll"):
         statements = unroll(statements)
+    if options.has("registers"):
+        statements = in_registers(statements, emitter.builder.fresh)
     if options.has("peel"):
         statements = peel(statements)
     statements = merge_conditions(statements)

@@ -15,6 +15,7 @@ PASSES: dict[str, str] = {
     "simd": "innermost loops without carried dependences are marked for vectorisation",
     "pairwise": "float sums add block sums pairwise",
     "unroll": "loops whose guards single out iterations become one store an element",
+    "registers": "a recurrence on a state of a few elements keeps them in locals",
     "peel": "a copy with a guarded border is split where the guard changes; no element is tested",
     "outline": "nests that a long program repeats become functions",
     "threads": "with threads: outer loops and matrix products are cut into chunks that may run side by side",

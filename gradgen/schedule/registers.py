@@ -1,0 +1,181 @@
+"""Recurrences in registers: arrays of a few elements that a sequential loop works on become locals of the function.
+
+A step of an integrator or of a filter on a state of two numbers is scalar code.  In the loop of a recurrence, loops over
+a few elements are written out; arrays whose elements are then all addressed by number are read before the loop into
+locals, one for each element, and written back after it, if anybody else looks at them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import sympy
+
+from gradgen.schedule.memory import touched
+from gradgen.schedule.program import (
+    WORK,
+    Assign,
+    Buffer,
+    Copy,
+    CVar,
+    Declare,
+    Expr,
+    If,
+    Literal,
+    Load,
+    Loop,
+    Statement,
+    Store,
+    Variable,
+)
+from gradgen.schedule.unroll import _SIMPLE, _Copy, _expressions, _own_expressions, _size, _statements
+
+FEW = 4  # elements of a state that lives in registers
+MOST = 4000  # expressions of a step that is written out
+LOCALS = 64  # elements that may become locals in one loop
+
+
+def in_registers(statements: tuple[Statement, ...], fresh: Callable[[str], str]) -> tuple[Statement, ...]:
+    """The statements with such arrays as locals; `fresh` makes names."""
+    found: list[Statement] = []
+    for i, s in enumerate(statements):
+        if isinstance(s, Loop) and _is_recurrence(s):
+            found.extend(_recurrence(s, (*statements[:i], *statements[i + 1 :]), fresh))
+        else:
+            found.append(s)
+    return tuple(found)
+
+
+def _is_recurrence(loop: Loop) -> bool:
+    """New carries become old ones at the end of each step."""
+    return any(_is_small_copy(s) for s in loop.body)
+
+
+def _is_small_copy(s: Statement) -> bool:
+    if not isinstance(s, Copy) or not all(isinstance(e, int) for e in (s.count, s.target_start, s.source_start)):
+        return False
+    return s.target.space == WORK and s.count <= FEW  # type: ignore[operator]
+
+
+def _recurrence(loop: Loop, others: tuple[Statement, ...], fresh: Callable[[str], str]) -> list[Statement]:
+    body = tuple(_written_out(loop.body))
+    if _size(body) > MOST:
+        return [loop]
+    chosen = _promotable(replace(loop, body=body))
+    elsewhere = {id(b) for s in others for b in touched(s)}
+    before: list[Statement] = []
+    after: list[Statement] = []
+    names: dict[tuple[int, int], Variable] = {}
+    for b in chosen:
+        for k in range(int(b.size)):  # type: ignore[arg-type]
+            v = names[id(b), k] = Variable(b.dtype, fresh("r"))
+            outside = id(b) in elsewhere
+            start: Expr = Load(b.dtype, b, sympy.Integer(k)) if outside else Literal(b.dtype, sympy.S.Zero)
+            before.append(Declare(v, start))
+            after += [Store(b, sympy.Integer(k), v)] if outside else []
+    step = tuple(_Registers(names, _assigned(loop)).block(body))
+    return [*before, replace(loop, body=step), *after]
+
+
+def _written_out(body: Iterable[Statement]) -> Iterable[Statement]:
+    for s in body:
+        if not isinstance(s, Loop) or not _is_few(s):
+            yield s
+            continue
+        for k in range(int(s.start), int(s.stop)):
+            yield from _Copy(s.variable, k, _assigned(s)).block(s.body)
+
+
+def _is_few(loop: Loop) -> bool:
+    if not isinstance(loop.start, int) or not isinstance(loop.stop, int) or loop.step != 1:
+        return False
+    simple = all(isinstance(s, _SIMPLE) and not isinstance(s, Loop) for s in _statements(loop.body))
+    return simple and loop.stop - loop.start <= FEW
+
+
+def _assigned(loop: Loop) -> set[str]:
+    return {s.variable.name for s in _statements(loop.body) if isinstance(s, (Declare, Assign))}
+
+
+def _promotable(loop: Loop) -> list[Buffer]:
+    """Small arrays of WORK whose elements the loop addresses by number, and writes outside of loops inside it."""
+    found: dict[int, Buffer] = {}
+    barred: set[int] = set()
+    for s in _statements(loop.body):
+        numbered: list[Buffer] = []
+        if isinstance(s, Store) and s.index.is_Integer:
+            numbered.append(s.buffer)
+        elif isinstance(s, Copy) and _is_small_copy(s):
+            numbered += [s.target, s.source]
+        elif not isinstance(s, (Loop, If)):
+            barred |= {id(b) for b in touched(s) if not _is_read_only(s, b)}
+        for e in _own_expressions(s):
+            for part in _expressions(e):
+                if isinstance(part, Load):
+                    numbered.append(part.buffer)
+                    if not part.index.is_Integer or part.guard:
+                        barred.add(id(part.buffer))
+        if isinstance(s, Store) and not s.index.is_Integer:
+            barred.add(id(s.buffer))
+        if isinstance(s, Loop):
+            barred |= {id(t.buffer) for t in _statements(s.body) if isinstance(t, Store)}
+            barred |= {id(b) for t in _statements(s.body) if isinstance(t, Copy) for b in (t.target, t.source)}
+        found.update({id(b): b for b in numbered})
+    small = [b for k, b in found.items() if k not in barred and b.space == WORK and _is_small(b)]
+    return small if sum(int(b.size) for b in small) <= LOCALS else []  # type: ignore[arg-type]
+
+
+def _is_small(b: Buffer) -> bool:
+    return isinstance(b.size, int) and 0 < b.size <= FEW
+
+
+def _is_read_only(s: Statement, b: Buffer) -> bool:
+    """The statement has the buffer in an expression only."""
+    return any(isinstance(p, Load) and p.buffer is b for e in _own_expressions(s) for p in _expressions(e))
+
+
+class _Registers(_Copy):
+    """Statements with elements of arrays replaced by locals."""
+
+    def __init__(self, names: dict[tuple[int, int], Variable], assigned: set[str]) -> None:
+        super().__init__(CVar("", integer=True), 0, assigned | {v.name for v in names.values()})
+        self.elements, self.index = names, {}
+
+    def local(self, v: Variable) -> Variable:
+        self.changing.add(v.name)  # no local stands for another: elements change
+        return v
+
+    def statement(self, s: Statement) -> list[Statement]:
+        if isinstance(s, Store):
+            target = self.element(s.buffer, s.index)
+            return super().statement(s) if target is None else [Assign(target, self.expression(s.value))]
+        if isinstance(s, Copy) and isinstance(s.count, int):
+            return self.copy(s)
+        return super().statement(s)
+
+    def copy(self, s: Copy) -> list[Statement]:
+        ends = [(self.element(s.target, int(s.target_start) + k), self.element(s.source, int(s.source_start) + k))
+                for k in range(int(s.count))]  # type: ignore[arg-type]
+        if not any(e is not None for pair in ends for e in pair):
+            return [s]
+        found: list[Statement] = []
+        for k, (target, source) in enumerate(ends):
+            at = sympy.Integer(int(s.source_start) + k)  # type: ignore[arg-type]
+            value: Expr = source or Load(s.source.dtype, s.source, at)
+            to = sympy.Integer(int(s.target_start) + k)  # type: ignore[arg-type]
+            found.append(Store(s.target, to, value) if target is None else Assign(target, value))
+        return found
+
+    def element(self, buffer: Buffer, index: sympy.Expr | int) -> Variable | None:
+        return self.elements.get((id(buffer), int(index))) if sympy.sympify(index).is_Integer else None
+
+    def rebuilt(self, e: Expr) -> Expr:
+        if isinstance(e, Load) and not e.guard:
+            found = self.element(e.buffer, e.index)
+            if found is not None:
+                return found
+        return super().rebuilt(e)
+
+
+__all__ = ["in_registers"]
