@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import gradgen as gg
 import numpy as np
 import pytest
 import sympy
+
+import gradgen as gg
 from gradgen.compiler import programs, stages
 from gradgen.ir.guards import Condition
 from gradgen.options import Options
