@@ -41,6 +41,9 @@ def _integer_text(suffix: str, ctype: str, utype: str, low: str) -> dict[str, tu
         name: ((), function(name, two, f"return ({ctype})(({utype})a {sign} ({utype})b);"))
         for name, sign in (("add", "+"), ("sub", "-"), ("mul", "*"))
     }
+    wrap |= {name: ((), function(name, two, f"return ({ctype})(a {sign} b);"))
+             for name, sign in (("bit_and", "&"), ("bit_or", "|"), ("bit_xor", "^"))}
+    bits = 32 if suffix == "i32" else 64
     return {f"gg_{name}_{suffix}": value for name, value in wrap.items()} | {
         f"gg_neg_{suffix}": ((), function("neg", f"({ctype} a)", f"return ({ctype})(0u - ({utype})a);")),
         f"gg_abs_{suffix}": ((), function("abs", f"({ctype} a)", f"return a < 0 ? ({ctype})(0u - ({utype})a) : a;")),
@@ -59,6 +62,12 @@ def _integer_text(suffix: str, ctype: str, utype: str, low: str) -> dict[str, tu
             f"return ({ctype})(a % b + (a % b != 0 && (a < 0) != (b < 0) ? b : 0));")),
         f"gg_fmod_{suffix}": ((), function(
             "fmod", two, f"return b == 0 || b == -1 ? 0 : ({ctype})(a % b);")),
+        f"gg_shift_left_{suffix}": ((), function(
+            "shift_left", two,
+            f"return b < 0 || b >= {bits} ? 0 : ({ctype})(({utype})a << b);")),
+        f"gg_shift_right_{suffix}": ((), function(  # arithmetic for every compiler: the bits of a negative a are inverted
+            "shift_right", two, f"const {ctype} n = b < 0 || b > {bits - 1} ? {bits - 1} : b;",
+            f"return ({ctype})(a < 0 ? ~(~a >> n) : a >> n);")),
         f"gg_pow_{suffix}": ((), function(
             "pow", two, f"{utype} result = 1u;", f"{utype} square = ({utype})a;", f"{ctype} left = b;",
             "if (b < 0) return a == 1 ? 1 : a == -1 ? (b % 2 == 0 ? 1 : -1) : 0;",

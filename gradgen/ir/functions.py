@@ -177,6 +177,18 @@ def _np_trunc_div(a: Any, b: Any) -> Any:
         return np.trunc(a / b)
 
 
+def _np_shift_left(a: Any, b: Any) -> Any:
+    a, b = np.asarray(a), np.asarray(b)
+    width = 8 * a.dtype.itemsize
+    return np.where((b < 0) | (b >= width), 0, np.left_shift(a, np.clip(b, 0, width - 1)))
+
+
+def _np_shift_right(a: Any, b: Any) -> Any:
+    a, b = np.asarray(a), np.asarray(b)
+    last = 8 * a.dtype.itemsize - 1
+    return np.right_shift(a, np.where((b < 0) | (b > last), last, b))
+
+
 def _np_remainder(a: Any, b: Any) -> Any:
     with np.errstate(all="ignore"):
         return np.remainder(a, b)
@@ -199,6 +211,11 @@ trunc_div: ScalarType = define("trunc_div", (0, 0), _np_trunc_div, result=SAME)
 remainder: ScalarType = define(
     "remainder", (1, lambda a, b, f: -floor_div(a, b)), _np_remainder, result=SAME, to_sympy=sympy.Mod
 )
+bit_and: ScalarType = define("bit_and", (0, 0), np.bitwise_and, result=SAME)
+bit_or: ScalarType = define("bit_or", (0, 0), np.bitwise_or, result=SAME)
+bit_xor: ScalarType = define("bit_xor", (0, 0), np.bitwise_xor, result=SAME)
+shift_left: ScalarType = define("shift_left", (0, 0), _np_shift_left, result=SAME)
+shift_right: ScalarType = define("shift_right", (0, 0), _np_shift_right, result=SAME)
 fmod: ScalarType = define("fmod", (1, lambda a, b, f: -trunc_div(a, b)), np.fmod, result=SAME)
 pow_: ScalarType = define(
     "pow",  # 0 where the exponent is 0; d/dp is 0 at x = 0, p >= 0: torch's pow_backward_self / _exponent

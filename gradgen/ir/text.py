@@ -43,6 +43,7 @@ Text = tuple[str, int]
 _INFIX: dict[str, tuple[str, int]] = {
     "lt": ("<", COMPARE), "le": ("<=", COMPARE), "gt": (">", COMPARE), "ge": (">=", COMPARE), "eq": ("=", COMPARE),
     "ne": ("!=", COMPARE), "and_": ("and", AND), "or_": ("or", OR), "xor": ("xor", OR), "remainder": ("mod", MUL),
+    "bit_and": ("&", MUL), "bit_or": ("|", ADD), "bit_xor": ("^", ADD), "shift_left": ("<<", MUL), "shift_right": (">>", MUL),
 }
 _NAMES = {"maximum": "max", "minimum": "min", "ceil": "ceil", "round": "round", "log": "log"}
 

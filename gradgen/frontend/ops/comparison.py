@@ -99,20 +99,31 @@ def logical_not(input: Tensor) -> Tensor:
     return call(_logical_not, input)
 
 
-def _bitwise(name: str, function: Any, dunder: str, symbol: str) -> Any:
-    """On bools the logical operation; integers have no bit kernel in the emitted C."""
-    op = pointwise(name, function, arity=2)
+BITS = edges((-7, 0, 5, 12, 6, -1), "int64", False)
+FEW = edges((3, 1, 0, 2, 70, -1), "int64", False)
+_C_NAMES = {"float32": "Float", "float64": "Double", "bool": "Bool"}
+
+
+def _integers(name: str, *values: Any) -> None:
+    """NotImplementedError, as PyTorch's, where a value is floating point."""
+    kinds = [v.dtype if is_tensor(v) else dtypes.float32 if isinstance(v, float) else None for v in values]
+    for kind in kinds:
+        if kind is not None and kind.is_floating_point:
+            raise NotImplementedError(f'"{name}_cpu" not implemented for \'{_C_NAMES[kind.name]}\'')
+
+
+def _bitwise(name: str, logical: Any, bits: Any, dunder: str, symbol: str) -> Any:
+    """On bools the logical operation, on integers the one of their bits."""
+    of_bools, of_integers = pointwise(name, logical, arity=2), pointwise(f"{name}_integer", bits, arity=2)
 
     def combine(input: Tensor | Number, other: Tensor | Number) -> Tensor:
-        for value in (input, other):
-            if not _bools(value):
-                kind = value.dtype.name if is_tensor(value) else type(value).__name__
-                raise NotImplementedError(f"{name} is implemented for bool tensors, not for {kind}")
-        return call(op, input, other)
+        _integers(name, input, other)
+        return call(of_bools if _bools(input) and _bools(other) else of_integers, input, other)
 
     combine.__name__ = combine.__qualname__ = name
-    combine.__doc__ = f"input {symbol} other for bool tensors."
-    public("", method=True, inplace=True, samples=[plain(mask(6), mask(6, seed=1))], name=name)(combine)
+    combine.__doc__ = f"input {symbol} other, of bools or bit by bit of integers."
+    public("", method=True, inplace=True, name=name, samples=[
+        plain(mask(6), mask(6, seed=1)), plain(BITS, FEW), plain(mask(6), FEW)])(combine)
     operator(dunder, combine)
     operator(dunder.replace("__", "__r", 1), combine)
     return combine
@@ -122,9 +133,29 @@ def _bools(value: Any) -> bool:
     return value.dtype is dtypes.bool_ if is_tensor(value) else isinstance(value, bool)
 
 
-bitwise_and = _bitwise("bitwise_and", fn.and_, "__and__", "&")
-bitwise_or = _bitwise("bitwise_or", fn.or_, "__or__", "|")
-bitwise_xor = _bitwise("bitwise_xor", fn.xor, "__xor__", "^")
+bitwise_and = _bitwise("bitwise_and", fn.and_, fn.bit_and, "__and__", "&")
+bitwise_or = _bitwise("bitwise_or", fn.or_, fn.bit_or, "__or__", "|")
+bitwise_xor = _bitwise("bitwise_xor", fn.xor, fn.bit_xor, "__xor__", "^")
+
+
+def _shift(name: str, function: Any, dunder: str, symbol: str, short: str) -> None:
+    op = pointwise(name, function, arity=2)
+
+    def shift(input: Tensor | Number, other: Tensor | Number) -> Tensor:
+        _integers(short, input, other)
+        if _bools(input) and _bools(other):
+            raise NotImplementedError(f'"{short}_cpu" not implemented for \'Bool\'')
+        return call(op, input, other)
+
+    shift.__name__ = shift.__qualname__ = name
+    shift.__doc__ = f"input {symbol} other, of integers; a right shift keeps the sign."
+    public("", method=True, inplace=True, name=name, samples=[plain(BITS, FEW)])(shift)
+    operator(dunder, shift)
+    operator(dunder.replace("__", "__r", 1), lambda self, other: shift(other, self))
+
+
+_shift("bitwise_left_shift", fn.shift_left, "__lshift__", "<<", "lshift")
+_shift("bitwise_right_shift", fn.shift_right, "__rshift__", ">>", "rshift")
 _invert_integer = pointwise("invert", lambda x: -1 - x, grad_name="BitwiseNotBackward0")
 
 
