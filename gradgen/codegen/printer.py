@@ -193,7 +193,7 @@ class StatementPrinter:
         found = needs(s)
         name = f"gg_{self.procedure}_part{len(self.parts) + 1}"
         self.parts[name] = self.chunk(name, s, found)
-        worth = "1" if s.worth is None else f"{e.index(s.worth)} >= 0"
+        worth = "1" if s.several is None else f"{s.several.name} > 1"
         self.line(f"GRADGEN_PARALLEL_FOR({s.parallel}, {worth})")
         self.line(f"for (int64_t {i} = {e.index(s.start)}; {i} < {e.index(s.stop)}; ++{i}) {{")
         self.line(wrapped(f"{INDENT}{name}(", [p for p, _ in found.parameters()], INDENT * (self.depth + 2)) + ");")

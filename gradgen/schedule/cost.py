@@ -15,7 +15,7 @@ from gradgen.schedule.fusion import is_costly
 from gradgen.schedule.program import Apply, Contract, Copy, Expr, Fill, If, Index, Let, Load, Loop, Statement, Store
 from gradgen.schedule.rewrite import expressions, subexpressions
 
-OPEN = 4096  # what a named dimension is taken to be
+OPEN = 65536  # what a named dimension is taken to be: loops over one are cut where they may be long
 SCALAR, VECTOR = 0.3, 0.06  # an operation
 FUNCTION, VECTOR_FUNCTION = 6.0, 0.8  # exp, log, ...
 SCALAR_MEMORY, VECTOR_MEMORY = 0.4, 0.15  # a load or store

@@ -189,7 +189,7 @@ class Pointer(Statement):
 class Loop(Statement):
     """`for (variable = start; variable < stop; variable += step) body`.
 
-    `parallel`: the iterations are chunks for so many threads, worth starting where `worth` (None: always) is not negative.
+    `parallel`: the iterations are chunks for so many threads, started where `several` (None: certainly) exceeds 1.
     """
 
     variable: CVar
@@ -200,7 +200,7 @@ class Loop(Statement):
     simd: bool = False
     reductions: tuple[tuple[str, str], ...] = ()  # (operator of the pragma, variable)
     parallel: int = 0
-    worth: sympy.Expr | None = None
+    several: CVar | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -8,6 +8,7 @@ many threads run them: with the same number, results have the same bits on any m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
@@ -50,7 +51,8 @@ from gradgen.schedule.reductions import extreme
 from gradgen.schedule.rewrite import Renaming, expressions, statements_in, subexpressions
 
 WORTH = 50_000.0  # nanoseconds from which on work is cut: starting and joining threads takes some thousand
-COMBINING = 0.3  # adding up the chunks' arrays may take so much of the loop's own time
+COMBINING = 0.3  # clearing and adding up an array of a chunk may take so much of the chunk's own time ...
+ADDED = 0.5  # ... at so many nanoseconds an element
 TILE = {"m": 12, "n": 32}  # of the matrix kernel: chunks are whole tiles
 LINE = 64  # bytes: what two threads write must not share a line of the cache
 
@@ -81,7 +83,7 @@ class Chunks:
     per: Extent
     used: Extent
     lets: tuple[Statement, ...]
-    condition: str | sympy.Expr | None
+    several: CVar | None  # a number of chunks that is known at run time
 
 
 class Threads:
@@ -153,19 +155,17 @@ class Threads:
                 plan.arrays[buffer] = "add"
             else:
                 raise Unknown(f"iterations share {buffer.name}")
-        self.check_memory(plan, time)
         return plan
-
-    def check_memory(self, plan: Plan, time: float) -> None:
-        extra = sum(number(b.size, {}) for b in plan.arrays) * (self.count - 1)
-        if extra * 0.5 > COMBINING * time:
-            raise Unknown("adding up what the chunks sum would take too long")
 
     def cut(self, s: Loop, plan: Plan, time: float) -> list[Statement]:
         length = as_extent(sympy.sympify(s.stop) - s.start)
         total = length if s.step == 1 else ceiling(length, s.step)
         each = time / max(1, steps(s))
-        chunks = self.chunks(total, each)
+        adding = sum(number(b.size, {}) for b in plan.arrays) * ADDED
+        chunks = self.chunks(total, each, least=max(WORTH / 2, adding / COMBINING))
+        if chunks.used == 1:
+            self.notes.append(f"threads: loop {s.variable} stays whole: two chunks would not be worth it")
+            return [s]
         c = CVar(self.fresh("chunk"), integer=True, nonnegative=True)
         first, last = self.index_name("first"), self.index_name("last")
         begin = sympy.sympify(s.start) + c * chunks.per * s.step
@@ -188,27 +188,27 @@ class Threads:
             (op, names.get(name, name)) for op, name in s.reductions)))
         body += ends
         self.note(f"loop {s.variable}", plan)
-        outer = Loop(c, 0, chunks.used, tuple(body), parallel=chunks.count, worth=chunks.condition)
+        outer = Loop(c, 0, chunks.used, tuple(body), parallel=chunks.count, several=chunks.several)
         return [*chunks.lets, outer, *after]
 
     def index_name(self, prefix: str) -> CVar:
         return CVar(self.fresh(prefix), integer=True, nonnegative=True)
 
-    def chunks(self, total: Extent, each: float, tile: int = 1) -> Chunks:
-        """`total` steps of `each` nanoseconds, cut."""
+    def chunks(self, total: Extent, each: float, tile: int = 1, least: float = WORTH / 2) -> Chunks:
+        """`total` steps of `each` nanoseconds, cut; a chunk takes at least so many nanoseconds."""
         n = self.count
+        tiles = max(1, math.ceil(least / max(each, 1e-3) / tile))
         if isinstance(total, int):
-            per = max(1, -(-total // (n * tile))) * tile
+            per = max(tiles, -(-total // (n * tile))) * tile
             return Chunks(n, per, -(-total // per), (), None)
         per = CVar(self.fresh("per"), integer=True, positive=True)
         used = CVar(self.fresh("chunks"), integer=True, nonnegative=True)
-        size = sympy.Max(1, ceiling(total, n * tile)) * tile
+        size = sympy.Max(tiles, ceiling(total, n * tile)) * tile
         lets = (
             Let(Variable(int64, per.name), Index(int64, size)),
             Let(Variable(int64, used.name), Index(int64, ceiling(total, per))),
         )
-        enough = sympy.sympify(total) - max(2, round(WORTH / max(each, 0.01)))
-        return Chunks(n, per, used, lets, enough)
+        return Chunks(n, per, used, lets, used)
 
     def note(self, what: str, plan: Plan) -> None:
         more = [f"own {', '.join(b.name for b in plan.private)}"] if plan.private else []
@@ -281,9 +281,9 @@ class Threads:
         sizes = {"m": number(s.m, {}), "n": number(s.n, {})}
         axis = "m" if sizes["m"] >= sizes["n"] or sizes["m"] >= 8 * TILE["m"] * self.count else "n"
         total = s.m if axis == "m" else s.n
-        if sizes[axis] < 2 * TILE[axis]:
-            return [s]
         chunks = self.chunks(total, time / sizes[axis], TILE[axis])
+        if chunks.used == 1:
+            return [s]
         c = CVar(self.fresh("chunk"), integer=True, nonnegative=True)
         first = self.index_name("first")
         body: list[Statement] = [Let(Variable(int64, first.name), Index(int64, c * chunks.per))]
@@ -302,7 +302,7 @@ class Threads:
                             limits=(s.limits[0], most, s.limits[2]))
         body.append(moved)
         self.note(f"product into {s.c.buffer.name}", Plan())
-        outer = Loop(c, 0, chunks.used, tuple(body), parallel=chunks.count, worth=chunks.condition)
+        outer = Loop(c, 0, chunks.used, tuple(body), parallel=chunks.count, several=chunks.several)
         return [*chunks.lets, outer]
 
 

@@ -1,0 +1,104 @@
+"""threads=n: which loops of a Program are cut into chunks, what their chunks get for themselves, and what stays whole."""
+
+from __future__ import annotations
+
+import gradgen as gg
+from gradgen.compiler import programs, stages
+from gradgen.options import Options
+from gradgen.schedule.accesses import upper
+from gradgen.schedule.program import WORK, Contract, Fail, Loop, PairwiseAdd, Pointer, Program, Store
+from gradgen.schedule.rewrite import statements_in
+
+
+def scheduled(traced: gg.TracedFunction, threads: int, which: str = "value_and_grad") -> Program:  # type: ignore[name-defined]
+    made = stages(traced.graph, Options(threads=threads))
+    return next(p for p in programs(made) if p.name == which)
+
+
+def parallel(p: Program) -> list[Loop]:
+    return [s for s in p.walk() if isinstance(s, Loop) and s.parallel]
+
+
+def wave(n: int | str) -> gg.TracedFunction:  # type: ignore[name-defined]
+    return gg.trace(lambda x: (gg.sin(x) * gg.exp(x)).sum(), x=gg.spec(n, requires_grad=True))
+
+
+def normalised(rows: int | str) -> gg.TracedFunction:  # type: ignore[name-defined]
+    def f(x, g, v):  # type: ignore[no-untyped-def]
+        return (gg.nn.functional.gelu(gg.nn.functional.layer_norm(x, (768,), g)) * v).sum()
+
+    return gg.trace(f, x=gg.spec(rows, 768, requires_grad=True), g=gg.spec(768, requires_grad=True), v=gg.spec(rows, 768))
+
+
+def test_without_threads_nothing_is_parallel() -> None:
+    assert not parallel(scheduled(wave(1_000_000), 0)) and not parallel(scheduled(wave(1_000_000), 1))
+
+
+def test_short_loops_stay_whole() -> None:
+    assert not parallel(scheduled(wave(1000), 4))
+
+
+def test_a_sum_gets_one_part_per_chunk_on_lines_of_its_own() -> None:
+    p = scheduled(wave(1_000_000), 3)
+    (loop,) = parallel(p)
+    assert (loop.parallel, loop.start, loop.stop, loop.several) == (3, 0, 3, None)
+    assert any(b.shape == (3, 16) for b in p.buffers if b.space == WORK), "64 bytes apart"
+    (after,) = [s for s in p.walk() if isinstance(s, Loop) and any(isinstance(x, PairwiseAdd) for x in s.body)
+                and s.stop == 3]
+    assert after.start == 0, "added in order"
+
+
+def test_a_named_dimension_decides_when_the_function_runs() -> None:
+    (loop,) = parallel(scheduled(wave("N"), 2))
+    assert loop.several is not None and loop.stop is loop.several
+
+
+def test_rows_have_their_own_temporaries_and_gradients() -> None:
+    p = scheduled(normalised(4096), 2)
+    loop = parallel(p)[0]
+    rows = [s for s in loop.body if isinstance(s, Pointer)]
+    assert any(r.condition is None for r in rows), "a row of memory that only the loop uses: one for each chunk"
+    assert any(r.condition is not None for r in rows), "the gradient of g: the first chunk adds to it, others to a part"
+    assert int(p.work_bytes) > int(scheduled(normalised(4096), 0).work_bytes)  # type: ignore[call-overload]
+    assert any("partial sums of" in note and "own" in note for note in p.notes)
+
+
+def test_a_product_is_cut_in_whole_tiles() -> None:
+    traced = gg.trace(lambda a, b: a @ b, a=gg.spec(600, 512), b=gg.spec(512, 500))
+    (loop,) = parallel(scheduled(traced, 2, "forward"))
+    (product,) = [s for s in loop.body if isinstance(s, Contract)]
+    assert loop.stop == 2 and product.limits == (300, 500, 512)
+
+
+def test_a_recurrence_stays_whole() -> None:
+    def f(x, w):  # type: ignore[no-untyped-def]
+        return gg.scan(lambda c, r: (gg.tanh(c * w + r), None), x[0], x)[0].sum()
+
+    traced = gg.trace(f, x=gg.spec(3000, 64, requires_grad=True), w=gg.spec(64, requires_grad=True))
+    p = scheduled(traced, 2, "forward")
+    assert not parallel(p) and any("stays whole" in note for note in p.notes)
+
+
+def test_a_loop_that_may_leave_the_function_stays_whole() -> None:
+    traced = gg.trace(lambda x, i: gg.exp(x[i]), x=gg.spec(50), i=gg.spec(1_000_000, dtype=gg.int64))
+    p = scheduled(traced, 2, "forward")
+    assert all(not isinstance(s, Fail) for loop in parallel(p) for s in statements_in(loop.body))
+    assert any(isinstance(s, Store) for loop in parallel(p) for s in statements_in(loop.body))
+
+
+def test_scatter_with_indices_from_data_gets_partial_sums() -> None:
+    def f(x, i):  # type: ignore[no-untyped-def]
+        return (gg.exp(x)[i] * gg.sin(x)[i]).sum()
+
+    traced = gg.trace(f, x=gg.spec(50, requires_grad=True), i=gg.spec(1_000_000, dtype=gg.int64))
+    p = scheduled(traced, 2)
+    cut = [x for loop in parallel(p) for x in statements_in(loop.body)]
+    assert any(isinstance(s, Pointer) and s.condition is not None for s in cut)
+
+
+def test_upper_bounds_of_minima() -> None:
+    import sympy
+
+    n, i = sympy.symbols("n i", integer=True, nonnegative=True)
+    assert set(upper(sympy.Min(n, i + 512) - i)) == {n - i, sympy.Integer(512)}
+    assert upper(n - sympy.Min(n, i)) == [], "less a minimum is not bounded by one of its arguments"
