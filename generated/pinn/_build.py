@@ -29,7 +29,7 @@ import sys
 import sysconfig
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -371,10 +371,21 @@ def extension_link_flags() -> list[str]:
     return ["-bundle", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-shared"]
 
 
-def find_recipe(profile: str) -> Recipe:
-    """The machine's compiler, with the flags of "native" or "portable".  Raises BuildFailure when there is none."""
+def find_recipe(profile: str, threads: bool = False) -> Recipe:
+    """The machine's compiler, with the flags of "native" or "portable".  Raises BuildFailure when there is none.
+
+    With `threads`, OpenMP where the compiler has it; without, the module computes the same on one thread.
+    """
     toolchain = find_toolchain()
-    return Recipe(toolchain, tuple(supported(toolchain, code_flags(toolchain, profile))), tuple(user_flags()))
+    parallel = tuple(probe(toolchain, ["-fopenmp"], True)) if threads else ()
+    flags = (*supported(toolchain, code_flags(toolchain, profile)), *parallel)
+    return Recipe(toolchain, flags, tuple(user_flags()), parallel)
+
+
+def wants_threads(manifest: Mapping[str, object]) -> bool:
+    """Whether the module was generated with threads=n."""
+    options = manifest.get("options")
+    return isinstance(options, dict) and str(options.get("threads", "0")) != "0"
 
 
 def build_with_setuptools(folder: Path, name: str, cdef: str, sources: Sequence[str]) -> Path:
@@ -427,7 +438,7 @@ def install(built: Path, target: Path) -> None:
 def build_here(package: Path, profile: str) -> Path:
     """Builds the extension of the package in `package` into it; returns its path.  Keeps the work folder on failure."""
     manifest = read_manifest(package)
-    recipe = None if os.name == "nt" else find_recipe(profile)
+    recipe = None if os.name == "nt" else find_recipe(profile, wants_threads(manifest))
     folder = Path(tempfile.mkdtemp(prefix=f"gradgen-{manifest['name']}-"))
     try:
         built = build_extension(package, manifest, folder, recipe)

@@ -91,6 +91,7 @@ def make_bundle(code: ModuleCode, *, single_file: bool = False) -> dict[str, str
         banner_line=banner(interface).splitlines()[0],
         name=interface.name,
         upper=interface.name.upper(),
+        threads=dict(interface.options).get("threads", "0") != "0",
     )
     files |= package_files(interface, ABI_VERSION)
     files["README.md"] = readme_text(interface, files, ABI_VERSION, single_file=single_file)

@@ -74,6 +74,8 @@ def grad(
     if is_grads_batched:
         return _batched(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused, materialize_grads)
     roots, wrt = _tensors(outputs), _tensors(inputs)
+    if not wrt:
+        raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
     cotangents = _cotangents(roots, _tensors(grad_outputs, len(roots)), create_graph)
     keep = create_graph if retain_graph is None else retain_graph
     found = run(roots, cotangents, keep, create_graph, _edges_of(wrt), accumulate=False)

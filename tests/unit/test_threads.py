@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import gradgen as gg
+from gradgen.build.standalone import wants_threads
 from gradgen.compiler import programs, stages
 from gradgen.options import Options
 from gradgen.schedule.accesses import upper
@@ -102,3 +106,11 @@ def test_upper_bounds_of_minima() -> None:
     n, i = sympy.symbols("n i", integer=True, nonnegative=True)
     assert set(upper(sympy.Min(n, i + 512) - i)) == {n - i, sympy.Integer(512)}
     assert upper(n - sympy.Min(n, i)) == [], "less a minimum is not bounded by one of its arguments"
+
+
+def test_bundles_ask_for_openmp_only_with_threads(tmp_path: Path) -> None:
+    for threads in (0, 2):
+        folder = gg.emit(wave(1_000_000), f"wave{threads}", out=tmp_path, threads=threads)
+        cmake, c = ((folder / file).read_text() for file in ("CMakeLists.txt", f"wave{threads}.c"))
+        manifest = json.loads((folder / f"wave{threads}.json").read_text())
+        assert wants_threads(manifest) == ("OpenMP" in cmake) == ("GRADGEN_PARALLEL_FOR" in c) == (threads > 0)

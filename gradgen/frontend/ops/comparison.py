@@ -9,6 +9,7 @@ import numpy as np
 from gradgen.frontend.ops.arithmetic import ARITHMETIC, OTHERS, PAIRS, Number
 from gradgen.frontend.ops.samples import INF, NAN, edges, mask, one, plain, sample, t
 from gradgen.frontend.ops.shape import to_dtype
+from gradgen.frontend.ops.shapes import TORCH_NAMES
 from gradgen.frontend.ops.table import METHODS, call, is_tensor, operator, public, require_tensor
 from gradgen.frontend.registry import BOOL_RESULT, pointwise
 from gradgen.ir import dtypes
@@ -101,7 +102,6 @@ def logical_not(input: Tensor) -> Tensor:
 
 BITS = edges((-7, 0, 5, 12, 6, -1), "int64", False)
 FEW = edges((3, 1, 0, 2, 70, -1), "int64", False)
-_C_NAMES = {"float32": "Float", "float64": "Double", "bool": "Bool"}
 
 
 def _integers(name: str, *values: Any) -> None:
@@ -109,7 +109,7 @@ def _integers(name: str, *values: Any) -> None:
     kinds = [v.dtype if is_tensor(v) else dtypes.float32 if isinstance(v, float) else None for v in values]
     for kind in kinds:
         if kind is not None and kind.is_floating_point:
-            raise NotImplementedError(f'"{name}_cpu" not implemented for \'{_C_NAMES[kind.name]}\'')
+            raise NotImplementedError(f'"{name}_cpu" not implemented for \'{TORCH_NAMES[kind.name]}\'')
 
 
 def _bitwise(name: str, logical: Any, bits: Any, dunder: str, symbol: str) -> Any:

@@ -10,7 +10,7 @@ import sympy
 from gradgen.frontend.ops.reduction import _dtype, _summed
 from gradgen.frontend.ops.samples import INF, NAN, edges, one, plain, sample, t
 from gradgen.frontend.ops.shape import view_node
-from gradgen.frontend.ops.shapes import A0, A1, A2, A3, wrap_dim
+from gradgen.frontend.ops.shapes import A0, A1, A2, A3, extreme, return_text, wrap_dim
 from gradgen.frontend.ops.table import call, public
 from gradgen.frontend.registry import FLOAT, KEEP, Op, register
 from gradgen.ir import dtypes
@@ -89,7 +89,7 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
 # --- running extremes -------------------------------------------------------------------------------------------------
 
 
-def _running_extremum(better: Callable[..., sympy.Expr], start: sympy.Expr) -> Callable[..., tuple[Node, Node]]:
+def _running_extremum(better: Callable[..., sympy.Expr], start: int) -> Callable[..., tuple[Node, Node]]:
     """Values and places; of equal elements the last, and a nan stays."""
 
     def lower(node: Node, *, dim: int) -> tuple[Node, Node]:
@@ -104,7 +104,7 @@ def _running_extremum(better: Callable[..., sympy.Expr], start: sympy.Expr) -> C
         best = Compute(rest, fn.select(taken, A1, A0), both, node.dtype)
         where = Compute(rest, fn.select(taken, A3, A2), [*both, Read(place, at), Read(number, ())], dtypes.int64)
         step = Graph((value, place, item, number), (best, where, best, where), ("value", "place", "values", "places"))
-        first = [Compute(rest, start if node.dtype.is_floating_point else _extreme(node.dtype, start), [], node.dtype),
+        first = [Compute(rest, extreme(node.dtype, start), [], node.dtype),
                  Compute(rest, sympy.Integer(0), [], dtypes.int64)]
         made = [Scan(step, first, [_leading(node, dim)], [], node.shape[dim], k) for k in (2, 3)]
         return _back(made[0], dim), _back(made[1], dim)
@@ -112,26 +112,20 @@ def _running_extremum(better: Callable[..., sympy.Expr], start: sympy.Expr) -> C
     return lower
 
 
-def _extreme(dtype: DType, start: sympy.Expr) -> sympy.Expr:
-    """The least or greatest integer, where a floating type would start from an infinity."""
-    bits = 1 if dtype is dtypes.bool_ else 8 * dtype.itemsize
-    if bits == 1:
-        return sympy.Integer(1 if start > 0 else 0)
-    return sympy.Integer(2 ** (bits - 1) - 1 if start > 0 else -(2 ** (bits - 1)))
-
-
-_cummax = register(Op("cummax", _running_extremum(fn.ge, -sympy.oo), "CummaxBackward0", KEEP, outputs=2))
-_cummin = register(Op("cummin", _running_extremum(fn.le, sympy.oo), "CumminBackward0", KEEP, outputs=2))
+_cummax = register(Op("cummax", _running_extremum(fn.ge, -1), "CummaxBackward0", KEEP, outputs=2))
+_cummin = register(Op("cummin", _running_extremum(fn.le, 1), "CumminBackward0", KEEP, outputs=2))
 
 
 class cummax_result(NamedTuple):
     values: Any
     indices: Any
+    __repr__ = return_text
 
 
 class cummin_result(NamedTuple):
     values: Any
     indices: Any
+    __repr__ = return_text
 
 
 RUNNING: Sequence[Any] = [

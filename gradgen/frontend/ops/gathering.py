@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import functools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import sympy
 
@@ -11,7 +12,7 @@ from gradgen.frontend.ops.arithmetic import Number
 from gradgen.frontend.ops.host import check_indices, host_value
 from gradgen.frontend.ops.samples import edges, index, one, plain, sample, t
 from gradgen.frontend.ops.shape import to_dtype
-from gradgen.frontend.ops.shapes import A0, A1, wrap_dim
+from gradgen.frontend.ops.shapes import A0, A1, A2, TORCH_NAMES, extreme, wrap_dim
 from gradgen.frontend.ops.table import call, is_tensor, public, require_tensor
 from gradgen.frontend.registry import KEEP, Op, broadcast_read, broadcast_shapes, register
 from gradgen.ir import dtypes
@@ -22,6 +23,8 @@ from gradgen.ir.symbols import Extent, axes, axis, same_extent
 
 if TYPE_CHECKING:
     from gradgen.frontend.tensor import Tensor
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _require_index(tensor: Any, name: str, argument: str = "index") -> None:
@@ -193,6 +196,23 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
 # --- scatter ---------------------------------------------------------------------------------------------------------
 
 
+def _scalars_as_vectors(function: F) -> F:
+    """A 0-d input takes part as a vector of one element, and so do the index and the source that go with it."""
+
+    @functools.wraps(function)
+    def wider(input: Tensor, dim: int, index: Tensor, source: Any = None, *args: Any, **kwargs: Any) -> Any:
+        named = next((k for k in ("src", "source", "value") if k in kwargs), None)
+        value = kwargs.pop(named) if named else source
+        if not is_tensor(input) or input.ndim or not is_tensor(index):
+            return function(input, dim, index, value, *args, **kwargs)
+        wrap_dim(dim, 0)
+        if is_tensor(value) and function.__name__ != "index_fill":
+            value = value.reshape(-1)
+        return function(input.reshape(1), 0, index.reshape(-1), value, *args, **kwargs).reshape(())
+
+    return cast(F, wider)
+
+
 def _lower_scatter(node: Node, index: Node, source: Node, *, dim: int, mode: str) -> Node:
     reads = [
         identity_read(index),
@@ -227,6 +247,7 @@ def _checked(input: Tensor, dim: int, index: Tensor, name: str, source: Any) -> 
 @public("", method=True, inplace=True, samples=[
     sample(t(3, 4), 1, UNIQUE, t(3, 2, seed=1)), one(t(3, 4), 1, UNIQUE, 1.5), one(t(3, 4), 1, UNIQUE, t(3, 4, seed=1)),
 ])
+@_scalars_as_vectors
 def scatter(input: Tensor, dim: int, index: Tensor, src: Tensor | Number, *, reduce: str | None = None) -> Tensor:
     """A copy of `input` with src[i][j] at [i][index[i][j]] (dim 1); of several writes to one place the last stays."""
     at = _checked(input, dim, index, "scatter", src)
@@ -251,6 +272,7 @@ _number = register(Op("number_like", _lower_number, "NotDifferentiable", "promot
 
 @public("", method=True, inplace=True, samples=[sample(t(3, 4), 1, index(3, 6, high=4), t(3, 6, seed=1)),
                                               one(t(3, 4), 0, index(2, 4, high=3), t(2, 4, seed=1))])
+@_scalars_as_vectors
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """A copy of `input` with src[i][j] added at [i][index[i][j]] (dim 1)."""
     at = _checked(input, dim, index, "scatter_add", src)
@@ -262,7 +284,7 @@ def _lower_scatter_reduce(node: Node, index: Node, source: Node, *, dim: int, mo
     reads = [identity_read(index), Read(source, axes(index.ndim))]
     base: Node = node
     if not include:  # touched places start from the identity
-        start = {"sum": 0, "mean": 0, "prod": 1, "amax": -sympy.oo, "amin": sympy.oo}[mode]
+        start = {"sum": 0, "mean": 0, "prod": 1, "amax": extreme(node.dtype, -1), "amin": extreme(node.dtype, 1)}[mode]
         base = Scatter(node.shape, node, index.shape, place, sympy.sympify(start), reads[:1], node.dtype, mode="set")
     how = {"sum": "add", "mean": "add", "prod": "prod", "amax": "max", "amin": "min"}[mode]
     total = Scatter(node.shape, base, index.shape, place, A1, reads, node.dtype, mode=how)
@@ -282,6 +304,7 @@ _scatter_reduce = register(Op("scatter_reduce", _lower_scatter_reduce, "ScatterR
     *(plain(t(3, 4), 1, index(3, 6, high=4), t(3, 6, seed=1), r, include_self=False)
       for r in ("sum", "mean", "prod", "amax", "amin")),
 ])
+@_scalars_as_vectors
 def scatter_reduce(
     input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
 ) -> Tensor:
@@ -312,7 +335,17 @@ def _lower_index_write(node: Node, index: Node, source: Node, *, dim: int, mode:
 
 _index_add = register(Op("index_add", _lower_index_write, "IndexAddBackward0", KEEP))
 _index_copy = register(Op("index_copy", _lower_index_write, "IndexCopyBackward0", KEEP))
-_index_fill = register(Op("index_fill", _lower_index_write, "IndexFillBackward0", KEEP))
+
+
+def _lower_index_fill(node: Node, index: Node, value: Node, *, dim: int) -> Node:
+    """A choice per slice, so that a slice named twice counts once in the derivative of the value."""
+    place = [Read(index, axes(index.ndim))]
+    named = Scatter((node.shape[dim],), None, index.shape, [A0], sympy.Integer(1), place, dtypes.int64, mode="set")
+    reads = [Read(named, [axis(dim)]), Read(value, ()), identity_read(node)]
+    return Compute(node.shape, fn.select(fn.ne(A0, 0), A1, A2), reads, node.dtype)
+
+
+_index_fill = register(Op("index_fill", _lower_index_fill, "IndexFillBackward0", KEEP))
 ROWS = edges((2, 0), "int64", False)
 
 
@@ -327,25 +360,36 @@ def _index_dim(input: Tensor, dim: int, index: Tensor, name: str) -> int:
 
 @public("", method=True, inplace=True, samples=[sample(t(3, 4), 0, index(5, high=3), t(5, 4, seed=1)),
                                               one(t(3, 4), 1, index(2, high=4), t(3, 2, seed=1), alpha=2.0)])
+@_scalars_as_vectors
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Number = 1) -> Tensor:
     """A copy of `input` with alpha * source added to the slices numbered `index`."""
     at = _index_dim(input, dim, index, "index_add")
+    if is_tensor(source) and source.dtype is not input.dtype:
+        mine, theirs = TORCH_NAMES[input.dtype.name], TORCH_NAMES[source.dtype.name]
+        raise RuntimeError(f"index_add_(): self ({mine}) and source ({theirs}) must have the same scalar type")
     scaled = source if alpha == 1 else source * alpha
     return call(_index_add, input, index, scaled, dim=at, mode="add")
 
 
 @public("", method=True, inplace=True, samples=[sample(t(3, 4), 0, ROWS, t(2, 4, seed=1))])
+@_scalars_as_vectors
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """A copy of `input` with the slices numbered `index` taken from `source`."""
     at = _index_dim(input, dim, index, "index_copy")
+    if is_tensor(source) and source.dtype is not input.dtype:
+        mine, theirs = TORCH_NAMES[input.dtype.name], TORCH_NAMES[source.dtype.name]
+        raise RuntimeError(
+            f"index_copy_(): self and source expected to have the same dtype, but got (self) {mine} and (source) {theirs}"
+        )
     return call(_index_copy, input, index, source, dim=at, mode="set")
 
 
 @public("", method=True, inplace=True, samples=[sample(t(3, 4), 0, ROWS, 1.5), one(t(3, 4), 1, ROWS, t(seed=1))])
+@_scalars_as_vectors
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Number) -> Tensor:
     """A copy of `input` with `value` in the slices numbered `index`."""
     at = _index_dim(input, dim, index, "index_fill")
     filler = value if is_tensor(value) else _as_tensor_like(value, input)  # type: ignore[arg-type]
-    return call(_index_fill, input, index, filler, dim=at, mode="set")
+    return call(_index_fill, input, index, filler, dim=at)
 
 

@@ -9,7 +9,7 @@ import sympy
 
 from gradgen.frontend.ops.convolution import Ints, each, floor_ratio
 from gradgen.frontend.ops.samples import INF, edges, one, plain, sample, t
-from gradgen.frontend.ops.shapes import A0, A1, known, over, shape_text
+from gradgen.frontend.ops.shapes import A0, A1, extreme, known, over, shape_text
 from gradgen.frontend.ops.table import call, public
 from gradgen.frontend.registry import KEEP, Op, register
 from gradgen.ir import dtypes
@@ -77,8 +77,8 @@ def _lower_max(
     guard = conjunction(*(c for k in range(rank) for c in in_range(index[k], node.shape[lead + k]))) or ()
     if not any(padding) and not ceil_mode:
         guard = ()
-    best = Compute(shape, A0, [Read(node, [*axes(lead), *index], guard, -sympy.oo)], dtypes.int64, reduce_shape=(area,),
-                   reducer="argmax")
+    window = Read(node, [*axes(lead), *index], guard, extreme(node.dtype, -1))
+    best = Compute(shape, A0, [window], dtypes.int64, reduce_shape=(area,), reducer="argmax")
     found = places(A0)
     values = Compute(shape, A1, [identity_read(best), Read(node, [*axes(lead), *found])], node.dtype)
     flat = Compute(shape, as_body(linearise(found, node.shape[lead:])), [identity_read(best)], dtypes.int64)
@@ -267,7 +267,7 @@ def _lower_adaptive_max(node: Node, *, out: Numbers) -> tuple[Node, Node]:
     best = Compute(
         shape,
         A0,
-        [Read(node, [*axes(lead), *places], _adaptive_guard(places, ends), -sympy.oo)],
+        [Read(node, [*axes(lead), *places], _adaptive_guard(places, ends), extreme(node.dtype, -1))],
         dtypes.int64,
         reduce_shape=(product(widths),),
         reducer="argmax",

@@ -11,11 +11,13 @@ from gradgen.frontend.ops.samples import INF, NAN, edges, mask, one, plain, samp
 from gradgen.frontend.ops.shapes import (
     A0,
     A1,
+    TORCH_NAMES,
     exact,
     numel,
     over,
     reduce,
     reduced_shape,
+    return_text,
     wrap_dim,
     wrap_dims,
 )
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 
 Dims = tuple[int, ...]
 DimArgument = int | Sequence[int] | None
-TORCH_NAMES = {"bool": "Bool", "int32": "Int", "int64": "Long", "float32": "Float", "float64": "Double"}
 
 
 def _dtype(dtype: Any) -> dict[str, DType]:
@@ -260,6 +261,7 @@ def amin(input: Tensor, dim: int | Sequence[int] = (), keepdim: bool = False) ->
 class aminmax_result(NamedTuple):
     min: Any
     max: Any
+    __repr__ = return_text
 
 
 @public("", method=True, samples=[one(t(2, 3), dim=1), one(TIES)])
@@ -325,17 +327,13 @@ _min_dim = register(Op("min_dim", _lower_along, "MinBackward0", KEEP, outputs=2)
 class max_result(NamedTuple):
     values: Any
     indices: Any
-
-    def __repr__(self) -> str:
-        return f"torch.return_types.max(\nvalues={self.values!r},\nindices={self.indices!r})"
+    __repr__ = return_text
 
 
 class min_result(NamedTuple):
     values: Any
     indices: Any
-
-    def __repr__(self) -> str:
-        return f"torch.return_types.min(\nvalues={self.values!r},\nindices={self.indices!r})"
+    __repr__ = return_text
 
 
 def _best(input: Tensor, dim: Any, keepdim: bool, whole: Op, along: Op, reducer: str, pair: Any) -> Any:

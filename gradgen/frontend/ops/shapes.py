@@ -17,6 +17,25 @@ from gradgen.ir.symbols import Extent, axis, placeholder, reduce_axis, same_exte
 A0, A1, A2, A3, A4, A5 = (placeholder(k) for k in range(6))
 
 
+TORCH_NAMES = {"bool": "Bool", "int32": "Int", "int64": "Long", "float32": "Float", "float64": "Double"}
+
+
+def return_text(self: Any) -> str:
+    """The repr of several results, as torch.return_types shows them."""
+    fields = ",\n".join(f"{name}={value!r}" for name, value in zip(self._fields, self))
+    return f"torch.return_types.{type(self).__name__.removesuffix('_result')}(\n{fields})"
+
+
+def extreme(dtype: DType, sign: int) -> sympy.Expr:
+    """What no value of the dtype is above (`sign` 1) or below (-1): where a minimum or a maximum starts."""
+    if dtype.is_floating_point:
+        return sympy.oo if sign > 0 else -sympy.oo
+    if not dtype.category:
+        return sympy.Integer(1 if sign > 0 else 0)
+    half = 2 ** (8 * dtype.itemsize - 1)
+    return sympy.Integer(half - 1 if sign > 0 else -half)
+
+
 def wrap_dim(dim: int, ndim: int) -> int:
     """`dim` counted from the front; IndexError in PyTorch's words.  A 0-d tensor takes 0 and -1."""
     if isinstance(dim, bool) or not isinstance(dim, int):

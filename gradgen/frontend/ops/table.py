@@ -9,6 +9,7 @@ calls from which tests, fuzzing and gradcheck are made.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -72,11 +73,12 @@ def public(
 
     def add(function: F) -> F:
         own = name or function.__name__.rstrip("_")
+        also = numpy_names(function)
         for key in (own, *aliases):
             for namespace in namespaces or ("",):
-                FUNCTIONS.setdefault(namespace, {})[key] = function
+                FUNCTIONS.setdefault(namespace, {})[key] = function if namespace == "nn.functional" else also
             if method:
-                METHODS[key] = function
+                METHODS[key] = also
             if inplace:
                 INPLACE[f"{key}_"] = function
         if samples:
@@ -85,6 +87,29 @@ def public(
         return function
 
     return add
+
+
+_NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim"}
+
+
+def numpy_names(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, taking NumPy's `axis` and `keepdims` for its `dim` and `keepdim` as PyTorch's functions do."""
+    parameters = inspect.signature(function).parameters
+    names = {theirs: ours for theirs, ours in _NUMPY_NAMES.items() if ours in parameters and theirs not in parameters}
+    if not names:
+        return function
+
+    @functools.wraps(function)
+    def either(*args: Any, **kwargs: Any) -> Any:
+        if kwargs and not names.keys().isdisjoint(kwargs):
+            for theirs, ours in names.items():
+                if theirs in kwargs:
+                    if ours in kwargs:
+                        raise TypeError(f"{function.__name__}() got '{ours}' and '{theirs}', which are the same")
+                    kwargs[ours] = kwargs.pop(theirs)
+        return function(*args, **kwargs)
+
+    return either
 
 
 def operator(name: str, function: Callable[..., Any]) -> None:

@@ -44,6 +44,14 @@
 #  define GRADGEN_SIMD_WITH(clauses)
 #endif
 
+/* Before a loop whose iterations run on `n` threads where `worth`.  Without OpenMP one thread runs them all: what is
+ * computed depends on `n` alone. */
+#if defined(_OPENMP)
+#  define GRADGEN_PARALLEL_FOR(n, worth) GRADGEN_PRAGMA(omp parallel for schedule(static) num_threads(n) if(worth))
+#else
+#  define GRADGEN_PARALLEL_FOR(n, worth)
+#endif
+
 #define GRADGEN_MAX(a, b) ((a) > (b) ? (a) : (b))
 #define GRADGEN_MIN(a, b) ((a) < (b) ? (a) : (b))
 
