@@ -131,9 +131,9 @@ class Fusion:
                 joins = at[p] >= 0 and self.aligned(op, p, index, groups[at[p]])
                 low = max(low, at[p] + (0 if joins else 1))
             axes = remaining[op]
-            if op.kind == MAP and not axes:
-                before.setdefault(low, []).append(op)
-                at[op] = low - 1
+            if op.kind == MAP and not axes:  # no loop to join: behind all that it reads
+                before.setdefault(after, []).append(op)
+                at[op] = after - 1
                 continue
             if not axes and op in self.contractions:
                 axes = (*(self.strip_axes(op) if outermost else ()), *self.looped[op])
