@@ -173,7 +173,7 @@ static double slope(const tensor *x, double step, double *magnitude)
 
 /* Whether differences with this step agree with a slope.  Two step sizes tell how far they can be trusted: rounding and
  * curvature show in their distance. */
-static int agrees(const tensor *x, double step, double claimed, double size, double *fine)
+static int agrees(const tensor *x, double step, double claimed, double size, double *fine, int *rough)
 {
     double magnitude;
     const double coarse = slope(x, step, &magnitude);
@@ -181,22 +181,23 @@ static int agrees(const tensor *x, double step, double claimed, double size, dou
     const double error = fabs((4.0 * *fine - coarse) / 3.0 - claimed);
     const double rounding = 16.0 * epsilon(x->dtype) * (magnitude + size) / step;
     const double relative = x->dtype == GRADGEN_FLOAT32 ? 1e-3 : 1e-7;
+    *rough = fabs(*fine - coarse) > rounding + relative * (size + fabs(*fine));
     return error <= 2.0 * fabs(*fine - coarse) + rounding + relative * (size + fabs(*fine));
 }
 
-/* Where a step leads over kinks (of relu, of a maximum), a shorter one does not. */
+/* Where a step leads over kinks (of relu, of a maximum), its two halves differ, and a shorter one is tried. */
 static void check_slope(int g)
 {
     const tensor *x = &inputs[gradients[g].of];
     double claimed = 0.0, size = 0.0, fine = 0.0, step = x->dtype == GRADGEN_FLOAT32 ? 1.0 / 64 : 1.0 / 16384;
-    int good = 0;
+    int good = 0, rough = 1;
     for (size_t k = 0; k < x->count; k++) {
         kept[k] = value(x, k);
         claimed += first[g][k] * direction(k);
         size += fabs(first[g][k]);
     }
-    for (int attempt = 0; attempt < 3 && !good; attempt++) {
-        good = agrees(x, step, claimed, size, &fine);
+    for (int attempt = 0; attempt < 3 && !good && rough; attempt++) {
+        good = agrees(x, step, claimed, size, &fine, &rough);
         step /= 8;
     }
     if (!good) {
