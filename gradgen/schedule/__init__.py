@@ -15,6 +15,7 @@ from gradgen.schedule.procedure import Output, Place, Procedure
 from gradgen.schedule.program import SAVED, WORK, Part, Program
 from gradgen.schedule.registers import in_registers
 from gradgen.schedule.sharing import share_functions
+from gradgen.schedule.straight import straighten
 from gradgen.schedule.threads import run_in_threads
 from gradgen.schedule.unfold import unfold
 from gradgen.schedule.unroll import unroll
@@ -49,6 +50,8 @@ def schedule(
         statements = unroll(statements)
     if options.has("registers"):
         statements = in_registers(statements, emitter.builder.fresh)
+    if options.has("straight"):
+        statements = straighten(statements, emitter.builder.fresh)
     if options.has("peel"):
         statements = peel(statements)
     statements = merge_conditions(statements)

@@ -16,6 +16,7 @@ PASSES: dict[str, str] = {
     "pairwise": "float sums add block sums pairwise",
     "unroll": "loops whose guards single out iterations become one store an element",
     "registers": "a recurrence on a state of a few elements keeps them in locals",
+    "straight": "short loops inside a loop are written out: guards are decided, elements of small arrays are locals",
     "peel": "a copy with a guarded border is split where the guard changes; no element is tested",
     "outline": "nests that a long program repeats become functions",
     "threads": "with threads: outer loops and matrix products are cut into chunks that may run side by side",

@@ -1,0 +1,141 @@
+"""Straight-line code: a loop whose body holds only short loops gets them written out, with small arrays as names.
+
+A function of a few numbers that is mapped over many (an observation of a camera, a pair of bodies, a joint of a batch of
+arms) arrives as a loop around loops of 2, 3 or 11 steps over small arrays.  Written out, guards on their counters are
+numbers, equal values of different steps are computed once, and no element goes through memory (`schedule/values.py`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from gradgen.schedule.memory import touched
+from gradgen.schedule.program import (
+    WORK,
+    Assign,
+    Buffer,
+    Comment,
+    Declare,
+    Fill,
+    If,
+    Let,
+    Loop,
+    PairwiseAdd,
+    PairwiseBegin,
+    Pointer,
+    Statement,
+    Store,
+)
+from gradgen.schedule.rewrite import expressions, statements_in, subexpressions
+from gradgen.schedule.values import NotAlone, Unfit, Values
+
+SHORT = 8  # steps of a loop that is written out
+SMALL, LONGEST = 128, 64  # a longer one, of so many expressions in all and steps
+MOST = 2500  # expressions of a body that is written out
+NAMES = 64  # elements of an array that become names
+
+_SIMPLE = (Let, Declare, Assign, Store, If, Loop, Comment, Pointer, PairwiseAdd, PairwiseBegin)
+
+
+def straighten(statements: tuple[Statement, ...], fresh: Callable[[str], str]) -> tuple[Statement, ...]:
+    """The statements with such bodies written out; `fresh` makes names."""
+    everywhere = Counter(id(b) for s in statements for b in touched(s))
+    return without_waste(Straight(everywhere, fresh).block(statements))
+
+
+class Straight:
+    """The pass; `everywhere` says how often each buffer is mentioned."""
+
+    def __init__(self, everywhere: Counter[int], fresh: Callable[[str], str]) -> None:
+        self.everywhere, self.fresh = everywhere, fresh
+
+    def block(self, statements: Iterable[Statement]) -> tuple[Statement, ...]:
+        found: list[Statement] = []
+        for s in statements:
+            if isinstance(s, If):
+                found.append(replace(s, body=self.block(s.body), otherwise=self.block(s.otherwise)))
+            elif isinstance(s, Loop):
+                found.append(self.loop(s))
+            else:
+                found.append(s)
+        return tuple(found)
+
+    def loop(self, s: Loop) -> Loop:
+        if s.parallel or s.simd:
+            return s
+        if fits(s):
+            body = self.written(s)
+            if body is not None:
+                return replace(s, body=body)
+        return replace(s, body=self.block(s.body))
+
+    def written(self, s: Loop) -> tuple[Statement, ...] | None:
+        alone = self.alone(s)
+        while True:
+            values = Values(s.body, alone, self.fresh)
+            try:
+                values.run(s.body)
+            except NotAlone as found:
+                alone = [b for b in alone if b is not found.buffer]
+            except Unfit:
+                return None
+            else:
+                return values.finish()
+
+    def alone(self, s: Loop) -> list[Buffer]:
+        """Arrays of WORK that nothing outside the loop looks at, small enough for names."""
+        inside: Counter[int] = Counter()
+        found: dict[int, Buffer] = {}
+        for b in touched(s):
+            inside[id(b)] += 1
+            if b.space == WORK and isinstance(b.size, int) and b.size <= NAMES:
+                found[id(b)] = b
+        rows = {id(b) for t in statements_in(s.body) if isinstance(t, Pointer) for b in (t.buffer, t.otherwise)}
+        return [b for key, b in found.items() if inside[key] == self.everywhere[key] and key not in rows]
+
+
+def fits(loop: Loop) -> bool:
+    """The body holds a short loop at least, only such, and not too much of it."""
+    inside = list(statements_in(loop.body))
+    if not all(isinstance(s, _SIMPLE) for s in inside) or not any(isinstance(s, Loop) for s in inside):
+        return False
+    if _is_short(loop, 0):
+        return False
+    return written_size(loop.body) is not None
+
+
+def written_size(body: Iterable[Statement]) -> int | None:
+    """Expressions of statements with their loops written out; None for too many, or a loop that is not short."""
+    total = 0
+    for s in body:
+        if isinstance(s, Loop):
+            inner = written_size(s.body)
+            if inner is None or not _is_short(s, inner):
+                return None
+            total += inner * (int(s.stop) - int(s.start))
+        elif isinstance(s, If):
+            inner = written_size((*s.body, *s.otherwise))
+            if inner is None:
+                return None
+            total += inner + 1
+        else:
+            total += 1 + sum(1 for _ in subexpressions(expressions(s)))
+    return total if total <= MOST else None
+
+
+def _is_short(loop: Loop, size: int) -> bool:
+    if not isinstance(loop.start, int) or not isinstance(loop.stop, int) or loop.step != 1:
+        return False
+    steps = loop.stop - loop.start
+    return steps <= SHORT or (steps <= LONGEST and 0 < steps * size <= SMALL)
+
+
+def without_waste(statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
+    """Without fills of memory that nothing else mentions."""
+    seen = Counter(id(b) for s in statements for b in touched(s))
+    return tuple(s for s in statements if not (isinstance(s, Fill) and s.buffer.space == WORK and seen[id(s.buffer)] == 1))
+
+
+__all__ = ["straighten"]

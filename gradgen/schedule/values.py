@@ -1,0 +1,554 @@
+"""Value numbering of straight-line code: every scalar once, short loops written out, small arrays as names.
+
+Statements are run symbolically.  A loop of a few iterations runs with its counter a number, so guards on it are decided;
+an element that was stored is remembered and not loaded again; equal operations on equal values are one value.  What a
+decided guard leaves out is no number 0 but absent: a sum goes on without an absent term, and a constant that is absent (a
+unit seed) takes the product that it is a factor of with it.  A value under a guard is a value: 0 times it stays nan where
+it is infinite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+import sympy
+
+from gradgen.ir.dtypes import DType, bool_
+from gradgen.ir.guards import Guard, conjunction
+from gradgen.schedule.program import (
+    LOCAL,
+    Apply,
+    Assign,
+    Buffer,
+    Comment,
+    CVar,
+    Declare,
+    Expr,
+    Holds,
+    If,
+    Index,
+    Let,
+    Literal,
+    Load,
+    Loop,
+    PairwiseAdd,
+    PairwiseBegin,
+    PairwiseTotal,
+    Pointer,
+    Present,
+    SetFlag,
+    Statement,
+    Store,
+    Variable,
+)
+from gradgen.schedule.rewrite import expressions, statements_in, subexpressions
+from gradgen.schedule.scope import MAX_DEPTH
+
+ABSENT, NOTHING = "absent", "nothing"  # a term that is not there; a constant factor that is not there
+
+
+class Unfit(Exception):
+    """The statements do something that is not followed here."""
+
+
+class NotAlone(Exception):
+    """An array is not written before it is read, element by element: it stays memory."""
+
+    def __init__(self, buffer: Buffer) -> None:
+        super().__init__(buffer.name)
+        self.buffer = buffer
+
+
+@dataclass(eq=False, slots=True)
+class Value:
+    """A scalar, at the place where it is first computed."""
+
+    expr: Expr
+
+
+@dataclass(eq=False)
+class Block:
+    """Statements of one scope under construction; `condition` of an If."""
+
+    condition: Expr | None = None
+    items: list[Statement | Value | Block] = field(default_factory=list)
+    known: dict[tuple, Expr] = field(default_factory=dict)
+
+
+class Values:
+    """Runs statements; `alone` are arrays whose elements become names."""
+
+    def __init__(self, body: Sequence[Statement], alone: Iterable[Buffer], fresh: Callable[[str], str]) -> None:
+        self.fresh = fresh
+        self.alone = {id(b) for b in alone}
+        inside = list(statements_in(body))
+        self.own = {s.variable.name for s in inside if isinstance(s, (Let, Declare))}
+        self.outer = _outer(inside, self.own)
+        self.carried = {name for name in self.outer if not _only_added(name, inside)}
+        self.written = {id(b) for b in _written(inside)}
+        self.root = Block()
+        self.stack = [self.root]
+        self.env: dict[str, Expr] = {}
+        self.index: dict[sympy.Basic, sympy.Basic] = {}
+        self.rows: dict[str, Pointer] = {}
+        self.elements: dict[tuple[int, sympy.Expr], Expr] = {}
+        self.version: dict[int, int] = {}
+        self.buffers: list[Buffer] = []  # ids stay valid
+        self.marks: dict[int, str] = {}
+        self.hints: dict[int, str] = {}
+        self.pinned: dict[int, CVar] = {}
+        self.by_symbol: dict[sympy.Symbol, Expr] = {}
+        self.keep: list[Expr] = []
+        self.decided: set[int] = set()  # literals that a guard became
+        self.looping = 0
+
+    # --- statements -----------------------------------------------------------------------------------------------
+
+    def run(self, body: Iterable[Statement]) -> None:
+        for s in body:
+            self.statement(s)
+
+    def emit(self, s: Statement) -> None:
+        self.stack[-1].items.append(s)
+
+    def statement(self, s: Statement) -> None:
+        match s:
+            case Let() | Declare():
+                self.bind(s.variable, self.value(s.value))
+            case Assign():
+                self.assign(s)
+            case Store():
+                self.store(s)
+            case Comment():
+                self.emit(s)
+            case PairwiseBegin():
+                if self.looping:
+                    raise Unfit("an accumulator for each of several steps")
+                self.emit(s)
+            case PairwiseAdd():
+                value = self.value(s.value)
+                if id(value) not in self.marks:
+                    self.emit(PairwiseAdd(s.accumulator, value))
+            case If():
+                self.branch(s)
+            case Loop():
+                self.loop(s)
+            case Pointer():
+                self.rows[s.name] = replace(
+                    s, start=self.integer(s.start), condition=None if s.condition is None else self.value(s.condition)
+                )
+            case _:
+                raise Unfit(type(s).__name__)
+
+    def bind(self, variable: Variable, value: Expr) -> None:
+        self.env[variable.name] = value
+        self.hints.setdefault(id(value), variable.name)
+        if variable.dtype.is_floating_point or variable.dtype is bool_:
+            return
+        symbol = CVar(variable.name, integer=True)
+        found: sympy.Basic
+        if isinstance(value, Index):
+            found = value.expr
+        elif isinstance(value, Literal):
+            found = sympy.sympify(value.value)
+        else:
+            if id(value) not in self.pinned:
+                self.pinned[id(value)] = CVar(self.fresh("n"), integer=True)
+                self.by_symbol[self.pinned[id(value)]] = value
+            found = self.pinned[id(value)]
+        self.index[symbol] = found
+        self.index[CVar(variable.name, integer=True, nonnegative=True)] = found
+
+    def assign(self, s: Assign) -> None:
+        value = self.value(s.value)
+        name = s.variable.name
+        if name in self.outer:
+            if len(self.stack) > 1 and name in self.carried:
+                raise Unfit("an assignment under a condition")
+            if self.env.get(name) is not value and not self.is_itself(s.variable, value):
+                self.emit(Assign(s.variable, value))
+                if name in self.carried:
+                    self.env[name] = value
+            return
+        if len(self.stack) > 1:
+            raise Unfit("an assignment under a condition")
+        self.env[name] = value
+
+    def is_itself(self, variable: Variable, value: Expr) -> bool:
+        return isinstance(value, Variable) and value.name == variable.name
+
+    def store(self, s: Store) -> None:
+        value, index, buffer = self.value(s.value), self.integer(s.index), s.buffer
+        row = self.rows.get(buffer.name) if buffer.space == LOCAL else None
+        condition: Expr | None = None
+        while row is not None:
+            index, buffer, condition = self.onto(row, index, condition)
+            row = self.rows.get(buffer.name) if buffer.space == LOCAL else None
+        if id(buffer) in self.alone:
+            if not index.is_Integer or condition is not None or len(self.stack) > 1:
+                raise NotAlone(buffer)
+            self.elements[id(buffer), index] = value
+            return
+        self.changed(buffer, index, None if condition is not None or len(self.stack) > 1 else value)
+        if condition is None:
+            self.emit(Store(buffer, index, value))
+        else:
+            self.emit(If(condition, (Store(buffer, index, value),)))
+
+    def onto(self, row: Pointer, index: sympy.Expr, condition: Expr | None) -> tuple[sympy.Expr, Buffer, Expr | None]:
+        """An element of a row as one of what it points at."""
+        if row.condition is not None:
+            condition = row.condition if condition is None else self.apply("and_", (condition, row.condition), bool_)
+        return sympy.expand(index + row.start), row.buffer, condition
+
+    def changed(self, buffer: Buffer, index: sympy.Expr, value: Expr | None) -> None:
+        key = id(buffer)
+        self.buffers.append(buffer)
+        self.version[key] = self.version.get(key, 0) + 1
+        for b, at in [k for k in self.elements if k[0] == key]:
+            apart = sympy.expand(at - index)
+            if not (apart.is_Integer and apart != 0):
+                del self.elements[b, at]
+        if value is not None and value.dtype is buffer.dtype:
+            self.elements[key, index] = value
+
+    def branch(self, s: If) -> None:
+        condition = self.value(s.condition)
+        if isinstance(condition, Literal):
+            self.run(s.body if condition.value != 0 else s.otherwise)
+            return
+        if s.otherwise:
+            raise Unfit("two branches")
+        self.stack.append(Block(condition))
+        before = dict(self.env)
+        self.run(s.body)
+        self.env = before
+        inner = self.stack.pop()
+        if inner.items:
+            self.stack[-1].items.append(inner)
+
+    def loop(self, s: Loop) -> None:
+        start, stop = (sympy.sympify(e if isinstance(e, int) else self.integer(e)) for e in (s.start, s.stop))
+        if not (start.is_Integer and stop.is_Integer):
+            raise Unfit("a loop of unknown length")
+        self.looping += 1
+        for k in range(int(start), int(stop), s.step):
+            self.index[s.variable] = sympy.Integer(k)
+            for inner in s.body:
+                if k == int(start) or not isinstance(inner, Comment):
+                    self.statement(inner)
+        self.index.pop(s.variable, None)
+        self.looping -= 1
+
+    # --- values ---------------------------------------------------------------------------------------------------
+
+    def integer(self, e: sympy.Expr | int) -> sympy.Expr:
+        e = sympy.sympify(e)
+        if e.is_Integer or not any(s in self.index for s in e.free_symbols):
+            return e
+        return sympy.expand(e.xreplace(self.index))
+
+    def guard(self, guard: Guard) -> Guard | None:
+        if not guard:
+            return guard
+        return conjunction(*(c.substitute(dict(self.index)) for c in guard))  # type: ignore[arg-type]
+
+    def value(self, e: Expr) -> Expr:
+        """The canonical value of an expression, post-order without recursion."""
+        memo: dict[int, Expr] = {}
+        stack: list[tuple[Expr, bool]] = [(e, False)]
+        while stack:
+            part, ready = stack.pop()
+            if id(part) in memo:
+                continue
+            if isinstance(part, Apply) and not ready:
+                stack.append((part, True))
+                stack.extend((a, False) for a in reversed(part.args))
+                continue
+            if isinstance(part, Apply):
+                memo[id(part)] = self.applied(part, tuple(memo[id(a)] for a in part.args))
+            else:
+                memo[id(part)] = self.leaf(part)
+        return memo[id(e)]
+
+    def leaf(self, e: Expr) -> Expr:
+        match e:
+            case Literal():
+                return self.place(("literal", e.dtype, e.value), e)
+            case Variable():
+                return self.variable(e)
+            case Index():
+                at = self.integer(e.expr)
+                return self.place(("index", e.dtype, at), Index(e.dtype, at))
+            case Load():
+                return self.load(e)
+            case Holds():
+                guard = self.guard(e.guard)
+                if guard is None or not guard:
+                    found = self.absent(Literal(e.dtype, sympy.Integer(int(guard is not None))), None)
+                    self.decided.add(id(found))
+                    return found
+                return self.place(("holds", guard), Holds(e.dtype, guard))
+            case Present():
+                return self.place(("present", id(e.buffer)), e)
+            case SetFlag():
+                return self.place(("set flag",), e)
+            case PairwiseTotal():
+                return self.place(("total", len(self.keep)), e)
+        raise Unfit(type(e).__name__)
+
+    def variable(self, e: Variable) -> Expr:
+        if e.name in self.env:
+            return self.env[e.name]
+        if e.name in self.outer and e.name not in self.carried:
+            self.keep.append(own := Variable(e.dtype, e.name))  # another value after each assignment
+            return own
+        found = self.place(("variable", e.name), e)
+        if e.name in self.carried:
+            self.env[e.name] = found
+        return found
+
+    def load(self, e: Load) -> Expr:
+        guard = self.guard(e.guard)
+        if guard is None:
+            return self.absent(Literal(e.dtype, e.fill), ABSENT if e.fill == 0 else None)
+        index, buffer = self.integer(e.index), e.buffer
+        row = self.rows.get(buffer.name) if buffer.space == LOCAL else None
+        while row is not None:
+            if row.condition is not None:
+                return self.old(row, index, e)
+            index, buffer = sympy.expand(index + row.start), row.buffer
+            row = self.rows.get(buffer.name) if buffer.space == LOCAL else None
+        if id(buffer) in self.alone:
+            if guard or (id(buffer), index) not in self.elements:
+                raise NotAlone(buffer)
+            return self.elements[id(buffer), index]
+        if not guard and (id(buffer), index) in self.elements:
+            return self.elements[id(buffer), index]
+        self.buffers.append(buffer)
+        key = ("load", id(buffer), index, guard, e.fill, self.version.get(id(buffer), 0))
+        return self.place(key, Load(e.dtype, buffer, index, guard, e.fill))
+
+    def old(self, row: Pointer, index: sympy.Expr, e: Load) -> Expr:
+        """The gradient that is added to, or the zero that stands for it; only looked at where it is there."""
+        otherwise = row.otherwise
+        if not row.constant or row.condition is None or otherwise is None:
+            raise Unfit("a row that is read and written")
+        zero = Apply(e.dtype, "neg", (Literal(e.dtype, sympy.S.Zero),))
+        inner = Load(e.dtype, row.buffer, sympy.expand(index + row.start))
+        key = ("old", id(row.condition), id(row.buffer), inner.index, self.version.get(id(row.buffer), 0))
+        return self.place(key, Apply(e.dtype, "select", (row.condition, inner, zero)))
+
+    def absent(self, e: Literal, mark: str | None) -> Expr:
+        """A fresh literal, since the number itself may be a number elsewhere."""
+        self.keep.append(e)
+        if mark is not None:
+            self.marks[id(e)] = mark
+        return e
+
+    def place(self, key: tuple, expr: Expr) -> Expr:
+        for block in reversed(self.stack):
+            if key in block.known:
+                return block.known[key]
+        self.stack[-1].known[key] = expr
+        self.keep.append(expr)
+        if not isinstance(expr, Literal):
+            self.stack[-1].items.append(Value(expr))
+        return expr
+
+    def apply(self, op: str, args: tuple[Expr, ...], dtype: DType) -> Expr:
+        ids = [id(a) for a in args]
+        if op in ("add", "mul") and ids[0] > ids[1]:  # the same bits either way
+            ids.reverse()
+        return self.place((op, dtype, *ids), Apply(dtype, op, args))
+
+    def applied(self, e: Apply, args: tuple[Expr, ...]) -> Expr:
+        marks = [self.marks.get(id(a)) for a in args]
+        if e.op == "select" and isinstance(args[0], Literal):
+            return self.chosen(e, args)
+        if e.op == "cast" and marks[0] is not None:
+            return self.absent(Literal(e.dtype, sympy.S.Zero), marks[0])
+        if not e.dtype.is_floating_point:
+            return self.apply(e.op, args, e.dtype)
+        if any(marks):
+            found = self.without(e, args, marks)
+            if found is not None:
+                return found
+        if e.op in ("mul", "div") and _is_number(args[1], 1):
+            return args[0]
+        if e.op == "mul" and _is_number(args[0], 1):
+            return args[1]
+        return self.apply(e.op, args, e.dtype)
+
+    def chosen(self, e: Apply, args: tuple[Expr, ...]) -> Expr:
+        condition = args[0]
+        assert isinstance(condition, Literal)
+        kept, other = (args[1], args[2]) if condition.value != 0 else (args[2], args[1])
+        if isinstance(kept, Literal) and kept.value == 0 and id(condition) in self.decided:
+            constant = isinstance(other, Literal)
+            return self.absent(Literal(kept.dtype, kept.value), NOTHING if constant else ABSENT)
+        return kept
+
+    def without(self, e: Apply, args: tuple[Expr, ...], marks: list[str | None]) -> Expr | None:
+        """An operation some of whose operands are not there."""
+        if e.op == "add":
+            there = [a for a, m in zip(args, marks, strict=True) if m is None]
+            return there[0] if there else args[0 if marks[0] == ABSENT else 1]
+        if e.op == "sub":
+            if marks[1] is not None:
+                return args[0]
+            return self.apply("neg", (args[1],), e.dtype)
+        if e.op == "neg":
+            return args[0]
+        if (e.op == "mul" and NOTHING in marks) or (e.op == "div" and marks[0] == NOTHING):
+            return self.absent(Literal(e.dtype, sympy.S.Zero), NOTHING)
+        return None
+
+    # --- completion -----------------------------------------------------------------------------------------------
+
+    def finish(self) -> tuple[Statement, ...]:
+        return Writer(self).block(self.root)
+
+
+def _is_number(e: Expr, number: int) -> bool:
+    return isinstance(e, Literal) and e.value == number
+
+
+def _written(inside: Iterable[Statement]) -> Iterable[Buffer]:
+    for s in inside:
+        if isinstance(s, Store):
+            yield s.buffer
+
+
+def _outer(inside: Iterable[Statement], own: set[str]) -> set[str]:
+    """Variables from outside that are assigned inside."""
+    return {s.variable.name for s in inside if isinstance(s, Assign) and s.variable.name not in own}
+
+
+def _only_added(name: str, inside: Sequence[Statement]) -> bool:
+    """Read only where it is assigned: the order in which other values are computed does not matter to it."""
+    for s in inside:
+        reads = sum(isinstance(e, Variable) and e.name == name for e in subexpressions(expressions(s)))
+        mine = isinstance(s, Assign) and s.variable.name == name
+        if (reads and not mine) or reads > 1:
+            return False
+    return True
+
+
+class Writer:
+    """Writes blocks out: single uses folded into their users, shared values named, dead ones left out."""
+
+    def __init__(self, values: Values) -> None:
+        self.values = values
+        self.uses: dict[int, int] = {}
+        self.named: dict[int, Variable] = {}
+        self.text: dict[int, tuple[Expr, int]] = {}
+        self.names: set[str] = set()
+        self.count(values.root)
+
+    def count(self, root: Block) -> None:
+        blocks, stack = [root], []
+        while blocks:
+            block = blocks.pop()
+            if block.condition is not None:
+                stack.append(block.condition)
+            for item in block.items:
+                if isinstance(item, Block):
+                    blocks.append(item)
+                elif not isinstance(item, Value):
+                    for s in statements_in((item,)):
+                        stack.extend(expressions(s))
+                        if isinstance(s, Store):
+                            stack.extend(self.symbols((s.index,)))
+        while stack:
+            e = stack.pop()
+            self.uses[id(e)] = self.uses.get(id(e), 0) + 1
+            if self.uses[id(e)] == 1:
+                stack.extend(self.operands(e))
+
+    def operands(self, e: Expr) -> Iterable[Expr]:
+        if isinstance(e, Apply):
+            yield from e.args
+        elif isinstance(e, Load):
+            yield from self.symbols((e.index, *(c.expr for c in e.guard)))
+        elif isinstance(e, Index):
+            yield from self.symbols((e.expr,))
+        elif isinstance(e, Holds):
+            yield from self.symbols(c.expr for c in e.guard)
+
+    def symbols(self, indices: Iterable[sympy.Expr]) -> Iterable[Expr]:
+        for e in indices:
+            for s in sorted(e.free_symbols, key=lambda s: s.name):
+                if s in self.values.by_symbol:
+                    yield self.values.by_symbol[s]
+
+    def block(self, block: Block) -> tuple[Statement, ...]:
+        out: list[Statement] = []
+        for item in block.items:
+            if isinstance(item, Value):
+                self.value(item.expr, out)
+            elif isinstance(item, Block):
+                assert item.condition is not None
+                body = self.block(item)
+                if any(not isinstance(s, Comment) for s in body):
+                    out.append(If(self.reference(item.condition), body))
+            else:
+                out.append(self.statement(item))
+        return tuple(out)
+
+    def statement(self, s: Statement) -> Statement:
+        match s:
+            case Store() | Assign() | PairwiseAdd():
+                return replace(s, value=self.reference(s.value))
+            case If():
+                return If(self.reference(s.condition), tuple(self.statement(t) for t in s.body))
+        return s
+
+    def value(self, e: Expr, out: list[Statement]) -> None:
+        if id(e) not in self.uses:
+            return
+        tree, depth = self.tree(e)
+        symbol = self.values.pinned.get(id(e))
+        if symbol is None and not self.must_be_named(e) and self.uses[id(e)] == 1 and depth <= MAX_DEPTH:
+            self.text[id(e)] = (tree, depth)
+            return
+        if symbol is None and isinstance(e, (Literal, Index, Present, SetFlag)):
+            return
+        if isinstance(e, Variable) and e.name not in self.values.carried:
+            return
+        name = symbol.name if symbol is not None else self.name(e)
+        self.named[id(e)] = Variable(e.dtype, name)
+        out.append(Let(self.named[id(e)], tree))
+
+    def must_be_named(self, e: Expr) -> bool:
+        """What another statement may change before the value is used."""
+        if isinstance(e, Load):
+            return id(e.buffer) in self.values.written
+        return (isinstance(e, Variable) and e.name in self.values.carried) or isinstance(e, PairwiseTotal)
+
+    def name(self, e: Expr) -> str:
+        hint = self.values.hints.get(id(e))
+        if hint is not None and hint in self.values.own and hint not in self.names:
+            self.names.add(hint)
+            return hint
+        return self.values.fresh("t")
+
+    def tree(self, e: Expr) -> tuple[Expr, int]:
+        if not isinstance(e, Apply):
+            return e, 0
+        depth = 0
+        for a in e.args:
+            if id(a) in self.text:
+                depth = max(depth, self.text[id(a)][1] + 1)
+        return Apply(e.dtype, e.op, tuple(self.reference(a) for a in e.args)), depth
+
+    def reference(self, e: Expr) -> Expr:
+        if id(e) in self.named:
+            return self.named[id(e)]
+        if id(e) in self.text:
+            return self.text[id(e)][0]
+        return e
+
+
+__all__ = ["Block", "NotAlone", "Unfit", "Value", "Values"]

@@ -1,0 +1,157 @@
+"""Small functions mapped over many items: straight-line code with the same values, wanted or not, set or added to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from compiled import Compiled, arguments, expected
+
+import gradgen as gg
+from gradgen.compiler import stages
+from gradgen.options import Options
+from gradgen.schedule import PASSES, Procedure, Program, ScheduleOptions, schedule
+from gradgen.schedule.program import WORK, Apply, Literal, Loop, Statement
+from gradgen.schedule.rewrite import expressions, subexpressions
+
+N = 13  # no multiple of a vector
+
+
+def project(c, x):
+    """A pinhole camera that turns about an axis: divisions by few numbers, packed results."""
+    angle = gg.sqrt(c[0] * c[0] + c[1] * c[1] + 1)
+    u, v = c[0] / angle, c[1] / angle
+    depth = x[2] + u * x[0] + v * x[1] + 10
+    return gg.stack([x[0] / depth * c[2], (x[1] + gg.sin(angle)) / depth * c[2]])
+
+
+def reprojection(camera, point, which):
+    def one(c, x):
+        error = project(c, x)
+        by_camera, by_point = gg.func.jacrev(project, argnums=(0, 1))(c, x)
+        return error, by_camera, by_point
+
+    return gg.func.vmap(one)(camera[which], point)
+
+
+def reprojection_loss(camera, point, which):
+    return (gg.func.vmap(project)(camera[which], point) ** 2).sum()
+
+
+def rotation(q, x):
+    """Vectors turned by quaternions."""
+    w, a, b, c = q[:, 0], q[:, 1], q[:, 2], q[:, 3]
+    n = w * w + a * a + b * b + c * c
+    rows = [
+        [1 - 2 * (b * b + c * c) / n, 2 * (a * b - c * w) / n, 2 * (a * c + b * w) / n],
+        [2 * (a * b + c * w) / n, 1 - 2 * (a * a + c * c) / n, 2 * (b * c - a * w) / n],
+        [2 * (a * c - b * w) / n, 2 * (b * c + a * w) / n, 1 - 2 * (a * a + b * b) / n],
+    ]
+    return (gg.stack([gg.stack(r, 1) for r in rows], 1) * x[:, None, :]).sum(2)
+
+
+def rotation_loss(q, x):
+    return (rotation(q, x) ** 4).mean()
+
+
+def attraction(x):
+    """Potential of bodies in pairs, softened."""
+    d = x[:, None, :] - x[None, :, :]
+    return (1 / gg.sqrt((d * d).sum(2) + 0.01)).sum()
+
+
+def many(*shape: Any, grad: bool = False, dtype: Any = gg.float64) -> Any:
+    return gg.spec(*shape, dtype=dtype, requires_grad=grad)
+
+
+PROGRAMS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+    "reprojection": (reprojection, {"camera": many(4, 3), "point": many(N, 3), "which": many(N, dtype=gg.int64)}),
+    "reprojection loss": (reprojection_loss, {"camera": many(4, 3, grad=True), "point": many(N, 3, grad=True),
+                                              "which": many(N, dtype=gg.int64)}),
+    "rotation": (rotation, {"q": many(N, 4), "x": many(N, 3)}),
+    "rotation of open many": (rotation, {"q": many("N", 4), "x": many("N", 3)}),
+    "rotation loss": (rotation_loss, {"q": many(N, 4, grad=True), "x": many(N, 3, grad=True)}),
+    "rotation loss in float32": (rotation_loss, {"q": many(N, 4, grad=True, dtype=gg.float32),
+                                                 "x": many(N, 3, grad=True, dtype=gg.float32)}),
+    "attraction": (attraction, {"x": many(N, 3, grad=True)}),
+}
+
+
+def procedures(name: str) -> tuple[Procedure, ...]:
+    function, specs = PROGRAMS[name]
+    return stages(gg.trace(function, **specs).graph, Options()).procedures
+
+
+def without(*names: str) -> ScheduleOptions:
+    return ScheduleOptions(passes=tuple(p for p in PASSES if p not in names))
+
+
+def given(procedure: Procedure, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    found = {}
+    for name, node, is_given in arguments(procedure):
+        if is_given:
+            shape = tuple(e if isinstance(e, int) else N for e in node.shape)
+            found[name] = rng.integers(-4, 4, shape) if node.dtype.name == "int64" else rng.normal(size=shape)
+    return {k: v.astype("float32") if "float32" in str(procedure.given) and v.dtype == float else v for k, v in found.items()}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("options", [None, without("straight")], ids=["all passes", "without"])
+def test_values(name: str, options: ScheduleOptions | None) -> None:
+    rng = np.random.default_rng(3)
+    for procedure in procedures(name):
+        if any(p.space == "saved" for p in procedure.given.values()):
+            continue  # backward: its given values come from forward
+        values = given(procedure, rng)
+        want = expected(procedure, values)
+        code = Compiled(procedure, options)
+        single = any(v.dtype == np.float32 for v in want.values())
+        close = {"rtol": 3e-5, "atol": 1e-5} if single else {"rtol": 1e-11, "atol": 1e-12}  # some hundred roundings
+        unwanted = next((n for n, node, is_given in arguments(procedure) if not is_given), "")
+        old = {k: rng.normal(size=v.shape).astype(v.dtype) for k, v in want.items()}
+        for set_grad, left in ((True, ()), (False, ()), (True, (unwanted,))):
+            status, got = code.run(values, set_grad=set_grad, unwanted=left, old=old)
+            assert status == 0
+            assert not set(left) & set(got)
+            for o in procedure.outputs:
+                if o.place.name in got:
+                    before: Any = old[o.place.name] if o.mode == "accumulate" and not set_grad else 0
+                    np.testing.assert_allclose(got[o.place.name], want[o.place.name] + before, **close)
+
+
+def inside(p: Program) -> list[Statement]:
+    return list(p.walk())
+
+
+def test_no_short_loops_and_no_memory_for_single_items() -> None:
+    (procedure,) = procedures("reprojection")
+    program = schedule(procedure)
+    for s in inside(program):
+        if isinstance(s, Loop):
+            assert s.stop != 2 and s.stop != 3
+    assert not [b for b in program.buffers if b.space == WORK]
+    plain = schedule(procedure, without("straight"))
+    assert any(isinstance(s, Loop) and s.stop == 2 for s in inside(plain))
+
+
+def test_unit_seeds_take_their_products_with_them() -> None:
+    (procedure,) = procedures("reprojection")
+    for s in inside(schedule(procedure)):
+        for e in subexpressions(expressions(s)):
+            if isinstance(e, Apply) and e.op in ("mul", "add", "div") and e.dtype.is_floating_point:
+                assert not any(isinstance(a, Literal) and a.value == 0 for a in e.args)
+
+
+def test_a_masked_value_is_a_factor() -> None:
+    """0 * inf is nan where the 0 is a padded value and not a seed."""
+    def f(x, w):
+        padded = gg.cat([x, gg.zeros(x.shape[0], 1, dtype=gg.float64)], 1)
+        return padded * w[:, None] * gg.exp(w)[:, None]
+
+    graph = gg.trace(f, x=many(N, 2), w=many(N)).graph
+    (procedure,) = stages(graph, Options()).procedures
+    values = {"x": np.ones((N, 2)), "w": np.full(N, np.inf)}
+    _, got = Compiled(procedure).run(values)
+    assert np.isnan(next(iter(got.values()))[:, 2]).all()
