@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import sympy
 
-from gradgen.autodiff import kernels
+from gradgen.autodiff import kernels, scattered
 from gradgen.autodiff.reverse import expanded
 from gradgen.autodiff.scan import tangent_scan
 from gradgen.autodiff.terms import compute, partial
@@ -41,6 +41,8 @@ def _push(node: Node, dot: Mapping[Node, Node]) -> Node | None:
             return _product(node, dot)
         case Scatter(mode="add" | "set"):
             return _scatter(node, dot)
+        case Scatter():
+            return scattered.tangent(node, dot, _compute(scattered.updates(node), dot))
         case Scan():
             return tangent_scan(node, dot)
         case Kernel():

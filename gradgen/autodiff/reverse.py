@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import sympy
 
-from gradgen.autodiff import kernels
+from gradgen.autodiff import kernels, scattered
 from gradgen.autodiff.terms import add, adjoint_body, compact, compute, is_polynomial, masked, placeholders_in
 from gradgen.errors import DerivativeError
 from gradgen.ir.functions import NoDerivative, and_, div, eq, select
@@ -194,7 +194,11 @@ class _Sweep:
 
     def pull_scatter(self, node: Scatter, cotangent: Node) -> None:
         if node.mode not in ("add", "set"):
-            raise NoDerivative(f"gradgen has no derivative of a scatter that takes the {node.mode}")
+            of_base, values, of_updates = scattered.cotangents(node, cotangent)
+            if node.base in self.active:
+                self.contribute(node.base, of_base, node)
+            self.pull_compute(values, of_updates)
+            return
         if node.base is not None and node.base in self.active:
             base_bar: Node = cotangent
             if node.mode == "set":

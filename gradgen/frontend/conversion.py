@@ -278,7 +278,10 @@ def deepcopy(self: Tensor, memo: dict[int, Any]) -> Tensor:
     if id(self) in memo:
         return memo[id(self)]
     copy = object.__new__(type(self))
-    copy._cell = type(self._cell)(self._record)
+    storage = memo.get(id(self._cell))  # tensors that share storage have copies that share theirs
+    if storage is None:
+        storage = memo[id(self._cell)] = type(self._cell)(self._cell.current())
+    copy._cell, copy._chain = storage, self._chain
     copy._requires = self._requires
     if self._grad is not None:
         copy._grad = deepcopy(self._grad, memo)
@@ -358,5 +361,4 @@ PROPERTIES: dict[str, Any] = {
     "is_quantized": lambda self: False,
     "is_meta": lambda self: False,
     "layout": lambda self: strided,
-    "names": lambda self: (None,) * self.ndim,
 }

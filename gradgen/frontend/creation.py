@@ -388,6 +388,8 @@ def full(
     if isinstance(fill_value, Tensor):
         dtype, fill_value = dtype or fill_value.dtype, fill_value.item()  # type: ignore[attr-defined]
     kind = dtypes.dtype(dtype) if dtype is not None else recording.number_dtype(type(fill_value))
+    if not isinstance(size, (tuple, list)):
+        raise TypeError(f"full(): argument 'size' (position 1) must be tuple of ints, not {type(size).__name__}")
     shape = extents((size,), "full")
     if in_trace(*shape):
         return generated(shape, kind, fill_value, requires_grad)

@@ -276,8 +276,14 @@ def _zeros(spec: Spec) -> Tensor:
 @cache
 def class_for(name: str) -> type[OpNode]:
     """The class of nodes called `name`."""
-    namespaced = {"name": lambda self: f"torch::autograd::{name}"} if name == "CopyBackwards" else {}
-    return type(name, (OpNode,), {"__slots__": (), "__module__": "builtins", **namespaced})
+    own: dict[str, Any] = {"name": lambda self: f"torch::autograd::{name}"} if name == "CopyBackwards" else {}
+    if name == "NotImplemented":
+        own["pull"], own["replay"] = _refuse, 0
+    return type(name, (OpNode,), {"__slots__": (), "__module__": "builtins", **own})
+
+
+def _refuse(node: OpNode, grads: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+    raise RuntimeError(f"derivative for aten::{node.plan.op.name} is not implemented")
 
 
 class AccumulateGrad(Node):

@@ -176,11 +176,8 @@ def _expanded(index: Any, ndim: int) -> list[Any]:
     if used > ndim:
         raise IndexError(f"too many indices for tensor of dimension {ndim}")
     ellipses = [k for k, item in enumerate(items) if item is Ellipsis]
-    if len(ellipses) > 1:
-        raise IndexError("an index can only have a single ellipsis ('...')")
-    if ellipses:
-        k = ellipses[0]
-        items[k : k + 1] = [slice(None)] * (ndim - used)
+    for k in reversed(ellipses):  # of several, the first stands for all axes left out
+        items[k : k + 1] = [slice(None)] * (ndim - used) if k == ellipses[0] else []
     return items
 
 

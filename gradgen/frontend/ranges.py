@@ -76,7 +76,9 @@ def logspace_values(start: Any, end: Any, steps: int, base: float, dtype: DType)
     """base to the power of linspace, the exponents in double; within two units in the last place of PyTorch's."""
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
-    if steps < 2 or not dtype.is_floating_point:
+    if not dtype.is_floating_point:
+        exponents = np.linspace(float(int(start)), float(int(end)), steps)
+    elif steps < 2:
         exponents = np.linspace(float(start), float(end), steps)
     else:
         working: Any = dtype.numpy.type

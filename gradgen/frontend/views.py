@@ -175,6 +175,8 @@ def index_map(chain: Chain, base: Spec) -> tuple[sympy.Expr, ...]:
         node = found[step.output] if isinstance(found, tuple) else found
     index: tuple[sympy.Expr, ...] = axes(len(node.shape))
     while node is not source:
+        if isinstance(node, Compute) and not node.reads and 0 in node.shape:
+            return (sympy.Integer(0),) * len(base.shape)  # a reshape without elements: there is nothing to look up
         plain = isinstance(node, Compute) and node.reducer is None and len(node.reads) == 1 and not node.reads[0].guard
         if not plain or node.body not in (placeholder(0), stop(placeholder(0))):  # type: ignore[attr-defined]
             raise ValueError(f"{chain[-1].op.name} is not an index map")
@@ -210,7 +212,7 @@ def layout(base: Spec, chain: Chain) -> Layout | None:
     before = chain[-2].spec if len(chain) > 1 else base
     step = chain[-1]
     index = index_map((step,), before)
-    if any(e.has(modulo, quotient) for e in index):
+    if any(e.has(modulo, quotient) for e in index) or (0 in before.shape and not any(e.free_symbols for e in index)):
         strides = reshaped_strides(before.shape, below.strides, step.spec.shape)  # type: ignore[arg-type]
         return None if strides is None else Layout(strides, below.offset)
     zero = {v: sympy.Integer(0) for v in axes(len(step.spec.shape))}

@@ -65,7 +65,7 @@ def dtype(spec: object) -> DType:
     if isinstance(spec, str) and spec in _BY_NAME:
         return _BY_NAME[spec]
     if spec is float:
-        return float32
+        return float64  # as PyTorch and NumPy: Python's float is a double
     if spec is int:
         return int64
     if spec is bool:

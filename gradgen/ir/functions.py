@@ -207,6 +207,10 @@ div: ScalarType = define(
 floor_div: ScalarType = define(
     "floor_div", (0, 0), _np_floor_div, result=SAME, to_sympy=lambda a, b: sympy.floor(a / b)
 )
+floor_divide: ScalarType = define(  # torch.floor_divide: PyTorch refuses to differentiate it, unlike div's rounding modes
+    "floor_divide", (None, None), _np_floor_div, result=SAME, to_sympy=lambda a, b: sympy.floor(a / b),
+    expansion=lambda a, b: floor_div(a, b),
+)
 trunc_div: ScalarType = define("trunc_div", (0, 0), _np_trunc_div, result=SAME)
 remainder: ScalarType = define(
     "remainder", (1, lambda a, b, f: -floor_div(a, b)), _np_remainder, result=SAME, to_sympy=sympy.Mod

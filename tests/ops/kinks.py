@@ -97,8 +97,6 @@ KINKS = [
     Kink("l1_loss(x, y)", lambda gg, x, y: F(gg).l1_loss(x, y), ([1.0], [1.0]), ([0.0], [0.0])),
     Kink("huber_loss(x, y), smooth_l1_loss(x, y)", lambda gg, x, y: F(gg).huber_loss(x, y) + F(gg).smooth_l1_loss(x, y),
          ([1.0], [0.0]), ([2.0], [-2.0]), "both sides agree in the first derivative"),
-    Kink("floor_divide(a, b)", lambda gg, a: gg.floor_divide(a, 2.0), ([3.0],), ([0.0],), "PyTorch has no derivative",
-         False),
 ]
 
 

@@ -128,7 +128,7 @@ def neg(input: Tensor) -> Tensor:
 _div = pointwise("div", fn.div, arity=2, rule=FLOAT)
 _div_floor = pointwise("div_floor", fn.floor_div, arity=2, grad_name="DivBackward2")
 _div_trunc = pointwise("div_trunc", fn.trunc_div, arity=2, grad_name="DivBackward2")
-_floor_divide = pointwise("floor_divide", fn.floor_div, arity=2, grad_name="NotImplemented")
+_floor_divide = pointwise("floor_divide", fn.floor_divide, arity=2, grad_name="NotImplemented")
 _remainder = pointwise("remainder", fn.remainder, arity=2)
 _remainder_tensor = pointwise("remainder_tensor", fn.remainder, arity=2, grad_name="RemainderBackward1")
 _fmod = pointwise("fmod", fn.fmod, arity=2)
@@ -149,8 +149,15 @@ def div(input: Tensor, other: Tensor | Number, *, rounding_mode: str | None = No
         raise RuntimeError(
             f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'"
         )
+    _refuse_bools(f"div_{rounding_mode}_cpu", input, other)
     _refuse_zero(other if _is_integral(input) else None)
     return call(_div_floor if rounding_mode == "floor" else _div_trunc, input, other)
+
+
+def _refuse_bools(kernel: str, *operands: Any) -> None:
+    """NotImplementedError in PyTorch's words where all operands are bools."""
+    if all(_is_bool(x) for x in operands):
+        raise NotImplementedError(f"\"{kernel}\" not implemented for 'Bool'")
 
 
 def _refuse_zero(divisor: Any) -> None:
@@ -166,7 +173,8 @@ def true_divide(input: Tensor, other: Tensor | Number) -> Tensor:
 
 @public("", method=True, inplace=True, samples=[plain(t(3), t(3, seed=1)), plain(PAIRS, OTHERS), INTEGER_PAIRS])
 def floor_divide(input: Tensor, other: Tensor | Number) -> Tensor:
-    """floor(input / other), in the promoted type; the derivative is 0."""
+    """floor(input / other), in the promoted type.  It has no derivative, as in PyTorch: div(rounding_mode="floor") has."""
+    _refuse_bools("div_floor_cpu", input, other)
     _refuse_zero(other if _is_integral(input) else None)
     return call(_floor_divide, input, other)
 
@@ -174,6 +182,7 @@ def floor_divide(input: Tensor, other: Tensor | Number) -> Tensor:
 @public("", method=True, inplace=True, samples=[*QUOTIENTS, sample(t(4), 1.5), sample(t(4), -2)])
 def remainder(input: Tensor, other: Tensor | Number) -> Tensor:
     """input - other * floor(input / other): the sign of the divisor."""
+    _refuse_bools("remainder_cpu", input, other)
     _refuse_zero(other if _is_integral(input) else None)
     return call(_remainder_tensor if is_tensor(other) else _remainder, input, other)
 
@@ -181,6 +190,7 @@ def remainder(input: Tensor, other: Tensor | Number) -> Tensor:
 @public("", method=True, inplace=True, samples=[*QUOTIENTS, sample(t(4), 1.5), sample(t(4), -2)])
 def fmod(input: Tensor, other: Tensor | Number) -> Tensor:
     """input - other * trunc(input / other): the sign of the dividend."""
+    _refuse_bools("fmod_cpu", input, other)
     _refuse_zero(other if _is_integral(input) else None)
     return call(_fmod_tensor if is_tensor(other) else _fmod, input, other)
 
@@ -193,7 +203,7 @@ square_op = pointwise("square", lambda x: x**2, grad_name="PowBackward0")
 def square(input: Tensor) -> Tensor:
     """input * input."""
     require_tensor(input, "square")
-    return call(square_op, input)
+    return pow(input, 2) if _is_bool(input) else call(square_op, input)
 
 
 @public("", method=True, samples=[plain(t(2, 3))])
@@ -239,8 +249,11 @@ def pow(input: Tensor | Number, exponent: Tensor | Number) -> Tensor:
         if not is_tensor(exponent):
             raise TypeError("pow(): at least one argument must be a Tensor")
         return call(_number_pow, input, exponent)
+    _refuse_bools("pow", input, exponent)
     if is_tensor(exponent):
         return call(_pow, input, exponent)
+    if _is_bool(input) and isinstance(exponent, int):
+        input = input.to(dtypes.int64)  # PyTorch's promotion of a bool tensor with an int
     if _is_integral(input) and isinstance(exponent, int) and exponent < 0:
         raise RuntimeError("Integers to negative integer powers are not allowed.")
     if exponent in _SMALL_POWERS and not (_is_integral(input) and isinstance(exponent, float)):

@@ -71,11 +71,27 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """gather with the other axes broadcast; without `dim` on the flattened tensor."""
     if dim is None:
-        return gather(input.reshape(-1), 0, indices.reshape(-1))
+        return gather(input.reshape(-1), 0, _wrapped(indices.reshape(-1), input.numel()))
     at = wrap_dim(dim, input.ndim)
     lead = broadcast_shapes(_at(input.shape, at, 1), _at(indices.shape, at, 1))
     wide = input.expand(*_at(lead, at, input.shape[at]))
-    return gather(wide, at, indices.expand(*_at(lead, at, indices.shape[at])))
+    return gather(wide, at, _wrapped(indices, input.shape[at]).expand(*_at(lead, at, indices.shape[at])))
+
+
+def _wrapped(indices: Tensor, extent: Extent) -> Tensor:
+    """Negative indices counted from the end."""
+    _require_index(indices, "take_along_dim")
+    known = host_value(indices)
+    if known is not None and (not known.size or known.min() >= 0):
+        return indices
+    return call(_wrap, indices, extent=extent)
+
+
+_wrap = register(Op(
+    "wrap_index", lambda node, *, extent: Compute(
+        node.shape, fn.select(fn.lt(A0, 0), A0 + extent, A0), [identity_read(node)], node.dtype
+    ), "NotDifferentiable", KEEP, method=False,
+))
 
 
 def _lower_index_select(node: Node, index: Node, *, dim: int) -> Node:

@@ -27,7 +27,7 @@ def host_value(tensor: Any) -> np.ndarray | None:
     return value
 
 
-def _required(tensor: Tensor, name: str, instead: str) -> np.ndarray:
+def required_value(tensor: Tensor, name: str, instead: str) -> np.ndarray:
     from gradgen.frontend.conversion import users_line
 
     value = host_value(tensor)
@@ -61,10 +61,11 @@ def check_indices(index: Any, extent: Any, message: str, *, error: type[Exceptio
 @public("", method=True)
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     """Where the elements are not 0: a row of indices each, or one tensor of indices an axis."""
-    places = np.nonzero(_required(input, "nonzero", "where(condition, x, y) or a masked operation"))
+    value = required_value(input, "nonzero", "where(condition, x, y) or a masked operation")
+    places = np.nonzero(np.atleast_1d(value))
     if as_tuple:
         return tuple(_tensor(p) for p in places)
-    return _tensor(np.stack(places, 1) if places else np.zeros((len(places[0]) if places else 0, 0)))
+    return _tensor(np.stack(places, 1)[:, : value.ndim])
 
 
 @public("", method=True)
@@ -78,10 +79,10 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements where the mask holds, as a vector."""
     if mask.dtype is not dtypes.bool_:
         raise RuntimeError("masked_select: expected BoolTensor for mask")
-    _required(mask, "masked_select", "where(mask, x, 0)")
+    required_value(mask, "masked_select", "where(mask, x, 0)")
     from gradgen.frontend.registry import broadcast_shapes
 
-    shape = broadcast_shapes(tuple(input.shape), tuple(mask.shape))
+    shape = broadcast_shapes(tuple(input.shape), tuple(mask.shape)) or (1,)
     return input.expand(*shape)[mask.expand(*shape)]
 
 
@@ -92,15 +93,37 @@ def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, ret
     if dim is not None:
         dim = wrap_dim(dim, input.ndim)
     found = np.unique(
-        _required(input, "unique", "a fixed set of values"), return_inverse=return_inverse, return_counts=return_counts,
+        required_value(input, "unique", "a fixed set of values"), return_inverse=return_inverse, return_counts=return_counts,
         axis=dim,
     )
     parts = found if isinstance(found, tuple) else (found,)
     from gradgen.frontend.tensor import Tensor
 
     first = Tensor._of(np.ascontiguousarray(parts[0]), input.dtype)
-    rest = [_tensor(p.reshape(tuple(input.shape)) if k == 0 and return_inverse and dim is None else p)
-            for k, p in enumerate(parts[1:])]
+    rest = [_tensor(p) for p in parts[1:]]
+    if return_inverse and dim is None:
+        rest[0] = rest[0].reshape(tuple(input.shape))
     return (first, *rest) if rest else first
 
 
+def repeated_places(repeats: Tensor, count: Any, output_size: int | None) -> Tensor:
+    """0, 1, 2, ..., place k as often as `repeats[k]` says; a single number counts for all `count` places."""
+    from gradgen.frontend.creation import from_numpy
+
+    if repeats.ndim > 1:
+        raise RuntimeError("repeat_interleave only accept 1D vector as repeat")
+    if repeats.dtype not in (dtypes.int32, dtypes.int64):
+        raise RuntimeError("repeats has to be Long or Int tensor")
+    times = np.atleast_1d(required_value(repeats, "repeat_interleave", "an int, or index_select by an input of the trace"))
+    if count is not None and isinstance(count, int):
+        if len(times) == 1:
+            times = np.repeat(times, count)
+        elif len(times) != count:
+            raise RuntimeError("repeats must have the same size as input along dim, but got repeats.size(0) = "
+                               f"{len(times)} and input.size(0) = {count}")
+    if times.size and times.min() < 0:
+        raise RuntimeError("repeats can not be negative")
+    places = np.repeat(np.arange(len(times), dtype=np.int64), times)
+    if output_size is not None and output_size != len(places):
+        raise RuntimeError("allocated size does not match required size")
+    return from_numpy(places)

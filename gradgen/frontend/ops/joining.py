@@ -14,6 +14,7 @@ from gradgen.frontend.ops.shape import atleast_1d, atleast_2d, atleast_3d, view_
 from gradgen.frontend.ops.shapes import known, shape_text, wrap_dim
 from gradgen.frontend.ops.table import call, is_tensor, public
 from gradgen.frontend.registry import KEEP, PROMOTE, Op, broadcast_shapes, register
+from gradgen.ir import dtypes
 from gradgen.ir.guards import conjunction, in_range
 from gradgen.ir.nodes import Compute, Node, Read
 from gradgen.ir.symbols import Extent, axis, placeholder, same_extent
@@ -262,7 +263,16 @@ def tensor_split(input: Tensor, indices_or_sections: int | Sequence[int], dim: i
     """Parts of nearly equal size, or cut at the indices listed."""
     at = wrap_dim(dim, input.ndim)
     extent = _known_extent(input, at, "tensor_split")
+    if is_tensor(indices_or_sections):
+        if indices_or_sections.dtype is not dtypes.int64 or indices_or_sections.ndim > 1:
+            raise RuntimeError(
+                "tensor_split expected tensor_indices_or_sections to be a zero-dimensional or one-dimensional tensor of "
+                "Long"
+            )
+        indices_or_sections = indices_or_sections.tolist()
     if isinstance(indices_or_sections, int):
+        if indices_or_sections <= 0:
+            raise RuntimeError(f"number of sections must be larger than 0, got {indices_or_sections}")
         size, more = divmod(extent, indices_or_sections)
         cuts = [k * size + min(k, more) for k in range(indices_or_sections + 1)]
     else:

@@ -1,7 +1,7 @@
 """Linear algebra: Cholesky and LU factorisations, solutions of linear systems, inverses, determinants.
 
-The factorisations are kernels.  Where PyTorch raises LinAlgError (a singular matrix, one that is not positive definite)
-the result is nan: values are computed later than calls are made.
+The factorisations are kernels.  Where a matrix is singular, or not positive definite, an eager call raises LinAlgError as
+PyTorch's does (`singular.py`); in a trace, where there are no values yet, and in emitted C the result is nan.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from gradgen.frontend.ops.matmul import matmul
 from gradgen.frontend.ops.moving import _triangle
 from gradgen.frontend.ops.samples import edges, one, plain, sample, t
 from gradgen.frontend.ops.shapes import A0, A1
+from gradgen.frontend.ops.singular import require_definite, require_regular
 from gradgen.frontend.ops.table import call, public, require_tensor
 from gradgen.frontend.registry import KEEP, Op, broadcast_read, broadcast_shapes, register
 from gradgen.ir import functions as fn
@@ -126,9 +127,10 @@ DEFINITE = [
 
 @public("linalg", samples=[*DEFINITE, one(t(3, 3, domain="definite"), upper=True)])
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
-    """L with A = L L^T (upper: U with A = U^T U), [..., n, n]; nan where A is not positive definite."""
+    """L with A = L L^T (upper: U with A = U^T U), [..., n, n].  LinAlgError where A is not positive definite."""
     _require_matrix(A, "linalg.cholesky")
     found: Tensor = call(_cholesky, A, upper=bool(upper))
+    require_definite(A, found, "linalg.cholesky", bool(upper))
     return found
 
 
@@ -137,6 +139,7 @@ def torch_cholesky(input: Tensor, upper: bool = False) -> Tensor:
     """linalg.cholesky by its older name."""
     _require_matrix(input, "cholesky")
     found: Tensor = call(_old_cholesky, input, upper=bool(upper))
+    require_definite(input, found, "cholesky", bool(upper))
     return found
 
 
@@ -156,6 +159,7 @@ def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
 def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
     """The inverse of L L^T (upper: of L^T L)."""
     _require_matrix(L, "cholesky_inverse", letter="L")
+    require_regular(L, "cholesky_inverse")
     found: Tensor = call(_cholesky_inverse, L, upper=bool(upper))
     return found
 
@@ -224,7 +228,7 @@ def _is_vector(a: Tensor, b: Tensor) -> bool:
     one(edges(((0.0, 1.0), (1.0, 0.0))), edges((2.0, 3.0))),
 ])
 def solve(A: Tensor, B: Tensor, *, left: bool = True, out: None = None) -> Tensor:
-    """X with A X = B (left=False: X A = B); B is [..., n, k], or [..., n] for a vector; nan where A is singular."""
+    """X with A X = B (left=False: X A = B); B is [..., n, k], or [..., n] for a vector.  LinAlgError where A is singular."""
     _require_matrix(A, "linalg.solve")
     require_tensor(B, "linalg.solve", "B", 2)
     vector = _is_vector(A, B)
@@ -232,8 +236,10 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True, out: None = None) -> Tenso
         raise RuntimeError("linalg.solve: Vector broadcasting of the left hand side is not supported for left=False")
     rows, columns = (B.shape[-1], 1) if vector else (B.shape[-2], B.shape[-1])
     _require_system(A, B, "linalg.solve", left, columns, rows)
-    found: Tensor = call(_solve, A, B, left=bool(left), vector=vector)[0]
-    return found
+    found, factors, _ = call(_solve, A, B, left=bool(left), vector=vector)
+    require_regular(factors, "linalg.solve")
+    solution: Tensor = found
+    return solution
 
 
 INVERSES = [sample(t(3, 3)), one(t(2, 4, 4)), one(t(1, 1)), plain(t(0, 0)), one(edges(((0.0, 2.0), (1.0, 0.0))))]
@@ -241,13 +247,15 @@ INVERSES = [sample(t(3, 3)), one(t(2, 4, 4)), one(t(1, 1)), plain(t(0, 0)), one(
 
 def _inverse(input: Tensor, name: str) -> Tensor:
     _require_matrix(input, name)
-    found: Tensor = call(_inv, input)[0]
-    return found
+    found, factors, _ = call(_inv, input)
+    require_regular(factors, "linalg.inv")
+    inverse: Tensor = found
+    return inverse
 
 
 @public("linalg", samples=INVERSES)
 def inv(A: Tensor, *, out: None = None) -> Tensor:
-    """The inverse, [..., n, n]; nan where A is singular."""
+    """The inverse, [..., n, n].  LinAlgError where A is singular."""
     return _inverse(A, "linalg.inv")
 
 

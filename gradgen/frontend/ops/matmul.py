@@ -10,6 +10,7 @@ from gradgen.frontend.ops.samples import edges, one, plain, sample, t
 from gradgen.frontend.ops.shapes import A0, A1, A2, A3, over, shape_text, wrap_dim
 from gradgen.frontend.ops.table import call, operator, public, require_tensor
 from gradgen.frontend.registry import KEEP, PROMOTE, Op, broadcast_shapes, register
+from gradgen.ir import dtypes
 from gradgen.ir.nodes import Compute, Node, Read
 from gradgen.ir.symbols import Extent, axis, reduce_axis, same_extent
 
@@ -221,7 +222,7 @@ def _call_scaled(ops: tuple[Op, Op], input: Any, a: Any, b: Any, beta: Number, a
     if beta == 1 and alpha == 1:
         return call(ops[0], input, a, b)
     _same_dtype(a, b, "mat1 and mat2")
-    return call(ops[1], input, a, b, beta, alpha)
+    return call(ops[1], input, a, b, *_own_kind((input, a, b), beta, alpha))
 
 
 @public("", method=True, inplace=True, samples=[one(t(4), t(2, 3, seed=1), t(3, 4, seed=2)),
@@ -348,7 +349,16 @@ _addr = register(Op("addr", _lower_addr, "AddrBackward0", PROMOTE))
 @public("", method=True, inplace=True, samples=[one(t(2, 3), t(2, seed=1), t(3, seed=2))])
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """beta * input + alpha * outer(vec1, vec2)."""
-    return call(_addr, input, vec1, vec2, beta, alpha)
+    if all(x.dtype is dtypes.bool_ for x in (input, vec1, vec2)):
+        return (input & bool(beta)) | (outer(vec1, vec2) & bool(alpha))
+    return call(_addr, input, vec1, vec2, *_own_kind((input, vec1, vec2), beta, alpha))
+
+
+def _own_kind(tensors: Sequence[Any], *numbers: Number) -> tuple[Number, ...]:
+    """Factors of integer tensors lose their fractions, as in PyTorch."""
+    if any(x.dtype.is_floating_point for x in tensors):
+        return numbers
+    return tuple(int(x) for x in numbers)
 
 
 @public("", method=True, samples=[one(t(3), t(3, seed=1)), one(t(2, 3), t(4, 3, seed=1)), one(t(2, 2, 3), t(3, seed=1)),

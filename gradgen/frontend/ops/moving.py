@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import sympy
 
+from gradgen.frontend.ops.host import repeated_places
 from gradgen.frontend.ops.samples import INF, NAN, edges, one, sample, t
 from gradgen.frontend.ops.shape import view_node
 from gradgen.frontend.ops.shapes import A0, A1, A2, A3, dims_argument, exact, known, reduce, wrap_dim, wrap_dims
@@ -161,10 +162,17 @@ _interleave = register(Op("repeat_interleave", _lower_interleave, "ViewBackward0
 
 
 @public("", method=True, samples=[one(t(3), 2), one(t(2, 3), 3, 1), one(t(2, 3), 2)])
-def repeat_interleave(input: Tensor, repeats: int, dim: int | None = None, *, output_size: int | None = None) -> Tensor:
-    """Every element `repeats` times in a row."""
+def repeat_interleave(
+    input: Tensor, repeats: Tensor | int | None = None, dim: int | None = None, *, output_size: int | None = None
+) -> Tensor:
+    """Every element `repeats` times in a row, or each as often as `repeats` says; of one tensor, its places so repeated."""
+    if repeats is None:
+        return repeated_places(input, None, output_size)
     if is_tensor(repeats):
-        raise NotImplementedError("repeat_interleave takes an int; with a tensor the result's shape depends on values")
+        if dim is None:
+            input, dim = input.reshape(-1), 0
+        at = wrap_dim(dim, input.ndim)
+        return input.index_select(at, repeated_places(repeats, input.shape[at], output_size))
     if repeats < 0:
         raise RuntimeError("Repeats must be non-negative")
     if dim is None:
@@ -349,8 +357,9 @@ def _extended(node: Node, dim: int, before: int, after: int, mode: str) -> Node:
         "circular": (place + n, place - n),
     }[mode]
     parts = [(place, in_range(place, n)), (left, (Condition(GE, -1 - place),)), (right, (Condition(GE, place - n),))]
-    if mode == "circular" and (before < 0 or after < 0):
-        raise NotImplementedError("circular padding by a negative amount")
+    if mode == "circular" and (before < 0 or after < 0):  # what is cut off does not come back at the other end
+        node = _cropped(node, dim, min(before, 0), min(after, 0))
+        return _extended(node, dim, max(before, 0), max(after, 0), mode) if before > 0 or after > 0 else node
     reads = []
     for position, conditions in parts:
         guard = conjunction(*conditions)
@@ -358,6 +367,13 @@ def _extended(node: Node, dim: int, before: int, after: int, mode: str) -> Node:
             reads.append(Read(node, [position if d == dim else axis(d) for d in range(node.ndim)], guard))
     shape = [known(e + before + after) if d == dim else e for d, e in enumerate(node.shape)]
     return Compute(shape, sympy.Add(*(placeholder(k) for k in range(len(reads)))), reads, node.dtype)
+
+
+def _cropped(node: Node, dim: int, before: int, after: int) -> Node:
+    """The axis without its first -before and last -after elements."""
+    shape = [known(e + before + after) if d == dim else e for d, e in enumerate(node.shape)]
+    return Compute(shape, A0, [Read(node, [axis(d) - before if d == dim else axis(d) for d in range(node.ndim)])],
+                   node.dtype)
 
 
 _pad = register(Op("pad", _lower_pad, "ConstantPadNdBackward0", KEEP))
@@ -484,10 +500,16 @@ def diff(
     """n-th differences of neighbours along `dim`."""
     from gradgen.frontend.ops.joining import cat
 
+    if n < 0:
+        raise RuntimeError(f"order must be non-negative but got {n}")
+    if input.ndim == 0:
+        raise RuntimeError("diff expects input to be at least one-dimensional")
+    if n == 0:
+        return input.clone()
     parts = [x for x in (prepend, input, append) if x is not None]
     x = cat(parts, dim) if len(parts) > 1 else input
     at = wrap_dim(dim, x.ndim)
-    for _ in range(n):
+    for _ in range(min(n, x.shape[at]) if isinstance(x.shape[at], int) else n):
         length = x.shape[at] - 1
         x = x.narrow(at, 1, length) - x.narrow(at, 0, length)
     return x

@@ -336,6 +336,8 @@ def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace
         raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
     if not training or p == 0:
         return input
+    if p == 1:
+        return _written(input, input * 0.0, inplace)
     alpha = 1.7580993408473766
     a = 1.0 / ((alpha * alpha * p + 1) * (1 - p)) ** 0.5
     keep = _drawn(input, p)
