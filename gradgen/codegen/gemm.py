@@ -104,12 +104,13 @@ class WorkBytes:
             return 0
         if all(isinstance(e, int) or e.is_Integer for e in (m, n, k)):
             m, n, k = int(m), int(n), int(k)
-            longest, shortest, depth = max(m, n), min(m, n), min(k, self.target.depth)
-            packs_a = longest * k > _LARGE and shortest > _WIDE and k > _SHORT
-            rows = min(-(-longest // _TILE_ROWS) * _TILE_ROWS, self.target.rows)
-            return depth * (_PANEL_BYTES + _SIZE[self.request.dtype] * rows * packs_a)
-        longest, shortest, depth = sympy.Max(m, n), sympy.Min(m, n), sympy.Min(k, self.target.depth)
-        over = (longest * k - _LARGE, shortest - _WIDE, k - _SHORT)
+            depth = min(k, self.target.depth)
+            orders = ((m, n), (n, m)) if k > _SHORT else ()  # the C may compute the transpose
+            packed = max((a for a, b in orders if b > _WIDE and a * k > _LARGE), default=0)
+            rows = min(-(-packed // _TILE_ROWS) * _TILE_ROWS, self.target.rows)
+            return depth * (_PANEL_BYTES + _SIZE[self.request.dtype] * rows)
+        longest, depth = sympy.Max(m, n), sympy.Min(k, self.target.depth)
+        over = (longest * k - _LARGE, longest - _WIDE, k - _SHORT)
         packs_a = sympy.Min(1, *(sympy.Max(0, excess) for excess in over))
         rows = sympy.Min(sympy.ceiling(longest / sympy.Integer(_TILE_ROWS)) * _TILE_ROWS, self.target.rows)
         return depth * (_PANEL_BYTES + _SIZE[self.request.dtype] * rows * packs_a)
@@ -120,11 +121,11 @@ class WorkBytes:
         if self._never(*self._known(None, None, None)):
             return "0"
         size, target = _SIZE[self.request.dtype], self.target
-        longest, shortest = "(m > n ? m : n)", "(m > n ? n : m)"
+        longest = "(m > n ? m : n)"
         depth = f"(k < {target.depth} ? k : {target.depth})"
         whole_tiles = f"({longest} + {_TILE_ROWS - 1}) / {_TILE_ROWS} * {_TILE_ROWS}"
         rows = f"({longest} < {target.rows} ? {whole_tiles} : {target.rows})"
-        packed = f"({longest} * k > {_LARGE} && {shortest} > {_WIDE} && k > {_SHORT} ? {rows} * {size} : 0)"
+        packed = f"({longest} * k > {_LARGE} && {longest} > {_WIDE} && k > {_SHORT} ? {rows} * {size} : 0)"
         return f"{depth} * ({_PANEL_BYTES} + {packed})"
 
     def _known(self, m: Extent | None, n: Extent | None, k: Extent | None) -> tuple[Extent, Extent, Extent]:
