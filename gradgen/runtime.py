@@ -63,7 +63,7 @@ class Session:
         self.forward_call: tuple[Any, ...] | None = None
         self.forward_out: Any = None
         self.gradient_call: tuple[Any, ...] | None = None
-        self.gradient_key: tuple[Any, ...] = ()  # all arguments of that call
+        self.gradient_key: tuple[Any, ...] = ()  # what came beside the inputs
 
     def forward(self, values: tuple[Any, ...], out: Any = None) -> Any:
         call = self.forward_call
@@ -84,13 +84,18 @@ class Session:
 
     def value_and_grad(self, values: tuple[Any, ...], gradient: Any, gradients: Any, out: Any) -> Any:
         call, native = self.gradient_call, self.native
-        if gradients is None:
-            key = (*values, gradient, out)
-        else:
-            targets = gradients if type(gradients) is tuple else (gradients,)
-            key = (*values, gradient, out, NEVER, *targets)
-        if call is None or len(key) != len(self.gradient_key) or not all(map(is_, key, self.gradient_key)):
-            return self._value_and_grad_new(values, gradient, gradients, out, key[len(values) :])
+        if gradients is None and gradient is None and out is None:
+            if call is None or self.gradient_key or not all(map(is_, values, self.seen)):
+                return self._value_and_grad_new(values, None, None, None)
+            status = native.value_and_grad(*call)
+            if status:
+                raise native.fail(status)
+            return self.take(), self.take_gradients()
+        targets = gradients if type(gradients) is tuple else (gradients,)
+        key = (gradient, out, type(gradients), *targets)
+        known = len(key) == len(self.gradient_key) and all(map(is_, key, self.gradient_key))
+        if call is None or not known or not all(map(is_, values, self.seen)):
+            return self._value_and_grad_new(values, gradient, gradients, out, key)
         status = native.value_and_grad(*call)
         if status:
             raise native.fail(status)
@@ -98,7 +103,7 @@ class Session:
         return self.take() if out is None else out, made
 
     def _value_and_grad_new(
-        self, values: tuple[Any, ...], gradient: Any, gradients: Any, out: Any, key: tuple[Any, ...]
+        self, values: tuple[Any, ...], gradient: Any, gradients: Any, out: Any, key: tuple[Any, ...] = ()
     ) -> Any:
         native, plan = self.native, self._bind(values)
         outputs = native.seeded
@@ -113,7 +118,7 @@ class Session:
         if again and (self.outputs.small if out is None else _stays(out)) and (
             self.gradients.small if gradients is None else _stays(gradients)
         ):  # fmt: skip
-            self.gradient_call, self.gradient_key = call, (*self.seen, *key)
+            self.gradient_call, self.gradient_key = call, key
         made = fresh if gradients is not None else self.gradients.hand_out(fresh)
         return (one_or_all(native, self.outputs.hand_out(arrays)) if out is None else out), native.Gradients._make(made)
 

@@ -311,6 +311,33 @@ def test_out(bce: Any, made: dict[str, Any]) -> None:
         m.forward(x, y, out=frozen)
 
 
+def test_repeated_calls_with_other_targets(bce: Any) -> None:
+    """A call that is repeated as it was must notice every argument that changes, also beside the inputs."""
+    arrays = numbers()
+    loss, expected = bce.value_and_grad(*arrays)
+    for _ in range(2):
+        sums = tuple(np.zeros_like(g) for g in expected)
+        for times in (1, 2, 3):
+            out = np.empty_like(loss)
+            _, same = bce.value_and_grad(*arrays, gradients=sums, out=out)
+            assert all(a is b for a, b in zip(same, sums, strict=True)) and out == loss
+            for total, gradient in zip(sums, expected, strict=True):
+                assert close(total, times * gradient)
+        again, fresh = bce.value_and_grad(*arrays)
+        assert again == loss and all(np.array_equal(a, b) for a, b in zip(fresh, expected, strict=True))
+    with pytest.raises(TypeError):
+        bce.value_and_grad(*arrays, gradients=())
+    partly = (np.zeros_like(expected[0]), *[None] * (len(expected) - 1))
+    for _ in range(3):
+        bce.value_and_grad(*arrays, gradients=partly)
+    assert close(partly[0], 3 * expected[0])
+    out = np.empty_like(loss)
+    for _ in range(2):
+        assert bce.forward(*arrays, out=out) is out and out == loss
+        other = np.empty_like(loss)
+        assert bce.forward(*arrays, out=other) is other and other == loss
+
+
 def test_sizes_and_info(bce: Any, made: dict[str, Any]) -> None:
     assert bce.saved_bytes(4) == bce.saved_bytes(N=4) == 64 + 48 and bce.work_bytes(N=4) == 48
     assert made["lookup"].saved_bytes() == 64
