@@ -65,7 +65,7 @@ class Straight:
     def loop(self, s: Loop) -> Loop:
         if s.parallel or s.simd:
             return s
-        if fits(s):
+        if fits(s) and self.pays(s):
             body = self.written(s)
             if body is not None:
                 return replace(s, body=body)
@@ -83,6 +83,15 @@ class Straight:
                 return None
             else:
                 return values.finish()
+
+    def pays(self, s: Loop) -> bool:
+        """Memory becomes names, and no vector loop over memory that stays is taken apart."""
+        alone = {id(b) for b in self.alone(s)}
+        if not alone:
+            return False
+        longer = (t for t in statements_in(s.body) if isinstance(t, Loop) and int(t.stop) - int(t.start) > SHORT)
+        inside = (t for loop in longer for t in statements_in(loop.body))
+        return all(id(t.buffer) in alone for t in inside if isinstance(t, Store))
 
     def alone(self, s: Loop) -> list[Buffer]:
         """Arrays of WORK that nothing outside the loop looks at, small enough for names."""
