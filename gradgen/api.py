@@ -10,6 +10,7 @@ from gradgen.build.load import load_package
 from gradgen.codegen.bundle import write_bundle
 from gradgen.compiler import check_module_name, generate
 from gradgen.errors import GradgenError
+from gradgen.frontend.choice import CHOICES, prepared
 from gradgen.frontend.jit import jit
 from gradgen.frontend.scan import scan
 from gradgen.frontend.trace import TracedFunction
@@ -20,9 +21,14 @@ from gradgen.show import show
 def emit(program: TracedFunction, name: str | None = None, out: str | Path = "generated", **options: Any) -> Path:
     """Writes the bundle of `program` to `<out>/<name>/` and returns that folder.  Needs no compiler.
 
-    Options are those of `gradgen.options.Options`: simplify="none|safe|fast", nan_safe, forward_only, single_file,
-    derivatives=("jvp", "jacobian", "hvp", "hessian") or some of them, sparse=("jacobian", "hessian") likewise.
-    Raises InvalidNameError for names that are not C identifiers; nothing is written unless everything can be.
+    What the module offers: `outputs=` and `gradients=`, names of results and of floating-point arguments (all results
+    and the gradients that the specs ask for, unless given), and `dtype=`, float32 or float64 for all floating-point
+    arguments, for which the function is traced again.
+    How it is generated: the options of `gradgen.options.Options`: simplify="none|safe|fast", nan_safe, forward_only,
+    single_file, threads, derivatives=("jvp", "jacobian", "hvp", "hessian") or some of them, sparse=("jacobian",
+    "hessian") likewise.
+    Raises InvalidNameError for names that are not C identifiers, GradgenError for names that the program does not
+    have; nothing is written unless everything can be.
     """
     name, files = _files(program, name, options)
     folder = Path(out) / name
@@ -45,16 +51,15 @@ def build(
 
 
 def _files(program: TracedFunction, name: str | None, options: dict[str, Any]) -> tuple[str, dict[str, str]]:
-    if not isinstance(program, TracedFunction):
-        raise GradgenError(f"expected what gg.trace(...) or gg.from_sympy(...) returns, got {type(program).__name__}",
-                           hint="program = gg.trace(function, x=gg.spec(...), ...)")
-    chosen = program.name if name is None else name
-    check_module_name(chosen)
+    program, rest = prepared(program, options)
+    wanted_name = program.name if name is None else name
+    check_module_name(wanted_name)
     try:
-        wanted = Options(**options)
+        wanted = Options(**rest)
     except TypeError as error:
-        raise GradgenError(f"unknown option: {error}", hint="options are " + ", ".join(Options.__slots__)) from None
-    return chosen, generate(program.graph, chosen, wanted)
+        known = ", ".join((*CHOICES, *Options.__slots__))
+        raise GradgenError(f"unknown option: {error}", hint=f"options are {known}") from None
+    return wanted_name, generate(program.graph, wanted_name, wanted)
 
 
 __all__ = ["build", "emit", "jit", "scan", "show"]

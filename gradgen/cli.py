@@ -25,6 +25,7 @@ Examples:
   gradgen build model.py:loss --out generated
   gradgen build model.py:loss --arg x=N,784 --arg t=N:int64 --arg w=784,10:grad --name softmax
   gradgen emit model.py:loss --single-file          # C only, needs no compiler
+  gradgen emit model.py:loss --gradients w --dtype float64 --derivatives jvp,hvp
   gradgen show model.py:loss                        # the formulas, forward and gradient
   gradgen show model.py:loss --svg graph.svg
   gradgen check model.py:loss                       # gradients against differences and PyTorch
@@ -94,16 +95,30 @@ def main(debug: bool) -> None:
     """Python functions over tensors become C: forward, accumulating backward, zero_grad."""
 
 
+def _listed(_context: click.Context, _parameter: click.Parameter, text: str | None) -> tuple[str, ...] | None:
+    """`a,b` as ("a", "b"); None where the flag was not given."""
+    return None if text is None else tuple(name for name in (part.strip() for part in text.split(",")) if name)
+
+
 def _program_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed((
         click.argument("target"),
         click.option("--arg", "arguments", multiple=True, metavar="NAME=EXTENTS[:DTYPE][:grad]",
                      help="Spec of an argument, e.g. x=N,784:float32; a name is a run-time dimension."),
-        click.option("--grad", "gradients", multiple=True, metavar="NAME", help="This argument requires a gradient."),
-        click.option("--output", "outputs", multiple=True, metavar="NAME", help="Names of the results, in order."),
+        click.option("--grad", "grad", multiple=True, metavar="NAME", help="This argument requires a gradient."),
+        click.option("--output", "names", multiple=True, metavar="NAME", help="Names of the results, in order."),
+        click.option("--outputs", metavar="NAMES", callback=_listed,
+                     help="Offer these results only, e.g. loss,logits [default: all]."),
+        click.option("--gradients", metavar="NAMES", callback=_listed,
+                     help="Offer these gradients only, e.g. w,b; '' for none [default: what the specs say]."),
+        click.option("--dtype", metavar="DTYPE", help="float32 or float64, for all floating-point arguments."),
         click.option("--simplify", type=click.Choice(["none", "safe", "fast"]), default="safe", show_default=True),
         click.option("--nan-safe", is_flag=True, help="Branches not taken never make a gradient nan."),
         click.option("--forward-only", is_flag=True, help="No backward."),
+        click.option("--derivatives", metavar="NAMES", callback=_listed,
+                     help="Further functions, dense: jvp,jacobian,hvp,hessian or some of them."),
+        click.option("--sparse", metavar="NAMES", callback=_listed,
+                     help="Further functions, in compressed rows: jacobian,hessian or one of them."),
     )):
         command = option(command)
     return command
@@ -158,9 +173,9 @@ def emit(target: str, out: Path, name: str | None, **given: Any) -> None:
 
 
 def _split(target: str, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The program, and the options of code generation."""
-    program = _load(target, given.pop("arguments"), given.pop("gradients"), given.pop("outputs"))
-    return program, given
+    """The program, and the options of code generation that were given."""
+    program = _load(target, given.pop("arguments"), given.pop("grad"), given.pop("names"))
+    return program, {k: v for k, v in given.items() if v is not None}
 
 
 def _written(folder: Path, program: Any, seconds: float) -> None:

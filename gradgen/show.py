@@ -6,6 +6,7 @@ from typing import Any
 
 from gradgen.compiler import bodies, dim_names, generate, programs, stages, user_names
 from gradgen.errors import GradgenError
+from gradgen.frontend.choice import prepared
 from gradgen.ir.formula import formulas
 from gradgen.ir.graph import serialise
 from gradgen.options import Options
@@ -29,7 +30,8 @@ def show(program: Any, what: str = "formulas", **options: Any) -> str:
     """
     if what not in VIEWS:
         raise GradgenError(f"there is no view {what!r}", hint="; ".join(f"{k}: {v}" for k, v in VIEWS.items()))
-    wanted = Options(**options)
+    program, rest = prepared(program, options)
+    wanted = Options(**rest)
     if what == "c":
         return generate(program.graph, program.name, wanted)[f"{program.name}.c"]
     made = stages(program.graph, wanted)

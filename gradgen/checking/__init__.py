@@ -21,6 +21,7 @@ from gradgen.autodiff.joint import differentiable_outputs
 from gradgen.checking.inputs import DISTRIBUTIONS, dimensions, given_or_sampled, sample
 from gradgen.checking.twin import NoTwin, as_torch
 from gradgen.errors import CompilerNotFoundError, GradgenError
+from gradgen.frontend.choice import prepared
 from gradgen.frontend.trace import TracedFunction
 from gradgen.ir.functions import stop
 from gradgen.ir.graph import Graph
@@ -109,8 +110,9 @@ def check(
     `dims` gives sizes of named dimensions, `values` arrays for inputs (others are random, by `seed`).  For each
     parameter with more than `samples` elements, that many random elements and two random directions are differenced.
     `torch`: None compares where PyTorch is installed, True insists.  `tolerance` is (relative, absolute), as in
-    TOLERANCE.  Other options as for `build`.  Raises GradgenError where no finite point is found.
+    TOLERANCE.  Other options as for `build`; with fewer outputs than the function has, PyTorch is not asked.  Raises GradgenError where no finite point is found.
     """
+    program, options = prepared(program, options)
     graph = program.graph
     sizes = dimensions(graph, dims)
     notes: list[str] = []

@@ -74,7 +74,15 @@ def from_sympy(
         outputs[jacobian] = _jacobian(jacobian, output, argument, outputs, entries, inputs, scalars)
     graph = Graph(tuple(inputs.values()), tuple(outputs.values()), tuple(outputs))
     graph = _with_gradients(graph, requires_grad)
-    return TracedFunction(graph, name, None, {n.name: Spec(n.shape, n.dtype, n.requires_grad) for n in graph.inputs})
+
+    def again(specs: Mapping[str, Spec]) -> TracedFunction:
+        kinds = [s.dtype for s in specs.values() if s.dtype.is_floating_point]
+        gradients = [n for n, s in specs.items() if s.requires_grad]
+        return from_sympy(expressions, arguments, name=name, requires_grad=gradients, dtype=kinds[0] if kinds else kind,
+                          jacobians=jacobians)
+
+    specs = {n.name: Spec(n.shape, n.dtype, n.requires_grad) for n in graph.inputs}
+    return TracedFunction(graph, name, None, specs, again)
 
 
 def _element(node: Input, at: tuple[int, ...]) -> Node:

@@ -60,13 +60,15 @@ class TracedFunction:
     """A function as a Graph: what `trace` and `from_sympy` return and `build`, `emit`, `show` and `check` take.
 
     `graph.inputs` are the arguments in order (`requires_grad` set where a gradient is wanted), `graph.outputs` the
-    results with their names.  `function` is the Python function, where there is one.
+    results with their names.  `function` is the Python function, where there is one; `again` makes the program anew from
+    other specs of the same arguments.
     """
 
     graph: Graph
     name: str
     function: Callable[..., Any] | None = None
     specs: Mapping[str, Spec] = field(default_factory=dict)
+    again: Callable[[Mapping[str, Spec]], TracedFunction] | None = None
 
     def __repr__(self) -> str:
         ins = ", ".join(f"{n.name}: {n.dtype.name}{list(n.shape)}{'*' if n.requires_grad else ''}" for n in self.graph.inputs)
@@ -102,7 +104,13 @@ def trace(
     """
     if isinstance(function, Tensor):  # PyTorch's trace: the sum of a matrix' diagonal
         return METHODS["trace"](function, *positional, **named)
-    specs = _bind(function, positional, named)
+    return _traced(function, _bind(function, positional, named), outputs, name or _name_of(function), check)
+
+
+def _traced(
+    function: Callable[..., Any], specs: Mapping[str, Spec], outputs: Sequence[str] | None, name: str, check: bool
+) -> TracedFunction:
+    """The program of a function for one Spec per parameter."""
     dims = dim_names(specs.values())
     if check:
         check_argument_names(dims, specs, (), gradients=[n for n, s in specs.items() if s.requires_grad])
@@ -118,7 +126,7 @@ def trace(
     graph = Graph(tuple(inputs.values()), tuple(nodes[v._record] for v in values), names, where)
     if check:
         _check_reach(graph, specs)
-    return TracedFunction(graph, name or _name_of(function), function, specs)
+    return TracedFunction(graph, name, function, specs, lambda other: _traced(function, other, names, name, check))
 
 
 def _bind(function: Callable[..., Any], positional: Sequence[Spec], named: Mapping[str, Spec]) -> dict[str, Spec]:

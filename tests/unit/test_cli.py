@@ -205,3 +205,26 @@ def test_python_m_gradgen() -> None:
     done = subprocess.run([sys.executable, "-m", "gradgen", "--help"], capture_output=True, text=True, check=False,
                           cwd=Path(__file__).resolve().parents[2])
     assert done.returncode == 0 and "gradgen build" in done.stdout
+
+
+def test_what_a_bundle_offers_is_chosen_by_flags(script: Path, tmp_path: Path) -> None:
+    found = run("emit", f"{script}:loss", "--out", tmp_path, "--gradients", "x,w", "--dtype", "float64",
+                "--derivatives", "jvp,hvp", "--outputs", "loss")
+    assert found.exit_code == 0, found.output
+    header = (tmp_path / "loss" / "loss.h").read_text()
+    for word in ("double *grad_x", "double *grad_w", "loss_jvp(", "loss_hvp("):
+        assert word in header
+    assert "float *" not in header
+
+
+def test_no_gradients_by_flag(script: Path, tmp_path: Path) -> None:
+    assert run("emit", f"{script}:loss", "--out", tmp_path, "--gradients", "").exit_code == 0
+    assert "backward" not in (tmp_path / "loss" / "loss.c").read_text()
+
+
+@pytest.mark.parametrize("flags", [("--outputs", "lost"), ("--gradients", "q"), ("--dtype", "int32"),
+                                   ("--derivatives", "gradient"), ("--sparse", "jvp")])
+def test_names_that_there_are_not_are_a_mistake(script: Path, tmp_path: Path, flags: tuple[str, str]) -> None:
+    found = run("emit", f"{script}:loss", "--out", tmp_path, *flags)
+    assert found.exit_code == 2, found.output
+    assert list(tmp_path.iterdir()) == [script]
