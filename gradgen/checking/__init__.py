@@ -110,7 +110,8 @@ def check(
     `dims` gives sizes of named dimensions, `values` arrays for inputs (others are random, by `seed`).  For each
     parameter with more than `samples` elements, that many random elements and two random directions are differenced.
     `torch`: None compares where PyTorch is installed, True insists.  `tolerance` is (relative, absolute), as in
-    TOLERANCE.  Other options as for `build`; with fewer outputs than the function has, PyTorch is not asked.  Raises GradgenError where no finite point is found.
+    TOLERANCE.  Other options as for `build`; with fewer outputs than the function has, PyTorch is not asked.
+    Raises GradgenError where no finite point is found.
     """
     program, options = prepared(program, options)
     graph = program.graph
