@@ -43,6 +43,7 @@ class ExpressionPrinter:
         self.calls: dict[tuple[str, str], str] = {}  # of functions called out of line: the text of each
         self.out_of_line: frozenset[tuple[str, str]] = frozenset()
         self.vector = False  # inside a vector loop, where everything is inlined
+        self.known: dict[tuple[str, str], str] = {}  # (function, argument) whose value a variable of the C holds
 
     def text(self, expr: Expr) -> str:
         """The expression, without outer parentheses."""
@@ -165,9 +166,12 @@ class ExpressionPrinter:
     def call(self, op: str, expr: Apply) -> Text:
         suffix = expr.args[0].dtype.suffix if expr.dtype is bool_ else expr.dtype.suffix
         args = ", ".join(self.text(a) for a in expr.args)
+        if (op, args) in self.known:
+            return self.known[op, args], ATOM
         if op in mathlib.REGISTRY and suffix in mathlib.REGISTRY[op]:
-            self.math[op, suffix] = None
-            name = mathlib.kernel(op, suffix).c_name
+            form = op if self.vector else mathlib.scalar_name(op)
+            self.math[form, suffix] = None
+            name = mathlib.kernel(form, suffix).c_name
             if (op, suffix) in self.out_of_line and not self.vector:
                 name = self.called(op, suffix, name, expr)
             return f"{name}({args})", ATOM
@@ -191,6 +195,25 @@ class ExpressionPrinter:
                 f"GG_NOINLINE {result} {name}({parameters}) {{\n    return {inlined}({', '.join(letters)});\n}}\n"
             )
         return name
+
+    def sincos(self, argument: Variable) -> list[str]:
+        """C that computes sine and cosine of a variable together; until `forget`, both are known by its name."""
+        suffix, name = argument.dtype.suffix, argument.name
+        function = mathlib.SINCOS
+        self.math[function, suffix] = None
+        called = inlined = mathlib.kernel(function, suffix).c_name
+        ctype = argument.dtype.ctype
+        if ("sin", suffix) in self.out_of_line:
+            called = f"{inlined}_call"
+            parameters = f"{ctype} a, {ctype} *b, {ctype} *c"
+            self.calls[function, suffix] = f"GG_NOINLINE void {called}({parameters}) {{\n    {inlined}(a, b, c);\n}}\n"
+        sine, cosine = f"gg_sin_{name}", f"gg_cos_{name}"
+        self.known["sin", name], self.known["cos", name] = sine, cosine
+        return [f"{ctype} {sine}, {cosine};", f"{called}({name}, &{sine}, &{cosine});"]
+
+    def forget(self, argument: Variable) -> None:
+        """The variables of `sincos` go out of scope."""
+        del self.known["sin", argument.name], self.known["cos", argument.name]
 
     def helper(self, name: str) -> None:
         if name not in self.helpers:

@@ -23,14 +23,6 @@ QUIET_VECTORISER = """#if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
 #endif
 """
-NOINLINE = """#ifndef GG_NOINLINE
-#if defined(__GNUC__)
-#define GG_NOINLINE static __attribute__((noinline))
-#else
-#define GG_NOINLINE static
-#endif
-#endif
-"""
 STACK_BYTES = 8192  # of locals and the register tiles of matrix kernels, an upper estimate
 
 
@@ -53,8 +45,7 @@ def c_procedure(program: Program) -> ProcedureCode:
     printer = StatementPrinter(program.name)
     printer.expressions.out_of_line = called_often(program)
     parts = [(p.name, printer.part(p)) for p in program.parts]
-    for s in program.statements:
-        printer.visit(s)
+    printer.sequence(program.statements)
     tables = [_table(b) for b in program.buffers if b.space == CONSTANT]  # inside: procedures number theirs alike
     head = [f"    {line}" for table in tables for line in table.splitlines()]
     head += [line for b in program.buffers for line in _pointer(b)]
@@ -109,7 +100,7 @@ def _helpers(program: Program, printer: StatementPrinter) -> dict[str, str]:
         for k, fragment in enumerate(mathlib.fragments(expressions.math)):
             found[f"math {_fragment_name(fragment, k)}"] = fragment
     if expressions.calls:
-        found["GG_NOINLINE"] = NOINLINE
+        found[f"math {_fragment_name(mathlib.noinline(), 0)}"] = mathlib.noinline()
         for (op, suffix), text in sorted(expressions.calls.items()):
             found[f"gg_{op}_{suffix}_call"] = text
     found.update(expressions.helpers)

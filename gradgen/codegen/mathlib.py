@@ -62,6 +62,11 @@ ONE_ARGUMENT = [
     "sign",
 ]
 TWO_ARGUMENTS = ["pow", "atan2", "max", "min", "fmod", "remainder", "floor_div"]
+# float -> float for code that is not a vector loop: branches instead of computing every case; "sin_scalar" does for
+# one number what "sin" does for a vector
+SCALAR = ["exp", "log", "sigmoid", "sin", "cos", "tan"]
+# both of one argument, through pointers
+SINCOS = "sincos_scalar"
 # float -> int32 or int64; the suffix is that of the float
 CASTS = ["to_i32", "to_i64"]
 INTEGER_ONE_ARGUMENT = ["sign"]
@@ -99,6 +104,14 @@ _FLOAT_NEEDS: dict[str, tuple[str, ...]] = {
     "acosh": ("log1p",),
     "atanh": ("log1p",),
     "cbrt": ("pair",),
+    "trig_scalar": ("noinline", "trig_reduce"),
+    "sin_scalar": ("trig_scalar",),
+    "cos_scalar": ("trig_scalar",),
+    "tan_scalar": ("trig_scalar",),
+    "sincos_scalar": ("trig_scalar",),
+    "exp_scalar": ("noinline", "exp"),
+    "log_scalar": ("noinline", "log"),
+    "sigmoid_scalar": ("exp_scalar",),
     "floor": ("rint",),
     "ceil": ("rint",),
     "trunc": ("rint",),
@@ -124,17 +137,23 @@ def _needs(stem: str, suffix: str) -> tuple[str, ...]:
 
 def _closure(stem: str, suffix: str) -> list[str]:
     """Return the files that `stem` needs, each after its own needs, itself last."""
-    if stem == "inline":
-        return ["inline.h"]
+    if stem in ("inline", "noinline"):
+        return [f"{stem}.h"]
     files: list[str] = []
     for need in _needs(stem, suffix):
         files += [file for file in _closure(need, suffix) if file not in files]
     return [*files, f"{stem}_{suffix}.h"]
 
 
+def scalar_name(function: str) -> str:
+    """Return the registry's name of the form of `function` for code that is not a vector loop."""
+    return f"{function}_scalar" if function in SCALAR else function
+
+
 def _registry() -> dict[str, dict[str, MathKernel]]:
+    scalar = [scalar_name(name) for name in SCALAR]
     by_suffix = {
-        **{suffix: [*ONE_ARGUMENT, *TWO_ARGUMENTS, *CASTS] for suffix in FLOATS},
+        **{suffix: [*ONE_ARGUMENT, *TWO_ARGUMENTS, *CASTS, *scalar, SINCOS] for suffix in FLOATS},
         **{suffix: [*INTEGER_ONE_ARGUMENT, *INTEGER_TWO_ARGUMENTS] for suffix in INTEGERS},
     }
     registry: dict[str, dict[str, MathKernel]] = {}
@@ -158,6 +177,11 @@ def kernel(function: str, suffix: str) -> MathKernel:
         return REGISTRY[function][suffix]
     except KeyError:
         raise GradgenError(f"no math kernel computes {function!r} for {suffix!r}") from None
+
+
+def noinline() -> str:
+    """Return the definition of GG_NOINLINE."""
+    return _text("noinline.h")
 
 
 @cache

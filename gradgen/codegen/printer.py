@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import singledispatchmethod
 
@@ -36,7 +37,9 @@ from gradgen.schedule.program import (
     Program,
     Statement,
     Store,
+    Variable,
 )
+from gradgen.schedule.rewrite import subexpressions
 
 INDENT = "    "
 
@@ -95,6 +98,30 @@ def wrapped(head: str, items: list[str], indent: str) -> str:
     return "\n".join(lines)
 
 
+def sines_and_cosines(statements: Sequence[Statement], fixed: set[str]) -> dict[int, list[Variable]]:
+    """Variables of which both sine and cosine are taken in one block, by the first statement that takes either.
+
+    `fixed` are the names that keep their value; those that the block binds are added to it.
+    """
+    taken: dict[str, dict[str, int]] = {}
+    found: dict[int, list[Variable]] = {}
+    for k, s in enumerate(statements):
+        if not isinstance(s, (Let, Declare, Assign, Store, PairwiseAdd)):
+            continue
+        for e in subexpressions([s.value]):
+            match e:
+                case Apply(op=("sin" | "cos") as op, args=(Variable() as x,)) if x.name in fixed and e.dtype is x.dtype:
+                    uses = taken.setdefault(x.name, {})
+                    if len(uses) == 1 and op not in uses:
+                        found.setdefault(min(uses.values()), []).append(x)
+                    uses.setdefault(op, k)
+        if isinstance(s, Let):
+            fixed.add(s.variable.name)
+        elif isinstance(s, Declare):
+            fixed.discard(s.variable.name)
+    return found
+
+
 class StatementPrinter:
     """Collects lines; `out` is the text so far."""
 
@@ -107,15 +134,28 @@ class StatementPrinter:
         self.procedure = procedure
         self.parts: dict[str, str] = {}  # functions of chunks
         self.kernels: dict[tuple[str, str], tuple[KernelSpec, DType]] = {}
+        self.fixed: set[str] = set()  # variables that keep their value
 
     def line(self, text: str) -> None:
         self.out.append(INDENT * self.depth + text)
 
     def block(self, statements: tuple[Statement, ...]) -> None:
         self.depth += 1
-        for s in statements:
-            self.visit(s)
+        self.sequence(statements)
         self.depth -= 1
+
+    def sequence(self, statements: Sequence[Statement]) -> None:
+        """The statements of one scope; sine and cosine of one variable are computed together, outside of vector loops."""
+        e = self.expressions
+        both = {} if e.vector else sines_and_cosines(statements, self.fixed)
+        for k, s in enumerate(statements):
+            for x in both.get(k, ()):
+                for text in e.sincos(x):
+                    self.line(text)
+            self.visit(s)
+        for variables in both.values():
+            for x in variables:
+                e.forget(x)
 
     @singledispatchmethod
     def visit(self, statement: Statement) -> None:
@@ -180,12 +220,12 @@ class StatementPrinter:
         if s.simd:
             clauses = "".join(f" reduction({op}:{name})" for op, name in s.reductions)
             self.out.append(f"#pragma omp simd{clauses}")
-        e.vector = s.simd
+        before, e.vector = e.vector, s.simd or e.vector
         step = f"++{i}" if s.step == 1 else f"{i} += {s.step}"
         self.line(f"for (int64_t {i} = {e.index(s.start)}; {i} < {e.index(s.stop)}; {step}) {{")
         self.block(s.body)
         self.line("}")
-        e.vector = False
+        e.vector = before
 
     def parallel(self, s: Loop) -> None:
         """A loop over chunks: each is a call of a function, which has its own part of the kernel's scratch memory."""
@@ -207,8 +247,9 @@ class StatementPrinter:
             self.scratch = "gg_own_scratch"
             own = f"(unsigned char *)gg_scratch + (size_t){s.variable.name} * gg_scratch_bytes"
             self.line(f"void *const gg_own_scratch = {own};")
-        for inner in s.body:
-            self.visit(inner)
+        known, self.expressions.known = self.expressions.known, {}
+        self.sequence(s.body)
+        self.expressions.known = known
         lines, self.out, self.depth, self.scratch = self.out, kept, depth, "gg_scratch"
         head = wrapped(f"GG_CHUNK void {name}(", [text for _, text in found.parameters()], INDENT)
         return head + ") {\n" + "\n".join(lines) + "\n}\n"
@@ -263,8 +304,7 @@ class StatementPrinter:
         parameters += [f"{local_type(v.dtype)} {v.name}" for v in p.scalars]
         result = local_type(p.result.dtype) if p.result is not None else "void"
         kept, self.out = self.out, []
-        for s in p.body:
-            self.visit(s)
+        self.sequence(p.body)
         lines, self.out = self.out, kept
         if p.result is not None:
             lines.append(f"{INDENT}return {p.result.name};")

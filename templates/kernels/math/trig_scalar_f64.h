@@ -1,0 +1,64 @@
+/* Trigonometry of one number at a time, for code that is not a vector loop: a predicted branch takes Cody & Waite's
+ * reduction (1980), x - q pi/2 with pi/2 in parts, below 2^20, and Payne & Hanek's from there on. */
+GG_NOINLINE gg_angle_f64 gg_trig_far_scalar_f64(double x)
+{
+    gg_angle_f64 angle = gg_trig_far_f64(fabs(x));
+    uint64_t negative = gg_bits_f64(x) >> 63;
+    uint64_t sign = negative << 63;
+    angle.hi = gg_from_bits_f64(gg_bits_f64(angle.hi) ^ sign);
+    angle.lo = gg_from_bits_f64(gg_bits_f64(angle.lo) ^ sign);
+    angle.q = (angle.q ^ (0u - negative)) + negative;
+    return angle;
+}
+
+GG_INLINE gg_angle_f64 gg_trig_reduce_scalar_f64(double x)
+{
+    gg_angle_f64 angle;
+    if (fabs(x) < 1048576.0) {
+        double shifted = x * 0.6366197723675814 + 6755399441055744.0, q = shifted - 6755399441055744.0;
+#if defined(__FMA__) || defined(__FP_FAST_FMA) || defined(__ARM_FEATURE_FMA)
+        /* the first difference is exact: a multiple of the last place of pi/2, and below 1 */
+        double first = fma(q, -1.5707963267948966, x), part = q * 6.123233995736766e-17;
+        double lost = fma(q, 6.123233995736766e-17, -part);
+        gg_pair_f64 s = gg_two_sum_f64(first, -part);
+        angle.hi = s.hi;
+        angle.lo = s.lo - (lost + q * -1.4973849048591698e-33);
+#else
+        /* parts of 33 bits: their products with q are exact */
+        double first = x - q * 1.57079632673412561417, part = q * 6.07710050630396597660e-11;
+        gg_pair_f64 s = gg_two_sum_f64(first, -part);
+        s = gg_two_sum_f64(s.hi, s.lo - q * 2.02226624871116645580e-21);
+        angle.hi = s.hi;
+        angle.lo = s.lo - q * 8.47842766036889956997e-32;
+#endif
+        angle.q = gg_bits_f64(shifted);
+        return angle;
+    }
+    return gg_trig_far_scalar_f64(x);
+}
+
+/* sin and cos of the reduced angle, to first order in lo; the polynomials are those of the vector code, by Estrin's
+ * scheme, which waits less. */
+GG_INLINE double gg_sin_near_f64(gg_angle_f64 r)
+{
+    double x = r.hi, z = x * x, w = z * z;
+    double p = (-0.1666666666666663 + z * 0.008333333333321919)
+        + w * ((-0.0001984126982945851 + z * 2.755731358226442e-06)
+        + w * (-2.5050742320642017e-08 + z * 1.589594363745134e-10));
+    return x + (x * z * p + r.lo * (1.0 - 0.5 * z));
+}
+
+GG_INLINE double gg_cos_near_f64(gg_angle_f64 r)
+{
+    double x = r.hi, z = x * x, w = z * z, half = 0.5 * z, big = 1.0 - half;
+    double p = (0.041666666666666595 + z * -0.0013888888888873344)
+        + w * ((2.480158728900347e-05 + z * -2.7557314217299276e-07)
+        + w * (2.087570540410226e-09 + z * -1.1358748095206087e-11));
+    return big + (((1.0 - big) - half) + (w * p - x * r.lo));
+}
+
+/* b where the mask is all ones, a where it is 0: as bits, because a branch on the quadrant is not predictable */
+GG_INLINE double gg_choose_f64(uint64_t mask, double a, double b, uint64_t sign)
+{
+    return gg_from_bits_f64(((gg_bits_f64(a) & ~mask) | (gg_bits_f64(b) & mask)) ^ sign);
+}
