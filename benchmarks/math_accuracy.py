@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "kernels")]
 
 import math_samples  # noqa: E402
-from math_harness import CHECKED_TWO_ARGUMENTS, FAST, Build, Harness, Report  # noqa: E402
+from math_harness import CHECKED_ONE_ARGUMENT, CHECKED_TWO_ARGUMENTS, FAST, Build, Harness, Report  # noqa: E402
 
 from gradgen.codegen import mathlib  # noqa: E402
 
@@ -125,15 +125,15 @@ def main() -> None:
         checks, plain = Harness(Path(first), build, libmvec=True), Harness(Path(second), build)
         what = "one" if options.step == 1 else f"{options.step}th"
         print(HEAD.format(what=what, compiler=f"gcc, {platform.machine()}", flags=" ".join(flags)))
-        for name in [*mathlib.ONE_ARGUMENT, *CHECKED_TWO_ARGUMENTS]:
+        for name in [*CHECKED_ONE_ARGUMENT, *CHECKED_TWO_ARGUMENTS]:
             if options.only and name not in options.only:
                 continue
             for suffix in mathlib.FLOATS:
-                if name in mathlib.ONE_ARGUMENT and suffix == "f32":
+                if name in CHECKED_ONE_ARGUMENT and suffix == "f32":
                     report = one_argument_f32(checks, name, options.step)
                 else:
                     report = in_parts(checks, name, suffix, options.doubles)
-                times = speed(plain, name, suffix) if name in mathlib.ONE_ARGUMENT else None
+                times = speed(plain, name, suffix) if name in CHECKED_ONE_ARGUMENT else None
                 print(row(name, suffix, report, times), flush=True)
 
 

@@ -73,9 +73,14 @@ VECTOR_LIBM double atan2(double, double);
     SAME(T, P, S, atan) SAME(T, P, S, asinh) SAME(T, P, S, acosh) SAME(T, P, S, atanh) SAME(T, P, S, erf)              \
     SAME(T, P, S, erfc) SAME(T, P, S, cbrt) SAME(T, P, S, sqrt) SAME(T, P, S, lgamma) SAME(T, P, S, floor)             \
     SAME(T, P, S, ceil) SAME(T, P, S, trunc) SAME(T, P, S, rint)
+/* the forms for straight-line code compute the same */
+#define SCALAR(T, P, name) static inline T P##name##_scalar(T x) { return P##name(x); }
+#define ALL_SCALAR(T, P)                                                                                               \
+    SCALAR(T, P, exp) SCALAR(T, P, log) SCALAR(T, P, sigmoid) SCALAR(T, P, sin) SCALAR(T, P, cos) SCALAR(T, P, tan)
 
 ALL_SAME(double, ref_, )
 COMPOSED(double, ref_, )
+ALL_SCALAR(double, ref_)
 
 #define CHECK_ONE(name)                                                                                                \
     void run_##name##_f32(const float *x, float *y, size_t n);                                                         \
@@ -153,6 +158,7 @@ COMPOSED(double, ref_, )
 /* libm's functions in a plain loop, for comparing speed */
 ALL_SAME(float, libmf_, f)
 COMPOSED(float, libmf_, f)
+ALL_SCALAR(float, libmf_)
 #define RUN_LIBM(name)                                                                                                 \
     void libm_##name##_f32(const float *x, float *y, size_t n);                                                        \
     void libm_##name##_f32(const float *x, float *y, size_t n)                                                         \
@@ -222,6 +228,7 @@ static double error_f64(double result, __float128 exact)
 
 ALL_SAME(__float128, quad_, q)
 COMPOSED(__float128, quad_, q)
+ALL_SCALAR(__float128, quad_)
 
 #define QUAD_ONE(name)                                                                                                 \
     void check_##name##_f64(const double *x, const double *y, size_t n, report *r);                                    \

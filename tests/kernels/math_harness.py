@@ -26,6 +26,7 @@ WARNINGS = [
     "-Wmissing-prototypes",
     "-Werror",
 ]
+CHECKED_ONE_ARGUMENT = [*mathlib.ONE_ARGUMENT, *map(mathlib.scalar_name, mathlib.SCALAR)]
 # the others are defined by rounded steps: compared with those in NumPy, not with an exact value
 CHECKED_TWO_ARGUMENTS = ["pow", "atan2", "max", "min", "fmod"]
 
@@ -83,7 +84,7 @@ class Harness:
         lists = [
             f"-D{name}(M)={' '.join(f'M({function})' for function in functions)}"
             for name, functions in (
-                ("ONE_ARG", mathlib.ONE_ARGUMENT),
+                ("ONE_ARG", CHECKED_ONE_ARGUMENT),
                 ("TWO_ARG", mathlib.TWO_ARGUMENTS),
                 ("TWO_ARG_CHECKED", CHECKED_TWO_ARGUMENTS),
                 ("INTEGER_TWO_ARG", mathlib.INTEGER_TWO_ARGUMENTS),

@@ -6,6 +6,7 @@ checked; benchmarks/math_accuracy.py checks everything and prints docs/math-accu
 
 from __future__ import annotations
 
+import ctypes
 import json
 import re
 import subprocess
@@ -18,6 +19,7 @@ import mpmath
 import numpy as np
 import pytest
 from math_harness import (
+    CHECKED_ONE_ARGUMENT,
     CHECKED_TWO_ARGUMENTS,
     FAST,
     HEADERS,
@@ -183,7 +185,7 @@ def test_loops_vectorise(compiler: str, march: str, tmp_path: Path) -> None:
 # Accuracy
 
 
-@pytest.mark.parametrize("name", mathlib.ONE_ARGUMENT)
+@pytest.mark.parametrize("name", CHECKED_ONE_ARGUMENT)
 def test_float32_one_argument(main_harness: Harness, name: str) -> None:
     report = main_harness.check_bits(name, 3, STEP, 2**32 // STEP // 1024 * 1024, Report())
     for edge in math_samples.edges(np.float32).view(np.uint32):
@@ -191,7 +193,7 @@ def test_float32_one_argument(main_harness: Harness, name: str) -> None:
     assert report.max_error <= BOUND["f32"], report
 
 
-@pytest.mark.parametrize("name", mathlib.ONE_ARGUMENT)
+@pytest.mark.parametrize("name", CHECKED_ONE_ARGUMENT)
 def test_float64_one_argument(main_harness: Harness, name: str) -> None:
     if not main_harness.quad:
         pytest.skip("no libquadmath")
@@ -229,7 +231,7 @@ MPMATH: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("suffix", mathlib.FLOATS)
-@pytest.mark.parametrize("name", mathlib.ONE_ARGUMENT)
+@pytest.mark.parametrize("name", CHECKED_ONE_ARGUMENT)
 def test_against_mpmath(main_harness: Harness, name: str, suffix: str) -> None:
     """A reference that shares nothing with any libm; results outside the normal range are the other tests' business."""
     rng = np.random.default_rng(3)
@@ -240,7 +242,7 @@ def test_against_mpmath(main_harness: Harness, name: str, suffix: str) -> None:
     with mpmath.workprec(700):  # softplus(-100) is e^-100: 1 + e^-100 must not lose it
         for argument, result in zip(x, main_harness.run(name, suffix, x), strict=True):
             try:
-                exact = MPMATH[name](mpmath.mpf(float(argument)))
+                exact = MPMATH[name.removesuffix("_scalar")](mpmath.mpf(float(argument)))
             except (ValueError, ZeroDivisionError):
                 exact = mpmath.nan
             if not isinstance(exact, mpmath.mpf) or mpmath.isnan(exact):
@@ -256,7 +258,7 @@ def test_other_builds(main_harness: Harness, compiler: str, flags: tuple[str, ..
     """Other compilers and flags, with and without fused multiply-add: the same bounds on a smaller sample."""
     harness = Harness(tmp_path, Build(compiler, flags))
     failures = []
-    for name in mathlib.ONE_ARGUMENT:
+    for name in CHECKED_ONE_ARGUMENT:
         report = harness.check_bits(name, 5, 8191 * 16, 2**15, Report())
         for edge in math_samples.edges(np.float32).view(np.uint32):
             harness.check_bits(name, int(edge) - 512, 1, 1024, report)
@@ -287,6 +289,43 @@ def test_one_element_equals_a_vector_of_them(main_harness: Harness, suffix: str)
             together[np.isfinite(together)], alone[np.isfinite(together)], maxulp=int(2 * BOUND[suffix])
         )
         np.testing.assert_array_equal(together[~np.isfinite(together)], alone[~np.isfinite(together)])
+
+
+SINCOS = """
+void both_{s}(const {t} *x, {t} *sine, {t} *cosine, int n);
+void both_{s}(const {t} *x, {t} *sine, {t} *cosine, int n)
+{{
+    for (int i = 0; i < n; i++) {{
+        gg_sincos_scalar_{s}(x[i], sine + i, cosine + i);
+    }}
+}}
+"""
+
+
+@pytest.mark.parametrize("flags", BUILDS.values(), ids=BUILDS.keys())
+@pytest.mark.parametrize(("suffix", "ctype"), [("f32", "float"), ("f64", "double")])
+def test_sine_and_cosine_together(
+    main_harness: Harness, suffix: str, ctype: str, flags: tuple[str, ...], tmp_path: Path
+) -> None:
+    """One reduction for both, right up to arguments that need the long one."""
+    source = tmp_path / "both.c"
+    text = "\n".join(mathlib.fragments([(mathlib.SINCOS, suffix)])) + SINCOS.format(s=suffix, t=ctype)
+    source.write_text(HEADERS + text, encoding="utf-8")
+    done = compile_c(Build(COMPILERS[0], flags), source, tmp_path / "both.so", "-shared", "-fPIC", "-lm")
+    assert done.returncode == 0, done.stderr
+    x = math_samples.one(20_000, DTYPES[suffix], np.random.default_rng(8))
+    results = np.empty((2, x.size), x.dtype)
+    pointers = [a.ctypes.data_as(ctypes.c_void_p) for a in (x, *results)]
+    ctypes.CDLL(str(tmp_path / "both.so"))[f"both_{suffix}"](*pointers, x.size)
+    for name, result in zip(("sin", "cos"), results, strict=True):
+        if suffix == "f32":  # the harness checks float32 by bit pattern only: against its own, exact to BOUND
+            own = main_harness.run(name, suffix, x)
+            finite = np.isfinite(own)
+            np.testing.assert_array_max_ulp(result[finite], own[finite], maxulp=int(2 * BOUND[suffix]))
+            assert np.isnan(result[~finite]).all()
+        elif main_harness.quad:
+            report = main_harness.check_result(name, suffix, result, x)
+            assert report.max_error <= BOUND[suffix], report
 
 
 # torch's own definitions

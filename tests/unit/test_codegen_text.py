@@ -11,10 +11,11 @@ import sympy
 from gradgen.codegen.expressions import ExpressionPrinter
 from gradgen.codegen.integers import guard_text, index_text
 from gradgen.codegen.literals import literal
+from gradgen.codegen.printer import StatementPrinter
 from gradgen.ir import dtypes
 from gradgen.ir.guards import GE, MOD, Condition
 from gradgen.ir.symbols import dim
-from gradgen.schedule.program import Apply, CVar, Literal, Variable
+from gradgen.schedule.program import Apply, Assign, CVar, Declare, Let, Literal, Loop, Statement, Variable
 from gradgen.schedule.scalars import recipe
 
 F32, F64, I32, I64 = dtypes.float32, dtypes.float64, dtypes.int32, dtypes.int64
@@ -84,6 +85,42 @@ def test_integer_arithmetic_goes_through_functions_that_wrap() -> None:
     printer = ExpressionPrinter()
     assert printer.text(Apply(I64, "add", (a, b))) == "gg_add_i64(a, b)"
     assert "gg_add_i64" in printer.helpers
+
+
+def _lines(*statements: Statement) -> list[str]:
+    printer = StatementPrinter()
+    printer.sequence(statements)
+    return [line.strip() for line in printer.out]
+
+
+def _of(op: str, x: Variable) -> Apply:
+    return Apply(x.dtype, op, (x,))
+
+
+X, Y, Z = (Variable(F64, name) for name in ("t1", "t2", "t3"))
+ONE = Literal(F64, sympy.S.One)
+
+
+def test_sine_and_cosine_of_one_variable_are_computed_together() -> None:
+    product = Apply(F64, "mul", (_of("cos", X), ONE))
+    assert _lines(Let(X, ONE), Let(Y, _of("sin", X)), Let(Z, product)) == [
+        "const double t1 = 1.0;", "double gg_sin_t1, gg_cos_t1;", "gg_sincos_scalar_f64(t1, &gg_sin_t1, &gg_cos_t1);",
+        "const double t2 = gg_sin_t1;", "const double t3 = gg_cos_t1 * 1.0;",
+    ]
+    assert _lines(Let(X, ONE), Let(Y, _of("sin", X)))[1:] == ["const double t2 = gg_sin_scalar_f64(t1);"]
+
+
+def test_a_variable_that_changes_keeps_its_two_calls() -> None:
+    lines = _lines(Declare(X, ONE), Let(Y, _of("sin", X)), Assign(X, Y), Let(Z, _of("cos", X)))
+    assert lines[1:] == ["const double t2 = gg_sin_scalar_f64(t1);", "t1 = t2;", "const double t3 = gg_cos_scalar_f64(t1);"]
+
+
+def test_vector_loops_call_the_branch_free_forms() -> None:
+    i = Variable(I64, "i")
+    body = (Let(Y, _of("sin", X)), Let(Z, _of("cos", X)))
+    lines = _lines(Let(X, ONE), Loop(i, sympy.S.Zero, sympy.Integer(9), body, simd=True), Let(Y, _of("exp", X)))
+    assert lines[3:5] == ["const double t2 = gg_sin_f64(t1);", "const double t3 = gg_cos_f64(t1);"]
+    assert lines[-1] == "const double t2 = gg_exp_scalar_f64(t1);"
 
 
 def test_recipes_are_typed_and_shared() -> None:

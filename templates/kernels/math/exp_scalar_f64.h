@@ -1,5 +1,5 @@
-/* e^x as in vector code, for code that is not a vector loop: a predicted branch in place of clamps and of scaling in two
- * steps, and the polynomial by Estrin's scheme, which waits less. */
+/* e^x as in vector code, for code that is not a vector loop: a predicted branch in place of clamps and of scaling in
+ * two steps, and the polynomial by Estrin's scheme, which waits less. */
 GG_NOINLINE double gg_exp_far_scalar_f64(double x)
 {
     return gg_exp_f64(x);
