@@ -1,7 +1,9 @@
 """What one loop does to memory: every read and write with the stretch of elements that one iteration may touch.
 
-An index is brought to the form S*p + rest, where p is the loop's counter and `rest` lies between two bounds that do not
-mention p.  Iterations then work on disjoint memory where the stretches of one are shorter than S times the loop's step.
+An index is brought to the form S*p + sum f*q + rest, where p is the loop's counter, the q are counters inside with known
+upper bounds, and `rest` mentions neither.  Iterations work on disjoint memory where the near terms, those with f < S, span
+less than S times the loop's step, and all others are multiples of a number that S*p and the near terms together do not
+reach: the digits of a number in mixed radix, of which p is one.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from dataclasses import dataclass
 
 import sympy
 
+from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.symbols import Extent
 from gradgen.schedule.program import (
     LOCAL,
@@ -27,6 +30,7 @@ from gradgen.schedule.program import (
     If,
     Index,
     Let,
+    Literal,
     Load,
     Loop,
     PairwiseAdd,
@@ -34,8 +38,9 @@ from gradgen.schedule.program import (
     Pointer,
     Statement,
     Store,
+    Variable,
 )
-from gradgen.schedule.rewrite import expressions, subexpressions
+from gradgen.schedule.rewrite import expressions, statements_in, subexpressions
 
 READ, WRITE = "read", "write"
 COMMUTATIVE = ("add", "mul", "bitor", "bitand")
@@ -46,13 +51,18 @@ class Unknown(Exception):
     """The loop does something whose effect on memory is not seen from its statements."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Window:
-    """One iteration touches elements S*p + low ... S*p + high."""
+    """One iteration touches elements S*p + base + sum f*q, for counters q from 0 to `most`; the terms are pairs (f, most),
+    no f negative."""
 
     slope: sympy.Expr
-    low: sympy.Expr
-    high: sympy.Expr
+    base: sympy.Expr
+    terms: tuple[tuple[sympy.Expr, sympy.Expr], ...]
+
+    def top(self) -> sympy.Expr:
+        """The greatest element of iteration 0."""
+        return sympy.expand(self.base + sum((f * most for f, most in self.terms), sympy.S.Zero))
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +91,9 @@ class Accesses:
         self.most: dict[sympy.Symbol, list[sympy.Expr]] = {}  # upper bounds of the counters inside
         self.rows = dict(rows)
         self.found: list[Access] = []
+        self.greatest: dict[str, int | None] = {}  # of integer locals that are assigned, none of them negative
+        self.open: set[str] = set()  # those that the loops around change from one iteration to the next
+        self.carry(loop)
         self.block(loop.body)
 
     # --- statements -----------------------------------------------------------------------------------------------
@@ -99,7 +112,7 @@ class Accesses:
         self.reads(expressions(s))
         match s:
             case Let():
-                self.env[s.variable.name] = self.place(s.value.expr) if isinstance(s.value, Index) else None
+                self.env[s.variable.name] = self.value(s.value)
             case Store():
                 self.touch(s.buffer, WRITE, s.index)
             case Fill():
@@ -114,24 +127,82 @@ class Accesses:
                 self.stretch(s.c.buffer, "add" if s.accumulate else WRITE, s.c.start, area)
             case Pointer():
                 self.rows[s.name] = self.targets(s)
+            case Declare() | Assign():
+                self.assigned(s)
             case If():
                 self.block(s.body)
                 self.block(s.otherwise)
             case Loop():
                 self.inner(s)
-            case Comment() | Declare() | Assign() | PairwiseBegin() | PairwiseAdd():
+            case Comment() | PairwiseBegin() | PairwiseAdd():
                 pass
             case _:
                 raise Unknown(type(s).__name__)
 
+    def value(self, e: Expr) -> sympy.Expr | None:
+        """An integer local: an index expression, or what lies between 0 and a known number."""
+        if isinstance(e, Index):
+            return self.place(e.expr)
+        most = self.most_of(e)
+        return None if most is None else self.counter_to([sympy.Integer(most)])
+
+    def most_of(self, e: Expr, own: str = "") -> int | None:
+        """What an integer value, never negative, does not exceed; None where that is not known.  `own` is the local that
+        it is assigned to."""
+        match e:
+            case Literal() if e.value.is_Integer and e.value >= 0:
+                return int(e.value)
+            case Load() if isinstance(e.buffer.below, int) and not e.guard:
+                return e.buffer.below - 1
+            case Variable() if e.name == own or e.name not in self.open:
+                return self.greatest.get(e.name)
+            case Index():
+                at = self.place(e.expr)
+                window = None if at is None else self.window(at)
+                if window is not None and window.slope.is_zero and certain(window.base) and window.top().is_Integer:
+                    return int(window.top())
+            case Apply() if e.op == "select":
+                both = [self.most_of(a, own) for a in e.args[1:]]
+                return None if None in both else max(m for m in both if m is not None)
+        return None
+
+    def assigned(self, s: Declare | Assign) -> None:
+        """An integer local gets a value.  Inside a loop that changes it, it may have any of them: it is known afterwards."""
+        name = s.variable.name
+        if s.variable.dtype.is_floating_point:
+            return
+        most = self.most_of(s.value, name)
+        if isinstance(s, Assign):
+            old = self.greatest.get(name)
+            most = None if most is None or old is None else max(most, old)
+        self.greatest[name] = most
+        if name not in self.open:
+            self.settle(name)
+
+    def settle(self, name: str) -> None:
+        most = self.greatest.get(name)
+        self.env[name] = None if most is None else self.counter_to([sympy.Integer(most)])
+
+    def carry(self, loop: Loop) -> set[str]:
+        """The locals that the loop changes from one iteration to the next; nothing is known of them inside."""
+        inside = list(statements_in(loop.body))
+        names = {s.variable.name for s in inside if isinstance(s, Assign)}
+        names -= {s.variable.name for s in inside if isinstance(s, Declare)} | self.open
+        self.open |= names
+        self.env.update(dict.fromkeys(names))
+        return names
+
     def inner(self, loop: Loop) -> None:
         start, stop = self.place(loop.start), self.place(loop.stop)
-        q = sympy.Dummy("q", integer=True, nonnegative=True)
-        self.most[q] = [] if start is None or stop is None else [
+        q = self.counter_to([] if start is None or stop is None else [
             sympy.expand(e - start - 1) for e in upper(stop)
-        ]
+        ])
         self.env[loop.variable.name] = None if start is None else start + q
+        carried = self.carry(loop)
         self.block(loop.body)
+        self.open -= carried
+        for name in sorted(carried):
+            self.settle(name)
 
     def update(self, s: Store) -> tuple[str, Expr] | None:
         """`b[at] = b[at] op value`: the operation and the value."""
@@ -176,8 +247,7 @@ class Accesses:
         more: sympy.Expr = sympy.S.Zero
         for extent, stride in axes:
             size, step = self.place(extent), self.place(stride)
-            q = sympy.Dummy("q", integer=True, nonnegative=True)
-            self.most[q] = [] if size is None else [sympy.expand(e - 1) for e in upper(size)]
+            q = self.counter_to([] if size is None else [sympy.expand(e - 1) for e in upper(size)])
             more = sympy.nan if step is None else more + step * q
         self.touch(buffer, kind, start, more)
 
@@ -193,27 +263,55 @@ class Accesses:
                 known[s] = value
         return e.xreplace(known)
 
+    def counter_to(self, bounds: list[sympy.Expr]) -> sympy.Symbol:
+        """A new counter from 0 to the least of some bounds."""
+        q = sympy.Dummy("q", integer=True, nonnegative=True)
+        self.most[q] = bounds
+        return q
+
+    def flat(self, e: sympy.Expr) -> sympy.Expr:
+        """Remainders and quotients of counters as counters of their own."""
+        found = sorted((f for f in e.atoms(modulo, quotient) if f.has(self.counter, *self.most)), key=str)
+        inner = [f for f in found if not f.args[0].has(modulo, quotient)]
+        if not inner:
+            return e
+        made: dict[sympy.Basic, sympy.Expr] = {}
+        for f in inner:
+            over, by = f.args
+            if by.has(self.counter, *self.most):
+                return sympy.nan
+            bounds = [by - 1]
+            if isinstance(f, quotient):
+                window = self.window(over)
+                top = None if window is None or not window.slope.is_zero or not certain(window.base) else window.top()
+                if top is None or not (top.is_Integer and by.is_Integer):
+                    return sympy.nan
+                bounds = [top // by]
+            made[f] = self.counter_to(bounds)
+        return self.flat(sympy.expand(e.xreplace(made)))
+
     def window(self, at: sympy.Expr) -> Window | None:
-        at = sympy.expand(at)
+        at = self.flat(sympy.expand(at))
         if at is sympy.nan:
             return None
         slope = at.coeff(self.counter, 1)
-        low = high = sympy.expand(at - slope * self.counter)
-        if low.has(self.counter) or slope.has(*self.most):
+        base = sympy.expand(at - slope * self.counter)
+        if base.has(self.counter) or slope.has(*self.most):
             return None
-        for q in sorted((s for s in low.free_symbols if s in self.most), key=lambda s: s.dummy_index):
-            factor = at.coeff(q, 1)
-            rest = sympy.expand(at - factor * q)
+        terms: list[tuple[sympy.Expr, sympy.Expr]] = []
+        for q in sorted((s for s in base.free_symbols if s in self.most), key=lambda s: s.dummy_index):
+            factor = base.coeff(q, 1)
+            base = sympy.expand(base - factor * q)
             bounds = [m for m in self.most[q] if not m.has(self.counter, *self.most)]
-            if rest.has(q) or factor.has(*self.most) or not bounds:
+            if base.has(q) or factor.has(*self.most) or not bounds:
                 return None
-            if factor.is_nonnegative:
-                low, high = low.xreplace({q: sympy.S.Zero}), high.xreplace({q: smallest(bounds)})
-            elif factor.is_nonpositive:
-                low, high = low.xreplace({q: smallest(bounds)}), high.xreplace({q: sympy.S.Zero})
-            else:
+            if factor.is_nonpositive:  # counted from the other end
+                base = sympy.expand(base + factor * smallest(bounds))
+                factor = -factor
+            elif not factor.is_nonnegative:
                 return None
-        return Window(slope, sympy.expand(low), sympy.expand(high))
+            terms.append((factor, smallest(bounds)))
+        return Window(slope, base, tuple(terms))
 
 
 def upper(e: sympy.Expr) -> list[sympy.Expr]:
@@ -237,22 +335,35 @@ def smallest(bounds: list[sympy.Expr]) -> sympy.Expr:
     return min(numbers) if numbers else bounds[0]
 
 
-def disjoint(windows: Iterable[Window | None], step: int) -> bool:
-    """No two iterations of a loop with this step meet in these windows."""
-    known: dict[tuple, Window] = {}
-    for w in windows:
+def disjoint(windows: Iterable[Window | None], step: int, last: sympy.Expr | None) -> bool:
+    """No two iterations of a loop with this step meet in these windows; `last` is the difference of its counter from
+    first to last."""
+    known: list[Window] = []
+    for w in dict.fromkeys(windows):
         if w is None:
             return False
-        known[w.slope, w.low, w.high] = w
-    slopes = {w.slope for w in known.values()}
-    if len(slopes) != 1:
-        return False
+        known.append(w)
+    slopes = {w.slope for w in known}
     slope = slopes.pop()
-    if slope.is_zero or not (slope.is_nonnegative or slope.is_nonpositive):
+    if slopes or slope.is_zero or not (slope.is_nonnegative or slope.is_nonpositive):
         return False
-    width = step * (slope if slope.is_nonnegative else -slope)
-    pairs = [(a, b) for a in known.values() for b in known.values()]
-    return all(certain(width - 1 - (a.high - b.low)) for a, b in pairs)
+    slope = slope if slope.is_nonnegative else -slope
+    far = {f for w in known for f, most in w.terms if not most.is_zero and certain(f - slope * step)}
+    radix = sympy.gcd_list(sorted(far, key=str)) if far else None
+    near = [stretch(w, far, radix) for w in known]
+    spans = [sympy.expand(b_high - a_low) for a_low, _ in near for _, b_high in near]
+    if not all(certain(slope * step - 1 - span) for span in spans):
+        return False
+    return radix is None or (last is not None and all(certain(radix - 1 - slope * last - span) for span in spans))
+
+
+def stretch(w: Window, far: set[sympy.Expr], radix: sympy.Expr | None) -> tuple[sympy.Expr, sympy.Expr]:
+    """Least and greatest element of the near terms, up to multiples of the radix."""
+    base = w.base
+    if radix is not None and radix.is_Integer:
+        whole, rest = base.as_coeff_Add()
+        base = rest + whole % radix
+    return base, base + sum((f * most for f, most in w.terms if f not in far), sympy.S.Zero)
 
 
 def certain(difference: sympy.Expr) -> bool:

@@ -16,9 +16,9 @@ from gradgen.schedule.program import Apply, Contract, Copy, Expr, Fill, If, Inde
 from gradgen.schedule.rewrite import expressions, subexpressions
 
 OPEN = 65536  # what a named dimension is taken to be: loops over one are cut where they may be long
-SCALAR, VECTOR = 0.3, 0.06  # an operation
+SCALAR, VECTOR = 0.3, 0.03  # an operation
 FUNCTION, VECTOR_FUNCTION = 6.0, 0.8  # exp, log, ...
-SCALAR_MEMORY, VECTOR_MEMORY = 0.4, 0.15  # a load or store
+SCALAR_MEMORY, VECTOR_MEMORY = 0.4, 0.08  # a load or store
 MULTIPLY_ADD = 0.02  # in the matrix kernel
 BYTE = 0.05  # of a block that is copied or filled
 

@@ -9,6 +9,7 @@ import sympy
 from gradgen.ir.dtypes import DType, bool_
 from gradgen.ir.nodes import Constant, Node
 from gradgen.ir.symbols import Extent
+from gradgen.schedule.bounds import positions
 from gradgen.schedule.contraction import Contraction
 from gradgen.schedule.fusion import whole_sources
 from gradgen.schedule.inline import KERNEL, SCAN, SCATTER, Op
@@ -88,7 +89,7 @@ class Base:
         if place not in self.places:
             space = SAVED if place.space == "saved" else ARGUMENT
             given = node in self.procedure.given and self.procedure.given[node] == place
-            self.places[place] = Buffer(place.name, node.dtype, node.shape, space, place, given=given)
+            self.places[place] = Buffer(place.name, node.dtype, node.shape, space, place, given=given, below=positions(node))
         return self.places[place]
 
     def work_buffer(self, op: Op, axes: tuple[sympy.Symbol, ...]) -> Buffer:
@@ -97,7 +98,7 @@ class Base:
             return Buffer(name, op.node.dtype, op.shape, WORK)
         strips = self.strip_local.get(op, {})
         shape = tuple(strips[s].size if s in strips else op.extent_of(s) for s in axes)
-        made = Buffer(name, op.node.dtype, shape, WORK)
+        made = Buffer(name, op.node.dtype, shape, WORK, below=positions(op.node))
         self.strip_buffers[made] = strips
         return made
 

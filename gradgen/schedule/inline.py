@@ -362,7 +362,8 @@ class Inliner:
                 tuple(_renumbered(t, position, moved) for t in reads), tuple(e.xreplace(moved) for e in index), shape,
                 tuple(c.substitute(moved) for c in guard), early,
             )
-            if not certainly_inside(check, _ranges(node), [term_symbol(k) for k in range(len(reads))]):
+            symbols = [term_symbol(k) for k in range(len(reads))]
+            if not certainly_inside(check, _ranges(node), symbols, self.procedure.given):
                 checks.append(check)
         return checks
 

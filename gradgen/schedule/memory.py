@@ -197,7 +197,7 @@ def lifetimes(statements: tuple[Statement, ...]) -> dict[Buffer, Life]:
             tops.extend(reversed((*top.body, *top.otherwise)))
             continue
         first = time
-        parts = top.body if isinstance(top, Loop) else (top,)
+        parts = top.body if isinstance(top, Loop) and not top.parallel else (top,)  # chunks are at different places
         uses: list[tuple[Buffer, int]] = []
         for part in parts:
             uses += [(b, time) for named in touched(part) for b in pointers.get(named.name, (named,))]

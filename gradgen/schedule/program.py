@@ -38,6 +38,7 @@ class Buffer:
     values: object = None  # CONSTANT: the NumPy array
     offset: Extent = 0
     given: bool = False  # holds a value before the function starts
+    below: Extent | None = None  # its elements are positions from 0 to below that: what an argmax gives
 
     @property
     def size(self) -> Extent:

@@ -1,25 +1,28 @@
 """Threads: outer loops in a fixed number of chunks, which may run side by side.
 
 A loop is cut where each of its iterations works on elements of its own, on memory that only the loop uses (every chunk
-then has its own copy), or adds to a sum (every chunk then has a sum of its own, and these are added in order).  A matrix
-product of its own is cut by rows or columns of its result.  The chunks depend on the number asked for alone, not on how
-many threads run them: with the same number, results have the same bits on any machine, with and without OpenMP.
+then has its own copy), or adds to a sum (every chunk then has a sum of its own, and these are added in order).  Where that
+is not so, or the loop is too short for all threads, those inside it are looked at.  A matrix product of its own is cut by
+rows or columns of its result, or by its sums; a block that is filled or copied into pieces.  The chunks depend on the number
+asked for alone, not on how many threads run them: with the same number, results have the same bits on any machine, with and
+without OpenMP.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import sympy
 
-from gradgen.ir.dtypes import DType, bool_, int64
+from gradgen.ir.dtypes import bool_, int64
 from gradgen.ir.symbols import Extent, as_extent
-from gradgen.schedule.accesses import COMMUTATIVE, READ, Access, Accesses, Row, Unknown, disjoint
+from gradgen.schedule.accesses import READ, Access, Accesses, Row, Unknown, disjoint, smallest, upper
 from gradgen.schedule.cost import nanoseconds, number, steps
 from gradgen.schedule.memory import aligned, pointer_targets, touched
 from gradgen.schedule.program import (
+    ARGUMENT,
     WORK,
     Apply,
     Assign,
@@ -29,7 +32,6 @@ from gradgen.schedule.program import (
     Copy,
     CVar,
     Declare,
-    Expr,
     Fail,
     Fill,
     If,
@@ -39,6 +41,7 @@ from gradgen.schedule.program import (
     Literal,
     Load,
     Loop,
+    Operand,
     PairwiseAdd,
     PairwiseBegin,
     PairwiseTotal,
@@ -47,23 +50,16 @@ from gradgen.schedule.program import (
     Store,
     Variable,
 )
-from gradgen.schedule.reductions import extreme
 from gradgen.schedule.rewrite import Renaming, expressions, statements_in, subexpressions
+from gradgen.schedule.sums import Sum, combined, identity, sums_of
 
-WORTH = 50_000.0  # nanoseconds from which on work is cut: starting and joining threads takes some thousand
+WORTH = 30_000.0  # nanoseconds from which on work is cut ...
+REGION = 4_000.0  # ... since starting and joining threads takes so long, those that wait awake
 COMBINING = 0.3  # clearing and adding up an array of a chunk may take so much of the chunk's own time ...
 ADDED = 0.5  # ... at so many nanoseconds an element
-TILE = {"m": 12, "n": 32}  # of the matrix kernel: chunks are whole tiles
+BALANCED = 0.9  # the part of the time that threads are busy from which on nothing better is looked for
+TILE = {"m": 12, "n": 32, "k": 32}  # of the matrix kernel: chunks are whole tiles
 LINE = 64  # bytes: what two threads write must not share a line of the cache
-
-
-@dataclass(frozen=True)
-class Sum:
-    """A local that the loop adds to: the operation, or "max" and "min"; `pairwise` where it is an accumulator."""
-
-    variable: Variable
-    op: str
-    pairwise: bool = False
 
 
 @dataclass
@@ -85,38 +81,65 @@ class Chunks:
     lets: tuple[Statement, ...]
     several: CVar | None  # a number of chunks that is known at run time
 
+    def busy(self, total: Extent) -> float:
+        """The part of the time in which the threads have work."""
+        if isinstance(total, int) and isinstance(self.per, int):
+            return total / (self.count * self.per)
+        return 1.0
+
+
+@dataclass
+class Record:
+    """What has been decided so far: memory made and no longer used, notes, and the nanoseconds saved."""
+
+    made: list[Buffer] = field(default_factory=list)
+    gone: list[Buffer] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    saved: float = 0.0
+
+    def copy(self) -> Record:
+        return Record([*self.made], [*self.gone], [*self.notes], self.saved)
+
 
 class Threads:
-    """The pass; `made` are the buffers that it adds, `notes` says what was cut."""
+    """The pass; `record.made` are the buffers that it adds, `record.notes` says what was cut."""
 
     def __init__(self, count: int, fresh: Callable[[str], str]) -> None:
         self.count, self.fresh = count, fresh
-        self.made: list[Buffer] = []
-        self.gone: list[Buffer] = []
-        self.notes: list[str] = []
+        self.record = Record()
         self.rows: dict[str, tuple[Row, ...]] = {}
         self.users: dict[Buffer, set[int]] = {}
         self.read: set[str] = set()
+        self.known: dict[str, int] = {}  # what counters and named indices around are taken to be
+        self.times = 1  # how often what is looked at runs
 
     def run(self, statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
         """The statements with what is worth it cut into chunks."""
-        self.users = users(statements)
+        self.users = users(statements, {})
         self.read = read_names(statements)
         return self.block(statements)
 
     def block(self, statements: Iterable[Statement]) -> tuple[Statement, ...]:
         out: list[Statement] = []
         for s in statements:
-            if isinstance(s, Pointer):
-                self.note_row(s)
-            if isinstance(s, If):
-                out.append(If(s.condition, self.block(s.body), self.block(s.otherwise)))
-            elif isinstance(s, Loop):
-                out += self.loop(s)
-            elif isinstance(s, Contract):
-                out += self.product(s)
-            else:
-                out.append(s)
+            match s:
+                case If():
+                    out.append(If(s.condition, self.block(s.body), self.block(s.otherwise)))
+                    continue
+                case Loop():
+                    out += self.loop(s)
+                    continue
+                case Contract():
+                    out += self.product(s)
+                    continue
+                case Fill() | Copy():
+                    out += self.memory(s)
+                    continue
+                case Pointer():
+                    self.note_row(s)
+                case Let() if isinstance(s.value, Index):
+                    self.known[s.variable.name] = number(s.value.expr, self.known)
+            out.append(s)
         return tuple(out)
 
     def note_row(self, s: Pointer) -> None:
@@ -125,47 +148,94 @@ class Threads:
             Row(r.buffer, r.start + start) for b, start in ends for r in self.rows.get(b.name, (Row(b, sympy.S.Zero),))
         )
 
+    def note_cut(self, what: str, time: float, busy: float, plan: Plan | None = None) -> None:
+        """Notes that something was cut: `busy` is the part of the time in which the threads have work."""
+        plan = plan or Plan()
+        self.record.saved += self.times * (time - time / (self.count * busy) - REGION)
+        more = [f"own {', '.join(b.name for b in plan.private)}"] if plan.private else []
+        partial = [*(b.name for b in plan.arrays), *(x.variable.name for x in plan.sums)]
+        more += [f"partial sums of {', '.join(partial)}"] if partial else []
+        self.record.notes.append(
+            f"threads: {what} in {self.count} chunks" + (f" ({'; '.join(more)})" if more else ""))
+
     # --- loops ----------------------------------------------------------------------------------------------------
 
     def loop(self, s: Loop) -> list[Statement]:
-        time = nanoseconds((s,))
-        if time < WORTH or steps(s) < 2:
+        """The loop in chunks, or with loops inside it in chunks: what promises more."""
+        time = nanoseconds((s,), self.known)
+        if time < WORTH or steps(s, self.known) == 0:
             return [s]
+        before = self.record
+        self.record = before.copy()
+        outside, busy = self.whole(s, time)
+        if busy >= BALANCED or s.simd:
+            return outside
+        one, self.record = self.record, before.copy()
+        inside = self.inside(s)
+        if self.record.saved > one.saved:
+            return inside
+        self.record = one
+        return outside
+
+    def whole(self, s: Loop, time: float) -> tuple[list[Statement], float]:
+        """The loop in chunks where that can be, and the part of the time in which threads have work then."""
+        if steps(s, self.known) < 2:
+            return [s], 0.0
         try:
-            plan = self.plan(s, time)
+            plan = self.plan(s)
         except Unknown as reason:
-            self.notes.append(f"threads: loop {s.variable} stays whole: {reason}")
-            return [s]
+            self.record.notes.append(f"threads: loop {s.variable} stays whole: {reason}")
+            return [s], 0.0
         return self.cut(s, plan, time)
 
-    def plan(self, s: Loop, time: float) -> Plan:
-        if any(isinstance(x, (Fail, Call, KernelCall)) for x in statements_in(s.body)):
+    def inside(self, s: Loop) -> list[Statement]:
+        """The loop with those inside it in chunks."""
+        outer = self.users, self.known, self.times
+        within = users(s.body, {name: tuple(r.buffer for r in found) for name, found in self.rows.items()})
+        shared = {b for b, found in self.users.items() if len(found) > 1}
+        self.users = {b: found | {id(s)} if b in shared else found for b, found in within.items()}
+        self.known = {**self.known, s.variable.name: number(s.start, self.known)}
+        self.times *= max(1, steps(s, outer[1]))
+        body = self.block(s.body)
+        self.users, self.known, self.times = outer
+        return [replace(s, body=body)]
+
+    def plan(self, s: Loop) -> Plan:
+        inner = list(statements_in(s.body))
+        if any(isinstance(x, (Fail, Call, KernelCall)) for x in inner):
             raise Unknown("it may leave the function, or calls another")
         plan = Plan(sums=sums_of(s))
         by_buffer: dict[Buffer, list[Access]] = {}
         for a in Accesses(s, self.rows).found:
             by_buffer.setdefault(a.buffer, []).append(a)
+        lasts = [sympy.expand(e - s.start - 1) for e in upper(sympy.sympify(s.stop))]
+        last = smallest(lasts) if lasts else None
+        own = {x.name for x in inner if isinstance(x, Pointer)}
+        around = [b.name for b in touched(s) if b.name in self.rows and b.name not in own]
+        through = {r.buffer for name in around for r in self.rows[name]}
         for buffer, found in by_buffer.items():
             kinds = {a.kind for a in found}
-            if kinds == {READ} or disjoint((a.window for a in found), s.step):
+            if kinds == {READ} or disjoint((a.window for a in found), s.step, last):
                 continue
+            if buffer in through:
+                raise Unknown(f"iterations share {buffer.name} through a row")
             if buffer.space == WORK and (len(self.users[buffer]) == 1 or buffer.name not in self.read):
                 plan.private.append(buffer)
-            elif len(kinds) == 1 and kinds <= {"add"} and buffer.space == WORK:
+            elif kinds == {"add"} and buffer.space in (WORK, ARGUMENT):
                 plan.arrays[buffer] = "add"
             else:
                 raise Unknown(f"iterations share {buffer.name}")
         return plan
 
-    def cut(self, s: Loop, plan: Plan, time: float) -> list[Statement]:
+    def cut(self, s: Loop, plan: Plan, time: float) -> tuple[list[Statement], float]:
         length = as_extent(sympy.sympify(s.stop) - s.start)
         total = length if s.step == 1 else ceiling(length, s.step)
-        each = time / max(1, steps(s))
+        each = time / max(1, steps(s, self.known))
         adding = sum(number(b.size, {}) for b in plan.arrays) * ADDED
         chunks = self.chunks(total, each, least=max(WORTH / 2, adding / COMBINING))
         if chunks.used == 1:
-            self.notes.append(f"threads: loop {s.variable} stays whole: two chunks would not be worth it")
-            return [s]
+            self.record.notes.append(f"threads: loop {s.variable} stays whole: two chunks would not be worth it")
+            return [s], 0.0
         c = CVar(self.fresh("chunk"), integer=True, nonnegative=True)
         first, last = self.index_name("first"), self.index_name("last")
         begin = sympy.sympify(s.start) + c * chunks.per * s.step
@@ -187,9 +257,10 @@ class Threads:
         body.append(replace(s, start=first, stop=last, body=renamed.block(s.body), reductions=tuple(
             (op, names.get(name, name)) for op, name in s.reductions)))
         body += ends
-        self.note(f"loop {s.variable}", plan)
+        busy = chunks.busy(total) * time / (time + self.count * adding)
+        self.note_cut(f"loop {s.variable}", time, busy, plan)
         outer = Loop(c, 0, chunks.used, tuple(body), parallel=chunks.count, several=chunks.several)
-        return [*chunks.lets, outer, *after]
+        return [*chunks.lets, outer, *after], busy
 
     def index_name(self, prefix: str) -> CVar:
         return CVar(self.fresh(prefix), integer=True, nonnegative=True)
@@ -210,12 +281,6 @@ class Threads:
         )
         return Chunks(n, per, used, lets, used)
 
-    def note(self, what: str, plan: Plan) -> None:
-        more = [f"own {', '.join(b.name for b in plan.private)}"] if plan.private else []
-        partial = [*(b.name for b in plan.arrays), *(x.variable.name for x in plan.sums)]
-        more += [f"partial sums of {', '.join(partial)}"] if partial else []
-        self.notes.append(f"threads: {what} in {self.count} chunks" + (f" ({'; '.join(more)})" if more else ""))
-
     # --- memory of the chunks -------------------------------------------------------------------------------------
 
     def copies(self, b: Buffer, count: int) -> tuple[Buffer, Extent]:
@@ -223,7 +288,7 @@ class Threads:
         bytes_ = aligned(as_extent(sympy.sympify(b.size) * b.dtype.itemsize))
         stride = bytes_ // b.dtype.itemsize if isinstance(bytes_, int) else as_extent(bytes_ / b.dtype.itemsize)
         made = Buffer(self.fresh("parts"), b.dtype, (count, stride), WORK)
-        self.made.append(made)
+        self.record.made.append(made)
         return made, stride
 
     def private(self, b: Buffer, c: CVar, body: list[Statement]) -> Buffer:
@@ -231,7 +296,7 @@ class Threads:
         own = Buffer(self.fresh("own"), b.dtype, b.shape, "local")
         body.append(Pointer(own.name, made, c * stride, None, None))
         if len(self.users[b]) == 1:
-            self.gone.append(b)
+            self.record.gone.append(b)
         return own
 
     def partial_array(
@@ -258,7 +323,7 @@ class Threads:
         dtype = x.variable.dtype
         apart = LINE // dtype.itemsize
         made = Buffer(self.fresh("parts"), dtype, (self.count, apart), WORK)
-        self.made.append(made)
+        self.record.made.append(made)
         own = Variable(dtype, name)
         which = self.index_name("chunk")
         part = Load(dtype, made, which * apart)
@@ -271,42 +336,98 @@ class Threads:
         ends.append(Store(made, c * apart, own))
         after.append(Loop(which, 0, chunks.used, (Assign(x.variable, combined(x, part)),)))
 
-    # --- products -------------------------------------------------------------------------------------------------
+    # --- products and blocks of memory ----------------------------------------------------------------------------
 
     def product(self, s: Contract) -> list[Statement]:
-        """A matrix product outside of loops, by rows or columns of its result."""
-        time = nanoseconds((s,))
+        """A matrix product by rows or columns of its result; by its sums where that is too small."""
+        time = nanoseconds((s,), self.known)
         if time < WORTH:
             return [s]
-        sizes = {"m": number(s.m, {}), "n": number(s.n, {})}
-        axis = "m" if sizes["m"] >= sizes["n"] or sizes["m"] >= 8 * TILE["m"] * self.count else "n"
-        total = s.m if axis == "m" else s.n
-        chunks = self.chunks(total, time / sizes[axis], TILE[axis])
+        extents = {"m": s.m, "n": s.n, "k": s.k}
+        sizes = {axis: max(1, number(e, self.known)) for axis, e in extents.items()}
+        adding = sizes["m"] * sizes["n"] * ADDED
+        choices: dict[str, Chunks] = {}
+        for axis, tile in TILE.items():
+            least = max(WORTH / 2, adding / COMBINING) if axis == "k" else WORTH / 2
+            choices[axis] = self.chunks(extents[axis], time / sizes[axis], tile, least)
+        wide = sizes["m"] < sizes["n"] and sizes["m"] < 8 * TILE["m"] * self.count
+        order = ["n", "m", "k"] if wide else ["m", "n", "k"]
+        busy = {axis: choices[axis].busy(extents[axis]) for axis in order}
+        busy["k"] *= time / (time + self.count * adding)
+        good = [axis for axis in order if busy[axis] >= BALANCED and choices[axis].used != 1]
+        axis = good[0] if good else max(order, key=lambda a: busy[a])
+        chunks = choices[axis]
         if chunks.used == 1:
             return [s]
+        self.note_cut(f"product into {s.c.buffer.name} along {axis}", time, busy[axis])
         c = CVar(self.fresh("chunk"), integer=True, nonnegative=True)
-        first = self.index_name("first")
-        body: list[Statement] = [Let(Variable(int64, first.name), Index(int64, c * chunks.per))]
-        size: Extent = chunks.per
-        if not isinstance(total, int) or total % int(chunks.per) != 0:  # type: ignore[call-overload]
-            named = self.index_name("size")
-            rest = sympy.Min(chunks.per, sympy.sympify(total) - first)
-            body.append(Let(Variable(int64, named.name), Index(int64, rest)))
-            size = named
-        most = chunks.per if isinstance(chunks.per, int) else total
+        body: list[Statement] = []
+        first, size = self.piece(extents[axis], chunks, c, body)
+        most = chunks.per if isinstance(chunks.per, int) else s.limits["mnk".index(axis)]
+        after: list[Statement] = []
         if axis == "m":
-            moved = replace(s, m=size, a=shifted(s.a, first, 0), c=shifted(s.c, first, 0),
-                            limits=(most, *s.limits[1:]))
+            body.append(replace(s, m=size, a=shifted(s.a, first, 0), c=shifted(s.c, first, 0),
+                                limits=(most, *s.limits[1:])))
+        elif axis == "n":
+            body.append(replace(s, n=size, b=shifted(s.b, first, 1), c=shifted(s.c, first, 1),
+                                limits=(s.limits[0], most, s.limits[2])))
         else:
-            moved = replace(s, n=size, b=shifted(s.b, first, 1), c=shifted(s.c, first, 1),
-                            limits=(s.limits[0], most, s.limits[2]))
-        body.append(moved)
-        self.note(f"product into {s.c.buffer.name}", Plan())
+            part = replace(s, k=size, a=shifted(s.a, first, 1), b=shifted(s.b, first, 0), limits=(*s.limits[:2], most))
+            body.append(self.partial_product(part, c, chunks, after))
+        outer = Loop(c, 0, chunks.used, tuple(body), parallel=chunks.count, several=chunks.several)
+        return [*chunks.lets, outer, *after]
+
+    def piece(self, total: Extent, chunks: Chunks, c: CVar, body: list[Statement]) -> tuple[CVar, Extent]:
+        """Where chunk c of `total` begins and how long it is."""
+        first = self.index_name("first")
+        body.append(Let(Variable(int64, first.name), Index(int64, c * chunks.per)))
+        if isinstance(total, int) and isinstance(chunks.per, int) and total % chunks.per == 0:
+            return first, chunks.per
+        size = self.index_name("size")
+        body.append(Let(Variable(int64, size.name), Index(int64, sympy.Min(chunks.per, sympy.sympify(total) - first))))
+        return first, size
+
+    def partial_product(self, s: Contract, c: CVar, chunks: Chunks, after: list[Statement]) -> Statement:
+        """The first chunk computes into the result, the others into memory of their own, which is added in order."""
+        dtype, (down, right) = s.dtype, s.c.strides
+        by_columns = down == 1 and right != 1  # so is the result, and so are its parts
+        strides: tuple[Extent, Extent] = (1, s.m) if by_columns else (s.n, 1)
+        whole = Buffer(s.c.buffer.name, dtype, (s.limits[0], s.limits[1]), WORK)
+        made, stride = self.copies(whole, self.count - 1)
+        own = Operand(made, as_extent((c - 1) * stride), strides)
+        later = Apply(bool_, "gt", (Index(int64, c), Literal(int64, sympy.S.Zero)))
+        which, i, j = (self.index_name(x) for x in ("chunk", "row", "column"))
+        at = sympy.sympify(s.c.start) + i * down + j * right
+        part = (which - 1) * stride + i * strides[0] + j * strides[1]
+        added = Store(s.c.buffer, at, Apply(dtype, "add", (Load(dtype, s.c.buffer, at), Load(dtype, made, part))))
+        (x, x_end), (y, y_end) = ((j, s.n), (i, s.m)) if by_columns else ((i, s.m), (j, s.n))
+        rows = Loop(x, 0, x_end, (Loop(y, 0, y_end, (added,), simd=True),))
+        after.append(Loop(which, 1, chunks.used, (rows,)))
+        return If(later, (replace(s, c=own, accumulate=False),), (s,))
+
+    def memory(self, s: Fill | Copy) -> list[Statement]:
+        """A block that is filled or copied, in pieces."""
+        time = nanoseconds((s,), self.known)
+        if time < WORTH:
+            return [s]
+        size = (s.buffer if isinstance(s, Fill) else s.target).dtype.itemsize
+        chunks = self.chunks(s.count, time / max(1, number(s.count, self.known)), max(1, LINE // size))
+        if chunks.used == 1:
+            return [s]
+        self.note_cut("a fill" if isinstance(s, Fill) else "a copy", time, chunks.busy(s.count))
+        c = CVar(self.fresh("chunk"), integer=True, nonnegative=True)
+        body: list[Statement] = []
+        first, count = self.piece(s.count, chunks, c, body)
+        if isinstance(s, Fill):
+            body.append(replace(s, start=as_extent(sympy.sympify(s.start) + first), count=count))
+        else:
+            body.append(replace(s, target_start=as_extent(sympy.sympify(s.target_start) + first),
+                                source_start=as_extent(sympy.sympify(s.source_start) + first), count=count))
         outer = Loop(c, 0, chunks.used, tuple(body), parallel=chunks.count, several=chunks.several)
         return [*chunks.lets, outer]
 
 
-def shifted(operand, first: CVar, axis: int):  # type: ignore[no-untyped-def]
+def shifted(operand: Operand, first: CVar, axis: int) -> Operand:
     start = as_extent(sympy.sympify(operand.start) + first * operand.strides[axis])
     return replace(operand, start=start)
 
@@ -320,71 +441,11 @@ def ceiling(length: Extent, step: Extent) -> Extent:
     return quotient(sympy.sympify(length) + step - 1, step)
 
 
-def identity(op: str, dtype: DType) -> sympy.Expr:
-    """What leaves the other operand as it is."""
-    if op in ("max", "min"):
-        return extreme(dtype, op == "min")
-    return sympy.Integer(1 if op in ("mul", "bitand") else 0)
-
-
-def combined(x: Sum, part: Expr) -> Expr:
-    dtype = x.variable.dtype
-    if x.op in ("max", "min"):
-        better = Apply(bool_, "gt" if x.op == "max" else "lt", (part, x.variable))
-        return Apply(dtype, "select", (better, part, x.variable))
-    return Apply(dtype, x.op, (x.variable, part))
-
-
-def sums_of(loop: Loop) -> list[Sum]:
-    """The locals from outside that the loop changes, each by one operation and nothing else; Unknown where not so."""
-    inside = list(statements_in(loop.body))
-    own = {s.variable.name for s in inside if isinstance(s, (Let, Declare))}
-    own |= {s.accumulator.name for s in inside if isinstance(s, PairwiseBegin)}
-    found: dict[str, Sum] = {}
-    allowed: dict[str, int] = {}
-    for s in inside:
-        if isinstance(s, PairwiseAdd) and s.accumulator.name not in own:
-            note_sum(found, Sum(s.accumulator, "add", True))
-        elif isinstance(s, Assign) and s.variable.name not in own:
-            op, uses = operation(s)
-            note_sum(found, Sum(s.variable, op))
-            allowed[s.variable.name] = allowed.get(s.variable.name, 0) + uses
-    for e in subexpressions(e for s in inside for e in expressions(s)):
-        if isinstance(e, PairwiseTotal) and e.accumulator.name in found:
-            raise Unknown(f"{e.accumulator.name} is read while it is summed")
-        if isinstance(e, Variable) and e.name in found:
-            allowed[e.name] = allowed.get(e.name, 0) - 1
-    if any(allowed.values()):
-        raise Unknown("a sum is read while it is summed")
-    return list(found.values())
-
-
-def note_sum(found: dict[str, Sum], new: Sum) -> None:
-    old = found.setdefault(new.variable.name, new)
-    if (old.op, old.pairwise) != (new.op, new.pairwise):
-        raise Unknown(f"{new.variable.name} is changed in several ways")
-
-
-def operation(s: Assign) -> tuple[str, int]:
-    """The operation by which a local changes, and how often the expression mentions it."""
-    e, name = s.value, s.variable.name
-
-    def is_old(x: Expr) -> bool:
-        return isinstance(x, Variable) and x.name == name
-
-    if isinstance(e, Apply) and e.op in COMMUTATIVE and len(e.args) == 2 and is_old(e.args[0]):
-        return e.op, 1
-    if isinstance(e, Apply) and e.op == "select" and is_old(e.args[2]):
-        test = e.args[0]
-        if isinstance(test, Apply) and test.op in ("gt", "lt") and is_old(test.args[1]) and not is_old(e.args[1]):
-            return "max" if test.op == "gt" else "min", 2
-    raise Unknown(f"{name} goes from one iteration to the next")
-
-
-def users(statements: Iterable[Statement]) -> dict[Buffer, set[int]]:
-    """The top-level statements (conditions aside) that touch each buffer, through row pointers too."""
+def users(statements: Iterable[Statement], rows: Mapping[str, tuple[Buffer, ...]]) -> dict[Buffer, set[int]]:
+    """Which of these statements (conditions aside) touch each buffer, through row pointers too; `rows` are those from
+    before."""
     statements = tuple(statements)
-    pointers = pointer_targets(statements)
+    pointers = {**rows, **pointer_targets(statements)}
     found: dict[Buffer, set[int]] = {}
 
     def walk(block: Iterable[Statement]) -> None:
@@ -425,5 +486,5 @@ def run_in_threads(
     """The statements in chunks, the buffers that they use now, and notes on what was cut."""
     made = Threads(count, fresh)
     out = made.run(statements)
-    gone = set(made.gone)
-    return out, [*(b for b in buffers if b not in gone), *made.made], tuple(made.notes)
+    gone = set(made.record.gone)
+    return out, [*(b for b in buffers if b not in gone), *made.record.made], tuple(made.record.notes)

@@ -114,3 +114,78 @@ def test_bundles_ask_for_openmp_only_with_threads(tmp_path: Path) -> None:
         cmake, c = ((folder / file).read_text() for file in ("CMakeLists.txt", f"wave{threads}.c"))
         manifest = json.loads((folder / f"wave{threads}.json").read_text())
         assert wants_threads(manifest) == ("OpenMP" in cmake) == ("GRADGEN_PARALLEL_FOR" in c) == (threads > 0)
+
+
+def notes(traced: gg.TracedFunction, which: str, threads: int = 2) -> str:  # type: ignore[name-defined]
+    return "\n".join(scheduled(traced, threads, which).notes)
+
+
+def test_elements_of_a_row_are_digits_of_an_index() -> None:
+    """The outer loop of a batch of products whose results lie side by side in rows: i is neither the first nor last digit."""
+    traced = gg.trace(lambda x, w: gg.einsum("kij,nj->nki", w, x), x=gg.spec(2000, 32), w=gg.spec(12, 32, 32))
+    p = scheduled(traced, 2, "forward")
+    assert parallel(p) and not any("stays whole" in note for note in p.notes), p.notes
+
+
+def test_gradients_that_are_added_up_where_the_caller_wants_them() -> None:
+    """GRADGEN_SET_GRAD: the products of a batch go straight into the caller's memory, from the second chunk on into parts."""
+
+    def f(x, w, v):  # type: ignore[no-untyped-def]
+        return (gg.einsum("bij,jk->bik", x, w) * v).sum()
+
+    x, w, v = gg.spec(64, 100, 40), gg.spec(40, 40, requires_grad=True), gg.spec(64, 100, 40)
+    assert "stays whole" not in notes(gg.trace(f, x=x, w=w, v=v), "value_and_grad")
+
+
+def test_max_pooling_is_cut_and_its_positions_are_not_tested() -> None:
+    """An argmax gives positions in its window: no index is out of range, and no two images meet."""
+
+    def f(x):  # type: ignore[no-untyped-def]
+        return (gg.nn.functional.max_pool2d(gg.sin(x), 2) ** 2).sum()
+
+    p = scheduled(gg.trace(f, x=gg.spec(64, 3, 28, 28, requires_grad=True)), 2)
+    assert not any(isinstance(s, Fail) for s in p.walk())
+    assert parallel(p) and not any("stays whole" in note for note in p.notes), p.notes
+
+
+def test_positions_that_come_from_the_caller_are_tested() -> None:
+    def f(x):  # type: ignore[no-untyped-def]
+        return (gg.nn.functional.max_pool2d(gg.sin(x), 2) ** 2).sum()
+
+    p = scheduled(gg.trace(f, x=gg.spec(64, 3, 28, 28, requires_grad=True)), 2, "backward")
+    assert any(isinstance(s, Fail) for s in p.walk()), "SAVED is the caller's memory"
+
+
+def test_inside_of_a_recurrence_the_batch_is_cut() -> None:
+    def f(x, w, c):  # type: ignore[no-untyped-def]
+        return gg.scan(lambda c, r: (gg.tanh(c @ w + r), None), c, x)[0]
+
+    traced = gg.trace(f, x=gg.spec(10, 256, 256), w=gg.spec(256, 256), c=gg.spec(256, 256))
+    p = scheduled(traced, 2, "forward")
+    (time,) = [s for s in p.walk() if isinstance(s, Loop) and s.stop == 10 and not s.parallel]
+    assert [s for s in statements_in(time.body) if isinstance(s, Loop) and s.parallel]
+
+
+def test_a_short_outer_loop_gives_way_to_those_inside() -> None:
+    """Three products on two threads would take as long as four."""
+    traced = gg.trace(lambda a, b: a @ b, a=gg.spec(3, 256, 256), b=gg.spec(3, 256, 256))
+    p = scheduled(traced, 2, "forward")
+    (loop,) = parallel(p)
+    assert isinstance(loop.body[-1], Contract) and loop.stop == 2
+
+
+def test_a_product_with_a_small_result_is_cut_along_its_sum() -> None:
+    traced = gg.trace(lambda a, b: a.T @ b, a=gg.spec(100_000, 6), b=gg.spec(100_000, 10))
+    p = scheduled(traced, 3, "forward")
+    (loop,) = parallel(p)
+    products = [s for s in statements_in(loop.body) if isinstance(s, Contract)]
+    assert len(products) == 2 and all(s.limits[2] == 33_344 for s in products), "whole tiles"
+    assert any("along k" in note for note in p.notes)
+
+
+def test_a_large_block_is_filled_in_pieces() -> None:
+    def f(x):  # type: ignore[no-untyped-def]
+        return gg.nn.functional.pad(x, (1000, 3_000_000))
+
+    p = scheduled(gg.trace(f, x=gg.spec(10)), 2, "forward")
+    assert parallel(p)
