@@ -30,7 +30,7 @@ from gradgen.debug import debug_level
 from gradgen.derivatives import Derivatives, derivative_functions
 from gradgen.errors import DerivativeError
 from gradgen.ir.batch import batched
-from gradgen.ir.formula import argument_formulas
+from gradgen.ir.formula import argument_formulas, shortened
 from gradgen.ir.graph import Graph, Location
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
 from gradgen.ir.symbols import Extent, as_extent, placeholder
@@ -67,6 +67,9 @@ __all__ = [
     "tangents",
     "user_names",
 ]
+
+FORMULA_LINES, FORMULA_CHARACTERS = 16, 2400
+"""How much of a formula a bundle says (`show` says all); C99 compilers need not take strings over 4,095 characters."""
 
 DERIVATIVE_LINES = 12
 """Lines of formulas per derivative function."""
@@ -166,7 +169,8 @@ def _interface(made: Stages, name: str, saved: Extent, work: Extent) -> Interfac
 
 
 def _formulas(made: Stages) -> Mapping[str, str]:
-    return argument_formulas(made.joint or made.graph, user_names(made.graph))
+    found = argument_formulas(made.joint or made.graph, user_names(made.graph))
+    return {name: shortened(text, FORMULA_LINES, FORMULA_CHARACTERS) for name, text in found.items()}
 
 
 def _derivative_formulas(made: Stages) -> tuple[tuple[str, str], ...]:
@@ -179,7 +183,7 @@ def _derivative_formulas(made: Stages) -> tuple[tuple[str, str], ...]:
             given = tuple(n for n in p.given if isinstance(n, Input))
             graph = Graph(given, tuple(n for n, _ in wanted), tuple(name for _, name in wanted))
             found |= argument_formulas(graph, {}, limit=DERIVATIVE_LINES)
-    return tuple(found.items())
+    return tuple((name, shortened(text, DERIVATIVE_LINES, FORMULA_CHARACTERS)) for name, text in found.items())
 
 
 def user_names(graph: Graph) -> dict[Node, str]:

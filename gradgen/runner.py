@@ -23,6 +23,7 @@ from gradgen.build.library import LIBRARY, build_shared
 from gradgen.build.load import load_shared
 from gradgen.codegen.extents import to_c
 from gradgen.codegen.kernels_body import c_procedure
+from gradgen.codegen.prune import pruned
 from gradgen.codegen.templates import template_text
 from gradgen.errors import CacheError, CompilerNotFoundError
 from gradgen.ir.dtypes import DType
@@ -150,7 +151,7 @@ def _source(outputs: Sequence[Node], inputs: Sequence[Node], dims: Sequence[str]
     pointers = [_pointer("const ", n.dtype, f"x{k}", k) for k, n in enumerate(inputs)]
     pointers += [_pointer("", n.dtype, f"y{k}", len(inputs) + k) for k, n in enumerate(outputs)]
     return Template(template_text("eager/run.c.txt")).substitute(
-        helpers="\n".join(code.helpers.values()), body=code.body.rstrip("\n"),
+        helpers="\n".join(pruned(code.helpers, [code.body, to_c(code.work_bytes)]).values()), body=code.body.rstrip("\n"),
         dims="\n".join(f"    const int64_t {d} = dims[{k}]; (void){d};" for k, d in enumerate(dims)),
         buffers="\n".join(f"    {line}" for line in pointers), work_bytes=to_c(code.work_bytes),
     )

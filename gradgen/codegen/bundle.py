@@ -33,6 +33,7 @@ from gradgen.codegen.manifest import manifest_text
 from gradgen.codegen.names import check_interface
 from gradgen.codegen.package import package_files
 from gradgen.codegen.programs import Samples, example_text, selftest_text
+from gradgen.codegen.prune import pruned
 from gradgen.codegen.readme import readme_text
 from gradgen.codegen.templates import render, template_text
 from gradgen.codegen.write import write_bundle
@@ -179,8 +180,10 @@ def _size_lines(interface: Interface) -> list[str]:
 def _source(code: ModuleCode) -> str:
     interface = code.interface
     procedures = [_procedure(code, p) for p in _in_order(code)]
-    helpers = [portable_pragmas(text) for text in merge_helpers(code).values()]
     bodies = [str(p["body"]) for p in procedures]
+    checks = [str(p["head"]) for p in procedures]
+    sizes = [code.saved_bytes_c, code.work_bytes_c]
+    helpers = [portable_pragmas(text) for text in pruned(merge_helpers(code), [*bodies, *checks, *sizes]).values()]
     zero = "zero_grad" in interface.functions
     fit = dims_fit_lines(interface) if interface.dims else []
     return render(

@@ -23,7 +23,7 @@ from gradgen.ir.symbols import Axis, ReduceAxis
 from gradgen.ir.terms import OMITTED, Letter, Sum, Term, add
 from gradgen.ir.text import index_text, text
 
-__all__ = ["argument_formulas", "formulas", "links_of", "node_formula", "wanted_of"]
+__all__ = ["argument_formulas", "formulas", "links_of", "node_formula", "shortened", "wanted_of"]
 
 LINES = 40
 """Lines that a comment shows by default."""
@@ -85,6 +85,19 @@ def argument_formulas(
     if omitted and texts:
         next(iter(texts.values())).append(f"  ... and {omitted:,} more lines")
     return {name: "\n".join(lines) for name, lines in texts.items()}
+
+
+def shortened(formula: str, lines: int, characters: int) -> str:
+    """At most so many lines and characters of a formula, and a line that says how many more there are."""
+    whole = formula.splitlines()
+    kept: list[str] = []
+    for line in whole[:lines]:
+        if sum(map(len, kept)) + len(kept) + len(line) > characters:
+            break
+        kept.append(line)
+    kept = kept or [line[: characters - 4] + " ..." if len(line) > characters else line for line in whole[:1]]
+    omitted = [f"  ... and {len(whole) - len(kept):,} more lines"] if len(whole) > len(kept) else []
+    return "\n".join([*kept, *omitted])
 
 
 def _explained(d: Definition, shared: dict[str, list[Definition]]) -> list[Definition]:
