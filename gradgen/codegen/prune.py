@@ -92,7 +92,8 @@ def _blocks(text: str) -> Iterator[str]:
             body = _in_body(code, body)
         if level or comment or continued or body or was_comment:
             continue
-        ends = directive or (not line.startswith((" ", "\t")) and code.endswith((";", "}"))) or (inside and code.endswith(";"))
+        margin = not line.startswith((" ", "\t"))
+        ends = directive or (margin and code.endswith((";", "}"))) or (inside and code.endswith(";"))
         if ends and code:
             yield "\n".join(block)
             block = []
