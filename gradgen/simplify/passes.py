@@ -19,6 +19,7 @@ from gradgen.ir.rewrite import rewrite
 from gradgen.ir.symbols import placeholder
 from gradgen.simplify.constants import fold_constants, inline_constants
 from gradgen.simplify.deltas import collapse_deltas
+from gradgen.simplify.distribution import distribute_scans
 from gradgen.simplify.guards import drop_unit_axes, plain_guards
 from gradgen.simplify.one_hot import collapse_one_hot
 from gradgen.simplify.ranges import ranges, simplify_index
@@ -141,11 +142,15 @@ def simplify(
         return simplify(step_outputs, level=level)
 
     new = rewrite(outputs, lambda node: simplify_step(rule(node), inner, steps), keep)
+    lines = dict(where or {})
     if level != "none" and any(isinstance(n, Scan) for n in new.values()):
-        merged = merge_scans([new[n] for n in outputs])
-        new = {old: merged.get(simple, simple) for old, simple in new.items()}
+        for recurrences in (merge_scans, lambda nodes: distribute_scans(nodes, lines)):
+            moved = recurrences([new[n] for n in outputs])
+            new = {old: moved.get(simple, simple) for old, simple in new.items()}
     if where is not None and found is not None:
         for old, simple in new.items():
             if old in where:
                 found.setdefault(simple, where[old])
+        for node in (n for n in lines if n not in where):
+            found.setdefault(node, lines[node])
     return new
