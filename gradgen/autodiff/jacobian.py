@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import sympy
 
 from gradgen.autodiff.forward import tangents
-from gradgen.autodiff.joint import NOMINAL_DIM
+from gradgen.autodiff.recompute import NOMINAL_DIM
 from gradgen.autodiff.reverse import gradients
 from gradgen.ir.batch import batched
 from gradgen.ir.dtypes import DType

@@ -10,23 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import sympy
-
+from gradgen.autodiff.recompute import kept_values
 from gradgen.autodiff.reverse import gradients
 from gradgen.autodiff.terms import partial
-from gradgen.ir.functions import ScalarFunction
 from gradgen.ir.graph import Graph, Location, topological
-from gradgen.ir.indexing import product
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Scatter
 from gradgen.ir.rewrite import substitute
-from gradgen.ir.symbols import Extent
-
-NOMINAL_DIM = 1024
-"""What a named dimension counts as where sizes are compared at generation time."""
-
-RECOMPUTE_COST = 24
-"""Scalar operations per element (a transcendental counts 8) beyond which a value is loaded rather than computed again.
-About what one float32 load from memory costs a vectorised loop."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,30 +105,6 @@ def differentiate(graph: Graph, parameters: Sequence[Input], *, nan_safe: bool =
 # --- saved values ---------------------------------------------------------------------------------------------------------
 
 
-def nominal_bytes(node: Node) -> int:
-    """Bytes of the value, a named dimension counting as NOMINAL_DIM."""
-    return _nominal(product(node.shape)) * node.dtype.itemsize
-
-
-def _nominal(extent: Extent) -> int:
-    if isinstance(extent, int):
-        return extent
-    return int(extent.xreplace({s: sympy.Integer(NOMINAL_DIM) for s in extent.free_symbols}))
-
-
-def body_cost(body: sympy.Expr) -> int:
-    """Scalar operations of one evaluation, a transcendental function counting 8."""
-    cheap = {"select", "stop", "mark", "lt", "le", "gt", "ge", "eq", "ne", "and_", "or_", "not_", "maximum", "minimum",
-             "abs", "sign"}
-    cost = 0
-    for part in sympy.preorder_traversal(body):
-        if isinstance(part, ScalarFunction):
-            cost += 1 if part.key in cheap else 4 if part.key in ("div", "sqrt") else 8
-        elif part.args:
-            cost += len(part.args) - 1
-    return cost
-
-
 def saved_nodes(joint: Joint) -> tuple[Node, ...]:
     """The forward values that backward will find in SAVED, in forward order."""
     forward = joint.graph.nodes
@@ -150,58 +115,4 @@ def saved_nodes(joint: Joint) -> tuple[Node, ...]:
             continue
         wanted.update(s for s in node.sources if s in inside)
     wanted.update(g for g in joint.gradients if g is not None and g in inside)
-    saved: dict[Node, None] = {}
-    plan = _Recompute(saved)
-    for node in forward:
-        if node in wanted and not isinstance(node, (Input, Constant)) and not plan.free(node):
-            for kept in plan.cheapest(node):
-                saved[kept] = None
-            plan.forget()
-    return tuple(n for n in forward if n in saved)
-
-
-class _Recompute:
-    """What a value costs to compute again from inputs and saved values."""
-
-    def __init__(self, saved: Mapping[Node, None]) -> None:
-        self.saved = saved
-        self.memo: dict[Node, tuple[int, frozenset[Node]]] = {}
-
-    def forget(self) -> None:
-        self.memo = {}
-
-    def free(self, node: Node) -> bool:
-        """True where nothing more needs to be saved for it and computing it again is cheap."""
-        cost, frontier = self.look(node)
-        return not frontier and cost <= RECOMPUTE_COST
-
-    def cheapest(self, node: Node) -> tuple[Node, ...]:
-        """The node itself, or fewer bytes from which it can be had cheaply."""
-        cost, frontier = self.look(node)
-        others = sum(nominal_bytes(n) for n in frontier)
-        if frontier and cost <= RECOMPUTE_COST and others < nominal_bytes(node):
-            return tuple(sorted(frontier, key=repr)) if len(frontier) == 1 else (node,)
-        return (node,)
-
-    def look(self, node: Node) -> tuple[int, frozenset[Node]]:
-        """(scalar operations per element, values that would have to be saved) for computing `node` again."""
-        stack: list[tuple[Node, bool]] = [(node, False)]
-        while stack:
-            n, expanded = stack.pop()
-            if n in self.memo:
-                continue
-            if isinstance(n, (Input, Constant)) or n in self.saved:
-                self.memo[n] = (0, frozenset())
-            elif not isinstance(n, Compute) or n.reducer is not None:
-                self.memo[n] = (RECOMPUTE_COST, frozenset([n]))
-            elif not expanded:
-                stack.append((n, True))
-                stack.extend((s, False) for s in n.sources)
-            else:
-                cost = body_cost(n.body) + sum(self.memo[s][0] for s in n.sources)
-                frontier = frozenset().union(*(self.memo[s][1] for s in n.sources))
-                if cost > RECOMPUTE_COST or len(frontier) > 4:
-                    self.memo[n] = (RECOMPUTE_COST + 1, frozenset([n]))
-                else:
-                    self.memo[n] = (cost, frontier)
-        return self.memo[node]
+    return kept_values(forward, wanted)

@@ -1,17 +1,26 @@
 """Reverse mode through a recurrence: a Scan reverses into a Scan that runs from the last step to the first.
 
 The backward recurrence carries the cotangents of the carries and, as sums, those of the constants; it reads the carries
-that each step started from, which a forward Scan with one stacked output more per carry provides.
+that each step started from and what else is cheaper to keep than to compute again: further stacked outputs of the
+forward Scan.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from gradgen.autodiff.recompute import RECOMPUTE_COST, kept_values, nominal, nominal_bytes
 from gradgen.autodiff.terms import add
 from gradgen.ir.graph import Graph, topological
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read, Scan
+from gradgen.ir.rewrite import substitute
 from gradgen.ir.symbols import placeholder
+
+KEPT_BYTES = 64 << 20
+"""Of all steps together, up to which a step keeps every function of many instructions that its derivative needs."""
+
+ARITHMETIC = 7
+"""Scalar operations per element that are computed again rather than kept, up to KEPT_BYTES: less than one such function."""
 
 
 def parts(node: Scan) -> tuple[int, int, int, int]:
@@ -35,16 +44,49 @@ def fresh_mark(step: Graph) -> str:
     return str(depth)
 
 
-def with_carries(node: Scan) -> list[Scan]:
-    """The carry each step started from, stacked: outputs of the same recurrence with more outputs."""
-    step, carries = node.step, len(node.init)
-    names = (*step.output_names, *(f"before_{k}" for k in range(carries)))
-    wider = Graph(step.inputs, (*step.outputs, *step.inputs[:carries]), names, step.where)
+def stacked_too(node: Scan, values: Sequence[Node]) -> list[Scan]:
+    """These values of the step, its carries among them, stacked: outputs of the same recurrence with more outputs."""
+    step = node.step
+    names = (*step.output_names, *(f"kept_{k}" for k in range(len(values))))
+    wider = Graph(step.inputs, (*step.outputs, *values), names, step.where)
     first = len(step.outputs)
     return [
         Scan(wider, node.init, node.sequences, node.constants, node.length, first + k, node.reverse)
-        for k in range(carries)
+        for k in range(len(values))
     ]
+
+
+def kept_of_step(node: Scan, outputs: Sequence[Node], bars: Collection[Node]) -> list[Node]:
+    """The values of each forward step that a backward step with these outputs gets instead of computing them again.
+
+    Whatever does not depend on the cotangents `bars` counts as forward, but what only the derivative needs is computed
+    where it is needed, from values that the forward step has.
+    """
+    step, (carries, _, _, constants) = node.step, parts(node)
+    hot, order = set(bars), topological(outputs)
+    for n in order:
+        if any(s in hot for s in n.sources):
+            hot.add(n)
+    own = set(topological(step.outputs))
+    wanted: set[Node] = set()
+    todo = [s for n in order if n in hot for s in n.sources] + list(outputs)
+    seen = set(todo)
+    while todo:
+        n = todo.pop()
+        if n in hot:
+            continue
+        if n in own or not isinstance(n, Compute) or n.reducer is not None:
+            wanted.add(n)
+            continue
+        todo += [s for s in n.sources if s not in seen]
+        seen.update(n.sources)
+    forward = [n for n in order if n not in hot]
+    fixed = set(step.inputs[len(step.inputs) - constants :])
+    for n in forward:
+        if n.sources and all(s in fixed or isinstance(s, Constant) for s in n.sources):
+            fixed.add(n)
+    limit = ARITHMETIC if sum(map(nominal_bytes, wanted)) * nominal(node.length) <= KEPT_BYTES else RECOMPUTE_COST
+    return list(kept_values(forward, wanted, limit, costly=set(step.inputs[:carries]), free=fixed))
 
 
 def adjoint_scan(
@@ -77,12 +119,16 @@ def adjoint_scan(
     slices = [g if g is not None else zeros(n) for g, n in zip(found[len(moving) + len(wanted_constants) :],
                                                                wrt[len(moving) + len(wanted_constants) :])]
     outputs = (*new_carries, *new_sums, *slices)
+    bars = [*carry_bar.values(), *sums.values(), *stack_bar.values()]
+    kept = kept_of_step(node, outputs, bars)
+    stand = {n: n if n in step.inputs else Input(f"kept{mark}_{k}", n.shape, n.dtype) for k, n in enumerate(kept)}
+    outputs = substitute(outputs, {n: s for n, s in stand.items() if n is not s})
     read = set(topological(outputs))  # what no step reads is not handed to it, and need not have been kept
 
     def paired(inner: Sequence[Node], outer: Sequence[Node]) -> list[tuple[Node, Node]]:
         return [(i, o) for i, o in zip(inner, outer, strict=True) if i in read]
 
-    sequence_pairs = paired(step.inputs[:carries], with_carries(node))
+    sequence_pairs = paired([*stand.values()], stacked_too(node, kept))
     sequence_pairs += paired([*stack_bar.values()], [cotangents[k] for k in stacked])
     sequence_pairs += paired(step.inputs[carries : carries + sequences], node.sequences)
     constant_pairs = paired(step.inputs[first_constant:], node.constants)
