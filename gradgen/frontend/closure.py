@@ -50,8 +50,14 @@ def _take(tree: Any, values: Any) -> Any:
 
 
 def symbol(name: str, shape: Sequence[Extent], like: Tensor) -> Tensor:
-    """A symbolic tensor of `like`'s dtype, for tracing inside a trace or eager code."""
+    """A symbolic tensor of `like`'s dtype, for tracing inside a trace or eager code.
+
+    Inputs of equal name, shape and dtype are one node: inside of other functions the name says how deep, since what is
+    traced here may use the symbols of those around it.
+    """
     gradient = like.dtype.is_floating_point
+    if state.captures:
+        name = f"{name}_depth{len(state.captures)}"
     return Tensor._from_record(symbol_leaf(Input(name, tuple(shape), like.dtype, gradient), requires_grad=gradient))
 
 

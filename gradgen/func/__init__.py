@@ -17,7 +17,7 @@ from gradgen.frontend.closure import capture, flatten, operation, unflatten
 from gradgen.frontend.tensor import Tensor
 from gradgen.ir.batch import moved_axis, repeated
 from gradgen.ir.graph import Graph
-from gradgen.ir.nodes import Compute, Constant, Node, Read
+from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
 from gradgen.ir.rewrite import substitute
 from gradgen.ir.symbols import placeholder, same_extent
 
@@ -136,12 +136,18 @@ def vjp(func: Function, *primals: Any) -> tuple[Any, Function]:
 
 
 def _record(name: str, made: _Call, extra: Sequence[Tensor], lower: Lower, outputs: int) -> list[Tensor]:
-    """One operation on the call's operands and `extra`, with `outputs` results; `name` says what `lower` does."""
+    """One operation on the call's operands and `extra`, with `outputs` results; `name` says what `lower` does.
+
+    It is applied over inputs that nothing else has, then to the operands: one tensor may be an argument and be used by
+    the function from outside too.
+    """
     graph, count = made.graph, len(made.graph.inputs)
+    own = [Input(f"own_{graph.key[:16]}_{k}", n.shape, n.dtype) for k, n in enumerate(graph.inputs)]
 
     def lowered(*nodes: Node) -> Node | tuple[Node, ...]:
-        over = substitute(graph.outputs, dict(zip(graph.inputs, nodes[:count])))
-        found = tuple(lower(Graph((), over, graph.output_names), nodes[:count], nodes[count:]))
+        over = substitute(graph.outputs, dict(zip(graph.inputs, own)))
+        made_own = lower(Graph((), over, graph.output_names), own, nodes[count:])
+        found = substitute(made_own, dict(zip(own, nodes[:count])))
         return found if len(found) > 1 else found[0]
 
     op = operation(f"func_{name}_{graph.key[:24]}_{len(extra)}", lowered, f"{name.split('_')[0].capitalize()}Backward",

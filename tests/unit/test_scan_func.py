@@ -129,6 +129,34 @@ def test_scan_runs_backwards_and_without_sequences() -> None:
     np.testing.assert_array_equal(doubled, [16.0] * 3)
 
 
+def test_a_scan_in_a_scan_may_use_what_the_outer_one_carries() -> None:
+    xs, w = t(RNG.normal(size=(3, 2, 4))), t(RNG.normal(size=4), grad=True)
+
+    def outer(h: gg.Tensor, rows: gg.Tensor) -> tuple[gg.Tensor, gg.Tensor]:
+        g, ys = gg.scan(lambda g, x: (gg.tanh(g * w + x + h), g * h), h, rows)
+        return g, ys.sum(0)
+
+    h, ys = gg.scan(outer, t(X), xs)
+    loss = h.sum() + (ys**2).sum()
+    loss.backward()
+    v = t(np.asarray(w.detach()), grad=True)
+    h, total = t(X), 0
+    for i in range(3):
+        g, y = h, 0
+        for j in range(2):
+            g, y = gg.tanh(g * v + xs[i, j] + h), y + g * h
+        h, total = g, total + (y**2).sum()
+    expected = h.sum() + total
+    expected.backward()
+    np.testing.assert_allclose(loss.item(), expected.item(), rtol=1e-12)
+    np.testing.assert_allclose(w.grad, v.grad, rtol=1e-10)
+
+
+def test_a_gradient_in_a_gradient_may_use_the_outer_argument() -> None:
+    inner = lambda x: gg.func.grad(lambda y: (x * y * y).sum())(x).sum()  # noqa: E731
+    np.testing.assert_allclose(gg.func.grad(inner)(t(X)), 4 * X, rtol=1e-12)
+
+
 def test_scan_of_no_steps() -> None:
     last, ys = gg.scan(lambda h, x: (h + x, h), gg.ones(2), gg.zeros(0, 2))
     np.testing.assert_array_equal(last, [1.0, 1.0])
