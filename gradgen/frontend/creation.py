@@ -95,7 +95,7 @@ def _from_data(data: Any, dtype: Any, device: Any, requires_grad: bool) -> Tenso
         try:
             array = np.array(flat, dtype=kind.numpy if kind.category != 0 else object)
         except OverflowError:
-            raise RuntimeError("Overflow when unpacking long long") from None
+            raise ValueError("Overflow when unpacking long long") from None
         if kind.category == 0:
             array = array.astype(bool)
         return make_leaf(array.reshape(shape), kind, device, requires_grad)
@@ -106,7 +106,7 @@ def _from_data(data: Any, dtype: Any, device: Any, requires_grad: bool) -> Tenso
             else recording.number_dtype(type(data) if type(data) in (bool, int, float) else float)
         )
         if kind is dtypes.int64 and isinstance(data, int) and not -(2**63) <= data < 2**63:
-            raise RuntimeError("Overflow when unpacking long long")
+            raise ValueError("Overflow when unpacking long long")
         return make_leaf(np.array(data, kind.numpy), kind, device, requires_grad)
     if hasattr(data, "__array__"):
         return _from_data(np.asarray(data), dtype, device, requires_grad)

@@ -185,7 +185,7 @@ def _sliced(view: Tensor, dim: int, item: slice) -> Tensor:
     extent = view._spec.shape[dim]
     step = 1 if item.step is None else _as_int(item.step)
     if step <= 0:
-        raise ValueError("step must be greater than zero")
+        raise ValueError("slice step cannot be zero" if step == 0 else "step must be greater than zero")
     bounds = [None if b is None else _as_int(b) for b in (item.start, item.stop)]
     if not isinstance(extent, int):
         return _sliced_symbolic(view, dim, bounds, step, extent)

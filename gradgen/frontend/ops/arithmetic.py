@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import sympy
 from sympy import Rational
 
+from gradgen.frontend.ops.host import host_value
 from gradgen.frontend.ops.samples import INF, NAN, edges, one, plain, sample, t
 from gradgen.frontend.ops.table import METHODS, call, is_tensor, operator, public, require_tensor, unary
 from gradgen.frontend.registry import FLOAT, PROMOTE, pointwise
@@ -150,7 +152,7 @@ def div(input: Tensor, other: Tensor | Number, *, rounding_mode: str | None = No
             f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'"
         )
     _refuse_bools(f"div_{rounding_mode}_cpu", input, other)
-    _refuse_zero(other if _is_integral(input) else None)
+    _refuse_zero(input, other)
     return call(_div_floor if rounding_mode == "floor" else _div_trunc, input, other)
 
 
@@ -160,8 +162,12 @@ def _refuse_bools(kernel: str, *operands: Any) -> None:
         raise NotImplementedError(f"\"{kernel}\" not implemented for 'Bool'")
 
 
-def _refuse_zero(divisor: Any) -> None:
-    if isinstance(divisor, int) and divisor == 0:
+def _refuse_zero(dividend: Any, divisor: Any) -> None:
+    """RuntimeError where integers are divided by a 0 that is known now; in emitted C the quotient by 0 is 0."""
+    if not _is_integral(dividend) or not _is_integral(divisor):
+        return
+    known = host_value(divisor) if is_tensor(divisor) else divisor
+    if known is not None and np.any(np.equal(known, 0)):
         raise RuntimeError("ZeroDivisionError")
 
 
@@ -175,7 +181,7 @@ def true_divide(input: Tensor, other: Tensor | Number) -> Tensor:
 def floor_divide(input: Tensor, other: Tensor | Number) -> Tensor:
     """floor(input / other), in the promoted type.  It has no derivative, as in PyTorch: div(rounding_mode="floor") has."""
     _refuse_bools("div_floor_cpu", input, other)
-    _refuse_zero(other if _is_integral(input) else None)
+    _refuse_zero(input, other)
     return call(_floor_divide, input, other)
 
 
@@ -183,7 +189,7 @@ def floor_divide(input: Tensor, other: Tensor | Number) -> Tensor:
 def remainder(input: Tensor, other: Tensor | Number) -> Tensor:
     """input - other * floor(input / other): the sign of the divisor."""
     _refuse_bools("remainder_cpu", input, other)
-    _refuse_zero(other if _is_integral(input) else None)
+    _refuse_zero(input, other)
     return call(_remainder_tensor if is_tensor(other) else _remainder, input, other)
 
 
@@ -191,7 +197,7 @@ def remainder(input: Tensor, other: Tensor | Number) -> Tensor:
 def fmod(input: Tensor, other: Tensor | Number) -> Tensor:
     """input - other * trunc(input / other): the sign of the dividend."""
     _refuse_bools("fmod_cpu", input, other)
-    _refuse_zero(other if _is_integral(input) else None)
+    _refuse_zero(input, other)
     return call(_fmod_tensor if is_tensor(other) else _fmod, input, other)
 
 

@@ -82,7 +82,7 @@ def _check_targets(input: Tensor, target: Tensor, ignore: int) -> None:
         raise RuntimeError(f"Expected target size {list(lead)}, got {list(target.shape)}")
     if target.dtype not in (dtypes.int64, dtypes.int32):
         names = {"float32": "Float", "float64": "Double", "bool": "Bool"}
-        raise RuntimeError(f"expected scalar type Long but found {names[target.dtype.name]}")
+        raise RuntimeError(f"expected target dtype to be Long or Byte, but got {names[target.dtype.name]}")
     values = host_value(target)
     if values is None or not isinstance(classes, int):
         return

@@ -222,7 +222,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Number) -> Tensor:
         )
     if is_tensor(value):
         if value.ndim:
-            raise RuntimeError("masked_fill only supports a 0-dimensional value tensor, but got tensor with "
+            raise RuntimeError("masked_fill_ only supports a 0-dimensional value tensor, but got tensor with "
                                f"{value.ndim} dimension(s).")
         return call(_masked_fill_tensor, input, mask, to_dtype(value, input.dtype))
     if not input.dtype.is_floating_point:

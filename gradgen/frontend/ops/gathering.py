@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -12,7 +13,7 @@ from gradgen.frontend.ops.arithmetic import Number
 from gradgen.frontend.ops.host import check_indices, host_value
 from gradgen.frontend.ops.samples import edges, index, one, plain, sample, t
 from gradgen.frontend.ops.shape import to_dtype
-from gradgen.frontend.ops.shapes import A0, A1, A2, TORCH_NAMES, extreme, wrap_dim
+from gradgen.frontend.ops.shapes import A0, A1, A2, TORCH_NAMES, extreme, shape_text, wrap_dim
 from gradgen.frontend.ops.table import call, is_tensor, public, require_tensor
 from gradgen.frontend.registry import KEEP, Op, broadcast_read, broadcast_shapes, register
 from gradgen.ir import dtypes
@@ -40,11 +41,35 @@ def _at(index: Sequence[Any], dim: int, place: Any) -> list[Any]:
 # --- gather ----------------------------------------------------------------------------------------------------------
 
 
+def _within(small: Extent, large: Extent) -> bool:
+    """Whether one extent is at most the other, as far as that is known before there are values."""
+    return small <= large if isinstance(small, int) and isinstance(large, int) else same_extent(small, large)
+
+
+def _check_update(node: Node, index: Node, source: Node, dim: int) -> None:
+    """RuntimeError where the index reaches beyond what is written to, or what is written."""
+    if source.ndim not in (0, index.ndim):
+        raise RuntimeError("Index tensor must have the same number of dimensions as src tensor")
+    if not all(d == dim or _within(index.shape[d], node.shape[d]) for d in range(node.ndim)) or (
+        source.ndim and not all(_within(e, source.shape[d]) for d, e in enumerate(index.shape))
+    ):
+        raise RuntimeError(
+            f"Expected index {shape_text(index.shape)} to be no larger than self {shape_text(node.shape)} apart from "
+            f"dimension {dim} and to be no larger size than src {shape_text(source.shape)}"
+        )
+
+
 def _lower_gather(node: Node, index: Node, *, dim: int) -> Node:
     if node.ndim == 0:
         return Compute(index.shape, A1, [identity_read(index), Read(node, ())], node.dtype)
     if index.ndim != node.ndim:
         raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
+    for d in range(node.ndim):
+        if d != dim and not _within(index.shape[d], node.shape[d]):
+            raise RuntimeError(
+                f"Size does not match at dimension {d} expected index {shape_text(index.shape)} to be no larger than self "
+                f"{shape_text(node.shape)} apart from dimension {dim}"
+            )
     place = _at(axes(node.ndim), dim, A0)
     return Compute(index.shape, A1, [identity_read(index), Read(node, place)], node.dtype)
 
@@ -199,6 +224,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     for."""
     if tensor.dtype is not dtypes.int64:
         raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
+    check_indices(tensor, sys.maxsize, "Class values must be non-negative.", error=RuntimeError)
     if num_classes == -1:
         values = host_value(tensor)
         if values is None or not values.size:
@@ -230,6 +256,7 @@ def _scalars_as_vectors(function: F) -> F:
 
 
 def _lower_scatter(node: Node, index: Node, source: Node, *, dim: int, mode: str) -> Node:
+    _check_update(node, index, source, dim)
     reads = [
         identity_read(index),
         broadcast_read(source, index.shape) if source.ndim == 0 else Read(source, axes(index.ndim)),
@@ -256,7 +283,7 @@ def _checked(input: Tensor, dim: int, index: Tensor, name: str, source: Any) -> 
     n = input.shape[at]
     check_indices(index, n, f"index {{}} is out of bounds for dimension {at} with size {n}", error=RuntimeError)
     if is_tensor(source) and source.dtype is not input.dtype:
-        raise RuntimeError(f"{name}(): Expected self.dtype to be equal to src.dtype")
+        raise RuntimeError("scatter(): Expected self.dtype to be equal to src.dtype")
     return at
 
 
@@ -296,6 +323,7 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
 
 
 def _lower_scatter_reduce(node: Node, index: Node, source: Node, *, dim: int, mode: str, include: bool) -> Node:
+    _check_update(node, index, source, dim)
     place = _at(axes(index.ndim), dim, A0)
     reads = [identity_read(index), Read(source, axes(index.ndim))]
     base: Node = node

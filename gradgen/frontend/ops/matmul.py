@@ -180,20 +180,30 @@ operator("__rmatmul__", lambda a, b: matmul(b, a))
 # --- with addition ---------------------------------------------------------------------------------------------------
 
 
+def _require_expandable(input: Node, shape: tuple[Extent, ...]) -> None:
+    """RuntimeError in the words of expand() where `input` does not broadcast to `shape`."""
+    lead = len(shape) - input.ndim
+    if lead < 0:
+        raise RuntimeError(
+            f"expand({shape_text(input.shape)}, size={shape_text(shape)}): the number of sizes provided ({len(shape)}) must "
+            f"be greater or equal to the number of dimensions in the tensor ({input.ndim})"
+        )
+    for d in range(len(shape) - 1, lead - 1, -1):
+        own = input.shape[d - lead]
+        if not same_extent(own, 1) and not same_extent(own, shape[d]):
+            raise RuntimeError(
+                f"The expanded size of the tensor ({shape[d]}) must match the existing size ({own}) at non-singleton "
+                f"dimension {d}.  Target sizes: {shape_text(shape)}.  Tensor sizes: {shape_text(input.shape)}"
+            )
+
+
 def _affine(product: Node, input: Node, beta: Node | None, alpha: Node | None) -> Node:
     """beta * input + alpha * product; `None` is 1."""
     shape = product.shape
     operands = [input, product, *(x for x in (beta, alpha) if x is not None)]
     left = A0 if beta is None else A0 * A2
     right = A1 if alpha is None else A1 * (A2 if beta is None else A3)
-    if not all(same_extent(x, y) for x, y in zip(broadcast_shapes(shape, input.shape), shape)) or input.ndim > len(
-        shape
-    ):
-        own = input.shape[-1] if input.ndim else 1
-        raise RuntimeError(
-            f"The expanded size of the tensor ({shape[-1]}) must match the existing size ({own}) at non-singleton "
-            f"dimension {len(shape) - 1}.  Target sizes: {shape_text(shape)}.  Tensor sizes: {shape_text(input.shape)}"
-        )
+    _require_expandable(input, shape)
     return over(left + right, shape, operands, product.dtype)
 
 
@@ -259,7 +269,7 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, 
 
 
 def _lower_linear(input: Node, weight: Node, bias: Node | None = None) -> Node:
-    _same_dtype(input, weight, "mat1 and mat2")
+    _same_dtype(input, weight)
     if not same_extent(input.shape[-1], weight.shape[-1]):
         rows: Extent = 1
         for e in input.shape[:-1]:

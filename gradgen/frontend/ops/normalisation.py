@@ -252,6 +252,8 @@ def instance_norm(
     """Every channel of every sample by its own moments."""
     if not use_input_stats:
         return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    if all(same_extent(e, 1) for e in input.shape[2:]):
+        raise ValueError(f"Expected more than 1 spatial element when training, got input size {input.shape}")
     operands, flags = _options(weight, bias)
     return call(_instance_norm, input, *operands, eps=exact(eps), **flags)
 

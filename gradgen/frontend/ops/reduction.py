@@ -272,16 +272,16 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
 
 
 def _lower_arg(node: Node, *, dim: int | None, keepdim: bool, reducer: str) -> Node:
-    name = reducer
     if dim is None:
-        _refuse_empty(node, (), name, True)
+        if same_extent(numel(node.shape), 0):
+            raise IndexError(f"{reducer}(): Expected reduction dim to be specified for input.numel() == 0.")
         size = numel(node.shape)
         source = reshape_index((reduce_axis(0),), (size,), node.shape) if node.ndim else ()
         shape = (1,) * node.ndim if keepdim else ()
         return Compute(shape, A0, [Read(node, source)], dtypes.int64, reduce_shape=(size,), reducer=reducer)
     if node.ndim == 0:
         return Compute((), sympy.Integer(0), [Read(node, ())], dtypes.int64)
-    _refuse_empty(node, (dim,), name, False)
+    _refuse_empty(node, (dim,), reducer, False)
     return reduce(node, (dim,), reducer, keepdim=keepdim, dtype=dtypes.int64)
 
 
@@ -340,7 +340,10 @@ def _best(input: Tensor, dim: Any, keepdim: bool, whole: Op, along: Op, reducer:
     require_tensor(input, whole.name)
     if dim is None:
         return call(whole, input, dims=tuple(range(input.ndim)), keepdim=False)
-    found = call(along, input, dim=wrap_dim(dim, input.ndim), keepdim=bool(keepdim), reducer=reducer)
+    at = wrap_dim(dim, input.ndim)
+    if input.ndim and same_extent(input.shape[at], 0):
+        raise IndexError(f"{whole.name}(): Expected reduction dim {at} to have non-zero size.")
+    found = call(along, input, dim=at, keepdim=bool(keepdim), reducer=reducer)
     return pair(*found)
 
 

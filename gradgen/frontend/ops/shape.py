@@ -41,7 +41,7 @@ def inferred_shape(shape: Sequence[Any], size: Extent) -> Shape:
         raise RuntimeError("only one dimension can be inferred")
     bad = next((e for e in wanted if isinstance(e, int) and e < -1), None)
     if bad is not None:
-        raise RuntimeError(f"invalid shape dimension {bad}")
+        raise RuntimeError(f"invalid shape dimension {bad} at index {list(wanted).index(bad)} of shape {list(wanted)}")
     rest = numel([e for d, e in enumerate(wanted) if d not in holes])
     if not holes:
         if not same_extent(rest, size):
