@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+from gradgen.errors import TraceError
 from gradgen.frontend import internal
+from gradgen.frontend.conversion import is_traced, users_line
 from gradgen.frontend.grad_fn import FREED, Edge, Node
 from gradgen.frontend.modes import no_grad, state
 from gradgen.frontend.tensor import Tensor
@@ -109,6 +111,9 @@ class Function:
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Runs forward and records backward."""
         edges = tuple(a._edge() if isinstance(a, Tensor) and state.grad else None for a in args)
+        for a, edge in zip(args, edges):
+            if edge is not None:
+                _refuse_trace(cls, a)
         context = Context(tuple(e is not None for e in edges))
         with no_grad():
             if cls.setup_context is not Function.setup_context:
@@ -119,6 +124,18 @@ class Function:
         if any(edges):
             _record(cls, context, args, edges, result)
         return result
+
+
+def _refuse_trace(cls: type[Function], tensor: Tensor) -> None:
+    """TraceError where the tensor is part of a trace, whose derivative would not be the one the user wrote."""
+    record = tensor._record
+    if record.value is None and is_traced(record):
+        raise TraceError(
+            f"{cls.__name__}.apply: the backward of an autograd.Function is Python, and no part of what is traced",
+            where=users_line(),
+            hint="write the forward in operations; surrogate + (value - surrogate).detach() has the value of one expression "
+            "and the gradient of another",
+        )
 
 
 def _record(cls: type[Function], context: Context, args: Any, edges: tuple[Edge | None, ...], result: Any) -> None:

@@ -14,12 +14,14 @@ from types import CodeType, FrameType
 from typing import Any
 
 import numpy as np
+import sympy
 
 from gradgen.frontend.grad_fn import Edge, OpNode, class_for
 from gradgen.frontend.lowering import Mask, Pullback, infer, pullback
 from gradgen.frontend.modes import state
 from gradgen.frontend.record import Attributes, Record, Spec, leaf, operation_code, spec
 from gradgen.frontend.registry import BOOL_RESULT, FLOAT, KEEP, PROMOTE, Op, cast
+from gradgen.frontend.sizes import size_record
 from gradgen.frontend.storage import Cell
 from gradgen.ir import dtypes
 from gradgen.ir.dtypes import DType
@@ -195,7 +197,9 @@ def plan_for(op: Op, operands: tuple[Any, ...], attributes: Attributes) -> tuple
             values.append(record)
         else:
             kind = type(x)
-            if kind is not float and kind is not int and kind is not bool:
+            if isinstance(x, sympy.Expr):  # a size of a trace in a formula stands for a Python number
+                kind = int if x.is_integer else float
+            elif kind is not float and kind is not int and kind is not bool:
                 return plan_for(op, tuple(_operand(op, y) for y in operands), attributes)
             key.append(kind)
             values.append(x)
@@ -209,8 +213,10 @@ def plan_for(op: Op, operands: tuple[Any, ...], attributes: Attributes) -> tuple
 
 
 def _operand(op: Op, value: Any) -> Any:
-    if isinstance(value, (Tensor, bool, int, float)):
-        return value if isinstance(value, Tensor) else _plain(value)
+    if isinstance(value, (bool, int, float)):
+        return _plain(value)
+    if isinstance(value, (Tensor, sympy.Expr)):
+        return value
     if isinstance(value, np.generic):
         return _operand(op, value.item())
     if isinstance(value, np.ndarray):
@@ -306,6 +312,9 @@ def _convert(plan: Plan, values: list[Any]) -> None:
     """Python numbers as 0-d leaves, operands of another dtype through a cast."""
     for k, number in enumerate(plan.numbers):
         if number is not None:
+            if isinstance(values[k], sympy.Expr):
+                values[k] = size_record(values[k], plan.ins[k])
+                continue
             values[k] = Record(None, (), (), plan.ins[k], value=np.asarray(values[k], number.numpy), is_scalar=True)
         elif plan.casts[k] is not None:
             value = values[k]

@@ -57,6 +57,14 @@ def refuse_trace(tensor: Tensor, what: str) -> None:
     )
 
 
+def refuse_hook(tensor: Tensor) -> None:
+    """TraceError where the tensor is part of a trace: what is emitted from it runs no Python."""
+    record = tensor._record
+    if record.value is None and is_traced(record):
+        raise TraceError("a hook on a tensor that is traced would never run", where=users_line(),
+                         hint="change the gradient by operations: x.detach() + 2 * (x - x.detach()) doubles it, for example")
+
+
 def _single(self: Tensor, what: str, error: type[Exception], message: str) -> Any:
     refuse_trace(self, what)
     if self.numel() != 1:

@@ -10,8 +10,9 @@ import numpy as np
 import sympy
 
 import gradgen.frontend.apply as recording
+from gradgen.errors import TraceError
 from gradgen.frontend import inplace
-from gradgen.frontend.conversion import refuse_trace, to_index
+from gradgen.frontend.conversion import refuse_trace, to_index, users_line
 from gradgen.frontend.registry import KEEP, Op
 from gradgen.frontend.tensor import Tensor
 from gradgen.ir import dtypes
@@ -220,6 +221,9 @@ def _clamped(position: Any) -> Any:
 def _as_int(value: Any) -> int:
     if isinstance(value, Tensor):
         return to_index(value)
+    if isinstance(value, sympy.Expr):
+        raise TraceError(f"the bound {value} of a slice depends on a named dimension", where=users_line(),
+                         hint="bounds count from either end: x[:-1], x[2:]; or use narrow() or a mask")
     if not hasattr(value, "__index__"):
         raise TypeError("slice indices must be integers or None or have an __index__ method")
     return value.__index__()
@@ -257,6 +261,9 @@ def basic(tensor: Tensor, items: Sequence[Any]) -> tuple[Tensor, list[tuple[int,
             else:
                 view = _selected(view, dim, _as_int(item), position)
             position += 1
+        elif isinstance(item, sympy.Expr):
+            raise TraceError(f"the index {item} depends on a named dimension", where=users_line(),
+                             hint="negative indices count from the end: x[-1]; or use an index tensor")
         elif isinstance(item, str):
             raise TypeError("new(): invalid data type 'str'")
         else:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import sympy
 
 from gradgen.frontend import printing
 from gradgen.frontend.grad_fn import AccumulateGrad, Edge, Node, tensor_type_name
@@ -67,6 +68,10 @@ class Tensor:
     _post_hooks: HookDict | None = None
     _retains = False
     __array_priority__ = 1000
+
+    def _sympy_(self) -> Any:
+        """Not a number of SymPy's: `size * tensor` is the tensor's business."""
+        raise sympy.SympifyError(self)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         from gradgen.frontend.creation import legacy_tensor
@@ -292,6 +297,7 @@ class Tensor:
         """`hook(grad)` runs whenever this tensor's gradient is computed; what it returns replaces the gradient."""
         if not self.requires_grad:
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        conversion.refuse_hook(self)
         if self.grad_fn is not None:
             return self.grad_fn.own_hooks().on_tensor(self._nr).add(hook)
         if self._leaf_hooks is None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import textwrap
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from gradgen.compiler import check_argument_names, dim_names, gradient_reach
 from gradgen.errors import DTypeError, InvalidNameError, ShapeError, TraceError
+from gradgen.frontend.apply import PACKAGE
 from gradgen.frontend.engine import lower, plan_of
 from gradgen.frontend.ops.table import METHODS
 from gradgen.frontend.record import symbol_leaf
@@ -184,7 +187,34 @@ def _call(function: Callable[..., Any], tensors: Mapping[str, Tensor]) -> Any:
                 args.append(value)
         elif parameter.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD):
             args.append(parameter.default)
-    return function(*args, **keywords)
+    try:
+        return function(*args, **keywords)
+    except TypeError as error:
+        explained = _of_a_named_size(error)
+        if explained is None:
+            raise
+        raise explained from error
+
+
+def _of_a_named_size(error: TypeError) -> TraceError | None:
+    """What Python and SymPy say where a named dimension is used as a number that is known, said in our words."""
+    text = str(error)
+    if not re.search(r"^'\w+' object cannot be interpreted as an integer|Cannot convert expression to (float|int)|"
+                     r"cannot determine truth value of Relational", text):
+        return None
+    frames = traceback.extract_tb(error.__traceback__)
+    users = [f for f in frames if "site-packages" not in f.filename and not f.filename.startswith(PACKAGE)]
+    if not users or (text.startswith("'") and text[1:].partition("'")[0] not in _SIZE_KINDS):
+        return None
+    return TraceError(
+        "a named dimension is used as a number, which it is not while the function is traced",
+        where=f"{users[-1].filename}:{users[-1].lineno}",
+        hint="a size in a formula is fine (loss / x.shape[0]); range(), if, int(), float() and math functions need an int: "
+        "use operations over the whole axis, gg.scan, or a spec whose extent is a number",
+    )
+
+
+_SIZE_KINDS = ("Dim", "Add", "Mul", "Pow", "floor", "Min", "Max")
 
 
 def _outputs(
@@ -259,5 +289,6 @@ def _check_reach(graph: Graph, specs: Mapping[str, Spec]) -> None:
             if node.requires_grad and node not in dependent:
                 raise TraceError(
                     f"no output can be differentiated with respect to {node.name!r}",
-                    hint="integer and bool results, detach() and no_grad() stop the derivative",
+                    hint="integer and bool results, detach() and no_grad() stop the derivative; that of floor(), sign() "
+                    "and comparisons is 0 everywhere",
                 )

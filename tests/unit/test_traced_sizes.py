@@ -1,0 +1,72 @@
+"""Named sizes in formulas, and what a trace refuses because its result would be silently another."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradgen as gg
+from gradgen.errors import TraceError
+from gradgen.ir.interpreter import evaluate
+
+X = np.arange(1.0, 13.0).reshape(4, 3)
+FORMULAS: list[Callable[[Any], Any]] = [
+    lambda x: x.sum() / x.shape[0], lambda x: x.shape[0] * x, lambda x: x.shape[0] / x, lambda x: 1 - x.shape[0] - x,
+    lambda x: x * x.shape[0] ** 0.5, lambda x: x * x.shape[0] ** -0.5, lambda x: x ** x.shape[0],
+    lambda x: x / (x.shape[0] - 1),
+    lambda x: x.sum() / (x.shape[0] * x.shape[1]), lambda x: x * (x.shape[0] / 2), lambda x: x - x.shape[0] // 3,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("k", range(len(FORMULAS)))
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_named_size_is_the_number_it_will_be(k: int, dtype: str) -> None:
+    traced = gg.trace(FORMULAS[k], x=gg.spec("N", 3, dtype=getattr(gg, dtype)))
+    x = X.astype(dtype)
+    (found,) = evaluate(traced.graph.outputs, {traced.graph.inputs[0]: x})
+    expected = FORMULAS[k](x)
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, expected, rtol={"float32": 1e-6, "float64": 1e-14}[dtype])
+
+
+def test_sizes_of_integer_tensors_promote_as_numbers_do() -> None:
+    traced = gg.trace(lambda k: (k * k.shape[0], k / k.shape[0]), k=gg.spec("N", dtype=gg.int32))
+    assert [o.dtype for o in traced.graph.outputs] == [gg.int32, gg.float32]
+
+
+@pytest.mark.parametrize("function", [
+    lambda x: x * math.sqrt(x.shape[0]), lambda x: sum(x[i] for i in range(x.shape[0])),
+    lambda x: x if x.shape[0] > 2 else -x,
+    lambda x: x[x.shape[0] - 1], lambda x: x[: x.shape[0] // 2],
+])  # fmt: skip
+def test_where_a_number_is_needed_the_line_is_named(function: Callable[[Any], Any]) -> None:
+    with pytest.raises(TraceError, match=re.escape(__file__)):
+        gg.trace(function, x=gg.spec("N", 3))
+
+
+class Tripled(gg.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        return x * 1
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        return grad * 3
+
+
+def hooked(x: Any) -> Any:
+    x.register_hook(lambda g: g * 3)
+    return x * 1
+
+
+@pytest.mark.parametrize("function", [Tripled.apply, hooked])
+def test_python_that_a_trace_would_lose(function: Callable[[Any], Any]) -> None:
+    """Both were traced as if the gradient were that of the operations: silently another one."""
+    with pytest.raises(TraceError):
+        gg.trace(lambda x: (function(x) + x).sum(), x=gg.spec(3, requires_grad=True))
+    assert gg.trace(lambda x: Tripled.apply(x).sum(), x=gg.spec(3))  # without a gradient there is nothing to lose
