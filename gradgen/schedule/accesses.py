@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import sympy
 
+from gradgen.ir.guards import GE, Guard
 from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.symbols import Extent
 from gradgen.schedule.program import (
@@ -27,6 +28,7 @@ from gradgen.schedule.program import (
     Declare,
     Expr,
     Fill,
+    Holds,
     If,
     Index,
     Let,
@@ -62,7 +64,11 @@ class Window:
 
     def top(self) -> sympy.Expr:
         """The greatest element of iteration 0."""
-        return sympy.expand(self.base + sum((f * most for f, most in self.terms), sympy.S.Zero))
+        return sympy.expand(self.base + self.span())
+
+    def span(self) -> sympy.Expr:
+        """How far its elements are apart."""
+        return sympy.expand(sum((f * most for f, most in self.terms), sympy.S.Zero))
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +99,7 @@ class Accesses:
         self.found: list[Access] = []
         self.greatest: dict[str, int | None] = {}  # of integer locals that are assigned, none of them negative
         self.open: set[str] = set()  # those that the loops around change from one iteration to the next
+        self.facts: Guard = ()  # conditions that hold where the walk is
         self.carry(loop)
         self.block(loop.body)
 
@@ -130,7 +137,9 @@ class Accesses:
             case Declare() | Assign():
                 self.assigned(s)
             case If():
+                before, self.facts = self.facts, (*self.facts, *holding(s.condition))
                 self.block(s.body)
+                self.facts = before
                 self.block(s.otherwise)
             case Loop():
                 self.inner(s)
@@ -194,10 +203,12 @@ class Accesses:
 
     def inner(self, loop: Loop) -> None:
         start, stop = self.place(loop.start), self.place(loop.stop)
-        q = self.counter_to([] if start is None or stop is None else [
-            sympy.expand(e - start - 1) for e in upper(stop)
-        ])
-        self.env[loop.variable.name] = None if start is None else start + q
+        self.env[loop.variable.name] = None
+        if start is not None:
+            tops = [] if stop is None else [sympy.expand(e - 1) for e in upper(stop)]
+            if start.has(*self.most) and not start.has(self.counter) and start.is_nonnegative:
+                start = sympy.S.Zero  # from anywhere up to the end: that of the last strip
+            self.env[loop.variable.name] = start + self.counter_to([sympy.expand(e - start) for e in tops])
         carried = self.carry(loop)
         self.block(loop.body)
         self.open -= carried
@@ -234,13 +245,45 @@ class Accesses:
     def reads(self, roots: Iterable[Expr]) -> None:
         for e in subexpressions(roots):
             if isinstance(e, Load):
-                self.touch(e.buffer, READ, e.index)
+                self.touch(e.buffer, READ, e.index, guard=e.guard)
 
-    def touch(self, buffer: Buffer, kind: str, index: Extent, more: sympy.Expr = sympy.S.Zero) -> None:
+    def touch(
+        self, buffer: Buffer, kind: str, index: Extent, more: sympy.Expr = sympy.S.Zero, guard: Guard = ()
+    ) -> None:
         place = self.place(index)
         for row in self.resolve(buffer):
-            window = None if place is None else self.window(row.start + place + more)
+            window = None if place is None else self.narrow(row.start + place + more, (*self.facts, *guard))
             self.found.append(Access(row.buffer, kind, window))
+
+    def narrow(self, at: sympy.Expr, facts: Guard) -> Window | None:
+        """The window of an index where conditions hold: what they keep between 0 and a bound is a counter, in whose terms
+        the index may reach less far."""
+        window = self.window(at)
+        for e, most in self.between(facts):
+            r = self.counter_to([most])
+            for q in sorted(e.free_symbols & at.free_symbols & self.most.keys(), key=lambda s: -s.dummy_index):
+                factor = e.coeff(q, 1)
+                if factor not in (1, -1):
+                    continue
+                other = sympy.expand(at.xreplace({q: factor * (r - (e - factor * q))}))
+                found = self.window(other)
+                if found is not None and (window is None or certain(window.span() - found.span() - 1)):
+                    at, window = other, found
+                    break
+        return window
+
+    def between(self, facts: Guard) -> list[tuple[sympy.Expr, sympy.Expr]]:
+        """Expressions of the counters inside that conditions keep from 0 to a bound, with the bound."""
+        placed = [self.place(c.expr) for c in facts if c.kind == GE]
+        known = [sympy.expand(e) for e in placed if e is not None and not e.has(self.counter, modulo, quotient)]
+        found: list[tuple[sympy.Expr, sympy.Expr]] = []
+        for k, e in enumerate(known):
+            for other in known[k + 1 :]:
+                most = sympy.expand(e + other)
+                if e.has(*self.most) and not most.has(*self.most):
+                    found.append((e, most))
+                    break
+        return found
 
     def stretch(self, buffer: Buffer, kind: str, start: Extent, axes: tuple[tuple[Extent, Extent], ...]) -> None:
         """A block of memory: `axes` are its extents and strides."""
@@ -312,6 +355,15 @@ class Accesses:
                 return None
             terms.append((factor, smallest(bounds)))
         return Window(slope, base, tuple(terms))
+
+
+def holding(condition: Expr) -> Guard:
+    """The guards among what a condition says."""
+    if isinstance(condition, Holds):
+        return condition.guard
+    if isinstance(condition, Apply) and condition.op == "and_":
+        return tuple(c for a in condition.args for c in holding(a))
+    return ()
 
 
 def upper(e: sympy.Expr) -> list[sympy.Expr]:

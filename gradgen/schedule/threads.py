@@ -11,8 +11,9 @@ without OpenMP.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import sympy
 
@@ -20,7 +21,8 @@ from gradgen.ir.dtypes import bool_, int64
 from gradgen.ir.symbols import Extent, as_extent
 from gradgen.schedule.accesses import READ, Access, Accesses, Row, Unknown, disjoint, smallest, upper
 from gradgen.schedule.cost import nanoseconds, number, steps
-from gradgen.schedule.memory import aligned, pointer_targets, touched
+from gradgen.schedule.interchange import extents, part, shifted
+from gradgen.schedule.memory import aligned, touched
 from gradgen.schedule.program import (
     ARGUMENT,
     WORK,
@@ -50,8 +52,9 @@ from gradgen.schedule.program import (
     Store,
     Variable,
 )
-from gradgen.schedule.rewrite import Renaming, expressions, statements_in, subexpressions
+from gradgen.schedule.rewrite import Renaming, statements_in
 from gradgen.schedule.sums import Sum, combined, identity, sums_of
+from gradgen.schedule.uses import read_names, users
 
 WORTH = 30_000.0  # nanoseconds from which on work is cut ...
 REGION = 4_000.0  # ... since starting and joining threads takes so long, those that wait awake
@@ -170,12 +173,14 @@ class Threads:
         outside, busy = self.whole(s, time)
         if busy >= BALANCED or s.simd:
             return outside
-        one, self.record = self.record, before.copy()
-        inside = self.inside(s)
-        if self.record.saved > one.saved:
-            return inside
-        self.record = one
-        return outside
+        best = outside, self.record
+        for way in (self.inside, self.across):
+            self.record = before.copy()
+            found = way(s, time)
+            if self.record.saved > best[1].saved:
+                best = found, self.record
+        out, self.record = best
+        return out
 
     def whole(self, s: Loop, time: float) -> tuple[list[Statement], float]:
         """The loop in chunks where that can be, and the part of the time in which threads have work then."""
@@ -186,19 +191,43 @@ class Threads:
         except Unknown as reason:
             self.record.notes.append(f"threads: loop {s.variable} stays whole: {reason}")
             return [s], 0.0
-        return self.cut(s, plan, time)
+        return self.cut(s, plan, time, lambda first, last: replace(s, start=first, stop=last))
 
-    def inside(self, s: Loop) -> list[Statement]:
-        """The loop with those inside it in chunks."""
-        outer = self.users, self.known, self.times
+    def users_inside(self, s: Loop) -> dict[Buffer, set[int]]:
+        """Which statements of the body touch each buffer; one more where others than the loop do."""
         within = users(s.body, {name: tuple(r.buffer for r in found) for name, found in self.rows.items()})
         shared = {b for b, found in self.users.items() if len(found) > 1}
-        self.users = {b: found | {id(s)} if b in shared else found for b, found in within.items()}
+        return {b: found | {id(s)} if b in shared else found for b, found in within.items()}
+
+    def inside(self, s: Loop, time: float) -> list[Statement]:
+        """The loop with those inside it in chunks."""
+        outer = self.users, self.known, self.times
+        self.users = self.users_inside(s)
         self.known = {**self.known, s.variable.name: number(s.start, self.known)}
         self.times *= max(1, steps(s, outer[1]))
         body = self.block(s.body)
         self.users, self.known, self.times = outer
         return [replace(s, body=body)]
+
+    def across(self, s: Loop, time: float) -> list[Statement]:
+        """The whole of the loop for a part of the loops inside it: a recurrence for a part of the batch."""
+        outer = self.users
+        self.users = self.users_inside(s)  # memory of one's own is for what one statement of the body uses
+        out: list[Statement] = [s]
+        for extent in extents(s):
+            p = self.index_name("part")
+            try:
+                nest = Loop(p, 0, extent, (part(s, extent, p, p + 1),))
+                plan = self.plan(nest)
+            except Unknown:
+                continue
+            vectors = any(isinstance(x, Loop) and x.simd and x.stop == extent for x in statements_in(s.body))
+            tile = LINE // 4 if vectors else 1  # whole lines and vectors
+            out, busy = self.cut(nest, plan, time, partial(part, s, extent), tile)
+            if busy:
+                break
+        self.users = outer
+        return out
 
     def plan(self, s: Loop) -> Plan:
         inner = list(statements_in(s.body))
@@ -227,12 +256,15 @@ class Threads:
                 raise Unknown(f"iterations share {buffer.name}")
         return plan
 
-    def cut(self, s: Loop, plan: Plan, time: float) -> tuple[list[Statement], float]:
+    def cut(
+        self, s: Loop, plan: Plan, time: float, piece: Callable[[CVar, CVar], Loop], tile: int = 1
+    ) -> tuple[list[Statement], float]:
+        """Chunks of a loop, of which `piece` makes the part from one step to another."""
         length = as_extent(sympy.sympify(s.stop) - s.start)
         total = length if s.step == 1 else ceiling(length, s.step)
         each = time / max(1, steps(s, self.known))
         adding = sum(number(b.size, {}) for b in plan.arrays) * ADDED
-        chunks = self.chunks(total, each, least=max(WORTH / 2, adding / COMBINING))
+        chunks = self.chunks(total, each, tile, max(WORTH / 2, adding / COMBINING))
         if chunks.used == 1:
             self.record.notes.append(f"threads: loop {s.variable} stays whole: two chunks would not be worth it")
             return [s], 0.0
@@ -254,8 +286,7 @@ class Threads:
         for x in plan.sums:
             self.partial_sum(x, names[x.variable.name], c, chunks, body, ends, after)
         renamed = Renaming(buffers, names)
-        body.append(replace(s, start=first, stop=last, body=renamed.block(s.body), reductions=tuple(
-            (op, names.get(name, name)) for op, name in s.reductions)))
+        body.append(renamed.statement(piece(first, last)))
         body += ends
         busy = chunks.busy(total) * time / (time + self.count * adding)
         self.note_cut(f"loop {s.variable}", time, busy, plan)
@@ -427,11 +458,6 @@ class Threads:
         return [*chunks.lets, outer]
 
 
-def shifted(operand: Operand, first: CVar, axis: int) -> Operand:
-    start = as_extent(sympy.sympify(operand.start) + first * operand.strides[axis])
-    return replace(operand, start=start)
-
-
 def ceiling(length: Extent, step: Extent) -> Extent:
     """The quotient, rounded up; of what is known now or at run time."""
     if isinstance(length, int) and isinstance(step, int):
@@ -439,45 +465,6 @@ def ceiling(length: Extent, step: Extent) -> Extent:
     from gradgen.ir.indexing import quotient
 
     return quotient(sympy.sympify(length) + step - 1, step)
-
-
-def users(statements: Iterable[Statement], rows: Mapping[str, tuple[Buffer, ...]]) -> dict[Buffer, set[int]]:
-    """Which of these statements (conditions aside) touch each buffer, through row pointers too; `rows` are those from
-    before."""
-    statements = tuple(statements)
-    pointers = {**rows, **pointer_targets(statements)}
-    found: dict[Buffer, set[int]] = {}
-
-    def walk(block: Iterable[Statement]) -> None:
-        for s in block:
-            if isinstance(s, If):
-                walk((*s.body, *s.otherwise))
-                continue
-            for named in touched(s):
-                for b in pointers.get(named.name, (named,)):
-                    found.setdefault(b, set()).add(id(s))
-
-    walk(statements)
-    return found
-
-
-def read_names(statements: Iterable[Statement]) -> set[str]:
-    """The names of buffers and rows that are ever read; what is behind a row that is read counts as well."""
-    statements = tuple(statements)
-    found: set[str] = set()
-    for s in statements_in(statements):
-        found |= {e.buffer.name for e in subexpressions(expressions(s)) if isinstance(e, Load)}
-        match s:
-            case Contract():
-                found |= {s.a.buffer.name, s.b.buffer.name, s.c.buffer.name}
-            case Copy():
-                found.add(s.source.name)
-            case KernelCall():
-                found |= {b.name for b in (*s.operands, *s.results, *s.workspace)}
-            case Call():
-                found |= {b.name for b, _ in s.pointers}
-    targets = pointer_targets(statements)
-    return found | {b.name for name in found for b in targets.get(name, ())}
 
 
 def run_in_threads(

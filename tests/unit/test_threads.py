@@ -76,7 +76,7 @@ def test_a_product_is_cut_in_whole_tiles() -> None:
 
 def test_a_recurrence_stays_whole() -> None:
     def f(x, w):  # type: ignore[no-untyped-def]
-        return gg.scan(lambda c, r: (gg.tanh(c * w + r), None), x[0], x)[0].sum()
+        return gg.scan(lambda c, r: (gg.tanh(c.flip(0) * w + r), None), x[0], x)[0].sum()
 
     traced = gg.trace(f, x=gg.spec(3000, 64, requires_grad=True), w=gg.spec(64, requires_grad=True))
     p = scheduled(traced, 2, "forward")
@@ -156,9 +156,9 @@ def test_positions_that_come_from_the_caller_are_tested() -> None:
     assert any(isinstance(s, Fail) for s in p.walk()), "SAVED is the caller's memory"
 
 
-def test_inside_of_a_recurrence_the_batch_is_cut() -> None:
+def test_inside_of_a_recurrence_products_are_cut() -> None:
     def f(x, w, c):  # type: ignore[no-untyped-def]
-        return gg.scan(lambda c, r: (gg.tanh(c @ w + r), None), c, x)[0]
+        return gg.scan(lambda c, r: (gg.tanh(w @ (c @ w) + r), None), c, x)[0]
 
     traced = gg.trace(f, x=gg.spec(10, 256, 256), w=gg.spec(256, 256), c=gg.spec(256, 256))
     p = scheduled(traced, 2, "forward")
@@ -167,11 +167,11 @@ def test_inside_of_a_recurrence_the_batch_is_cut() -> None:
 
 
 def test_a_short_outer_loop_gives_way_to_those_inside() -> None:
-    """Three products on two threads would take as long as four."""
-    traced = gg.trace(lambda a, b: a @ b, a=gg.spec(3, 256, 256), b=gg.spec(3, 256, 256))
+    """Three products on two threads would take as long as four: half of the rows of each."""
+    traced = gg.trace(lambda a, b: a @ b, a=gg.spec(3, 256, 200), b=gg.spec(3, 200, 240))
     p = scheduled(traced, 2, "forward")
     (loop,) = parallel(p)
-    assert isinstance(loop.body[-1], Contract) and loop.stop == 2
+    assert isinstance(loop.body[-1], Loop) and loop.body[-1].stop == 3
 
 
 def test_a_product_with_a_small_result_is_cut_along_its_sum() -> None:
@@ -189,3 +189,51 @@ def test_a_large_block_is_filled_in_pieces() -> None:
 
     p = scheduled(gg.trace(f, x=gg.spec(10)), 2, "forward")
     assert parallel(p)
+
+
+def test_a_recurrence_over_columns_runs_in_parts() -> None:
+    """cumsum down the rows: each part of the columns goes through all rows by itself, in one region."""
+    p = scheduled(gg.trace(lambda x: gg.cumsum(x, 0), x=gg.spec(400, 1000)), 2, "forward")
+    cut = [x for x in parallel(p) for s in x.body if isinstance(s, Loop) and s.stop == 400]
+    assert cut and not any("stays whole: two" in note for note in p.notes)
+
+
+def test_a_recurrence_over_a_batch_runs_in_parts() -> None:
+    """Products by rows and whatever goes over rows; nothing of one row is needed by another."""
+
+    def f(x, w, c):  # type: ignore[no-untyped-def]
+        return gg.scan(lambda c, r: (gg.tanh(c @ w + r), None), c, x)[0]
+
+    p = scheduled(gg.trace(f, x=gg.spec(10, 256, 64), w=gg.spec(64, 64), c=gg.spec(256, 64)), 2, "forward")
+    assert any(isinstance(s, Loop) and s.stop == 10 for x in parallel(p) for s in x.body)
+
+
+def test_a_recurrence_that_mixes_its_batch_does_not() -> None:
+    """The mean over the batch is needed at every step."""
+
+    def f(x, c):  # type: ignore[no-untyped-def]
+        return gg.scan(lambda c, r: (gg.tanh(c - c.mean(0) + r), None), c, x)[0]
+
+    p = scheduled(gg.trace(f, x=gg.spec(10, 2560, 64), c=gg.spec(2560, 64)), 2, "forward")
+    assert not any(isinstance(s, Loop) and s.stop == 10 for x in parallel(p) for s in statements_in(x.body))
+
+
+def test_the_greatest_of_each_column_is_found_by_columns() -> None:
+    p = scheduled(gg.trace(lambda x: gg.exp(x).amax(0), x=gg.spec(1000, 1000)), 2, "forward")
+    assert parallel(p) and all(s.stop != 1000 for s in parallel(p))
+
+
+def test_guarded_reads_of_a_batch() -> None:
+    """A padded window of what the same iteration wrote: the guard keeps it inside its image."""
+
+    def f(x, k, v):  # type: ignore[no-untyped-def]
+        y = gg.nn.functional.conv2d(x, k, padding=1)
+        return ((y - y.mean((0, 2, 3), keepdim=True)) ** 2 * v).sum()
+
+    x, k, v = gg.spec(16, 16, 28, 28, requires_grad=True), gg.spec(16, 16, 3, 3, requires_grad=True), gg.spec(16, 16, 28, 28)
+    assert "stays whole: iterations" not in notes(gg.trace(f, x=x, k=k, v=v), "value_and_grad")
+
+
+def test_a_transposed_operand_is_read_in_strips() -> None:
+    p = scheduled(gg.trace(lambda x, y: gg.sin(x.T) + y, x=gg.spec(1500, 1500), y=gg.spec(1500, 1500)), 2, "forward")
+    assert parallel(p) and not any("whole" in note for note in p.notes)
