@@ -17,6 +17,7 @@ from gradgen.schedule.program import (
     ARGUMENT,
     CONSTANT,
     SAVED,
+    Array,
     Assign,
     Buffer,
     Contract,
@@ -107,6 +108,8 @@ def declare(s: Statement, found: Needs) -> None:
             found.own.add(s.accumulator.name)
         case Pointer():
             found.own.add(s.name)
+        case Array():
+            found.own.add(s.buffer.name)
         case Loop():
             found.own.add(s.variable.name)
 

@@ -61,7 +61,7 @@ def c_procedure(program: Program) -> ProcedureCode:
         helpers |= {"GG_CHUNK": GG_CHUNK, **printer.parts}
     return ProcedureCode(
         program.name, "\n".join([*head, *printer.out]) + "\n", helpers, work, bytes_text(work), program.saved_bytes,
-        bytes_text(program.saved_bytes), STACK_BYTES,
+        bytes_text(program.saved_bytes), STACK_BYTES + printer.stack_bytes,
     )
 
 

@@ -15,6 +15,7 @@ from gradgen.ir.kernels import KernelSpec
 from gradgen.ir.symbols import Extent
 from gradgen.schedule.program import (
     Apply,
+    Array,
     Assign,
     Call,
     Comment,
@@ -132,6 +133,7 @@ class StatementPrinter:
         self.products: dict[str, tuple[GemmCode, list[Extent]]] = {}
         self.scratch, self.chunks = "gg_scratch", 1  # memory of the matrix kernel: its name here, the copies of it
         self.procedure = procedure
+        self.stack_bytes = 0  # of arrays
         self.parts: dict[str, str] = {}  # functions of chunks
         self.kernels: dict[tuple[str, str], tuple[KernelSpec, DType]] = {}
         self.fixed: set[str] = set()  # variables that keep their value
@@ -198,6 +200,11 @@ class StatementPrinter:
         if s.buffer.dtype is bool_ and not isinstance(s.value, Literal):
             value = f"(uint8_t)({value})"
         self.line(f"{s.buffer.name}[{self.expressions.index(s.index)}] = {value};")
+
+    @visit.register
+    def _array(self, s: Array) -> None:
+        self.line(f"{s.buffer.dtype.ctype} {s.buffer.name}[{s.buffer.size}];")
+        self.stack_bytes += int(s.buffer.size) * s.buffer.dtype.itemsize  # type: ignore[arg-type]
 
     @visit.register
     def _pointer(self, s: Pointer) -> None:

@@ -7,6 +7,7 @@ from gradgen.schedule.conditions import merge_conditions
 from gradgen.schedule.emit import Emitter
 from gradgen.schedule.fusion import Fusion
 from gradgen.schedule.inline import Inliner
+from gradgen.schedule.lanes import lanes
 from gradgen.schedule.memory import SavedLayout, lifetimes, plan_work, saved_layout
 from gradgen.schedule.options import NO_PASSES, PASSES, ScheduleOptions
 from gradgen.schedule.outline import outline
@@ -62,6 +63,8 @@ def schedule(
     threads = options.threads if options.has("threads") else 0
     if threads > 1:
         statements, buffers, notes = run_in_threads(statements, buffers, threads, emitter.builder.fresh)
+    if options.has("lanes"):
+        statements = lanes(statements, emitter.builder.fresh)
     for b in buffers:
         if b.space == SAVED:
             b.offset = saved.offsets[b.name]

@@ -6,6 +6,7 @@ from functools import singledispatch
 
 from gradgen.schedule.program import (
     Apply,
+    Array,
     Assign,
     Call,
     Comment,
@@ -71,6 +72,11 @@ def _(s: Comment) -> str:
 def _(s: Let | Declare | Assign) -> str:
     word = {Let: "let ", Declare: "var ", Assign: ""}[type(s)]
     return f"{word}{s.variable.name} = {text(s.value)}"
+
+
+@line.register
+def _(s: Array) -> str:
+    return f"array {s.buffer.name}[{s.buffer.size}]"
 
 
 @line.register

@@ -175,6 +175,13 @@ class Store(Statement):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class Array(Statement):
+    """A small array on the stack, without values yet; its length is a number."""
+
+    buffer: Buffer
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class Pointer(Statement):
     """`const pointer name = condition ? buffer + start : otherwise`: a row of an argument, or memory to waste."""
 

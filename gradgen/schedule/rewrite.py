@@ -8,6 +8,7 @@ from dataclasses import replace
 from gradgen.errors import ScheduleError
 from gradgen.schedule.program import (
     Apply,
+    Array,
     Assign,
     Buffer,
     Comment,
@@ -122,6 +123,8 @@ class Renaming:
                 condition = None if s.condition is None else self.expr(s.condition)
                 other = None if s.otherwise is None else self.buffer(s.otherwise)
                 return replace(s, buffer=self.buffer(s.buffer), condition=condition, otherwise=other)
+            case Array():
+                return Array(self.buffer(s.buffer))
             case Loop():
                 sums = tuple((op, self.variables.get(name, name)) for op, name in s.reductions)
                 return replace(s, body=self.block(s.body), reductions=sums)

@@ -19,8 +19,10 @@ from gradgen.schedule.program import (
     Comment,
     Declare,
     Fill,
+    Holds,
     If,
     Let,
+    Load,
     Loop,
     PairwiseAdd,
     PairwiseBegin,
@@ -34,9 +36,10 @@ from gradgen.schedule.values import NotAlone, Unfit, Values
 SHORT = 8  # steps of a loop that is written out
 SMALL, LONGEST = 128, 64  # a longer one, of so many expressions in all and steps
 MOST = 2500  # expressions of a body that is written out
+VECTOR = 4  # steps from which on a loop marked for vectorisation may be one
 NAMES = 64  # elements of an array that become names
 
-_SIMPLE = (Let, Declare, Assign, Store, If, Loop, Comment, Pointer, PairwiseAdd, PairwiseBegin)
+_SIMPLE = (Let, Declare, Assign, Store, Fill, If, Loop, Comment, Pointer, PairwiseAdd, PairwiseBegin)
 
 
 def straighten(statements: tuple[Statement, ...], fresh: Callable[[str], str]) -> tuple[Statement, ...]:
@@ -113,6 +116,17 @@ def fits(loop: Loop) -> bool:
     if _is_short(loop, 0):
         return False
     return written_size(loop.body) is not None
+
+
+def _is_vector(loop: Loop) -> bool:
+    """A loop that is as good as it is: vectors, and no guard to decide."""
+    if not loop.simd or loop.reductions or not isinstance(loop.stop, int) or loop.stop < VECTOR:
+        return False
+    for e in subexpressions(e for s in statements_in(loop.body) for e in expressions(s)):
+        for c in e.guard if isinstance(e, (Load, Holds)) else ():
+            if loop.variable in c.expr.free_symbols:
+                return False
+    return True
 
 
 def written_size(body: Iterable[Statement]) -> int | None:

@@ -25,6 +25,7 @@ from gradgen.schedule.program import (
     CVar,
     Declare,
     Expr,
+    Fill,
     Holds,
     If,
     Index,
@@ -45,6 +46,7 @@ from gradgen.schedule.program import (
 from gradgen.schedule.rewrite import expressions, statements_in, subexpressions
 from gradgen.schedule.scope import MAX_DEPTH
 
+FEW = 64  # elements of a fill that is written out
 ABSENT, NOTHING = "absent", "nothing"  # a term that is not there; a constant factor that is not there
 
 
@@ -130,6 +132,8 @@ class Values:
                 value = self.value(s.value)
                 if id(value) not in self.marks:
                     self.emit(PairwiseAdd(s.accumulator, value))
+            case Fill():
+                self.fill(s)
             case If():
                 self.branch(s)
             case Loop():
@@ -212,6 +216,12 @@ class Values:
                 del self.elements[b, at]
         if value is not None and value.dtype is buffer.dtype:
             self.elements[key, index] = value
+
+    def fill(self, s: Fill) -> None:
+        if not isinstance(s.count, int) or s.count > FEW:
+            raise Unfit("a long fill")
+        for k in range(s.count):
+            self.store(Store(s.buffer, sympy.sympify(s.start) + k, s.value))
 
     def branch(self, s: If) -> None:
         condition = self.value(s.condition)
@@ -379,6 +389,8 @@ class Values:
             return args[0]
         if e.op == "mul" and _is_number(args[0], 1):
             return args[1]
+        if e.op == "add" and _is_number(args[0], 0) and _adds_to_zero(args[1]):
+            return args[1]
         return self.apply(e.op, args, e.dtype)
 
     def chosen(self, e: Apply, args: tuple[Expr, ...]) -> Expr:
@@ -413,6 +425,10 @@ class Values:
 
 def _is_number(e: Expr, number: int) -> bool:
     return isinstance(e, Literal) and e.value == number
+
+
+def _adds_to_zero(e: Expr) -> bool:
+    return isinstance(e, Apply) and e.op == "add" and _is_number(e.args[0], 0)
 
 
 def _written(inside: Iterable[Statement]) -> Iterable[Buffer]:

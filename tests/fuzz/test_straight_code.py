@@ -13,10 +13,10 @@ import gradgen as gg
 from gradgen.compiler import stages
 from gradgen.options import Options
 from gradgen.schedule import PASSES, Procedure, Program, ScheduleOptions, schedule
-from gradgen.schedule.program import WORK, Apply, Literal, Loop, Statement
+from gradgen.schedule.program import ARGUMENT, WORK, Apply, Literal, Load, Loop, Statement
 from gradgen.schedule.rewrite import expressions, subexpressions
 
-N = 13  # no multiple of a vector
+N = 37  # no multiple of a vector
 
 
 def project(c, x):
@@ -98,7 +98,7 @@ def given(procedure: Procedure, rng: np.random.Generator) -> dict[str, np.ndarra
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-@pytest.mark.parametrize("options", [None, without("straight")], ids=["all passes", "without"])
+@pytest.mark.parametrize("options", [None, without("straight"), without("lanes")], ids=["all passes", "loops", "scalars"])
 def test_values(name: str, options: ScheduleOptions | None) -> None:
     rng = np.random.default_rng(3)
     for procedure in procedures(name):
@@ -134,6 +134,44 @@ def test_no_short_loops_and_no_memory_for_single_items() -> None:
     assert not [b for b in program.buffers if b.space == WORK]
     plain = schedule(procedure, without("straight"))
     assert any(isinstance(s, Loop) and s.stop == 2 for s in inside(plain))
+
+
+def test_items_in_vectors() -> None:
+    """Three loops: what is fetched, arithmetic on whole vectors, results; without the pass one loop of scalars."""
+    for name, lane_count in (("reprojection", 8), ("rotation loss in float32", 16)):
+        procedure = procedures(name)[-1]
+        blocks = [s for s in inside(schedule(procedure)) if isinstance(s, Loop) and s.step == lane_count]
+        assert blocks
+        for block in blocks:
+            arithmetic = [s for s in block.body if isinstance(s, Loop) and s.simd]
+            assert len(arithmetic) == 1 and arithmetic[0].stop == lane_count
+            for s in arithmetic[0].body:
+                assert not any(isinstance(e, Load) and e.buffer.space == ARGUMENT for e in subexpressions(expressions(s)))
+        plain = schedule(procedure, without("lanes"))
+        assert not any(isinstance(s, Loop) and s.step == lane_count for s in inside(plain))
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 64])
+def test_any_number_of_items(count: int) -> None:
+    (procedure,) = procedures("rotation of open many")
+    assert any(isinstance(s, Loop) and s.step == 8 for s in inside(schedule(procedure)))
+    rng = np.random.default_rng(count)
+    values = {"q": rng.normal(size=(count, 4)), "x": rng.normal(size=(count, 3))}
+    status, got = Compiled(procedure).run(values)
+    assert status == 0
+    for name, want in expected(procedure, values).items():
+        np.testing.assert_allclose(got[name], want, rtol=1e-12, atol=1e-13)
+
+
+def test_results_that_several_items_add_to_stay_in_order() -> None:
+    """Items that are picked twice: their gradients meet."""
+    procedure = procedures("reprojection loss")[-1]
+    rng = np.random.default_rng(0)
+    values = given(procedure, rng) | {"which": np.zeros(N, np.int64)}
+    want = expected(procedure, values)
+    _, got = Compiled(procedure).run(values, set_grad=True)
+    for name, value in want.items():
+        np.testing.assert_allclose(got[name], value, rtol=1e-11, atol=1e-12)
 
 
 def test_unit_seeds_take_their_products_with_them() -> None:
