@@ -88,13 +88,13 @@ class Straight:
                 return values.finish()
 
     def pays(self, s: Loop) -> bool:
-        """Memory becomes names, and no vector loop over memory that stays is taken apart."""
+        """Memory becomes names or guards are decided, and no vector loop over memory that stays is taken apart."""
         alone = {id(b) for b in self.alone(s)}
-        if not alone:
+        inner = [t for t in statements_in(s.body) if isinstance(t, Loop)]
+        if not alone and not any(_decides(t) for t in inner):
             return False
-        longer = (t for t in statements_in(s.body) if isinstance(t, Loop) and int(t.stop) - int(t.start) > SHORT)
-        inside = (t for loop in longer for t in statements_in(loop.body))
-        return all(id(t.buffer) in alone for t in inside if isinstance(t, Store))
+        stores = (t for loop in inner if _is_vector(loop) for t in statements_in(loop.body) if isinstance(t, Store))
+        return all(id(t.buffer) in alone for t in stores)
 
     def alone(self, s: Loop) -> list[Buffer]:
         """Arrays of WORK that nothing outside the loop looks at, small enough for names."""
@@ -118,15 +118,22 @@ def fits(loop: Loop) -> bool:
     return written_size(loop.body) is not None
 
 
+def _decides(loop: Loop) -> bool:
+    """Its counter stands in guards of what is more than a copy."""
+    for s in statements_in(loop.body):
+        if isinstance(s, Store) and isinstance(s.value, Load):
+            continue
+        for e in subexpressions(expressions(s)):
+            for c in e.guard if isinstance(e, (Load, Holds)) else ():
+                if loop.variable in c.expr.free_symbols:
+                    return True
+    return False
+
+
 def _is_vector(loop: Loop) -> bool:
-    """A loop that is as good as it is: vectors, and no guard to decide."""
-    if not loop.simd or loop.reductions or not isinstance(loop.stop, int) or loop.stop < VECTOR:
-        return False
-    for e in subexpressions(e for s in statements_in(loop.body) for e in expressions(s)):
-        for c in e.guard if isinstance(e, (Load, Holds)) else ():
-            if loop.variable in c.expr.free_symbols:
-                return False
-    return True
+    """Longer than what is written out in any case, or a loop that is marked for vectors and fills one."""
+    steps = int(loop.stop) - int(loop.start)
+    return steps > SHORT or (loop.simd and steps >= VECTOR and not loop.reductions and not _decides(loop))
 
 
 def written_size(body: Iterable[Statement]) -> int | None:

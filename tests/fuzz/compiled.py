@@ -126,13 +126,13 @@ class Compiled:
         call += [None if no_saved else saved.ctypes.data_as(ctypes.c_void_p), work.ctypes.data_as(ctypes.c_void_p),
                  ctypes.c_uint32(2 if set_grad else 0)]
         status = self.function(*call)
-        assert (work.base[-64:] == 171).all() and (saved.base[-64:] == 171).all(), "wrote past the end of a block"
+        assert (work.base[-64:] == 255).all() and (saved.base[-64:] == 255).all(), "wrote past the end of a block"
         return status, results
 
 
 def _block(size: int) -> np.ndarray:
     """`size` bytes aligned to 64, with a canary of at least 64 bytes behind, which `.base[-64:]` shows."""
-    raw = np.full(size + 256, 171, np.uint8)
+    raw = np.full(size + 256, 255, np.uint8)
     start = -raw.ctypes.data % 64
     return raw[start : start + size] if size else raw[start : start + 1]
 

@@ -203,3 +203,23 @@ def test_threads_without_openmp_are_an_error(tmp_path: Path, cache: Cache, monke
     monkeypatch.setenv("CC", str(script(tmp_path / "oddcc", OTHER.replace("*-O9*", "*-fopenmp*"))))
     with pytest.raises(BuildError, match="no OpenMP"):
         flags_for(find_compiler(cache), "native", threads=True, cache=cache)
+
+
+@needs_compiler
+def test_guarded_stores_of_a_vector_loop_are_what_they_say(tmp_path: Path, cache: Cache):
+    """gcc 12 with -fno-thread-jumps leaves elements unwritten here, at -O3 and where loops are vectorised for AVX."""
+    lines = [f"v[l*28 + k*784 + {c}] = (j + l >= 2 && j + l <= 29 && k >= {2 - c} && k <= {29 - c}) ? "
+             f"x[j*28 + l*28 + k + {c + 784 - 58}] : 0.0f;" for c in range(28)]
+    source = tmp_path / "guards.c"
+    source.write_text(
+        "#include <string.h>\nvoid window(float *restrict v, const float *restrict x, long j) {\n"
+        "for (long k = 0; k < 5; ++k) for (long l = 0; l < 28; ++l) {\n" + "\n".join(lines) + "\n}}\n"
+        "int main(void) { static float x[784*3], v[784*5]; memset(v, 255, sizeof v);\n"
+        "for (long i = 0; i < 784*3; ++i) x[i] = 1.0f;\nwindow(v, x, 1);\n"
+        "for (long i = 0; i < 784*5; ++i) if (!(v[i] == 0.0f || v[i] == 1.0f)) return 1;\nreturn 0; }\n"
+    )
+    compiler = find_compiler(cache)
+    flags = flags_for(compiler, "native", cache=cache)
+    program = tmp_path / "guards"
+    subprocess.run([*compiler.command, *flags.compile, str(source), "-o", str(program)], check=True)
+    assert subprocess.run([str(program)], check=False).returncode == 0
