@@ -1,32 +1,68 @@
-"""Neural networks by PyTorch's names: Module and Parameter, layers, activations, losses, `functional`, `init`."""
+"""Neural networks by PyTorch's names: Module and Parameter, layers, activations, losses, `functional`, `init`, `utils`."""
 
-from gradgen.nn import functional, init
+from gradgen.nn import functional, init, utils
+from gradgen.nn.attention import MultiheadAttention
+from gradgen.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
+from gradgen.nn.convolutions import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from gradgen.nn.layers import (
     AlphaDropout,
-    BatchNorm1d,
-    BatchNorm2d,
     Bilinear,
-    Conv1d,
-    Conv2d,
-    Conv3d,
     Dropout,
     Dropout1d,
     Dropout2d,
+    Dropout3d,
     Embedding,
-    GroupNorm,
+    FeatureAlphaDropout,
     Identity,
-    LayerNorm,
     Linear,
+)
+from gradgen.nn.module import Module
+from gradgen.nn.normalisation import (
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    GroupNorm,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    InstanceNorm3d,
+    LayerNorm,
+    LocalResponseNorm,
     RMSNorm,
 )
-from gradgen.nn.module import Module, ModuleDict, ModuleList, ParameterList, Sequential
+from gradgen.nn.paddings import CLASSES as PADDINGS
 from gradgen.nn.parameter import Parameter
+from gradgen.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNBase, RNNCell, RNNCellBase
+from gradgen.nn.resampling import (
+    EmbeddingBag,
+    MaxUnpool1d,
+    MaxUnpool2d,
+    MaxUnpool3d,
+    RReLU,
+    Softmax2d,
+    TripletMarginWithDistanceLoss,
+    Upsample,
+    UpsamplingBilinear2d,
+    UpsamplingNearest2d,
+)
 from gradgen.nn.stateless import CLASSES, Flatten, PReLU, Unflatten
+from gradgen.nn.transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 
 globals().update(CLASSES)
+globals().update(PADDINGS)
 __all__ = [
-    "AlphaDropout", "BatchNorm1d", "BatchNorm2d", "Bilinear", "Conv1d", "Conv2d", "Conv3d", "Dropout", "Dropout1d",
-    "Dropout2d", "Embedding", "Flatten", "GroupNorm", "Identity", "LayerNorm", "Linear", "Module", "ModuleDict",
-    "ModuleList", "PReLU", "Parameter", "ParameterList", "RMSNorm", "Sequential", "Unflatten", "functional", "init",
-    *CLASSES,
+    "GRU", "LSTM", "RNN", "AlphaDropout", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "Bilinear", "Conv1d", "Conv2d",
+    "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d",
+    "Embedding", "EmbeddingBag", "FeatureAlphaDropout", "Flatten", "GRUCell", "GroupNorm", "Identity", "InstanceNorm1d",
+    "InstanceNorm2d", "InstanceNorm3d", "LSTMCell", "LayerNorm", "Linear", "LocalResponseNorm", "MaxUnpool1d",
+    "MaxUnpool2d", "MaxUnpool3d", "Module", "ModuleDict", "ModuleList", "MultiheadAttention", "PReLU", "Parameter",
+    "ParameterDict", "ParameterList", "RMSNorm", "RNNBase", "RNNCell", "RNNCellBase", "RReLU", "Sequential", "Softmax2d",
+    "Transformer", "TransformerDecoder", "TransformerDecoderLayer", "TransformerEncoder", "TransformerEncoderLayer",
+    "TripletMarginWithDistanceLoss", "Unflatten", "Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d", "functional",
+    "init", "utils", *CLASSES, *PADDINGS,
 ]

@@ -39,16 +39,25 @@ _ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "LogSoftmax": ("log_softmax", {"dim": None}),
     "Softmin": ("softmin", {"dim": None}),
 }
+_WINDOWS = {"dilation": 1, "padding": 0, "stride": 1}
 _OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     **{f"MaxPool{k}d": (f"max_pool{k}d", {"kernel_size": REQUIRED, "stride": None, "padding": 0, "dilation": 1,
-                                         "ceil_mode": False}) for k in (1, 2, 3)},
+                                         "return_indices": False, "ceil_mode": False}) for k in (1, 2, 3)},
     **{f"AvgPool{k}d": (f"avg_pool{k}d", {"kernel_size": REQUIRED, "stride": None, "padding": 0, "ceil_mode": False,
-                                         "count_include_pad": True}) for k in (1, 2, 3)},
+                                         "count_include_pad": True, **({"divisor_override": None} if k > 1 else {})})
+       for k in (1, 2, 3)},
     **{f"AdaptiveAvgPool{k}d": (f"adaptive_avg_pool{k}d", {"output_size": REQUIRED}) for k in (1, 2, 3)},
-    **{f"AdaptiveMaxPool{k}d": (f"adaptive_max_pool{k}d", {"output_size": REQUIRED}) for k in (1, 2, 3)},
+    **{f"AdaptiveMaxPool{k}d": (f"adaptive_max_pool{k}d", {"output_size": REQUIRED, "return_indices": False})
+       for k in (1, 2, 3)},
     "CosineSimilarity": ("cosine_similarity", {"dim": 1, "eps": 1e-08}),
     "PairwiseDistance": ("pairwise_distance", {"p": 2.0, "eps": 1e-06, "keepdim": False}),
     "PixelShuffle": ("pixel_shuffle", {"upscale_factor": REQUIRED}),
+    "PixelUnshuffle": ("pixel_unshuffle", {"downscale_factor": REQUIRED}),
+    "ChannelShuffle": ("channel_shuffle", {"groups": REQUIRED}),
+    "Unfold": ("unfold", {"kernel_size": REQUIRED, **_WINDOWS}),
+    "Fold": ("fold", {"output_size": REQUIRED, "kernel_size": REQUIRED, **_WINDOWS}),
+    **{f"LPPool{k}d": (f"lp_pool{k}d", {"norm_type": REQUIRED, "kernel_size": REQUIRED, "stride": None,
+                                       "ceil_mode": False}) for k in (1, 2, 3)},
 }
 _MEAN = {"reduction": "mean"}
 _LOSSES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -67,10 +76,22 @@ _LOSSES: dict[str, tuple[str, dict[str, Any]]] = {
     "HingeEmbeddingLoss": ("hinge_embedding_loss", {"margin": 1.0, **_MEAN}),
     "MarginRankingLoss": ("margin_ranking_loss", {"margin": 0.0, **_MEAN}),
     "MultiMarginLoss": ("multi_margin_loss", {"p": 1, "margin": 1.0, "weight": None, **_MEAN}),
+    "MultiLabelMarginLoss": ("multilabel_margin_loss", _MEAN),
+    "CTCLoss": ("ctc_loss", {"blank": 0, **_MEAN, "zero_infinity": False}),
     "MultiLabelSoftMarginLoss": ("multilabel_soft_margin_loss", {"weight": None, **_MEAN}),
     "CosineEmbeddingLoss": ("cosine_embedding_loss", {"margin": 0.0, **_MEAN}),
     "TripletMarginLoss": ("triplet_margin_loss", {"margin": 1.0, "p": 2.0, "eps": 1e-06, "swap": False, **_MEAN}),
 }
+
+
+def _with_reduction(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """`size_average` and `reduce`, the older spelling, as a reduction."""
+    old = {k: kwargs[k] for k in ("size_average", "reduce") if kwargs.get(k) is not None}
+    kept = {k: v for k, v in kwargs.items() if k not in ("size_average", "reduce")}
+    if not old:
+        return kept
+    how = "mean" if old.get("size_average", True) else "sum"
+    return {**kept, "reduction": how if old.get("reduce", True) else "none"}
 
 
 class _Function(Module):
@@ -86,6 +107,8 @@ class _Function(Module):
         name = type(self).__name__
         if len(args) > len(self.defaults):
             raise TypeError(f"{name}() takes at most {len(self.defaults)} arguments, {len(args)} were given")
+        if "reduction" in self.defaults:
+            kwargs = _with_reduction(kwargs)
         values = {**self.defaults, **dict(zip(self.defaults, args)), **kwargs}
         unknown = set(values) - set(self.defaults)
         if unknown:
@@ -93,7 +116,7 @@ class _Function(Module):
         for key, value in values.items():
             if value is REQUIRED:
                 raise TypeError(f"{name}.__init__() missing required argument: '{key}'")
-            if key == "stride" and value is None:
+            if key == "stride" and value is None and "norm_type" not in values:
                 value = values["kernel_size"]
             if name == "AvgPool1d" and key in _POOL and isinstance(value, int):
                 value = (value,)  # as torch keeps them
@@ -121,7 +144,9 @@ _SHOWN = {
     "LeakyReLU": ("negative_slope",), "ELU": ("alpha",), "CELU": ("alpha",), "GELU": ("approximate",),
     "Softplus": ("beta", "threshold"), "Hardtanh": ("min_val", "max_val"), "GLU": ("dim",), "Softmax": ("dim",),
     "LogSoftmax": ("dim",), "Softmin": ("dim",), "Threshold": ("threshold", "value"),
-    "PixelShuffle": ("upscale_factor",),
+    "PixelShuffle": ("upscale_factor",), "PixelUnshuffle": ("downscale_factor",), "ChannelShuffle": ("groups",),
+    "Unfold": ("kernel_size", *_WINDOWS), "Fold": ("output_size", "kernel_size", *_WINDOWS),
+    **{f"LPPool{k}d": ("norm_type", "kernel_size", "stride", "ceil_mode") for k in (1, 2, 3)},
     **{f"Adaptive{kind}Pool{k}d": ("output_size",) for kind in ("Avg", "Max") for k in (1, 2, 3)},
     **{f"MaxPool{k}d": (*_POOL, "dilation", "ceil_mode") for k in (1, 2, 3)},
     **{f"AvgPool{k}d": _POOL for k in (1, 2, 3)},

@@ -1,8 +1,9 @@
-"""Recorded results: all numbers in one array, an index that says where each result lies."""
+"""Recorded results, in files of one array for all numbers and an index that says where each result lies."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from .symbolic import Outcome
 DATA = Path(__file__).parent / "data" / "torch.npz"
 
 
-def save(results: dict[str, Outcome | str]) -> None:
+def save(results: dict[str, Outcome | str], path: Path = DATA) -> None:
     numbers: list[np.ndarray] = []
     at = 0
     index: dict[str, Any] = {}
@@ -37,21 +38,33 @@ def save(results: dict[str, Outcome | str]) -> None:
             for group in (outcome.values, outcome.first, outcome.second)
         ]
     text = np.frombuffer(json.dumps(index, separators=(",", ":")).encode(), np.uint8)
-    DATA.parent.mkdir(exist_ok=True)
-    np.savez_compressed(DATA, numbers=np.concatenate(numbers), index=text)
+    path.parent.mkdir(exist_ok=True)
+    np.savez_compressed(path, numbers=np.concatenate(numbers), index=text)
+
+
+def files() -> list[Path]:
+    return sorted(DATA.parent.glob("*.npz"))
 
 
 @cache
-def _loaded() -> tuple[np.ndarray, dict[str, Any]]:
-    with np.load(DATA) as file:
+def _loaded(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
+    with np.load(path) as file:
         return file["numbers"], json.loads(bytes(file["index"]).decode())
+
+
+def recorded(name: str, paths: Iterable[Path]) -> bool:
+    """Whether one of the files has the case."""
+    return any(name in _loaded(path)[1] for path in paths)
 
 
 def load(name: str) -> Outcome | str | None:
     """The recorded result, the recorded error text, or None where nothing was recorded."""
-    numbers, index = _loaded()
-    entry = index.get(name)
-    if entry is None or isinstance(entry, str):
+    found = next((_loaded(path) for path in files() if name in _loaded(path)[1]), None)
+    if found is None:
+        return None
+    numbers, index = found
+    entry = index[name]
+    if isinstance(entry, str):
         return entry
 
     def get(item: Any) -> np.ndarray | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from sympy import Expr, Rational, pi, sqrt
 
 from gradgen.frontend.ops.samples import INF, NAN, edges, one, plain, sample, t
@@ -265,10 +266,29 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
 def rrelu(
     input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False, inplace: bool = False
 ) -> Tensor:
-    """leaky_relu with the mean slope; random slopes (training=True) are not offered."""
+    """leaky_relu with the mean slope; in training with a slope drawn for every element that is not positive."""
     if training:
-        raise NotImplementedError("rrelu draws random slopes in training; use leaky_relu or training=False")
+        return _written(input, input * _drawn_slopes(input, lower, upper), inplace)
     return leaky_relu(input, (lower + upper) / 2, inplace)
+
+
+def _drawn_slopes(input: Tensor, lower: float, upper: float) -> Tensor:
+    """1 where the input is positive, elsewhere uniform in [lower, upper) from the default generator."""
+    from gradgen.errors import TraceError
+    from gradgen.frontend import creation
+    from gradgen.frontend.ops.host import host_value
+    from gradgen.ir import dtypes
+
+    values = host_value(input)
+    if values is None:
+        raise TraceError("rrelu draws random slopes in training, which an emitted module does not",
+                         hint="use leaky_relu, or training=False")
+    slopes = np.ones(values.shape)
+    below = values <= 0
+    drawn: Any = creation.empty(int(below.sum()), dtype=dtypes.float64)
+    slopes[below] = drawn.uniform_(lower, upper).numpy()
+    found: Any = creation.tensor(slopes.astype(values.dtype), dtype=input.dtype)
+    return found  # type: ignore[no-any-return]
 
 
 # --- softmax ---------------------------------------------------------------------------------------------------------

@@ -328,7 +328,26 @@ def _drawn(input: Tensor, p: float, shape: Sequence[int] | None = None) -> Tenso
                          hint="give mask= (an input of the function), or training=False")
     if p == 0.0:
         return input == input
-    return creation.empty(extents, dtype=input.dtype).bernoulli_(1.0 - p)
+    order = _memory_order(input) if shape is None else None
+    if order is None:
+        return creation.empty(extents, dtype=input.dtype).bernoulli_(1.0 - p)
+    drawn = creation.empty(tuple(extents[d] for d in order), dtype=input.dtype).bernoulli_(1.0 - p)
+    return drawn.permute([order.index(d) for d in range(len(order))])
+
+
+def _memory_order(input: Tensor) -> list[int] | None:
+    """The axes of a transposed tensor as its elements lie in memory, which is how torch fills them; None where they lie
+    in order."""
+    if getattr(input, "_chain", None) is None or input.is_contiguous():
+        return None
+    strides = input.stride()
+    order = sorted(range(input.ndim), key=lambda d: -strides[d])
+    dense = 1
+    for d in reversed(order):
+        if strides[d] != dense and input.shape[d] != 1:
+            return None
+        dense *= input.shape[d]
+    return order
 
 
 @public(NN, "", samples=[plain(t(2, 3), 0.5, False)])

@@ -286,6 +286,11 @@ def _out_sizes(input: Any, output_size: Any, rank: int) -> Numbers:
     return tuple(input.shape[input.ndim - rank + k] if s is None else int(s) for k, s in enumerate(sizes))
 
 
+def adaptive_average(input: Any, out: Numbers) -> Any:
+    """adaptive_avg_pool of as many axes as `out` has."""
+    return call(_adaptive_avg[len(out)], input, out=out)
+
+
 def _adaptive_functions(rank: int, samples: Sequence[Any]) -> None:
     def average(input: Tensor, output_size: Ints) -> Tensor:
         return call(_adaptive_avg[rank], input, out=_out_sizes(input, output_size, rank))
@@ -314,38 +319,3 @@ def lp_pool1d(
     """(sum over the window of x**p) ** (1/p)."""
     mean = avg_pool1d(input.pow(norm_type), kernel_size, stride, 0, ceil_mode)
     return (mean.sign() * mean.abs().relu() * kernel_size).pow(1.0 / norm_type)
-
-
-# --- nearest-neighbour resizing --------------------------------------------------------------------------------------
-
-
-def _lower_nearest(node: Node, *, out: Numbers) -> Node:
-    lead = node.ndim - len(out)
-    index = [quotient(axis(lead + k) * node.shape[lead + k], sympy.Integer(o)) for k, o in enumerate(out)]
-    return Compute((*node.shape[:lead], *out), A0, [Read(node, [*axes(lead), *index])], node.dtype)
-
-
-_nearest = {
-    rank: register(Op(f"upsample_nearest{rank}d", _lower_nearest, f"UpsampleNearest{rank}DBackward0", KEEP))
-    for rank in (1, 2, 3)
-}
-
-
-@public("nn.functional", samples=[one(t(1, 2, 3), scale_factor=2), one(t(1, 1, 2, 3), size=(4, 5))])
-def interpolate(
-    input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest", align_corners: bool | None = None,
-    recompute_scale_factor: bool | None = None, antialias: bool = False,
-) -> Tensor:
-    """Resizing by the nearest element (mode "nearest"), or by the mean of areas ("area")."""
-    rank = input.ndim - 2
-    if (size is None) == (scale_factor is None):
-        raise ValueError("either size or scale_factor should be defined, and not both")
-    if size is None:
-        factors = scale_factor if isinstance(scale_factor, (tuple, list)) else (scale_factor,) * rank
-        size = tuple(int(input.shape[2 + k] * f) for k, f in enumerate(factors))
-    out = tuple(int(s) for s in size) if isinstance(size, (tuple, list)) else (int(size),) * rank
-    if mode == "area":
-        return call(_adaptive_avg[rank], input, out=out)
-    if mode != "nearest":
-        raise NotImplementedError(f"interpolate: mode {mode!r} is not offered; nearest and area are")
-    return call(_nearest[rank], input, out=out)
