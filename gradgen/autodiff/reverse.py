@@ -329,7 +329,7 @@ def _gather(
     identity = not read.guard and len(variables) == len(shape) and read.index == axes(len(shape))
     if identity and all(same is extent or same == extent for same, (_, extent) in zip(shape, variables)):
         return compute(shape, body, operands, read.dtype)
-    inversion = invert(read.index, variables, shape, _depends(operands, read.index))
+    inversion = invert(read.index, variables, shape, _depends(operands, read.index), read.guard)
     if inversion is None:
         return None
     mapping, reduce_shape = _substitution(inversion, variables, len(shape))

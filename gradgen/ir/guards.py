@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import sympy
 
+from gradgen.ir.indexing import is_multiple
 from gradgen.ir.symbols import Extent
 
 GE, EQ, MOD = "ge", "eq", "mod"
@@ -47,7 +48,7 @@ def _trivial(c: Condition) -> bool | None:
         return e.is_zero
     if e.is_Integer and isinstance(c.modulus, int):
         return int(e) % c.modulus == 0
-    return None
+    return True if is_multiple(e, sympy.sympify(c.modulus)) else None
 
 
 def conjunction(*conditions: Condition) -> Guard | None:

@@ -14,6 +14,17 @@ import sympy
 from gradgen.ir.symbols import Extent, same_extent
 
 
+def is_multiple(e: sympy.Expr, m: sympy.Expr) -> bool:
+    """True where every term of a sum has a factor that is a multiple of the number m."""
+    if not m.is_Integer or m == 0:
+        return False
+    for term in sympy.Add.make_args(e):
+        factor = term if term.is_Integer else term.args[0] if term.is_Mul else None
+        if factor is None or not factor.is_Integer or int(factor) % int(m):
+            return False
+    return True
+
+
 class quotient(sympy.Function):
     """floor(e / m) for integers, m > 0."""
 
@@ -26,7 +37,7 @@ class quotient(sympy.Function):
             return e
         if e.is_Integer and m.is_Integer and m != 0:
             return sympy.Integer(int(e) // int(m))
-        return None
+        return sympy.expand(e / m) if is_multiple(e, m) else None
 
     def _eval_is_nonnegative(self) -> bool | None:
         return self.args[0].is_nonnegative
@@ -45,7 +56,7 @@ class modulo(sympy.Function):
             return sympy.Integer(0)
         if e.is_Integer and m.is_Integer and m != 0:
             return sympy.Integer(int(e) % int(m))
-        return None
+        return sympy.Integer(0) if is_multiple(e, m) else None
 
 
 def product(extents: Sequence[Extent]) -> Extent:

@@ -16,7 +16,7 @@ from functools import cache, lru_cache
 
 import sympy
 
-from gradgen.ir.guards import EQ, MOD, Condition, in_range
+from gradgen.ir.guards import EQ, MOD, Condition, Guard, in_range
 from gradgen.ir.indexing import modulo, product, quotient
 from gradgen.ir.symbols import Axis, Extent, Placeholder, ReduceAxis, same_extent
 
@@ -213,9 +213,12 @@ class _Solver:
             solution = difference
         elif c == -1:
             solution = sympy.expand(-difference)
+        elif c.is_Rational and c.p in (1, -1):  # a division known to be exact
+            solution = sympy.expand(difference / c)
         else:
             step = abs(c) if c.is_Integer else c
-            self.conditions.append(Condition(MOD, difference, sympy.sympify(step)))
+            modulus = int(step) if step.is_Integer else step
+            self.conditions.append(Condition(MOD, difference, modulus))
             solution = quotient(difference if c == step else -difference, step)
         self.solved[v] = solution
         self.conditions.extend(in_range(solution, self.extents[v]))
@@ -227,12 +230,18 @@ def invert(
     variables: tuple[tuple[Variable, Extent], ...],
     shape: tuple[Extent, ...],
     depends: tuple[tuple[Placeholder, tuple[Variable, ...]], ...] = (),
+    guard: Guard = (),
 ) -> Inversion | None:
     """Solves `index(variables) = (x0, x1, ...)` over a tensor of `shape`; None where only a Scatter will do.
 
-    `depends` tells, per placeholder in `index`, the variables its value depends on.
+    `depends` tells, per placeholder in `index`, the variables its value depends on.  Where `guard` says that a quotient
+    has no remainder it is a division.
     """
     extents = dict(variables)
+    divided = [(c.expr, c.modulus) for c in guard if c.kind == MOD and isinstance(c.modulus, int)]
+    exact = {quotient(expr, sympy.Integer(by)): expr / by for expr, by in divided}
+    if exact:
+        index = tuple(e.xreplace(exact) for e in index)
     equations = [_Equation(e, target(d), shape[d]) for d, e in enumerate(index)]
     from_data = [q for q in equations if _has_placeholder(q.expr)]
     plain = _merge_splits([q for q in equations if not _has_placeholder(q.expr)])

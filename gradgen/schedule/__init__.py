@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gradgen.ir.nodes import Node
 from gradgen.schedule.conditions import merge_conditions
+from gradgen.schedule.digits import split_digits
 from gradgen.schedule.emit import Emitter
 from gradgen.schedule.fusion import Fusion
 from gradgen.schedule.inline import Inliner
@@ -38,6 +39,8 @@ def schedule(
     saved = saved or saved_layout([procedure])
     if options.has("sharing"):
         procedure = share_functions(procedure)
+    if options.has("digits") and options.has("contraction"):
+        procedure = split_digits(procedure)
     laid: frozenset[Node] = frozenset()
     if options.has("unfold") and options.has("contraction"):
         procedure, laid = unfold(procedure)

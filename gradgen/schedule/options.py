@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 PASSES: dict[str, str] = {
     "sharing": "an expensive function that several nodes apply to the same values is computed once",
+    "digits": "axes of a product that are read by quotient and remainder are split in two; strides become phases",
     "unfold": "operands read through windows and guards are written out as matrices for the kernel",
     "inline": "views and pointwise values with one reader are computed where they are read",
     "fusion": "nodes over the same axes share a loop nest; what never leaves it is a local",

@@ -4,6 +4,7 @@ groups."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import sympy
@@ -48,11 +49,50 @@ def window_count(n: Extent, size: int, stride: int, before: int, after: int, dil
     return known(floor_ratio(n + before + after - dilation * (size - 1) - 1, stride) + 1)
 
 
-def _channel(group_axis: sympy.Expr, per_out: Extent, per_in: Extent, groups: int) -> sympy.Expr:
-    """The input channel of an output channel's group, for reduce axis 0."""
-    if groups == 1:
-        return reduce_axis(0)
-    return quotient(group_axis, sympy.sympify(per_out)) * per_in + reduce_axis(0)
+@dataclass(frozen=True)
+class _Channels:
+    """The channel axes of the sum: an output channel is one axis, or, where groups have several, group and place in it."""
+
+    groups: int
+    per_in: Extent
+    per_out: Extent
+
+    @property
+    def apart(self) -> bool:
+        return self.groups > 1 and self.per_out != 1
+
+    @property
+    def first(self) -> int:
+        """The first spatial axis of the sum."""
+        return 3 if self.apart else 2
+
+    @property
+    def shape(self) -> tuple[Extent, ...]:
+        return (self.groups, self.per_out) if self.apart else (known(self.groups * self.per_out),)
+
+    @property
+    def into(self) -> sympy.Expr:
+        """The input channel, for reduce axis 0."""
+        return reduce_axis(0) if self.groups == 1 else axis(1) * self.per_in + reduce_axis(0)
+
+    @property
+    def out(self) -> sympy.Expr:
+        """The output channel."""
+        return axis(1) * self.per_out + axis(2) if self.apart else axis(1)
+
+    @property
+    def place(self) -> sympy.Expr:
+        """The output channel's place in its group."""
+        return axis(2) if self.apart else axis(1) if self.groups == 1 else sympy.S.Zero
+
+    def joined(self, node: Compute) -> Node:
+        """Group and place in it as one axis again."""
+        if not self.apart:
+            return node
+        whole, per = axis(1), sympy.sympify(self.per_out)
+        index = [axis(0), quotient(whole, per), modulo(whole, per), *(axis(k) for k in range(2, node.ndim - 1))]
+        shape = (node.shape[0], known(self.groups * self.per_out), *node.shape[3:])
+        return Compute(shape, A0, [Read(node, index)], node.dtype)
 
 
 def _with_bias(node: Node, bias: Node | None) -> Node:
@@ -73,7 +113,7 @@ def _lower_conv(
 ) -> Node:
     rank = node.ndim - 2
     _check(node, weight, groups)
-    per_in, out = weight.shape[1], weight.shape[0]
+    channels = _Channels(groups, weight.shape[1], floor_ratio(weight.shape[0], groups))
     sizes = weight.shape[2:]
     spatial, places, conditions = [], [], []
     for k in range(rank):
@@ -81,20 +121,19 @@ def _lower_conv(
         count = window_count(n, sizes[k], stride[k], before, after, dilation[k])  # type: ignore[arg-type]
         if isinstance(count, int) and count <= 0:
             _too_large(node, sizes, padding)
-        place = axis(2 + k) * stride[k] + reduce_axis(1 + k) * dilation[k] - before
+        place = axis(channels.first + k) * stride[k] + reduce_axis(1 + k) * dilation[k] - before
         spatial.append(count)
         places.append(place)
         if before or after:
             conditions.extend(in_range(place, n))
-    channel = _channel(axis(1), floor_ratio(out, groups), per_in, groups)
     guard = conjunction(*conditions) or ()
     reads = [
-        Read(node, [axis(0), channel, *places], guard),
-        Read(weight, [axis(1), *(reduce_axis(k) for k in range(rank + 1))]),
+        Read(node, [axis(0), channels.into, *places], guard),
+        Read(weight, [channels.out, *(reduce_axis(k) for k in range(rank + 1))]),
     ]
-    shape = (node.shape[0], out, *spatial)
-    product = Compute(shape, A0 * A1, reads, node.dtype, reduce_shape=(per_in, *sizes), reducer="sum")
-    return _with_bias(product, bias)
+    shape = (node.shape[0], *channels.shape, *spatial)
+    product = Compute(shape, A0 * A1, reads, node.dtype, reduce_shape=(channels.per_in, *sizes), reducer="sum")
+    return _with_bias(channels.joined(product), bias)
 
 
 def _check(node: Node, weight: Node, groups: int) -> None:
@@ -223,26 +262,25 @@ def _lower_transposed(
             f"input{shape_text(node.shape)} to have "
             f"{weight.shape[0]} channels, but got {node.shape[1]} channels instead"
         )
-    per_in, per_out = floor_ratio(weight.shape[0], groups), weight.shape[1]
+    channels = _Channels(groups, floor_ratio(weight.shape[0], groups), weight.shape[1])
     spatial, places, conditions = [], [], []
     for k in range(rank):
         n, size = node.shape[2 + k], weight.shape[2 + k]
-        reach = axis(2 + k) + padding[k] - reduce_axis(1 + k) * dilation[k]
+        reach = axis(channels.first + k) + padding[k] - reduce_axis(1 + k) * dilation[k]
         place = quotient(reach, sympy.Integer(stride[k]))
         if stride[k] != 1:
             conditions.append(Condition(MOD, reach, stride[k]))
         conditions.extend(in_range(place, n))
         places.append(place)
         spatial.append(known((n - 1) * stride[k] - 2 * padding[k] + dilation[k] * (size - 1) + output_padding[k] + 1))
-    channel = _channel(axis(1), per_out, per_in, groups)
-    offset = axis(1) if groups == 1 else modulo(axis(1), sympy.sympify(per_out))
     reads = [
-        Read(node, [axis(0), channel, *places], conjunction(*conditions) or ()),
-        Read(weight, [channel, offset, *(reduce_axis(1 + k) for k in range(rank))]),
+        Read(node, [axis(0), channels.into, *places], conjunction(*conditions) or ()),
+        Read(weight, [channels.into, channels.place, *(reduce_axis(1 + k) for k in range(rank))]),
     ]
-    shape = (node.shape[0], known(per_out * groups), *spatial)
-    product = Compute(shape, A0 * A1, reads, node.dtype, reduce_shape=(per_in, *weight.shape[2:]), reducer="sum")
-    return _with_bias(product, bias)
+    shape = (node.shape[0], *channels.shape, *spatial)
+    terms = (channels.per_in, *weight.shape[2:])
+    product = Compute(shape, A0 * A1, reads, node.dtype, reduce_shape=terms, reducer="sum")
+    return _with_bias(channels.joined(product), bias)
 
 
 _TRANSPOSED = {
