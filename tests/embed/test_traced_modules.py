@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import gradgen as gg
+from benchmarks.cases.convolution import lenet
 from gradgen.compiler import stages
 from gradgen.options import Options
 from gradgen.schedule import saved_layout
@@ -71,6 +72,18 @@ def test_recorded_values(name: str, tmp_path: Path) -> None:
     assert "recorded_" in (folder / "selftest.c").read_text()
     made = program(C_COMPILERS[0], ["selftest.c", f"{name}.c"], folder)
     assert "all tests passed" in run([made], folder)
+
+
+def test_selftest_knows_the_rounding_of_forward(tmp_path: Path) -> None:
+    """Five layers of positive weights: millions inside, and a loss that is the difference of two such numbers."""
+    shapes = {"k1": (6, 1, 5, 5), "c1": (6,), "k2": (16, 6, 5, 5), "c2": (16,), "w3": (120, 400), "b3": (120,),
+              "w4": (84, 120), "b4": (84,), "w5": (10, 84), "b5": (10,)}  # fmt: skip
+    weights = {name: gg.spec(*shape, requires_grad=True) for name, shape in shapes.items()}
+    traced = gg.trace(lambda **given: lenet(gg, **given), x=gg.spec(2, 1, 28, 28), t=gg.spec(2, dtype=gg.int64), **weights)
+    folder = gg.emit(traced, "deep", out=tmp_path)
+    for optimised in (["-O1"], ["-O3", "-march=native"]):  # without and with fused multiply-add
+        made = program(C_COMPILERS[0], ["selftest.c", "deep.c", *optimised], folder)
+        assert "all tests passed" in run([made], folder)
 
 
 def running_sum(x):  # type: ignore[no-untyped-def]
