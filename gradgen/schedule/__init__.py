@@ -15,6 +15,7 @@ from gradgen.schedule.outline import outline
 from gradgen.schedule.peel import peel
 from gradgen.schedule.procedure import Output, Place, Procedure
 from gradgen.schedule.program import SAVED, WORK, Part, Program
+from gradgen.schedule.reciprocals import reciprocals
 from gradgen.schedule.registers import in_registers
 from gradgen.schedule.sharing import share_functions
 from gradgen.schedule.straight import straighten
@@ -66,6 +67,8 @@ def schedule(
     threads = options.threads if options.has("threads") else 0
     if threads > 1:
         statements, buffers, notes = run_in_threads(statements, buffers, threads, emitter.builder.fresh)
+    if options.has("reciprocals"):
+        statements = reciprocals(statements, emitter.builder.fresh)
     if options.has("lanes"):
         statements = lanes(statements, emitter.builder.fresh)
     for b in buffers:

@@ -19,6 +19,7 @@ PASSES: dict[str, str] = {
     "registers": "a recurrence on a state of a few elements keeps them in locals",
     "straight": "short loops inside a loop are written out: guards are decided, elements of small arrays are locals",
     "peel": "a copy with a guarded border is split where the guard changes; no element is tested",
+    "reciprocals": "several divisions by one number are products with its reciprocal",
     "lanes": "a loop over independent items of straight-line code computes a vector of items at a time",
     "outline": "nests that a long program repeats become functions",
     "threads": "with threads: outer loops and matrix products are cut into chunks that may run side by side",

@@ -1,0 +1,242 @@
+"""Divisions by one number: the reciprocal once, and products with it.
+
+A division takes as long as five to ten products.  x * (1/d) differs from x / d by a rounding, and in two places by more:
+where d is subnormal its reciprocal overflows although x / d need not, so d is then brought up by a power of 2 that the
+product takes away again; and where |d| is within a factor 4 of the largest number the reciprocal is subnormal itself and
+has two bits less.  Zeros, infinities and nan come out as they do from a division.  What decides something (a comparison, a
+floor, an index) keeps its division: 49 * (1/49) is below 1.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import sympy
+
+from gradgen.ir.dtypes import DType, bool_
+from gradgen.schedule.program import (
+    Apply,
+    Assign,
+    Declare,
+    Expr,
+    Fill,
+    If,
+    Let,
+    Literal,
+    Load,
+    Loop,
+    PairwiseAdd,
+    PairwiseTotal,
+    Statement,
+    Store,
+    Variable,
+)
+from gradgen.schedule.rewrite import expressions, statements_in, subexpressions
+
+LEAST, LEAST_NORMAL = 3, 2  # divisions for which it pays; where the number is known to be no subnormal one
+INSIDE = 8  # divisions that one in a loop inside counts for
+DISCONTINUOUS = frozenset({"floor", "ceil", "trunc", "round", "sign", "remainder", "fmod", "floor_div", "mod", "atan2"})
+LIFT = {"float64": (sympy.Rational(1, 2**1022), sympy.Integer(2) ** 54), "float32": (sympy.Rational(1, 2**126),
+                                                                                     sympy.Integer(2) ** 25)}
+"""The smallest normal number, and what brings the subnormal ones above it."""
+
+
+@dataclass(frozen=True)
+class Inverse:
+    """The local that holds 1/d, or 1/(d*lift), and the one that holds the power of 2."""
+
+    reciprocal: Variable
+    lift: Variable | None
+
+
+def reciprocals(statements: tuple[Statement, ...], fresh: Callable[[str], str]) -> tuple[Statement, ...]:
+    """The statements with such divisions as products."""
+    return Reciprocals(statements, fresh).block(statements, {})
+
+
+class Reciprocals:
+    """The pass."""
+
+    def __init__(self, statements: Sequence[Statement], fresh: Callable[[str], str]) -> None:
+        self.fresh = fresh
+        self.deciding = deciding(statements)
+        self.values = {s.variable.name: s.value for s in statements_in(statements) if isinstance(s, Let)}
+
+    def block(self, block: Iterable[Statement], known: Mapping[str, Inverse]) -> tuple[Statement, ...]:
+        block = tuple(block)
+        known = dict(known)
+        count = self.divisions(block)
+        out: list[Statement] = []
+        for s in block:
+            made = self.statement(s, known)
+            out.append(made)
+            if isinstance(s, Let) and s.variable.name in count and s.variable.dtype.name in LIFT:
+                normal = self.is_normal(s.value)
+                if count[s.variable.name] >= (LEAST_NORMAL if normal else LEAST):
+                    known[s.variable.name] = self.inverse(s.variable, normal, out)
+        return tuple(out)
+
+    def statement(self, s: Statement, known: Mapping[str, Inverse]) -> Statement:
+        if isinstance(s, Loop):
+            return replace(s, body=self.block(s.body, known))
+        if isinstance(s, If):
+            return If(s.condition, self.block(s.body, known), self.block(s.otherwise, known))
+        if known and isinstance(s, (Let, Declare, Assign, Store, PairwiseAdd)) and not self.decides(s):
+            return replace(s, value=product(s.value, known))
+        return s
+
+    def decides(self, s: Statement) -> bool:
+        target = _target(s)
+        return target is not None and target in self.deciding
+
+    def divisions(self, block: Iterable[Statement], weight: int = 1) -> Counter[str]:
+        """How often each name is divided by, in these statements and with what is inside them."""
+        found: Counter[str] = Counter()
+        for s in block:
+            if isinstance(s, Loop):
+                found += self.divisions(s.body, weight * INSIDE)
+            elif isinstance(s, If):
+                found += self.divisions((*s.body, *s.otherwise), weight)
+            elif not self.decides(s):
+                for e in continuous(expressions(s)):
+                    if isinstance(e, Apply) and e.op == "div" and isinstance(e.args[1], Variable):
+                        found[e.args[1].name] += weight
+        return found
+
+    def inverse(self, d: Variable, normal: bool, out: list[Statement]) -> Inverse:
+        def let(op: str, args: tuple[Expr, ...], dtype: DType) -> Variable:
+            made = Variable(dtype, self.fresh("t"))
+            out.append(Let(made, Apply(dtype, op, args)))
+            return made
+
+        one = Literal(d.dtype, sympy.S.One)
+        if normal:
+            return Inverse(let("div", (one, d), d.dtype), None)
+        least, power = LIFT[d.dtype.name]
+        small = Apply(bool_, "lt", (Apply(d.dtype, "abs", (d,)), Literal(d.dtype, least)))
+        lift = let("select", (small, Literal(d.dtype, power), one), d.dtype)
+        return Inverse(let("div", (one, Apply(d.dtype, "mul", (d, lift))), d.dtype), lift)
+
+    def is_normal(self, e: Expr, depth: int = 0) -> bool:
+        """Zero, nan, or at least twice the smallest normal number: a root, and what a number of about 1 is added to."""
+        if isinstance(e, Variable) and e.name in self.values and depth < 8:
+            return self.is_normal(self.values[e.name], depth + 1)
+        if not isinstance(e, Apply):
+            return False
+        if e.op == "sqrt":
+            return True
+        if e.op == "mul":
+            for a, b in (e.args, e.args[::-1]):
+                if _is_moderate(a) and self.is_normal(b, depth + 1):
+                    return True
+        if e.op == "add":
+            for a, b in (e.args, e.args[::-1]):
+                if _is_moderate(a) and isinstance(a, Literal) and a.value > 0 and self.is_not_negative(b, depth + 1):
+                    return True
+        return False
+
+    def is_not_negative(self, e: Expr, depth: int = 0) -> bool:
+        if isinstance(e, Variable) and e.name in self.values and depth < 8:
+            return self.is_not_negative(self.values[e.name], depth + 1)
+        if isinstance(e, Literal):
+            return bool(e.value >= 0)
+        if not isinstance(e, Apply) or depth >= 8:
+            return False
+        if e.op in ("exp", "abs", "sqrt", "sigmoid"):
+            return True
+        if e.op == "mul" and _same(*e.args):
+            return True
+        if e.op in ("add", "mul", "div"):
+            return all(self.is_not_negative(a, depth + 1) for a in e.args)
+        return False
+
+
+def _same(a: Expr, b: Expr) -> bool:
+    return a is b or (isinstance(a, Variable) and isinstance(b, Variable) and a.name == b.name)
+
+
+def _is_moderate(e: Expr) -> bool:
+    return isinstance(e, Literal) and sympy.Rational(1, 2**20) <= abs(e.value) <= 2**20
+
+
+def product(e: Expr, known: Mapping[str, Inverse]) -> Expr:
+    """The expression with divisions by known numbers as products, except in what decides something."""
+    if not isinstance(e, Apply) or _is_deciding(e):
+        return e
+    args = tuple(product(a, known) for a in e.args)
+    if e.op == "div" and isinstance(e.args[1], Variable) and e.args[1].name in known:
+        inverse = known[e.args[1].name]
+        made = Apply(e.dtype, "mul", (args[0], inverse.reciprocal))
+        return made if inverse.lift is None else Apply(e.dtype, "mul", (made, inverse.lift))
+    return e if all(a is b for a, b in zip(args, e.args, strict=True)) else Apply(e.dtype, e.op, args)
+
+
+# --- what decides -----------------------------------------------------------------------------------------------------
+
+Key = str | int  # a name, or the identity of a buffer
+
+
+def _is_deciding(e: Expr) -> bool:
+    """Jumps where its operands change a little."""
+    if not isinstance(e, Apply):
+        return False
+    return not e.dtype.is_floating_point or e.op in DISCONTINUOUS
+
+
+def continuous(roots: Iterable[Expr]) -> Iterable[Expr]:
+    """The parts of expressions that are in nothing that decides."""
+    stack = list(roots)
+    while stack:
+        e = stack.pop()
+        if isinstance(e, Apply) and not _is_deciding(e):
+            yield e
+            stack.extend(e.args)
+
+
+def _target(s: Statement) -> Key | None:
+    match s:
+        case Let() | Declare() | Assign():
+            return s.variable.name
+        case PairwiseAdd():
+            return s.accumulator.name
+        case Store() | Fill():
+            return id(s.buffer)
+    return None
+
+
+def _mentioned(roots: Iterable[Expr]) -> set[Key]:
+    found: set[Key] = set()
+    for e in subexpressions(roots):
+        if isinstance(e, Variable):
+            found.add(e.name)
+        elif isinstance(e, PairwiseTotal):
+            found.add(e.accumulator.name)
+        elif isinstance(e, Load):
+            found.add(id(e.buffer))
+            found |= {v.name for v in e.index.free_symbols}
+    return found
+
+
+def deciding(statements: Sequence[Statement]) -> set[Key]:
+    """Names and buffers whose values a comparison, a floor or an index depends on."""
+    needs: dict[Key, set[Key]] = {}
+    found: set[Key] = set()
+    for s in statements_in(statements):
+        target = _target(s)
+        if target is not None:
+            needs.setdefault(target, set()).update(_mentioned(expressions(s)))
+        for e in subexpressions(expressions(s)):
+            if _is_deciding(e):
+                found |= _mentioned((e,))
+    stack = list(found)
+    while stack:
+        for more in needs.get(stack.pop(), ()):
+            if more not in found:
+                found.add(more)
+                stack.append(more)
+    return found
+
+
+__all__ = ["reciprocals"]
