@@ -262,8 +262,8 @@ def binary_cross_entropy_with_logits(
 
 
 def _same_size(input: Tensor, target: Tensor) -> None:
-    a, b = tuple(input.shape), tuple(target.shape)
-    if len(a) != len(b) or not all(same_extent(x, y) for x, y in zip(a, b)):
+    a, b = input.shape, target.shape
+    if a != b and (len(a) != len(b) or not all(same_extent(x, y) for x, y in zip(a, b))):
         raise ValueError(f"Target size ({target.shape}) must be the same as input size ({input.shape})")
 
 

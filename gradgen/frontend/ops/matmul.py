@@ -167,10 +167,15 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     """The matrix product of torch.matmul: vectors, matrices, or broadcast batches of them."""
     require_tensor(other, "matmul", "other", 2)
     ranks = (input.ndim, other.ndim)
-    if 0 in ranks:
-        raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {ranks[0]}D and {ranks[1]}D")
-    ops = {(1, 1): _dot, (2, 1): _mv, (1, 2): _vector_matrix, (2, 2): _mm}
-    return call(ops.get(ranks, _batched), input, other)
+    op = _BY_RANKS.get(ranks)
+    if op is None:
+        if 0 in ranks:
+            raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {ranks[0]}D and {ranks[1]}D")
+        op = _batched
+    return call(op, input, other)
+
+
+_BY_RANKS = {(1, 1): _dot, (2, 1): _mv, (1, 2): _vector_matrix, (2, 2): _mm}
 
 
 operator("__matmul__", lambda a, b: matmul(a, b))
