@@ -15,7 +15,6 @@ import sympy
 from gradgen.ir.dtypes import DType
 from gradgen.ir.guards import Condition
 from gradgen.schedule.program import (
-    CONSTANT,
     LOCAL,
     Apply,
     Assign,
@@ -126,8 +125,6 @@ class _Canonical:
     # --- names ----------------------------------------------------------------------------------------------------
 
     def pointer(self, buffer: Buffer, index: sympy.Expr, write: bool = False) -> tuple[Buffer, sympy.Expr]:
-        if buffer.space == CONSTANT:
-            return buffer, self.index(index)
         if buffer.place is not None and buffer.place.optional:
             raise _Unfit
         offset, rest = _split(index)

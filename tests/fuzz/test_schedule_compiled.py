@@ -9,7 +9,7 @@ from compiled import Compiled, expected
 from gradgen.ir import dtypes
 from gradgen.ir import functions as F
 from gradgen.ir.graph import Graph
-from gradgen.ir.nodes import Compute, Input, Node, Read, Scan, identity_read
+from gradgen.ir.nodes import Compute, Constant, Input, Node, Read, Scan, identity_read
 from gradgen.ir.symbols import axis, dim, placeholder, reduce_axes, reduce_axis
 from gradgen.schedule import Output, Place, Procedure, ScheduleOptions
 from gradgen.schedule.options import PASSES
@@ -82,6 +82,19 @@ def test_an_unrolled_recurrence_calls_one_function() -> None:
     v = {"w": RNG.normal(size=(6, 6)), "x": RNG.normal(size=6)}
     np.testing.assert_allclose(short.run(v)[1]["out"], expected(p, v)["out"], rtol=1e-9)
     np.testing.assert_array_equal(short.run(v)[1]["out"], long.run(v)[1]["out"])
+
+
+def test_a_repeated_nest_may_read_a_table() -> None:
+    w, x = Input("w", (6, 6), F64), Input("x", (6,), F64)
+    table: Node = Constant(RNG.normal(size=6))
+    h: Node = x
+    for _ in range(40):
+        h = Compute((6,), F.tanh(A) + B, [identity_read(matvec(w, h)), identity_read(table)], F64)
+    p = Procedure("run", (Output(h, Place("out")),), {w: Place("w"), x: Place("x")})
+    code = Compiled(p)
+    assert code.program.parts
+    v = {"w": RNG.normal(size=(6, 6)), "x": RNG.normal(size=6)}
+    np.testing.assert_allclose(code.run(v)[1]["out"], expected(p, v)["out"], rtol=1e-9)
 
 
 def test_an_expensive_function_beside_inner_loops_runs_in_a_vector_loop() -> None:
