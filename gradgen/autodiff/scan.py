@@ -85,7 +85,7 @@ def kept_of_step(node: Scan, outputs: Sequence[Node], bars: Collection[Node]) ->
     for n in forward:
         if n.sources and all(s in fixed or isinstance(s, Constant) for s in n.sources):
             fixed.add(n)
-    limit = ARITHMETIC if sum(map(nominal_bytes, wanted)) * nominal(node.length) <= KEPT_BYTES else RECOMPUTE_COST
+    limit = ARITHMETIC if sum(map(nominal_bytes, wanted - fixed)) * nominal(node.length) <= KEPT_BYTES else RECOMPUTE_COST
     return list(kept_values(forward, wanted, limit, costly=set(step.inputs[:carries]), free=fixed))
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import sympy
 
+from gradgen.codegen.row_product import is_row_product, row_function
 from gradgen.codegen.templates import render
 from gradgen.errors import CodegenError
 from gradgen.ir.symbols import Extent
@@ -135,7 +136,7 @@ class WorkBytes:
     def _never(self, m: Extent | None, n: Extent | None, k: Extent | None) -> bool:
         """Whether the function reads both operands in place whatever else the run time brings."""
         r = self.request
-        if _is_small(r):
+        if _is_small(r) or is_row_product(r):
             return True
         if not (isinstance(m, int) and isinstance(n, int) and isinstance(k, int)):
             return False
@@ -171,6 +172,9 @@ def gemm_function(request: GemmRequest, target: GemmTarget | None = None, number
     bytes, aligned to 64.
     """
     target = target or GemmTarget()
+    if is_row_product(request):
+        row, parts = row_function(request)
+        return GemmCode(row, "", parts, WorkBytes(request, target))
     general = f"gg_gemm_{_SUFFIX[request.dtype]}"
     if _is_small(request):
         name = f"{general}_{number}"

@@ -59,6 +59,17 @@ class modulo(sympy.Function):
         return sympy.Integer(0) if is_multiple(e, m) else None
 
 
+def recombined(e: sympy.Expr) -> sympy.Expr:
+    """The expanded expression with m*quotient(x, m) + modulo(x, m) written as x."""
+    for q in sorted(e.atoms(quotient), key=str):
+        x, m = q.args
+        rest = modulo(x, m)
+        factor = e.coeff(rest, 1)
+        if factor != 0 and sympy.expand(e.coeff(q, 1) - factor * m) == 0:
+            e = sympy.expand(e - factor * (m * q + rest - x))
+    return e
+
+
 def product(extents: Sequence[Extent]) -> Extent:
     """The number of elements, an int where all extents are known."""
     total: Extent = 1

@@ -12,6 +12,7 @@ from gradgen.schedule.lanes import lanes
 from gradgen.schedule.memory import SavedLayout, lifetimes, plan_work, saved_layout
 from gradgen.schedule.options import NO_PASSES, PASSES, ScheduleOptions
 from gradgen.schedule.outline import outline
+from gradgen.schedule.packing import pack_invariants
 from gradgen.schedule.peel import peel
 from gradgen.schedule.procedure import Output, Place, Procedure
 from gradgen.schedule.program import SAVED, WORK, Part, Program
@@ -38,6 +39,8 @@ def schedule(
     """
     options = options or ScheduleOptions()
     saved = saved or saved_layout([procedure])
+    if options.has("packing"):
+        procedure = pack_invariants(procedure)
     if options.has("sharing"):
         procedure = share_functions(procedure)
     if options.has("digits") and options.has("contraction"):

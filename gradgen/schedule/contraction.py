@@ -15,6 +15,7 @@ from gradgen.ir.symbols import Axis, Extent, ReduceAxis
 from gradgen.schedule.inline import REDUCE, BodyTerm, Op, ReadTerm
 
 SMALL_PRODUCT = 512
+ROW_BYTES, LEAST_ROW = 64, 64  # of a matrix that one row is multiplied by: bytes of its rows, multiplications
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,11 @@ class Contraction:
     k: tuple[sympy.Symbol, ...]
 
 
-def contraction(op: Op) -> Contraction | None:
-    """How the op is a contraction, or None where it is not one or plain loops do better."""
+def contraction(op: Op, rows: bool = False) -> Contraction | None:
+    """How the op is a contraction, or None where it is not one or plain loops do better.
+
+    With `rows` the product of one row with a matrix whose rows are whole vectors counts too.
+    """
     operands = _operands(op)
     if operands is None:
         return None
@@ -54,7 +58,18 @@ def contraction(op: Op) -> Contraction | None:
     if any(s not in in_a or s not in in_b for s in k):
         return None
     found = Contraction(a, b, tuple(batch), tuple(m), tuple(n), k)
-    return found if _worthwhile(op, found) else None
+    return found if _worthwhile(op, found) or (rows and _is_row(op, found)) else None
+
+
+def _is_row(op: Op, c: Contraction) -> bool:
+    """One row that is all there is, times a matrix read along its rows."""
+    if c.batch or len(c.k) != 1 or bool(c.m) == bool(c.n):
+        return False
+    read, factor, columns = (c.a, c.b, c.m) if c.m else (c.b, c.a, c.n)
+    width, terms = op.extent_of(columns[-1]), op.extent_of(c.k[0])
+    if read.index != (*columns[:-1], c.k[0], columns[-1]) or factor.index[-1:] != c.k or not isinstance(width, int):
+        return False
+    return width % (ROW_BYTES // op.node.dtype.itemsize) == 0 and isinstance(terms, int) and width * terms >= LEAST_ROW
 
 
 def _operands(op: Op) -> tuple[ReadTerm, ReadTerm] | None:

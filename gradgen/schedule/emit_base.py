@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import sympy
 
 from gradgen.ir.dtypes import DType, bool_
+from gradgen.ir.indexing import recombined
 from gradgen.ir.nodes import Constant, Node
 from gradgen.ir.symbols import Extent
 from gradgen.schedule.bounds import positions
@@ -244,7 +245,7 @@ def linear_index(shape: tuple[Extent, ...], index: tuple[sympy.Expr, ...]) -> sy
         for i, e in zip(reversed(index), reversed(shape), strict=True):
             total = total + i * stride
             stride = stride * e
-        found = sympy.expand(total) if not total.is_Symbol else total
+        found = recombined(sympy.expand(total)) if not total.is_Symbol else total
         if len(_linear) > 100_000:
             _linear.clear()
         _linear[key] = found

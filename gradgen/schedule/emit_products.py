@@ -78,6 +78,9 @@ class Products(Reductions):
         chosen: dict[str, tuple[Extent, sympy.Symbol]] = {}
         looped: list[sympy.Symbol] = []
         for role, symbols in (("m", c.m), ("n", c.n), ("k", c.k)):
+            if not symbols:  # a single row: no operand mentions its number
+                chosen[role] = (1, sympy.Dummy())
+                continue
             extent, last, rest = self.merged(op, [s for s in symbols if s not in looped_over], views)
             chosen[role] = (extent, last)
             looped += rest

@@ -49,7 +49,8 @@ class Group:
 class Fusion:
     """Builds the loop tree of a procedure's ops."""
 
-    def __init__(self, ops: list[Op], options: ScheduleOptions, procedure: Procedure) -> None:
+    def __init__(self, ops: list[Op], options: ScheduleOptions, procedure: Procedure, rows: bool = False) -> None:
+        """`rows`: products of one row with a packed matrix are for the kernel too."""
         self.ops, self.options = ops, options
         self.maybe_absent = {n: None for n, place in procedure.given.items() if place.optional}
         self.op_of: dict[Node, Op] = {}
@@ -58,7 +59,7 @@ class Fusion:
         self.contractions: dict[Op, Contraction] = {}
         if options.has("contraction"):
             for op in ops:
-                found = contraction(op)
+                found = contraction(op, rows)
                 if found is not None and not {found.a.source, found.b.source} & self.maybe_absent.keys():
                     self.contractions[op] = found
         self.looped = {op: self.loopable(op) for op in self.contractions}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 PASSES: dict[str, str] = {
+    "packing": "a matrix that every step of a recurrence multiplies by is laid out once for the kernel",
     "sharing": "an expensive function that several nodes apply to the same values is computed once",
     "digits": "axes of a product that are read by quotient and remainder are split in two; strides become phases",
     "unfold": "operands read through windows and guards are written out as matrices for the kernel",

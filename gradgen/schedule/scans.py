@@ -15,6 +15,7 @@ from gradgen.ir.graph import topological
 from gradgen.ir.nodes import Compute, Node, Scan
 from gradgen.ir.symbols import axes
 from gradgen.schedule.inline import SCAN, Inliner, Op
+from gradgen.schedule.packing import pack_invariants
 from gradgen.schedule.procedure import Output, Place, Procedure
 from gradgen.schedule.program import LOCAL, WORK, Buffer, Copy, Pointer
 from gradgen.schedule.sharing import share_functions
@@ -128,10 +129,12 @@ def _step(
         given[index_node] = Place(b.fresh("step"))
     procedure = Procedure("step", tuple(outputs), given, {**emitter.procedure.where, **node.step.where})
     options = emitter.options
+    if options.has("packing"):
+        procedure = pack_invariants(procedure)
     if options.has("sharing"):
         procedure = share_functions(procedure)
     ops = Inliner(procedure, options).ops()
-    fusion = Fusion(ops, options, procedure)
+    fusion = Fusion(ops, options, procedure, rows=options.has("packing"))
     inside = Emitter(procedure, ops, fusion.tree(), [], fusion.contractions, options, builder=b)
     inside.places.update(memory)
     for place, buffer in memory.items():

@@ -22,7 +22,7 @@ from gradgen.ir.graph import Graph, Location, topological, topological_until
 from gradgen.ir.indexing import product
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read, Scan, map_node
 from gradgen.ir.rewrite import substitute, with_sources
-from gradgen.ir.symbols import Extent, axis, placeholder, reduce_axis
+from gradgen.ir.symbols import Extent, axes, axis, placeholder, reduce_axis
 from gradgen.simplify.dependence import Step, accumulated, components, live_carries
 
 FEW_STEPS = 8  # a loop of fewer steps stays whole
@@ -166,6 +166,7 @@ class _Plan:
                     sums[k] = terms
         others = [step.new[k] for k in self.live if k not in sums] + [step.graph.outputs[k] for k in self.stacked]
         inside = set(topological(others))
+        sums = {k: [_itself(t, inside) for t in terms] for k, terms in sums.items()}
         sums = {k: t for k, t in sums.items() if all(isinstance(n, Compute) for n in _apart_from(t, inside))}
         first = {k for k, terms in sums.items() if self.worth_leaving(step.carries[k], terms, inside)}
         passed = {*step.constants, *step.sequences, *(s for k in first for t in sums[k] for s in t.sources)}
@@ -410,6 +411,19 @@ class _Plan:
             reads.append(Read(self.outer.get(r.source, r.source), index, guard, r.fill))
         return Compute(term.shape, term.body.xreplace(shift), reads, term.dtype,
                        reduce_shape=(self.node.length, *term.reduce_shape), reducer="sum")
+
+
+def _itself(term: Compute, inside: set[Node]) -> Compute:
+    """What the term is a copy of, where nothing in the loops needs that: sums of equal terms are then one."""
+    while term.body == placeholder(0) and term.reducer is None and not term.reads[0].guard:
+        read = term.reads[0]
+        source = read.source
+        if source in inside or not isinstance(source, Compute) or read.index != axes(term.ndim):
+            break
+        if source.shape != term.shape or source.dtype is not term.dtype or source.reducer not in (None, "sum"):
+            break
+        term = source
+    return term
 
 
 def _apart_from(nodes: Iterable[Node], inside: set[Node]) -> list[Node]:
