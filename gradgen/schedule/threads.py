@@ -166,7 +166,7 @@ class Threads:
     def loop(self, s: Loop) -> list[Statement]:
         """The loop in chunks, or with loops inside it in chunks: what promises more."""
         time = nanoseconds((s,), self.known)
-        if time < WORTH or steps(s, self.known) == 0:
+        if not time or time < WORTH:
             return [s]
         before = self.record
         self.record = before.copy()
@@ -372,7 +372,7 @@ class Threads:
     def product(self, s: Contract) -> list[Statement]:
         """A matrix product by rows or columns of its result; by its sums where that is too small."""
         time = nanoseconds((s,), self.known)
-        if time < WORTH:
+        if not time or time < WORTH:
             return [s]
         extents = {"m": s.m, "n": s.n, "k": s.k}
         sizes = {axis: max(1, number(e, self.known)) for axis, e in extents.items()}
@@ -439,7 +439,7 @@ class Threads:
     def memory(self, s: Fill | Copy) -> list[Statement]:
         """A block that is filled or copied, in pieces."""
         time = nanoseconds((s,), self.known)
-        if time < WORTH:
+        if not time or time < WORTH:
             return [s]
         size = (s.buffer if isinstance(s, Fill) else s.target).dtype.itemsize
         chunks = self.chunks(s.count, time / max(1, number(s.count, self.known)), max(1, LINE // size))

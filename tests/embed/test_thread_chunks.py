@@ -52,9 +52,52 @@ def traced_lookup() -> gg.TracedFunction:  # type: ignore[name-defined]
     return gg.trace(f, x=gg.spec(50, requires_grad=True), i=gg.spec("N", dtype=gg.int64), v=gg.spec("N"))
 
 
+def traced_images() -> gg.TracedFunction:  # type: ignore[name-defined]
+    """Padded convolution, normalisation over the batch, max pooling."""
+
+    def f(x, k, v):  # type: ignore[no-untyped-def]
+        y = F.conv2d(x, k, padding=1)
+        y = gg.relu((y - y.mean((0, 2, 3), keepdim=True)) * v)
+        return (F.max_pool2d(y, 2) ** 2).mean()
+
+    x, k = gg.spec("N", 3, 12, 12, requires_grad=True), gg.spec(4, 3, 3, 3, requires_grad=True)
+    return gg.trace(f, x=x, k=k, v=gg.spec(4, 12, 12))
+
+
+def traced_recurrence() -> gg.TracedFunction:  # type: ignore[name-defined]
+    """Over a batch: forward by parts of it; backward by products inside the loop."""
+
+    def f(x, w, c):  # type: ignore[no-untyped-def]
+        return gg.scan(lambda c, r: (gg.tanh(c @ w + r), None), c, x)[0].mean()
+
+    x, w = gg.spec(6, "N", 40, requires_grad=True), gg.spec(40, 40, requires_grad=True)
+    return gg.trace(f, x=x, w=w, c=gg.spec("N", 40, requires_grad=True))
+
+
+def traced_columns() -> gg.TracedFunction:  # type: ignore[name-defined]
+    """Sums and greatest elements down the columns; a product of a small result and a long sum; blocks that are filled."""
+
+    def f(x, y):  # type: ignore[no-untyped-def]
+        z = gg.cumsum(gg.sin(x), 0)
+        return (z.amax(0) ** 2).sum() + ((x.T @ y) ** 2).mean() + (F.pad(y, (0, 2)).softmax(0) ** 2).sum()
+
+    return gg.trace(f, x=gg.spec("N", 20, requires_grad=True), y=gg.spec("N", 10, requires_grad=True))
+
+
+def traced_middle() -> gg.TracedFunction:  # type: ignore[name-defined]
+    """Outer loops over a middle axis, and over one that is short."""
+
+    def f(x, w):  # type: ignore[no-untyped-def]
+        z = gg.einsum("kij,nj->nki", w, x)
+        return (z * z).sum(-1).logsumexp(1).sum()
+
+    return gg.trace(f, x=gg.spec("N", 24, requires_grad=True), w=gg.spec(5, 24, 24, requires_grad=True))
+
+
 CASES: dict[str, tuple[Callable[[], gg.TracedFunction], int]] = {  # type: ignore[name-defined]
     "network": (traced_network, 3000), "rows": (traced_rows, 2500), "extremes": (traced_extremes, 100_001),
-    "lookup": (traced_lookup, 100_003),
+    "lookup": (traced_lookup, 100_003), "images": (traced_images, 70), "recurrence": (traced_recurrence, 300),
+    "columns": (traced_columns, 3001), "middle": (traced_middle, 1501),
 }  # fmt: skip
 
 
@@ -88,7 +131,7 @@ def result(cc: str, folder: Path, flags: list[str], n: int, threads: int | None 
 def test_bits_do_not_depend_on_who_runs_the_chunks(which: str, cc: str, tmp_path: Path) -> None:
     folder = emitted(which, tmp_path, 3)
     text = (folder / "model.c").read_text()
-    assert "GRADGEN_PARALLEL_FOR(3, chunks" in text
+    assert "GRADGEN_PARALLEL_FOR(3, " in text
     n = CASES[which][1]
     plain = result(cc, folder, [], n)
     turned, count = re.subn(r"(GRADGEN_PARALLEL_FOR.*\n *)for \(int64_t (\w+) = 0; \2 < (\w+); \+\+\2\)",
@@ -133,3 +176,54 @@ def test_chunks_compute_what_one_thread_computes(which: str, tmp_path: Path) -> 
         found.append([np.asarray(value), *map(np.asarray, flat)])
     for one, several in zip(*found, strict=True):
         assert np.allclose(one, several, rtol=1e-5, atol=1e-5 * max(1e-30, np.abs(one).max()))
+
+
+def races_are_seen(folder: Path) -> bool:
+    """Whether gcc has ThreadSanitizer, and what it makes runs here."""
+    source = folder / "probe.c"
+    source.write_text("int main(void) { return 0; }\n")
+    command = ["gcc", "-fsanitize=thread", str(source), "-o", str(folder / "probe")]
+    made = shutil.which("gcc") is not None and subprocess.run(command, capture_output=True).returncode == 0
+    return made and subprocess.run([folder / "probe"], capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize("which", CASES)
+def test_no_two_chunks_race(which: str, tmp_path: Path) -> None:
+    """Under ThreadSanitizer, with OpenMP's regions started by threads that it follows."""
+    if not races_are_seen(tmp_path):
+        pytest.skip("no ThreadSanitizer")
+    folder = emitted(which, tmp_path, 3)
+    shutil.copy(HOST.with_name("regions.c"), folder)
+    flags = ["-std=c99", "-D_POSIX_C_SOURCE=200809L", "-O1", "-g", "-fsanitize=thread"]
+    for source, more in (("model.c", ["-fopenmp"]), ("host_chunks.c", []), ("regions.c", [])):
+        done = subprocess.run(["gcc", *flags, *more, "-c", source], cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    link = ["gcc", "-fsanitize=thread", "model.o", "host_chunks.o", "regions.o", "-lm", "-lpthread", "-o", "program"]
+    assert subprocess.run(link, cwd=folder, capture_output=True).returncode == 0
+    n = CASES[which][1]
+    ran = subprocess.run([folder / "program", str(n)], capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "WARNING" not in ran.stderr
+
+
+def test_a_race_would_be_seen(tmp_path: Path) -> None:
+    """Chunks that all write the first chunk's elements."""
+    if not races_are_seen(tmp_path):
+        pytest.skip("no ThreadSanitizer")
+    (tmp_path / "race.c").write_text("""
+        #include <stdio.h>
+        static double a[4];
+        int main(void)
+        {
+        #pragma omp parallel for schedule(static) num_threads(2)
+            for (int i = 0; i < 2; i++) { a[0] += i; }
+            printf("%g\\n", a[0]);
+            return 0;
+        }""")
+    shutil.copy(HOST.with_name("regions.c"), tmp_path)
+    for source, more in (("race.c", ["-fopenmp"]), ("regions.c", [])):
+        command = ["gcc", "-O1", "-fsanitize=thread", *more, "-c", source]
+        assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == 0
+    link = ["gcc", "-fsanitize=thread", "race.o", "regions.o", "-lpthread", "-o", "program"]
+    assert subprocess.run(link, cwd=tmp_path, capture_output=True).returncode == 0
+    assert "data race" in subprocess.run([tmp_path / "program"], capture_output=True, text=True).stderr

@@ -7,7 +7,7 @@ import hashlib
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ PRELUDE = """#include <math.h>
 #include <string.h>
 #define GRADGEN_SET_GRAD 2u
 #define GRADGEN_ERR_INDEX 9
+#define GRADGEN_PARALLEL_FOR(n, worth)
 #if defined(__GNUC__)
 #define GRADGEN_RESTRICT __restrict__
 #else
@@ -80,11 +81,11 @@ class Compiled:
     """A procedure as a callable: `run(values, set_grad)` gives status and the arrays by place name."""
 
     def __init__(self, procedure: Procedure, options: ScheduleOptions | None = None, flags: list[str] = FLAGS,
-                 cc: str | None = None) -> None:
+                 cc: str | None = None, edit: Callable[[str], str] = str) -> None:
         self.procedure = procedure
         self.program = schedule(procedure, options)
         self.code = c_procedure(self.program)
-        self.text = source(procedure, self.code)
+        self.text = edit(source(procedure, self.code))
         name = hashlib.sha256(self.text.encode()).hexdigest()[:16]
         self.folder = tempfile.TemporaryDirectory()
         base = Path(self.folder.name) / name

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -29,9 +31,8 @@ def test_eager(name: str) -> None:
     assert difference(evaluate(gg, name), recorded(name)) < TOLERANCE
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_module(name: str, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CFLAGS", "-O1")  # the loops are the same, the compiler is three times as quick
+def built(name: str, folder: Path, **options: object) -> tuple[object, list[np.ndarray], list[bool]]:
+    """The model as a module, its arrays, and which of them have gradients."""
     function, arrays, wanted = CASES[name]()
     names = [f"a{k}" for k in range(len(arrays))]
     scope = {"function": function, "gg": gg}
@@ -40,10 +41,17 @@ def test_module(name: str, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
         n: gg.spec(*a.shape, dtype=getattr(gg, a.dtype.name), requires_grad=bool(w))
         for n, a, w in zip(names, arrays, wanted)
     }
-    module = gg.build(gg.trace(scope["model"], outputs=["loss"], **specs), name="model", out=tmp_path / "out")
+    return gg.build(gg.trace(scope["model"], outputs=["loss"], **specs), name="model", out=folder, **options), arrays, wanted
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_module(name: str, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CFLAGS", "-O1")  # the loops are the same, the compiler is three times as quick
+    module, arrays, wanted = built(name, tmp_path / "out")
     expected = recorded(name)
     loss, gradients = module.value_and_grad(*arrays)
     assert difference([np.asarray(loss), *gradients], expected) < TOLERANCE
+    names = [f"a{k}" for k in range(len(arrays))]
     parameters = {n: a.copy() for n, a, w in zip(names, arrays, wanted) if w}
     model = module.Module(**parameters)
     for repeat in (1, 2):
@@ -51,6 +59,25 @@ def test_module(name: str, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
         model.backward()
         doubled = [expected[0], *(repeat * g for g in expected[1:])]
         assert difference([np.asarray(loss), *model.grad], doubled) < TOLERANCE
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("name", CASES)
+def test_module_in_chunks(name: str, threads: int, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With threads=n and everything cut that can be, however small; the same bits at every call."""
+    monkeypatch.setenv("CFLAGS", "-O1")
+    for limit in ("WORTH", "REGION"):
+        monkeypatch.setattr(f"gradgen.schedule.threads.{limit}", 0.0)
+    module, arrays, _ = built(name, tmp_path / "out", threads=threads)
+    first = [np.array(a) for a in flat(module.value_and_grad(*arrays))]
+    assert difference(first, recorded(name)) < TOLERANCE
+    for _ in range(5):
+        assert [a.tobytes() for a in flat(module.value_and_grad(*arrays))] == [a.tobytes() for a in first]
+
+
+def flat(result: tuple) -> list[np.ndarray]:
+    loss, gradients = result
+    return [np.asarray(loss), *gradients]
 
 
 @pytest.mark.parametrize("name", CASES)
