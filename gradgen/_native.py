@@ -102,7 +102,19 @@ def load(package: str, folder: str, info: Info) -> Native:
         if error.name == "_cffi_backend":
             raise ImportError(f"{package} needs cffi: pip install cffi", name=package) from error
         raise
+    if int(dict(info.options).get("threads", "0")) > 1:
+        _threads_end_before_fork(module.__file__)
     return Native(module.ffi, module.lib, info)
+
+
+def _threads_end_before_fork(extension: str) -> None:
+    """A forked process has no threads but knows of them, and its first parallel loop would wait for them: whoever forks
+    lets OpenMP's go before, and gets new ones at the next loop."""
+    import ctypes
+
+    pause = getattr(ctypes.CDLL(extension), "omp_pause_resource_all", None)  # of the OpenMP that it is linked with
+    if pause is not None and hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=lambda: pause(1))  # omp_pause_soft
 
 
 def _is_current(folder: str, extension: str, digest: str) -> bool:

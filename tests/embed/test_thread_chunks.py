@@ -227,3 +227,53 @@ def test_a_race_would_be_seen(tmp_path: Path) -> None:
     link = ["gcc", "-fsanitize=thread", "race.o", "regions.o", "-lpthread", "-o", "program"]
     assert subprocess.run(link, cwd=tmp_path, capture_output=True).returncode == 0
     assert "data race" in subprocess.run([tmp_path / "program"], capture_output=True, text=True).stderr
+
+
+NESTED = """
+#include "wave.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+enum { N = 60000, CALLS = 6 };
+static GRADGEN_ALIGNED float x[N], gradient[CALLS][N];
+int main(void)
+{
+    float loss[CALLS];
+    int bad = 0;
+    for (int k = 0; k < N; k++) {
+        x[k] = (float)(k % 97) / 97.0f;
+    }
+#ifdef _OPENMP
+#pragma omp parallel for num_threads(3)
+#endif
+    for (int c = 0; c < CALLS; c++) {
+        void *const work = aligned_alloc(GRADGEN_ALIGN, (wave_work_bytes(N) + 63) / 64 * 64);
+        if (wave_value_and_grad(N, x, &loss[c], gradient[c], work, GRADGEN_SET_GRAD) != GRADGEN_OK) {
+            loss[c] = -1.0f;
+        }
+        free(work);
+    }
+    for (int c = 1; c < CALLS; c++) {
+        bad |= memcmp(&loss[c], &loss[0], sizeof(float)) != 0 || memcmp(gradient[c], gradient[0], sizeof x) != 0;
+    }
+    printf("%d %.9g %.9g\\n", bad, (double)loss[0], (double)gradient[0][N - 1]);
+    return 0;
+}
+"""
+
+
+def test_calls_from_the_hosts_own_parallel_loop(tmp_path: Path) -> None:
+    """Each call has its own blocks; its chunks then run one after the other, or on more threads: the same bits."""
+    traced = gg.trace(lambda x: (gg.sin(x) * gg.exp(x)).sum(), x=gg.spec("N", requires_grad=True))
+    folder = gg.emit(traced, "wave", out=tmp_path, threads=2)
+    (folder / "host.c").write_text(NESTED)
+    found = set()
+    for flags in ([], ["-fopenmp"]):
+        if flags and not has_openmp("gcc", tmp_path):
+            continue
+        command = [C_COMPILERS[0], "-std=c11", "-O2", *flags, "host.c", "wave.c", "-lm", "-o", "program"]
+        assert subprocess.run(command, cwd=folder, capture_output=True).returncode == 0
+        for levels in ("1", "2"):
+            env = {**os.environ, "OMP_MAX_ACTIVE_LEVELS": levels, "OMP_WAIT_POLICY": "passive"}
+            found.add(subprocess.run([folder / "program"], capture_output=True, text=True, env=env).stdout)
+    assert len(found) == 1 and found.pop().startswith("0 ")
