@@ -66,7 +66,7 @@ class Emitter(Products):
             self.begin(op)
         local = [op for op in node.binding if op not in starting and self.sums_here(op, node)]
         for op in local:
-            self.begin_local(op)
+            self.begin_local(op, node)
         if isinstance(node, StripNode):
             self.strips(node, starting)
         elif self.is_vector(node):

@@ -82,12 +82,12 @@ class Reductions(Results):
         for _ in counters:
             b.close()
 
-    def declare(self, op: Op, kind: DType, start: Expr) -> None:
-        """The accumulator of a reduction whose output axes are all bound."""
+    def declare(self, op: Op, kind: DType, start: Expr, path: tuple[LoopNode, ...] | None = None) -> None:
+        """The accumulator of a reduction whose output axes are all bound, over the loops of `path`."""
         b = self.builder
         state = Accumulator(b.variable(Variable(kind, b.fresh("s"))))
         self.accumulators[op] = state
-        few = not exceeds(additions(op, self.paths[op], self.contractions), FEW)
+        few = not exceeds(additions(op, path or self.paths[op], self.contractions), FEW)
         state.pairwise = self.pairwise and is_float_sum(op) and not few
         b.emit(PairwiseBegin(state.total) if state.pairwise else Declare(state.total, start))
         if op.kind == ARG:
@@ -104,9 +104,10 @@ class Reductions(Results):
         bound = self.env(op)
         return node.binding[op] in op.reduced_axes and all(s in bound for s in op.output_axes)
 
-    def begin_local(self, op: Op) -> None:
+    def begin_local(self, op: Op, node: LoopNode) -> None:
         kind = self.value_type(op)
-        self.declare(op, kind, self.builder.literal(sympy.S.Zero, kind))
+        path = self.paths[op]
+        self.declare(op, kind, self.builder.literal(sympy.S.Zero, kind), path[path.index(node) :])
 
     def end_local(self, op: Op) -> None:
         self.add_to_memory(op, self.total(self.accumulators.pop(op)))

@@ -25,6 +25,7 @@ from gradgen.schedule.procedure import Procedure
 from gradgen.schedule.reductions import is_float_sum
 from gradgen.schedule.sharing import CHEAP
 from gradgen.schedule.tree import Leaf, LoopNode, StripNode, Tree, separate
+from gradgen.schedule.unfold import overlaps
 
 STRIP = 256  # rows: enough for the matrix kernel to run at full speed, few enough for the cache
 VECTOR = 4  # elements from which on a loop of an expensive function gains by being a vector loop
@@ -136,8 +137,10 @@ class Fusion:
                 before.setdefault(after, []).append(op)
                 at[op] = after - 1
                 continue
-            if not axes and op in self.contractions:
+            if op in self.contractions and not axes:
                 axes = (*(self.strip_axes(op) if outermost else ()), *self.looped[op])
+            elif op in self.contractions and outermost:
+                axes = (*self.looped[op], *axes)
             where = self.find(op, groups, max(low, len(groups) - WINDOW), axes, producers, at)
             if where is not None and self.better_early(op, groups[where], [p for p, _ in producers if at[p] == where]):
                 before.setdefault(after, []).append(op)
@@ -340,10 +343,13 @@ def is_long(extent: Extent) -> bool:
 
 
 def mentioned(read: ReadTerm, op: Op) -> list[sympy.Symbol]:
-    """The op's axes in the order in which the index has them."""
+    """The op's axes in the order in which the index has them; of those of a window the longest is the last."""
     found: list[sympy.Symbol] = []
     for e in read.index:
-        for s in sorted((s for s in e.free_symbols if s in op.loop_axes), key=op.loop_axes.index):
+        own = sorted((s for s in e.free_symbols if s in op.loop_axes), key=op.loop_axes.index)
+        if len(own) > 1 and overlaps(e, {s: op.extent_of(s) for s in own}):
+            own.sort(key=lambda s: count((op.extent_of(s),)))
+        for s in own:
             if s not in found:
                 found.append(s)
     return found

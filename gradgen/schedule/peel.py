@@ -46,7 +46,8 @@ def _outer(loop: Loop) -> list[Statement]:
     """Written out where that decides guards of an innermost loop inside it, else with its body peeled."""
     inner = _innermost(loop)
     if inner is None:
-        return [replace(loop, body=peel(loop.body))]
+        alone = _distributed(loop)
+        return [replace(loop, body=peel(loop.body))] if alone is None else list(peel(alone))
     if inner is loop:
         return _stretches(loop)
     steps = int(loop.stop) - int(loop.start)
@@ -72,6 +73,30 @@ def _innermost(loop: Loop) -> Loop | None:
             continue
         copies = isinstance(body[0], Store) and isinstance(body[0].value, Load)
         return loop if copies and _fixed(loop) and int(loop.stop) - int(loop.start) >= LEAST else None
+
+
+def _distributed(loop: Loop) -> list[Statement] | None:
+    """Guarded copies that share a nest, each in a nest of its own, where none reads what another writes."""
+    around = [loop]
+    while True:
+        body = [s for s in around[-1].body if not isinstance(s, Comment)]
+        if len(body) != 1 or not isinstance(body[0], Loop):
+            break
+        around.append(body[0])
+    copies = [s for s in body if isinstance(s, Store) and isinstance(s.value, Load)]
+    loads = [s.value for s in copies if isinstance(s.value, Load)]
+    if len(copies) < 2 or len(copies) < len(body) or not any(e.guard for e in loads):
+        return None
+    targets = {s.buffer.name for s in copies}
+    if len(targets) < len(copies) or any(e.buffer.name in targets for e in loads):
+        return None
+    found: list[Statement] = []
+    for s in copies:
+        nest: Statement = s
+        for outer in reversed(around):
+            nest = replace(outer, body=(nest,))
+        found.append(nest)
+    return found
 
 
 def _conditions(loop: Loop) -> list[Condition]:

@@ -3,22 +3,23 @@
 A convolution is a sum of products whose axes separate into rows, columns and summed ones, but the strides of a window
 overlap and its guard is no stride at all.  Written out once (image to columns, Chellapilla, Puri & Simard 2006) it is a
 plain matrix for the kernel, and every element of it serves all rows.  The layout depends only on which axes the read
-mentions, so that the forward pass and the gradient of the weights share it.
+mentions, so that the forward pass and the gradient of the weights share it.  Where there is no such product (depthwise
+convolutions) the loops read a copy with a border instead of testing a guard.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import sympy
 
 from gradgen.ir.graph import topological_until
-from gradgen.ir.guards import Guard
+from gradgen.ir.guards import GE, Condition, Guard
 from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.nodes import Compute, Node, Read
 from gradgen.ir.rewrite import with_sources
-from gradgen.ir.symbols import Axis, Extent, Placeholder, ReduceAxis, axes, placeholder, reduce_axes
+from gradgen.ir.symbols import Axis, Extent, Placeholder, ReduceAxis, axes, axis, placeholder, reduce_axes
 from gradgen.schedule.procedure import Procedure
 
 Symbol = Axis | ReduceAxis
@@ -50,33 +51,91 @@ def unfold(procedure: Procedure) -> tuple[Procedure, frozenset[Node]]:
 
 
 def _product(node: Compute, laid: dict[Node, None]) -> Compute:
+    if not node.reduce_shape or not node.dtype.is_floating_point or any(r.dtype is not node.dtype for r in node.reads):
+        return node
+    extents = dict(zip((*axes(node.ndim), *reduce_axes(len(node.reduce_shape))), (*node.shape, *node.reduce_shape)))
     if node.reducer != "sum" or node.body != placeholder(0) * placeholder(1) or len(node.reads) != 2:
-        return node
-    if not node.dtype.is_floating_point or any(r.dtype is not node.dtype for r in node.reads):
-        return node
+        return _over_borders(node, node.reads, extents, laid)
     first, second = node.reads
     pair = (_bare(first, second), _bare(second, first))
-    extents = dict(zip((*axes(node.ndim), *reduce_axes(len(node.reduce_shape))), (*node.shape, *node.reduce_shape)))
-    mentioned = [_symbols(r) for r in pair]
-    if any(m is None for m in mentioned) or not any(_is_window(r) for r in pair) or not _separates(mentioned, extents):
+    mentioned = [m for r in pair if (m := _symbols(r)) is not None]
+    windows = [k for k, r in enumerate(pair) if _is_window(r, extents)]
+    if len(mentioned) < 2 or not windows:
         return node
-    reads, order = list(pair), None
-    for k, read in enumerate(pair):
+    if not (_separates(mentioned, extents) and all(_pays(mentioned[k], extents) for k in windows)):
+        return _over_borders(node, pair, extents, laid)
+    reads = list(pair)
+    order: list[Symbol] = []
+    for k in sorted(windows, key=lambda k: -_count(list(mentioned[k]), extents)):  # the larger decides
         own, other = mentioned[k], mentioned[1 - k]
-        assert own is not None and other is not None
-        if _is_window(read):
-            if not _pays(own, extents):
-                return node
-            order = _order(read, own, other, extents) if order is None else _like(order, own)
-            reads[k] = _laid_out(read, order, extents, laid)
-    assert order is not None
+        order = _like(order, own) if order else _order(pair[k], own, other, extents)
+        reads[k] = _laid_out(pair[k], order, extents, laid)
     for k, read in enumerate(pair):
-        own = mentioned[k]
-        assert own is not None
         summed = [s for s in order if isinstance(s, ReduceAxis)]
-        if not _is_window(read) and not _neighbours(read, summed, extents) and _pays(own, extents):
-            reads[k] = _laid_out(read, _like(order, own), extents, laid)
+        if k not in windows and not _neighbours(read, summed, extents) and _pays(mentioned[k], extents):
+            reads[k] = _laid_out(read, _like(order, mentioned[k]), extents, laid)
     return Compute(node.shape, node.body, reads, node.dtype, reduce_shape=node.reduce_shape, reducer="sum")
+
+
+def _over_borders(
+    node: Compute, given: Sequence[Read], extents: Mapping[Symbol, Extent], laid: dict[Node, None]
+) -> Compute:
+    """Plain loops over copies with a border, where each element is used often enough: no guard inside them."""
+    total = _count(list(extents), extents)
+    reads = list(given)
+    for k, read in enumerate(given):
+        padded = _with_border(read, extents) if read.guard else None
+        if padded is None or total < LEAST_REUSE * _count_of(padded.source.shape):
+            continue
+        laid[padded.source] = None
+        reads[k] = padded
+    if reads == list(given):
+        return node
+    return Compute(node.shape, node.body, reads, node.dtype, reduce_shape=node.reduce_shape, reducer=node.reducer)
+
+
+def _with_border(read: Read, extents: Mapping[Symbol, Extent]) -> Read | None:
+    """A read of a copy that has the fill value all around, as far as the index goes; None where guards say more."""
+    index: list[sympy.Expr] = list(read.index)
+    inner: list[sympy.Expr] = list(axes(len(read.index)))
+    shape, guard = list(read.source.shape), []
+    for c in read.guard:
+        along = next(((d, f) for d, e in enumerate(read.index) if (f := _along(c.expr, e)) is not None), None)
+        if along is None or c.kind != GE:
+            return None
+        at, (slope, rest) = along
+        bounds = _range(read.index[at], extents)
+        if bounds is None:
+            return None
+        low, high = bounds
+        index[at], shape[at] = sympy.expand(read.index[at] - low), high - low + 1
+        inner[at] = axis(at) + low
+        guard.append(Condition(GE, sympy.expand(slope * inner[at] + rest)))
+    copy = Compute(shape, placeholder(0), [Read(read.source, inner, tuple(guard), read.fill)], read.dtype)
+    return Read(copy, index)
+
+
+def _along(expr: sympy.Expr, e: sympy.Expr) -> tuple[int, sympy.Expr] | None:
+    """Slope (1 or -1) and constant where the condition says something about this component of the index alone."""
+    if not e.free_symbols:
+        return None
+    for slope in (1, -1):
+        rest = sympy.expand(expr - slope * e)
+        if rest.is_Integer:
+            return slope, rest
+    return None
+
+
+def _range(e: sympy.Expr, extents: Mapping[Symbol, Extent]) -> tuple[int, int] | None:
+    """The least and the largest value of an affine index."""
+    low = high = 0
+    for s, c in sympy.expand(e).as_coefficients_dict().items():
+        extent = 2 if s == 1 else extents.get(s)
+        if not isinstance(extent, int) or not c.is_Integer:
+            return None
+        span = int(c) * (extent - 1)
+        low, high = low + (span if s == 1 else min(span, 0)), high + (span if s == 1 else max(span, 0))
+    return low, high
 
 
 def _like(order: list[Symbol], own: dict[Symbol, None]) -> list[Symbol]:
@@ -117,22 +176,32 @@ def _symbols(read: Read) -> dict[Symbol, None] | None:
     return found
 
 
-def _is_window(read: Read) -> bool:
-    """A guard, an index of several axes, or a split one."""
-    if read.guard:
+def _is_window(read: Read, extents: Mapping[Symbol, Extent]) -> bool:
+    """A guard, a split index, or one of several axes that is the same for different values of them."""
+    return bool(read.guard) or any(e.has(quotient, modulo) or overlaps(e, extents) for e in read.index)
+
+
+def overlaps(e: sympy.Expr, extents: Mapping[sympy.Symbol, Extent]) -> bool:
+    """True unless the terms of the index are digits of one number."""
+    if e.is_Symbol or e.is_Integer:
+        return False
+    terms = {s: c for s, c in sympy.expand(e).as_coefficients_dict().items() if s != 1}
+    if len(terms) < 2:
+        return False
+    if not all(s in extents and c.is_Integer and c > 0 for s, c in terms.items()):
         return True
-    for e in read.index:
-        if e.has(quotient, modulo):
+    reach: Extent = 1
+    for s, c in sorted(terms.items(), key=lambda t: int(t[1])):
+        if not isinstance(reach, int) or int(c) < reach:
             return True
-        if sum(1 for s in e.free_symbols if isinstance(s, (Axis, ReduceAxis))) > 1:
-            return True
+        extent = extents[s]  # type: ignore[index]
+        reach = int(c) * extent if isinstance(extent, int) else extent
     return False
 
 
-def _separates(mentioned: list[dict[Symbol, None] | None], extents: Mapping[Symbol, Extent]) -> bool:
+def _separates(mentioned: list[dict[Symbol, None]], extents: Mapping[Symbol, Extent]) -> bool:
     """Every summed axis in both factors, every other one in one of them at least."""
     a, b = mentioned
-    assert a is not None and b is not None
     for s, extent in extents.items():
         if isinstance(extent, int) and extent == 1:
             continue
@@ -150,6 +219,10 @@ def _count(symbols: list[Symbol], extents: Mapping[Symbol, Extent]) -> int:
         extent = extents[s]
         total *= extent if isinstance(extent, int) else 64
     return total
+
+
+def _count_of(shape: tuple[Extent, ...]) -> int:
+    return _count(list(shape_axes := axes(len(shape))), dict(zip(shape_axes, shape)))
 
 
 def _pays(own: dict[Symbol, None], extents: Mapping[Symbol, Extent]) -> bool:
@@ -176,12 +249,14 @@ def _order(
     order = _by_source(read, own)
     leading = order[:1] if _is_leading(read, order) else []
     rest = [s for s in order if s not in leading]
+    both = [s for s in rest if s in other and isinstance(s, Axis)]  # one product for each of these
+    rest = [s for s in rest if s not in both]
     shared = [s for s in rest if s in other]
     alone = [s for s in rest if s not in other]
     inner = [s for s in rest if read.index and s in read.index[-1].free_symbols]
     fastest = max(inner, key=lambda s: _size(extents[s])) if inner else None
     first, last = (alone, shared) if fastest in shared else (shared, alone)
-    return [*leading, *first, *last]
+    return [*leading, *both, *first, *last]
 
 
 def _is_leading(read: Read, order: list[Symbol]) -> bool:
