@@ -5,7 +5,7 @@ GG_INLINE float gg_erfc_tail_f32(float a)
 {
     float c = a > 10.5f ? 10.5f : a, t = (c - 2.0f) / (c + 2.0f), p = -0.0013288191f;
     gg_pair_f32 square = gg_two_prod_f32(c, c), d = gg_fast_two_sum_f32(2.0f * c, 1.0f), n, e, q, product;
-    float inverse = 1.0f / d.hi, shifted = square.hi * -1.44269504f + 12582912.0f, whole = shifted - 12582912.0f;
+    float inverse = 1.0f / d.hi, shifted = square.hi * -1.44269504f + 12583166.0f, whole = shifted - 12583166.0f;
     float r = -square.hi - whole * 0.693359375f, lo = whole * -0.000212194442f + square.lo;
     p = p * t + 0.0009505123f;
     p = p * t + 0.008703213f;
@@ -19,5 +19,5 @@ GG_INLINE float gg_erfc_tail_f32(float a)
     product = gg_two_prod_f32(q.hi, d.hi);
     q.lo = (((n.hi - product.hi) - product.lo) + (n.lo - q.hi * d.lo)) * inverse;
     e = gg_fast_two_sum_f32(1.0f, gg_expm1_poly_f32(r, lo));
-    return gg_scale_f32(e.hi * q.hi + (e.hi * q.lo + e.lo * q.hi), gg_bits_f32(shifted) - 0x4b400000u);
+    return gg_scale_f32(e.hi * q.hi + (e.hi * q.lo + e.lo * q.hi), gg_bits_f32(shifted));
 }

@@ -3,7 +3,7 @@ GG_INLINE double gg_exp2_f64(double x)
 {
     double low = x < -1080.0 ? -1080.0 : x;
     double c = low > 1025.0 ? 1025.0 : low;
-    double shifted = c + 6755399441055744.0;
-    gg_pair_f64 r = gg_two_prod_f64(c - (shifted - 6755399441055744.0), 0.6931471805599453);
-    return gg_scale_f64(1.0 + gg_expm1_poly_f64(r.hi, -r.lo), gg_bits_f64(shifted) - UINT64_C(0x4338000000000000));
+    double shifted = c + 6755399441057790.0;
+    gg_pair_f64 r = gg_two_prod_f64(c - (shifted - 6755399441057790.0), 0.6931471805599453);
+    return gg_scale_f64(1.0 + gg_expm1_poly_f64(r.hi, -r.lo), gg_bits_f64(shifted));
 }
