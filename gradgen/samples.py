@@ -58,9 +58,14 @@ def _too_much(outputs: Sequence[Node], interface: Interface, dims: Mapping[str, 
     if sum(evaluate(elements(a.shape), dims) for a in listed) > MOST_RECORDED:
         return True
     nodes = topological(outputs)
-    if len(nodes) > MOST_NODES or any(isinstance(n, (Scan, Kernel)) for n in nodes):
+    if len(nodes) > MOST_NODES or any(_ambiguous(n) for n in nodes):
         return True
     return sum(_evaluations(n, dims) for n in nodes) > MOST_OPERATIONS
+
+
+def _ambiguous(node: Node) -> bool:
+    """Eigenvectors: either sign is right, and another implementation has another."""
+    return isinstance(node, Kernel) and node.name == "eigh" and node.output == 1
 
 
 def _evaluations(node: Node, dims: Mapping[str, int]) -> int:
@@ -69,6 +74,11 @@ def _evaluations(node: Node, dims: Mapping[str, int]) -> int:
             shape = (*node.shape, *node.reduce_shape)
         case Scatter():
             shape = node.update_shape
+        case Kernel():  # at most cubic in the extent of a matrix
+            return 4 * evaluate(elements((*node.shape, *node.operands[0].shape[-1:])), dims)
+        case Scan():
+            once = sum(_evaluations(n, dims) for n in node.step.nodes)
+            return evaluate(elements((node.length,)), dims) * once
         case _:
             return 0
     return evaluate(elements(shape), dims)

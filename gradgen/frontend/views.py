@@ -101,7 +101,9 @@ def _read_value(record: Record, chain: Chain) -> tuple[Record, Chain]:
 def make_view(source: Tensor, op: Op, attributes: Attributes, plan: Plan) -> Any:
     """The views that `op` gives of `source`; a copy where its strides cannot express one (reshape of a transpose)."""
     chain = source._chain or ()
-    if len(plan.outs) == 1 and source._chain is not None and _concrete(source._cell.spec, plan.outs[0]):
+    if len(plan.outs) == 1 and source._chain is not None and _concrete(
+        source._cell.spec, *(s.spec for s in chain), plan.outs[0]
+    ):
         step = Step(op, attributes, plan.outs[0])
         if layout(source._cell.spec, (*chain, step)) is None:
             if op.name == "view":

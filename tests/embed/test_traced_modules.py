@@ -86,6 +86,19 @@ def test_selftest_knows_the_rounding_of_forward(tmp_path: Path) -> None:
         assert "all tests passed" in run([made], folder)
 
 
+def kernels(a, b):  # type: ignore[no-untyped-def]
+    """A factorisation, an order, a recurrence."""
+    low = gg.linalg.cholesky(a @ a.T + gg.eye(3))
+    return gg.linalg.solve(low, b).sort(0)[0].cumsum(0)
+
+
+def test_kernels_and_recurrences_have_recorded_values_too(tmp_path: Path) -> None:
+    spec = gg.spec(3, 3, requires_grad=True)
+    folder = gg.emit(gg.trace(kernels, a=spec, b=spec), "kernels", out=tmp_path)
+    assert "recorded_" in (folder / "selftest.c").read_text()
+    assert "all tests passed" in run([program(C_COMPILERS[0], ["selftest.c", "kernels.c"], folder)], folder)
+
+
 def running_sum(x):  # type: ignore[no-untyped-def]
     """Its derivative reads neither the sequence nor the carries."""
     return x.cumsum(0).sin().sum()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import sympy
+
 from gradgen.frontend.ops.arithmetic import Number
 from gradgen.frontend.ops.samples import edges, one, plain, sample, t
 from gradgen.frontend.ops.shapes import A0, A1, A2, A3, over, shape_text, wrap_dim
@@ -382,6 +384,11 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
     """Sum of products over the last axes."""
     if input.ndim == 0 or other.ndim == 0:
         return input * other
+    if not same_extent(input.shape[-1], other.shape[-1]):
+        raise RuntimeError(
+            "inner() the last dimension must match on both input tensors but got shapes "
+            f"{shape_text(input.shape)} and {shape_text(other.shape)}"
+        )
     if input.ndim == 1 and other.ndim == 1:
         return call(_tensordot, input, other, left=(0,), right=(0,))
     return tensordot(input, other, dims=([-1], [-1]))
@@ -390,10 +397,20 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
 def _lower_tensordot(a: Node, b: Node, *, left: tuple[int, ...], right: tuple[int, ...]) -> Node:
     free_a = [d for d in range(a.ndim) if d not in left]
     free_b = [d for d in range(b.ndim) if d not in right]
-    at_a = {d: reduce_axis(k) for k, d in enumerate(left)} | {d: axis(k) for k, d in enumerate(free_a)}
-    at_b = {d: reduce_axis(k) for k, d in enumerate(right)} | {d: axis(len(free_a) + k) for k, d in enumerate(free_b)}
+    at_a: dict[int, sympy.Expr] = {d: reduce_axis(k) for k, d in enumerate(left)}
+    at_b: dict[int, sympy.Expr] = {d: reduce_axis(k) for k, d in enumerate(right)}
+    at_a |= {d: axis(k) for k, d in enumerate(free_a)}
+    at_b |= {d: axis(len(free_a) + k) for k, d in enumerate(free_b)}
+    lengths: list[Extent] = []
     for i, j in zip(left, right):
-        if not same_extent(a.shape[i], b.shape[j]):
+        lengths.append(b.shape[j] if same_extent(a.shape[i], 1) else a.shape[i])
+        if same_extent(a.shape[i], b.shape[j]):
+            continue
+        if same_extent(a.shape[i], 1):  # one element stands for all of the other's, as PyTorch has it
+            at_a[i] = sympy.Integer(0)
+        elif same_extent(b.shape[j], 1):
+            at_b[j] = sympy.Integer(0)
+        else:
             raise RuntimeError(
                 f"contracted dimensions need to match, but first has size {a.shape[i]} in dim {i} and second has size "
                 f"{b.shape[j]} in dim {j}"
@@ -402,7 +419,7 @@ def _lower_tensordot(a: Node, b: Node, *, left: tuple[int, ...], right: tuple[in
     shape = (*(a.shape[d] for d in free_a), *(b.shape[d] for d in free_b))
     if not left:
         return Compute(shape, A0 * A1, reads, a.dtype)
-    return Compute(shape, A0 * A1, reads, a.dtype, reduce_shape=[a.shape[d] for d in left], reducer="sum")
+    return Compute(shape, A0 * A1, reads, a.dtype, reduce_shape=lengths, reducer="sum")
 
 
 _tensordot = register(Op("tensordot", _lower_tensordot, "ViewBackward0", KEEP))
