@@ -29,7 +29,7 @@ from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.inversion import invert, target
 from gradgen.ir.nodes import Compute, Constant, Input, Read, Scatter, identity_read
 from gradgen.ir.nodes import Node as IRNode
-from gradgen.ir.symbols import axes, axis, placeholder
+from gradgen.ir.symbols import as_extent, axes, axis, placeholder
 
 if TYPE_CHECKING:
     from gradgen.frontend.apply import Plan
@@ -218,12 +218,12 @@ def layout(base: Spec, chain: Chain) -> Layout | None:
         strides = reshaped_strides(before.shape, below.strides, step.spec.shape)  # type: ignore[arg-type]
         return None if strides is None else Layout(strides, below.offset)
     zero = {v: sympy.Integer(0) for v in axes(len(step.spec.shape))}
-    origin = [int(e.xreplace(zero)) for e in index]
+    origin = [as_extent(e.xreplace(zero)) for e in index]  # an expression where sizes are named
     offset = below.offset + sum(s * o for s, o in zip(below.strides, origin))
     strides_ = []
     for k in range(len(step.spec.shape)):
         one = zero | {axis(k): sympy.Integer(1)}
-        strides_.append(sum(s * (int(e.xreplace(one)) - o) for s, e, o in zip(below.strides, index, origin)))
+        strides_.append(sum(s * (as_extent(e.xreplace(one)) - o) for s, e, o in zip(below.strides, index, origin)))
     shape = step.spec.shape
     for k in range(len(shape) - 1, -1, -1):
         if shape[k] == 1 and strides_[k] == 0:  # an axis put in: PyTorch's convention for its stride
@@ -235,6 +235,8 @@ def reshaped_strides(shape: Sequence[int], strides: Strides, new: Sequence[int])
     """Strides of a reshape without a copy, or None: runs of axes that are contiguous in memory may be cut anew."""
     if 0 in shape:
         return contiguous_strides(new)
+    if not all(type(e) is int for e in (*shape, *strides, *new)):  # named sizes: only what holds for all of them
+        return contiguous_strides(new) if strides == contiguous_strides(shape) else None
     result = [0] * len(new)
     k = len(new) - 1
     run, stride = 1, strides[-1] if strides else 1

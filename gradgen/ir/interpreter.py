@@ -228,8 +228,9 @@ def _load(read: Read, value: np.ndarray, env: Env) -> np.ndarray:
     """The values of one read over the grid; outside its guard, and only there, the fill."""
     inside = holds(read.guard, env)
     index = [np.where(inside, integer(e, env), 0) for e in read.index]
+    something = all(np.size(v) for v in env.values())  # else nothing is computed, and nothing read
     for number, n in zip(index, value.shape, strict=True):
-        if np.any(inside & ((number < 0) | (number >= n))):
+        if something and np.any(inside & ((number < 0) | (number >= n))):
             raise IndexError(f"index out of range in {read}")
     if value.size == 0:
         picked = np.zeros(np.broadcast_shapes(*[i.shape for i in index], np.shape(inside)), value.dtype)

@@ -73,6 +73,7 @@ def _lower_view(node: Node, *, shape: Shape) -> Node:
 
 
 _view = register(Op("view", _lower_view, "ViewBackward0", KEEP, view=True))
+_reshape_alias = register(Op("reshape_alias", _lower_view, "ReshapeAliasBackward0", KEEP, view=True))
 _unsafe_view = register(Op("unsafe_view", _lower_view, "UnsafeViewBackward0", KEEP))
 
 RESHAPES = [
@@ -89,9 +90,14 @@ def reshape(input: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def _reshaped(input: Tensor, shape: tuple[Any, ...]) -> Tensor:
-    contiguous = getattr(input, "is_contiguous", None)
-    op = _view if contiguous is None or contiguous() else _unsafe_view
-    return call(op, input, shape=inferred_shape(shape, numel(input.shape)))
+    wanted = inferred_shape(shape, numel(input.shape))
+    if not hasattr(input, "is_contiguous") or input.is_contiguous():
+        return call(_view, input, shape=wanted)
+    from gradgen.frontend.views import reshaped_strides, strides_of
+
+    same = len(wanted) == input.ndim and all(same_extent(a, b) for a, b in zip(wanted, input.shape))
+    alias = same or reshaped_strides(input.shape, strides_of(input), wanted) is not None
+    return call(_reshape_alias if alias else _unsafe_view, input, shape=wanted)
 
 
 def _reshape_method(self: Tensor, *shape: Any) -> Tensor:

@@ -103,3 +103,25 @@ def case_gradients_of_scattered_extremes_and_products(torch, show, attempt):
         y_ = x.scatter_reduce(0, torch.tensor([1, 1, 0]), y, how)
         g = torch.autograd.grad((y_**2).sum(), [x, y], create_graph=True)
         show(how, torch.autograd.grad(g[0].sum() + (g[1] ** 2).sum(), [x, y]))
+
+
+def case_reshape_of_a_view_writes_through_where_strides_allow(torch, show, attempt):
+    for cut in ("[:, ::2].reshape(2, 2, 1)", "[:, 1].reshape(-1)", ".t().reshape(6)", ".t().flatten(0, 1)", "[:, ::2].flatten()"):
+        x = torch.arange(6.0).reshape(2, 3).requires_grad_()
+        base = x * 1
+        part = eval("base" + cut, {"base": base})
+        show(cut, part.grad_fn.name())
+        part.mul_(2)
+        base.sum().backward()
+        show(base.detach(), x.grad)
+
+
+def case_sums_over_an_axis_of_one(torch, show, attempt):
+    a, b = torch.arange(3.0).view(3, 1).requires_grad_(), torch.arange(8.0).view(4, 2).requires_grad_()
+    y = torch.tensordot(a, b, 1)
+    show(y.detach(), torch.autograd.grad((y * torch.arange(6.0).view(3, 2)).sum(), [a, b]))
+    attempt(lambda: torch.inner(torch.ones(1), torch.ones(3)))
+    attempt(lambda: torch.ones(2, 3).gather(1, torch.tensor([[0], [0], [0]])))
+    attempt(lambda: torch.ones(2, 3).scatter(0, torch.tensor([[1, 0, 0]]), torch.ones(1, 2)))
+    attempt(lambda: torch.addmm(torch.ones(3), torch.ones(2, 3), torch.ones(3, 4)))
+    attempt(lambda: torch.tensor([1]) // torch.tensor([0]))
