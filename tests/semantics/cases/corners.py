@@ -106,7 +106,8 @@ def case_gradients_of_scattered_extremes_and_products(torch, show, attempt):
 
 
 def case_reshape_of_a_view_writes_through_where_strides_allow(torch, show, attempt):
-    for cut in ("[:, ::2].reshape(2, 2, 1)", "[:, 1].reshape(-1)", ".t().reshape(6)", ".t().flatten(0, 1)", "[:, ::2].flatten()"):
+    cuts = "[:, ::2].reshape(2, 2, 1)", "[:, 1].reshape(-1)", ".t().reshape(6)", ".t().flatten(0, 1)", "[:, ::2].flatten()"
+    for cut in cuts:
         x = torch.arange(6.0).reshape(2, 3).requires_grad_()
         base = x * 1
         part = eval("base" + cut, {"base": base})
