@@ -49,7 +49,11 @@ _LAZY = {
     "nn": "gradgen.nn", "optim": "gradgen.optim", "func": "gradgen.func", "linalg": "gradgen.linalg",
     "special": "gradgen.special", "utils": "gradgen.utils", "random": "gradgen.random",
 }
-_OWN = {"check": "gradgen.checking", "from_sympy": "gradgen.frontend.from_sympy"}
+_OWN = {
+    "check": "gradgen.checking", "from_sympy": "gradgen.frontend.from_sympy", "save": "gradgen.serialization",
+    "load": "gradgen.serialization", "vmap": "gradgen.func", "get_rng_state": "gradgen.random",
+    "set_rng_state": "gradgen.random",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -57,4 +61,6 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(_LAZY[name])
     if name in _OWN:
         return getattr(importlib.import_module(_OWN[name]), name)
-    raise AttributeError(f"module 'gradgen' has no attribute {name!r}")
+    from gradgen.frontend.absent import hint
+
+    raise AttributeError(f"module 'gradgen' has no attribute {name!r}{hint(name)}")

@@ -5,7 +5,8 @@ those of Giles, "Collected matrix derivative results for forward and reverse mod
 (solve, inverse, determinant,
 eigenvalues), Murray, "Differentiation of the Cholesky decomposition", 2016, and de Hoog, Anderssen &
 Lukas, "Differentiation of matrix functionals using triangular factorization", 2011 (LU), and Walter & Lehmann, "Algorithmic
-differentiation of linear algebra functions with application in optimum experimental design", 2010 (QR).
+differentiation of linear algebra functions with application in optimum experimental design", 2010 (QR). Those of the singular
+value decomposition are in kernels_svd.py.
 """
 
 from __future__ import annotations
@@ -349,3 +350,12 @@ RULES: dict[tuple[str, int], tuple[Reverse, Forward]] = {
     ("solve", 0): (_solve_reverse, _solve_forward),
     ("triangular_solve", 0): (_triangular_reverse, _triangular_forward),
 }
+
+
+def _add_rules() -> None:
+    from gradgen.autodiff.kernels_svd import RULES as of_svd
+
+    RULES.update(of_svd)
+
+
+_add_rules()

@@ -2,6 +2,7 @@
 
 from gradgen.autograd import functional, graph
 from gradgen.autograd.function import Function
+from gradgen.autograd.gradcheck import gradcheck, gradgradcheck
 from gradgen.frontend.autograd import backward, grad
 from gradgen.frontend.modes import enable_grad, inference_mode, no_grad, set_grad_enabled
 from gradgen.frontend.tensor import Tensor as Variable
@@ -13,6 +14,8 @@ __all__ = [
     "enable_grad",
     "functional",
     "grad",
+    "gradcheck",
+    "gradgradcheck",
     "graph",
     "inference_mode",
     "no_grad",

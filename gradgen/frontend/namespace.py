@@ -75,8 +75,11 @@ def functions(namespace: str = "") -> dict[str, Callable[..., Any]]:
             "numel": lambda input: input.numel(),
             "detach": lambda input: input.detach(),
         }
+        found |= {name: function for name, function in toplevel.functions().items() if name not in found}
     return found
 
 
 load_operations()
 attach_methods()
+
+from gradgen.frontend import toplevel  # noqa: E402  (its functions are methods of Tensor by another name)

@@ -21,7 +21,10 @@ from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
 from gradgen.ir.rewrite import substitute
 from gradgen.ir.symbols import placeholder, same_extent
 
-__all__ = ["grad", "grad_and_value", "hessian", "hvp", "jacfwd", "jacrev", "jvp", "vjp", "vmap"]
+__all__ = [
+    "functional_call", "grad", "grad_and_value", "hessian", "hvp", "jacfwd", "jacrev", "jvp", "stack_module_state", "vjp",
+    "vmap",
+]
 
 Function = Callable[..., Any]
 Lower = Callable[[Graph, Sequence[Node], Sequence[Node]], Sequence[Node]]
@@ -286,3 +289,11 @@ def vmap(func: Function, in_dims: Any = 0, out_dims: Any = 0) -> Function:
         return unflatten(out_tree, list(results) if isinstance(results, tuple) else [results])
 
     return call
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("functional_call", "stack_module_state"):  # they need modules, which need not be loaded for transforms
+        from gradgen.nn.utils import stateless
+
+        return getattr(stateless, name)
+    raise AttributeError(f"module 'gradgen.func' has no attribute {name!r}")

@@ -128,3 +128,17 @@ def qr(a: np.ndarray) -> Results:
     for m, matrix in enumerate(matrices):
         q[m], r[m] = np.linalg.qr(matrix)
     return q.reshape(a.shape).astype(a.dtype), r.reshape(*a.shape[:-2], n, n).astype(a.dtype)
+
+
+def svd(a: np.ndarray) -> Results:
+    """U [m, n], singular values descending, V [n, n] of matrices of m >= n rows."""
+    matrices = _stack(a, 2)
+    count, m, n = matrices.shape
+    u, w, v = (np.full((count, *shape), np.nan) for shape in ((m, n), (n,), (n, n)))
+    for k, matrix in enumerate(matrices):
+        if n and np.isfinite(matrix).all():
+            u[k], w[k], turned = np.linalg.svd(matrix, full_matrices=False)
+            v[k] = turned.T
+    shapes = a.shape, (*a.shape[:-2], n), (*a.shape[:-2], n, n)
+    found = [x.reshape(shape).astype(a.dtype) for x, shape in zip((u, w, v), shapes)]
+    return found[0], found[1], found[2]

@@ -160,3 +160,14 @@ _register(KernelSpec(  # Q and R of matrices with at least as many rows as colum
     workspace=lambda sizes, dtype: ((dtype, sizes[1] * sizes[2]), (dtype, sizes[2])),
     math=("sqrt",),
 ))
+_register(KernelSpec(  # U, singular values descending, V of matrices with at least as many rows as columns
+    "svd", ("linalg/svd.c",),
+    results=lambda ops: (
+        (ops[0].shape, ops[0].dtype), ((*ops[0].shape[:-2], ops[0].shape[-1]), ops[0].dtype),
+        ((*ops[0].shape[:-2], ops[0].shape[-1], ops[0].shape[-1]), ops[0].dtype),
+    ),
+    sizes=lambda ops: (_items(ops), ops[0].shape[-2], ops[0].shape[-1]),
+    reference=numpy_form.svd,
+    passed=(0,),
+    math=("sqrt",),
+))

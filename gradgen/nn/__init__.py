@@ -66,3 +66,9 @@ __all__ = [
     "TripletMarginWithDistanceLoss", "Unflatten", "Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d", "functional",
     "init", "utils", *CLASSES, *PADDINGS,
 ]
+
+
+def __getattr__(name: str) -> object:
+    from gradgen.frontend.absent import hint
+
+    raise AttributeError(f"module 'gradgen.nn' has no attribute {name!r}{hint(name)}")

@@ -96,3 +96,65 @@ def kaiming_normal_(
 ) -> Any:
     """Normal with standard deviation gain / sqrt(fan)."""
     return normal_(tensor, 0.0, _kaiming(tensor, a, mode, nonlinearity), generator)
+
+
+def trunc_normal_(
+    tensor: Any, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Any = None
+) -> Any:
+    """Normal, within [a, b], by the inverse of the distribution function of uniform numbers."""
+
+    def below(x: float) -> float:
+        return (1.0 + math.erf(x / math.sqrt(2.0))) / 2.0
+
+    low, high = below((a - mean) / std), below((b - mean) / std)
+    with no_grad():
+        tensor.uniform_(2 * low - 1, 2 * high - 1, generator=generator)
+        return tensor.erfinv_().mul_(std * math.sqrt(2.0)).add_(mean).clamp_(min=a, max=b)
+
+
+def orthogonal_(tensor: Any, gain: float = 1, generator: Any = None) -> Any:
+    """A (semi-)orthogonal matrix of rows, from the QR decomposition of normal numbers (Saxe et al., 2014)."""
+    from gradgen.frontend import creation, namespace
+
+    if tensor.ndim < 2:
+        raise ValueError("Only tensors with 2 or more dimensions are supported")
+    if tensor.numel() == 0:
+        return tensor
+    rows = tensor.shape[0]
+    columns = tensor.numel() // rows
+    flat: Any = creation.empty(rows, columns, dtype=tensor.dtype).normal_(0, 1, generator=generator)  # type: ignore[attr-defined]
+    q, r = namespace.functions("linalg")["qr"](flat.t() if rows < columns else flat)
+    q = q * r.diagonal().sign()
+    with no_grad():
+        return tensor.copy_((q.t() if rows < columns else q).reshape(tuple(tensor.shape))).mul_(gain)
+
+
+def dirac_(tensor: Any, groups: int = 1) -> Any:
+    """Convolution weights that pass as many channels as they can on unchanged."""
+    if tensor.ndim not in (3, 4, 5):
+        raise ValueError("Only tensors with 3, 4, or 5 dimensions are supported")
+    if tensor.shape[0] % groups:
+        raise ValueError("dim 0 must be divisible by groups")
+    per = tensor.shape[0] // groups
+    middle = tuple(n // 2 for n in tuple(tensor.shape)[2:])
+    with no_grad():
+        tensor.zero_()
+        for g in range(groups):
+            for d in range(min(per, tensor.shape[1])):
+                tensor[(g * per + d, d, *middle)] = 1
+    return tensor
+
+
+def sparse_(tensor: Any, sparsity: float, std: float = 0.01, generator: Any = None) -> Any:
+    """Normal, a part `sparsity` of every column 0 (Martens, 2010)."""
+    from gradgen.frontend import namespace
+
+    if tensor.ndim != 2:
+        raise ValueError("Only tensors with 2 dimensions are supported")
+    rows, columns = tensor.shape
+    zeros = math.ceil(sparsity * rows)
+    with no_grad():
+        tensor.normal_(0, std, generator=generator)
+        for column in range(columns):
+            tensor[namespace.functions()["randperm"](rows)[:zeros], column] = 0
+    return tensor

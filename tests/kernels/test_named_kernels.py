@@ -62,7 +62,7 @@ def nodes_for(name: str, dtype: dtypes.DType, count: int, n: int, columns: int, 
     b = Input("b", (count, n, columns), dtype)
     if name == "argsort":
         return call(name, Input("a", (count, n), dtype), **flags)
-    if name == "qr":
+    if name in ("qr", "svd"):
         return call(name, Input("a", (count, n + columns, n), dtype))
     if name in ("cholesky", "lu", "eigh"):
         return call(name, a)
@@ -132,6 +132,9 @@ def run(lib: ctypes.CDLL, node: Kernel, operands: list[np.ndarray]) -> list[np.n
 
 def alike(name: str, results: Any) -> list[np.ndarray]:
     """Eigenvectors are known up to their signs: the matrix that they make of other eigenvalues is not."""
+    if name == "svd":
+        u, w, v = results
+        return [w, (u * w[..., None, :]) @ v.swapaxes(-1, -2), (v * np.arange(v.shape[-1])) @ v.swapaxes(-1, -2)]
     if name != "eigh":
         return list(results)
     values, vectors = results

@@ -16,7 +16,7 @@ STEP = 1e-6
 # near 1.
 TOLERANCE = 2e-7
 
-BY_DEFINITION = {"nn.functional.embedding-2-float64", *(
+BY_DEFINITION = {"nn.functional.embedding-2-float64", "linalg.pinv-4-float64", *(
     f"{path}-{k}-float64" for path in ("cholesky", "linalg.cholesky", "linalg.eigvalsh") for k in range(8)
 )}
 """Gradients that are not slopes: the padding row of an embedding takes none; a symmetric matrix' is symmetric, though

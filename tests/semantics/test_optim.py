@@ -149,7 +149,8 @@ def rates(torch: Any, name: str) -> list[float]:
 def record() -> None:
     import torch
 
-    found = {**{n: make(torch) for n, make in TOGETHER.items()}, **{n: train(torch, n) for n in METHODS}, **{n: rates(torch, n) for n in SCHEDULES}}
+    found = {n: make(torch) for n, make in TOGETHER.items()}
+    found |= {n: train(torch, n) for n in METHODS} | {n: rates(torch, n) for n in SCHEDULES}
     RECORDED.write_text(json.dumps(found, indent=1) + "\n")
 
 

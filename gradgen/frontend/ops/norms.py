@@ -10,7 +10,7 @@ import sympy
 from gradgen.frontend.ops.reduction import TORCH_NAMES, DimArgument, Dims, _dtype, amax, amin, root
 from gradgen.frontend.ops.samples import INF, edges, one, sample, t
 from gradgen.frontend.ops.shapes import A0, exact, numel, over, reduce, wrap_dim, wrap_dims
-from gradgen.frontend.ops.table import call, public
+from gradgen.frontend.ops.table import FUNCTIONS, call, public
 from gradgen.frontend.registry import KEEP, Op, cast, register
 from gradgen.ir import functions as fn
 from gradgen.ir.dtypes import DType
@@ -95,17 +95,20 @@ def norm(
 ) -> Tensor:
     """The p-norm of the elements (of a matrix the Frobenius norm), along `dim`."""
     if p == "nuc":
-        raise NotImplementedError("the nuclear norm needs singular values, which gradgen does not have")
+        pair = (-2, -1) if dim is None else dim
+        return matrix_norm(input, "nuc", pair, keepdim, dtype=dtype)  # type: ignore[arg-type]
     order = 2 if p in ("fro", None) else float(p)  # type: ignore[arg-type]
     return vector_norm(input, order, dim, keepdim, dtype=dtype)
 
 
 @public("linalg", samples=[one(t(2, 3)), one(t(2, 3), "fro"), one(t(2, 3), 1), one(t(2, 3), INF), one(t(2, 3), -1),
-                           one(t(2, 2, 3), "fro", (1, 2), True)])
+                           one(t(2, 2, 3), "fro", (1, 2), True), one(t(3, 2), 2), one(t(2, 3), -2), one(t(2, 3), "nuc"),
+                           one(t(2, 3, 4), 2, (0, 2), True)])
 def matrix_norm(
     A: Tensor, ord: float | str = "fro", dim: Sequence[int] = (-2, -1), keepdim: bool = False, *, dtype: Any = None
 ) -> Tensor:
-    """Frobenius norm, or the largest or smallest row or column sum (ord +-inf, +-1)."""
+    """Frobenius norm, the largest or smallest row or column sum (ord +-inf, +-1), or of the singular values the largest (2),
+    the smallest (-2) or the sum ("nuc")."""
     rows, columns = (wrap_dim(d, A.ndim) for d in dim)
     if ord == "fro":
         return vector_norm(A, 2, (rows, columns), keepdim, dtype=dtype)
@@ -114,7 +117,15 @@ def matrix_norm(
         sums = vector_norm(A, 1, first, True, dtype=dtype)
         best = (amax if ord > 0 else amin)(sums, second, True)  # type: ignore[operator]
         return best if keepdim else best.squeeze((rows, columns))
-    raise NotImplementedError(f"matrix_norm of order {ord!r} needs singular values, which gradgen does not have")
+    if ord not in (2, -2, "nuc"):
+        raise RuntimeError(f"linalg.matrix_norm: Order {ord} not supported.")
+    s = FUNCTIONS["linalg"]["svdvals"](A.movedim((rows, columns), (-2, -1)) if dtype is None else A.movedim(
+        (rows, columns), (-2, -1)).to(dtype))
+    found = s.sum(-1) if ord == "nuc" else (amax if ord > 0 else amin)(s, -1)  # type: ignore[operator]
+    if keepdim:
+        first, second = sorted((rows, columns))
+        found = found.unsqueeze(first).unsqueeze(second)
+    return found  # type: ignore[no-any-return]
 
 
 @public("linalg", name="norm", samples=[one(t(3)), one(t(2, 3)), one(t(2, 3), 1, 0), one(t(2, 3), "fro")])

@@ -250,7 +250,7 @@ def _splitter(name: str, dim: int, least: int) -> None:
     def split(input: Any, indices_or_sections: int | Sequence[int]) -> tuple[Tensor, ...]:
         if input.ndim < least:
             raise RuntimeError(
-                f"torch.{name} requires a tensor with at least {least} dimension{'s' if least > 1 else ''}, but got a tensor "
+                f"torch.{name} requires a tensor with at least {least} dimension, but got a tensor "
                 f"with {input.ndim} dimensions!"
             )
         at = 0 if input.ndim == 1 else dim
@@ -308,7 +308,9 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
     return call(_table, input, rows=rows)
 
 
-@public("", method=True, samples=[sample(t(3), 4), one(t(3)), one(t(3), 3, True), plain(edges((1, 2, 3)), dtypes=("int64",))])
+@public("", method=True, samples=[
+    plain(t(3), 4), plain(t(3)), plain(t(3), 3, True), plain(edges((1, 2, 3)), dtypes=("int64",)),
+])
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Tensor:
     """The powers of a vector's elements as columns, the highest first."""
     if x.ndim != 1:
@@ -324,7 +326,7 @@ def _powers(x: Any, exponents: Sequence[int]) -> Tensor:
     return cat(columns, -1) if columns else x.unsqueeze(-1)[..., :0]
 
 
-@public("linalg", name="vander", samples=[sample(t(3)), one(t(2, 3), N=4)])
+@public("linalg", name="vander", samples=[plain(t(3)), plain(t(2, 3), N=4)])
 def linalg_vander(x: Any, *, N: int | None = None) -> Tensor:
     """The powers 0 .. N-1 of the elements, along a further axis."""
     require_tensor(x, "linalg.vander", "x")
