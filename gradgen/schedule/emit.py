@@ -39,10 +39,11 @@ class Emitter(Products):
             for check in op.checks:
                 if not check.early:
                     self.check(op, check)
+        self.tested = None
         condition = self.wanted(node)
         if condition is not None:
             self.builder.open_if(condition)
-        self.visit(node)
+        self.run_subtree(node)
         self.assumed = None
         if condition is not None:
             self.builder.close()
@@ -58,6 +59,17 @@ class Emitter(Products):
         self.inner_waste += inside.inner_waste
 
     def visit(self, node: LoopNode | Leaf) -> None:
+        """A part of a nest, under a test where less is wanted of it than of the nest."""
+        condition, before = self.wanted_inside(node), self.tested
+        if condition is None:
+            return self.run_subtree(node)
+        self.builder.open_if(condition)
+        self.tested = self.needs_of(node)
+        self.run_subtree(node)
+        self.tested = before
+        self.builder.close()
+
+    def run_subtree(self, node: LoopNode | Leaf) -> None:
         if isinstance(node, Leaf):
             self.leaf(node.op)
             return

@@ -67,6 +67,7 @@ class Base:
         self.accumulators: dict[Op, Accumulator] = {}
         self.counters: dict[LoopNode, CVar] = {}
         self.assumed: Place | None = None  # the place that the nest being built was tested for
+        self.tested: dict[Place, None] | None = None  # the places that it was tested for; None: it runs always
         self.row: Row | None = None  # of the vector loop being built
         self.forwarded: dict[Op, tuple[Scope, tuple[sympy.Expr, ...], Expr]] = {}
         self.inner_waste: list[tuple[tuple[str, DType], Buffer]] = []

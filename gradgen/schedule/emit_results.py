@@ -117,6 +117,25 @@ class Results(Reads):
 
     def wanted(self, node: LoopNode | Leaf) -> Expr | None:
         """What must be present for a nest to be worth running; None where it always is."""
+        needs = self.needs_of(node)
+        if needs is None or (isinstance(node, Leaf) and node.op in self.contractions and not self.consumers[node.op]):
+            return None  # always, or it tests by itself
+        self.tested = needs
+        return self.any_present(needs)
+
+    def wanted_inside(self, node: LoopNode | Leaf) -> Expr | None:
+        """The same for a product or loops in loops that are part of a nest which others want as well."""
+        large = isinstance(node, Leaf) and node.op in self.contractions
+        large = large or (isinstance(node, LoopNode) and any(isinstance(c, LoopNode) for c in node.children))
+        needs = self.needs_of(node) if large else None
+        if needs is None or (self.tested is not None and needs.keys() >= self.tested.keys()):
+            return None
+        if isinstance(node, Leaf) and not self.consumers[node.op] and node.op not in self.split:
+            return None  # it tests by itself
+        return self.any_present(needs, False)
+
+    def needs_of(self, node: LoopNode | Leaf) -> dict[Place, None] | None:
+        """The optional places that a subtree works for; None where it always works or leaves something in a local."""
         inside = dict.fromkeys(leaves([node]))
         needs: dict[Place, None] = {}
         for op in inside:
@@ -124,11 +143,12 @@ class Results(Reads):
             if found is None or any(c not in inside and not self.in_memory(op) for c in self.consumers[op]):
                 return None
             needs |= found
-        if isinstance(node, Leaf) and node.op in self.contractions and not self.consumers[node.op]:
-            return None  # it tests by itself
+        return needs
+
+    def any_present(self, needs: dict[Place, None], assume: bool = True) -> Expr | None:
         b = self.builder
         conditions = [self.presence(p, self.places_of[p]) for p in needs]
-        if len(needs) == 1:
+        if len(needs) == 1 and assume:
             self.assumed = next(iter(needs))
         result: Expr | None = None
         for c in conditions:

@@ -19,6 +19,7 @@ from gradgen.schedule.program import (
     Buffer,
     Contract,
     CVar,
+    If,
     Literal,
     Load,
     Loop,
@@ -26,7 +27,7 @@ from gradgen.schedule.program import (
     Statement,
     Store,
 )
-from gradgen.schedule.rewrite import expressions, subexpressions
+from gradgen.schedule.rewrite import expressions, statements_in, subexpressions
 
 
 def convolution(images: int) -> Program:
@@ -61,6 +62,13 @@ def test_bias_gradient_sums_in_a_local() -> None:
     sums = [s for s in inside(shared, Loop) if any(op == "+" for op, _ in s.reductions)]  # type: ignore[attr-defined]
     assert [len(s.reductions) for s in sums] == [2]  # type: ignore[attr-defined]
     assert len(inside(shared, PairwiseAdd)) == 1  # the loss; the 28 rows of an image are few enough for one chain
+
+
+def test_a_product_whose_gradient_is_not_wanted_is_skipped_inside_the_shared_loop() -> None:
+    shared = next(s for s in convolution(32).walk() if isinstance(s, Loop) and s.stop == 32 and inside(s, Contract))
+    tested = [s for s in shared.body if isinstance(s, If)]
+    assert not any(isinstance(s, Contract) for s in shared.body)
+    assert sum(any(isinstance(t, Contract) for t in statements_in((s,))) for s in tested) == 3
 
 
 def pool(x: Any) -> Any:
