@@ -13,6 +13,7 @@ from gradgen.schedule.memory import SavedLayout, lifetimes, plan_work, saved_lay
 from gradgen.schedule.options import NO_PASSES, PASSES, ScheduleOptions
 from gradgen.schedule.outline import outline
 from gradgen.schedule.packing import pack_invariants
+from gradgen.schedule.pairs import in_pairs
 from gradgen.schedule.peel import peel
 from gradgen.schedule.procedure import Output, Place, Procedure
 from gradgen.schedule.program import SAVED, WORK, Part, Program
@@ -43,6 +44,8 @@ def schedule(
         procedure = pack_invariants(procedure)
     if options.has("sharing"):
         procedure = share_functions(procedure)
+    if options.has("pairs"):
+        procedure = in_pairs(procedure)
     if options.has("digits") and options.has("contraction"):
         procedure = split_digits(procedure)
     laid: frozenset[Node] = frozenset()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 PASSES: dict[str, str] = {
     "packing": "a matrix that every step of a recurrence multiplies by is laid out once for the kernel",
     "sharing": "an expensive function that several nodes apply to the same values is computed once",
+    "pairs": "a sum over three or more factors is done two at a time in the cheapest order",
     "digits": "axes of a product that are read by quotient and remainder are split in two; strides become phases",
     "unfold": "operands read through windows and guards are written out as matrices for the kernel",
     "inline": "views and pointwise values with one reader are computed where they are read",

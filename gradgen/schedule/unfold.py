@@ -58,7 +58,7 @@ def _product(node: Compute, laid: dict[Node, None]) -> Compute:
         return _over_borders(node, node.reads, extents, laid)
     first, second = node.reads
     pair = (_bare(first, second), _bare(second, first))
-    mentioned = [m for r in pair if (m := _symbols(r)) is not None]
+    mentioned = [m for r in pair if (m := mentioned_axes(r)) is not None]
     windows = [k for k, r in enumerate(pair) if _is_window(r, extents)]
     if len(mentioned) < 2 or not windows:
         return node
@@ -164,7 +164,7 @@ def _bare(read: Read, other: Read) -> Read:
     return Read(read.source, read.index) if plain else read
 
 
-def _symbols(read: Read) -> dict[Symbol, None] | None:
+def mentioned_axes(read: Read) -> dict[Symbol, None] | None:
     """The axes that the read mentions, None where its index depends on data."""
     found: dict[Symbol, None] = {}
     for e in (*read.index, *(c.expr for c in read.guard)):

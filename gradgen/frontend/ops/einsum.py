@@ -1,7 +1,10 @@
-"""einsum: every pair of operands is one sum of products, contracted from left to right as in torch."""
+"""einsum: every pair of operands is one sum of products; more than two go together in the cheapest order, as in torch
+with opt_einsum, or from left to right where extents are open or costs equal."""
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from gradgen.frontend.tensor import Tensor
 
 Labels = tuple[Any, ...]
+MOST_ORDERED = 5
+"""Operands up to which every order is tried."""
 
 
 def _extents(nodes: Sequence[Node], labels: Sequence[Labels]) -> dict[Any, Extent]:
@@ -144,15 +149,43 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
     if not tensors:
         raise ValueError("einsum(): must provide at least one operand")
     labels, out = _parsed(equation, tensors)
-    result, names = tensors[0], labels[0]
-    for k in range(1, len(tensors)):
-        later = {n for rest in labels[k + 1:] for n in rest} | set(out)
-        kept = tuple(dict.fromkeys(n for n in (*names, *labels[k]) if n in later)) if k + 1 < len(tensors) else out
-        result = call(_contract, result, tensors[k], labels=(names, labels[k]), out=kept)
-        names = kept
     if len(tensors) == 1:
-        result = call(_contract, result, labels=(names,), out=out)
-    return result
+        return call(_contract, tensors[0], labels=(labels[0],), out=out)
+    left = list(zip(tensors, labels, strict=True))
+    for i, j in _pairs(tensors, labels, out):
+        (b, b_names), (a, a_names) = left.pop(j), left.pop(i)
+        later = {n for _, rest in left for n in rest} | set(out)
+        kept = tuple(dict.fromkeys(n for n in (*a_names, *b_names) if n in later)) if left else out
+        left.insert(i, (call(_contract, a, b, labels=(a_names, b_names), out=kept), kept))
+    return left[0][0]
+
+
+def _pairs(tensors: Sequence[Any], labels: Sequence[Labels], out: Labels) -> Sequence[tuple[int, int]]:
+    """Which two of the operands that are left go together, step by step, the result in the place of the first."""
+    extents: dict[Any, int] = {}
+    for x, names in zip(tensors, labels, strict=True):
+        for e, n in zip(x.shape, names, strict=True):
+            if not isinstance(e, int):
+                return [(0, 1)] * (len(tensors) - 1)
+            extents[n] = max(e, extents.get(n, 0))
+    if not 2 < len(tensors) <= MOST_ORDERED:
+        return [(0, 1)] * (len(tensors) - 1)
+    return _cheapest([frozenset(names) for names in labels], frozenset(out), extents)[1]
+
+
+def _cheapest(
+    labels: Sequence[frozenset[Any]], out: frozenset[Any], extents: dict[Any, int]
+) -> tuple[int, tuple[tuple[int, int], ...]]:
+    """Multiplications and pairs of the best order; of equal ones that from left to right."""
+    if len(labels) == 1:
+        return 0, ()
+    found = []
+    for i, j in itertools.combinations(range(len(labels)), 2):
+        rest = [names for k, names in enumerate(labels) if k not in (i, j)]
+        both = labels[i] | labels[j]
+        cost, pairs = _cheapest([*rest[:i], both & out.union(*rest), *rest[i:]], out, extents)
+        found.append((cost + math.prod(extents[n] for n in both), ((i, j), *pairs)))
+    return min(found, key=lambda f: f[0])
 
 
 def _from_sublists(arguments: tuple[Any, ...]) -> Tensor:
