@@ -16,9 +16,10 @@ from gradgen.frontend.conversion import refuse_trace, to_index, users_line
 from gradgen.frontend.registry import KEEP, Op
 from gradgen.frontend.tensor import Tensor
 from gradgen.ir import dtypes
+from gradgen.ir.canonical import compute
 from gradgen.ir.functions import lt, select
-from gradgen.ir.nodes import Compute, Node, Read, Scatter
-from gradgen.ir.symbols import Extent, as_extent, axis, placeholder, same_extent
+from gradgen.ir.nodes import Compute, Constant, Node, Read, Scatter
+from gradgen.ir.symbols import Extent, as_extent, axes, axis, placeholder, same_extent
 
 # --- operations --------------------
 
@@ -95,10 +96,35 @@ def _gather(node: Node, *indices: Node, dims: tuple[int, ...]) -> Node:
     first, at = _places(node.ndim, dims, len(shape))
     reads = _index_reads(indices, shape, first, len(shape))
     for k, d in enumerate(dims):
-        at[d] = placeholder(k)
+        counted = progression(indices[k], node.shape[d])
+        at[d] = placeholder(k) if counted is None else counted.xreplace(dict(zip(axes(indices[k].ndim), reads[k].index)))
     rest = [e for d, e in enumerate(node.shape) if d not in dims]
     result = (*rest[:first], *shape, *rest[first:])
-    return Compute(result, placeholder(len(indices)), [*reads, Read(node, at)], node.dtype)
+    return compute(result, placeholder(len(indices)), [*reads, Read(node, at)], node.dtype)
+
+
+def progression(node: Node, extent: Extent) -> sympy.Expr | None:
+    """What an index tensor that counts (`arange`) says as an expression over its axes, if it stays below `extent`.
+
+    Such an index is a slice: its derivative needs no scatter, and nothing is checked at run time.
+    """
+    if isinstance(node, Compute) and node.reducer is None:
+        if not node.reads and node.body in axes(node.ndim):  # arange(N) in a trace
+            k = axes(node.ndim).index(node.body)
+            return node.body if same_extent(node.shape[k], extent) else None
+        if node.body == placeholder(0) and len(node.reads) == 1 and not node.reads[0].guard:
+            inner = node.reads[0]
+            found = progression(inner.source, extent)
+            return None if found is None else found.xreplace(dict(zip(axes(inner.source.ndim), inner.index)))
+        return None
+    if not isinstance(node, Constant) or not isinstance(extent, int) or not node.array.size:
+        return None
+    long = [d for d, e in enumerate(node.array.shape) if e > 1]
+    values = node.array.reshape(-1)
+    steps = np.diff(values)
+    if len(long) != 1 or values.min() < 0 or values.max() >= extent or not (steps == steps[0]).all():
+        return None
+    return int(values[0]) + int(steps[0]) * axis(long[0])
 
 
 def _put(node: Node, values: Node, *indices: Node, dims: tuple[int, ...], accumulate: bool) -> Node:

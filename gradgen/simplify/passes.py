@@ -25,6 +25,7 @@ from gradgen.simplify.one_hot import collapse_one_hot
 from gradgen.simplify.ranges import ranges, simplify_index
 from gradgen.simplify.reductions import factor_reductions
 from gradgen.simplify.scans import merge_scans, simplify_step
+from gradgen.simplify.tables import inline_tables
 from gradgen.simplify.views import inline_views
 
 Pass = Callable[[Node], Node]
@@ -99,6 +100,7 @@ PASSES: dict[str, Pass] = {
     "plain_indices": plain_indices,
     "plain_guards": plain_guards,
     "collapse_one_hot": collapse_one_hot,
+    "inline_tables": inline_tables,
     "inline_constants": inline_constants,
     "fold_constants": fold_constants,
     "drop_identity": drop_identity,
@@ -108,7 +110,8 @@ PASSES: dict[str, Pass] = {
 
 _SAFE = (
     "drop_stops", "drop_extents", "write_out", "inline_views", "collapse_deltas", "drop_unit_axes",
-    "plain_indices", "plain_guards", "collapse_one_hot", "inline_constants", "fold_constants", "drop_identity",
+    "plain_indices", "plain_guards", "collapse_one_hot", "inline_tables", "inline_constants", "fold_constants",
+    "drop_identity",
 )
 LEVELS: dict[str, tuple[str, ...]] = {
     "none": ("drop_stops", "drop_extents", "write_out"),
