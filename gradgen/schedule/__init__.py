@@ -6,6 +6,7 @@ from gradgen.ir.nodes import Node
 from gradgen.schedule.conditions import merge_conditions
 from gradgen.schedule.digits import split_digits
 from gradgen.schedule.emit import Emitter
+from gradgen.schedule.flatten import flatten
 from gradgen.schedule.fusion import Fusion
 from gradgen.schedule.inline import Inliner
 from gradgen.schedule.lanes import lanes
@@ -77,6 +78,8 @@ def schedule(
         statements = reciprocals(statements, emitter.builder.fresh)
     if options.has("lanes"):
         statements = lanes(statements, emitter.builder.fresh)
+    if options.has("flatten"):  # chunks are whole rows
+        statements = flatten(statements)
     for b in buffers:
         if b.space == SAVED:
             b.offset = saved.offsets[b.name]

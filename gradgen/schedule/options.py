@@ -23,6 +23,7 @@ PASSES: dict[str, str] = {
     "peel": "a copy with a guarded border is split where the guard changes; no element is tested",
     "reciprocals": "several divisions by one number are products with its reciprocal",
     "lanes": "a loop over independent items of straight-line code computes a vector of items at a time",
+    "flatten": "two loops over one stretch of memory are one; the rows of an image are no sums of their own",
     "outline": "nests that a long program repeats become functions",
     "threads": "with threads: outer loops and matrix products are cut into chunks that may run side by side",
     "reuse": "buffers whose lifetimes do not meet share memory",
