@@ -237,6 +237,11 @@ def _size(statements: Iterable[Statement]) -> int:
     return sum(1 + sum(1 for e in _own_expressions(s) for _ in _expressions(e)) for s in _statements(statements))
 
 
+def _in_indices(value: Literal | Variable) -> sympy.Basic:
+    """What stands for a local of this value where indices are computed with it."""
+    return CVar(value.name, integer=True) if isinstance(value, Variable) else sympy.sympify(value.value)
+
+
 # --- one copy --------------------------------------------------------------------------------------------------------
 
 
@@ -268,6 +273,7 @@ class _Copy:
                 plain = isinstance(value, Variable) and value.name not in self.changing
                 if isinstance(value, Literal) or (plain and isinstance(value, Variable)):
                     self.known[s.variable.name] = value
+                    self.index[CVar(s.variable.name, integer=True)] = _in_indices(value)
                     return []
                 return [Let(self.local(s.variable), value)]
             case Declare():
@@ -368,6 +374,10 @@ class _Copy:
             chosen = args[1] if args[0].value != 0 else args[2]
             zero = chosen is args[2] and isinstance(chosen, Literal) and chosen.value == 0
             return self.keep(chosen, absent=True) if zero else chosen
+        if e.op in ("and_", "or_"):
+            return self.logical(e, args)
+        if e.op == "not_" and isinstance(args[0], Literal):
+            return self.keep(Literal(e.dtype, sympy.Integer(int(args[0].value == 0))))
         if e.op == "add" and e.args:
             there = [a for a in args if id(a) not in self.absent]
             if len(there) < len(args):
@@ -375,3 +385,15 @@ class _Copy:
         if args == e.args:
             return e
         return Apply(e.dtype, e.op, args)
+
+    def logical(self, e: Apply, args: tuple[Expr, ...]) -> Expr:
+        """and_, or_ of what is decided and what is not: the test of an index behind a guard that fails is none."""
+        decisive = 0 if e.op == "and_" else 1
+        open_ = [a for a in args if not isinstance(a, Literal)]
+        if any(isinstance(a, Literal) and (a.value != 0) == bool(decisive) for a in args):
+            return self.keep(Literal(e.dtype, sympy.Integer(decisive)))
+        if not open_:
+            return self.keep(Literal(e.dtype, sympy.Integer(1 - decisive)))
+        if len(open_) == 1 and open_[0].dtype is e.dtype:
+            return open_[0]
+        return e if args == e.args else Apply(e.dtype, e.op, args)
