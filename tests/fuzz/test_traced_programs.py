@@ -102,8 +102,8 @@ COMPILED = {
     ),
     # gcc 12 takes the masks of such loads from another lane (its bug 114375) where jumps are not threaded
     "a permuted load behind a condition": Program(
-        "def f(x0, k0):\n    v = x0.tile((2,))\n    w = torch.full_like(x0, 2.0).index_add(-1, torch.tensor([0, 1, 0]), x0)\n    return w, "
-        "v.masked_fill(v < 0, 0.25)\n", ((3, 3, 3),), 4226,
+        "def f(x0, k0):\n    v = x0.tile((2,))\n    w = torch.full_like(x0, 2.0).index_add(-1, torch.tensor([0, 1, 0]), x0)\n"
+        "    return w, v.masked_fill(v < 0, 0.25)\n", ((3, 3, 3),), 4226,
     ),
 }  # fmt: skip
 
