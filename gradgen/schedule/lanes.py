@@ -46,6 +46,7 @@ from gradgen.schedule.rewrite import expressions, statements_in, subexpressions
 BYTES = 64  # of one value of all lanes: a vector of the widest machines, several of others
 MOST = 128  # values that are kept by lane
 COSTLY, DIVISION = 16, 4  # additions that exp or sin, and a division, stand for
+STRETCH = 64  # blocks whose sums by lane are added up before they meet others pairwise
 WORTH = 2  # additions for each value that goes through memory
 
 
@@ -170,14 +171,29 @@ class Blocks:
         if not exact:
             body.append(Let(Variable(int64, last.name), Index(int64, rest)))
         body.append(Loop(self.lane, 0, n, (*self.work, *self.added(None if exact else last)), simd=True))
-        for added in self.sums:
-            if isinstance(added.target, PairwiseAdd):
-                body.append(PairwiseAdd(added.target.accumulator, self.total(added.lanes)))
         for g in self.groups:
-            loop = Loop(self.lane, 0, n if exact else last, self.last(g.body))
-            if g.body:
-                body.append(loop if g.condition is None else If(g.condition, (loop,)))
-        return [*self.before(), replace(self.source, body=tuple(body), step=n), *self.after()]
+            parts = [Loop(self.lane, 0, n if exact else last, self.last(b)) for b in _by_target(g.body)]
+            body += parts if g.condition is None else [If(g.condition, tuple(parts))] if parts else []
+        arrays = [Array(s.lanes) for s in self.sums]
+        return [*arrays, *self.stretches(replace(self.source, body=tuple(body), step=n)), *self.after()]
+
+    def stretches(self, blocks: Loop) -> list[Statement]:
+        """Sums by lane start at zero; those that are added up pairwise start anew every so many blocks."""
+        pairwise = [s for s in self.sums if isinstance(s.target, PairwiseAdd)]
+        begin = [Fill(s.lanes, 0, self.count, Literal(s.lanes.dtype, sympy.S.Zero)) for s in self.sums]
+        if not pairwise:
+            return [*begin, blocks]
+        adds = [PairwiseAdd(s.target.accumulator, self.total(s.lanes)) for s in pairwise
+                if isinstance(s.target, PairwiseAdd)]
+        again = [f for f, s in zip(begin, self.sums, strict=True) if isinstance(s.target, PairwiseAdd)]
+        once = [f for f in begin if f not in again]
+        long = STRETCH * self.count
+        if isinstance(blocks.start, int) and isinstance(blocks.stop, int) and blocks.stop - blocks.start <= long:
+            return [*begin, blocks, *adds]
+        first = CVar(self.fresh("first"), integer=True, nonnegative=True)
+        stop = sympy.Min(first + long, sympy.sympify(blocks.stop))
+        inner = replace(blocks, start=first, stop=stop)
+        return [*once, Loop(first, blocks.start, blocks.stop, (*again, inner, *adds), step=long)]
 
     # --- sums -----------------------------------------------------------------------------------------------------
 
@@ -229,8 +245,7 @@ class Blocks:
             if last is not None:
                 there = Holds(bool_, (Condition(GE, last - 1 - self.lane),))
                 value = Apply(value.dtype, "select", (there, value, Literal(value.dtype, sympy.S.Zero)))
-            if not isinstance(s.target, PairwiseAdd):
-                value = Apply(value.dtype, "add", (Load(value.dtype, s.lanes, self.lane), value))
+            value = Apply(value.dtype, "add", (Load(value.dtype, s.lanes, self.lane), value))
             found.append(Store(s.lanes, self.lane, value))
         return found
 
@@ -241,15 +256,6 @@ class Blocks:
             half = len(terms) // 2
             terms = [Apply(lanes.dtype, "add", (a, b)) for a, b in zip(terms[:half], terms[half:], strict=True)]
         return terms[0]
-
-    def before(self) -> list[Statement]:
-        """Sums by lane that start at zero."""
-        found: list[Statement] = []
-        for s in self.sums:
-            found.append(Array(s.lanes))
-            if not isinstance(s.target, PairwiseAdd):
-                found.append(Fill(s.lanes, 0, self.count, Literal(s.lanes.dtype, sympy.S.Zero)))
-        return found
 
     def after(self) -> list[Statement]:
         """The numbers that the lanes' sums are added to."""
@@ -332,10 +338,10 @@ class Blocks:
     def reads_of(self, e: Expr) -> list[Statement]:
         """The reads of memory that the loop writes which a result was waiting for."""
         found: list[Statement] = []
-        for p in subexpressions((e,)):
-            if isinstance(p, Variable) and p.name in self.late:
-                let, before = self.late.pop(p.name)
-                if before != self.stores:
+        for name in dict.fromkeys(p.name for p in subexpressions((e,)) if isinstance(p, Variable)):
+            if name in self.now:
+                let, before = self.late.pop(name, (None, 0))
+                if let is None or before != self.stores:
                     raise Unfit("memory that is read and written")
                 found = [*self.reads_of(let.value), Let(let.variable, self.finished(let.value)), *found]
         return found
@@ -429,6 +435,19 @@ class Blocks:
             or (isinstance(p, Variable) and (p.name in self.assigned or p.name in self.now))
             for p in subexpressions((e,))
         )
+
+
+def _by_target(body: Sequence[Statement]) -> list[list[Statement]]:
+    """Results in loops of their own for each array, in order, and what is no array together."""
+    found: dict[int, list[Statement]] = {}
+    pending: list[Statement] = []
+    for s in body:
+        if isinstance(s, Let):
+            pending.append(s)
+            continue
+        found.setdefault(id(s.buffer) if isinstance(s, Store) else 0, []).extend([*pending, s])
+        pending = []
+    return list(found.values())
 
 
 def _used(block: Sequence[Statement]) -> tuple[Statement, ...]:

@@ -53,7 +53,25 @@ class Inverse:
 
 def reciprocals(statements: tuple[Statement, ...], fresh: Callable[[str], str]) -> tuple[Statement, ...]:
     """The statements with such divisions as products."""
-    return Reciprocals(statements, fresh).block(statements, {})
+    made = Reciprocals(statements, fresh)
+    statements = made.block(statements, {})
+    if not made.left:
+        return statements
+    used = {e.name for s in statements_in(statements) for e in subexpressions(expressions(s)) if isinstance(e, Variable)}
+    return _without(statements, made.left - used)
+
+
+def _without(block: Iterable[Statement], names: set[str]) -> tuple[Statement, ...]:
+    """The statements without these locals."""
+    found: list[Statement] = []
+    for s in block:
+        if isinstance(s, Loop):
+            found.append(replace(s, body=_without(s.body, names)))
+        elif isinstance(s, If):
+            found.append(If(s.condition, _without(s.body, names), _without(s.otherwise, names)))
+        elif not (isinstance(s, Let) and s.variable.name in names):
+            found.append(s)
+    return tuple(found)
 
 
 class Reciprocals:
@@ -61,6 +79,7 @@ class Reciprocals:
 
     def __init__(self, statements: Sequence[Statement], fresh: Callable[[str], str]) -> None:
         self.fresh = fresh
+        self.left: set[str] = set()  # divisors that may be mentioned no more
         self.deciding = deciding(statements)
         self.values = {s.variable.name: s.value for s in statements_in(statements) if isinstance(s, Let)}
 
@@ -84,7 +103,7 @@ class Reciprocals:
         if isinstance(s, If):
             return If(s.condition, self.block(s.body, known), self.block(s.otherwise, known))
         if known and isinstance(s, (Let, Declare, Assign, Store, PairwiseAdd)) and not self.decides(s):
-            return replace(s, value=product(s.value, known))
+            return replace(s, value=self.product(s.value, known))
         return s
 
     def decides(self, s: Statement) -> bool:
@@ -101,9 +120,50 @@ class Reciprocals:
                 found += self.divisions((*s.body, *s.otherwise), weight)
             elif not self.decides(s):
                 for e in continuous(expressions(s)):
-                    if isinstance(e, Apply) and e.op == "div" and isinstance(e.args[1], Variable):
-                        found[e.args[1].name] += weight
+                    name, _ = self.divisor(e)
+                    if name:
+                        found[name] += weight
         return found
+
+    def divisor(self, e: Expr) -> tuple[str, sympy.Expr]:
+        """What an expression divides by: a name and a power of 2, a root's derivative being 1/(2*root)."""
+        if not isinstance(e, Apply) or e.op != "div":
+            return "", sympy.S.One
+        d = e.args[1]
+        value = self.values.get(d.name) if isinstance(d, Variable) else d
+        if isinstance(value, Apply) and value.op == "mul":
+            for root, number in (value.args, value.args[::-1]):
+                if isinstance(root, Variable) and _is_power_of_2(number) and self.is_root(root):
+                    assert isinstance(number, Literal)
+                    return root.name, number.value
+        return (d.name, sympy.S.One) if isinstance(d, Variable) else ("", sympy.S.One)
+
+    def is_root(self, v: Variable) -> bool:
+        """Far from the ends of the range: no product with a small power of 2 overflows."""
+        value = self.values.get(v.name)
+        return isinstance(value, Apply) and value.op == "sqrt"
+
+    def product(self, e: Expr, known: Mapping[str, Inverse]) -> Expr:
+        """The expression with divisions by known numbers as products, except in what decides something."""
+        if not isinstance(e, Apply) or _is_deciding(e):
+            return e
+        args = tuple(self.product(a, known) for a in e.args)
+        name, power = self.divisor(e)
+        if name not in known:
+            return e if all(a is b for a, b in zip(args, e.args, strict=True)) else Apply(e.dtype, e.op, args)
+        inverse = known[name]
+        factors: list[Expr] = [inverse.reciprocal]
+        if not (isinstance(args[0], Literal) and args[0].value == 1):
+            factors.insert(0, args[0])
+        if power != 1:
+            self.left |= {d.name for d in e.args[1:] if isinstance(d, Variable)}
+            factors.append(Literal(e.dtype, 1 / power))
+        if inverse.lift is not None:
+            factors.append(inverse.lift)
+        made = factors[0]
+        for f in factors[1:]:
+            made = Apply(e.dtype, "mul", (made, f))
+        return made
 
     def inverse(self, d: Variable, normal: bool, out: list[Statement]) -> Inverse:
         def let(op: str, args: tuple[Expr, ...], dtype: DType) -> Variable:
@@ -157,20 +217,13 @@ def _same(a: Expr, b: Expr) -> bool:
     return a is b or (isinstance(a, Variable) and isinstance(b, Variable) and a.name == b.name)
 
 
+def _is_power_of_2(e: Expr) -> bool:
+    """A small one."""
+    return isinstance(e, Literal) and e.value in (2, 4, 8, sympy.Rational(1, 2), sympy.Rational(1, 4))
+
+
 def _is_moderate(e: Expr) -> bool:
     return isinstance(e, Literal) and sympy.Rational(1, 2**20) <= abs(e.value) <= 2**20
-
-
-def product(e: Expr, known: Mapping[str, Inverse]) -> Expr:
-    """The expression with divisions by known numbers as products, except in what decides something."""
-    if not isinstance(e, Apply) or _is_deciding(e):
-        return e
-    args = tuple(product(a, known) for a in e.args)
-    if e.op == "div" and isinstance(e.args[1], Variable) and e.args[1].name in known:
-        inverse = known[e.args[1].name]
-        made = Apply(e.dtype, "mul", (args[0], inverse.reciprocal))
-        return made if inverse.lift is None else Apply(e.dtype, "mul", (made, inverse.lift))
-    return e if all(a is b for a, b in zip(args, e.args, strict=True)) else Apply(e.dtype, e.op, args)
 
 
 # --- what decides -----------------------------------------------------------------------------------------------------

@@ -88,10 +88,11 @@ class Straight:
                 return values.finish()
 
     def pays(self, s: Loop) -> bool:
-        """Memory becomes names or guards are decided, and no vector loop over memory that stays is taken apart."""
+        """Memory becomes names, guards are decided or sums are of a few terms, and no vector loop over memory that stays is
+        taken apart."""
         alone = {id(b) for b in self.alone(s)}
         inner = [t for t in statements_in(s.body) if isinstance(t, Loop)]
-        if not alone and not any(_decides(t) for t in inner):
+        if not alone and not any(_decides(t) or _is_short_sum(t) for t in inner):
             return False
         stores = (t for loop in inner if _is_vector(loop) for t in statements_in(loop.body) if isinstance(t, Store))
         return all(id(t.buffer) in alone for t in stores)
@@ -128,6 +129,11 @@ def _decides(loop: Loop) -> bool:
                 if loop.variable in c.expr.free_symbols:
                     return True
     return False
+
+
+def _is_short_sum(loop: Loop) -> bool:
+    """A reduction that is shorter than a vector."""
+    return int(loop.stop) - int(loop.start) <= VECTOR and any(isinstance(s, Assign) for s in loop.body)
 
 
 def _is_vector(loop: Loop) -> bool:

@@ -83,6 +83,14 @@ def test_what_is_rounded_down_is_divided() -> None:
     np.testing.assert_array_equal(next(iter(got.values())), 2.0)
 
 
+def test_the_derivative_of_a_root_is_a_product_too() -> None:
+    def slope(x, d):
+        return gg.func.vmap(gg.func.grad(lambda row: 1 / gg.sqrt((row * row).sum() + 1)))(x)
+
+    assert divisions(made(slope, gg.float64), WITHOUT) > 1
+    assert divisions(made(slope, gg.float64)) == 1
+
+
 def test_two_divisions_do_not_pay_unless_the_number_is_normal() -> None:
     def two(x, d):
         root = gg.sqrt(x[:, 2])
