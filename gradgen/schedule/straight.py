@@ -77,8 +77,8 @@ class Straight:
     def written(self, s: Loop) -> tuple[Statement, ...] | None:
         alone = self.alone(s)
         while True:
-            values = Values(s.body, alone, self.fresh)
             try:
+                values = Values(s.body, alone, self.fresh)
                 values.run(s.body)
             except NotAlone as found:
                 alone = [b for b in alone if b is not found.buffer]

@@ -89,6 +89,8 @@ class Values:
         self.outer = _outer(inside, self.own)
         self.carried = {name for name in self.outer if not _only_added(name, inside)}
         self.written = {id(b) for b in _written(inside)}
+        if self.outer & {v.name for s in inside for v in mentioned_symbols(s)}:
+            raise Unfit("an index that changes from one step to the next")
         self.root = Block()
         self.stack = [self.root]
         self.env: dict[str, Expr] = {}
@@ -173,11 +175,11 @@ class Values:
             if self.env.get(name) is not value and not self.is_itself(s.variable, value):
                 self.emit(Assign(s.variable, value))
                 if name in self.carried:
-                    self.env[name] = value
+                    self.bind(s.variable, value)
             return
         if len(self.stack) > 1:
             raise Unfit("an assignment under a condition")
-        self.env[name] = value
+        self.bind(s.variable, value)
 
     def is_itself(self, variable: Variable, value: Expr) -> bool:
         return isinstance(value, Variable) and value.name == variable.name
@@ -429,6 +431,19 @@ def _is_number(e: Expr, number: int) -> bool:
 
 def _adds_to_zero(e: Expr) -> bool:
     return isinstance(e, Apply) and e.op == "add" and _is_number(e.args[0], 0)
+
+
+def mentioned_symbols(s: Statement) -> Iterable[sympy.Symbol]:
+    """Symbols in the index expressions and guards of a statement."""
+    for e in subexpressions(expressions(s)):
+        if isinstance(e, Load):
+            yield from e.index.free_symbols
+        elif isinstance(e, Index):
+            yield from e.expr.free_symbols
+        for c in e.guard if isinstance(e, (Load, Holds)) else ():
+            yield from c.expr.free_symbols
+    if isinstance(s, Store):
+        yield from s.index.free_symbols
 
 
 def _written(inside: Iterable[Statement]) -> Iterable[Buffer]:

@@ -7,14 +7,33 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sympy
 from compiled import Compiled, arguments, expected
 
 import gradgen as gg
 from gradgen.compiler import stages
+from gradgen.ir import dtypes
 from gradgen.options import Options
 from gradgen.schedule import PASSES, Procedure, Program, ScheduleOptions, schedule
-from gradgen.schedule.program import ARGUMENT, WORK, Apply, Literal, Load, Loop, Statement
+from gradgen.schedule.program import (
+    ARGUMENT,
+    WORK,
+    Apply,
+    Assign,
+    Buffer,
+    CVar,
+    Declare,
+    Index,
+    Let,
+    Literal,
+    Load,
+    Loop,
+    Statement,
+    Store,
+    Variable,
+)
 from gradgen.schedule.rewrite import expressions, subexpressions
+from gradgen.schedule.straight import straighten
 
 N = 37  # no multiple of a vector
 
@@ -56,6 +75,13 @@ def rotation_loss(q, x):
     return (rotation(q, x) ** 4).mean()
 
 
+def pooled(x, w, b, v):
+    """An index that is found by steps, and what is read at it."""
+    f = gg.nn.functional
+    h = f.max_pool2d(f.relu(f.conv2d(x, w, b)), 2)
+    return (f.conv2d(h, v) ** 2).sum()
+
+
 def attraction(x):
     """Potential of bodies in pairs, softened."""
     d = x[:, None, :] - x[None, :, :]
@@ -75,6 +101,8 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "rotation loss": (rotation_loss, {"q": many(N, 4, grad=True), "x": many(N, 3, grad=True)}),
     "rotation loss in float32": (rotation_loss, {"q": many(N, 4, grad=True, dtype=gg.float32),
                                                  "x": many(N, 3, grad=True, dtype=gg.float32)}),
+    "pooled": (pooled, {"x": many(2, 3, 12, 12), "w": many(4, 3, 3, 3, grad=True), "b": many(4, grad=True),
+                        "v": many(2, 4, 3, 3, grad=True)}),
     "attraction": (attraction, {"x": many(N, 3, grad=True)}),
 }
 
@@ -193,3 +221,23 @@ def test_a_masked_value_is_a_factor() -> None:
     values = {"x": np.ones((N, 2)), "w": np.full(N, np.inf)}
     _, got = Compiled(procedure).run(values)
     assert np.isnan(next(iter(got.values()))[:, 2]).all()
+
+
+def test_an_index_that_is_assigned_is_the_last_one() -> None:
+    """k = 0; for m < 3: k = x[i, m] > 0 ? m : k; out[i] = x[i, k]."""
+    x, out = Buffer("x", dtypes.float64, (N, 3), ARGUMENT), Buffer("out", dtypes.float64, (N,), ARGUMENT)
+    i, m, at = CVar("i", integer=True), CVar("m", integer=True), CVar("k", integer=True)
+    k, zero = Variable(dtypes.int64, "k"), Literal(dtypes.int64, sympy.Integer(0))
+    positive = Apply(dtypes.bool_, "gt", (Load(dtypes.float64, x, 3 * i + m), Literal(dtypes.float64, sympy.Integer(0))))
+    step = Assign(k, Apply(dtypes.int64, "select", (positive, Index(dtypes.int64, m), k)))
+    body = (Declare(k, zero), Loop(m, 0, 3, (step,)), Store(out, i, Load(dtypes.float64, x, 3 * i + at)))
+    names = iter(f"u{n}" for n in range(100))
+    (loop,) = straighten((Loop(i, 0, N, body),), lambda prefix: prefix + next(names))
+    assert isinstance(loop, Loop) and not any(isinstance(s, Loop) for s in loop.body)
+    store = loop.body[-1]
+    assert isinstance(store, Store) and isinstance(store.value, Load)
+    (symbol,) = store.value.index.free_symbols - {i}
+    (let,) = [s for s in loop.body if isinstance(s, Let) and s.variable.name == symbol.name]
+    assert isinstance(let.value, Apply) and let.value.op == "select"
+    last = let.value.args[1]
+    assert isinstance(last, Index) and last.expr == 2
