@@ -120,6 +120,8 @@ class Accesses:
         match s:
             case Let():
                 self.env[s.variable.name] = self.value(s.value)
+                if not s.variable.dtype.is_floating_point:
+                    self.greatest[s.variable.name] = self.most_of(s.value)
             case Store():
                 self.touch(s.buffer, WRITE, s.index)
             case Fill():

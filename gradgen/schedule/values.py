@@ -105,6 +105,8 @@ class Values:
         self.by_symbol: dict[sympy.Symbol, Expr] = {}
         self.keep: list[Expr] = []
         self.decided: set[int] = set()  # literals that a guard became
+        self.loaded: dict[int, int] = {}  # the stores to its buffer before a load
+        self.updated: set[int] = set()  # loads that the next store to their buffer adds to
         self.looping = 0
 
     # --- statements -----------------------------------------------------------------------------------------------
@@ -196,11 +198,22 @@ class Values:
                 raise NotAlone(buffer)
             self.elements[id(buffer), index] = value
             return
+        self.updates(buffer, index, value)
         self.changed(buffer, index, None if condition is not None or len(self.stack) > 1 else value)
         if condition is None:
             self.emit(Store(buffer, index, value))
         else:
             self.emit(If(condition, (Store(buffer, index, value),)))
+
+    def updates(self, buffer: Buffer, index: sympy.Expr, value: Expr) -> None:
+        """`b[at] = b[at] + x` stays one statement: nothing was stored in between."""
+        near = [value]
+        for _ in range(2):
+            near += [a for e in near if isinstance(e, Apply) for a in e.args]
+        for e in near:
+            old = isinstance(e, Load) and e.buffer is buffer and e.index == index
+            if old and self.loaded.get(id(e)) == self.version.get(id(buffer), 0):
+                self.updated.add(id(e))
 
     def onto(self, row: Pointer, index: sympy.Expr, condition: Expr | None) -> tuple[sympy.Expr, Buffer, Expr | None]:
         """An element of a row as one of what it points at."""
@@ -339,8 +352,10 @@ class Values:
         if not guard and (id(buffer), index) in self.elements:
             return self.elements[id(buffer), index]
         self.buffers.append(buffer)
-        key = ("load", id(buffer), index, guard, e.fill, self.version.get(id(buffer), 0))
-        return self.place(key, Load(e.dtype, buffer, index, guard, e.fill))
+        key: tuple = ("load", id(buffer), index, guard, e.fill, self.version.get(id(buffer), 0))
+        found = self.place(key, Load(e.dtype, buffer, index, guard, e.fill))
+        self.loaded[id(found)] = key[-1]
+        return found
 
     def old(self, row: Pointer, index: sympy.Expr, e: Load) -> Expr:
         """The gradient that is added to, or the zero that stands for it; only looked at where it is there."""
@@ -555,7 +570,8 @@ class Writer:
     def must_be_named(self, e: Expr) -> bool:
         """What another statement may change before the value is used."""
         if isinstance(e, Load):
-            return id(e.buffer) in self.values.written
+            once = id(e) in self.values.updated and self.uses[id(e)] == 1
+            return id(e.buffer) in self.values.written and not once
         return (isinstance(e, Variable) and e.name in self.values.carried) or isinstance(e, PairwiseTotal)
 
     def name(self, e: Expr) -> str:
