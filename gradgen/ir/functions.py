@@ -344,7 +344,7 @@ atan2: ScalarType = define(
 # --- functions with a derivative of their own and a value made of others ---------------------------------------------
 
 
-def _by_expansion(key: str, partials: tuple, expansion: Callable[..., Any], to_sympy: Callable[..., Any] | None = None,
+def by_expansion(key: str, partials: tuple, expansion: Callable[..., Any], to_sympy: Callable[..., Any] | None = None,
                   result: str = FLOAT) -> type[ScalarFunction]:
     """An entry whose NumPy meaning comes from its expansion too."""
     cls = define(
@@ -382,7 +382,7 @@ def signbit(x: Expr) -> Expr:
     return select(eq(x, 0), lt(div(1, x), 0), lt(x, 0))
 
 
-copysign: ScalarType = _by_expansion(
+copysign: ScalarType = by_expansion(
     "copysign",  # torch: grad * (result / self), nothing at 0
     (lambda a, b, f: select(eq(a, 0), 0, select(eq(f, a), 1, -1)), 0),
     lambda a, b: select(signbit(b), -abs_(a), abs_(a)),
@@ -396,21 +396,21 @@ def _hypot_value(a: Expr, b: Expr) -> Expr:
     return select(or_(isinf(a), isinf(b)), sympy.oo, value)
 
 
-hypot: ScalarType = _by_expansion(
+hypot: ScalarType = by_expansion(
     "hypot", (lambda a, b, f: div(a, f), lambda a, b, f: div(b, f)), _hypot_value,
     to_sympy=lambda a, b: sympy.sqrt(a**2 + b**2),
 )
-xlogy: ScalarType = _by_expansion(
+xlogy: ScalarType = by_expansion(
     "xlogy",  # torch: log(y) by x except where x is 0 and y is not positive; x / y by y
     (lambda x, y, f: select(and_(eq(x, 0), le(y, 0)), 0, log(y)), lambda x, y, f: div(x, y)),
     lambda x, y: select(isnan(y), y, select(eq(x, 0), 0, x * log(y))), to_sympy=lambda x, y: x * sympy.log(y),
 )
-xlog1py: ScalarType = _by_expansion(
+xlog1py: ScalarType = by_expansion(
     "xlog1py",
     (lambda x, y, f: select(and_(eq(x, 0), le(y, -1)), 0, log1p(y)), lambda x, y, f: div(x, y + 1)),
     lambda x, y: select(isnan(y), y, select(eq(x, 0), 0, x * log1p(y))), to_sympy=lambda x, y: x * sympy.log(1 + y),
 )
-logit: ScalarType = _by_expansion(
+logit: ScalarType = by_expansion(
     "logit", (lambda x, f: select(or_(lt(x, 0), gt(x, 1)), sympy.nan, div(1, x * (1 - x))),),
     lambda x: log(div(x, 1 - x)), to_sympy=lambda x: sympy.log(x / (1 - x)),
 )
@@ -425,11 +425,11 @@ def _logaddexp2_value(a: Expr, b: Expr) -> Expr:
     return select(and_(isinf(a), eq(a, b)), a, maximum(a, b) + tail)
 
 
-logaddexp: ScalarType = _by_expansion(
+logaddexp: ScalarType = by_expansion(
     "logaddexp", (lambda a, b, f: sigmoid(a - b), lambda a, b, f: sigmoid(b - a)), _logaddexp_value,
     to_sympy=lambda a, b: sympy.log(sympy.exp(a) + sympy.exp(b)),
 )
-logaddexp2: ScalarType = _by_expansion(
+logaddexp2: ScalarType = by_expansion(
     "logaddexp2",
     (lambda a, b, f: sigmoid((a - b) * sympy.log(2)), lambda a, b, f: sigmoid((b - a) * sympy.log(2))),
     _logaddexp2_value,
@@ -438,7 +438,7 @@ logaddexp2: ScalarType = _by_expansion(
 
 
 _BCE_FLOOR = Rational(*float(np.float32(1e-12)).as_integer_ratio())  # a float literal in PyTorch's source
-bce: ScalarType = _by_expansion(
+bce: ScalarType = by_expansion(
     "bce",  # torch clamps the logarithms at -100 and, in the derivative, p (1 - p) at 1e-12
     (lambda p, y, f: div(p - y, maximum(p * (1 - p), _BCE_FLOOR)), lambda p, y, f: log(1 - p) - log(p)),
     lambda p, y: (y - 1) * select(lt(log1p(-p), -100), -100, log1p(-p)) - y * select(lt(log(p), -100), -100, log(p)),
@@ -462,20 +462,21 @@ def _trigamma_value(x: Expr) -> Expr:
 
 _BERNOULLI = ((1, 6), (-1, 30), (1, 42), (-1, 30), (5, 66), (-691, 2730), (7, 6))
 _X = sympy.Symbol("_x", real=True)
-tetragamma: ScalarType = _by_expansion(
-    "tetragamma", (None,), lambda x: sympy.diff(_trigamma_value(_X), _X).xreplace({_X: x}),
+tetragamma: ScalarType = by_expansion(
+    "tetragamma", (lambda x, f: sympy.diff(_trigamma_value(_X), _X, 2).xreplace({_X: x}),),
+    lambda x: sympy.diff(_trigamma_value(_X), _X).xreplace({_X: x}),
     to_sympy=lambda x: sympy.polygamma(2, x),
 )
-trigamma: ScalarType = _by_expansion(
+trigamma: ScalarType = by_expansion(
     "trigamma", (lambda x, f: tetragamma(x),), _trigamma_value, to_sympy=sympy.trigamma
 )
-entr: ScalarType = _by_expansion(
+entr: ScalarType = by_expansion(
     "entr",
     (lambda x, f: select(gt(x, 0), -log(x) - 1, select(eq(x, 0), sympy.oo, sympy.nan)),),
     lambda x: select(isnan(x), x, select(gt(x, 0), -x * log(x), select(eq(x, 0), 0, -sympy.oo))),
     to_sympy=lambda x: -x * sympy.log(x),
 )
-expm1_: ScalarType = _by_expansion(
+expm1_: ScalarType = by_expansion(
     "expm1_",
     (lambda x, f: exp(x),),
     lambda x: expm1(x),

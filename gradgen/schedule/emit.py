@@ -160,7 +160,7 @@ class Emitter(Products):
             start = b.open_loop(stop, step=BLOCK)
             stop = sympy.Min(start + BLOCK, stop)
         for op in sums:
-            if blocked or self.accumulators[op].pairwise:
+            if blocked or self.accumulators[op].pairwise or self.accumulators[op].apart:
                 partial = b.variable(Variable(op.node.dtype, b.fresh("s")))
                 b.emit(Declare(partial, b.literal(sympy.S.Zero, op.node.dtype)))
                 self.accumulators[op].partial = partial

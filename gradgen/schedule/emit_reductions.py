@@ -23,7 +23,17 @@ from gradgen.schedule.program import (
     Store,
     Variable,
 )
-from gradgen.schedule.reductions import COMBINE, FEW, Accumulator, additions, exceeds, initial, is_float_sum, reducer_of
+from gradgen.schedule.reductions import (
+    COMBINE,
+    FEW,
+    Accumulator,
+    additions,
+    exceeds,
+    initial,
+    is_float_sum,
+    many_terms,
+    reducer_of,
+)
 from gradgen.schedule.tree import LoopNode
 
 
@@ -87,8 +97,10 @@ class Reductions(Results):
         b = self.builder
         state = Accumulator(b.variable(Variable(kind, b.fresh("s"))))
         self.accumulators[op] = state
-        few = not exceeds(additions(op, path or self.paths[op], self.contractions), FEW)
+        loops = path or self.paths[op]
+        few = not exceeds(additions(op, loops, self.contractions), FEW)
         state.pairwise = self.pairwise and is_float_sum(op) and not few
+        state.apart = self.pairwise and is_float_sum(op) and many_terms(op, loops)
         b.emit(PairwiseBegin(state.total) if state.pairwise else Declare(state.total, start))
         if op.kind == ARG:
             state.position = b.variable(Variable(int64, b.fresh("s")))

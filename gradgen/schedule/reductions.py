@@ -21,7 +21,7 @@ from gradgen.schedule.tree import Leaf, LoopNode
 
 BLOCK = 512  # terms of one chain per vector lane, where a loop is cut into blocks
 UNCUT = 1024  # loops up to this length are not
-FEW = 32  # additions that may be one chain
+FEW = 8  # additions that may be one chain
 
 CLAUSE = {"sum": "+", "prod": "*", "max": "max", "min": "min", "any": "|", "all": "&"}
 COMBINE = {"sum": "add", "add": "add", "prod": "mul", "any": "bitor", "all": "bitand"}
@@ -35,6 +35,7 @@ class Accumulator:
     position: Variable | None = None
     nan: Variable | None = None
     pairwise: bool = False
+    apart: bool = False  # the innermost loop sums to a partial sum of its own
     partial: Variable | None = None  # of the block being summed
 
 
@@ -86,6 +87,15 @@ def additions(op: Op, path: tuple[LoopNode, ...], contractions: object) -> Exten
     if exceeds(last.extent, UNCUT):
         total = total * (-(-last.extent // BLOCK) if isinstance(last.extent, int) else last.extent)
     return total
+
+
+def many_terms(op: Op, path: tuple[LoopNode, ...]) -> bool:
+    """All loops together sum more than one chain may."""
+    total: Extent = 1
+    for loop in path:
+        if loop.binding.get(op) in op.reduced_axes:
+            total = total * loop.extent
+    return exceeds(total, UNCUT)
 
 
 def vectorisable(node: LoopNode, contractions: object) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,3 +80,26 @@ def test_report(tmp_path: Path) -> None:
     assert data["results"]["notebook/1"] == result
     page = "\n".join(report.page(data))
     assert "| notebook | 1 us | 2 us | torch 0.025 (0.05) |" in page
+
+
+def test_the_accuracy_reference_is_finer_than_float64() -> None:
+    """Value and gradient of the elementwise case in long double, against mpmath."""
+    mpmath = pytest.importorskip("mpmath")
+    from benchmarks.accuracy import reference
+
+    case = next(c for c in benchmarks.all_cases() if c.name == "elementwise-1e3")
+    z = np.linspace(-3, 3, 7)
+    value, gradient = reference(case, {"z": z})
+
+    def body(x: Any) -> Any:
+        return mpmath.tanh(x) / (1 + mpmath.exp(-x)) + mpmath.exp(-x * x)
+
+    with mpmath.workdps(40):
+        exact = sum(body(mpmath.mpf(x)) for x in z)
+        slopes = [mpmath.diff(body, mpmath.mpf(x)) for x in z]
+    unit = float(np.finfo(np.longdouble).eps)
+    error = (value - np.longdouble(float(exact))) - np.longdouble(float(exact - mpmath.mpf(float(exact))))
+    assert abs(float(error)) <= 20 * unit * abs(float(exact))
+    for found, slope in zip(gradient, slopes, strict=True):
+        high = float(slope)
+        assert abs(float((found - np.longdouble(high)) - np.longdouble(float(slope - high)))) <= 20 * unit

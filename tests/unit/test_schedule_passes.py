@@ -152,6 +152,14 @@ def test_order_the_unit_stride_is_innermost() -> None:
     assert outer.stop == 60
 
 
+def test_a_sum_over_a_few_rows_is_no_long_chain() -> None:
+    """Each row has a partial sum of its own, however few the rows are."""
+    x = Input("x", (6, 800), F32)
+    total = Compute((), A, [Read(x, (R0, reduce_axis(1)))], F32, reduce_shape=(6, 800), reducer="sum")
+    rows, terms = loops(schedule(procedure([x], total)))
+    assert terms.simd and terms.reductions == (("+", rows.body[0].variable.name),)  # type: ignore[attr-defined]
+
+
 def test_long_sums_go_block_by_block_and_pairwise() -> None:
     x = Input("x", (100_000,), F32)
     total = Compute((), A, [Read(x, (R0,))], F32, reduce_shape=(100_000,), reducer="sum")

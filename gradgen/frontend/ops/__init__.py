@@ -23,6 +23,7 @@ from gradgen.frontend.ops import (  # noqa: F401
     reduction,
     shape,
     sorting,
+    special,
     unary,
 )
 from gradgen.frontend.ops.table import FUNCTIONS, INPLACE, METHODS, PROPERTIES, SAMPLES
