@@ -60,11 +60,14 @@ def kept_values(
     saved: dict[Node, None] = {}
     plan = _Recompute(saved, limit, costly, free)
     for node in forward:
+        for source in node.sources:
+            plan.users.setdefault(source, []).append(node)
+    for node in forward:
         given = (isinstance(node, (Input, Constant)) and node not in costly) or node in free
         if node in wanted and not given and not plan.free(node):
             for kept in plan.cheapest(node):
                 saved[kept] = None
-            plan.forget()
+                plan.forget_above(kept)
     return tuple(n for n in forward if n in saved)
 
 
@@ -76,9 +79,15 @@ class _Recompute:
     ) -> None:
         self.saved, self.limit, self.costly, self.given = saved, limit, costly, free
         self.memo: dict[Node, tuple[int, frozenset[Node]]] = {}
+        self.users: dict[Node, list[Node]] = {}
 
-    def forget(self) -> None:
-        self.memo = {}
+    def forget_above(self, kept: Node) -> None:
+        """What was found out about values that depend on this one, which is kept from now on."""
+        stack = [kept]
+        while stack:
+            n = stack.pop()
+            if self.memo.pop(n, None) is not None:
+                stack.extend(self.users.get(n, ()))
 
     def free(self, node: Node) -> bool:
         """True where nothing more needs to be saved for it and computing it again is cheap."""
