@@ -22,6 +22,7 @@ from gradgen.ir.nodes import Compute, Constant, Kernel, Node, Read, Scan, Scatte
 from gradgen.ir.symbols import Axis, Extent, Placeholder, ReduceAxis, axes, axis, placeholder, reduce_axes, reduce_axis
 from gradgen.schedule.bounds import certainly_inside
 from gradgen.schedule.options import ScheduleOptions
+from gradgen.schedule.ordering import sums_where_terms_arise
 from gradgen.schedule.procedure import Output, Procedure
 from gradgen.schedule.program import CVar
 from gradgen.schedule.scalars import Recipe, Step, recipe
@@ -221,6 +222,8 @@ class Inliner:
         """`laid` are nodes that another pass wants in memory."""
         self.procedure, self.options, self.laid = procedure, options, laid
         self.order = needed(procedure)
+        if options.has("order"):
+            self.order = sums_where_terms_arise(self.order)
         self.wanted = {o.node: None for o in procedure.outputs}
         self.users: dict[Node, list[Node]] = {n: [] for n in self.order}
         for node in self.order:

@@ -14,7 +14,7 @@ PASSES: dict[str, str] = {
     "fusion": "nodes over the same axes share a loop nest; what never leaves it is a local",
     "strips": "nests over a shared outer axis run strip by strip; memory does not grow with that axis",
     "contraction": "sums of products with separable axes become calls of a matrix kernel",
-    "order": "the axis with the smallest stride is innermost",
+    "order": "the axis with the smallest stride is innermost; long sums are added up where their terms arise",
     "simd": "innermost loops without carried dependences are marked for vectorisation",
     "pairwise": "float sums add block sums pairwise",
     "unroll": "loops whose guards single out iterations become one store an element",
