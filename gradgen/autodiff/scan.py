@@ -17,7 +17,11 @@ from gradgen.ir.rewrite import substitute
 from gradgen.ir.symbols import placeholder
 
 KEPT_BYTES = 64 << 20
-"""Of all steps together, up to which a step keeps every function of many instructions that its derivative needs."""
+"""Of all steps together, up to which a step keeps every function of many instructions that its derivative needs.
+
+Beyond that it keeps what is dear to compute again, but of a recurrence inside the step only what that started from: a
+long recurrence written as a scan of scans keeps one carry a segment, and computes the segments again (Griewank & Walther,
+Algorithm 799: revolve, ACM TOMS 26(1), 2000, for schedules with less memory still)."""
 
 ARITHMETIC = 7
 """Scalar operations per element that are computed again rather than kept, up to KEPT_BYTES: less than one such function."""
@@ -68,6 +72,25 @@ def kept_of_step(node: Scan, outputs: Sequence[Node], bars: Collection[Node]) ->
         if any(s in hot for s in n.sources):
             hot.add(n)
     own = set(topological(step.outputs))
+    wanted = _wanted(outputs, order, hot, own, False)
+    forward = [n for n in order if n not in hot]
+    fixed = set(step.inputs[len(step.inputs) - constants :])
+    for n in forward:
+        if n.sources and all(s in fixed or isinstance(s, Constant) for s in n.sources):
+            fixed.add(n)
+    limit = ARITHMETIC
+    if sum(map(nominal_bytes, wanted - fixed)) * nominal(node.length) > KEPT_BYTES:
+        limit, wanted = RECOMPUTE_COST, _wanted(outputs, order, hot, own, True)
+    return list(kept_values(forward, wanted, limit, costly=set(step.inputs[:carries]), free=fixed))
+
+
+def _wanted(
+    outputs: Sequence[Node], order: Sequence[Node], hot: set[Node], own: set[Node], again: bool
+) -> set[Node]:
+    """The forward values that the nodes `hot` are computed from: those in `own`, and what is not computed pointwise.
+
+    With `again` a recurrence in the step that stacks more for the derivative is computed again, from its operands.
+    """
     wanted: set[Node] = set()
     todo = [s for n in order if n in hot for s in n.sources] + list(outputs)
     seen = set(todo)
@@ -75,18 +98,13 @@ def kept_of_step(node: Scan, outputs: Sequence[Node], bars: Collection[Node]) ->
         n = todo.pop()
         if n in hot:
             continue
-        if n in own or not isinstance(n, Compute) or n.reducer is not None:
+        pointwise = isinstance(n, Compute) and n.reducer is None
+        if n in own or not (pointwise or (again and isinstance(n, Scan))):
             wanted.add(n)
             continue
         todo += [s for s in n.sources if s not in seen]
         seen.update(n.sources)
-    forward = [n for n in order if n not in hot]
-    fixed = set(step.inputs[len(step.inputs) - constants :])
-    for n in forward:
-        if n.sources and all(s in fixed or isinstance(s, Constant) for s in n.sources):
-            fixed.add(n)
-    limit = ARITHMETIC if sum(map(nominal_bytes, wanted - fixed)) * nominal(node.length) <= KEPT_BYTES else RECOMPUTE_COST
-    return list(kept_values(forward, wanted, limit, costly=set(step.inputs[:carries]), free=fixed))
+    return wanted
 
 
 def adjoint_scan(

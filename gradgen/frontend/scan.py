@@ -28,6 +28,8 @@ def scan(
     and dicts of them; `y_t` may be None.  Tensors that `step` uses from outside are constants of the loop and get their
     gradients too.  `step` is traced once.  `length` is needed where there is no `xs`; a name makes it a dimension.
     With `reverse` the steps run from the last slice to the first.
+    The gradient keeps, of every step, the carry and what is dear to compute again.  Where that would be more than 64 MB,
+    a scan of scans keeps much less: of an inner scan only what it started from, its steps being computed once more.
     Raises ShapeError where the carry changes shape or dtype, or the sequences differ in length.
     """
     carries, carry_tree = flatten(init)

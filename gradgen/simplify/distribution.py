@@ -29,7 +29,7 @@ FEW_STEPS = 8  # a loop of fewer steps stays whole
 MANY_CARRIES = 256  # a step with more is left as it is: the analysis takes their square
 REDUCED, WORK = 4, 64  # terms of each sum, and of all sums of a node, that are worth leaving the loop for
 CACHE, CACHE_REDUCED = 8 << 20, 32  # bytes of all steps that stay in the cache; terms that are worth more than that
-MOST = 256 << 20  # bytes that one value of all steps may take
+MOST = 64 << 20  # bytes that one value of all steps may take
 NARROW = 8  # elements below which a function is faster for all steps together than step by step
 WIDE = 16  # elements of a sum over all steps that is worth leaving the loop for
 NOMINAL = 1024  # what a named dimension counts as
@@ -246,8 +246,9 @@ class _Plan:
             return False
         size, terms = _elements(node), _count(product(node.reduce_shape))
         bytes_ = size * self.steps * node.dtype.itemsize
+        read = sum(_elements(s) * s.dtype.itemsize for s in node.sources if s.sources) * self.steps
         least = REDUCED if bytes_ <= CACHE else CACHE_REDUCED
-        return terms >= least and size * terms >= WORK and bytes_ <= MOST
+        return terms >= least and size * terms >= WORK and max(bytes_, read) <= MOST
 
     def wants_out(self, node: Compute) -> bool:
         if node not in self.varying:
@@ -267,7 +268,8 @@ class _Plan:
             if not isinstance(n, Compute) or n in self.core or n not in can:
                 continue
             forced = any(s in self.lifted and s in self.varying and self.stage[s] == self.stage[n] for s in n.sources)
-            if (forced and self.stage[n]) or self.wants_out(n):
+            ready = all(s in can for s in n.sources if not self.stage[s])
+            if (forced and self.stage[n]) or (ready and self.wants_out(n)):
                 self.lifted[n] = None
         return self.lifted
 
@@ -279,6 +281,10 @@ class _Plan:
             for s in n.sources:
                 if blocks and self.stage[s] and self.stage[s] == self.stage[n]:
                     stuck.add(s)
+        for n in self.order:  # a recurrence in the step runs step by step, and so does what it feeds
+            inner = not isinstance(n, (Compute, Input, Constant)) and n in self.varying
+            if not self.stage[n] and (inner or any(s in stuck for s in n.sources if not self.stage[s])):
+                stuck.add(n)
         return {n for n in self.order if n not in stuck}
 
     def changes(self) -> bool:

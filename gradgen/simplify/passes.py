@@ -108,15 +108,22 @@ PASSES: dict[str, Pass] = {
 }
 """Applied to a node in this order, once its sources are done."""
 
+GRAPH_PASSES: dict[str, Callable[[Sequence[Node], dict[Node, Location]], Mapping[Node, Node]]] = {
+    "merge_scans": lambda nodes, lines: merge_scans(nodes),
+    "distribute_scans": distribute_scans,
+}
+"""Applied to the whole graph behind those, where it has recurrences; user lines of new nodes go to the second argument."""
+
 _SAFE = (
     "drop_stops", "drop_extents", "write_out", "inline_views", "collapse_deltas", "drop_unit_axes",
     "plain_indices", "plain_guards", "collapse_one_hot", "inline_tables", "inline_constants", "fold_constants",
     "drop_identity",
+    *GRAPH_PASSES,
 )
 LEVELS: dict[str, tuple[str, ...]] = {
     "none": ("drop_stops", "drop_extents", "write_out"),
     "safe": _SAFE,
-    "fast": tuple(PASSES),
+    "fast": (*PASSES, *GRAPH_PASSES),
     "eager": tuple(name for name in _SAFE if name != "drop_extents"),  # sizes are about to become arguments
 }
 
@@ -130,7 +137,7 @@ def simplify(
     found: dict[Node, Location] | None = None,
 ) -> dict[Node, Node]:
     """Maps every node above `keep` to its simplified form; user lines in `where` follow into `found`."""
-    passes = [PASSES[name] for name in LEVELS[level]]
+    passes = [PASSES[name] for name in LEVELS[level] if name in PASSES]
 
     def rule(node: Node) -> Node:
         for one in passes:
@@ -146,9 +153,9 @@ def simplify(
 
     new = rewrite(outputs, lambda node: simplify_step(rule(node), inner, steps), keep)
     lines = dict(where or {})
-    if level != "none" and any(isinstance(n, Scan) for n in new.values()):
-        for recurrences in (merge_scans, lambda nodes: distribute_scans(nodes, lines)):
-            moved = recurrences([new[n] for n in outputs])
+    if any(isinstance(n, Scan) for n in new.values()):
+        for name in (name for name in LEVELS[level] if name in GRAPH_PASSES):
+            moved = GRAPH_PASSES[name]([new[n] for n in outputs], lines)
             new = {old: moved.get(simple, simple) for old, simple in new.items()}
     if where is not None and found is not None:
         for old, simple in new.items():

@@ -217,3 +217,21 @@ def test_tangents_and_hessians_through_a_scan() -> None:
     np.testing.assert_allclose(moved, numeric_gradient(value(run), w) @ dw, **CLOSE)
     expected = numeric_gradient(value(gg.func.grad(loss)), w)
     np.testing.assert_allclose(gg.func.hessian(loss)(t(w)), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_a_long_scan_of_scans_keeps_one_carry_a_segment() -> None:
+    from gradgen.compiler import Options, programs, stages
+
+    steps, segments, wide = 250_000, 50, 64
+
+    def loss(xs: gg.Tensor, w: gg.Tensor, h: gg.Tensor) -> gg.Tensor:
+        def step(h: gg.Tensor, x: gg.Tensor) -> tuple[gg.Tensor, None]:
+            return gg.tanh(w @ h + x), None
+
+        return (gg.scan(lambda h, part: (gg.scan(step, h, part)[0], None), h, xs)[0] ** 2).sum()
+
+    program = gg.trace(loss, gg.spec(segments, steps // segments, wide, dtype=gg.float64),
+                       gg.spec(wide, wide, dtype=gg.float64, requires_grad=True), gg.spec(wide, dtype=gg.float64))
+    one = steps // segments * wide * 8  # bytes of a value of all steps of a segment
+    for scheduled in programs(stages(program.graph, Options())):
+        assert scheduled.work_bytes < 5 * one + segments * wide * wide * 8
