@@ -37,6 +37,7 @@ def attach_methods() -> None:
     for symbol, name in _AUGMENTED.items():
         if name in table.INPLACE:
             setattr(Tensor, symbol, _augmented(inplace.in_place(table.INPLACE[name], name)))
+    Tensor.__getattr__ = _absent  # type: ignore[attr-defined]
     for name, function in inplace.VIEW_METHODS.items():
         if hasattr(Tensor, name.rstrip("_")):
             setattr(Tensor, name, function)
@@ -56,6 +57,12 @@ _AUGMENTED = {
     "__ilshift__": "bitwise_left_shift_",
     "__irshift__": "bitwise_right_shift_",
 }
+
+
+def _absent(self: Tensor, name: str) -> Any:
+    from gradgen.frontend.absent import hint
+
+    raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'{hint(name)}")
 
 
 def _augmented(method: Callable[..., Tensor]) -> Callable[..., Any]:

@@ -169,6 +169,7 @@ def functions() -> dict[str, Callable[..., Any]]:
         elif out_of_place is not None:
             found[name] = inplace.in_place(out_of_place, name)
     found["index_put"] = _by_method("index_put")
+    table.FUNCTIONS[""].setdefault("is_nonzero", is_nonzero)
     return {**found, **WINDOWS}
 
 

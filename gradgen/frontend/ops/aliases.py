@@ -120,3 +120,31 @@ def _sum_to_size(self: Any, *size: Any) -> Tensor:
 
 
 METHODS["sum_to_size"] = _sum_to_size
+
+
+# --- questions and settings that have one answer here -----------------------------------------------------------------
+
+
+def _method(name: str, function: Any) -> None:
+    METHODS[name] = function
+
+
+for _name in ("share_memory_", "pin_memory", "to_dense"):
+    _method(_name, lambda self, *args, **kwargs: self)
+for _name in ("is_pinned", "is_shared", "is_conj", "is_neg", "is_distributed", "is_coalesced"):
+    _method(_name, lambda self, *args: False)
+_method("prelu", lambda self, weight: FUNCTIONS["nn.functional"]["prelu"](self, weight))
+_method("is_same_size", lambda self, other: tuple(self.shape) == tuple(other.shape))
+_method("is_nonzero", lambda self: FUNCTIONS[""]["is_nonzero"](self))
+PROPERTIES["is_nested"] = lambda self: False
+
+
+def _mapped(self: Any, function: Any) -> Any:
+    """apply_: a Python function of every element, in place."""
+    from gradgen.frontend import creation
+
+    values = [function(v) for v in self.detach().reshape(-1).tolist()]
+    return self.copy_(creation.tensor(values, dtype=self.dtype).reshape(tuple(self.shape)))
+
+
+_method("apply_", _mapped)

@@ -8,18 +8,23 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from gradgen.frontend.ops.comparison import where
+from gradgen.frontend.ops.host import required_value
 from gradgen.frontend.ops.joining import narrow
 from gradgen.frontend.ops.linear_algebra import (
     _cholesky,
     _inv,
     _is_vector,
+    _lu,
     _require_matrix,
     _solve,
     eigh,
     inv,
     matrix_power,
     solve,
+    solve_triangular,
 )
 from gradgen.frontend.ops.matmul import matmul
 from gradgen.frontend.ops.norms import vector_norm
@@ -447,3 +452,69 @@ def solve_ex(
 
 
 FUNCTIONS[""]["matrix_power"] = METHODS["matrix_power"] = matrix_power
+
+
+# --- LU factors, packed as LAPACK has them ----------------------------------------------------------------------------
+
+
+class linalg_lu_factor_result(NamedTuple):
+    LU: Any
+    pivots: Any
+
+    __repr__ = return_text
+
+
+def _exchanges(rows: Any) -> Any:
+    """The order of rows [..., n] as exchanges, from 1: row k changed places with row pivots[k]."""
+    order = required_value(rows, "linalg.lu_factor", "linalg.solve")
+    n = order.shape[-1]
+    found = np.zeros(order.shape, np.int32)
+    for place in np.ndindex(*order.shape[:-1]):
+        now = list(range(n))
+        for k, wanted in enumerate(order[place]):
+            j = now.index(int(wanted), k)
+            now[k], now[j] = now[j], now[k]
+            found[(*place, k)] = j + 1
+    from gradgen.frontend.tensor import Tensor
+
+    return Tensor._of(found, dtypes.int32)
+
+
+@public("linalg")
+def lu_factor(A: Any, *, pivot: bool = True, out: None = None) -> linalg_lu_factor_result:
+    """Both triangles of linalg.lu in one matrix, and the exchanges of rows; of square matrices, outside traces."""
+    if not pivot:
+        raise NotImplementedError("linalg.lu_factor: only with pivoting")
+    _require_matrix(A, "linalg.lu_factor")
+    low, up, rows = call(_lu, A)
+    return linalg_lu_factor_result(low.tril(-1) + up, _exchanges(rows))
+
+
+@public("linalg")
+def lu_solve(LU: Any, pivots: Any, B: Any, *, left: bool = True, adjoint: bool = False, out: None = None) -> Tensor:
+    """X with A X = B from lu_factor(A) (left=False: X A = B; adjoint: with A transposed)."""
+    if not left:
+        return lu_solve(LU, pivots, B.transpose(-2, -1), adjoint=not adjoint).transpose(-2, -1)
+    exchanges = required_value(pivots, "linalg.lu_solve", "linalg.solve")
+    n = exchanges.shape[-1]
+    permutation = np.zeros((*exchanges.shape, n))
+    for place in np.ndindex(*exchanges.shape[:-1]):
+        now = list(range(n))
+        for k, j in enumerate(exchanges[place]):
+            now[k], now[j - 1] = now[j - 1], now[k]
+        permutation[place][np.arange(n), now] = 1
+    from gradgen.frontend.tensor import Tensor
+
+    p: Any = Tensor._of(np.ascontiguousarray(permutation.astype(LU.dtype.numpy)), LU.dtype)
+    if adjoint:
+        half = solve_triangular(LU.transpose(-2, -1), B, upper=False)
+        found = solve_triangular(LU.transpose(-2, -1), half, upper=True, unitriangular=True)
+        return matmul(p.transpose(-2, -1), found)
+    half = solve_triangular(LU, matmul(p, B), upper=False, unitriangular=True)
+    return solve_triangular(LU, half, upper=True)
+
+
+@public("", method=True, name="lu_solve")
+def torch_lu_solve(b: Any, LU_data: Any, LU_pivots: Any) -> Tensor:
+    """linalg.lu_solve with the right side first."""
+    return lu_solve(LU_data, LU_pivots, b)

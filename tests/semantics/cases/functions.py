@@ -157,3 +157,51 @@ def case_rng_state(torch, show, attempt):
     with torch.random.fork_rng():
         torch.rand(3)
     show(torch.rand(1))
+
+
+def case_lu_factors(torch, show, attempt):
+    a = torch.tensor([[0.0, 2.0, 1.0], [1.0, 1.0, 0.0], [4.0, 3.0, 1.0]], dtype=torch.float64)
+    factors, pivots = torch.linalg.lu_factor(a)
+    b = torch.tensor([[1.0, 0.0], [2.0, 1.0], [3.0, 5.0]], dtype=torch.float64)
+    show(near(factors), pivots)
+    show(near(torch.linalg.lu_solve(factors, pivots, b)), near(torch.linalg.lu_solve(factors, pivots, b, adjoint=True)))
+    show(near(torch.linalg.lu_solve(factors, pivots, b.T, left=False)), near(b.lu_solve(factors, pivots)))
+
+
+def case_spectral_norm(torch, show, attempt):
+    module = torch.nn.utils.spectral_norm(torch.nn.Linear(3, 2).double())
+    show(list(module.state_dict()))
+    out = module(torch.ones(1, 3, dtype=torch.float64))
+    out.sum().backward()
+    show(near(out), near(module.weight_orig.grad), near(module.weight_u))
+    module.eval()
+    show(near(module(torch.ones(1, 3, dtype=torch.float64))))
+    torch.nn.utils.remove_spectral_norm(module)
+    show(sorted(module.state_dict()), near(module.weight))
+
+
+def case_averaged_models(torch, show, attempt):
+    swa = torch.optim.swa_utils
+    module = torch.nn.Linear(1, 1)
+    for options in ({}, {"avg_fn": lambda average, present, count: (average + present) / 2}):
+        average = swa.AveragedModel(module, **options)
+        for value in (1.0, 2.0, 4.0):
+            with torch.no_grad():
+                module.weight.fill_(value)
+            average.update_parameters(module)
+        show(average.module.weight, int(average.n_averaged))
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.2)
+    for strategy in ("cos", "linear"):
+        scheduler = swa.SWALR(optimizer, 0.05, 3, strategy)
+        rates = []
+        for _ in range(5):
+            optimizer.step()
+            scheduler.step()
+            rates.append(round(optimizer.param_groups[0]["lr"], 9))
+        show(rates)
+
+
+def case_what_is_absent_says_so(torch, show, attempt):
+    x = torch.ones(2)
+    show(x.is_pinned(), x.is_shared(), x.to_dense() is x, x.apply_(lambda v: v * 3), x.is_same_size(x))
+    show(hasattr(x, "no_such_thing"), hasattr(torch, "no_such_thing"))
