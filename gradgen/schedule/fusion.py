@@ -140,7 +140,8 @@ class Fusion:
             if op in self.contractions and not axes:
                 axes = (*(self.strip_axes(op) if outermost else ()), *self.looped[op])
             elif op in self.contractions and outermost:
-                axes = (*self.looped[op], *axes)
+                loops = (*self.looped[op], *axes)
+                axes = (*loops, *(s for s in self.strip_axes(op) if s not in loops))
             where = self.find(op, groups, max(low, len(groups) - WINDOW), axes, producers, at)
             if where is not None and self.better_early(op, groups[where], [p for p, _ in producers if at[p] == where]):
                 before.setdefault(after, []).append(op)
@@ -339,7 +340,7 @@ def count(extents: Iterable[Extent]) -> int:
 
 def is_long(extent: Extent) -> bool:
     """Worth cutting into strips."""
-    return not isinstance(extent, int) or extent >= 4 * STRIP
+    return not isinstance(extent, int) or extent >= 3 * STRIP
 
 
 def mentioned(read: ReadTerm, op: Op) -> list[sympy.Symbol]:
