@@ -9,14 +9,15 @@ import numpy as np
 import sympy
 
 from gradgen.codegen import mathlib
-from gradgen.codegen.chunks import GG_CHUNK
+from gradgen.codegen.chunks import GG_CHUNK, index
 from gradgen.codegen.integers import index_text
 from gradgen.codegen.literals import floating, literal
-from gradgen.codegen.printer import StatementPrinter, called_often
+from gradgen.codegen.pieces import Cut, cut, used
+from gradgen.codegen.printer import INDENT, StatementPrinter, called_often, local_type, wrapped
 from gradgen.codegen.templates import render
 from gradgen.ir.symbols import Extent, as_extent
 from gradgen.schedule.memory import aligned
-from gradgen.schedule.program import CONSTANT, SAVED, WORK, Buffer, Loop, Program
+from gradgen.schedule.program import CONSTANT, SAVED, WORK, Buffer, Loop, Program, Statement
 
 LINE = 116
 QUIET_VECTORISER = """#if defined(__clang__)
@@ -45,10 +46,15 @@ def c_procedure(program: Program) -> ProcedureCode:
     printer = StatementPrinter(program.name)
     printer.expressions.out_of_line = called_often(program)
     parts = [(p.name, printer.part(p)) for p in program.parts]
-    printer.sequence(program.statements)
+    pieces = cut(program.statements)
+    if pieces is None:
+        printer.sequence(program.statements)
+    else:
+        parts += in_pieces(printer, pieces)
     tables = [_table(b) for b in program.buffers if b.space == CONSTANT]  # inside: procedures number theirs alike
     head = [f"    {line}" for table in tables for line in table.splitlines()]
-    head += [line for b in program.buffers for line in _pointer(b)]
+    own = program.buffers if pieces is None else pieces.own_buffers(program.buffers)
+    head += [line for b in own for line in _pointer(b)]
     work = program.work_bytes
     if printer.products:
         sizes = [size for _, calls in printer.products.values() for size in calls]
@@ -56,6 +62,9 @@ def c_procedure(program: Program) -> ProcedureCode:
         if printer.chunks > 1:
             head.append(f"    const size_t gg_scratch_bytes = (size_t)({index_text(aligned(_largest(sizes)))});")
         work = as_extent(work + printer.chunks * aligned(_largest(sizes)))
+    for array, length in pieces.arrays.items() if pieces is not None else ():
+        head.append(_array(array.dtype.ctype, array.name, "work", index_text(work)))
+        work = as_extent(work + aligned(length * array.dtype.itemsize))
     helpers = {**_helpers(program, printer), **dict(parts)}
     if printer.parts:
         helpers |= {"GG_CHUNK": GG_CHUNK, **printer.parts}
@@ -83,12 +92,47 @@ def _pointer(buffer: Buffer) -> list[str]:
     if buffer.space not in (SAVED, WORK):
         return []
     base = "saved" if buffer.space == SAVED else "work"
-    ctype = buffer.dtype.ctype
-    offset = index_text(buffer.offset)
-    address = f"({ctype} *)(void *)((unsigned char *){base} + {offset})"
-    if buffer.space == SAVED and not buffer.given:  # forward without a backward to follow
-        address = f"saved == NULL ? NULL : {address}"
-    return [f"    {ctype} *const {buffer.name} = {address};"]
+    # forward without a backward to follow
+    absent = "saved == NULL ? NULL : " if buffer.space == SAVED and not buffer.given else ""
+    return [_array(buffer.dtype.ctype, buffer.name, base, index_text(buffer.offset), absent)]
+
+
+def _array(ctype: str, name: str, base: str, offset: str, absent: str = "") -> str:
+    return f"    {ctype} *const {name} = {absent}({ctype} *)(void *)((unsigned char *){base} + {offset});"
+
+
+def in_pieces(printer: StatementPrinter, pieces: Cut) -> list[tuple[str, str]]:
+    """Prints a procedure's segments, pieces as calls; the functions called, by name, and the macro they need."""
+    made = [("noinline", mathlib.noinline())]
+    for segment in pieces.segments:
+        if segment.piece:
+            made.append(_piece(printer, f"gg_{printer.procedure}_piece{len(made)}", segment.statements))
+        else:
+            printer.sequence(segment.statements)
+    return made
+
+
+def _piece(printer: StatementPrinter, name: str, statements: tuple[Statement, ...]) -> tuple[str, str]:
+    """A piece's function: arrays in SAVED and WORK are found anew in it, everything else is a parameter."""
+    found = used(statements)
+    blocks = [b for b in found.pointers.values() if b.space in (SAVED, WORK)]
+    index((b.offset for b in blocks), found)
+    given = [(v, f"{local_type(dtype)} {v}") for v, dtype in found.scalars.items()]
+    for b in found.pointers.values():
+        if b.space not in (SAVED, WORK):
+            const = "" if b.name in found.written else "const "
+            given.append((b.name, f"{const}{b.dtype.ctype} *GRADGEN_RESTRICT {b.name}"))
+    if found.saved or any(b.space == SAVED for b in blocks):
+        given.append(("saved", "void *saved"))
+    if any(b.space == WORK for b in blocks):
+        given.append(("work", "void *work"))
+    if found.flags:
+        given.append(("flags", "uint32_t flags"))
+    lines = printer.apart(statements)
+    printer.line(wrapped(f"{name}(", [v for v, _ in given], INDENT * 2) + ");")
+    head = wrapped(f"GG_NOINLINE void {name}(", [text for _, text in given], INDENT)
+    body = "\n".join([*(line for b in blocks for line in _pointer(b)), *lines])
+    return name, f"{head}) {{\n{body}\n}}\n"
 
 
 def _helpers(program: Program, printer: StatementPrinter) -> dict[str, str]:

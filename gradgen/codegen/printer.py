@@ -261,6 +261,15 @@ class StatementPrinter:
         head = wrapped(f"GG_CHUNK void {name}(", [text for _, text in found.parameters()], INDENT)
         return head + ") {\n" + "\n".join(lines) + "\n}\n"
 
+    def apart(self, statements: Sequence[Statement]) -> list[str]:
+        """The lines of statements that stand in a function of their own."""
+        kept, depth, self.out, self.depth = self.out, self.depth, [], 1
+        known, self.expressions.known = self.expressions.known, {}
+        self.sequence(statements)
+        self.expressions.known = known
+        lines, self.out, self.depth = self.out, kept, depth
+        return lines
+
     @visit.register
     def _if(self, s: If) -> None:
         self.line(f"if ({self.expressions.text(s.condition)}) {{")
