@@ -28,6 +28,7 @@ from gradgen.codegen.declarations import (
 )
 from gradgen.codegen.derivatives import pattern_macros
 from gradgen.codegen.extents import constant, dims_of, elements, to_c
+from gradgen.codegen.fold import folded
 from gradgen.codegen.interface import Interface, Parameter
 from gradgen.codegen.manifest import manifest_text
 from gradgen.codegen.names import check_interface
@@ -186,7 +187,7 @@ def _source(code: ModuleCode) -> str:
     helpers = [portable_pragmas(text) for text in pruned(merge_helpers(code), [*bodies, *checks, *sizes]).values()]
     zero = "zero_grad" in interface.functions
     fit = dims_fit_lines(interface) if interface.dims else []
-    return render(
+    return folded(render(
         "c/module.c.j2",
         banner=banner(interface),
         origin_lines=_origin_lines(interface),
@@ -211,7 +212,7 @@ def _source(code: ModuleCode) -> str:
         wrappers=record.wrappers(interface),
         tables=record.tables(interface),
         record=_record(interface),
-    )
+    ))
 
 
 def _in_order(code: ModuleCode) -> list[ProcedureCode]:

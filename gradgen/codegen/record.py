@@ -5,6 +5,7 @@ from __future__ import annotations
 from gradgen.codegen.declarations import TENSORS, parameter_text, pointer_base, return_type, wrap
 from gradgen.codegen.derivatives import pattern_array, pattern_tables
 from gradgen.codegen.extents import constant, shape_text, to_c
+from gradgen.codegen.fold import WIDTH
 from gradgen.codegen.interface import (
     COTANGENT,
     DERIVATIVE,
@@ -103,8 +104,9 @@ def _info_row(interface: Interface, kind: str, argument: Argument) -> str:
     shape = _shape_name(interface, kind, argument) if argument.shape else "NULL"
     head = ", ".join([c_string(argument.name), c_string(shape_text(argument.shape))])
     tail = ", ".join([shape, str(len(argument.shape)), c_dtype(argument.dtype), str(int(argument in listed)), "0"])
-    if len(argument.formula) <= 60:
-        return f"    {{{head}, {c_string(argument.formula)}, {tail}}}"
+    row = f"    {{{head}, {c_string(argument.formula)}, {tail}}}"
+    if len(row) < WIDTH:
+        return row
     formula = "\n".join("     " + c_string(piece) for piece in _pieces(argument.formula))
     return f"    {{{head},\n{formula},\n     {tail}}}"
 
