@@ -29,8 +29,8 @@ SIZES: dict[str, tuple[Any, ...]] = {
     "attention": (2, 96, 32), "conv2d-3x3": (4, 8, 8, 14, 3), "conv2d-1x1": (4, 16, 16, 14, 1), "lenet": (4,),
     "elementwise-1e3": (1000,), "elementwise-1e6": (1_000_000,), "softmax-ce": (256, 1000), "layernorm-gelu": (16, 768),
     "mlp-784": (32, 784, 64, 10), "mlp-64": (32, 64, 64, 10), "matmul-128-f32-NN": (128, "float32"),
-    "matmul-32-f32-TN": (32, "float32"), "mixture-d10-k25-n1000": (10, 25, 200), "lstm": (200, 14),
-    "rk4": (300,), "bundle-adjustment-30000": (2000,), "hvp-network": (64, 16, 16, 4), "hessian-network": (16, 8, 8, 4),
+    "matmul-32-f32-TN": (32, "float32"), "mixture-d10-k25-n1000": (10, 25, 200), "lstm": (20, 14),
+    "rk4": (60,), "bundle-adjustment-30000": (300,), "hvp-network": (64, 16, 16, 4), "hessian-network": (16, 8, 8, 4),
     "hvp-rosenbrock": (1000,), "hessian-rosenbrock": (60,), "notebook": (),
 }
 DRAWS = 6
@@ -218,7 +218,12 @@ def main() -> None:
     print(HEAD.format(draws=DRAWS, machine=f"{platform.machine()}, {platform.system()}"), flush=True)
     for case, size in chosen(options.cases):
         for dtype in ("float32", "float64"):
-            for row in rows(case, size, dtype, measure(case, size, dtype)):
+            try:
+                found = measure(case, size, dtype)
+            except RuntimeError as error:  # a case written for one dtype: mixing is refused
+                print(f"{case.name} {dtype}: {error}", file=sys.stderr)
+                continue
+            for row in rows(case, size, dtype, found):
                 print(row, flush=True)
 
 

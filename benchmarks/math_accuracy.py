@@ -2,6 +2,7 @@
 
     python benchmarks/math_accuracy.py > docs/math-accuracy.md          all 2^32 floats and 10^7 doubles, about an hour
     python benchmarks/math_accuracy.py --step 1009 --doubles 100000     a sample
+    python benchmarks/math_accuracy.py --only exp --into docs/math-accuracy.md      one function's rows again
 
 Needs gcc with libquadmath, and glibc's libmvec.
 """
@@ -27,6 +28,8 @@ from math_harness import CHECKED_ONE_ARGUMENT, CHECKED_TWO_ARGUMENTS, FAST, Buil
 from gradgen.codegen import mathlib  # noqa: E402
 
 BLOCK = 1024
+FLAGS = (*FAST, "-march=native")
+BUILD = {"compiler": f"gcc, {platform.machine()}", "flags": " ".join(FLAGS)}
 DTYPES = {"f32": np.float32, "f64": np.float64}
 DOMAINS = {
     **dict.fromkeys(["log", "log2", "log10", "sqrt", "rsqrt"], (0.01, 10.0)),
@@ -105,6 +108,9 @@ Speed is nanoseconds per element of a loop over 4096 numbers in cache, least of 
 libm one number at a time; ratio = libm / kernel. {compiler},
 `{flags}`.
 
+`exp_scalar` and the like are the forms that straight-line code calls: the same polynomials behind a predicted branch, for
+one number at a time.
+
 The kernels assume rounding to nearest and no `-ffast-math`. On 32-bit x86, double ones need `-msse2 -mfpmath=sse`: the
 x87 unit's longer registers spoil exact products. Without a fused multiply-add `sin`, `cos` and `tan` in double precision take
 a branch and stay scalar; `fmod`, `remainder` and `floor_div` call libm for huge quotients.
@@ -113,18 +119,31 @@ a branch and stay scalar; `fmod`, `remainder` and `floor_div` call libm for huge
 |---|---|---|---|---|---|---|---|---|"""
 
 
+def merged(page: str, new: list[str]) -> str:
+    """`page` with the rows of `new` in place of those of the same function and dtype, in the registry's order."""
+    def key(row: str) -> tuple[str, ...]:
+        return tuple(cell.strip() for cell in row.split("|")[1:3])
+
+    _, _, table = page.partition("|---|---|---|---|---|---|---|---|---|\n")
+    rows = {key(row): row for row in (*table.splitlines(), *new)}
+    order = [(name, suffix) for name in (*CHECKED_ONE_ARGUMENT, *CHECKED_TWO_ARGUMENTS) for suffix in mathlib.FLOATS]
+    return "\n".join([HEAD.format(**BUILD, what="one"), *(rows[k] for k in order if k in rows)]) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--step", type=int, default=1, help="check every STEP-th float32")
     parser.add_argument("--doubles", type=int, default=10**7, help="how many float64 arguments")
     parser.add_argument("--only", nargs="*", help="names of functions")
+    parser.add_argument("--into", type=Path, help="put the rows into this page instead of printing one")
     options = parser.parse_args()
-    flags = (*FAST, "-march=native")
+    new: list[str] = []
     with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
-        build = Build("gcc", flags, quad=True)
+        build = Build("gcc", FLAGS, quad=True)
         checks, plain = Harness(Path(first), build, libmvec=True), Harness(Path(second), build)
         what = "one" if options.step == 1 else f"{options.step}th"
-        print(HEAD.format(what=what, compiler=f"gcc, {platform.machine()}", flags=" ".join(flags)))
+        if options.into is None:
+            print(HEAD.format(**BUILD, what=what))
         for name in [*CHECKED_ONE_ARGUMENT, *CHECKED_TWO_ARGUMENTS]:
             if options.only and name not in options.only:
                 continue
@@ -134,7 +153,10 @@ def main() -> None:
                 else:
                     report = in_parts(checks, name, suffix, options.doubles)
                 times = speed(plain, name, suffix) if name in CHECKED_ONE_ARGUMENT else None
-                print(row(name, suffix, report, times), flush=True)
+                new.append(row(name, suffix, report, times))
+                print(new[-1], flush=True)
+    if options.into is not None:
+        options.into.write_text(merged(options.into.read_text(encoding="utf-8"), new), encoding="utf-8")
 
 
 if __name__ == "__main__":
