@@ -125,6 +125,7 @@ class Blocks:
         self.late: dict[str, tuple[Let, int]] = {}  # what reads memory that the loop writes, and the stores before it
         self.now: set[str] = set()  # names of the third loop
         self.stores = 0
+        self.conditions: dict[tuple[str, ...], Expr] = {}
         self.keep: list[Expr] = []  # expressions whose ids are keys
         self.computed: dict[str, DType] = {}
 
@@ -133,8 +134,7 @@ class Blocks:
             if isinstance(s, If):
                 if s.otherwise or self.varies(s.condition):
                     raise Unfit("a condition on items")
-                if not all(isinstance(t, (Store, Comment, Let, Assign, PairwiseAdd)) for t in s.body):
-                    raise Unfit("conditional work")
+                self.check(s.body)
             elif not isinstance(s, (Let, Store, Comment, Assign, PairwiseAdd)):
                 raise Unfit(type(s).__name__)
         for s in statements_in(body):  # a sum's own assignment may read it, nothing else
@@ -306,6 +306,9 @@ class Blocks:
     def results(self, condition: Expr | None, body: Iterable[Statement]) -> None:
         group = Group(condition)
         for s in body:
+            if isinstance(s, If):
+                self.results(self.both(condition, s.condition), s.body)
+                continue
             if isinstance(s, Let):
                 self.let(s)
             if isinstance(s, (Let, Comment)):
@@ -324,6 +327,8 @@ class Blocks:
             else:
                 group.names.add(made.variable.name if isinstance(made, Assign) else made.accumulator.name)
             group.body.append(made)
+        if not group.body:
+            return
         same = next((g for g in self.groups if _alike(g.condition, condition)), None)
         for g in self.groups:
             if g is not same and (g.buffers & group.buffers or g.names & group.names):
@@ -334,6 +339,13 @@ class Blocks:
             same.body += group.body
             same.buffers |= group.buffers
             same.names |= group.names
+
+    def both(self, outer: Expr | None, inner: Expr) -> Expr:
+        """A condition inside another: the same expression for the same two."""
+        if outer is None:
+            return inner
+        key = tuple(e.name if isinstance(e, Variable) else str(id(e)) for e in (outer, inner))
+        return self.conditions.setdefault(key, Apply(bool_, "and_", (outer, inner)))
 
     def reads_of(self, e: Expr) -> list[Statement]:
         """The reads of memory that the loop writes which a result was waiting for."""

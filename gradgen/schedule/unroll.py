@@ -80,7 +80,18 @@ def _loop(loop: Loop, changing: set[str]) -> list[Statement]:
         written += copy.block(picked)
         if _size(written) > budget:
             return [loop]
-    return ([] if rest is None else [rest]) + written
+    return ([] if rest is None else [rest]) + _needed(written)
+
+
+def _needed(written: Sequence[Statement]) -> list[Statement]:
+    """Without the locals that were for guards which are decided."""
+    names: set[str] = set()
+    found: list[Statement] = []
+    for s in reversed(written):
+        if not isinstance(s, Let) or s.variable.name in names:
+            names |= _Uses.of([s]).reads
+            found.append(s)
+    return found[::-1]
 
 
 def _candidate(loop: Loop) -> bool:

@@ -15,6 +15,7 @@ from gradgen.compiler import stages
 from gradgen.ir import dtypes
 from gradgen.options import Options
 from gradgen.schedule import PASSES, Procedure, Program, ScheduleOptions, schedule
+from gradgen.schedule.lanes import lanes
 from gradgen.schedule.program import (
     ARGUMENT,
     WORK,
@@ -23,6 +24,7 @@ from gradgen.schedule.program import (
     Buffer,
     CVar,
     Declare,
+    If,
     Index,
     Let,
     Literal,
@@ -241,3 +243,18 @@ def test_an_index_that_is_assigned_is_the_last_one() -> None:
     assert isinstance(let.value, Apply) and let.value.op == "select"
     last = let.value.args[1]
     assert isinstance(last, Index) and last.expr == 2
+
+
+def test_results_under_a_condition_in_a_condition() -> None:
+    """if (a) { t = ...; if (b) out[2i] = t; if (b) out[2i + 1] = sin t }: one loop of arithmetic, one of results."""
+    x, out = Buffer("x", dtypes.float64, (N, 3), ARGUMENT), Buffer("out", dtypes.float64, (N, 2), ARGUMENT)
+    i, t = CVar("i", integer=True), Variable(dtypes.float64, "t")
+    a, b = Variable(dtypes.bool_, "a"), Variable(dtypes.bool_, "b")
+    sine = Apply(dtypes.float64, "sin", (Load(dtypes.float64, x, 3 * i),))
+    stores = [If(b, (Store(out, 2 * i + k, Apply(dtypes.float64, "exp", (t,)) if k else t),)) for k in range(2)]
+    names = iter(f"u{n}" for n in range(100))
+    made = lanes((Loop(i, 0, N, (If(a, (Let(t, sine), *stores)),)),), lambda prefix: prefix + next(names))
+    (block,) = made
+    assert isinstance(block, Loop) and block.step == 8
+    (results,) = [s for s in block.body if isinstance(s, If)]
+    assert isinstance(results.condition, Apply) and results.condition.op == "and_" and len(results.body) == 1
