@@ -14,12 +14,13 @@ from gradgen.schedule.inline import KERNEL, MAP, SCAN, SCATTER, Op
 from gradgen.schedule.procedure import ACCUMULATE, Output, Place
 from gradgen.schedule.program import ARGUMENT, LOCAL, WORK, Apply, Buffer, Expr, Fill, Literal, Pointer, Store
 from gradgen.schedule.reductions import exceeds
-from gradgen.schedule.tree import Leaf, LoopNode, leaves
+from gradgen.schedule.tree import Leaf, LoopNode, leaves, steps_of
 
 SHORT_ROW = 8
 MOST_FORMULAS = 120  # ops of a procedure that still gets formulas in its comments
 MOST_LINES = 5  # of formulas per nest
 MOST_CONDITIONS = 3  # optional places that one nest is tested for
+WORTH_A_TEST = 64  # steps of loops inside a nest
 
 
 class Results(Reads):
@@ -126,7 +127,7 @@ class Results(Reads):
     def wanted_inside(self, node: LoopNode | Leaf) -> Expr | None:
         """The same for a product or loops in loops that are part of a nest which others want as well."""
         large = isinstance(node, Leaf) and node.op in self.contractions
-        large = large or (isinstance(node, LoopNode) and any(isinstance(c, LoopNode) for c in node.children))
+        large = large or (isinstance(node, LoopNode) and steps_of(node) >= WORTH_A_TEST)
         needs = self.needs_of(node) if large else None
         if needs is None or (self.tested is not None and needs.keys() >= self.tested.keys()):
             return None
@@ -135,7 +136,8 @@ class Results(Reads):
         return self.any_present(needs, False)
 
     def needs_of(self, node: LoopNode | Leaf) -> dict[Place, None] | None:
-        """The optional places that a subtree works for; None where it always works or leaves something in a local."""
+        """The optional places that a subtree works for; None where it always works or leaves something in a local, and
+        where it works for all there are: nobody calls a function for nothing."""
         inside = dict.fromkeys(leaves([node]))
         needs: dict[Place, None] = {}
         for op in inside:
@@ -143,7 +145,7 @@ class Results(Reads):
             if found is None or any(c not in inside and not self.in_memory(op) for c in self.consumers[op]):
                 return None
             needs |= found
-        return needs
+        return None if self.places_of and needs.keys() >= self.places_of.keys() else needs
 
     def any_present(self, needs: dict[Place, None], assume: bool = True) -> Expr | None:
         b = self.builder

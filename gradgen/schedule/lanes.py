@@ -318,7 +318,9 @@ class Blocks:
             if value is not None:
                 self.add(s, value)
                 continue
-            group.body += self.reads_of(s.value)
+            waiting = self.reads_of(s.value)
+            self.only_its_own(s, waiting)
+            group.body += waiting
             self.stores += isinstance(s, Store)
             made = replace(s, value=self.finished(s.value))
             if isinstance(made, Store):
@@ -339,6 +341,14 @@ class Blocks:
             same.body += group.body
             same.buffers |= group.buffers
             same.names |= group.names
+
+    def only_its_own(self, s: Store | Assign | PairwiseAdd, waiting: Iterable[Statement]) -> None:
+        """A result reads no memory that another one writes: results go to memory in loops of their own."""
+        for t in (*waiting, s):
+            for e in subexpressions(expressions(t)):
+                own = isinstance(s, Store) and isinstance(e, Load) and e.buffer is s.buffer
+                if isinstance(e, Load) and id(e.buffer) in self.written and not own:
+                    raise Unfit("a result that reads another one")
 
     def both(self, outer: Expr | None, inner: Expr) -> Expr:
         """A condition inside another: the same expression for the same two."""

@@ -37,6 +37,7 @@ SHORT = 8  # steps of a loop that is written out
 SMALL, LONGEST = 128, 64  # a longer one, of so many expressions in all and steps
 MOST = 2500  # expressions of a body that is written out
 VECTOR = 4  # steps from which on a loop marked for vectorisation may be one
+WORTH = 24  # expressions for each sum in memory that a loop over neighbours would update as a vector
 NAMES = 64  # elements of an array that become names
 
 _SIMPLE = (Let, Declare, Assign, Store, Fill, If, Loop, Comment, Pointer, PairwiseAdd, PairwiseBegin)
@@ -82,6 +83,8 @@ class Straight:
                 values.run(s.body)
             except NotAlone as found:
                 alone = [b for b in alone if b is not found.buffer]
+                if any(isinstance(t, Store) and t.buffer is found.buffer and _is_update(t) for t in statements_in(s.body)):
+                    return None  # sums of a few numbers in memory, one after the other
             except Unfit:
                 return None
             else:
@@ -94,8 +97,14 @@ class Straight:
         inner = [t for t in statements_in(s.body) if isinstance(t, Loop)]
         if not alone and not any(_decides(t) or _is_short_sum(t) for t in inner):
             return False
-        stores = (t for loop in inner if _is_vector(loop) for t in statements_in(loop.body) if isinstance(t, Store))
-        return all(id(t.buffer) in alone for t in stores)
+        stays = [
+            (loop, t) for loop in inner for t in statements_in(loop.body)
+            if isinstance(t, Store) and id(t.buffer) not in alone
+        ]  # fmt: skip
+        if any(_is_vector(loop) for loop, _ in stays):
+            return False
+        updates = _updates(s.body, alone)
+        return not updates or (written_size(s.body) or 0) >= WORTH * updates
 
     def alone(self, s: Loop) -> list[Buffer]:
         """Arrays of WORK that nothing outside the loop looks at, small enough for names."""
@@ -134,6 +143,24 @@ def _decides(loop: Loop) -> bool:
 def _is_short_sum(loop: Loop) -> bool:
     """A reduction that is shorter than a vector."""
     return int(loop.stop) - int(loop.start) <= VECTOR and any(isinstance(s, Assign) for s in loop.body)
+
+
+def _updates(body: Iterable[Statement], alone: set[int]) -> int:
+    """Sums in memory that stays, once loops are written out."""
+    found = 0
+    for s in body:
+        if isinstance(s, Loop):
+            found += (int(s.stop) - int(s.start)) * _updates(s.body, alone)
+        elif isinstance(s, If):
+            found += _updates((*s.body, *s.otherwise), alone)
+        else:
+            found += isinstance(s, Store) and id(s.buffer) not in alone and _is_update(s)
+    return found
+
+
+def _is_update(s: Store) -> bool:
+    """Adds to memory: rows of such statements are vectors of neighbours, single ones go through memory one by one."""
+    return any(isinstance(e, Load) and e.buffer is s.buffer for e in subexpressions(expressions(s)))
 
 
 def _is_vector(loop: Loop) -> bool:

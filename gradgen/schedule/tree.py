@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -59,6 +60,14 @@ def paths(tree: Tree) -> dict[Op, tuple[LoopNode, ...]]:
         else:
             stack.extend((c, (*path, node)) for c in reversed(node.children))
     return found
+
+
+def steps_of(node: LoopNode | Leaf) -> float:
+    """How often the body of a subtree runs at most; infinity where an extent is not known."""
+    if isinstance(node, Leaf):
+        return 1
+    own = node.extent if isinstance(node.extent, int) else math.inf
+    return own * max((steps_of(c) for c in node.children), default=1)
 
 
 def leaves(tree: Tree) -> Iterator[Op]:
