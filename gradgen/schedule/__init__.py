@@ -10,6 +10,7 @@ from gradgen.schedule.flatten import flatten
 from gradgen.schedule.fusion import Fusion
 from gradgen.schedule.inline import Inliner
 from gradgen.schedule.lanes import lanes
+from gradgen.schedule.loads import unconditional
 from gradgen.schedule.memory import SavedLayout, lifetimes, plan_work, saved_layout
 from gradgen.schedule.options import NO_PASSES, PASSES, ScheduleOptions
 from gradgen.schedule.outline import outline
@@ -80,6 +81,8 @@ def schedule(
         statements = lanes(statements, emitter.builder.fresh)
     if options.has("flatten"):  # chunks are whole rows
         statements = flatten(statements)
+    if options.has("loads"):
+        statements = unconditional(statements, emitter.builder.fresh)
     for b in buffers:
         if b.space == SAVED:
             b.offset = saved.offsets[b.name]
