@@ -46,46 +46,65 @@ class Functions(threading.local):
 
 
 class Session:
-    """The functions of a module for one thread: the last arguments and the calls that can be repeated for them."""
+    """The functions of a module for one thread: the last arguments and the calls that can be repeated for them.
+
+    A call is repeated as it was when every argument is the very object that came last time.  Only objects whose memory
+    stays where it is are remembered: arrays that C reads or writes without a copy, and tuples of them.
+    """
 
     def __init__(self, native: Native) -> None:
         self.native, self.work, self.arguments = native, Block(native.ffi), Arguments(native)
         self.plan: Plan | None = None
         self.outputs = self.gradients = Results(native, (), ())
+        self.take: Callable[[], Any] = tuple  # makes the outputs of a repeated call
+        self.take_gradients: Callable[[], Any] = tuple
         self.seen: Sequence[Any] = [NEVER] * len(native.info.inputs)
         self.tail: tuple[Any, ...] = ()
         self.forward_call: tuple[Any, ...] | None = None
+        self.forward_out: Any = None
         self.gradient_call: tuple[Any, ...] | None = None
+        self.gradient_key: tuple[Any, ...] = ()  # what came beside the inputs
 
     def forward(self, values: tuple[Any, ...], out: Any = None) -> Any:
         call = self.forward_call
-        if out is not None or call is None or not all(map(is_, values, self.seen)):
+        if call is None or out is not self.forward_out or not all(map(is_, values, self.seen)):
             return self._forward_new(values, out)
         status = self.native.forward(*call)
         if status:
             raise self.native.fail(status)
-        return one_or_all(self.native, self.outputs.copies())
+        return self.take() if out is None else out
 
     def _forward_new(self, values: tuple[Any, ...], out: Any) -> Any:
         native, plan = self.native, self._bind(values)
         pointers, arrays = self._outputs(out, plan)
         call = self.arguments.head + pointers + self.tail
-        self._finish(native.forward(*call))
-        if out is None and self.outputs.small and self.seen is self.arguments.seen:
-            self.forward_call = call
+        if self._finish(native.forward(*call)) and (self.outputs.small if out is None else _stays(out)):
+            self.forward_call, self.forward_out = call, out
         return out if out is not None else one_or_all(native, self.outputs.hand_out(arrays))
 
     def value_and_grad(self, values: tuple[Any, ...], gradient: Any, gradients: Any, out: Any) -> Any:
         call, native = self.gradient_call, self.native
-        if (gradient is not None or gradients is not None or out is not None or call is None
-                or not all(map(is_, values, self.seen))):  # fmt: skip
-            return self._value_and_grad_new(values, gradient, gradients, out)
+        if gradients is None and gradient is None and out is None:
+            if call is None or self.gradient_key or not all(map(is_, values, self.seen)):
+                return self._value_and_grad_new(values, None, None, None)
+            status = native.value_and_grad(*call)
+            if status:
+                raise native.fail(status)
+            return self.take(), self.take_gradients()
+        targets = gradients if type(gradients) is tuple else (gradients,)
+        key = (gradient, out, type(gradients), *targets)
+        known = len(key) == len(self.gradient_key) and all(map(is_, key, self.gradient_key))
+        if call is None or not known or not all(map(is_, values, self.seen)):
+            return self._value_and_grad_new(values, gradient, gradients, out, key)
         status = native.value_and_grad(*call)
         if status:
             raise native.fail(status)
-        return one_or_all(native, self.outputs.copies()), native.Gradients._make(self.gradients.copies())
+        made = self.take_gradients() if gradients is None else native.Gradients._make(targets)
+        return self.take() if out is None else out, made
 
-    def _value_and_grad_new(self, values: tuple[Any, ...], gradient: Any, gradients: Any, out: Any) -> Any:
+    def _value_and_grad_new(
+        self, values: tuple[Any, ...], gradient: Any, gradients: Any, out: Any, key: tuple[Any, ...] = ()
+    ) -> Any:
         native, plan = self.native, self._bind(values)
         outputs = native.seeded
         seeded = [] if len(outputs) == 1 and not outputs[0].shape else seeds(native, gradient, plan.outputs)
@@ -95,10 +114,11 @@ class Session:
         else:
             flags, (added, fresh) = 0, self._given_gradients(gradients)
         call = (*self.arguments.head, *seeded, *pointers, *added, self.work.pointer, flags)
-        self._finish(native.value_and_grad(*call))
-        repeatable = gradient is None and gradients is None and out is None
-        if repeatable and self.outputs.small and self.gradients.small and self.seen is self.arguments.seen:
-            self.gradient_call = call
+        again = self._finish(native.value_and_grad(*call)) and native.reads_in_place(gradient)
+        if again and (self.outputs.small if out is None else _stays(out)) and (
+            self.gradients.small if gradients is None else _stays(gradients)
+        ):  # fmt: skip
+            self.gradient_call, self.gradient_key = call, key
         made = fresh if gradients is not None else self.gradients.hand_out(fresh)
         return (one_or_all(native, self.outputs.hand_out(arrays)) if out is None else out), native.Gradients._make(made)
 
@@ -109,19 +129,23 @@ class Session:
         if plan is not self.plan:
             self.plan = plan
             self.outputs = Results(native, info.outputs, plan.outputs)
+            self.take = self.outputs.taker(native.Outputs, single=True)
             shapes = [plan.inputs[k] for k in native.parameter_positions]
             self.gradients = Results(native, native.parameters, shapes)
+            self.take_gradients = self.gradients.taker(native.Gradients)
             null = (native.ffi.NULL,) if info.differentiable else ()
             self.tail = (*null, self.work.reserve(plan.work_bytes))
         self.seen = self.arguments.seen
         return plan
 
-    def _finish(self, status: int) -> None:
+    def _finish(self, status: int) -> bool:
+        """Whether the call may be repeated as it was, as far as its inputs go."""
         if sum([a.nbytes for a in self.arguments.arrays]) > MEMORABLE:
             self.arguments.forget()
             self.seen = [NEVER] * len(self.seen)
         if status:
             raise self.native.fail(status)
+        return self.seen is self.arguments.seen
 
     def _outputs(self, out: Any, plan: Plan) -> tuple[tuple[Any, ...], Sequence[Any]]:
         if out is None:
@@ -136,6 +160,12 @@ class Session:
             if array is not None:
                 native.writable(tensor, shape, array, self.arguments.arrays)
         return tuple([native.ffi.NULL if g is None else native.pointer(g) for g in given]), given
+
+
+def _stays(value: Any) -> bool:
+    """Whether arrays to write to are the same memory whenever the same object comes, and small enough to keep."""
+    arrays = value if type(value) is tuple else (value,) if type(value) is np.ndarray else ()
+    return bool(arrays) and sum([0 if a is None else a.nbytes for a in arrays]) <= MEMORABLE
 
 
 class Gradients:
@@ -200,6 +230,7 @@ class Module:
         self._tail: tuple[Any, ...] = ()  # SAVED and WORK
         self._back: tuple[Any, ...] | None = None  # a whole call of backward but for its flags
         self._back_tail: tuple[Any, ...] | None = None  # the same without the inputs
+        self._seed: Any = None  # the incoming gradient of that call
         self._targets: list[np.ndarray] = []  # the gradients that backward writes
         self._target_pointers: tuple[Any, ...] = ()
         self._owners: list[int] = []  # how many references each has when nobody else holds it
@@ -247,7 +278,7 @@ class Module:
         native = self._native
         self._plan, self._back_tail = plan, None
         self._outputs = Results(native, native.info.outputs, plan.outputs)
-        self._take = self._outputs.taker()
+        self._take = self._outputs.taker(native.Outputs, single=True)
         saved = (self._saved.reserve(plan.saved_bytes),) if native.info.differentiable else ()
         self._tail = (*saved, self._work.reserve(plan.work_bytes))
 
@@ -261,7 +292,7 @@ class Module:
         `retain_graph` before it, and for a missing `gradient`.
         """
         back = self._back
-        if back is None or gradient is not None or (self._cleared and self._count_owners() != self._owners):
+        if back is None or gradient is not self._seed or (self._cleared and self._count_owners() != self._owners):
             back = self._prepare_backward(gradient)
         flags = (RETAIN_GRAPH if retain_graph else 0) | (SET_GRAD if self._cleared else 0)
         status = self._native.backward(*back, flags)
@@ -282,7 +313,8 @@ class Module:
         self._prepare_targets()
         tail = (self._saved.pointer, *seeded, *self._target_pointers, self._work.pointer)
         back = self._arguments.head + tail
-        self._back, self._back_tail = (back, tail) if gradient is None else (None, None)
+        self._seed = gradient
+        self._back, self._back_tail = (back, tail) if native.reads_in_place(gradient) else (None, None)
         return back
 
     def _prepare_targets(self) -> None:

@@ -14,7 +14,8 @@
 
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
 typedef char digits_saved_bytes_agree[DIGITS_SAVED_BYTES(3) ==
-    (size_t)(256 * INT64_C(3) + 128 * ((4 * INT64_C(3) + 63) / 64) + 64 * ((40 * INT64_C(3) + 63) / 64) + 128) ? 1 : -1];
+    (size_t)(256 * INT64_C(3) + 128 * ((4 * INT64_C(3) + 63) / 64) + 64 * ((40 * INT64_C(3) + 63) / 64) + 128) ? 1 :
+            -1];
 typedef char digits_work_bytes_agree[DIGITS_WORK_BYTES(3) == (size_t)(324736) ? 1 : -1];
 
 #if defined(__clang__)
@@ -47,91 +48,55 @@ GG_INLINE float gg_from_bits_f32(uint32_t u)
     return x;
 }
 
-/* p * 2^k for p near 1 and -300 < k < 300 (two's complement in k), rounded once: in two steps, so that neither a
- * subnormal result nor an overflowing one goes wrong on the way. */
-GG_INLINE float gg_scale_f32(float p, uint32_t k)
+/* p * 2^n for p near 1 and -250 < n < 250, rounded once: by two factors, so that neither a subnormal result nor an
+ * overflowing one goes wrong on the way. u are the bits of 12583166 + n, whose last ten are n + 254: the factors'
+ * biased exponents are half of that, the last bit left off, and the rest. */
+GG_INLINE float gg_scale_f32(float p, uint32_t u)
 {
-    uint32_t half = ((k + 1024u) >> 1) - 512u;
-    return p * gg_from_bits_f32((half + 127u) << 23) * gg_from_bits_f32((k - half + 127u) << 23);
+    uint32_t first = (u << 22) & 0x7f800000u;
+    return p * gg_from_bits_f32(first) * gg_from_bits_f32((u << 23) - first);
 }
 
 /* e^x = 2^n e^r, n = round(x / ln 2), |r| <= ln(2)/2 with ln 2 in two parts (Cody & Waite 1980); e^r by a minimax
- * polynomial of degree 6 (relative error 2^-27). Adding 1.5 * 2^23 rounds to an integer and leaves it in the low
- * bits. Measured: at most 0.92 ulp. */
-/* e^(r - t) - 1, to the accuracy that adding 1 leaves; t a small correction that is not lost to rounding r - t. */
-GG_INLINE float gg_expm1_poly_f32(float r, float t)
+ * polynomial of degree 6 (relative error 2^-28). Adding 1.5 * 2^23 + 254 rounds to an integer and leaves it,
+ *   biased for
+ * the scaling, in the low bits. Overflow and underflow are chosen at the end, where two selections are cheaper
+ *   than two
+ * clamps that compilers turn into branches' worth of them. Measured: at most 1.02 ulp. */
+/* e^r - 1, to the accuracy that adding 1 leaves. */
+GG_INLINE float gg_exp_poly_f32(float r)
 {
-    float d = r - t, p = 0.0013865569f;
-    p = p * d + 0.008366728f;
-    p = p * d + 0.041667495f;
-    p = p * d + 0.16666542f;
-    p = p * d + 0.49999997f;
-    return r + (d * d * p - t);
-}
-
-/* e^(x + lo), lo a small correction; times 2^bias, bias in two's complement. */
-GG_INLINE float gg_exp_ext_f32(float x, float lo, uint32_t bias)
-{
-    float low = x < -105.0f ? -105.0f : x;
-    float c = low > 90.0f ? 90.0f : low;
-    float shifted = c * 1.44269504f + 12582912.0f;
-    float n = shifted - 12582912.0f;
-    float p = 1.0f + gg_expm1_poly_f32(c - n * 0.693359375f, n * -0.000212194442f - lo);
-    return gg_scale_f32(p, gg_bits_f32(shifted) - 0x4b400000u + bias);
+    float p = 0.0013820946f;
+    p = p * r + 0.008368684f;
+    p = p * r + 0.041668266f;
+    p = p * r + 0.16666521f;
+    p = p * r + 0.49999994f;
+    return r * r * p + r;
 }
 
 GG_INLINE float gg_exp_f32(float x)
 {
-    float low = x < -105.0f ? -105.0f : x;
-    float c = low > 90.0f ? 90.0f : low;
-    float shifted = c * 1.44269504f + 12582912.0f;
-    float n = shifted - 12582912.0f;
-    float p = 1.0f + gg_expm1_poly_f32(c - n * 0.693359375f, n * -0.000212194442f);
-    return gg_scale_f32(p, gg_bits_f32(shifted) - 0x4b400000u);
+    float shifted = x * 1.44269504f + 12583166.0f, n = shifted - 12583166.0f;
+    float p = 1.0f + gg_exp_poly_f32((x - n * 0.693359375f) - n * -0.000212194442f);
+    float y = gg_scale_f32(p, gg_bits_f32(shifted));
+    y = x < -105.0f ? 0.0f : y;
+    return x > 90.0f ? HUGE_VALF : y;
 }
+
+/* What straight-line code shares one copy of, and the rare way out of a fast one. */
+#ifndef GG_NOINLINE
+#if defined(__GNUC__)
+#define GG_NOINLINE static __attribute__((noinline, unused))
+#else
+#define GG_NOINLINE static
+#endif
+#endif
 
 /* Unevaluated sums hi + lo of two floats. The product's error is exact (Dekker 1971 without a fused multiply-add,
  * whose halves are cut off by a mask so that contraction cannot spoil them). */
 typedef struct {
     float hi, lo;
 } gg_pair_f32;
-
-/* a + b exactly, for any a and b (Knuth, The Art of Computer Programming 2, 4.2.2). */
-GG_INLINE gg_pair_f32 gg_two_sum_f32(float a, float b)
-{
-    gg_pair_f32 r;
-    float t;
-    r.hi = a + b;
-    t = r.hi - a;
-    r.lo = (a - (r.hi - t)) + (b - t);
-    return r;
-}
-
-/* a + b exactly, for |a| >= |b| or a = 0. */
-GG_INLINE gg_pair_f32 gg_fast_two_sum_f32(float a, float b)
-{
-    gg_pair_f32 r;
-    r.hi = a + b;
-    r.lo = b - (r.hi - a);
-    return r;
-}
-
-/* a * b exactly, barring underflow and overflow. */
-GG_INLINE gg_pair_f32 gg_two_prod_f32(float a, float b)
-{
-    gg_pair_f32 r;
-    r.hi = a * b;
-#if defined(__FMA__) || defined(__FP_FAST_FMAF) || defined(__ARM_FEATURE_FMA)
-    r.lo = fmaf(a, b, -r.hi);
-#else
-    {
-        float ah = gg_from_bits_f32(gg_bits_f32(a) & 0xfffff000u), al = a - ah;
-        float bh = gg_from_bits_f32(gg_bits_f32(b) & 0xfffff000u), bl = b - bh;
-        r.lo = (((ah * bh - r.hi) + ah * bl) + al * bh) + al * bl;
-    }
-#endif
-    return r;
-}
 
 /* x = 2^k m with m in [sqrt(1/2), sqrt(2)), for positive finite x, subnormal ones included: hi = m, lo = k. */
 GG_INLINE gg_pair_f32 gg_split_f32(float x)
@@ -175,6 +140,26 @@ GG_INLINE float gg_log_f32(float x)
     return x >= 0.0f ? y : NAN;
 }
 
+/* log(x) as in vector code, for code that is not a vector loop: a predicted branch for normal finite x in place of
+ * choosing among results, and the polynomial by Estrin's scheme, which waits less. */
+GG_NOINLINE float gg_log_far_scalar_f32(float x)
+{
+    return gg_log_f32(x);
+}
+
+GG_INLINE float gg_log_scalar_f32(float x)
+{
+    uint32_t bits = gg_bits_f32(x);
+    if (bits - 0x00800000u < 0x7f000000u) {
+        uint32_t u = bits + (0x3f800000u - 0x3f3504f3u);
+        float f = gg_from_bits_f32((u & 0x007fffffu) + 0x3f3504f3u) - 1.0f;
+        float k = (float)((int32_t)(u >> 23) - 127), s = f / (2.0f + f), half = 0.5f * f * f, z = s * s;
+        float p = (0.6666666f + z * 0.4000085f) + z * z * (0.2851014f + z * 0.24029201f);
+        return k * 0.693359375f - ((half - (s * (half + z * p) + k * -0.000212194442f)) - f);
+    }
+    return gg_log_far_scalar_f32(x);
+}
+
 /* Pairwise summation: level[b] is a sum of 2^b terms where bit b of the count is set. */
 typedef struct {
     uint64_t count;
@@ -204,8 +189,10 @@ static inline int gg_isnan_f32(float a) {
 }
 
 /*
- * Matrix products.  With GCC or Clang on a CPU with SIMD registers the kernels compute in vectors of GG_VECTOR_BYTES;
- * any other compiler, or GRADGEN_NO_VECTOR_EXT, gets the same code with "vectors" of one element.  A register tile is
+ * Matrix products.  With GCC or Clang on a CPU with SIMD registers the kernels compute in vectors of
+ *   GG_VECTOR_BYTES;
+ * any other compiler, or GRADGEN_NO_VECTOR_EXT, gets the same code with "vectors" of one element.  A register tile
+ *   is
  * GG_TILE_ROWS rows by two vectors of the result: as many sums as the register file holds.
  */
 #if defined(__GNUC__) && !defined(GRADGEN_NO_VECTOR_EXT)
@@ -221,9 +208,11 @@ static inline int gg_isnan_f32(float a) {
 #define GG_VECTOR_BYTES 16
 #endif
 #endif
+
 #ifndef GG_TILE_ROWS
 #define GG_TILE_ROWS 6
 #endif
+
 /* Kernels stay functions of their own, one copy each, however many products with literal sizes call them. */
 #if defined(__clang__)
 #define GG_KERNEL static __attribute__((noinline))
@@ -232,6 +221,7 @@ static inline int gg_isnan_f32(float a) {
 #else
 #define GG_KERNEL static
 #endif
+
 #if defined(__GNUC__)
 #define GG_ALWAYS_INLINE static inline __attribute__((always_inline))
 #define GG_PREFETCH(p) __builtin_prefetch(p, 1)
@@ -240,7 +230,8 @@ static inline int gg_isnan_f32(float a) {
 #define GG_PREFETCH(p) ((void)(p))
 #endif
 
-/* Vectors of float: in a register (vec), in memory with the alignment of one element (mem), and of 16 bytes (quad). */
+/* Vectors of float: in a register (vec), in memory with the alignment of one element (mem), and of 16 bytes
+ *   (quad). */
 #ifdef GG_VECTOR_BYTES
 typedef float gg_vec_f32 __attribute__((vector_size(GG_VECTOR_BYTES)));
 typedef float gg_mem_f32 __attribute__((vector_size(GG_VECTOR_BYTES), aligned(4), may_alias));
@@ -248,11 +239,17 @@ typedef float gg_quad_f32 __attribute__((vector_size(16), aligned(4), may_alias)
 #else
 typedef float gg_vec_f32, gg_mem_f32, gg_quad_f32;
 #endif
+
 #define GG_VL ((ptrdiff_t)(sizeof(gg_vec_f32) / sizeof(float)))
+
 #define GG_QL ((ptrdiff_t)(sizeof(gg_quad_f32) / sizeof(float)))
+
 #define GG_LOAD(p) (*(const gg_mem_f32 *)(p))
+
 #define GG_LOADQ(p) (*(const gg_quad_f32 *)(p))
+
 #define GG_STORE(p, v) (*(gg_mem_f32 *)(p) = (v))
+
 #define GG_STOREQ(p, v) (*(gg_quad_f32 *)(p) = (v))
 
 /* One register tile, c[i,j] = or += sum_p a[i,p] b[p,j]; row i is the vectors l<i> and r<i>.  rows and vectors are
@@ -261,7 +258,9 @@ typedef float gg_vec_f32, gg_mem_f32, gg_quad_f32;
     X(0, a0[0]) X(1, a0[as_m]) X(2, a0[2 * as_m]) X(3, a3[0]) X(4, a3[as_m]) X(5, a3[2 * as_m]) \
     X(6, a6[0]) X(7, a6[as_m]) X(8, a6[2 * as_m]) X(9, a9[0]) X(10, a9[as_m]) X(11, a9[2 * as_m])
 #define GG_ZERO(i, a_i) gg_vec_f32 l##i = zero, r##i = zero;
+
 #define GG_STEP(i, a_i) if (rows > i) { const float x = a_i; l##i += b0 * x; if (vectors > 1) r##i += b1 * x; }
+
 #define GG_WRITE(i, a_i) \
     if (rows > i) { \
         float *const ci = c + i * cs_m; \
@@ -293,7 +292,8 @@ GG_ALWAYS_INLINE void gg_tile_f32(const int rows, const int vectors, ptrdiff_t k
         else gg_tile_f32(h, 1, k, a, as_m, as_k, b, bs_k, c, cs_m, add); \
         return h; \
     }
-GG_KERNEL ptrdiff_t gg_tiles_f32(ptrdiff_t rows, int wide, ptrdiff_t k, const float *a, ptrdiff_t as_m, ptrdiff_t as_k,
+GG_KERNEL ptrdiff_t gg_tiles_f32(ptrdiff_t rows, int wide, ptrdiff_t k, const float *a, ptrdiff_t as_m,
+        ptrdiff_t as_k,
     const float *b, ptrdiff_t bs_k, float *c, ptrdiff_t cs_m, int add)
 {
     GG_TILE(GG_TILE_ROWS) GG_TILE(4) GG_TILE(2) GG_TILE(1)
@@ -448,9 +448,11 @@ static void gg_block_f32(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *a, 
 }
 
 /*
- * c[i,j] = or (add) += sum_p a[i,p] b[p,j] for i < m, j < n, p < k; every operand has two strides, counted in elements.
+ * c[i,j] = or (add) += sum_p a[i,p] b[p,j] for i < m, j < n, p < k; every operand has two strides, counted in
+ *   elements.
  * The sum runs in blocks of at most 256 terms, each added to c when complete, and in these over blocks of 240 rows.
- * (Goto & van de Geijn, Anatomy of High-Performance Matrix Multiplication, ACM TOMS 34(3), 2008.)  work: room to pack.
+ * (Goto & van de Geijn, Anatomy of High-Performance Matrix Multiplication, ACM TOMS 34(3), 2008.)  work: room to
+ *   pack.
  */
 static void gg_gemm_f32(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *a, ptrdiff_t as_m, ptrdiff_t as_k,
     const float *b, ptrdiff_t bs_k, ptrdiff_t bs_n, float *c, ptrdiff_t cs_m, ptrdiff_t cs_n, int add, void *work)
@@ -462,7 +464,8 @@ static void gg_gemm_f32(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *a, p
     int row, dots, pack_a, pack_b;
     if (m <= 0 || n <= 0 || (k <= 0 && add)) return;
     /* Vectors run along n: where m is the contiguous or the longer side, compute the transpose c' = b' a'. */
-    if (n == 1 || (m > 1 && cs_m == 1 && cs_n != 1) || (n < m && ((as_m == 1 && n < GG_VL) || (dotted && n <= few)))) {
+    if (n == 1 || (m > 1 && cs_m == 1 && cs_n != 1) || (n < m && ((as_m == 1 && n < GG_VL) || (dotted &&
+            n <= few)))) {
         const float *const swap = a;
         a = b; b = swap;
         t = m; m = n; n = t;
@@ -491,22 +494,34 @@ static void gg_gemm_f32(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *a, p
         else if (dots) gg_dots_f32(m, n, kb, ap, as_m, bp, bs_n, c, cs_m, cs_n, add);
         else
             for (i = 0; i < m; i += mc)
-                gg_block_f32(m - i < mc ? m - i : mc, n, kb, ap + i * as_m, as_m, as_k, bp, bs_k, bs_n, c + i * cs_m,
+                gg_block_f32(m - i < mc ? m - i : mc, n, kb, ap + i * as_m, as_m, as_k, bp, bs_k, bs_n,
+                        c + i * cs_m,
                     cs_m, cs_n, add, pack_b, room, pack_a ? room + kc * 2 * GG_VL : NULL);
         p += kc;
         add = 1;
     } while (p < k);
 }
+
 #undef GG_VL
+
 #undef GG_QL
+
 #undef GG_LOAD
+
 #undef GG_LOADQ
+
 #undef GG_STORE
+
 #undef GG_STOREQ
+
 #undef GG_ROWS
+
 #undef GG_ZERO
+
 #undef GG_STEP
+
 #undef GG_WRITE
+
 #undef GG_TILE
 
 static void gg_gemm_f32_set(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *GRADGEN_RESTRICT a,
@@ -546,7 +561,8 @@ static int digits_dims_fit(int64_t N)
     }
     const int64_t limit = PTRDIFF_MAX < INT64_MAX / 2 ? PTRDIFF_MAX : INT64_MAX / 2;
     return digits_mul(256, N) <= limit &&
-        digits_add(digits_add(digits_add(digits_mul(256, N), digits_mul(128, digits_add(digits_mul(4, N), 63) / 64)), digits_mul(64, digits_add(digits_mul(40, N), 63) / 64)), 128) <= limit;
+        digits_add(digits_add(digits_add(digits_mul(256, N), digits_mul(128, digits_add(digits_mul(4, N),
+                63) / 64)), digits_mul(64, digits_add(digits_mul(40, N), 63) / 64)), 128) <= limit;
 }
 
 size_t digits_saved_bytes(int64_t N)
@@ -625,8 +641,10 @@ gradgen_status digits_forward(
     }
 
     float *const s4 = saved == NULL ? NULL : (float *)(void *)((unsigned char *)saved + 64);
-    float *const s3 = saved == NULL ? NULL : (float *)(void *)((unsigned char *)saved + ((N * 4 + 63) / 64) * 64 + ((N * 40 + 63) / 64) * 64 + N * 256 + 128);
-    float *const s2 = saved == NULL ? NULL : (float *)(void *)((unsigned char *)saved + ((N * 40 + 63) / 64) * 64 + N * 256 + 128);
+    float *const s3 = saved == NULL ? NULL : (float *)(void *)((unsigned char *)saved + ((N * 4 + 63) / 64) * 64 +
+            ((N * 40 + 63) / 64) * 64 + N * 256 + 128);
+    float *const s2 = saved == NULL ? NULL : (float *)(void *)((unsigned char *)saved + ((N * 40 + 63) / 64) * 64 +
+            N * 256 + 128);
     float *const s1 = saved == NULL ? NULL : (float *)(void *)((unsigned char *)saved + N * 256 + 128);
     float *const s0 = saved == NULL ? NULL : (float *)(void *)((unsigned char *)saved + 128);
     float *const v9 = (float *)(void *)((unsigned char *)work + 0);
@@ -658,7 +676,8 @@ gradgen_status digits_forward(
     if (saved != NULL) {
         s4[0] = t21;
     }
-    /* digits.py:29 mm, digits.py:29 add, digits.py:29 relu, digits.py:30 mm, digits.py:30 add, digits.py:31 log_softmax, digits.py:31 nll_loss */
+    /* digits.py:29 mm, digits.py:29 add, digits.py:29 relu, digits.py:30 mm, digits.py:30 add, digits.py:31
+     *   log_softmax, digits.py:31 nll_loss */
     /* v9[n,j] = sum_i x[n,i] w1[i,j] */
     /* v12[j,k] = if(v9[j,k] + b1[k] <= 0, 0, v9[j,k] + b1[k]) */
     /* v13[n,j] = sum_i v12[n,i] w2[i,j] */
@@ -721,7 +740,7 @@ gradgen_status digits_forward(
             const int64_t t30 = t[i + j];
             const int t31 = t30 == (int64_t)(-100);
             const int64_t n20 = t31 ? (int64_t)0 : t30;
-            gg_pairwise_f32_add(&s7, t31 ? 0.0f : -(v16[n20] - t29 - gg_log_f32(s19)));
+            gg_pairwise_f32_add(&s7, t31 ? 0.0f : -(v16[n20] - t29 - gg_log_scalar_f32(s19)));
         }
     }
     /* digits.py:31 nll_loss */
@@ -763,7 +782,8 @@ gradgen_status digits_backward(
     }
 
     float *const s4 = (float *)(void *)((unsigned char *)saved + 64);
-    float *const s3 = (float *)(void *)((unsigned char *)saved + ((N * 4 + 63) / 64) * 64 + ((N * 40 + 63) / 64) * 64 + N * 256 + 128);
+    float *const s3 = (float *)(void *)((unsigned char *)saved + ((N * 4 + 63) / 64) * 64 + ((N * 40 +
+            63) / 64) * 64 + N * 256 + 128);
     float *const s1 = (float *)(void *)((unsigned char *)saved + N * 256 + 128);
     float *const s2 = (float *)(void *)((unsigned char *)saved + ((N * 40 + 63) / 64) * 64 + N * 256 + 128);
     float *const s0 = (float *)(void *)((unsigned char *)saved + 128);
@@ -779,7 +799,8 @@ gradgen_status digits_backward(
     float *const v6 = (float *)(void *)((unsigned char *)work + 226368);
     void *const gg_scratch = (unsigned char *)work + 226432;
     /* digits.py:31 nll_loss */
-    /* digits.py:31 nll_loss, digits.py:31 log_softmax, digits.py:30 add, digits.py:29 relu, digits.py:30 mm, digits.py:29 add, digits.py:29 mm */
+    /* digits.py:31 nll_loss, digits.py:31 log_softmax, digits.py:30 add, digits.py:29 relu, digits.py:30 mm,
+     *   digits.py:29 add, digits.py:29 mm */
     /* v7[j,k] = ... + ... exp(s1[j,k] - s2[j,0]) */
     /* grad_b2[k] += sum_j v7[j,k] */
     /* v8[j,k] = if(s0[j,k] <= 0, 0, s0[j,k]) */
@@ -790,52 +811,68 @@ gradgen_status digits_backward(
     memset(v2, 0, (size_t)(640) * sizeof(float));
     memset(v3, 0, (size_t)(10) * sizeof(float));
     const float t11 = -((grad_loss != NULL ? grad_loss[0] : 1.0f) / s4[0]);
+    const int t12 = grad_w2 != NULL;
+    const int t13 = grad_w1 != NULL;
+    const int t14 = grad_b1 != NULL;
+    const int t15 = t13 || t14;
     for (int64_t i = 0; i < N; i += 256) {
         const int64_t rows4 = gg_least(256, N - i);
         memset(v5, 0, (size_t)(64) * sizeof(float));
         memset(v6, 0, (size_t)(10) * sizeof(float));
         for (int64_t j = 0; j < rows4; ++j) {
-            const int64_t t12 = t[i + j];
-            const int t13 = t12 == (int64_t)(-100);
-            const int64_t t14 = t13 ? (int64_t)0 : t12;
-            const float t15 = t13 ? 0.0f : t11;
-            const float t16 = t14 >= (int64_t)0 && t14 < (int64_t)10 ? -t15 / s3[i + j] : 0.0f;
-            const float t17 = s2[i + j];
+            const int64_t t16 = t[i + j];
+            const int t17 = t16 == (int64_t)(-100);
+            const int64_t t18 = t17 ? (int64_t)0 : t16;
+            const float t19 = t17 ? 0.0f : t11;
+            const float t46 = s3[i + j];
+            const float t20 = t18 >= (int64_t)0 && t18 < (int64_t)10 ? -t19 / t46 : 0.0f;
+            const float t21 = s2[i + j];
             GRADGEN_SIMD
             for (int64_t k = 0; k < 10; ++k) {
-                const float t18 = (t14 == k ? t15 : 0.0f) + t16 * gg_exp_f32(s1[i * 10 + j * 10 + k] - t17);
-                v7[j * 10 + k] = t18;
-                v6[k] = v6[k] + t18;
+                const float t22 = (t18 == k ? t19 : 0.0f) + t20 * gg_exp_f32(s1[i * 10 + j * 10 + k] - t21);
+                v7[j * 10 + k] = t22;
+                v6[k] = v6[k] + t22;
             }
-            GRADGEN_SIMD
-            for (int64_t k = 0; k < 64; ++k) {
-                const float t19 = s0[i * 64 + j * 64 + k];
-                v8[j * 64 + k] = t19 <= 0.0f ? 0.0f : t19;
-            }
-        }
-        gg_gemm_f32_set(64, (ptrdiff_t)(rows4), 10,
-            w2, 10, 1,
-            v7, 1, 10,
-            v9, 1, 64,
-            gg_scratch);
-        for (int64_t j = 0; j < rows4; ++j) {
-            GRADGEN_SIMD
-            for (int64_t k = 0; k < 64; ++k) {
-                const float t20 = s0[i * 64 + j * 64 + k] <= 0.0f ? 0.0f : v9[j * 64 + k];
-                v10[j * 64 + k] = t20;
-                v5[k] = v5[k] + t20;
+            if (t12) {
+                GRADGEN_SIMD
+                for (int64_t k = 0; k < 64; ++k) {
+                    const float t23 = s0[i * 64 + j * 64 + k];
+                    v8[j * 64 + k] = t23 <= 0.0f ? 0.0f : t23;
+                }
             }
         }
-        gg_gemm_f32_add(64, 64, (ptrdiff_t)(rows4),
-            x + i * 64, 1, 64,
-            v10, 64, 1,
-            v0, 64, 1,
-            gg_scratch);
-        gg_gemm_f32_add(64, 10, (ptrdiff_t)(rows4),
-            v8, 1, 64,
-            v7, 10, 1,
-            v2, 10, 1,
-            gg_scratch);
+        if (t15) {
+            gg_gemm_f32_set(64, (ptrdiff_t)(rows4), 10,
+                w2, 10, 1,
+                v7, 1, 10,
+                v9, 1, 64,
+                gg_scratch);
+        }
+        if (t15) {
+            for (int64_t j = 0; j < rows4; ++j) {
+                GRADGEN_SIMD
+                for (int64_t k = 0; k < 64; ++k) {
+                    const float t47 = v9[j * 64 + k];
+                    const float t24 = s0[i * 64 + j * 64 + k] <= 0.0f ? 0.0f : t47;
+                    v10[j * 64 + k] = t24;
+                    v5[k] = v5[k] + t24;
+                }
+            }
+        }
+        if (t13) {
+            gg_gemm_f32_add(64, 64, (ptrdiff_t)(rows4),
+                x + i * 64, 1, 64,
+                v10, 64, 1,
+                v0, 64, 1,
+                gg_scratch);
+        }
+        if (t12) {
+            gg_gemm_f32_add(64, 10, (ptrdiff_t)(rows4),
+                v8, 1, 64,
+                v7, 10, 1,
+                v2, 10, 1,
+                gg_scratch);
+        }
         GRADGEN_SIMD
         for (int64_t j = 0; j < 64; ++j) {
             v1[j] = v1[j] + v5[j];
@@ -845,33 +882,33 @@ gradgen_status digits_backward(
             v3[j] = v3[j] + v6[j];
         }
     }
-    const int t21 = (flags & GRADGEN_SET_GRAD) != 0u;
-    if (grad_w1 != NULL) {
+    const int t25 = (flags & GRADGEN_SET_GRAD) != 0u;
+    if (t13) {
         for (int64_t i = 0; i < 64; ++i) {
             for (int64_t j = 0; j < 64; ++j) {
-                const float t22 = v0[i * 64 + j];
-                grad_w1[i * 64 + j] = t21 ? t22 : grad_w1[i * 64 + j] + t22;
+                const float t26 = v0[i * 64 + j];
+                grad_w1[i * 64 + j] = t25 ? t26 : grad_w1[i * 64 + j] + t26;
             }
         }
     }
-    if (grad_b1 != NULL) {
+    if (t14) {
         for (int64_t i = 0; i < 64; ++i) {
-            const float t23 = v1[i];
-            grad_b1[i] = t21 ? t23 : grad_b1[i] + t23;
+            const float t27 = v1[i];
+            grad_b1[i] = t25 ? t27 : grad_b1[i] + t27;
         }
     }
-    if (grad_w2 != NULL) {
+    if (t12) {
         for (int64_t i = 0; i < 64; ++i) {
             for (int64_t j = 0; j < 10; ++j) {
-                const float t24 = v2[i * 10 + j];
-                grad_w2[i * 10 + j] = t21 ? t24 : grad_w2[i * 10 + j] + t24;
+                const float t28 = v2[i * 10 + j];
+                grad_w2[i * 10 + j] = t25 ? t28 : grad_w2[i * 10 + j] + t28;
             }
         }
     }
     if (grad_b2 != NULL) {
         for (int64_t i = 0; i < 10; ++i) {
-            const float t25 = v3[i];
-            grad_b2[i] = t21 ? t25 : grad_b2[i] + t25;
+            const float t29 = v3[i];
+            grad_b2[i] = t25 ? t29 : grad_b2[i] + t29;
         }
     }
 
@@ -897,7 +934,8 @@ gradgen_status digits_value_and_grad(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)x | (uintptr_t)w1 | (uintptr_t)b1 | (uintptr_t)w2 | (uintptr_t)b2 | (uintptr_t)loss |
-         (uintptr_t)scores | (uintptr_t)grad_w1 | (uintptr_t)grad_b1 | (uintptr_t)grad_w2 | (uintptr_t)grad_b2) % sizeof(float) != 0 ||
+         (uintptr_t)scores | (uintptr_t)grad_w1 | (uintptr_t)grad_b1 | (uintptr_t)grad_w2 |
+                 (uintptr_t)grad_b2) % sizeof(float) != 0 ||
         (uintptr_t)t % sizeof(int64_t) != 0 || (uintptr_t)work % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
@@ -939,7 +977,8 @@ gradgen_status digits_value_and_grad(
         gg_pairwise_f32_add(&s2, s3);
     }
     const float t27 = gg_pairwise_f32_total(&s2);
-    /* digits.py:31 nll_loss, digits.py:29 mm, digits.py:29 relu, digits.py:29 add, digits.py:30 mm, digits.py:30 add, digits.py:31 log_softmax */
+    /* digits.py:31 nll_loss, digits.py:29 mm, digits.py:29 relu, digits.py:29 add, digits.py:30 mm, digits.py:30
+     *   add, digits.py:31 log_softmax */
     /* v12[j] = if(t[j] = -100, 0, t[j]) */
     /* v13[n,j] = sum_i x[n,i] w1[i,j] */
     /* v14[j,k] = if(v13[j,k] + b1[k] <= 0, 0, v13[j,k] + b1[k]) */
@@ -953,14 +992,18 @@ gradgen_status digits_value_and_grad(
     memset(v8, 0, (size_t)(10) * sizeof(float));
     const int t28 = scores != NULL;
     const float t29 = -(1.0f / t27);
+    const int t30 = grad_w1 != NULL;
+    const int t31 = grad_b1 != NULL;
+    const int t32 = t30 || t31;
+    const int t33 = grad_w2 != NULL;
     for (int64_t i = 0; i < N; i += 256) {
         const int64_t rows9 = gg_least(256, N - i);
         memset(v10, 0, (size_t)(64) * sizeof(float));
         memset(v11, 0, (size_t)(10) * sizeof(float));
         GRADGEN_SIMD
         for (int64_t j = 0; j < rows9; ++j) {
-            const int64_t t30 = t[i + j];
-            v12[j] = t30 == (int64_t)(-100) ? (int64_t)0 : t30;
+            const int64_t t34 = t[i + j];
+            v12[j] = t34 == (int64_t)(-100) ? (int64_t)0 : t34;
         }
         gg_gemm_f32_set((ptrdiff_t)(rows9), 64, 64,
             x + i * 64, 64, 1,
@@ -970,8 +1013,8 @@ gradgen_status digits_value_and_grad(
         for (int64_t j = 0; j < rows9; ++j) {
             GRADGEN_SIMD
             for (int64_t k = 0; k < 64; ++k) {
-                const float t31 = v13[j * 64 + k] + b1[k];
-                v14[j * 64 + k] = t31 <= 0.0f ? 0.0f : t31;
+                const float t35 = v13[j * 64 + k] + b1[k];
+                v14[j * 64 + k] = t35 <= 0.0f ? 0.0f : t35;
             }
         }
         gg_gemm_f32_set((ptrdiff_t)(rows9), 10, 64,
@@ -985,55 +1028,64 @@ gradgen_status digits_value_and_grad(
             float *const row19 = t28 ? scores + i * 10 + j * 10 : sink20;
             GRADGEN_SIMD_WITH(reduction(max:s16) reduction(|:s17))
             for (int64_t k = 0; k < 10; ++k) {
-                const float t32 = v15[j * 10 + k] + b2[k];
-                v18[k] = t32;
-                row19[k] = t32;
-                s16 = t32 > s16 ? t32 : s16;
-                s17 = s17 | gg_isnan_f32(t32);
+                const float t36 = v15[j * 10 + k] + b2[k];
+                v18[k] = t36;
+                row19[k] = t36;
+                s16 = t36 > s16 ? t36 : s16;
+                s17 = s17 | gg_isnan_f32(t36);
             }
-            const float t33 = s17 ? NAN : s16;
+            const float t37 = s17 ? NAN : s16;
             float s21 = 0.0f;
             GRADGEN_SIMD_WITH(reduction(+:s21))
             for (int64_t k = 0; k < 10; ++k) {
-                const float t34 = gg_exp_f32(v18[k] - t33);
-                v22[k] = t34;
-                s21 = s21 + t34;
+                const float t38 = gg_exp_f32(v18[k] - t37);
+                v22[k] = t38;
+                s21 = s21 + t38;
             }
             const int64_t n23 = v12[j];
-            const int t35 = t[i + j] == (int64_t)(-100);
-            const float t36 = t35 ? 0.0f : t29;
-            const float t37 = n23 >= (int64_t)0 && n23 < (int64_t)10 ? -t36 / s21 : 0.0f;
-            gg_pairwise_f32_add(&s4, t35 ? 0.0f : -(v18[n23] - t33 - gg_log_f32(s21)));
+            const int t39 = t[i + j] == (int64_t)(-100);
+            const float t40 = t39 ? 0.0f : t29;
+            const float t41 = n23 >= (int64_t)0 && n23 < (int64_t)10 ? -t40 / s21 : 0.0f;
+            gg_pairwise_f32_add(&s4, t39 ? 0.0f : -(v18[n23] - t37 - gg_log_scalar_f32(s21)));
             GRADGEN_SIMD
             for (int64_t k = 0; k < 10; ++k) {
-                const float t38 = (n23 == k ? t36 : 0.0f) + t37 * v22[k];
-                v24[j * 10 + k] = t38;
-                v11[k] = v11[k] + t38;
+                const float t42 = (n23 == k ? t40 : 0.0f) + t41 * v22[k];
+                v24[j * 10 + k] = t42;
+                v11[k] = v11[k] + t42;
             }
         }
-        gg_gemm_f32_set(64, (ptrdiff_t)(rows9), 10,
-            w2, 10, 1,
-            v24, 1, 10,
-            v25, 1, 64,
-            gg_scratch);
-        for (int64_t j = 0; j < rows9; ++j) {
-            GRADGEN_SIMD
-            for (int64_t k = 0; k < 64; ++k) {
-                const float t39 = v13[j * 64 + k] + b1[k] <= 0.0f ? 0.0f : v25[j * 64 + k];
-                v26[j * 64 + k] = t39;
-                v10[k] = v10[k] + t39;
+        if (t32) {
+            gg_gemm_f32_set(64, (ptrdiff_t)(rows9), 10,
+                w2, 10, 1,
+                v24, 1, 10,
+                v25, 1, 64,
+                gg_scratch);
+        }
+        if (t32) {
+            for (int64_t j = 0; j < rows9; ++j) {
+                GRADGEN_SIMD
+                for (int64_t k = 0; k < 64; ++k) {
+                    const float t66 = v25[j * 64 + k];
+                    const float t43 = v13[j * 64 + k] + b1[k] <= 0.0f ? 0.0f : t66;
+                    v26[j * 64 + k] = t43;
+                    v10[k] = v10[k] + t43;
+                }
             }
         }
-        gg_gemm_f32_add(64, 64, (ptrdiff_t)(rows9),
-            x + i * 64, 1, 64,
-            v26, 64, 1,
-            v5, 64, 1,
-            gg_scratch);
-        gg_gemm_f32_add(64, 10, (ptrdiff_t)(rows9),
-            v14, 1, 64,
-            v24, 10, 1,
-            v7, 10, 1,
-            gg_scratch);
+        if (t30) {
+            gg_gemm_f32_add(64, 64, (ptrdiff_t)(rows9),
+                x + i * 64, 1, 64,
+                v26, 64, 1,
+                v5, 64, 1,
+                gg_scratch);
+        }
+        if (t33) {
+            gg_gemm_f32_add(64, 10, (ptrdiff_t)(rows9),
+                v14, 1, 64,
+                v24, 10, 1,
+                v7, 10, 1,
+                gg_scratch);
+        }
         GRADGEN_SIMD
         for (int64_t j = 0; j < 64; ++j) {
             v6[j] = v6[j] + v10[j];
@@ -1043,40 +1095,40 @@ gradgen_status digits_value_and_grad(
             v8[j] = v8[j] + v11[j];
         }
     }
-    const int t40 = (flags & GRADGEN_SET_GRAD) != 0u;
-    if (grad_w1 != NULL) {
+    const int t44 = (flags & GRADGEN_SET_GRAD) != 0u;
+    if (t30) {
         for (int64_t i = 0; i < 64; ++i) {
             for (int64_t j = 0; j < 64; ++j) {
-                const float t41 = v5[i * 64 + j];
-                grad_w1[i * 64 + j] = t40 ? t41 : grad_w1[i * 64 + j] + t41;
+                const float t45 = v5[i * 64 + j];
+                grad_w1[i * 64 + j] = t44 ? t45 : grad_w1[i * 64 + j] + t45;
             }
         }
     }
-    if (grad_b1 != NULL) {
+    if (t31) {
         for (int64_t i = 0; i < 64; ++i) {
-            const float t42 = v6[i];
-            grad_b1[i] = t40 ? t42 : grad_b1[i] + t42;
+            const float t46 = v6[i];
+            grad_b1[i] = t44 ? t46 : grad_b1[i] + t46;
         }
     }
-    if (grad_w2 != NULL) {
+    if (t33) {
         for (int64_t i = 0; i < 64; ++i) {
             for (int64_t j = 0; j < 10; ++j) {
-                const float t43 = v7[i * 10 + j];
-                grad_w2[i * 10 + j] = t40 ? t43 : grad_w2[i * 10 + j] + t43;
+                const float t47 = v7[i * 10 + j];
+                grad_w2[i * 10 + j] = t44 ? t47 : grad_w2[i * 10 + j] + t47;
             }
         }
     }
     if (grad_b2 != NULL) {
         for (int64_t i = 0; i < 10; ++i) {
-            const float t44 = v8[i];
-            grad_b2[i] = t40 ? t44 : grad_b2[i] + t44;
+            const float t48 = v8[i];
+            grad_b2[i] = t44 ? t48 : grad_b2[i] + t48;
         }
     }
     /* digits.py:31 nll_loss */
     /* loss = s4/s2 */
-    const float t45 = gg_pairwise_f32_total(&s4) / t27;
+    const float t49 = gg_pairwise_f32_total(&s4) / t27;
     if (loss != NULL) {
-        loss[0] = t45;
+        loss[0] = t49;
     }
 
     return GRADGEN_OK;

@@ -102,7 +102,19 @@ def load(package: str, folder: str, info: Info) -> Native:
         if error.name == "_cffi_backend":
             raise ImportError(f"{package} needs cffi: pip install cffi", name=package) from error
         raise
+    if int(dict(info.options).get("threads", "0")) > 1:
+        _threads_end_before_fork(module.__file__)
     return Native(module.ffi, module.lib, info)
+
+
+def _threads_end_before_fork(extension: str) -> None:
+    """A forked process has no threads but knows of them, and its first parallel loop would wait for them: whoever forks
+    lets OpenMP's go before, and gets new ones at the next loop."""
+    import ctypes
+
+    pause = getattr(ctypes.CDLL(extension), "omp_pause_resource_all", None)  # of the OpenMP that it is linked with
+    if pause is not None and hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=lambda: pause(1))  # omp_pause_soft
 
 
 def _is_current(folder: str, extension: str, digest: str) -> bool:
@@ -239,6 +251,15 @@ class Native:
         """A cffi pointer to the elements, which keeps the array alive."""
         return self.ffi.from_buffer(self._arrays[array.dtype], array)
 
+    def reads_in_place(self, gradient: Any) -> bool:
+        """Whether an incoming gradient is absent or an array that C reads where it is."""
+        if gradient is None:
+            return True
+        if type(gradient) is not np.ndarray or not gradient.ndim or len(self.seeded) != 1:
+            return False
+        flags = gradient.flags
+        return gradient.dtype is self.dtypes[self.seeded[0].name] and flags.c_contiguous and flags.aligned
+
     def writable(self, tensor: Tensor, shape: tuple[int, ...], value: Any, inputs: Sequence[np.ndarray]) -> np.ndarray:
         """Checks an array that C is to write: exactly the dtype, shape and layout, and no memory shared with inputs."""
         name, dtype = f"{self.info.name}: the array for {tensor.name}", self.dtypes[tensor.name]
@@ -351,17 +372,16 @@ class Results:
         """What the caller may keep."""
         return [a if kept is None else kept.copy() for a, kept in zip(arrays, self._kept, strict=True)]
 
-    def copies(self) -> list[np.ndarray]:
-        """What the caller may keep, where all results are small."""
-        return [kept.copy() for kept in self._kept]  # type: ignore[union-attr]
-
-    def taker(self) -> Callable[[], Any]:
-        """A function that hands out results which are all small."""
-        kept = [k for k in self._kept if k is not None]
-        if len(kept) == 1:
-            return kept[0].copy
-        make = self._native.Outputs._make
-        return lambda: make([k.copy() for k in kept])
+    def taker(self, make: Any, single: bool = False) -> Callable[[], Any]:
+        """A function that hands out results which are all small, as a named tuple; a `single` one by itself."""
+        copies = [kept.copy for kept in self._kept if kept is not None]
+        if single and len(copies) == 1:
+            return copies[0]
+        new = tuple.__new__
+        if len(copies) == 2:
+            first, second = copies
+            return lambda: new(make, (first(), second()))
+        return lambda: new(make, [copy() for copy in copies])
 
 
 def _bytes(tensor: Tensor, shape: tuple[int, ...]) -> int:

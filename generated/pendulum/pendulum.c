@@ -387,171 +387,193 @@ gradgen_status pendulum_forward(
     const double t124 = -(t49 * t76 * t22);
     const double t125 = -(t46 * t84 * t20);
     const double t126 = -(t49 * t85 * t21);
-    /* f[i] = [i = 0] (force - ... - ... - ... - ... - ... - constants[3] constants[7] u[3]^2 v1[3]) + [i = 1] (... + ... + constants[0] constants[1] constants[7] v1[1] - ... - ... - ...) + [i = 2] (... + constants[0] constants[2] constants[7] v1[2] - ... - ... - ...) + [i = 3] (constants[0] constants[3] constants[7] v1[3] - ... - ...) */
-    /* M[i,j] = [i = 0 and j = 0] (constants[4] + constants[5] + constants[6] + constants[7]) + [i = 2 and j = 2] (constants[6] constants[2]^2 + constants[7] constants[2]^2) + [i = 3 and j = 0] (-constants[3] constants[7] v0[3]) + [i = 3 and j = 3] constants[7] constants[3]^2 + [i = 0 and j = 3] (-constants[3] constants[7] v0[3]) + [i = 1 and j = 1] (constants[5] constants[1]^2 + constants[6] constants[1]^2 + constants[7] constants[1]^2) + ... */
-    /* df_dq[i,j] = [i = 0 and j = 1] (-... - ... - constants[1] constants[7] u[1]^2 v0[1]) + [i = 0 and j = 2] (-constants[2] constants[6] u[2]^2 v0[2] - constants[2] constants[7] u[2]^2 v0[2]) + [i = 3 and j = 2] (-constants[2] constants[3] constants[7] u[2]^2 (-v0[3] v0[2] - v1[3] v1[2])) + [i = 3 and j = 3] (constants[0] constants[3] constants[7] v0[3] - ... - ...) + [i = 0 and j = 3] (-constants[3] constants[7] u[3]^2 v0[3]) + [i = 1 and j = 1] (... + ... + constants[0] constants[1] constants[7] v0[1] - ... - ... - ...) + [i = 1 and j = 2] (-... - ...) + [i = 1 and j = 3] (-constants[1] constants[3] constants[7] u[3]^2 (-v0[1] v0[3] - v1[1] v1[3])) + [i = 2 and j = 1] (-... - ...) + [i = 2 and j = 2] (... + constants[0] constants[2] constants[7] v0[2] - ... - ... - ...) + [i = 2 and j = 3] (-constants[2] constants[3] constants[7] u[3]^2 (-v0[2] v0[3] - v1[2] v1[3])) + [i = 3 and j = 1] (-constants[1] constants[3] constants[7] u[1]^2 (-v0[3] v0[1] - v1[3] v1[1])) */
-    /* df_du[i,j] = [i = 0 and j = 1] (-... - ... - 2 constants[1] constants[7] v1[1] u[1]) + [i = 0 and j = 2] (-2 constants[2] constants[6] v1[2] u[2] - 2 constants[2] constants[7] v1[2] u[2]) + [i = 0 and j = 3] (-2 constants[3] constants[7] v1[3] u[3]) + [i = 1 and j = 2] (-... - 2 constants[1] constants[2] constants[7] u[2] (v0[2] v1[1] - v0[1] v1[2])) + [i = 1 and j = 3] (-2 constants[1] constants[3] constants[7] u[3] (v0[3] v1[1] - v0[1] v1[3])) + [i = 2 and j = 1] (-... - 2 constants[1] constants[2] constants[7] u[1] (v0[1] v1[2] - v0[2] v1[1])) + [i = 2 and j = 3] (-2 constants[2] constants[3] constants[7] u[3] (v0[3] v1[2] - v0[2] v1[3])) + [i = 3 and j = 1] (-2 constants[1] constants[3] constants[7] u[1] (v0[1] v1[3] - v0[3] v1[1])) + [i = 3 and j = 2] (-2 constants[2] constants[3] constants[7] u[2] (v0[2] v1[3] - v0[3] v1[2])) */
+    /* f[i] = [i = 0] (force - ... - ... - ... - ... - ... - constants[3] constants[7] u[3]^2 v1[3]) + [i = 1] (...
+     *   + ... + constants[0] constants[1] constants[7] v1[1] - ... - ... - ...) + [i = 2] (... + constants[0]
+     *   constants[2] constants[7] v1[2] - ... - ... - ...) + [i = 3] (constants[0] constants[3] constants[7] v1[3]
+     *   - ... - ...) */
+    /* M[i,j] = [i = 0 and j = 0] (constants[4] + constants[5] + constants[6] + constants[7]) + [i = 2 and j = 2]
+     *   (constants[6] constants[2]^2 + constants[7] constants[2]^2) + [i = 3 and j = 0] (-constants[3]
+     *   constants[7] v0[3]) + [i = 3 and j = 3] constants[7] constants[3]^2 + [i = 0 and j = 3] (-constants[3]
+     *   constants[7] v0[3]) + [i = 1 and j = 1] (constants[5] constants[1]^2 + constants[6] constants[1]^2 +
+     *   constants[7] constants[1]^2) + ... */
+    /* df_dq[i,j] = [i = 0 and j = 1] (-... - ... - constants[1] constants[7] u[1]^2 v0[1]) + [i = 0 and j = 2]
+     *   (-constants[2] constants[6] u[2]^2 v0[2] - constants[2] constants[7] u[2]^2 v0[2]) + [i = 3 and j = 2]
+     *   (-constants[2] constants[3] constants[7] u[2]^2 (-v0[3] v0[2] - v1[3] v1[2])) + [i = 3 and j = 3]
+     *   (constants[0] constants[3] constants[7] v0[3] - ... - ...) + [i = 0 and j = 3] (-constants[3] constants[7]
+     *   u[3]^2 v0[3]) + [i = 1 and j = 1] (... + ... + constants[0] constants[1] constants[7] v0[1] - ... - ... -
+     *   ...) + [i = 1 and j = 2] (-... - ...) + [i = 1 and j = 3] (-constants[1] constants[3] constants[7] u[3]^2
+     *   (-v0[1] v0[3] - v1[1] v1[3])) + [i = 2 and j = 1] (-... - ...) + [i = 2 and j = 2] (... + constants[0]
+     *   constants[2] constants[7] v0[2] - ... - ... - ...) + [i = 2 and j = 3] (-constants[2] constants[3]
+     *   constants[7] u[3]^2 (-v0[2] v0[3] - v1[2] v1[3])) + [i = 3 and j = 1] (-constants[1] constants[3]
+     *   constants[7] u[1]^2 (-v0[3] v0[1] - v1[3] v1[1])) */
+    /* df_du[i,j] = [i = 0 and j = 1] (-... - ... - 2 constants[1] constants[7] v1[1] u[1]) + [i = 0 and j = 2] (-2
+     *   constants[2] constants[6] v1[2] u[2] - 2 constants[2] constants[7] v1[2] u[2]) + [i = 0 and j = 3] (-2
+     *   constants[3] constants[7] v1[3] u[3]) + [i = 1 and j = 2] (-... - 2 constants[1] constants[2] constants[7]
+     *   u[2] (v0[2] v1[1] - v0[1] v1[2])) + [i = 1 and j = 3] (-2 constants[1] constants[3] constants[7] u[3]
+     *   (v0[3] v1[1] - v0[1] v1[3])) + [i = 2 and j = 1] (-... - 2 constants[1] constants[2] constants[7] u[1]
+     *   (v0[1] v1[2] - v0[2] v1[1])) + [i = 2 and j = 3] (-2 constants[2] constants[3] constants[7] u[3] (v0[3]
+     *   v1[2] - v0[2] v1[3])) + [i = 3 and j = 1] (-2 constants[1] constants[3] constants[7] u[1] (v0[1] v1[3] -
+     *   v0[3] v1[1])) + [i = 3 and j = 2] (-2 constants[2] constants[3] constants[7] u[2] (v0[2] v1[3] - v0[3]
+     *   v1[2])) */
     const int t127 = f != NULL;
     const int t128 = M != NULL;
     const int t129 = df_dq != NULL;
     const int t130 = df_du != NULL;
-    if (((t127 || t128) || t129) || t130) {
-        if (t127) {
-            f[0] = t57;
-        }
-        if (t128) {
-            M[0] = t5;
-        }
-        if (t129) {
-            df_dq[0] = 0.0;
-        }
-        if (t130) {
-            df_du[0] = 0.0;
-        }
-        if (t128) {
-            M[1] = t28;
-        }
-        if (t129) {
-            df_dq[1] = t90;
-        }
-        if (t130) {
-            df_du[1] = t118;
-        }
-        if (t128) {
-            M[2] = t32;
-        }
-        if (t129) {
-            df_dq[2] = t91;
-        }
-        if (t130) {
-            df_du[2] = t119;
-        }
-        if (t128) {
-            M[3] = t35;
-        }
-        if (t129) {
-            df_dq[3] = t92;
-        }
-        if (t130) {
-            df_du[3] = t120;
-        }
-        if (t127) {
-            f[1] = t72;
-        }
-        if (t128) {
-            M[4] = t28;
-        }
-        if (t129) {
-            df_dq[4] = 0.0;
-        }
-        if (t130) {
-            df_du[4] = 0.0;
-        }
-        if (t128) {
-            M[5] = t8;
-        }
-        if (t129) {
-            df_dq[5] = t99;
-        }
-        if (t130) {
-            df_du[5] = 0.0;
-        }
-        if (t128) {
-            M[6] = t43;
-        }
-        if (t129) {
-            df_dq[6] = t103;
-        }
-        if (t130) {
-            df_du[6] = t121;
-        }
-        if (t128) {
-            M[7] = t47;
-        }
-        if (t129) {
-            df_dq[7] = t106;
-        }
-        if (t130) {
-            df_du[7] = t122;
-        }
-        if (t127) {
-            f[2] = t83;
-        }
-        if (t128) {
-            M[8] = t32;
-        }
-        if (t129) {
-            df_dq[8] = 0.0;
-        }
-        if (t130) {
-            df_du[8] = 0.0;
-        }
-        if (t128) {
-            M[9] = t43;
-        }
-        if (t129) {
-            df_dq[9] = t108;
-        }
-        if (t130) {
-            df_du[9] = t123;
-        }
-        if (t128) {
-            M[10] = t11;
-        }
-        if (t129) {
-            df_dq[10] = t112;
-        }
-        if (t130) {
-            df_du[10] = 0.0;
-        }
-        if (t128) {
-            M[11] = t50;
-        }
-        if (t129) {
-            df_dq[11] = t114;
-        }
-        if (t130) {
-            df_du[11] = t124;
-        }
-        if (t127) {
-            f[3] = t89;
-        }
-        if (t128) {
-            M[12] = t35;
-        }
-        if (t129) {
-            df_dq[12] = 0.0;
-        }
-        if (t130) {
-            df_du[12] = 0.0;
-        }
-        if (t128) {
-            M[13] = t47;
-        }
-        if (t129) {
-            df_dq[13] = t115;
-        }
-        if (t130) {
-            df_du[13] = t125;
-        }
-        if (t128) {
-            M[14] = t50;
-        }
-        if (t129) {
-            df_dq[14] = t116;
-        }
-        if (t130) {
-            df_du[14] = t126;
-        }
-        if (t128) {
-            M[15] = t13;
-        }
-        if (t129) {
-            df_dq[15] = t117;
-        }
-        if (t130) {
-            df_du[15] = 0.0;
-        }
+    if (t127) {
+        f[0] = t57;
+    }
+    if (t128) {
+        M[0] = t5;
+    }
+    if (t129) {
+        df_dq[0] = 0.0;
+    }
+    if (t130) {
+        df_du[0] = 0.0;
+    }
+    if (t128) {
+        M[1] = t28;
+    }
+    if (t129) {
+        df_dq[1] = t90;
+    }
+    if (t130) {
+        df_du[1] = t118;
+    }
+    if (t128) {
+        M[2] = t32;
+    }
+    if (t129) {
+        df_dq[2] = t91;
+    }
+    if (t130) {
+        df_du[2] = t119;
+    }
+    if (t128) {
+        M[3] = t35;
+    }
+    if (t129) {
+        df_dq[3] = t92;
+    }
+    if (t130) {
+        df_du[3] = t120;
+    }
+    if (t127) {
+        f[1] = t72;
+    }
+    if (t128) {
+        M[4] = t28;
+    }
+    if (t129) {
+        df_dq[4] = 0.0;
+    }
+    if (t130) {
+        df_du[4] = 0.0;
+    }
+    if (t128) {
+        M[5] = t8;
+    }
+    if (t129) {
+        df_dq[5] = t99;
+    }
+    if (t130) {
+        df_du[5] = 0.0;
+    }
+    if (t128) {
+        M[6] = t43;
+    }
+    if (t129) {
+        df_dq[6] = t103;
+    }
+    if (t130) {
+        df_du[6] = t121;
+    }
+    if (t128) {
+        M[7] = t47;
+    }
+    if (t129) {
+        df_dq[7] = t106;
+    }
+    if (t130) {
+        df_du[7] = t122;
+    }
+    if (t127) {
+        f[2] = t83;
+    }
+    if (t128) {
+        M[8] = t32;
+    }
+    if (t129) {
+        df_dq[8] = 0.0;
+    }
+    if (t130) {
+        df_du[8] = 0.0;
+    }
+    if (t128) {
+        M[9] = t43;
+    }
+    if (t129) {
+        df_dq[9] = t108;
+    }
+    if (t130) {
+        df_du[9] = t123;
+    }
+    if (t128) {
+        M[10] = t11;
+    }
+    if (t129) {
+        df_dq[10] = t112;
+    }
+    if (t130) {
+        df_du[10] = 0.0;
+    }
+    if (t128) {
+        M[11] = t50;
+    }
+    if (t129) {
+        df_dq[11] = t114;
+    }
+    if (t130) {
+        df_du[11] = t124;
+    }
+    if (t127) {
+        f[3] = t89;
+    }
+    if (t128) {
+        M[12] = t35;
+    }
+    if (t129) {
+        df_dq[12] = 0.0;
+    }
+    if (t130) {
+        df_du[12] = 0.0;
+    }
+    if (t128) {
+        M[13] = t47;
+    }
+    if (t129) {
+        df_dq[13] = t115;
+    }
+    if (t130) {
+        df_du[13] = t125;
+    }
+    if (t128) {
+        M[14] = t50;
+    }
+    if (t129) {
+        df_dq[14] = t116;
+    }
+    if (t130) {
+        df_du[14] = t126;
+    }
+    if (t128) {
+        M[15] = t13;
+    }
+    if (t129) {
+        df_dq[15] = t117;
+    }
+    if (t130) {
+        df_du[15] = 0.0;
     }
 
     return GRADGEN_OK;
@@ -625,13 +647,8 @@ static const gradgen_tensor_info pendulum_outputs[] = {
      "here t18 = constants[1] constants[3] constants[7] u[3]^2 (cos(q[3]) sin(q[1]) - cos(q[1]) "
      "sin(q[3]))\nf[2] = t19 + constants[0] constants[2] constants[7] sin(q[2]) - t20 - t21 - t22"
      "\n  where t19 = constants[0] constants[2] constants[6] sin(q[2])\n  where t20 = constants[1]"
-     " constants[2] constants[6] u[1]^2 (cos(q[1]) sin(q[2]) - cos(q[2]) sin(q[1]))\n  where t21 "
-     "= constants[1] constants[2] constants[7] u[1]^2 (cos(q[1]) sin(q[2]) - cos(q[2]) sin(q[1])"
-     ")\n  where t22 = constants[2] constants[3] constants[7] u[3]^2 (cos(q[3]) sin(q[2]) - cos(q"
-     "[2]) sin(q[3]))\nf[3] = constants[0] constants[3] constants[7] sin(q[3]) - t23 - t24\n  wher"
-     "e t23 = constants[1] constants[3] constants[7] u[1]^2 (cos(q[1]) sin(q[3]) - cos(q[3]) sin"
-     "(q[1]))\n  where t24 = constants[2] constants[3] constants[7] u[2]^2 (cos(q[2]) sin(q[3]) -"
-     " cos(q[3]) sin(q[2]))",
+     " constants[2] constants[6] u[1]^2 (cos(q[1]) sin(q[2]) - cos(q[2]) sin(q[1]))\n  ... and 5 "
+     "more lines",
      pendulum_output_shape_f, 1, GRADGEN_FLOAT64, 0, 0},
     {"df_dq", "[4, 4]",
      "df_dq[0,1] = -t25 - t26 - constants[1] constants[7] u[1]^2 cos(q[1])\n  where t25 = constan"
@@ -645,10 +662,7 @@ static const gradgen_tensor_info pendulum_outputs[] = {
      "tants[1] constants[2] constants[7] u[2]^2\n  where t33 = sin(q[3]) sin(q[1]) + cos(q[3]) co"
      "s(q[1])\n  where t34 = t33 constants[1] constants[3] constants[7] u[3]^2\ndf_dq[1,2] = -t36 "
      "- t35 constants[1] constants[2] constants[7] u[2]^2\n  where t35 = -cos(q[1]) cos(q[2]) - s"
-     "in(q[1]) sin(q[2])\ndf_dq[1,3] = -t37 constants[1] constants[3] constants[7] u[3]^2\ndf_dq[2"
-     ",1] = -t39 - t38 constants[1] constants[2] constants[7] u[1]^2\ndf_dq[2,2] = t40 + constant"
-     "s[0] constants[2] constants[7] cos(q[2]) - t42 - t43 - t45\ndf_dq[l,m] = ...  and 4 more el"
-     "ements",
+     "in(q[1]) sin(q[2])\n  ... and 4 more lines",
      pendulum_output_shape_df_dq, 2, GRADGEN_FLOAT64, 0, 0},
     {"df_du", "[4, 4]",
      "df_du[0,1] = -t53 - t54 - 2 constants[1] constants[7] u[1] sin(q[1])\ndf_du[0,2] = -t55 - 2"

@@ -42,11 +42,7 @@ extern "C" {
  * f[2]       = t19 + constants[0] constants[2] constants[7] sin(q[2]) - t20 - t21 - t22
  *   where t19 = constants[0] constants[2] constants[6] sin(q[2])
  *   where t20 = constants[1] constants[2] constants[6] u[1]^2 (cos(q[1]) sin(q[2]) - cos(q[2]) sin(q[1]))
- *   where t21 = constants[1] constants[2] constants[7] u[1]^2 (cos(q[1]) sin(q[2]) - cos(q[2]) sin(q[1]))
- *   where t22 = constants[2] constants[3] constants[7] u[3]^2 (cos(q[3]) sin(q[2]) - cos(q[2]) sin(q[3]))
- * f[3]       = constants[0] constants[3] constants[7] sin(q[3]) - t23 - t24
- *   where t23 = constants[1] constants[3] constants[7] u[1]^2 (cos(q[1]) sin(q[3]) - cos(q[3]) sin(q[1]))
- *   where t24 = constants[2] constants[3] constants[7] u[2]^2 (cos(q[2]) sin(q[3]) - cos(q[3]) sin(q[2]))
+ *   ... and 5 more lines
  * df_dq[0,1] = -t25 - t26 - constants[1] constants[7] u[1]^2 cos(q[1])
  *   where t25 = constants[1] constants[5] u[1]^2 cos(q[1])
  *   where t26 = constants[1] constants[6] u[1]^2 cos(q[1])
@@ -63,10 +59,7 @@ extern "C" {
  *   where t34 = t33 constants[1] constants[3] constants[7] u[3]^2
  * df_dq[1,2] = -t36 - t35 constants[1] constants[2] constants[7] u[2]^2
  *   where t35 = -cos(q[1]) cos(q[2]) - sin(q[1]) sin(q[2])
- * df_dq[1,3] = -t37 constants[1] constants[3] constants[7] u[3]^2
- * df_dq[2,1] = -t39 - t38 constants[1] constants[2] constants[7] u[1]^2
- * df_dq[2,2] = t40 + constants[0] constants[2] constants[7] cos(q[2]) - t42 - t43 - t45
- * df_dq[l,m] = ...  and 4 more elements
+ *   ... and 4 more lines
  * df_du[0,1] = -t53 - t54 - 2 constants[1] constants[7] u[1] sin(q[1])
  * df_du[0,2] = -t55 - 2 constants[2] constants[7] u[2] sin(q[2])
  * df_du[0,3] = -2 constants[3] constants[7] u[3] sin(q[3])

@@ -323,8 +323,12 @@ static const int64_t linear_bce_input_shape_b[] = {3};
 static const gradgen_tensor_info linear_bce_inputs[] = {
     {"x", "[N, 5]", "", linear_bce_input_shape_x, 2, GRADGEN_FLOAT32, 0, 0},
     {"y", "[N, 3]", "", linear_bce_input_shape_y, 2, GRADGEN_FLOAT32, 0, 0},
-    {"w", "[5, 3]", "grad_loss/(3N) sum_n x[n,i] (sigmoid(z[n,j]) - y[n,j])", linear_bce_input_shape_w, 2, GRADGEN_FLOAT32, 1, 0},
-    {"b", "[3]", "grad_loss/(3N) sum_n sigmoid(z[n,j]) - y[n,j]", linear_bce_input_shape_b, 1, GRADGEN_FLOAT32, 1, 0}
+    {"w", "[5, 3]",
+     "grad_loss/(3N) sum_n x[n,i] (sigmoid(z[n,j]) - y[n,j])",
+     linear_bce_input_shape_w, 2, GRADGEN_FLOAT32, 1, 0},
+    {"b", "[3]",
+     "grad_loss/(3N) sum_n sigmoid(z[n,j]) - y[n,j]",
+     linear_bce_input_shape_b, 1, GRADGEN_FLOAT32, 1, 0}
 };
 static const gradgen_tensor_info linear_bce_outputs[] = {
     {"loss", "[]", "1/(3N) sum_nj softplus(z[n,j]) - y[n,j] z[n,j]", NULL, 0, GRADGEN_FLOAT32, 1, 0}

@@ -366,7 +366,8 @@ gradgen_status lookup_backward(
         return GRADGEN_ERR_NULL;
     }
     if ((uintptr_t)index % sizeof(int64_t) != 0 ||
-        ((uintptr_t)table | (uintptr_t)grad_rows | (uintptr_t)grad_total | (uintptr_t)grad_table) % sizeof(double) != 0 ||
+        ((uintptr_t)table | (uintptr_t)grad_rows | (uintptr_t)grad_total |
+                (uintptr_t)grad_table) % sizeof(double) != 0 ||
         ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }

@@ -119,7 +119,7 @@ gradgen_status branches_safe_forward(
     if (!branches_safe_dims_fit(N)) {
         return GRADGEN_ERR_DIM;
     }
-    if ((x == NULL && N > 0)) {
+    if ((x == NULL && N > 0) || work == NULL) {
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)x | (uintptr_t)y) % sizeof(float) != 0 ||
@@ -130,16 +130,17 @@ gradgen_status branches_safe_forward(
         branches_safe_set_state(saved, 0, N);
     }
 
+    float *const sink1 = (float *)(void *)((unsigned char *)work + 0);
     /* small.py:80 where, small.py:80 gt, small.py:80 sqrt, small.py:80 relu, small.py:80 add */
     /* y[j] = if((x[j] > 0) != 0, sqrt(x[j]), if(x[j] + 1 <= 0, 0, x[j] + 1)) */
-    if (y != NULL) {
-        for (int64_t i = 0; i < N; i += 512) {
-            GRADGEN_SIMD
-            for (int64_t j = i; j < gg_least(N, i + 512); ++j) {
-                const float t0 = x[j];
-                const float t1 = t0 + 1.0f;
-                y[j] = (float)(t0 > 0.0f) != 0.0f ? gg_sqrt_f32(t0) : t1 <= 0.0f ? 0.0f : t1;
-            }
+    const int t2 = y != NULL;
+    for (int64_t i = 0; i < N; i += 512) {
+        float *const row0 = t2 ? y + i : sink1;
+        GRADGEN_SIMD
+        for (int64_t j = i; j < gg_least(N, i + 512); ++j) {
+            const float t3 = x[j];
+            const float t4 = t3 + 1.0f;
+            row0[j - i] = (float)(t3 > 0.0f) != 0.0f ? gg_sqrt_f32(t3) : t4 <= 0.0f ? 0.0f : t4;
         }
     }
 
@@ -169,26 +170,28 @@ gradgen_status branches_safe_backward(
         return gradgen_state;
     }
 
-    float *const nothing1 = (float *)(void *)((unsigned char *)work + 0);
+    float *const sink1 = (float *)(void *)((unsigned char *)work + 0);
+    float *const nothing3 = (float *)(void *)((unsigned char *)work + 2048);
     for (int64_t gg_element = 0; gg_element < 512; ++gg_element) {
-        nothing1[gg_element] = -0.0f;
+        nothing3[gg_element] = -0.0f;
     }
     /* small.py:80 sqrt, small.py:80 relu, small.py:80 add, small.py:80 where, small.py:80 gt */
     /* grad_x[j] += ... + [... != 0] .../(2 sqrt(x[j])) */
-    const int t2 = !((flags & GRADGEN_SET_GRAD) != 0u);
-    if (grad_x != NULL) {
-        for (int64_t i = 0; i < N; i += 512) {
-            const float *const row0 = t2 ? grad_x + i : nothing1;
-            GRADGEN_SIMD
-            for (int64_t j = i; j < gg_least(N, i + 512); ++j) {
-                const float t3 = x[j];
-                const float t4 = grad_y[j];
-                const int t5 = t4 != 0.0f;
-                const int t6 = (float)(t3 > 0.0f) != 0.0f;
-                const float t7 = t5 ? (t6 ? 0.0f : t4) : 0.0f;
-                const float t8 = t5 ? (t6 ? t4 : 0.0f) : 0.0f;
-                grad_x[j] = row0[j - i] + ((t7 != 0.0f ? (t3 + 1.0f <= 0.0f ? 0.0f : t7) : 0.0f) + (t8 != 0.0f ? t8 / (gg_sqrt_f32(t3) * 2.0f) : 0.0f));
-            }
+    const int t4 = grad_x != NULL;
+    const int t5 = t4 && !((flags & GRADGEN_SET_GRAD) != 0u);
+    for (int64_t i = 0; i < N; i += 512) {
+        float *const row0 = t4 ? grad_x + i : sink1;
+        const float *const row2 = t5 ? grad_x + i : nothing3;
+        GRADGEN_SIMD
+        for (int64_t j = i; j < gg_least(N, i + 512); ++j) {
+            const float t6 = x[j];
+            const float t7 = grad_y[j];
+            const int t8 = t7 != 0.0f;
+            const int t9 = (float)(t6 > 0.0f) != 0.0f;
+            const float t10 = t8 ? (t9 ? 0.0f : t7) : 0.0f;
+            const float t11 = t8 ? (t9 ? t7 : 0.0f) : 0.0f;
+            row0[j - i] = row2[j - i] + ((t10 != 0.0f ? (t6 + 1.0f <= 0.0f ? 0.0f : t10) : 0.0f) + (t11 != 0.0f ?
+                    t11 / (gg_sqrt_f32(t6) * 2.0f) : 0.0f));
         }
     }
 
@@ -225,25 +228,24 @@ gradgen_status branches_safe_value_and_grad(
     const int t5 = y != NULL;
     const int t6 = grad_x != NULL;
     const int t7 = t6 && !((flags & GRADGEN_SET_GRAD) != 0u);
-    if (t5 || t6) {
-        for (int64_t i = 0; i < N; i += 512) {
-            float *const row0 = t5 ? y + i : sink1;
-            float *const row2 = t6 ? grad_x + i : sink1;
-            const float *const row3 = t7 ? grad_x + i : nothing4;
-            GRADGEN_SIMD
-            for (int64_t j = i; j < gg_least(N, i + 512); ++j) {
-                const float t8 = x[j];
-                const float t9 = gg_sqrt_f32(t8);
-                const float t10 = t8 + 1.0f;
-                const int t11 = t10 <= 0.0f;
-                const int t12 = (float)(t8 > 0.0f) != 0.0f;
-                row0[j - i] = t12 ? t9 : t11 ? 0.0f : t10;
-                const float t13 = grad_y[j];
-                const int t14 = t13 != 0.0f;
-                const float t15 = t14 ? (t12 ? 0.0f : t13) : 0.0f;
-                const float t16 = t14 ? (t12 ? t13 : 0.0f) : 0.0f;
-                row2[j - i] = row3[j - i] + ((t15 != 0.0f ? (t11 ? 0.0f : t15) : 0.0f) + (t16 != 0.0f ? t16 / (t9 * 2.0f) : 0.0f));
-            }
+    for (int64_t i = 0; i < N; i += 512) {
+        float *const row0 = t5 ? y + i : sink1;
+        float *const row2 = t6 ? grad_x + i : sink1;
+        const float *const row3 = t7 ? grad_x + i : nothing4;
+        GRADGEN_SIMD
+        for (int64_t j = i; j < gg_least(N, i + 512); ++j) {
+            const float t8 = x[j];
+            const float t9 = gg_sqrt_f32(t8);
+            const float t10 = t8 + 1.0f;
+            const int t11 = t10 <= 0.0f;
+            const int t12 = (float)(t8 > 0.0f) != 0.0f;
+            row0[j - i] = t12 ? t9 : t11 ? 0.0f : t10;
+            const float t13 = grad_y[j];
+            const int t14 = t13 != 0.0f;
+            const float t15 = t14 ? (t12 ? 0.0f : t13) : 0.0f;
+            const float t16 = t14 ? (t12 ? t13 : 0.0f) : 0.0f;
+            row2[j - i] = row3[j - i] + ((t15 != 0.0f ? (t11 ? 0.0f : t15) : 0.0f) + (t16 != 0.0f ?
+                    t16 / (t9 * 2.0f) : 0.0f));
         }
     }
 

@@ -52,17 +52,6 @@ typedef struct {
     float hi, lo;
 } gg_pair_f32;
 
-/* a + b exactly, for any a and b (Knuth, The Art of Computer Programming 2, 4.2.2). */
-GG_INLINE gg_pair_f32 gg_two_sum_f32(float a, float b)
-{
-    gg_pair_f32 r;
-    float t;
-    r.hi = a + b;
-    t = r.hi - a;
-    r.lo = (a - (r.hi - t)) + (b - t);
-    return r;
-}
-
 /* a + b exactly, for |a| >= |b| or a = 0. */
 GG_INLINE gg_pair_f32 gg_fast_two_sum_f32(float a, float b)
 {
@@ -291,11 +280,13 @@ gradgen_status constants_forward(
     };
     /* small.py:90 sin, small.py:90 add, small.py:90 mul */
     /* y[i,j] = sin(x[i,j] ... + ...) */
-    if (y != NULL) {
-        for (int64_t i = 0; i < N; ++i) {
-            GRADGEN_SIMD
-            for (int64_t j = 0; j < 4; ++j) {
-                y[i * 4 + j] = gg_sin_f32(x[i * 4 + j] * table0[j] + (float)table1[j]);
+    const int t2 = y != NULL;
+    for (int64_t i = 0; i < N; ++i) {
+        GRADGEN_SIMD
+        for (int64_t j = 0; j < 4; ++j) {
+            const float t3 = gg_sin_f32(x[i * 4 + j] * table0[j] + (float)table1[j]);
+            if (t2) {
+                y[i * 4 + j] = t3;
             }
         }
     }
@@ -334,14 +325,15 @@ gradgen_status constants_backward(
     };
     /* small.py:90 mul, small.py:90 sin, small.py:90 add */
     /* grad_x[i,j] += grad_y[i,j] ... cos(x[i,j] ... + ...) */
-    const int t2 = (flags & GRADGEN_SET_GRAD) != 0u;
-    if (grad_x != NULL) {
-        for (int64_t i = 0; i < N; ++i) {
-            GRADGEN_SIMD
-            for (int64_t j = 0; j < 4; ++j) {
-                const float t3 = table0[j];
-                const float t4 = t3 * (grad_y[i * 4 + j] * gg_cos_f32(x[i * 4 + j] * t3 + (float)table1[j]));
-                grad_x[i * 4 + j] = t2 ? t4 : grad_x[i * 4 + j] + t4;
+    const int t2 = grad_x != NULL;
+    const int t3 = (flags & GRADGEN_SET_GRAD) != 0u;
+    for (int64_t i = 0; i < N; ++i) {
+        GRADGEN_SIMD
+        for (int64_t j = 0; j < 4; ++j) {
+            const float t4 = table0[j];
+            const float t5 = t4 * (grad_y[i * 4 + j] * gg_cos_f32(x[i * 4 + j] * t4 + (float)table1[j]));
+            if (t2) {
+                grad_x[i * 4 + j] = t3 ? t5 : grad_x[i * 4 + j] + t5;
             }
         }
     }
@@ -380,20 +372,18 @@ gradgen_status constants_value_and_grad(
     const int t2 = y != NULL;
     const int t3 = grad_x != NULL;
     const int t4 = (flags & GRADGEN_SET_GRAD) != 0u;
-    if (t2 || t3) {
-        for (int64_t i = 0; i < N; ++i) {
-            GRADGEN_SIMD
-            for (int64_t j = 0; j < 4; ++j) {
-                const float t5 = table0[j];
-                const float t6 = x[i * 4 + j] * t5 + (float)table1[j];
-                const float t7 = gg_sin_f32(t6);
-                if (t2) {
-                    y[i * 4 + j] = t7;
-                }
-                const float t8 = t5 * (grad_y[i * 4 + j] * gg_cos_f32(t6));
-                if (t3) {
-                    grad_x[i * 4 + j] = t4 ? t8 : grad_x[i * 4 + j] + t8;
-                }
+    for (int64_t i = 0; i < N; ++i) {
+        GRADGEN_SIMD
+        for (int64_t j = 0; j < 4; ++j) {
+            const float t5 = table0[j];
+            const float t6 = x[i * 4 + j] * t5 + (float)table1[j];
+            const float t7 = gg_sin_f32(t6);
+            if (t2) {
+                y[i * 4 + j] = t7;
+            }
+            const float t8 = t5 * (grad_y[i * 4 + j] * gg_cos_f32(t6));
+            if (t3) {
+                grad_x[i * 4 + j] = t4 ? t8 : grad_x[i * 4 + j] + t8;
             }
         }
     }
@@ -468,7 +458,9 @@ static const char *const constants_dims[] = {"N"};
 static const int64_t constants_input_shape_x[] = {-1, 4};
 static const int64_t constants_output_shape_y[] = {-1, 4};
 static const gradgen_tensor_info constants_inputs[] = {
-    {"x", "[N, 4]", "grad_x[n,i] += t1[i] grad_y[n,i] cos(x[n,i] t1[i] + t2[i])", constants_input_shape_x, 2, GRADGEN_FLOAT32, 1, 0}
+    {"x", "[N, 4]",
+     "grad_x[n,i] += t1[i] grad_y[n,i] cos(x[n,i] t1[i] + t2[i])",
+     constants_input_shape_x, 2, GRADGEN_FLOAT32, 1, 0}
 };
 static const gradgen_tensor_info constants_outputs[] = {
     {"y", "[N, 4]",

@@ -79,26 +79,26 @@ gradgen_status guards_forward(
 
     float *const v0 = (float *)(void *)((unsigned char *)work + 0);
     float *const v1 = (float *)(void *)((unsigned char *)work + 64);
+    float *const sink3 = (float *)(void *)((unsigned char *)work + 0);
     /* small.py:60 mul */
     /* v0[i] = 2 x[i] */
-    const int t2 = smooth != NULL;
-    if (t2) {
-        GRADGEN_SIMD
-        for (int64_t i = 0; i < 2; ++i) {
-            v0[i] = x[i] * 2.0f;
-        }
-        /* small.py:60 cat */
-        /* v1[i] = [i < 5] x[i+1] + [0 <= i-5 < 3] y[i-5] + [i >= 8] v0[i-8] */
-        GRADGEN_SIMD
-        for (int64_t i = 0; i < 10; ++i) {
-            v1[i] = ((i <= 4) ? x[i + 1] : 0.0f) + ((i >= 5 && i <= 7) ? y[i - 5] : 0.0f) + ((i >= 8) ? v0[i - 8] : 0.0f);
-        }
-        /* small.py:61 sub */
-        /* smooth[i] = v1[i+1] - v1[i] */
-        GRADGEN_SIMD
-        for (int64_t i = 0; i < 9; ++i) {
-            smooth[i] = v1[i + 1] - v1[i];
-        }
+    GRADGEN_SIMD
+    for (int64_t i = 0; i < 2; ++i) {
+        v0[i] = x[i] * 2.0f;
+    }
+    /* small.py:60 cat */
+    /* v1[i] = [i < 5] x[i+1] + [0 <= i-5 < 3] y[i-5] + [i >= 8] v0[i-8] */
+    GRADGEN_SIMD
+    for (int64_t i = 0; i < 10; ++i) {
+        v1[i] = ((i <= 4) ? x[i + 1] : 0.0f) + ((i >= 5 &&
+                i <= 7) ? y[i - 5] : 0.0f) + ((i >= 8) ? v0[i - 8] : 0.0f);
+    }
+    /* small.py:61 sub */
+    /* smooth[i] = v1[i+1] - v1[i] */
+    float *const row2 = smooth != NULL ? smooth : sink3;
+    GRADGEN_SIMD
+    for (int64_t i = 0; i < 9; ++i) {
+        row2[i] = v1[i + 1] - v1[i];
     }
 
     if (saved != NULL) {
@@ -115,7 +115,8 @@ gradgen_status guards_backward(
     if (x == NULL || y == NULL || saved == NULL || grad_smooth == NULL || work == NULL) {
         return GRADGEN_ERR_NULL;
     }
-    if (((uintptr_t)x | (uintptr_t)y | (uintptr_t)grad_smooth | (uintptr_t)grad_x | (uintptr_t)grad_y) % sizeof(float) != 0 ||
+    if (((uintptr_t)x | (uintptr_t)y | (uintptr_t)grad_smooth | (uintptr_t)grad_x |
+            (uintptr_t)grad_y) % sizeof(float) != 0 ||
         ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
@@ -129,22 +130,18 @@ gradgen_status guards_backward(
     float *const v2 = (float *)(void *)((unsigned char *)work + 0);
     /* small.py:61 sub */
     /* v0[i] = -grad_smooth[i] */
-    const int t3 = grad_x != NULL;
-    const int t4 = grad_y != NULL;
-    const int t5 = t3 || t4;
-    if (t5) {
-        GRADGEN_SIMD
-        for (int64_t i = 0; i < 9; ++i) {
-            v0[i] = -grad_smooth[i];
-        }
-        /* v1[i] = [i < 9] v0[i] + [i >= 1] grad_smooth[i-1] */
-        GRADGEN_SIMD
-        for (int64_t i = 0; i < 10; ++i) {
-            v1[i] = ((i <= 8) ? v0[i] : 0.0f) + ((i >= 1) ? grad_smooth[i - 1] : 0.0f);
-        }
+    GRADGEN_SIMD
+    for (int64_t i = 0; i < 9; ++i) {
+        v0[i] = -grad_smooth[i];
+    }
+    /* v1[i] = [i < 9] v0[i] + [i >= 1] grad_smooth[i-1] */
+    GRADGEN_SIMD
+    for (int64_t i = 0; i < 10; ++i) {
+        v1[i] = ((i <= 8) ? v0[i] : 0.0f) + ((i >= 1) ? grad_smooth[i - 1] : 0.0f);
     }
     /* small.py:60 mul */
     /* v2[i] = 2 v1[i+8] */
+    const int t3 = grad_x != NULL;
     if (t3) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 2; ++i) {
@@ -153,20 +150,20 @@ gradgen_status guards_backward(
     }
     /* small.py:60 cat */
     /* grad_x[i] += [i < 2] v2[i] + [i >= 1] v1[i-1] */
-    const int t6 = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t4 = (flags & GRADGEN_SET_GRAD) != 0u;
     if (t3) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 6; ++i) {
-            const float t7 = ((i <= 1) ? v2[i] : 0.0f) + ((i >= 1) ? v1[i - 1] : 0.0f);
-            grad_x[i] = t6 ? t7 : grad_x[i] + t7;
+            const float t5 = ((i <= 1) ? v2[i] : 0.0f) + ((i >= 1) ? v1[i - 1] : 0.0f);
+            grad_x[i] = t4 ? t5 : grad_x[i] + t5;
         }
     }
     /* grad_y[i] += v1[i+5] */
-    if (t4) {
+    if (grad_y != NULL) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 3; ++i) {
-            const float t8 = v1[i + 5];
-            grad_y[i] = t6 ? t8 : grad_y[i] + t8;
+            const float t6 = v1[i + 5];
+            grad_y[i] = t4 ? t6 : grad_y[i] + t6;
         }
     }
 
@@ -208,23 +205,22 @@ gradgen_status guards_value_and_grad(
         /* v1[i] = [i < 5] x[i+1] + [0 <= i-5 < 3] y[i-5] + [i >= 8] v0[i-8] */
         GRADGEN_SIMD
         for (int64_t i = 0; i < 10; ++i) {
-            v1[i] = ((i <= 4) ? x[i + 1] : 0.0f) + ((i >= 5 && i <= 7) ? y[i - 5] : 0.0f) + ((i >= 8) ? v0[i - 8] : 0.0f);
+            v1[i] = ((i <= 4) ? x[i + 1] : 0.0f) + ((i >= 5 &&
+                    i <= 7) ? y[i - 5] : 0.0f) + ((i >= 8) ? v0[i - 8] : 0.0f);
         }
     }
     /* small.py:61 sub */
     /* smooth[i] = v1[i+1] - v1[i] */
     /* v4[i] = -grad_smooth[i] */
-    const int t8 = grad_x != NULL;
-    const int t9 = grad_y != NULL;
-    if ((t7 || t8) || t9) {
-        float *const row2 = t7 ? smooth : sink3;
-        GRADGEN_SIMD
-        for (int64_t i = 0; i < 9; ++i) {
-            row2[i] = v1[i + 1] - v1[i];
-            v4[i] = -grad_smooth[i];
-        }
+    float *const row2 = t7 ? smooth : sink3;
+    GRADGEN_SIMD
+    for (int64_t i = 0; i < 9; ++i) {
+        row2[i] = v1[i + 1] - v1[i];
+        v4[i] = -grad_smooth[i];
     }
     /* v5[i] = [i < 9] v4[i] + [i >= 1] grad_smooth[i-1] */
+    const int t8 = grad_x != NULL;
+    const int t9 = grad_y != NULL;
     if (t8 || t9) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 10; ++i) {

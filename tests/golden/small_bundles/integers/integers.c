@@ -112,35 +112,35 @@ gradgen_status integers_forward(
         return GRADGEN_ERR_ALIGN;
     }
 
-    /* small.py:71 add, small.py:71 mul, small.py:71 floor_divide, small.py:71 remainder, small.py:72 lt, small.py:70 argmax */
+    /* small.py:71 add, small.py:71 mul, small.py:71 floor_divide, small.py:71 remainder, small.py:72 lt,
+     *   small.py:70 argmax */
     /* output1[i] = 5 floor(k[i]/3) + k[i] mod 4 */
     /* output2[i] = k[i] < 7 */
     /* best[i] = argmax_j x[i,j] */
     const int t2 = output1 != NULL;
     const int t3 = output2 != NULL;
     const int t4 = best != NULL;
-    if ((t2 || t3) || t4) {
-        for (int64_t i = 0; i < N; ++i) {
-            const int64_t t5 = k[i];
-            const int64_t t6 = gg_add_i64(gg_mul_i64(gg_floor_div_i64(t5, (int64_t)3), (int64_t)5), gg_remainder_i64(t5, (int64_t)4));
-            if (t2) {
-                output1[i] = t6;
-            }
-            const int t7 = t5 < (int64_t)7;
-            if (t3) {
-                output2[i] = (uint8_t)(t7);
-            }
-            int32_t s0 = (-2147483647 - 1);
-            int64_t s1 = (int64_t)0;
-            for (int64_t j = 0; j < 5; ++j) {
-                const int32_t t8 = x[i * 5 + j];
-                const int t9 = t8 > s0;
-                s1 = t9 ? j : s1;
-                s0 = t9 ? t8 : s0;
-            }
-            if (t4) {
-                best[i] = s1;
-            }
+    for (int64_t i = 0; i < N; ++i) {
+        const int64_t t5 = k[i];
+        const int64_t t6 = gg_add_i64(gg_mul_i64(gg_floor_div_i64(t5, (int64_t)3), (int64_t)5), gg_remainder_i64(t5,
+                (int64_t)4));
+        if (t2) {
+            output1[i] = t6;
+        }
+        const int t7 = t5 < (int64_t)7;
+        if (t3) {
+            output2[i] = (uint8_t)(t7);
+        }
+        int32_t s0 = (-2147483647 - 1);
+        int64_t s1 = (int64_t)0;
+        for (int64_t j = 0; j < 5; ++j) {
+            const int32_t t8 = x[i * 5 + j];
+            const int t9 = t8 > s0;
+            s1 = t9 ? j : s1;
+            s0 = t9 ? t8 : s0;
+        }
+        if (t4) {
+            best[i] = s1;
         }
     }
 
@@ -184,7 +184,9 @@ static const gradgen_tensor_info integers_inputs[] = {
 };
 static const gradgen_tensor_info integers_outputs[] = {
     {"best", "[N]", "best[n] = argmax_i x[n,i]", integers_output_shape_best, 1, GRADGEN_INT64, 0, 0},
-    {"output1", "[N]", "output1[n] = 5 floor(k[n]/3) + k[n] mod 4", integers_output_shape_output1, 1, GRADGEN_INT64, 0, 0},
+    {"output1", "[N]",
+     "output1[n] = 5 floor(k[n]/3) + k[n] mod 4",
+     integers_output_shape_output1, 1, GRADGEN_INT64, 0, 0},
     {"output2", "[N]", "output2[n] = k[n] < 7", integers_output_shape_output2, 1, GRADGEN_BOOL, 0, 0}
 };
 

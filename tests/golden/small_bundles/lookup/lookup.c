@@ -7,18 +7,9 @@
 #include <math.h>
 #include <string.h>
 
-#if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wunknown-pragmas" /* GRADGEN_SIMD without -fopenmp-simd */
-#endif
-
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
 typedef char lookup_saved_bytes_agree[LOOKUP_SAVED_BYTES(3) == (size_t)(64) ? 1 : -1];
 typedef char lookup_work_bytes_agree[LOOKUP_WORK_BYTES(3) == (size_t)(128) ? 1 : -1];
-
-#if defined(__clang__)
-#pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
-#endif
 
 static inline int64_t gg_add_i64(int64_t a, int64_t b) {
     return (int64_t)((uint64_t)a + (uint64_t)b);
@@ -142,21 +133,19 @@ gradgen_status lookup_forward(
     }
     /* small.py:51 index_wrap, small.py:51 sum, small.py:51 pow_fixed, small.py:51 index_gather */
     /* total = sum_ij table[if(rows[i] < 0, rows[i] + 10, rows[i]),j]^3 */
+    gg_pairwise_f32 s2;
+    memset(&s2, 0, sizeof s2);
+    for (int64_t i = 0; i < K; ++i) {
+        const int64_t n8 = rows[i];
+        const int64_t n9 = n8 < (int64_t)0 ? gg_add_i64(n8, (int64_t)10) : n8;
+        const float t6 = table[n9 * 3];
+        const float t10 = table[n9 * 3 + 1];
+        const float t11 = table[n9 * 3 + 2];
+        gg_pairwise_f32_add(&s2, 0.0f + t6 * (t6 * t6) + t10 * (t10 * t10) + t11 * (t11 * t11));
+    }
+    const float t7 = gg_pairwise_f32_total(&s2);
     if (total != NULL) {
-        gg_pairwise_f32 s2;
-        memset(&s2, 0, sizeof s2);
-        for (int64_t i = 0; i < K; ++i) {
-            const int64_t t5 = rows[i];
-            const int64_t n4 = t5 < (int64_t)0 ? gg_add_i64(t5, (int64_t)10) : t5;
-            float s3 = 0.0f;
-            GRADGEN_SIMD_WITH(reduction(+:s3))
-            for (int64_t j = 0; j < 3; ++j) {
-                const float t6 = table[n4 * 3 + j];
-                s3 = s3 + t6 * (t6 * t6);
-            }
-            gg_pairwise_f32_add(&s2, s3);
-        }
-        total[0] = gg_pairwise_f32_total(&s2);
+        total[0] = t7;
     }
 
     if (saved != NULL) {
@@ -195,22 +184,22 @@ gradgen_status lookup_backward(
     }
     /* small.py:51 index_wrap, small.py:51 index_gather, small.py:51 pow_fixed */
     /* grad_table[...,j] += ...  for k < K, j < 3 */
+    memset(v2, 0, (size_t)(30) * sizeof(float));
     const float t4 = grad_total != NULL ? grad_total[0] : 1.0f;
-    const int t5 = (flags & GRADGEN_SET_GRAD) != 0u;
-    if (grad_table != NULL) {
-        memset(v2, 0, (size_t)(30) * sizeof(float));
-        for (int64_t i = 0; i < K; ++i) {
-            const int64_t t6 = rows[i];
-            const int64_t n3 = t6 < (int64_t)0 ? gg_add_i64(t6, (int64_t)10) : t6;
-            for (int64_t j = 0; j < 3; ++j) {
-                const float t7 = table[n3 * 3 + j];
-                v2[n3 * 3 + j] = v2[n3 * 3 + j] + t7 * t7 * t4 * 3.0f;
-            }
+    for (int64_t i = 0; i < K; ++i) {
+        const int64_t t5 = rows[i];
+        const int64_t n3 = t5 < (int64_t)0 ? gg_add_i64(t5, (int64_t)10) : t5;
+        for (int64_t j = 0; j < 3; ++j) {
+            const float t6 = table[n3 * 3 + j];
+            v2[n3 * 3 + j] = v2[n3 * 3 + j] + t6 * t6 * t4 * 3.0f;
         }
+    }
+    const int t7 = (flags & GRADGEN_SET_GRAD) != 0u;
+    if (grad_table != NULL) {
         for (int64_t i = 0; i < 10; ++i) {
             for (int64_t j = 0; j < 3; ++j) {
                 const float t8 = v2[i * 3 + j];
-                grad_table[i * 3 + j] = t5 ? t8 : grad_table[i * 3 + j] + t8;
+                grad_table[i * 3 + j] = t7 ? t8 : grad_table[i * 3 + j] + t8;
             }
         }
     }
@@ -248,33 +237,29 @@ gradgen_status lookup_value_and_grad(
     /* small.py:51 index_wrap, small.py:51 index_gather, small.py:51 sum, small.py:51 pow_fixed */
     /* total = sum_ij table[if(rows[i] < 0, rows[i] + 10, rows[i]),j]^3 */
     /* grad_table[...,j] += ...  for k < K, j < 3 */
-    const int t5 = total != NULL;
-    const int t6 = grad_table != NULL;
-    const int t7 = (flags & GRADGEN_SET_GRAD) != 0u;
-    if (t5 || t6) {
-        gg_pairwise_f32 s2;
-        memset(&s2, 0, sizeof s2);
-        memset(v3, 0, (size_t)(30) * sizeof(float));
-        for (int64_t i = 0; i < K; ++i) {
-            const int64_t t8 = rows[i];
-            const int64_t n4 = t8 < (int64_t)0 ? gg_add_i64(t8, (int64_t)10) : t8;
+    gg_pairwise_f32 s2;
+    memset(&s2, 0, sizeof s2);
+    memset(v3, 0, (size_t)(30) * sizeof(float));
+    for (int64_t i = 0; i < K; ++i) {
+        const int64_t t5 = rows[i];
+        const int64_t n4 = t5 < (int64_t)0 ? gg_add_i64(t5, (int64_t)10) : t5;
+        for (int64_t j = 0; j < 3; ++j) {
+            const float t6 = table[n4 * 3 + j];
+            const float t7 = t6 * t6;
+            gg_pairwise_f32_add(&s2, t6 * t7);
+            v3[n4 * 3 + j] = v3[n4 * 3 + j] + t7 * 3.0f;
+        }
+    }
+    const float t8 = gg_pairwise_f32_total(&s2);
+    if (total != NULL) {
+        total[0] = t8;
+    }
+    const int t9 = (flags & GRADGEN_SET_GRAD) != 0u;
+    if (grad_table != NULL) {
+        for (int64_t i = 0; i < 10; ++i) {
             for (int64_t j = 0; j < 3; ++j) {
-                const float t9 = table[n4 * 3 + j];
-                const float t10 = t9 * t9;
-                gg_pairwise_f32_add(&s2, t9 * t10);
-                v3[n4 * 3 + j] = v3[n4 * 3 + j] + t10 * 3.0f;
-            }
-        }
-        const float t11 = gg_pairwise_f32_total(&s2);
-        if (t5) {
-            total[0] = t11;
-        }
-        if (t6) {
-            for (int64_t i = 0; i < 10; ++i) {
-                for (int64_t j = 0; j < 3; ++j) {
-                    const float t12 = v3[i * 3 + j];
-                    grad_table[i * 3 + j] = t7 ? t12 : grad_table[i * 3 + j] + t12;
-                }
+                const float t10 = v3[i * 3 + j];
+                grad_table[i * 3 + j] = t9 ? t10 : grad_table[i * 3 + j] + t10;
             }
         }
     }
@@ -384,7 +369,3 @@ const gradgen_module *lookup_module(void)
     };
     return &module;
 }
-
-#if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)
-#pragma GCC diagnostic pop
-#endif

@@ -90,7 +90,8 @@ static int reduction_dims_fit(int64_t N, int64_t M)
     }
     const int64_t limit = PTRDIFF_MAX < INT64_MAX / 2 ? PTRDIFF_MAX : INT64_MAX / 2;
     return reduction_mul(reduction_mul(8, M), N) <= limit && reduction_mul(8, N) <= limit && M <= limit &&
-        reduction_add(reduction_add(reduction_mul(128, reduction_add(reduction_mul(8, N), 63) / 64), reduction_mul(64, reduction_add(reduction_mul(reduction_mul(8, M), N), 63) / 64)), 64) <= limit &&
+        reduction_add(reduction_add(reduction_mul(128, reduction_add(reduction_mul(8, N), 63) / 64),
+                reduction_mul(64, reduction_add(reduction_mul(reduction_mul(8, M), N), 63) / 64)), 64) <= limit &&
         reduction_add(reduction_mul(64, reduction_add(reduction_mul(8, M), 63) / 64), 8256) <= limit;
 }
 
@@ -169,66 +170,69 @@ gradgen_status reduction_forward(
         reduction_set_state(saved, 0, N, M);
     }
 
-    double *const s2 = saved == NULL ? NULL : (double *)(void *)((unsigned char *)saved + ((N * 8 + 63) / 64) * 64 + ((M * N * 8 + 63) / 64) * 64 + 64);
-    double *const s1 = saved == NULL ? NULL : (double *)(void *)((unsigned char *)saved + ((M * N * 8 + 63) / 64) * 64 + 64);
+    double *const s2 = saved == NULL ? NULL : (double *)(void *)((unsigned char *)saved + ((N * 8 + 63) / 64) * 64 +
+            ((M * N * 8 + 63) / 64) * 64 + 64);
+    double *const s1 = saved == NULL ? NULL : (double *)(void *)((unsigned char *)saved + ((M * N * 8 +
+            63) / 64) * 64 + 64);
     double *const s0 = saved == NULL ? NULL : (double *)(void *)((unsigned char *)saved + 64);
     double *const sink10 = (double *)(void *)((unsigned char *)work + 0);
-    /* small.py:23 mean_dim, small.py:25 amax, small.py:23 sub, small.py:24 mean_dim, small.py:24 mul, small.py:24 sqrt */
+    /* small.py:23 mean_dim, small.py:25 amax, small.py:23 sub, small.py:24 mean_dim, small.py:24 mul, small.py:24
+     *   sqrt */
     /* s3[i,0] = sum_k x[i,k] */
     /* largest[i] = max_k x[i,k] */
     /* s7[i] = sum_k (x[i,k] - s3[i,0]/M)^2 */
     /* spread[i] = sqrt(s7[i]/M) */
-    const int t11 = saved != NULL;
-    const int t12 = spread != NULL;
-    const int t13 = saved != NULL;
-    const int t14 = largest != NULL;
-    const int t15 = saved != NULL;
-    const double t16 = (double)M;
-    if ((((t11 || t12) || t13) || t14) || t15) {
-        for (int64_t i = 0; i < N; ++i) {
-            gg_pairwise_f64 s3;
-            memset(&s3, 0, sizeof s3);
-            double s4 = -(double)INFINITY;
-            int s5 = 0;
-            for (int64_t j = 0; j < M; j += 512) {
-                double s6 = 0.0;
-                GRADGEN_SIMD_WITH(reduction(+:s6) reduction(max:s4) reduction(|:s5))
-                for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
-                    const double t17 = x[i * M + k];
-                    s6 = s6 + t17;
-                    s4 = t17 > s4 ? t17 : s4;
-                    s5 = s5 | gg_isnan_f64(t17);
-                }
-                gg_pairwise_f64_add(&s3, s6);
+    const int t11 = largest != NULL;
+    const int t12 = saved != NULL;
+    const double t13 = (double)M;
+    const double t22 = fabs(t13) < 2.2250738585072014e-308 ? 1.8014398509481984e+16 : 1.0;
+    const double t23 = 1.0 / (t13 * t22);
+    const int t14 = saved != NULL;
+    const int t15 = spread != NULL;
+    const int t16 = saved != NULL;
+    for (int64_t i = 0; i < N; ++i) {
+        gg_pairwise_f64 s3;
+        memset(&s3, 0, sizeof s3);
+        double s4 = -(double)INFINITY;
+        int s5 = 0;
+        for (int64_t j = 0; j < M; j += 512) {
+            double s6 = 0.0;
+            GRADGEN_SIMD_WITH(reduction(+:s6) reduction(max:s4) reduction(|:s5))
+            for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
+                const double t17 = x[i * M + k];
+                s6 = s6 + t17;
+                s4 = t17 > s4 ? t17 : s4;
+                s5 = s5 | gg_isnan_f64(t17);
             }
-            const double t18 = s5 ? (double)NAN : s4;
-            if (t14) {
-                largest[i] = t18;
+            gg_pairwise_f64_add(&s3, s6);
+        }
+        const double t18 = s5 ? (double)NAN : s4;
+        if (t11) {
+            largest[i] = t18;
+        }
+        if (t12) {
+            s2[i] = t18;
+        }
+        const double t19 = gg_pairwise_f64_total(&s3) * t23 * t22;
+        gg_pairwise_f64 s7;
+        memset(&s7, 0, sizeof s7);
+        for (int64_t j = 0; j < M; j += 512) {
+            double s8 = 0.0;
+            double *const row9 = t14 ? s0 + i * M + j : sink10;
+            GRADGEN_SIMD_WITH(reduction(+:s8))
+            for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
+                const double t20 = x[i * M + k] - t19;
+                row9[k - j] = t20;
+                s8 = s8 + t20 * t20;
             }
-            if (t15) {
-                s2[i] = t18;
-            }
-            const double t19 = gg_pairwise_f64_total(&s3) / t16;
-            gg_pairwise_f64 s7;
-            memset(&s7, 0, sizeof s7);
-            for (int64_t j = 0; j < M; j += 512) {
-                double s8 = 0.0;
-                double *const row9 = t11 ? s0 + i * M + j : sink10;
-                GRADGEN_SIMD_WITH(reduction(+:s8))
-                for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
-                    const double t20 = x[i * M + k] - t19;
-                    row9[k - j] = t20;
-                    s8 = s8 + t20 * t20;
-                }
-                gg_pairwise_f64_add(&s7, s8);
-            }
-            const double t21 = gg_sqrt_f64(gg_pairwise_f64_total(&s7) / t16);
-            if (t12) {
-                spread[i] = t21;
-            }
-            if (t13) {
-                s1[i] = t21;
-            }
+            gg_pairwise_f64_add(&s7, s8);
+        }
+        const double t21 = gg_sqrt_f64(gg_pairwise_f64_total(&s7) * t23 * t22);
+        if (t15) {
+            spread[i] = t21;
+        }
+        if (t16) {
+            s1[i] = t21;
         }
     }
 
@@ -250,7 +254,8 @@ gradgen_status reduction_backward(
     if ((x == NULL && M * N > 0) || saved == NULL || work == NULL) {
         return GRADGEN_ERR_NULL;
     }
-    if (((uintptr_t)x | (uintptr_t)grad_spread | (uintptr_t)grad_largest | (uintptr_t)grad_x) % sizeof(double) != 0 ||
+    if (((uintptr_t)x | (uintptr_t)grad_spread | (uintptr_t)grad_largest |
+            (uintptr_t)grad_x) % sizeof(double) != 0 ||
         ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
@@ -261,50 +266,56 @@ gradgen_status reduction_backward(
 
     double *const s1 = (double *)(void *)((unsigned char *)saved + ((M * N * 8 + 63) / 64) * 64 + 64);
     double *const s0 = (double *)(void *)((unsigned char *)saved + 64);
-    double *const s2 = (double *)(void *)((unsigned char *)saved + ((N * 8 + 63) / 64) * 64 + ((M * N * 8 + 63) / 64) * 64 + 64);
+    double *const s2 = (double *)(void *)((unsigned char *)saved + ((N * 8 + 63) / 64) * 64 + ((M * N * 8 +
+            63) / 64) * 64 + 64);
     double *const v7 = (double *)(void *)((unsigned char *)work + 4096);
-    double *const nothing9 = (double *)(void *)((unsigned char *)work + 0);
+    double *const sink9 = (double *)(void *)((unsigned char *)work + ((M * 8 + 63) / 64) * 64 + 4096);
+    double *const nothing11 = (double *)(void *)((unsigned char *)work + 0);
     for (int64_t gg_element = 0; gg_element < 512; ++gg_element) {
-        nothing9[gg_element] = -0.0;
+        nothing11[gg_element] = -0.0;
     }
     /* small.py:24 mean_dim, small.py:24 sqrt, small.py:24 mul, small.py:23 sub, small.py:23 mean_dim */
     /* v7[i,k] = s0[i,k] grad_spread[i]/(2M s1[i]) + s0[i,k] grad_spread[i]/(2M s1[i]) */
     /* s3[i] = sum_k [x[i,k] = s2[i]] */
     /* s4[i,0] = -sum_k v7[i,k] */
     /* grad_x[i,k] += [x[i,k] = s2[i]] grad_largest[i]/s3[i] + v7[i,k] + s4[i,0]/M */
-    const double t10 = (double)M;
-    const int t11 = !((flags & GRADGEN_SET_GRAD) != 0u);
-    if (grad_x != NULL) {
-        for (int64_t i = 0; i < N; ++i) {
-            const double t12 = (grad_spread != NULL ? grad_spread[i] : 0.0) / (s1[i] * 2.0) / t10;
-            gg_pairwise_f64 s3;
-            memset(&s3, 0, sizeof s3);
-            gg_pairwise_f64 s4;
-            memset(&s4, 0, sizeof s4);
-            const double t13 = s2[i];
-            for (int64_t j = 0; j < M; j += 512) {
-                double s5 = 0.0;
-                double s6 = 0.0;
-                GRADGEN_SIMD_WITH(reduction(+:s5) reduction(+:s6))
-                for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
-                    const double t14 = s0[i * M + k] * t12;
-                    const double t15 = t14 + t14;
-                    v7[k] = t15;
-                    s5 = s5 + (x[i * M + k] == t13 ? 1.0 : 0.0);
-                    s6 = s6 + -t15;
-                }
-                gg_pairwise_f64_add(&s3, s5);
-                gg_pairwise_f64_add(&s4, s6);
+    const double t12 = (double)M;
+    const double t22 = fabs(t12) < 2.2250738585072014e-308 ? 1.8014398509481984e+16 : 1.0;
+    const double t23 = 1.0 / (t12 * t22);
+    const int t13 = grad_x != NULL;
+    const int t14 = t13 && !((flags & GRADGEN_SET_GRAD) != 0u);
+    for (int64_t i = 0; i < N; ++i) {
+        const double t15 = (grad_spread != NULL ? grad_spread[i] : 0.0) / (s1[i] * 2.0) * t23 * t22;
+        gg_pairwise_f64 s3;
+        memset(&s3, 0, sizeof s3);
+        gg_pairwise_f64 s4;
+        memset(&s4, 0, sizeof s4);
+        const double t16 = s2[i];
+        for (int64_t j = 0; j < M; j += 512) {
+            double s5 = 0.0;
+            double s6 = 0.0;
+            GRADGEN_SIMD_WITH(reduction(+:s5) reduction(+:s6))
+            for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
+                const double t17 = s0[i * M + k] * t15;
+                const double t18 = t17 + t17;
+                v7[k] = t18;
+                s5 = s5 + (x[i * M + k] == t16 ? 1.0 : 0.0);
+                s6 = s6 + -t18;
             }
-            const double t16 = gg_pairwise_f64_total(&s3);
-            const double t17 = gg_pairwise_f64_total(&s4) / t10;
-            const double t18 = grad_largest != NULL ? grad_largest[i] : 0.0;
-            for (int64_t j = 0; j < M; j += 512) {
-                const double *const row8 = t11 ? grad_x + i * M + j : nothing9;
-                GRADGEN_SIMD
-                for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
-                    grad_x[i * M + k] = row8[k - j] + ((x[i * M + k] == t13 ? t18 : 0.0) / t16 + v7[k] + t17);
-                }
+            gg_pairwise_f64_add(&s3, s5);
+            gg_pairwise_f64_add(&s4, s6);
+        }
+        const double t19 = gg_pairwise_f64_total(&s3);
+        const double t24 = fabs(t19) < 2.2250738585072014e-308 ? 1.8014398509481984e+16 : 1.0;
+        const double t25 = 1.0 / (t19 * t24);
+        const double t20 = gg_pairwise_f64_total(&s4) * t23 * t22;
+        const double t21 = grad_largest != NULL ? grad_largest[i] : 0.0;
+        for (int64_t j = 0; j < M; j += 512) {
+            double *const row8 = t13 ? grad_x + i * M + j : sink9;
+            const double *const row10 = t14 ? grad_x + i * M + j : nothing11;
+            GRADGEN_SIMD
+            for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
+                row8[k - j] = row10[k - j] + ((x[i * M + k] == t16 ? t21 : 0.0) * t25 * t24 + v7[k] + t20);
             }
         }
     }
@@ -339,83 +350,88 @@ gradgen_status reduction_value_and_grad(
     for (int64_t gg_element = 0; gg_element < 512; ++gg_element) {
         nothing14[gg_element] = -0.0;
     }
-    /* small.py:23 mean_dim, small.py:25 amax, small.py:24 mean_dim, small.py:24 mul, small.py:23 sub, small.py:24 sqrt */
+    /* small.py:23 mean_dim, small.py:25 amax, small.py:24 mean_dim, small.py:24 mul, small.py:23 sub, small.py:24
+     *   sqrt */
     /* s0[i,0] = sum_k x[i,k] */
     /* largest[i] = max_k x[i,k] */
     /* s4[i] = sum_k (x[i,k] - s0[i,0]/M)^2 */
     /* s5[i] = sum_k [x[i,k] = largest[i]] */
     /* spread[i] = sqrt(s4[i]/M) */
-    const int t15 = spread != NULL;
-    const int t16 = grad_x != NULL;
-    const int t17 = largest != NULL;
-    const double t18 = (double)M;
-    const int t19 = t16 && !((flags & GRADGEN_SET_GRAD) != 0u);
-    if ((t15 || t16) || t17) {
-        for (int64_t i = 0; i < N; ++i) {
-            gg_pairwise_f64 s0;
-            memset(&s0, 0, sizeof s0);
-            double s1 = -(double)INFINITY;
-            int s2 = 0;
+    const int t15 = largest != NULL;
+    const double t16 = (double)M;
+    const double t32 = fabs(t16) < 2.2250738585072014e-308 ? 1.8014398509481984e+16 : 1.0;
+    const double t33 = 1.0 / (t16 * t32);
+    const int t17 = spread != NULL;
+    const int t18 = grad_x != NULL;
+    const int t19 = t18 && !((flags & GRADGEN_SET_GRAD) != 0u);
+    for (int64_t i = 0; i < N; ++i) {
+        gg_pairwise_f64 s0;
+        memset(&s0, 0, sizeof s0);
+        double s1 = -(double)INFINITY;
+        int s2 = 0;
+        for (int64_t j = 0; j < M; j += 512) {
+            double s3 = 0.0;
+            GRADGEN_SIMD_WITH(reduction(+:s3) reduction(max:s1) reduction(|:s2))
+            for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
+                const double t20 = x[i * M + k];
+                s3 = s3 + t20;
+                s1 = t20 > s1 ? t20 : s1;
+                s2 = s2 | gg_isnan_f64(t20);
+            }
+            gg_pairwise_f64_add(&s0, s3);
+        }
+        const double t21 = s2 ? (double)NAN : s1;
+        if (t15) {
+            largest[i] = t21;
+        }
+        const double t22 = gg_pairwise_f64_total(&s0) * t33 * t32;
+        gg_pairwise_f64 s4;
+        memset(&s4, 0, sizeof s4);
+        gg_pairwise_f64 s5;
+        memset(&s5, 0, sizeof s5);
+        for (int64_t j = 0; j < M; j += 512) {
+            double s6 = 0.0;
+            double s7 = 0.0;
+            GRADGEN_SIMD_WITH(reduction(+:s6) reduction(+:s7))
+            for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
+                const double t23 = x[i * M + k];
+                const double t24 = t23 - t22;
+                s6 = s6 + t24 * t24;
+                s7 = s7 + (t23 == t21 ? 1.0 : 0.0);
+            }
+            gg_pairwise_f64_add(&s4, s6);
+            gg_pairwise_f64_add(&s5, s7);
+        }
+        const double t25 = gg_pairwise_f64_total(&s5);
+        const double t34 = fabs(t25) < 2.2250738585072014e-308 ? 1.8014398509481984e+16 : 1.0;
+        const double t35 = 1.0 / (t25 * t34);
+        const double t26 = gg_sqrt_f64(gg_pairwise_f64_total(&s4) * t33 * t32);
+        if (t17) {
+            spread[i] = t26;
+        }
+        const double t27 = (grad_spread != NULL ? grad_spread[i] : 0.0) / (t26 * 2.0) * t33 * t32;
+        gg_pairwise_f64 s8;
+        memset(&s8, 0, sizeof s8);
+        for (int64_t j = 0; j < M; j += 512) {
+            double s9 = 0.0;
+            GRADGEN_SIMD_WITH(reduction(+:s9))
+            for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
+                const double t28 = (x[i * M + k] - t22) * t27;
+                const double t29 = t28 + t28;
+                v10[k] = t29;
+                s9 = s9 + -t29;
+            }
+            gg_pairwise_f64_add(&s8, s9);
+        }
+        const double t30 = gg_pairwise_f64_total(&s8) * t33 * t32;
+        const double t31 = grad_largest != NULL ? grad_largest[i] : 0.0;
+        if (t18) {
             for (int64_t j = 0; j < M; j += 512) {
-                double s3 = 0.0;
-                GRADGEN_SIMD_WITH(reduction(+:s3) reduction(max:s1) reduction(|:s2))
-                for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
-                    const double t20 = x[i * M + k];
-                    s3 = s3 + t20;
-                    s1 = t20 > s1 ? t20 : s1;
-                    s2 = s2 | gg_isnan_f64(t20);
-                }
-                gg_pairwise_f64_add(&s0, s3);
-            }
-            const double t21 = s2 ? (double)NAN : s1;
-            if (t17) {
-                largest[i] = t21;
-            }
-            const double t22 = gg_pairwise_f64_total(&s0) / t18;
-            gg_pairwise_f64 s4;
-            memset(&s4, 0, sizeof s4);
-            gg_pairwise_f64 s5;
-            memset(&s5, 0, sizeof s5);
-            for (int64_t j = 0; j < M; j += 512) {
-                double s6 = 0.0;
-                double s7 = 0.0;
-                GRADGEN_SIMD_WITH(reduction(+:s6) reduction(+:s7))
-                for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
-                    const double t23 = x[i * M + k];
-                    const double t24 = t23 - t22;
-                    s6 = s6 + t24 * t24;
-                    s7 = s7 + (t23 == t21 ? 1.0 : 0.0);
-                }
-                gg_pairwise_f64_add(&s4, s6);
-                gg_pairwise_f64_add(&s5, s7);
-            }
-            const double t25 = gg_pairwise_f64_total(&s5);
-            const double t26 = gg_sqrt_f64(gg_pairwise_f64_total(&s4) / t18);
-            if (t15) {
-                spread[i] = t26;
-            }
-            const double t27 = (grad_spread != NULL ? grad_spread[i] : 0.0) / (t26 * 2.0) / t18;
-            gg_pairwise_f64 s8;
-            memset(&s8, 0, sizeof s8);
-            for (int64_t j = 0; j < M; j += 512) {
-                double s9 = 0.0;
-                GRADGEN_SIMD_WITH(reduction(+:s9))
-                for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
-                    const double t28 = (x[i * M + k] - t22) * t27;
-                    const double t29 = t28 + t28;
-                    v10[k] = t29;
-                    s9 = s9 + -t29;
-                }
-                gg_pairwise_f64_add(&s8, s9);
-            }
-            const double t30 = gg_pairwise_f64_total(&s8) / t18;
-            const double t31 = grad_largest != NULL ? grad_largest[i] : 0.0;
-            for (int64_t j = 0; j < M; j += 512) {
-                double *const row11 = t16 ? grad_x + i * M + j : sink12;
+                double *const row11 = t18 ? grad_x + i * M + j : sink12;
                 const double *const row13 = t19 ? grad_x + i * M + j : nothing14;
                 GRADGEN_SIMD
                 for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
-                    row11[k - j] = row13[k - j] + ((x[i * M + k] == t21 ? t31 : 0.0) / t25 + v10[k] + t30);
+                    row11[k - j] = row13[k - j] + ((x[i * M + k] == t21 ? t31 : 0.0) * t35 * t34 + v10[k] + t30);
                 }
             }
         }
