@@ -67,6 +67,17 @@ def lanes(statements: tuple[Statement, ...], fresh: Callable[[str], str]) -> tup
     return tuple(found)
 
 
+def in_lanes(s: Loop, fresh: Callable[[str], str]) -> bool:
+    """Whether such a loop is one over independent items of straight-line code, with enough of both."""
+    if any(isinstance(t, Loop) for t in statements_in(s.body)) or s.simd or s.step != 1 or s.parallel:
+        return False
+    try:
+        Blocks(s, fresh).loops()
+    except Unfit:
+        return False
+    return True
+
+
 def _loop(s: Loop, fresh: Callable[[str], str]) -> list[Statement]:
     if any(isinstance(t, Loop) for t in s.body) or s.simd or s.step != 1 or s.parallel:
         return [replace(s, body=lanes(s.body, fresh))]
@@ -166,11 +177,15 @@ class Blocks:
         which = here if exact else sympy.Min(here, sympy.sympify(stop) - 1)
         last = CVar(self.fresh("rest"), integer=True, nonnegative=True)
         fetch = _used((Let(Variable(int64, self.item.name), Index(int64, which)), *self.fetch))
+        sums = self.added(None if exact else last)
         body: list[Statement] = [Array(b) for b in self.arrays]
         body.append(Loop(self.lane, 0, n, fetch))
-        if not exact:
+        if exact:
+            body.append(Loop(self.lane, 0, n, (*self.work, *sums), simd=True))
+        else:
             body.append(Let(Variable(int64, last.name), Index(int64, rest)))
-        body.append(Loop(self.lane, 0, n, (*self.work, *self.added(None if exact else last)), simd=True))
+            body.append(Loop(self.lane, 0, n, tuple(self.work), simd=True))
+            body += [Loop(self.lane, 0, n, tuple(sums), simd=True)] if sums else []
         for g in self.groups:
             parts = [Loop(self.lane, 0, n if exact else last, self.last(b)) for b in _by_target(g.body)]
             body += parts if g.condition is None else [If(g.condition, tuple(parts))] if parts else []
@@ -238,11 +253,16 @@ class Blocks:
         self.sums.append(Sum(s, lanes, self.by_lanes(value)))
 
     def added(self, last: CVar | None) -> list[Statement]:
-        """Each lane's own sum, in the second loop; lanes behind the last item add nothing."""
+        """Each lane's own sum, in the second loop; lanes behind the last item add nothing.
+
+        The choice between a term and nothing is in a loop of its own: compilers would move what computes the term into
+        its branch, and with control flow inside the loop is no vector loop.
+        """
         found: list[Statement] = []
         for s in self.sums:
             value = s.value
             if last is not None:
+                value = self.kept(("term", id(s)), value.dtype, value, self.work)
                 there = Holds(bool_, (Condition(GE, last - 1 - self.lane),))
                 value = Apply(value.dtype, "select", (there, value, Literal(value.dtype, sympy.S.Zero)))
             value = Apply(value.dtype, "add", (Load(value.dtype, s.lanes, self.lane), value))

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from gradgen.schedule.lanes import in_lanes
 from gradgen.schedule.memory import touched
 from gradgen.schedule.program import (
     WORK,
@@ -71,7 +72,7 @@ class Straight:
             return s
         if fits(s) and self.pays(s):
             body = self.written(s)
-            if body is not None:
+            if body is not None and (self.is_calculation(s) or in_lanes(replace(s, body=body), self.fresh)):
                 return replace(s, body=body)
         return replace(s, body=self.block(s.body))
 
@@ -101,9 +102,11 @@ class Straight:
             (loop, t) for loop in inner for t in statements_in(loop.body)
             if isinstance(t, Store) and id(t.buffer) not in alone
         ]  # fmt: skip
-        if any(_is_vector(loop) for loop, _ in stays):
-            return False
-        updates = _updates(s.body, alone)
+        return not any(_is_vector(loop) for loop, _ in stays)
+
+    def is_calculation(self, s: Loop) -> bool:
+        """More than sums in memory: rows of those are better left to loops, unless several items make a vector."""
+        updates = _updates(s.body, {id(b) for b in self.alone(s)})
         return not updates or (written_size(s.body) or 0) >= WORTH * updates
 
     def alone(self, s: Loop) -> list[Buffer]:
