@@ -22,7 +22,7 @@ extern "C" {
 GRADGEN_API size_t linear_bce_saved_bytes(int64_t N);
 GRADGEN_API size_t linear_bce_work_bytes(int64_t N);
 #define LINEAR_BCE_SAVED_BYTES(N) ((size_t)(64 * ((12 * (int64_t)(N) + 63) / 64) + 64))
-#define LINEAR_BCE_WORK_BYTES(N) ((size_t)(384))
+#define LINEAR_BCE_WORK_BYTES(N) ((size_t)(256))
 
 /** loss <- forward(x, y, w, b).  Tensors are dense and row-major.
  *   x     float32  [N, 5]

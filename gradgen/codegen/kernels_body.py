@@ -65,6 +65,8 @@ def c_procedure(program: Program) -> ProcedureCode:
     for array, length in pieces.arrays.items() if pieces is not None else ():
         head.append(_array(array.dtype.ctype, array.name, "work", index_text(work)))
         work = as_extent(work + aligned(length * array.dtype.itemsize))
+    for text in (*head, *(text for _, text in parts)):  # offsets that depend on dimensions
+        printer.expressions.note_helpers(text)
     helpers = {**_helpers(program, printer), **dict(parts)}
     if printer.parts:
         helpers |= {"GG_CHUNK": GG_CHUNK, **printer.parts}

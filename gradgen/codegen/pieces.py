@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import sympy
 
-from gradgen.codegen.chunks import Needs, declare, statement
+from gradgen.codegen.chunks import Needs, declare, expression, index, scalar, statement
 from gradgen.ir.dtypes import DType
 from gradgen.schedule.program import (
     LOCAL,
@@ -95,7 +95,26 @@ def used(statements: Iterable[Statement]) -> Needs:
         declare(s, found)
     for s in inside:
         statement(s, found)
+        if isinstance(s, Call):
+            _arguments_of(s, found)
     return found
+
+
+def _arguments_of(s: Call, found: Needs) -> None:
+    for given in s.scalars:
+        if isinstance(given, Expr):
+            for e in subexpressions((given,)):
+                expression(e, found)
+        else:
+            index((given,), found)
+    if s.result is not None:
+        scalar(s.result, found)
+
+
+def _assigned(run: Iterable[Statement]) -> set[str]:
+    """The variables that statements give another value."""
+    found = {s.variable.name for s in statements_in(run) if isinstance(s, Assign)}
+    return found | {s.result.name for s in statements_in(run) if isinstance(s, Call) and s.result is not None}
 
 
 def _movable(s: Statement) -> bool:
@@ -139,10 +158,7 @@ class _Live:
             for s in run:
                 if isinstance(s, (Let, Declare)):
                     self.home[s.variable.name], self.types[s.variable.name] = k, s.variable.dtype
-            self.changes.append({
-                s.variable.name for s in statements_in(run) if isinstance(s, Assign)
-                and s.variable.name not in self.needs[k].own
-            })
+            self.changes.append(_assigned(run) - self.needs[k].own)
         self.changing = {name for names in self.changes for name in names}
         self.declared = {s.variable.name for run, _ in runs for s in run if isinstance(s, Declare)}
         self.slots: dict[str, tuple[Buffer, int]] = {}

@@ -405,7 +405,6 @@ gradgen_status softmax_regression_backward(
     float *const s0 = (float *)(void *)((unsigned char *)saved + 128);
     float *const s1 = (float *)(void *)((unsigned char *)saved + ((N * 12 + 63) / 64) * 64 + 128);
     float *const v0 = (float *)(void *)((unsigned char *)work + 0);
-    float *const v3 = (float *)(void *)((unsigned char *)work + 256);
     float *const v2 = (float *)(void *)((unsigned char *)work + 128);
     /* small.py:41 nll_loss */
     /* small.py:41 nll_loss, small.py:41 log_softmax, small.py:41 mm */
@@ -416,26 +415,186 @@ gradgen_status softmax_regression_backward(
     for (int64_t i = 0; i < N; i += 256) {
         const int64_t rows1 = gg_least(256, N - i);
         memset(v2, 0, (size_t)(18) * sizeof(float));
-        for (int64_t j = 0; j < rows1; ++j) {
-            const int64_t t5 = t[i + j];
-            const int t6 = t5 == (int64_t)(-100);
-            const int64_t t7 = t6 ? (int64_t)0 : t5;
-            const float t8 = t6 ? 0.0f : t4;
-            const float t18 = s2[i + j];
-            const float t9 = t7 >= (int64_t)0 && t7 < (int64_t)3 ? -t8 / t18 : 0.0f;
-            const float t10 = s1[i + j];
-            GRADGEN_SIMD
-            for (int64_t k = 0; k < 3; ++k) {
-                v3[k] = (t7 == k ? t8 : 0.0f) + t9 * gg_exp_f32(s0[i * 3 + j * 3 + k] - t10);
+        float a86[16];
+        float a87[16];
+        float a88[16];
+        float a90[16];
+        float a91[16];
+        float a92[16];
+        float a94[16];
+        float a95[16];
+        float a96[16];
+        float a98[16];
+        float a99[16];
+        float a100[16];
+        float a102[16];
+        float a103[16];
+        float a104[16];
+        float a106[16];
+        float a107[16];
+        float a108[16];
+        memset(a86, 0, (size_t)(16) * sizeof(float));
+        memset(a87, 0, (size_t)(16) * sizeof(float));
+        memset(a88, 0, (size_t)(16) * sizeof(float));
+        memset(a90, 0, (size_t)(16) * sizeof(float));
+        memset(a91, 0, (size_t)(16) * sizeof(float));
+        memset(a92, 0, (size_t)(16) * sizeof(float));
+        memset(a94, 0, (size_t)(16) * sizeof(float));
+        memset(a95, 0, (size_t)(16) * sizeof(float));
+        memset(a96, 0, (size_t)(16) * sizeof(float));
+        memset(a98, 0, (size_t)(16) * sizeof(float));
+        memset(a99, 0, (size_t)(16) * sizeof(float));
+        memset(a100, 0, (size_t)(16) * sizeof(float));
+        memset(a102, 0, (size_t)(16) * sizeof(float));
+        memset(a103, 0, (size_t)(16) * sizeof(float));
+        memset(a104, 0, (size_t)(16) * sizeof(float));
+        memset(a106, 0, (size_t)(16) * sizeof(float));
+        memset(a107, 0, (size_t)(16) * sizeof(float));
+        memset(a108, 0, (size_t)(16) * sizeof(float));
+        for (int64_t j = 0; j < rows1; j += 16) {
+            uint8_t a78[16];
+            int64_t a79[16];
+            float a80[16];
+            float a81[16];
+            float a82[16];
+            float a83[16];
+            float a84[16];
+            float a85[16];
+            float a89[16];
+            float a93[16];
+            float a97[16];
+            float a101[16];
+            float a105[16];
+            float a110[16];
+            float a111[16];
+            float a112[16];
+            float a113[16];
+            float a114[16];
+            float a115[16];
+            float a116[16];
+            float a117[16];
+            float a118[16];
+            float a119[16];
+            float a120[16];
+            float a121[16];
+            float a122[16];
+            float a123[16];
+            float a124[16];
+            float a125[16];
+            float a126[16];
+            float a127[16];
+            for (int64_t lane76 = 0; lane76 < 16; ++lane76) {
+                const int64_t item77 = gg_least(j + lane76, rows1 - 1);
+                const int64_t n14 = t[i + item77];
+                const int t6 = n14 == (int64_t)(-100);
+                const int64_t n15 = t6 ? (int64_t)0 : n14;
+                a78[lane76] = (uint8_t)(t6);
+                a79[lane76] = n15;
+                a80[lane76] = s2[i + item77];
+                a81[lane76] = s1[i + item77];
+                a82[lane76] = s0[i * 3 + item77 * 3];
+                a83[lane76] = s0[i * 3 + item77 * 3 + 1];
+                a84[lane76] = s0[i * 3 + item77 * 3 + 2];
+                a85[lane76] = x[i * 6 + item77 * 6];
+                a89[lane76] = x[i * 6 + item77 * 6 + 1];
+                a93[lane76] = x[i * 6 + item77 * 6 + 2];
+                a97[lane76] = x[i * 6 + item77 * 6 + 3];
+                a101[lane76] = x[i * 6 + item77 * 6 + 4];
+                a105[lane76] = x[i * 6 + item77 * 6 + 5];
             }
-            for (int64_t k = 0; k < 6; ++k) {
-                const float t11 = x[i * 6 + j * 6 + k];
-                GRADGEN_SIMD
-                for (int64_t l = 0; l < 3; ++l) {
-                    v2[k * 3 + l] = v2[k * 3 + l] + t11 * v3[l];
-                }
+            const int64_t rest109 = gg_least(16, rows1 - j);
+            GRADGEN_SIMD
+            for (int64_t lane76 = 0; lane76 < 16; ++lane76) {
+                const float t8 = a78[lane76] ? 0.0f : t4;
+                const float t132 = a80[lane76];
+                const float t9 = a79[lane76] >= (int64_t)0 && a79[lane76] < (int64_t)3 ? -t8 / t132 : 0.0f;
+                const float t10 = a81[lane76];
+                const float t16 = (a79[lane76] == (int64_t)0 ? t8 : 0.0f) + t9 * gg_exp_f32(a82[lane76] - t10);
+                const float t17 = (a79[lane76] == (int64_t)1 ? t8 : 0.0f) + t9 * gg_exp_f32(a83[lane76] - t10);
+                const float t18 = (a79[lane76] == (int64_t)2 ? t8 : 0.0f) + t9 * gg_exp_f32(a84[lane76] - t10);
+                const float t11 = a85[lane76];
+                const float t19 = a89[lane76];
+                const float t20 = a93[lane76];
+                const float t21 = a97[lane76];
+                const float t22 = a101[lane76];
+                const float t23 = a105[lane76];
+                a110[lane76] = t11 * t16;
+                a111[lane76] = t11 * t17;
+                a112[lane76] = t11 * t18;
+                a113[lane76] = t19 * t16;
+                a114[lane76] = t19 * t17;
+                a115[lane76] = t19 * t18;
+                a116[lane76] = t20 * t16;
+                a117[lane76] = t20 * t17;
+                a118[lane76] = t20 * t18;
+                a119[lane76] = t21 * t16;
+                a120[lane76] = t21 * t17;
+                a121[lane76] = t21 * t18;
+                a122[lane76] = t22 * t16;
+                a123[lane76] = t22 * t17;
+                a124[lane76] = t22 * t18;
+                a125[lane76] = t23 * t16;
+                a126[lane76] = t23 * t17;
+                a127[lane76] = t23 * t18;
+            }
+            GRADGEN_SIMD
+            for (int64_t lane76 = 0; lane76 < 16; ++lane76) {
+                a86[lane76] = a86[lane76] + (rest109 >= lane76 + 1 ? a110[lane76] : 0.0f);
+                a87[lane76] = a87[lane76] + (rest109 >= lane76 + 1 ? a111[lane76] : 0.0f);
+                a88[lane76] = a88[lane76] + (rest109 >= lane76 + 1 ? a112[lane76] : 0.0f);
+                a90[lane76] = a90[lane76] + (rest109 >= lane76 + 1 ? a113[lane76] : 0.0f);
+                a91[lane76] = a91[lane76] + (rest109 >= lane76 + 1 ? a114[lane76] : 0.0f);
+                a92[lane76] = a92[lane76] + (rest109 >= lane76 + 1 ? a115[lane76] : 0.0f);
+                a94[lane76] = a94[lane76] + (rest109 >= lane76 + 1 ? a116[lane76] : 0.0f);
+                a95[lane76] = a95[lane76] + (rest109 >= lane76 + 1 ? a117[lane76] : 0.0f);
+                a96[lane76] = a96[lane76] + (rest109 >= lane76 + 1 ? a118[lane76] : 0.0f);
+                a98[lane76] = a98[lane76] + (rest109 >= lane76 + 1 ? a119[lane76] : 0.0f);
+                a99[lane76] = a99[lane76] + (rest109 >= lane76 + 1 ? a120[lane76] : 0.0f);
+                a100[lane76] = a100[lane76] + (rest109 >= lane76 + 1 ? a121[lane76] : 0.0f);
+                a102[lane76] = a102[lane76] + (rest109 >= lane76 + 1 ? a122[lane76] : 0.0f);
+                a103[lane76] = a103[lane76] + (rest109 >= lane76 + 1 ? a123[lane76] : 0.0f);
+                a104[lane76] = a104[lane76] + (rest109 >= lane76 + 1 ? a124[lane76] : 0.0f);
+                a106[lane76] = a106[lane76] + (rest109 >= lane76 + 1 ? a125[lane76] : 0.0f);
+                a107[lane76] = a107[lane76] + (rest109 >= lane76 + 1 ? a126[lane76] : 0.0f);
+                a108[lane76] = a108[lane76] + (rest109 >= lane76 + 1 ? a127[lane76] : 0.0f);
             }
         }
+        v2[0] = v2[0] + (a86[0] + a86[8] + (a86[4] + a86[12]) + (a86[2] + a86[10] + (a86[6] + a86[14])) + (a86[1] +
+                a86[9] + (a86[5] + a86[13]) + (a86[3] + a86[11] + (a86[7] + a86[15]))));
+        v2[1] = v2[1] + (a87[0] + a87[8] + (a87[4] + a87[12]) + (a87[2] + a87[10] + (a87[6] + a87[14])) + (a87[1] +
+                a87[9] + (a87[5] + a87[13]) + (a87[3] + a87[11] + (a87[7] + a87[15]))));
+        v2[2] = v2[2] + (a88[0] + a88[8] + (a88[4] + a88[12]) + (a88[2] + a88[10] + (a88[6] + a88[14])) + (a88[1] +
+                a88[9] + (a88[5] + a88[13]) + (a88[3] + a88[11] + (a88[7] + a88[15]))));
+        v2[3] = v2[3] + (a90[0] + a90[8] + (a90[4] + a90[12]) + (a90[2] + a90[10] + (a90[6] + a90[14])) + (a90[1] +
+                a90[9] + (a90[5] + a90[13]) + (a90[3] + a90[11] + (a90[7] + a90[15]))));
+        v2[4] = v2[4] + (a91[0] + a91[8] + (a91[4] + a91[12]) + (a91[2] + a91[10] + (a91[6] + a91[14])) + (a91[1] +
+                a91[9] + (a91[5] + a91[13]) + (a91[3] + a91[11] + (a91[7] + a91[15]))));
+        v2[5] = v2[5] + (a92[0] + a92[8] + (a92[4] + a92[12]) + (a92[2] + a92[10] + (a92[6] + a92[14])) + (a92[1] +
+                a92[9] + (a92[5] + a92[13]) + (a92[3] + a92[11] + (a92[7] + a92[15]))));
+        v2[6] = v2[6] + (a94[0] + a94[8] + (a94[4] + a94[12]) + (a94[2] + a94[10] + (a94[6] + a94[14])) + (a94[1] +
+                a94[9] + (a94[5] + a94[13]) + (a94[3] + a94[11] + (a94[7] + a94[15]))));
+        v2[7] = v2[7] + (a95[0] + a95[8] + (a95[4] + a95[12]) + (a95[2] + a95[10] + (a95[6] + a95[14])) + (a95[1] +
+                a95[9] + (a95[5] + a95[13]) + (a95[3] + a95[11] + (a95[7] + a95[15]))));
+        v2[8] = v2[8] + (a96[0] + a96[8] + (a96[4] + a96[12]) + (a96[2] + a96[10] + (a96[6] + a96[14])) + (a96[1] +
+                a96[9] + (a96[5] + a96[13]) + (a96[3] + a96[11] + (a96[7] + a96[15]))));
+        v2[9] = v2[9] + (a98[0] + a98[8] + (a98[4] + a98[12]) + (a98[2] + a98[10] + (a98[6] + a98[14])) + (a98[1] +
+                a98[9] + (a98[5] + a98[13]) + (a98[3] + a98[11] + (a98[7] + a98[15]))));
+        v2[10] = v2[10] + (a99[0] + a99[8] + (a99[4] + a99[12]) + (a99[2] + a99[10] + (a99[6] + a99[14])) +
+                (a99[1] + a99[9] + (a99[5] + a99[13]) + (a99[3] + a99[11] + (a99[7] + a99[15]))));
+        v2[11] = v2[11] + (a100[0] + a100[8] + (a100[4] + a100[12]) + (a100[2] + a100[10] + (a100[6] + a100[14])) +
+                (a100[1] + a100[9] + (a100[5] + a100[13]) + (a100[3] + a100[11] + (a100[7] + a100[15]))));
+        v2[12] = v2[12] + (a102[0] + a102[8] + (a102[4] + a102[12]) + (a102[2] + a102[10] + (a102[6] + a102[14])) +
+                (a102[1] + a102[9] + (a102[5] + a102[13]) + (a102[3] + a102[11] + (a102[7] + a102[15]))));
+        v2[13] = v2[13] + (a103[0] + a103[8] + (a103[4] + a103[12]) + (a103[2] + a103[10] + (a103[6] + a103[14])) +
+                (a103[1] + a103[9] + (a103[5] + a103[13]) + (a103[3] + a103[11] + (a103[7] + a103[15]))));
+        v2[14] = v2[14] + (a104[0] + a104[8] + (a104[4] + a104[12]) + (a104[2] + a104[10] + (a104[6] + a104[14])) +
+                (a104[1] + a104[9] + (a104[5] + a104[13]) + (a104[3] + a104[11] + (a104[7] + a104[15]))));
+        v2[15] = v2[15] + (a106[0] + a106[8] + (a106[4] + a106[12]) + (a106[2] + a106[10] + (a106[6] + a106[14])) +
+                (a106[1] + a106[9] + (a106[5] + a106[13]) + (a106[3] + a106[11] + (a106[7] + a106[15]))));
+        v2[16] = v2[16] + (a107[0] + a107[8] + (a107[4] + a107[12]) + (a107[2] + a107[10] + (a107[6] + a107[14])) +
+                (a107[1] + a107[9] + (a107[5] + a107[13]) + (a107[3] + a107[11] + (a107[7] + a107[15]))));
+        v2[17] = v2[17] + (a108[0] + a108[8] + (a108[4] + a108[12]) + (a108[2] + a108[10] + (a108[6] + a108[14])) +
+                (a108[1] + a108[9] + (a108[5] + a108[13]) + (a108[3] + a108[11] + (a108[7] + a108[15]))));
         GRADGEN_SIMD
         for (int64_t j = 0; j < 18; ++j) {
             v0[j] = v0[j] + v2[j];
