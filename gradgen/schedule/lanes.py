@@ -3,7 +3,8 @@
 The items' numbers lie next to each other in memory and not beside those of the next item, and some are picked by an index:
 compilers find no vectors in such a loop.  A block of items is therefore done in three loops: the first fetches what the
 block reads into small arrays by lane (the last block fetches its last item again and again), the second is arithmetic on
-whole lanes, marked for vectorisation, and the third puts the results where they go, sums included, in the old order.
+whole lanes, marked for vectorisation, and the third puts the results where they go, in the old order.  What all items add to
+one number is summed by lane, and the lanes' sums are added at the end.
 """
 
 from __future__ import annotations
