@@ -42,6 +42,9 @@ conditioned; a wrong rule is off by 1e-1 or more.  In float64 the differences th
 STEP = 1e-3
 """Step of the central differences, relative to |x| + 1; one Richardson step leaves an error of order STEP**4."""
 
+SMOOTH = 1e-4
+"""Relative difference of two steps' differences up to which there is no kink between them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -296,7 +299,11 @@ def _directions(shape: tuple[int, ...], samples: int, rng: np.random.Generator) 
 
 
 def _slope(objective: Callable[[Values], float], at: Values, name: str, direction: np.ndarray) -> float:
-    """Directional derivative by central differences, extrapolated once (Richardson)."""
+    """Directional derivative by central differences, extrapolated once (Richardson).
+
+    Where a step leads over a kink (of a relu, to another element of a maximum) its half tells something else: then a
+    shorter one is tried, and of all the one believed whose halves agree best.
+    """
     x = at[name]
     h = STEP * (1.0 + float(np.max(np.abs(x[direction != 0]), initial=0.0)))
 
@@ -305,7 +312,14 @@ def _slope(objective: Callable[[Values], float], at: Values, name: str, directio
         down = objective({**at, name: x - step * direction})
         return (up - down) / (2 * step)
 
-    return (4 * central(h / 2) - central(h)) / 3
+    found, distance = 0.0, np.inf
+    for step in (h, h / 16, h / 256):
+        coarse, fine = central(step), central(step / 2)
+        if abs(fine - coarse) < distance:
+            found, distance = (4 * fine - coarse) / 3, abs(fine - coarse)
+        if not distance > SMOOTH * (abs(fine) + abs(coarse)):
+            break
+    return found
 
 
 def _greatest(value: Any) -> float:

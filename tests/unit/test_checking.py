@@ -175,3 +175,14 @@ def test_torch_only_where_possible() -> None:
     program = gg.trace(odd, spec(3, requires_grad=True))
     # the twin's gg is torch, so isinstance holds there: both run
     assert check(program).passed
+
+
+def test_kinks_within_a_step() -> None:
+    """A step from this point leads over the kinks of relu and to other elements of the maximum."""
+
+    def function(x):  # type: ignore[no-untyped-def]
+        return gg.relu(x - 1.0).sum() + gg.amax(x * gg.tensor([1.0, 2.0], dtype=gg.float64)) + abs(x[0] - 1.0001)
+
+    traced = gg.trace(function, x=gg.spec(2, dtype=gg.float64, requires_grad=True))
+    report = gg.check(traced, values={"x": np.array([1.0003, 0.50012])})
+    assert report.passed, str(report)
