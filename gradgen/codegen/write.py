@@ -34,7 +34,9 @@ def write_bundle(files: Mapping[str, str], directory: Path) -> None:
             (stage / "new" / path).parent.mkdir(parents=True, exist_ok=True)
             (stage / "new" / path).write_bytes(text.encode("utf-8"))
         if directory.exists():
-            _exchange(stage, directory, [p for p, t in files.items() if not _has(directory / p, t)])
+            changed = [p for p, t in files.items() if not _has(directory / p, t)]
+            _exchange(stage, directory, changed)
+            _forget_bytecode(directory, changed)
         else:
             os.replace(stage / "new", directory)
         _make_package(directory.parent)
@@ -42,6 +44,13 @@ def write_bundle(files: Mapping[str, str], directory: Path) -> None:
         raise _failed(directory, error) from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+
+
+def _forget_bytecode(directory: Path, paths: list[str]) -> None:
+    """Python knows compiled files by the size and second of their source: of two bundles within a second, the first."""
+    for path in (directory / p for p in paths if p.endswith(".py")):
+        for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
+            compiled.unlink(missing_ok=True)
 
 
 def _has(path: Path, text: str) -> bool:

@@ -227,4 +227,4 @@ def test_no_gradients_by_flag(script: Path, tmp_path: Path) -> None:
 def test_names_that_there_are_not_are_a_mistake(script: Path, tmp_path: Path, flags: tuple[str, str]) -> None:
     found = run("emit", f"{script}:loss", "--out", tmp_path, *flags)
     assert found.exit_code == 2, found.output
-    assert list(tmp_path.iterdir()) == [script]
+    assert [p for p in tmp_path.iterdir() if p.name != "__pycache__"] == [script]
