@@ -178,4 +178,4 @@ def _take(taken: dict[str, str], name: str, owner: str) -> None:
 
 
 def _refused(name: str, what: str, reason: str, hint: str) -> InvalidNameError:
-    return InvalidNameError(f"{name!r} cannot be a {what}: it {reason}", hint=hint)
+    return InvalidNameError(f"{name!r} cannot be {'an' if what[0] in 'aeiou' else 'a'} {what}: it {reason}", hint=hint)

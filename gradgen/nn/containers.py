@@ -31,7 +31,26 @@ def _grouped(lines: list[str]) -> list[tuple[int, int, str]]:
     return found
 
 
-class Sequential(Module):
+class _Numbered(Module):
+    """Modules under the names 0, 1, ... by their order."""
+
+    def pop(self, key: int | slice) -> Any:
+        found = self[key]
+        del self[key]
+        return found
+
+    def _renumber(self, items: Iterable[Module | None]) -> None:
+        self._modules.clear()
+        self._modules.update((str(k), m) for k, m in enumerate(items))
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self._modules.values())  # type: ignore[arg-type]
+
+
+class Sequential(_Numbered):
     """Modules one after another."""
 
     def __init__(self, *args: Any) -> None:
@@ -64,21 +83,6 @@ class Sequential(Module):
         self._renumber(items)
         return self
 
-    def pop(self, key: int | slice) -> Any:
-        found = self[key]
-        del self[key]
-        return found
-
-    def _renumber(self, items: Iterable[Module | None]) -> None:
-        self._modules.clear()
-        self._modules.update((str(k), m) for k, m in enumerate(items))
-
-    def __len__(self) -> int:
-        return len(self._modules)
-
-    def __iter__(self) -> Iterator[Module]:
-        return iter(self._modules.values())  # type: ignore[arg-type]
-
     def __getitem__(self, index: int | slice) -> Any:
         items = list(self._modules.items())
         if isinstance(index, slice):
@@ -95,7 +99,7 @@ class Sequential(Module):
         self._renumber(list(self._modules.values()))
 
 
-class ModuleList(Module):
+class ModuleList(_Numbered):
     """A list of modules whose parameters are found."""
 
     def __init__(self, modules: Iterable[Module] | None = None) -> None:
@@ -119,21 +123,6 @@ class ModuleList(Module):
         items = list(self._modules.values())
         items.insert(index, module)
         self._renumber(items)
-
-    def pop(self, key: int | slice) -> Any:
-        found = self[key]
-        del self[key]
-        return found
-
-    def _renumber(self, items: Iterable[Module | None]) -> None:
-        self._modules.clear()
-        self._modules.update((str(k), m) for k, m in enumerate(items))
-
-    def __len__(self) -> int:
-        return len(self._modules)
-
-    def __iter__(self) -> Iterator[Module]:
-        return iter(self._modules.values())  # type: ignore[arg-type]
 
     def __getitem__(self, index: int | slice) -> Any:
         found = list(self._modules.values())

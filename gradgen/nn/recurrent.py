@@ -338,7 +338,9 @@ class RNNCellBase(Module):
 
     mode = "RNN_TANH"
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool, device: Any = None, dtype: Any = None) -> None:
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool = True, device: Any = None, dtype: Any = None
+    ) -> None:
         super().__init__()
         self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
         rows = _STEPS[self.mode][1] * hidden_size
@@ -402,11 +404,6 @@ class LSTMCell(RNNCellBase):
 
     mode = "LSTM"
 
-    def __init__(
-        self, input_size: int, hidden_size: int, bias: bool = True, device: Any = None, dtype: Any = None
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, device, dtype)
-
     def forward(self, input: Any, hx: Any = None) -> Any:
         return self._step("LSTM", input, hx)
 
@@ -415,11 +412,6 @@ class GRUCell(RNNCellBase):
     """One step of GRU."""
 
     mode = "GRU"
-
-    def __init__(
-        self, input_size: int, hidden_size: int, bias: bool = True, device: Any = None, dtype: Any = None
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, device, dtype)
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         return self._step("GRU", input, hx)[0]

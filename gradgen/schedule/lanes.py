@@ -42,7 +42,7 @@ from gradgen.schedule.program import (
     Store,
     Variable,
 )
-from gradgen.schedule.rewrite import expressions, statements_in, subexpressions
+from gradgen.schedule.rewrite import expressions, index_symbols, statements_in, subexpressions
 
 BYTES = 64  # of one value of all lanes: a vector of the widest machines, several of others
 MOST = 128  # values that are kept by lane
@@ -397,7 +397,7 @@ class Blocks:
                 return True
             if isinstance(p, Load) and id(p.buffer) in self.written:
                 return True
-            if any(v.name in self.varying for v in _index_symbols(p)):
+            if any(v.name in self.varying for v in index_symbols(p)):
                 return True
         return False
 
@@ -527,24 +527,12 @@ def _alike(a: Expr | None, b: Expr | None) -> bool:
     return a is b or (isinstance(a, Variable) and isinstance(b, Variable) and a.name == b.name)
 
 
-def _index_symbols(e: Expr) -> Iterable[sympy.Symbol]:
-    if isinstance(e, Load):
-        yield from e.index.free_symbols
-        for c in e.guard:
-            yield from c.expr.free_symbols
-    elif isinstance(e, Index):
-        yield from e.expr.free_symbols
-    elif isinstance(e, Holds):
-        for c in e.guard:
-            yield from c.expr.free_symbols
-
-
 def _symbols(s: Statement) -> Iterable[sympy.Symbol | Variable]:
     """Everything that a statement mentions by name."""
     for e in subexpressions(expressions(s)):
         if isinstance(e, Variable):
             yield e
-        yield from _index_symbols(e)
+        yield from index_symbols(e)
     if isinstance(s, Store):
         yield from s.index.free_symbols
 

@@ -17,7 +17,8 @@ import sympy
 from gradgen.ir.dtypes import bool_
 from gradgen.ir.guards import GE, Condition, Guard
 from gradgen.schedule.program import Comment, CVar, Holds, If, Literal, Load, Loop, Statement, Store
-from gradgen.schedule.unroll import _Copy, _expressions, _own_expressions, _size, _statements
+from gradgen.schedule.rewrite import statements_in
+from gradgen.schedule.unroll import _Copy, _expressions, _own_expressions, _size
 
 LEAST = 4  # steps from which on a loop is worth peeling
 SHORT = 8  # steps of an outer loop that may be written out for it
@@ -102,7 +103,7 @@ def _distributed(loop: Loop) -> list[Statement] | None:
 def _conditions(loop: Loop) -> list[Condition]:
     """The inequalities that mention the counter."""
     found: dict[Condition, None] = {}
-    for s in _statements(loop.body):
+    for s in statements_in(loop.body):
         for e in _own_expressions(s):
             for part in _expressions(e):
                 for c in part.guard if isinstance(part, (Load, Holds)) else ():
@@ -135,10 +136,10 @@ def _stretches(loop: Loop) -> list[Statement]:
 
 def _tested(loop: Loop, found: list[Statement]) -> list[Statement]:
     """Behind one test of what the guards say about outer counters."""
-    guards = {c: None for s in _statements(found) for e in _own_expressions(s) if isinstance(e, Load) for c in e.guard}
+    guards = {c: None for s in statements_in(found) for e in _own_expressions(s) if isinstance(e, Load) for c in e.guard}
     if any(loop.variable in c.expr.free_symbols for c in guards):
         return found
-    store = next(s for s in _statements(loop.body) if isinstance(s, Store))
+    store = next(s for s in statements_in(loop.body) if isinstance(s, Store))
     assert isinstance(store.value, Load)
     if not guards:
         return found

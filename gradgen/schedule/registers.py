@@ -29,7 +29,8 @@ from gradgen.schedule.program import (
     Store,
     Variable,
 )
-from gradgen.schedule.unroll import _SIMPLE, _Copy, _expressions, _own_expressions, _size, _statements
+from gradgen.schedule.rewrite import statements_in
+from gradgen.schedule.unroll import _SIMPLE, _Copy, _expressions, _own_expressions, _size
 
 FEW = 4  # elements of a state that lives in registers
 MOST = 4000  # expressions of a step that is written out
@@ -90,19 +91,19 @@ def _written_out(body: Iterable[Statement]) -> Iterable[Statement]:
 def _is_few(loop: Loop) -> bool:
     if not isinstance(loop.start, int) or not isinstance(loop.stop, int) or loop.step != 1:
         return False
-    simple = all(isinstance(s, _SIMPLE) and not isinstance(s, Loop) for s in _statements(loop.body))
+    simple = all(isinstance(s, _SIMPLE) and not isinstance(s, Loop) for s in statements_in(loop.body))
     return simple and loop.stop - loop.start <= FEW
 
 
 def _assigned(loop: Loop) -> set[str]:
-    return {s.variable.name for s in _statements(loop.body) if isinstance(s, (Declare, Assign))}
+    return {s.variable.name for s in statements_in(loop.body) if isinstance(s, (Declare, Assign))}
 
 
 def _promotable(loop: Loop) -> list[Buffer]:
     """Small arrays of WORK whose elements the loop addresses by number, and writes outside of loops inside it."""
     found: dict[int, Buffer] = {}
     barred: set[int] = set()
-    for s in _statements(loop.body):
+    for s in statements_in(loop.body):
         numbered: list[Buffer] = []
         if isinstance(s, Store) and s.index.is_Integer:
             numbered.append(s.buffer)
@@ -119,8 +120,8 @@ def _promotable(loop: Loop) -> list[Buffer]:
         if isinstance(s, Store) and not s.index.is_Integer:
             barred.add(id(s.buffer))
         if isinstance(s, Loop):
-            barred |= {id(t.buffer) for t in _statements(s.body) if isinstance(t, Store)}
-            barred |= {id(b) for t in _statements(s.body) if isinstance(t, Copy) for b in (t.target, t.source)}
+            barred |= {id(t.buffer) for t in statements_in(s.body) if isinstance(t, Store)}
+            barred |= {id(b) for t in statements_in(s.body) if isinstance(t, Copy) for b in (t.target, t.source)}
         found.update({id(b): b for b in numbered})
     small = [b for k, b in found.items() if k not in barred and b.space == WORK and _is_small(b)]
     return small if sum(int(b.size) for b in small) <= LOCALS else []  # type: ignore[arg-type]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
+import sympy
+
 from gradgen.errors import ScheduleError
 from gradgen.schedule.program import (
     Apply,
@@ -59,6 +61,19 @@ def subexpressions(roots: Iterable[Expr]) -> Iterator[Expr]:
         yield e
         if isinstance(e, Apply):
             stack.extend(e.args)
+
+
+def index_symbols(expr: Expr) -> Iterator[sympy.Symbol]:
+    """Counters and integer locals in the index and the guard of one expression, its operands aside."""
+    if isinstance(expr, Load):
+        yield from expr.index.free_symbols
+        for c in expr.guard:
+            yield from c.expr.free_symbols
+    elif isinstance(expr, Index):
+        yield from expr.expr.free_symbols
+    elif isinstance(expr, Holds):
+        for c in expr.guard:
+            yield from c.expr.free_symbols
 
 
 def statements_in(block: Iterable[Statement]) -> Iterator[Statement]:

@@ -43,6 +43,7 @@ from gradgen.schedule.program import (
     Store,
     Variable,
 )
+from gradgen.schedule.rewrite import index_symbols
 
 MAX_DEPTH = 10
 
@@ -284,18 +285,6 @@ def _operands(expr: Expr) -> tuple[Expr, ...]:
     return expr.args if isinstance(expr, Apply) else ()
 
 
-def _index_symbols(expr: Expr) -> Iterable[sympy.Symbol]:
-    if isinstance(expr, Load):
-        yield from expr.index.free_symbols
-        for c in expr.guard:
-            yield from c.expr.free_symbols
-    elif isinstance(expr, Index):
-        yield from expr.expr.free_symbols
-    elif isinstance(expr, Holds):
-        for c in expr.guard:
-            yield from c.expr.free_symbols
-
-
 def _roots(statement: Statement) -> tuple[Expr, ...]:
     match statement:
         case Store() | Assign() | Declare() | Let() | PairwiseAdd():
@@ -358,7 +347,7 @@ class _Finisher:
             if first:
                 inner = home or scope
                 stack.extend((a, inner) for a in _operands(expr))
-                for s in _index_symbols(expr):
+                for s in index_symbols(expr):
                     self.use_symbol(s, stack)
 
     def use_symbol(self, symbol: sympy.Symbol, stack: list[tuple[Expr, Scope]]) -> None:

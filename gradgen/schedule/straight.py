@@ -33,6 +33,7 @@ from gradgen.schedule.program import (
 )
 from gradgen.schedule.rewrite import expressions, statements_in, subexpressions
 from gradgen.schedule.values import NotAlone, Unfit, Values
+from gradgen.schedule.writing import Writer
 
 SHORT = 8  # steps of a loop that is written out
 SMALL, LONGEST = 128, 64  # a longer one, of so many expressions in all and steps
@@ -89,7 +90,7 @@ class Straight:
             except Unfit:
                 return None
             else:
-                return values.finish()
+                return Writer(values).block(values.root)
 
     def pays(self, s: Loop) -> bool:
         """Memory becomes names, guards are decided or sums are of a few terms, and no vector loop over memory that stays is

@@ -37,6 +37,7 @@ from gradgen.schedule.program import (
     Store,
     Variable,
 )
+from gradgen.schedule.rewrite import statements_in
 
 LONGEST = 64
 """Iterations up to which a loop may be written out."""
@@ -50,7 +51,7 @@ _SIMPLE = (Let, Declare, Assign, Store, If, Loop, Comment, Fail, PairwiseAdd, Pa
 def unroll(statements: Iterable[Statement]) -> tuple[Statement, ...]:
     """The statements with such loops written out, inner loops first."""
     statements = tuple(statements)
-    changing = {s.variable.name for s in _statements(statements) if isinstance(s, (Declare, Assign))}
+    changing = {s.variable.name for s in statements_in(statements) if isinstance(s, (Declare, Assign))}
     return _unrolled(statements, changing)
 
 
@@ -99,7 +100,7 @@ def _candidate(loop: Loop) -> bool:
         return False
     if not 0 < loop.stop - loop.start <= LONGEST * loop.step:
         return False
-    inside = list(_statements(loop.body))
+    inside = list(statements_in(loop.body))
     return all(isinstance(s, _SIMPLE) for s in inside) and any(_picks(s, loop.variable) for s in inside)
 
 
@@ -109,7 +110,7 @@ def _candidate(loop: Loop) -> bool:
 def _distributed(loop: Loop) -> tuple[Loop | None, tuple[Statement, ...]]:
     """The loop without what guards on its counter decide, and that, with the values it needs."""
     body = list(loop.body)
-    picked = {k for k, s in enumerate(body) if any(_picks(t, loop.variable) for t in _statements([s]))}
+    picked = {k for k, s in enumerate(body) if any(_picks(t, loop.variable) for t in statements_in([s]))}
     uses = [_Uses.of([s]) for s in body]
     for k in range(len(body)):  # what reads a picked value is picked, in order
         if any(uses[k].reads & uses[p].defines for p in picked if p < k):
@@ -156,7 +157,7 @@ class _Uses:
         assigns: set[str] = set()
         loads: set[Buffer] = set()
         stores: set[Buffer] = set()
-        for s in _statements(statements):
+        for s in statements_in(statements):
             if isinstance(s, (Let, Declare)):
                 defines.add(s.variable.name)
             elif isinstance(s, Assign):
@@ -182,17 +183,6 @@ class _Uses:
             if a.assigns & (b.reads | b.assigns) or a.stores & (b.loads | b.stores):
                 return True
         return False
-
-
-def _statements(statements: Iterable[Statement]) -> Iterable[Statement]:
-    stack = list(reversed(tuple(statements)))
-    while stack:
-        s = stack.pop()
-        yield s
-        if isinstance(s, Loop):
-            stack.extend(reversed(s.body))
-        elif isinstance(s, If):
-            stack.extend(reversed((*s.body, *s.otherwise)))
 
 
 def _own_expressions(s: Statement) -> list[Expr]:
@@ -245,7 +235,7 @@ def _picks(s: Statement, counter: CVar) -> bool:
 
 def _size(statements: Iterable[Statement]) -> int:
     """Expressions in the statements."""
-    return sum(1 + sum(1 for e in _own_expressions(s) for _ in _expressions(e)) for s in _statements(statements))
+    return sum(1 + sum(1 for e in _own_expressions(s) for _ in _expressions(e)) for s in statements_in(statements))
 
 
 def _in_indices(value: Literal | Variable) -> sympy.Basic:

@@ -1,0 +1,150 @@
+"""Straight-line code from numbered values: what one user has goes into that user's expression, the rest gets a name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import sympy
+
+from gradgen.schedule.program import (
+    Apply,
+    Assign,
+    Comment,
+    Expr,
+    Holds,
+    If,
+    Index,
+    Let,
+    Literal,
+    Load,
+    PairwiseAdd,
+    PairwiseTotal,
+    Present,
+    SetFlag,
+    Statement,
+    Store,
+    Variable,
+)
+from gradgen.schedule.rewrite import expressions, statements_in
+from gradgen.schedule.scope import MAX_DEPTH
+from gradgen.schedule.values import Block, Value, Values
+
+
+class Writer:
+    """Writes blocks out: single uses folded into their users, shared values named, dead ones left out."""
+
+    def __init__(self, values: Values) -> None:
+        self.values = values
+        self.uses: dict[int, int] = {}
+        self.named: dict[int, Variable] = {}
+        self.text: dict[int, tuple[Expr, int]] = {}
+        self.names: set[str] = set()
+        self.count(values.root)
+
+    def count(self, root: Block) -> None:
+        blocks, stack = [root], []
+        while blocks:
+            block = blocks.pop()
+            if block.condition is not None:
+                stack.append(block.condition)
+            for item in block.items:
+                if isinstance(item, Block):
+                    blocks.append(item)
+                elif not isinstance(item, Value):
+                    for s in statements_in((item,)):
+                        stack.extend(expressions(s))
+                        if isinstance(s, Store):
+                            stack.extend(self.symbols((s.index,)))
+        while stack:
+            e = stack.pop()
+            self.uses[id(e)] = self.uses.get(id(e), 0) + 1
+            if self.uses[id(e)] == 1:
+                stack.extend(self.operands(e))
+
+    def operands(self, e: Expr) -> Iterable[Expr]:
+        if isinstance(e, Apply):
+            yield from e.args
+        elif isinstance(e, Load):
+            yield from self.symbols((e.index, *(c.expr for c in e.guard)))
+        elif isinstance(e, Index):
+            yield from self.symbols((e.expr,))
+        elif isinstance(e, Holds):
+            yield from self.symbols(c.expr for c in e.guard)
+
+    def symbols(self, indices: Iterable[sympy.Expr]) -> Iterable[Expr]:
+        for e in indices:
+            for s in sorted(e.free_symbols, key=lambda s: s.name):
+                if s in self.values.by_symbol:
+                    yield self.values.by_symbol[s]
+
+    def block(self, block: Block) -> tuple[Statement, ...]:
+        out: list[Statement] = []
+        for item in block.items:
+            if isinstance(item, Value):
+                self.value(item.expr, out)
+            elif isinstance(item, Block):
+                assert item.condition is not None
+                body = self.block(item)
+                if any(not isinstance(s, Comment) for s in body):
+                    out.append(If(self.reference(item.condition), body))
+            else:
+                out.append(self.statement(item))
+        return tuple(out)
+
+    def statement(self, s: Statement) -> Statement:
+        match s:
+            case Store() | Assign() | PairwiseAdd():
+                return replace(s, value=self.reference(s.value))
+            case If():
+                return If(self.reference(s.condition), tuple(self.statement(t) for t in s.body))
+        return s
+
+    def value(self, e: Expr, out: list[Statement]) -> None:
+        if id(e) not in self.uses:
+            return
+        tree, depth = self.tree(e)
+        symbol = self.values.pinned.get(id(e))
+        if symbol is None and not self.must_be_named(e) and self.uses[id(e)] == 1 and depth <= MAX_DEPTH:
+            self.text[id(e)] = (tree, depth)
+            return
+        if symbol is None and isinstance(e, (Literal, Index, Present, SetFlag)):
+            return
+        if isinstance(e, Variable) and e.name not in self.values.carried:
+            return
+        name = symbol.name if symbol is not None else self.name(e)
+        self.named[id(e)] = Variable(e.dtype, name)
+        out.append(Let(self.named[id(e)], tree))
+
+    def must_be_named(self, e: Expr) -> bool:
+        """What another statement may change before the value is used."""
+        if isinstance(e, Load):
+            once = id(e) in self.values.updated and self.uses[id(e)] == 1
+            return id(e.buffer) in self.values.written and not once
+        return (isinstance(e, Variable) and e.name in self.values.carried) or isinstance(e, PairwiseTotal)
+
+    def name(self, e: Expr) -> str:
+        hint = self.values.hints.get(id(e))
+        if hint is not None and hint in self.values.own and hint not in self.names:
+            self.names.add(hint)
+            return hint
+        return self.values.fresh("t")
+
+    def tree(self, e: Expr) -> tuple[Expr, int]:
+        if not isinstance(e, Apply):
+            return e, 0
+        depth = 0
+        for a in e.args:
+            if id(a) in self.text:
+                depth = max(depth, self.text[id(a)][1] + 1)
+        return Apply(e.dtype, e.op, tuple(self.reference(a) for a in e.args)), depth
+
+    def reference(self, e: Expr) -> Expr:
+        if id(e) in self.named:
+            return self.named[id(e)]
+        if id(e) in self.text:
+            return self.text[id(e)][0]
+        return e
+
+
+__all__ = ["Writer"]
