@@ -336,11 +336,15 @@ class Inliner:
         op.terms = builder.terms
         op.members = [node, *builder.members]
         if index_terms(op):
-            op.checks = self.checks(node)
+            op.checks = self.checks(node, {t.source for t in op.reads})
         return op
 
-    def checks(self, node: Node) -> list[Check]:
-        """The data-dependent indices of a node, as far as possible in terms of given values."""
+    def checks(self, node: Node, read: set[Node]) -> list[Check]:
+        """The data-dependent indices of a node, as far as possible in terms of given values.
+
+        Positions that neither are given nor among what the node itself has `read` belong to an op of their own, which
+        tests them: here its result is in memory.
+        """
         builder = _Terms(self, everything=True)
         found: list[tuple[tuple[sympy.Expr, ...], tuple[Extent, ...], Guard]] = []
         if isinstance(node, Scatter):
@@ -351,7 +355,15 @@ class Inliner:
             builder.body(node, {}, (), inner=True)
         found += [(t.index, t.source.shape, t.guard) for t in builder.terms if isinstance(t, ReadTerm)]
         checks = []
-        for index, shape, guard in found:
+
+        def is_here(e: sympy.Expr) -> bool:
+            needed = (builder.terms[k] for k in closure(builder.terms, term_numbers([e])))
+            sources = (t.source for t in needed if isinstance(t, ReadTerm))
+            return all(s in self.procedure.given or isinstance(s, Constant) or s in read for s in sources)
+
+        for whole, extents, guard in found:
+            tested = [(e, n) for e, n in zip(whole, extents, strict=True) if is_here(e)]
+            index, shape = tuple(e for e, _ in tested), tuple(n for _, n in tested)
             numbers = term_numbers([*index, *(c.expr for c in guard)])
             if not term_numbers(index):
                 continue

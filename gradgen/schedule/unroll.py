@@ -121,9 +121,17 @@ def _distributed(loop: Loop) -> tuple[Loop | None, tuple[Statement, ...]]:
         return None, loop.body
     if any(uses[a].conflicts(uses[b]) for a in effects for b in picked):
         return None, loop.body
-    kept = _closure(body, uses, effects)
+    kept, wanted = _closure(body, uses, effects), _closure(body, uses, sorted(picked))
+    if _lacks(uses, kept) or _lacks(uses, wanted):
+        return None, loop.body
     rest = replace(loop, body=tuple(body[k] for k in kept), reductions=_reductions(loop, [uses[k] for k in kept]))
-    return rest, tuple(body[k] for k in _closure(body, uses, sorted(picked)))
+    return rest, tuple(body[k] for k in wanted)
+
+
+def _lacks(uses: Sequence[_Uses], part: Sequence[int]) -> bool:
+    """Whether a part of the body reads what the rest computes other than by a Let: a sum over an inner loop."""
+    reads = {name for k in part for name in uses[k].reads}
+    return any((u.defines | u.assigns) & reads for k, u in enumerate(uses) if k not in part)
 
 
 def _closure(body: Sequence[Statement], uses: Sequence[_Uses], wanted: Sequence[int]) -> list[int]:
