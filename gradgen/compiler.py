@@ -34,11 +34,11 @@ from gradgen.ir.formula import argument_formulas, shortened
 from gradgen.ir.graph import Graph, Location
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
 from gradgen.ir.symbols import Extent, as_extent, placeholder
+from gradgen.loops.procedure import ACCUMULATE, SAVED, Output, Place, Procedure
 from gradgen.options import Options
 from gradgen.runner import Runner, note, recalled, remembered, runner
 from gradgen.samples import recorded_call
 from gradgen.schedule import Program, ScheduleOptions, saved_layout, schedule
-from gradgen.schedule.procedure import ACCUMULATE, SAVED, Output, Place, Procedure
 from gradgen.simplify import simplify
 from gradgen.version import VERSION
 

@@ -17,8 +17,8 @@ from gradgen.ir.dtypes import DType
 from gradgen.ir.graph import Graph, Location
 from gradgen.ir.nodes import Compute, Input, Node, identity_read
 from gradgen.ir.symbols import placeholder
+from gradgen.loops.procedure import Output, Place, Procedure
 from gradgen.options import Options
-from gradgen.schedule.procedure import Output, Place, Procedure
 
 Simplify = Callable[[Sequence[Node]], tuple[tuple[Node, ...], Mapping[Node, Location]]]
 

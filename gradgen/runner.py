@@ -31,10 +31,10 @@ from gradgen.ir.generalise import generalise
 from gradgen.ir.graph import Location, topological, topological_until
 from gradgen.ir.interpreter import evaluate
 from gradgen.ir.nodes import Node
+from gradgen.loops.procedure import Output, Place, Procedure
 from gradgen.paths import templates_dir
 from gradgen.schedule import ScheduleOptions, schedule
 from gradgen.schedule.options import PASSES
-from gradgen.schedule.procedure import Output, Place, Procedure
 from gradgen.simplify import simplify
 from gradgen.version import VERSION
 

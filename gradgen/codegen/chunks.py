@@ -13,7 +13,7 @@ import sympy
 
 from gradgen.ir.dtypes import DType, bool_, int64
 from gradgen.ir.guards import Guard
-from gradgen.schedule.program import (
+from gradgen.loops.statements import (
     ARGUMENT,
     CONSTANT,
     SAVED,

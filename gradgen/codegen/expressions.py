@@ -11,7 +11,7 @@ from gradgen.codegen.integers import guard_text, index_text
 from gradgen.codegen.literals import literal
 from gradgen.errors import CodegenError
 from gradgen.ir.dtypes import DType, bool_
-from gradgen.schedule.program import (
+from gradgen.loops.statements import (
     Apply,
     Expr,
     Holds,

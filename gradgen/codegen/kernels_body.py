@@ -16,8 +16,8 @@ from gradgen.codegen.pieces import Cut, cut, used
 from gradgen.codegen.printer import INDENT, StatementPrinter, called_often, local_type, wrapped
 from gradgen.codegen.templates import render
 from gradgen.ir.symbols import Extent, as_extent
+from gradgen.loops.statements import CONSTANT, SAVED, WORK, Buffer, Loop, Program, Statement
 from gradgen.schedule.memory import aligned
-from gradgen.schedule.program import CONSTANT, SAVED, WORK, Buffer, Loop, Program, Statement
 
 LINE = 116
 QUIET_VECTORISER = """#if defined(__clang__)

@@ -14,7 +14,7 @@ import sympy
 
 from gradgen.codegen.chunks import Needs, declare, expression, index, scalar, statement
 from gradgen.ir.dtypes import DType
-from gradgen.schedule.program import (
+from gradgen.loops.statements import (
     LOCAL,
     Apply,
     Assign,

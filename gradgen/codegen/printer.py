@@ -13,7 +13,7 @@ from gradgen.errors import CodegenError
 from gradgen.ir.dtypes import DType, bool_
 from gradgen.ir.kernels import KernelSpec
 from gradgen.ir.symbols import Extent
-from gradgen.schedule.program import (
+from gradgen.loops.statements import (
     Apply,
     Array,
     Assign,

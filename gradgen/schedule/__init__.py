@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from gradgen.ir.nodes import Node
+from gradgen.loops.procedure import Output, Place, Procedure
+from gradgen.loops.statements import SAVED, WORK, Part, Program
 from gradgen.schedule.conditions import merge_conditions
 from gradgen.schedule.digits import split_digits
 from gradgen.schedule.emit import Emitter
@@ -17,8 +19,6 @@ from gradgen.schedule.outline import outline
 from gradgen.schedule.packing import pack_invariants
 from gradgen.schedule.pairs import in_pairs
 from gradgen.schedule.peel import peel
-from gradgen.schedule.procedure import Output, Place, Procedure
-from gradgen.schedule.program import SAVED, WORK, Part, Program
 from gradgen.schedule.reciprocals import reciprocals
 from gradgen.schedule.registers import in_registers
 from gradgen.schedule.sharing import share_functions

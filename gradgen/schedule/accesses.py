@@ -16,7 +16,7 @@ import sympy
 from gradgen.ir.guards import GE, Guard
 from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.symbols import Extent
-from gradgen.schedule.program import (
+from gradgen.loops.statements import (
     LOCAL,
     Apply,
     Assign,

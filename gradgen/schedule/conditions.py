@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradgen.schedule.program import Comment, Expr, If, Present, SetFlag, Statement, Variable
+from gradgen.loops.statements import Comment, Expr, If, Present, SetFlag, Statement, Variable
 
 
 def merge_conditions(statements: tuple[Statement, ...]) -> tuple[Statement, ...]:

@@ -20,7 +20,7 @@ from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.nodes import Compute, Node, Read
 from gradgen.ir.rewrite import with_sources
 from gradgen.ir.symbols import Axis, Extent, ReduceAxis, axes, placeholder, reduce_axes
-from gradgen.schedule.procedure import Procedure
+from gradgen.loops.procedure import Procedure
 
 Symbol = Axis | ReduceAxis
 Term = tuple[sympy.Expr, int]  # an index and the stride by which it is taken apart

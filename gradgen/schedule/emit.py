@@ -6,12 +6,12 @@ import sympy
 
 from gradgen.ir.dtypes import int64
 from gradgen.ir.symbols import Extent
+from gradgen.loops.procedure import Place
+from gradgen.loops.statements import Buffer, Comment, Declare, Fill, Store, Variable
 from gradgen.schedule.emit_base import ROW, Row
 from gradgen.schedule.emit_products import Products
 from gradgen.schedule.inline import ARG, KERNEL, MAP, REDUCE, SCAN, SCATTER, Op
 from gradgen.schedule.kernels import emit_kernel
-from gradgen.schedule.procedure import Place
-from gradgen.schedule.program import Buffer, Comment, Declare, Fill, Store, Variable
 from gradgen.schedule.reductions import BLOCK, CLAUSE, UNCUT, exceeds, is_float_sum, reducer_of, vectorisable
 from gradgen.schedule.scans import emit_scan
 from gradgen.schedule.tree import Leaf, LoopNode, StripNode, leaves

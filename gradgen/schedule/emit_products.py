@@ -6,11 +6,11 @@ import sympy
 
 from gradgen.ir.dtypes import bool_
 from gradgen.ir.symbols import Extent, as_extent
+from gradgen.loops.procedure import ACCUMULATE
+from gradgen.loops.statements import Buffer, Contract, Operand
 from gradgen.schedule.contraction import Contraction
 from gradgen.schedule.emit_reductions import Reductions
 from gradgen.schedule.inline import SCATTER, Op, ReadTerm, substitute
-from gradgen.schedule.procedure import ACCUMULATE
-from gradgen.schedule.program import Buffer, Contract, Operand
 from gradgen.schedule.reductions import exceeds
 
 KERNEL_TERMS = 256  # terms of a sum that the matrix kernel completes before it touches the result

@@ -9,6 +9,7 @@ from gradgen.ir.dtypes import bool_, int64
 from gradgen.ir.guards import GE, Condition
 from gradgen.ir.nodes import Constant, Node
 from gradgen.ir.symbols import Extent, same_extent
+from gradgen.loops.statements import WORK, Buffer, Expr, Fail, Store
 from gradgen.schedule.emit_base import Base
 from gradgen.schedule.inline import (
     SCATTER,
@@ -23,7 +24,6 @@ from gradgen.schedule.inline import (
     term_numbers,
     term_symbol,
 )
-from gradgen.schedule.program import WORK, Buffer, Expr, Fail, Store
 
 
 class Reads(Base):

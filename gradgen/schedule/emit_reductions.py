@@ -8,9 +8,7 @@ from gradgen.errors import ScheduleError
 from gradgen.ir.dtypes import DType, bool_, int64
 from gradgen.ir.nodes import Compute, Scatter
 from gradgen.ir.symbols import Extent
-from gradgen.schedule.emit_results import Results
-from gradgen.schedule.inline import ARG, REDUCE, SCATTER, Op, substitute
-from gradgen.schedule.program import (
+from gradgen.loops.statements import (
     Assign,
     Buffer,
     Copy,
@@ -23,6 +21,8 @@ from gradgen.schedule.program import (
     Store,
     Variable,
 )
+from gradgen.schedule.emit_results import Results
+from gradgen.schedule.inline import ARG, REDUCE, SCATTER, Op, substitute
 from gradgen.schedule.reductions import (
     COMBINE,
     FEW,

@@ -8,11 +8,11 @@ from gradgen.ir.dtypes import DType, bool_
 from gradgen.ir.formula import node_formula
 from gradgen.ir.nodes import Compute, Scatter
 from gradgen.ir.symbols import Extent
+from gradgen.loops.procedure import ACCUMULATE, Output, Place
+from gradgen.loops.statements import ARGUMENT, LOCAL, WORK, Apply, Buffer, Expr, Fill, Literal, Pointer, Store
 from gradgen.schedule.emit_base import ROW
 from gradgen.schedule.emit_reads import Reads
 from gradgen.schedule.inline import KERNEL, MAP, SCAN, SCATTER, Op
-from gradgen.schedule.procedure import ACCUMULATE, Output, Place
-from gradgen.schedule.program import ARGUMENT, LOCAL, WORK, Apply, Buffer, Expr, Fill, Literal, Pointer, Store
 from gradgen.schedule.reductions import exceeds
 from gradgen.schedule.tree import Leaf, LoopNode, leaves, steps_of
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 import sympy
 
 from gradgen.ir.dtypes import int64
-from gradgen.schedule.program import (
+from gradgen.loops.statements import (
     Apply,
     Assign,
     Comment,

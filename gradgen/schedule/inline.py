@@ -20,11 +20,11 @@ from gradgen.ir.graph import Location
 from gradgen.ir.guards import Guard
 from gradgen.ir.nodes import Compute, Constant, Kernel, Node, Read, Scan, Scatter
 from gradgen.ir.symbols import Axis, Extent, Placeholder, ReduceAxis, axes, axis, placeholder, reduce_axes, reduce_axis
+from gradgen.loops.procedure import Output, Procedure
+from gradgen.loops.statements import CVar
 from gradgen.schedule.bounds import certainly_inside
 from gradgen.schedule.options import ScheduleOptions
 from gradgen.schedule.ordering import sums_where_terms_arise
-from gradgen.schedule.procedure import Output, Procedure
-from gradgen.schedule.program import CVar
 from gradgen.schedule.scalars import Recipe, Step, recipe
 from gradgen.schedule.sharing import is_expensive
 

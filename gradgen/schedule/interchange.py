@@ -13,8 +13,7 @@ from dataclasses import replace
 import sympy
 
 from gradgen.ir.symbols import Extent, as_extent
-from gradgen.schedule.accesses import Unknown
-from gradgen.schedule.program import (
+from gradgen.loops.statements import (
     Assign,
     Comment,
     Contract,
@@ -30,6 +29,7 @@ from gradgen.schedule.program import (
     Pointer,
     Statement,
 )
+from gradgen.schedule.accesses import Unknown
 from gradgen.schedule.rewrite import statements_in
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from gradgen.ir.kernels import KERNELS, same_call
 from gradgen.ir.nodes import Kernel
+from gradgen.loops.statements import WORK, Buffer, KernelCall
 from gradgen.schedule.inline import KERNEL, Op
-from gradgen.schedule.program import WORK, Buffer, KernelCall
 
 if TYPE_CHECKING:
     from gradgen.schedule.emit import Emitter

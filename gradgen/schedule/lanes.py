@@ -17,8 +17,7 @@ import sympy
 
 from gradgen.ir.dtypes import DType, bool_, int64
 from gradgen.ir.guards import GE, Condition, Guard
-from gradgen.schedule.fusion import is_costly
-from gradgen.schedule.program import (
+from gradgen.loops.statements import (
     LOCAL,
     Apply,
     Array,
@@ -42,6 +41,7 @@ from gradgen.schedule.program import (
     Store,
     Variable,
 )
+from gradgen.schedule.fusion import is_costly
 from gradgen.schedule.rewrite import expressions, index_symbols, statements_in, subexpressions
 
 BYTES = 64  # of one value of all lanes: a vector of the widest machines, several of others

@@ -9,8 +9,8 @@ import sympy
 
 from gradgen.ir.nodes import Node
 from gradgen.ir.symbols import Extent, as_extent
-from gradgen.schedule.procedure import SAVED, Procedure
-from gradgen.schedule.program import (
+from gradgen.loops.procedure import SAVED, Procedure
+from gradgen.loops.statements import (
     WORK,
     Apply,
     Assign,

@@ -14,7 +14,7 @@ import sympy
 
 from gradgen.ir.dtypes import DType
 from gradgen.ir.guards import Condition
-from gradgen.schedule.program import (
+from gradgen.loops.statements import (
     LOCAL,
     Apply,
     Assign,

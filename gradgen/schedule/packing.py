@@ -20,7 +20,7 @@ from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.nodes import Compute, Input, Node, Read, Scan
 from gradgen.ir.rewrite import substitute, with_sources
 from gradgen.ir.symbols import Axis, ReduceAxis, axis, placeholder, reduce_axis
-from gradgen.schedule.procedure import Procedure
+from gradgen.loops.procedure import Procedure
 
 VECTOR_BYTES = 64  # the widest vectors; a row is a whole number of them
 PANEL_BYTES = 128  # what the kernel for several rows reads in place

@@ -16,7 +16,7 @@ from gradgen.ir.graph import topological_until
 from gradgen.ir.nodes import Compute, Node, Read
 from gradgen.ir.rewrite import with_sources
 from gradgen.ir.symbols import Axis, Extent, Placeholder, ReduceAxis, axes, placeholder, reduce_axes
-from gradgen.schedule.procedure import Procedure
+from gradgen.loops.procedure import Procedure
 from gradgen.schedule.unfold import SMALLEST_PRODUCT, mentioned_axes
 
 MOST_FACTORS = 5  # all orders are tried: 180 for five

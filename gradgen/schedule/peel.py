@@ -16,7 +16,7 @@ import sympy
 
 from gradgen.ir.dtypes import bool_
 from gradgen.ir.guards import GE, Condition, Guard
-from gradgen.schedule.program import Comment, CVar, Holds, If, Literal, Load, Loop, Statement, Store
+from gradgen.loops.statements import Comment, CVar, Holds, If, Literal, Load, Loop, Statement, Store
 from gradgen.schedule.rewrite import statements_in
 from gradgen.schedule.unroll import _Copy, _expressions, _own_expressions, _size
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import sympy
 
 from gradgen.ir.dtypes import DType, bool_
-from gradgen.schedule.program import (
+from gradgen.loops.statements import (
     Apply,
     Assign,
     Declare,

@@ -15,8 +15,8 @@ import sympy
 from gradgen.ir.dtypes import DType, bool_
 from gradgen.ir.nodes import Compute
 from gradgen.ir.symbols import Extent
+from gradgen.loops.statements import Variable
 from gradgen.schedule.inline import MAP, REDUCE, Op
-from gradgen.schedule.program import Variable
 from gradgen.schedule.tree import Leaf, LoopNode
 
 BLOCK = 512  # terms of one chain per vector lane, where a loop is cut into blocks

@@ -12,8 +12,7 @@ from dataclasses import replace
 
 import sympy
 
-from gradgen.schedule.memory import touched
-from gradgen.schedule.program import (
+from gradgen.loops.statements import (
     WORK,
     Assign,
     Buffer,
@@ -29,6 +28,7 @@ from gradgen.schedule.program import (
     Store,
     Variable,
 )
+from gradgen.schedule.memory import touched
 from gradgen.schedule.rewrite import statements_in
 from gradgen.schedule.unroll import _SIMPLE, _Copy, _expressions, _own_expressions, _size
 

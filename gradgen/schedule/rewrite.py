@@ -8,7 +8,7 @@ from dataclasses import replace
 import sympy
 
 from gradgen.errors import ScheduleError
-from gradgen.schedule.program import (
+from gradgen.loops.statements import (
     Apply,
     Array,
     Assign,

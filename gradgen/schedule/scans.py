@@ -14,10 +14,10 @@ from gradgen.ir.dtypes import int64
 from gradgen.ir.graph import topological
 from gradgen.ir.nodes import Compute, Node, Scan
 from gradgen.ir.symbols import axes
+from gradgen.loops.procedure import Output, Place, Procedure
+from gradgen.loops.statements import LOCAL, WORK, Buffer, Copy, Pointer
 from gradgen.schedule.inline import SCAN, Inliner, Op
 from gradgen.schedule.packing import pack_invariants
-from gradgen.schedule.procedure import Output, Place, Procedure
-from gradgen.schedule.program import LOCAL, WORK, Buffer, Copy, Pointer
 from gradgen.schedule.sharing import share_functions
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from gradgen.errors import ScheduleError
 from gradgen.ir.dtypes import DType
 from gradgen.ir.guards import Condition, Guard
 from gradgen.ir.symbols import Dim, Extent
-from gradgen.schedule.program import (
+from gradgen.loops.statements import (
     Apply,
     Assign,
     Buffer,

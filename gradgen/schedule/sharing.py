@@ -17,7 +17,7 @@ from gradgen.ir.graph import topological_until
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
 from gradgen.ir.rewrite import with_sources
 from gradgen.ir.symbols import Placeholder, axes, axis, placeholder, reduce_axis
-from gradgen.schedule.procedure import Procedure
+from gradgen.loops.procedure import Procedure
 
 CHEAP = frozenset({
     "lt", "le", "gt", "ge", "eq", "ne", "and_", "or_", "xor", "not_", "isnan", "isinf", "isfinite", "select", "maximum",

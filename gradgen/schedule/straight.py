@@ -11,9 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from gradgen.schedule.lanes import in_lanes
-from gradgen.schedule.memory import touched
-from gradgen.schedule.program import (
+from gradgen.loops.statements import (
     WORK,
     Assign,
     Buffer,
@@ -31,6 +29,8 @@ from gradgen.schedule.program import (
     Statement,
     Store,
 )
+from gradgen.schedule.lanes import in_lanes
+from gradgen.schedule.memory import touched
 from gradgen.schedule.rewrite import expressions, statements_in, subexpressions
 from gradgen.schedule.values import NotAlone, Unfit, Values
 from gradgen.schedule.writing import Writer

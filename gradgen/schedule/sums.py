@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import sympy
 
 from gradgen.ir.dtypes import DType, bool_
-from gradgen.schedule.accesses import COMMUTATIVE, Unknown
-from gradgen.schedule.program import (
+from gradgen.loops.statements import (
     Apply,
     Assign,
     Declare,
@@ -20,6 +19,7 @@ from gradgen.schedule.program import (
     PairwiseTotal,
     Variable,
 )
+from gradgen.schedule.accesses import COMMUTATIVE, Unknown
 from gradgen.schedule.reductions import extreme
 from gradgen.schedule.rewrite import expressions, statements_in, subexpressions
 

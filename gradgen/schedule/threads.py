@@ -19,11 +19,7 @@ import sympy
 
 from gradgen.ir.dtypes import bool_, int64
 from gradgen.ir.symbols import Extent, as_extent
-from gradgen.schedule.accesses import READ, Access, Accesses, Row, Unknown, disjoint, smallest, upper
-from gradgen.schedule.cost import nanoseconds, number, steps
-from gradgen.schedule.interchange import extents, part, shifted
-from gradgen.schedule.memory import aligned, touched
-from gradgen.schedule.program import (
+from gradgen.loops.statements import (
     ARGUMENT,
     WORK,
     Apply,
@@ -52,6 +48,10 @@ from gradgen.schedule.program import (
     Store,
     Variable,
 )
+from gradgen.schedule.accesses import READ, Access, Accesses, Row, Unknown, disjoint, smallest, upper
+from gradgen.schedule.cost import nanoseconds, number, steps
+from gradgen.schedule.interchange import extents, part, shifted
+from gradgen.schedule.memory import aligned, touched
 from gradgen.schedule.rewrite import Renaming, statements_in
 from gradgen.schedule.sums import Sum, combined, identity, sums_of
 from gradgen.schedule.uses import read_names, users

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import sympy
 
 from gradgen.ir.guards import EQ, Guard, conjunction
-from gradgen.schedule.program import (
+from gradgen.loops.statements import (
     Apply,
     Assign,
     Buffer,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from gradgen.loops.statements import Buffer, Call, Contract, Copy, If, KernelCall, Load, Statement
 from gradgen.schedule.memory import pointer_targets, touched
-from gradgen.schedule.program import Buffer, Call, Contract, Copy, If, KernelCall, Load, Statement
 from gradgen.schedule.rewrite import expressions, statements_in, subexpressions
 
 

@@ -16,7 +16,7 @@ import sympy
 
 from gradgen.ir.dtypes import DType, bool_
 from gradgen.ir.guards import Guard, conjunction
-from gradgen.schedule.program import (
+from gradgen.loops.statements import (
     LOCAL,
     Apply,
     Assign,

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import sympy
 
-from gradgen.schedule.program import (
+from gradgen.loops.statements import (
     Apply,
     Assign,
     Comment,

@@ -16,8 +16,8 @@ import pytest
 from gradgen.codegen.kernels_body import ProcedureCode, c_procedure
 from gradgen.ir.interpreter import bind_dims, evaluate, extent_value
 from gradgen.ir.nodes import Node
+from gradgen.loops.procedure import SAVED
 from gradgen.schedule import Procedure, ScheduleOptions, schedule
-from gradgen.schedule.procedure import SAVED
 
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wfloat-conversion", "-Wshadow",
           "-Wdouble-promotion", "-Wcast-qual", "-Wmissing-prototypes", "-Werror"]

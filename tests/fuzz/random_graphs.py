@@ -13,7 +13,7 @@ from gradgen.ir.dtypes import DType
 from gradgen.ir.guards import in_range
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read, Scatter, identity_read
 from gradgen.ir.symbols import Extent, axes, axis, dim, placeholder, reduce_axes, reduce_axis
-from gradgen.schedule.procedure import Output, Place, Procedure
+from gradgen.loops.procedure import Output, Place, Procedure
 
 A, B = placeholder(0), placeholder(1)
 UNARY = [

@@ -13,10 +13,7 @@ from compiled import Compiled, arguments, expected
 import gradgen as gg
 from gradgen.compiler import stages
 from gradgen.ir import dtypes
-from gradgen.options import Options
-from gradgen.schedule import PASSES, Procedure, Program, ScheduleOptions, schedule
-from gradgen.schedule.lanes import lanes
-from gradgen.schedule.program import (
+from gradgen.loops.statements import (
     ARGUMENT,
     WORK,
     Apply,
@@ -34,6 +31,9 @@ from gradgen.schedule.program import (
     Store,
     Variable,
 )
+from gradgen.options import Options
+from gradgen.schedule import PASSES, Procedure, Program, ScheduleOptions, schedule
+from gradgen.schedule.lanes import lanes
 from gradgen.schedule.rewrite import expressions, subexpressions
 from gradgen.schedule.straight import straighten
 

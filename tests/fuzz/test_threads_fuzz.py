@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from random_graphs import procedure, values
 from test_schedule_fuzz import close
 
+from gradgen.loops.statements import Loop
 from gradgen.schedule import ScheduleOptions, schedule, threads
-from gradgen.schedule.program import Loop
 
 FOR = re.compile(r"(GRADGEN_PARALLEL_FOR.*\n *)for \(int64_t (\w+) = 0; \2 < (\w+); \+\+\2\)")
 

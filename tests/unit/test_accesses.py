@@ -8,8 +8,7 @@ import random
 import sympy
 
 from gradgen.ir.dtypes import bool_, float32, int64
-from gradgen.schedule.accesses import Accesses, Window, disjoint
-from gradgen.schedule.program import (
+from gradgen.loops.statements import (
     WORK,
     Apply,
     Assign,
@@ -25,6 +24,7 @@ from gradgen.schedule.program import (
     Store,
     Variable,
 )
+from gradgen.schedule.accesses import Accesses, Window, disjoint
 
 S = sympy.Integer
 ZERO = Literal(float32, S(0))

@@ -15,7 +15,7 @@ from gradgen.codegen.printer import StatementPrinter
 from gradgen.ir import dtypes
 from gradgen.ir.guards import GE, MOD, Condition
 from gradgen.ir.symbols import dim
-from gradgen.schedule.program import Apply, Assign, CVar, Declare, Let, Literal, Loop, Statement, Variable
+from gradgen.loops.statements import Apply, Assign, CVar, Declare, Let, Literal, Loop, Statement, Variable
 from gradgen.schedule.scalars import recipe
 
 F32, F64, I32, I64 = dtypes.float32, dtypes.float64, dtypes.int32, dtypes.int64

@@ -13,11 +13,11 @@ from gradgen.ir.graph import topological_until
 from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.interpreter import evaluate
 from gradgen.ir.nodes import Compute, Node
+from gradgen.loops.procedure import Procedure
+from gradgen.loops.statements import Contract
 from gradgen.options import Options
 from gradgen.schedule import PASSES, ScheduleOptions, schedule
 from gradgen.schedule.digits import split_digits
-from gradgen.schedule.procedure import Procedure
-from gradgen.schedule.program import Contract
 
 # transposed, channels in and out, side, kernel, options
 CONVOLUTIONS: list[tuple[bool, int, int, int, int, dict[str, int]]] = [

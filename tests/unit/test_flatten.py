@@ -9,9 +9,7 @@ import sympy
 
 import gradgen as gg
 from gradgen.compiler import programs, stages
-from gradgen.options import Options
-from gradgen.schedule.flatten import flatten
-from gradgen.schedule.program import (
+from gradgen.loops.statements import (
     WORK,
     Apply,
     Buffer,
@@ -26,6 +24,8 @@ from gradgen.schedule.program import (
     Store,
     Variable,
 )
+from gradgen.options import Options
+from gradgen.schedule.flatten import flatten
 
 K, L = (CVar(name, integer=True, nonnegative=True) for name in "kl")
 FROM, TO = (Buffer(name, gg.float32, (4096,), WORK) for name in ("from", "to"))

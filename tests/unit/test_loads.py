@@ -11,8 +11,8 @@ import pytest
 
 import gradgen as gg
 from gradgen.compiler import programs, stages
+from gradgen.loops.statements import Apply, Holds, Load, Present, SetFlag
 from gradgen.options import Options
-from gradgen.schedule.program import Apply, Holds, Load, Present, SetFlag
 from gradgen.schedule.rewrite import expressions, subexpressions
 
 

@@ -12,9 +12,9 @@ from gradgen.compiler import stages
 from gradgen.ir.graph import topological_until
 from gradgen.ir.interpreter import evaluate
 from gradgen.ir.nodes import Compute, Node
+from gradgen.loops.procedure import Procedure
 from gradgen.options import Options
 from gradgen.schedule.pairs import in_pairs
-from gradgen.schedule.procedure import Procedure
 
 
 def procedure(f: Callable[..., Any], *shapes: tuple[int, ...], name: str = "value_and_grad") -> Procedure:

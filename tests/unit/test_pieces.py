@@ -14,8 +14,8 @@ import gradgen as gg
 from gradgen.codegen import pieces
 from gradgen.codegen.pieces import cut
 from gradgen.compiler import generate, programs, stages
+from gradgen.loops.statements import Comment
 from gradgen.options import Options
-from gradgen.schedule.program import Comment
 
 needs_compiler = pytest.mark.skipif(not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler")
 F64 = gg.float64

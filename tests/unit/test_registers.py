@@ -9,9 +9,9 @@ import pytest
 
 import gradgen as gg
 from gradgen.compiler import programs, stages
+from gradgen.loops.statements import WORK, Copy, Loop, Pointer, Store
 from gradgen.options import Options
 from gradgen.schedule import PASSES, Program, ScheduleOptions, schedule
-from gradgen.schedule.program import WORK, Copy, Loop, Pointer, Store
 
 
 def spring(y, p, h):

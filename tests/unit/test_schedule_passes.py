@@ -13,9 +13,7 @@ from gradgen.ir import dtypes
 from gradgen.ir import functions as F
 from gradgen.ir.nodes import Compute, Input, Node, Read, Scatter, identity_read
 from gradgen.ir.symbols import Extent, axis, dim, placeholder, reduce_axis
-from gradgen.schedule import NO_PASSES, PASSES, Output, Place, Procedure, Program, ScheduleOptions, schedule
-from gradgen.schedule.memory import saved_layout
-from gradgen.schedule.program import (
+from gradgen.loops.statements import (
     WORK,
     Apply,
     Comment,
@@ -31,6 +29,8 @@ from gradgen.schedule.program import (
     Statement,
     Store,
 )
+from gradgen.schedule import NO_PASSES, PASSES, Output, Place, Procedure, Program, ScheduleOptions, schedule
+from gradgen.schedule.memory import saved_layout
 
 A, B = placeholder(0), placeholder(1)
 I0, I1, R0 = axis(0), axis(1), reduce_axis(0)

@@ -8,9 +8,9 @@ from pathlib import Path
 import gradgen as gg
 from gradgen.build.standalone import wants_threads
 from gradgen.compiler import programs, stages
+from gradgen.loops.statements import WORK, Contract, Fail, Loop, PairwiseAdd, Pointer, Program, Store
 from gradgen.options import Options
 from gradgen.schedule.accesses import upper
-from gradgen.schedule.program import WORK, Contract, Fail, Loop, PairwiseAdd, Pointer, Program, Store
 from gradgen.schedule.rewrite import statements_in
 
 

@@ -18,9 +18,9 @@ from gradgen.ir.interpreter import evaluate
 from gradgen.ir.nodes import Compute, Input, Node, Read, identity_read
 from gradgen.ir.packing import pack
 from gradgen.ir.symbols import axes, dim, placeholder
+from gradgen.loops import statements as pr
 from gradgen.options import Options
 from gradgen.schedule import Procedure, schedule
-from gradgen.schedule import program as pr
 from gradgen.schedule.options import PASSES, ScheduleOptions
 from gradgen.schedule.unroll import unroll
 

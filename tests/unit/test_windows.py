@@ -11,10 +11,7 @@ import sympy
 import gradgen as gg
 from gradgen.compiler import programs, stages
 from gradgen.ir.guards import Condition
-from gradgen.options import Options
-from gradgen.schedule import PASSES, Program, ScheduleOptions, schedule
-from gradgen.schedule.peel import peel
-from gradgen.schedule.program import (
+from gradgen.loops.statements import (
     WORK,
     Buffer,
     Contract,
@@ -27,6 +24,9 @@ from gradgen.schedule.program import (
     Statement,
     Store,
 )
+from gradgen.options import Options
+from gradgen.schedule import PASSES, Program, ScheduleOptions, schedule
+from gradgen.schedule.peel import peel
 from gradgen.schedule.rewrite import expressions, statements_in, subexpressions
 
 

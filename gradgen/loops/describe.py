@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import singledispatch
 
-from gradgen.schedule.program import (
+from gradgen.loops.statements import (
     Apply,
     Array,
     Assign,

@@ -15,7 +15,7 @@ from gradgen.ir.dtypes import DType
 from gradgen.ir.guards import Guard
 from gradgen.ir.kernels import KernelSpec
 from gradgen.ir.symbols import Extent
-from gradgen.schedule.procedure import Place
+from gradgen.loops.procedure import Place
 
 ARGUMENT, SAVED, WORK, CONSTANT, LOCAL = "argument", "saved", "work", "constant", "local"
 
@@ -319,7 +319,7 @@ class Program:
 
     def describe(self) -> str:
         """The program as an indented listing, with the decisions of each pass."""
-        from gradgen.schedule.describe import describe
+        from gradgen.loops.describe import describe
 
         return describe(self)
 
