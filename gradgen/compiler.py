@@ -40,6 +40,7 @@ from gradgen.runner import Runner, note, recalled, remembered, runner
 from gradgen.samples import recorded_call
 from gradgen.schedule import Program, ScheduleOptions, saved_layout, schedule
 from gradgen.simplify import simplify
+from gradgen.verification import verified_when_debugging
 from gradgen.version import VERSION
 
 __all__ = [
@@ -97,7 +98,7 @@ class Stages:
 
 def generate(graph: Graph, name: str, options: Options) -> dict[str, str]:
     """The bundle of a module: path -> text, a pure function of graph, name, options and gradgen's version."""
-    with collector_paused():
+    with collector_paused(), verified_when_debugging():
         return _generate(graph, name, options)
 
 

@@ -36,6 +36,7 @@ from gradgen.paths import templates_dir
 from gradgen.schedule import ScheduleOptions, schedule
 from gradgen.schedule.options import PASSES
 from gradgen.simplify import simplify
+from gradgen.verification import verified_when_debugging
 from gradgen.version import VERSION
 
 Runner = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
@@ -52,6 +53,11 @@ def runner(
 
     `structure` is a text that decides everything about the nodes; the next process finds the code by it.
     """
+    with verified_when_debugging():
+        return _runner(outputs, given, structure)
+
+
+def _runner(outputs: Sequence[Node], given: Sequence[Node], structure: str) -> Runner:
     new = simplify(outputs, level="eager", keep=given)
     wanted = [new[n] for n in outputs]
     unique = list(dict.fromkeys(wanted))

@@ -46,9 +46,11 @@ class Output:
 
 @dataclass(frozen=True, eq=False)
 class Procedure:
-    """`name` is "forward", "backward", "value_and_grad", "run", ...; `where` gives user lines for comments."""
+    """`name` is "forward", "backward", "value_and_grad", "run", ...; `where` gives user lines for comments; `laid` are
+    nodes that some pass wants in memory as they are."""
 
     name: str
     outputs: tuple[Output, ...]
     given: Mapping[Node, Place]
     where: Mapping[Node, Location] = field(default_factory=dict)
+    laid: frozenset[Node] = frozenset()

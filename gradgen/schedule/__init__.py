@@ -1,12 +1,16 @@
-"""Scheduling: a Procedure becomes a Program.  `schedule` lists the passes in order and nothing else."""
+"""Scheduling: a Procedure becomes a Program.  The passes over statements in their order, and nothing else."""
 
 from __future__ import annotations
 
-from gradgen.ir.nodes import Node
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from gradgen.loops.draft import Draft
 from gradgen.loops.procedure import Output, Place, Procedure
-from gradgen.loops.statements import SAVED, WORK, Part, Program
+from gradgen.loops.statements import SAVED, WORK, Program, Statement
+from gradgen.passes import Pass, fold
 from gradgen.schedule.conditions import merge_conditions
-from gradgen.schedule.digits import split_digits
 from gradgen.schedule.emit import Emitter
 from gradgen.schedule.flatten import flatten
 from gradgen.schedule.fusion import Fusion
@@ -16,21 +20,21 @@ from gradgen.schedule.loads import unconditional
 from gradgen.schedule.memory import SavedLayout, lifetimes, plan_work, saved_layout
 from gradgen.schedule.options import NO_PASSES, PASSES, ScheduleOptions
 from gradgen.schedule.outline import outline
-from gradgen.schedule.packing import pack_invariants
-from gradgen.schedule.pairs import in_pairs
 from gradgen.schedule.peel import peel
+from gradgen.schedule.preparation import prepared
 from gradgen.schedule.reciprocals import reciprocals
 from gradgen.schedule.registers import in_registers
-from gradgen.schedule.sharing import share_functions
 from gradgen.schedule.straight import straighten
 from gradgen.schedule.threads import run_in_threads
-from gradgen.schedule.unfold import unfold
 from gradgen.schedule.unroll import unroll
 
 __all__ = ["NO_PASSES", "PASSES", "Output", "Place", "Procedure", "Program", "SavedLayout", "ScheduleOptions",
            "saved_layout", "schedule"]
 
 _RESERVED = ("saved", "work", "flags", "NULL", "INFINITY", "NAN")
+
+Statements = tuple[Statement, ...]
+Fresh = Callable[[str], str]
 
 
 def schedule(
@@ -42,57 +46,72 @@ def schedule(
     """
     options = options or ScheduleOptions()
     saved = saved or saved_layout([procedure])
-    if options.has("packing"):
-        procedure = pack_invariants(procedure)
-    if options.has("sharing"):
-        procedure = share_functions(procedure)
-    if options.has("pairs"):
-        procedure = in_pairs(procedure)
-    if options.has("digits") and options.has("contraction"):
-        procedure = split_digits(procedure)
-    laid: frozenset[Node] = frozenset()
-    if options.has("unfold") and options.has("contraction"):
-        procedure, laid = unfold(procedure)
-    ops = Inliner(procedure, options, laid).ops()
+    emit: Pass[Any] = Pass("emit", "nodes become loops over memory", "none",
+                           lambda nodes: _emitted(procedure, nodes, options))
+    return fold((emit, *_statement_passes(options, saved)), prepared(procedure, options)).program()
+
+
+def _emitted(asked: Procedure, procedure: Procedure, options: ScheduleOptions) -> Draft:
+    ops = Inliner(procedure, options).ops()
     fusion = Fusion(ops, options, procedure)
     tree = fusion.tree()
     emitter = Emitter(procedure, ops, tree, _reserved(procedure), fusion.contractions, options)
     emitter.run()
     statements = emitter.builder.finish()
-    if options.has("unroll"):
-        statements = unroll(statements)
-    if options.has("registers"):
-        statements = in_registers(statements, emitter.builder.fresh)
-    if options.has("straight"):
-        statements = straighten(statements, emitter.builder.fresh)
-    if options.has("peel"):
-        statements = peel(statements)
-    statements = merge_conditions(statements)
     buffers = [*emitter.places.values(), *emitter.constants.values(), *(b for b, _ in emitter.buffers.values()),
                *emitter.wasted.values(), *emitter.extra]
-    buffers = list(dict.fromkeys(buffers))
-    notes: tuple[str, ...] = ()
+    return Draft(asked, emitter.builder.fresh, tuple(dict.fromkeys(buffers)), statements)
+
+
+def _statement_passes(options: ScheduleOptions, saved: SavedLayout) -> Iterator[Pass[Draft]]:
     threads = options.threads if options.has("threads") else 0
+
+    def optional(name: str, run: Callable[[Draft], Draft]) -> Iterator[Pass[Draft]]:
+        if options.has(name):
+            yield Pass(name, PASSES[name], "safe", run)
+
+    yield from optional("unroll", _statements(unroll))
+    yield from optional("registers", _with_names(in_registers))
+    yield from optional("straight", _with_names(straighten))
+    yield from optional("peel", _statements(peel))
+    yield Pass("conditions", "neighbours under one condition are tested together", "none", _statements(merge_conditions))
     if threads > 1:
-        statements, buffers, notes = run_in_threads(statements, buffers, threads, emitter.builder.fresh)
-    if options.has("reciprocals"):
-        statements = reciprocals(statements, emitter.builder.fresh)
-    if options.has("lanes"):
-        statements = lanes(statements, emitter.builder.fresh)
-    if options.has("flatten"):  # chunks are whole rows
-        statements = flatten(statements)
-    if options.has("loads"):
-        statements = unconditional(statements, emitter.builder.fresh)
-    for b in buffers:
+        yield from optional("threads", lambda draft: _in_threads(draft, threads))
+    yield from optional("reciprocals", _with_names(reciprocals))
+    yield from optional("lanes", _with_names(lanes))
+    yield from optional("flatten", _statements(flatten))  # chunks are whole rows
+    yield from optional("loads", _with_names(unconditional))
+    yield Pass("memory", "every buffer gets its place", "none", lambda draft: _planned(draft, options, saved))
+    if threads < 2:  # a chunk is a part of its loop, not of another function
+        yield from optional("outline", _outlined)
+
+
+def _statements(change: Callable[[Statements], Statements]) -> Callable[[Draft], Draft]:
+    return lambda draft: replace(draft, statements=change(draft.statements))
+
+
+def _with_names(change: Callable[[Statements, Fresh], Statements]) -> Callable[[Draft], Draft]:
+    return lambda draft: replace(draft, statements=change(draft.statements, draft.fresh))
+
+
+def _in_threads(draft: Draft, threads: int) -> Draft:
+    statements, buffers, notes = run_in_threads(draft.statements, list(draft.buffers), threads, draft.fresh)
+    return replace(draft, statements=statements, buffers=tuple(buffers), notes=notes)
+
+
+def _planned(draft: Draft, options: ScheduleOptions, saved: SavedLayout) -> Draft:
+    for b in draft.buffers:
         if b.space == SAVED:
             b.offset = saved.offsets[b.name]
-    work = plan_work(buffers, statements, options.has("reuse"))
-    used = lifetimes(statements)
-    buffers = [b for b in buffers if b.space not in (WORK, SAVED) or b in used]
-    parts: tuple[Part, ...] = ()
-    if options.has("outline") and threads < 2:  # a chunk is a part of its loop, not of another function
-        statements, parts = outline(statements, procedure.name)
-    return Program(procedure.name, tuple(buffers), statements, work, saved.bytes, notes, parts)
+    work = plan_work(draft.buffers, draft.statements, options.has("reuse"))
+    used = lifetimes(draft.statements)
+    buffers = tuple(b for b in draft.buffers if b.space not in (WORK, SAVED) or b in used)
+    return replace(draft, buffers=buffers, work=work, saved=saved.bytes)
+
+
+def _outlined(draft: Draft) -> Draft:
+    statements, parts = outline(draft.statements, draft.procedure.name)
+    return replace(draft, statements=statements, parts=parts)
 
 
 def _reserved(procedure: Procedure) -> list[str]:
@@ -101,5 +120,3 @@ def _reserved(procedure: Procedure) -> list[str]:
     for node in procedure.given:
         names += [s.name for e in node.shape if not isinstance(e, int) for s in e.free_symbols]
     return names
-
-

@@ -216,11 +216,8 @@ def _parts(body: sympy.Expr) -> Iterable[sympy.Basic]:
 class Inliner:
     """Decides and builds the ops of a procedure."""
 
-    def __init__(
-        self, procedure: Procedure, options: ScheduleOptions, laid: frozenset[Node] = frozenset()
-    ) -> None:
-        """`laid` are nodes that another pass wants in memory."""
-        self.procedure, self.options, self.laid = procedure, options, laid
+    def __init__(self, procedure: Procedure, options: ScheduleOptions) -> None:
+        self.procedure, self.options = procedure, options
         self.order = needed(procedure)
         if options.has("order"):
             self.order = sums_where_terms_arise(self.order)
@@ -272,7 +269,7 @@ class Inliner:
         return dict.fromkeys(cost)
 
     def may_inline(self, node: Node, uses: int, weight: int, cheap: bool) -> bool:
-        if node in self.laid:
+        if node in self.procedure.laid:
             return False
         if isinstance(node, Constant) and node not in self.wanted:
             return True

@@ -17,8 +17,7 @@ from gradgen.ir.symbols import axes
 from gradgen.loops.procedure import Output, Place, Procedure
 from gradgen.loops.statements import LOCAL, WORK, Buffer, Copy, Pointer
 from gradgen.schedule.inline import SCAN, Inliner, Op
-from gradgen.schedule.packing import pack_invariants
-from gradgen.schedule.sharing import share_functions
+from gradgen.schedule.preparation import prepared
 
 if TYPE_CHECKING:
     from gradgen.schedule.emit import Emitter
@@ -129,10 +128,7 @@ def _step(
         given[index_node] = Place(b.fresh("step"))
     procedure = Procedure("step", tuple(outputs), given, {**emitter.procedure.where, **node.step.where})
     options = emitter.options
-    if options.has("packing"):
-        procedure = pack_invariants(procedure)
-    if options.has("sharing"):
-        procedure = share_functions(procedure)
+    procedure = prepared(procedure, options, step=True)
     ops = Inliner(procedure, options).ops()
     fusion = Fusion(ops, options, procedure, rows=options.has("packing"))
     inside = Emitter(procedure, ops, fusion.tree(), [], fusion.contractions, options, builder=b)

@@ -28,8 +28,8 @@ LONG_SUM = 128  # terms for which one call of the kernel is long enough
 LEAST_REUSE = 4  # how often each element that is laid out is used
 
 
-def unfold(procedure: Procedure) -> tuple[Procedure, frozenset[Node]]:
-    """The procedure with such operands laid out, and the nodes that must be memory."""
+def unfold(procedure: Procedure) -> Procedure:
+    """The procedure with such operands laid out: nodes that must be memory."""
     given = set(procedure.given)
     laid: dict[Node, None] = {}
     new: dict[Node, Node] = {n: n for n in given}
@@ -45,9 +45,9 @@ def unfold(procedure: Procedure) -> tuple[Procedure, frozenset[Node]]:
             for n in (made, *(s for s in made.sources if s in laid)):
                 where.setdefault(n, where[node])
     if not laid and all(new[o.node] is o.node for o in procedure.outputs):
-        return procedure, frozenset()
+        return procedure
     outputs = tuple(replace(o, node=new[o.node]) for o in procedure.outputs)
-    return replace(procedure, outputs=outputs, where=where), frozenset(laid)
+    return replace(procedure, outputs=outputs, where=where, laid=frozenset(laid))
 
 
 def _product(node: Compute, laid: dict[Node, None]) -> Compute:

@@ -21,9 +21,9 @@ MAY_IMPORT = {
     "runtime": set(),
 }
 """Room -> rooms it may know (show is part of the compiler's room).
-errors, options, paths, version and debug belong to the house, not to a room."""
+errors, options, paths, version, debug and passes belong to the house, not to a room."""
 
-HOUSE = {"errors", "options", "paths", "version", "debug"}
+HOUSE = {"errors", "options", "paths", "version", "debug", "passes"}
 
 
 def imports_of(path: Path) -> set[str]:

@@ -15,7 +15,7 @@ from gradgen.ir.guards import GE
 from gradgen.ir.indexing import modulo, quotient, reshape_index
 from gradgen.ir.interpreter import evaluate
 from gradgen.simplify import LEVELS, simplify
-from gradgen.simplify.passes import GRAPH_PASSES, PASSES
+from gradgen.simplify.levels import GRAPH_PASSES, PASSES
 from gradgen.simplify.ranges import ranges, simplify_index
 
 i0, i1, i2 = axes(3)

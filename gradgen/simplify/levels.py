@@ -7,16 +7,18 @@ fast   real-number algebra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import sympy
 
 from gradgen.ir.functions import extent, mark, stop, written_out
 from gradgen.ir.graph import Graph, Location
-from gradgen.ir.nodes import Compute, Constant, Node, Read, Scan, Scatter
+from gradgen.ir.nodes import Compute, Node, Read, Scan, Scatter
 from gradgen.ir.rewrite import rewrite
 from gradgen.ir.symbols import placeholder
+from gradgen.passes import Pass, fold
 from gradgen.simplify.constants import fold_constants, inline_constants
 from gradgen.simplify.deltas import collapse_deltas
 from gradgen.simplify.distribution import distribute_scans
@@ -27,8 +29,6 @@ from gradgen.simplify.reductions import factor_reductions
 from gradgen.simplify.scans import merge_scans, simplify_step
 from gradgen.simplify.tables import inline_tables
 from gradgen.simplify.views import inline_views
-
-Pass = Callable[[Node], Node]
 
 
 def drop_stops(node: Node) -> Node:
@@ -90,42 +90,62 @@ def drop_identity(node: Node) -> Node:
     return node
 
 
-PASSES: dict[str, Pass] = {
-    "drop_stops": drop_stops,
-    "drop_extents": drop_extents,
-    "write_out": write_out,
-    "inline_views": inline_views,
-    "collapse_deltas": collapse_deltas,
-    "drop_unit_axes": drop_unit_axes,
-    "plain_indices": plain_indices,
-    "plain_guards": plain_guards,
-    "collapse_one_hot": collapse_one_hot,
-    "inline_tables": inline_tables,
-    "inline_constants": inline_constants,
-    "fold_constants": fold_constants,
-    "drop_identity": drop_identity,
-    "factor_reductions": factor_reductions,
+PASSES: dict[str, Pass[Node]] = {
+    one.name: one
+    for one in (
+        Pass("drop_stops", "what only derivatives ask for is gone", "none", drop_stops),
+        Pass("drop_extents", "a size is a number like others", "none", drop_extents),
+        Pass("write_out", "functions without a kernel are what they are made of", "none", write_out),
+        Pass("inline_views", "a view is read where it is, not copied", "safe", inline_views),
+        Pass("collapse_deltas", "a sum over a unit matrix picks one term", "safe", collapse_deltas),
+        Pass("drop_unit_axes", "an axis of one position is no loop", "safe", drop_unit_axes),
+        Pass("plain_indices", "quotients and modulos that ranges decide are resolved", "safe", plain_indices),
+        Pass("plain_guards", "conditions that ranges decide are not tested", "safe", plain_guards),
+        Pass("collapse_one_hot", "a sum over a one-hot row picks one term", "safe", collapse_one_hot),
+        Pass("inline_tables", "an array that a formula gives is not stored", "safe", inline_tables),
+        Pass("inline_constants", "a number is part of the formula that reads it", "safe", inline_constants),
+        Pass("fold_constants", "what depends on constants alone is computed now", "safe", fold_constants),
+        Pass("drop_identity", "a copy of a tensor is that tensor", "safe", drop_identity),
+        Pass("factor_reductions", "a common factor stands outside of its sum", "fast", factor_reductions),
+    )
 }
 """Applied to a node in this order, once its sources are done."""
 
-GRAPH_PASSES: dict[str, Callable[[Sequence[Node], dict[Node, Location]], Mapping[Node, Node]]] = {
-    "merge_scans": lambda nodes, lines: merge_scans(nodes),
-    "distribute_scans": distribute_scans,
-}
-"""Applied to the whole graph behind those, where it has recurrences; user lines of new nodes go to the second argument."""
 
-_SAFE = (
-    "drop_stops", "drop_extents", "write_out", "inline_views", "collapse_deltas", "drop_unit_axes",
-    "plain_indices", "plain_guards", "collapse_one_hot", "inline_tables", "inline_constants", "fold_constants",
-    "drop_identity",
-    *GRAPH_PASSES,
-)
-LEVELS: dict[str, tuple[str, ...]] = {
-    "none": ("drop_stops", "drop_extents", "write_out"),
-    "safe": _SAFE,
-    "fast": (*PASSES, *GRAPH_PASSES),
-    "eager": tuple(name for name in _SAFE if name != "drop_extents"),  # sizes are about to become arguments
+@dataclass(frozen=True)
+class Whole:
+    """What became of every node above some outputs; user lines of new nodes go to `lines`."""
+
+    wanted: Sequence[Node]
+    became: Mapping[Node, Node]
+    lines: dict[Node, Location]
+
+    @property
+    def outputs(self) -> list[Node]:
+        return [self.became[n] for n in self.wanted]
+
+    def then(self, moved: Mapping[Node, Node]) -> Whole:
+        return replace(self, became={old: moved.get(new, new) for old, new in self.became.items()})
+
+
+GRAPH_PASSES: dict[str, Pass[Whole]] = {
+    one.name: one
+    for one in (
+        Pass("merge_scans", "recurrences over the same operands are one", "safe",
+             lambda whole: whole.then(merge_scans(whole.outputs))),
+        Pass("distribute_scans", "what depends on no carry is computed for all steps at once", "safe",
+             lambda whole: whole.then(distribute_scans(whole.outputs, whole.lines))),
+    )
 }
+"""Applied to the whole graph behind those, where it has recurrences."""
+
+_STRICTEST_FIRST = ("none", "safe", "fast")
+_LEVEL_OF = {name: p.level for name, p in PASSES.items()} | {name: p.level for name, p in GRAPH_PASSES.items()}
+LEVELS: dict[str, tuple[str, ...]] = {
+    level: tuple(name for name, needs in _LEVEL_OF.items() if needs in _STRICTEST_FIRST[: k + 1])
+    for k, level in enumerate(_STRICTEST_FIRST)
+}
+LEVELS["eager"] = tuple(name for name in LEVELS["safe"] if name != "drop_extents")  # sizes are about to become arguments
 
 
 def simplify(
@@ -138,25 +158,16 @@ def simplify(
 ) -> dict[Node, Node]:
     """Maps every node above `keep` to its simplified form; user lines in `where` follow into `found`."""
     passes = [PASSES[name] for name in LEVELS[level] if name in PASSES]
-
-    def rule(node: Node) -> Node:
-        for one in passes:
-            if isinstance(node, Constant):
-                break
-            node = one(node)
-        return node
-
     steps: dict[str, Graph] = {}
 
     def inner(step_outputs: Sequence[Node]) -> Mapping[Node, Node]:
         return simplify(step_outputs, level=level)
 
-    new = rewrite(outputs, lambda node: simplify_step(rule(node), inner, steps), keep)
+    new = rewrite(outputs, lambda node: simplify_step(fold(passes, node), inner, steps), keep)
     lines = dict(where or {})
     if any(isinstance(n, Scan) for n in new.values()):
-        for name in (name for name in LEVELS[level] if name in GRAPH_PASSES):
-            moved = GRAPH_PASSES[name]([new[n] for n in outputs], lines)
-            new = {old: moved.get(simple, simple) for old, simple in new.items()}
+        whole = [GRAPH_PASSES[name] for name in LEVELS[level] if name in GRAPH_PASSES]
+        new = dict(fold(whole, Whole(outputs, new, lines)).became)
     if where is not None and found is not None:
         for old, simple in new.items():
             if old in where:
