@@ -30,7 +30,7 @@ def _tensor(array: np.ndarray, dtype: str, requires_grad: bool, parameter: bool)
     from gradgen.ir import dtypes
     from gradgen.nn.parameter import Parameter
 
-    made = Tensor._of(np.ascontiguousarray(array), dtypes.dtype(dtype))
+    made = Tensor._of(np.asarray(array, order="C"), dtypes.dtype(dtype))
     if parameter:
         found: Tensor = Parameter(made, requires_grad)
         return found

@@ -11,6 +11,7 @@ import inspect
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ class Row:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What was compared and how it came out.  `notes` say what could not be compared and why."""
+    """What was compared and how it came out; true where all of it agrees.  `notes` say what could not be compared and why."""
 
     name: str
     dims: Mapping[str, int]
@@ -84,6 +85,9 @@ class CheckReport:
     @property
     def passed(self) -> bool:
         return all(r.passed for r in self.rows)
+
+    def __bool__(self) -> bool:
+        return self.passed
 
     def __str__(self) -> str:
         sizes = ", ".join(f"{k}={v}" for k, v in self.dims.items())
@@ -123,7 +127,8 @@ def check(
     names = {str(k): v for k, v in sizes.items()}
     with tempfile.TemporaryDirectory(prefix="gradgen-check-") as folder:
         run = _compiled(program, Path(folder), options, notes)
-        point, results = _finite_point(graph, sizes, values or {}, seed, run)
+        point, cotangents = _finite_point(graph, sizes, values or {}, seed, options)
+        results = run(point, cotangents)
     rows = _compare(program, sizes, point, results, samples, tolerance, seed)
     if torch is not False:
         rows = _with_torch(program, point, results, rows, tolerance, bool(torch), notes)
@@ -132,7 +137,10 @@ def check(
 
 @dataclass
 class _Results:
-    """What one run gave: outputs and gradients by name, and the cotangents they are for."""
+    """What one run gave: outputs and gradients by name, and the cotangents they are for.
+
+    What value_and_grad gave is beside them, as `<name> (value_and_grad)`.
+    """
 
     outputs: Values
     gradients: Values
@@ -140,6 +148,8 @@ class _Results:
 
 
 _Run = Callable[[Values, Values], _Results]
+
+_FUSED = " (value_and_grad)"
 
 
 def _parameters(graph: Graph) -> tuple[Input, ...]:
@@ -158,13 +168,12 @@ def _compiled(program: TracedFunction, folder: Path, options: dict[str, Any], no
         module = build(program, out=folder / "checked", **options)
     except CompilerNotFoundError as error:
         notes.append(f"checked by the interpreter, not as compiled C: {error.what}")
-        return lambda point, cotangents: _interpreted(program.graph, point, cotangents)
+        return lambda point, cotangents: _interpreted(program.graph, point, cotangents, options)
     forward_only = bool(options.get("forward_only"))
     return lambda point, cotangents: _run_module(module, program.graph, point, cotangents, forward_only)
 
 
 def _run_module(module: Any, graph: Graph, point: Values, cotangents: Values, forward_only: bool) -> _Results:
-    """forward and backward, and value_and_grad, whose gradients are kept beside as `<name> (value_and_grad)`."""
     parameters = [n.name for n in _parameters(graph)]
     if not parameters or forward_only:
         found = module.forward(*point.values())
@@ -175,10 +184,11 @@ def _run_module(module: Any, graph: Graph, point: Values, cotangents: Values, fo
     model.backward(gradient=given)
     gradients = {n: np.array(getattr(model.grad, n)) for n in parameters}
     scalar = len(given) == 1 and np.ndim(next(iter(given.values()))) == 0
-    _, fused = module.value_and_grad(*point.values(), **({} if scalar else {"gradient": given}))
+    again, fused = module.value_and_grad(*point.values(), **({} if scalar else {"gradient": given}))
+    outputs |= _by_name((f"{n}{_FUSED}" for n in graph.output_names), again)
     factor = float(next(iter(given.values()))) if scalar else 1.0
     for name, value in zip(parameters, fused):
-        gradients[f"{name} (value_and_grad)"] = np.asarray(value) * factor
+        gradients[f"{name}{_FUSED}"] = np.asarray(value) * factor
     return _Results(outputs, gradients, cotangents)
 
 
@@ -187,32 +197,38 @@ def _by_name(names: Iterable[str], found: Any) -> Values:
     return dict(zip(names, (found,) if len(names) == 1 else tuple(found)))
 
 
-def _interpreted(graph: Graph, point: Values, cotangents: Values) -> _Results:
+def _interpreted(graph: Graph, point: Values, cotangents: Values, options: Mapping[str, Any]) -> _Results:
     from gradgen.autodiff import differentiate
 
     given: dict[Node, Any] = {n: point[n.name] for n in graph.inputs}
     outputs = _by_name(graph.output_names, evaluate(graph.outputs, given) if len(graph.outputs) > 1
                        else evaluate(graph.outputs, given)[0])
-    parameters = _parameters(graph)
+    parameters = () if options.get("forward_only") else _parameters(graph)
     if not parameters:
         return _Results(outputs, {}, cotangents)
-    joint = differentiate(graph, parameters)
+    joint = differentiate(graph, parameters, nan_safe=bool(options.get("nan_safe")))
     given |= {s: cotangents[name] for name, s in joint.seeds}
     found = {p.name: np.zeros(point[p.name].shape) if g is None else evaluate([g], given)[0]
              for p, g in zip(parameters, joint.gradients)}
     return _Results(outputs, found, cotangents)
 
 
-def _finite_point(graph: Graph, dims: Any, values: Mapping[str, Any], seed: int, run: _Run) -> tuple[Values, _Results]:
-    """A point where outputs and gradients are finite: distributions are tried in turn."""
+def _finite_point(
+    graph: Graph, dims: Any, values: Mapping[str, Any], seed: int, options: Mapping[str, Any]
+) -> tuple[Values, Values]:
+    """A point, and cotangents, for which the graph has finite outputs and gradients: distributions are tried in turn.
+
+    The interpreter says what is finite, not the module: one that is wrong with nan is wrong, and gets no easier point.
+    """
     for distribution in DISTRIBUTIONS:
         rng = np.random.default_rng(seed)
         point = given_or_sampled(graph, values, sample(graph, dims, rng, distribution))
-        shapes = {n: o.shape for n, o in zip(graph.output_names, evaluate(graph.outputs, _nodes(graph, point)))}
-        results = run(point, {n: _cotangent(shapes[n], rng) for n in _differentiable(graph)})
-        everything = [*results.outputs.values(), *results.gradients.values()]
-        if all(np.isfinite(v).all() for v in everything):
-            return point, results
+        with np.errstate(all="ignore"):
+            shapes = {n: o.shape for n, o in zip(graph.output_names, evaluate(graph.outputs, _nodes(graph, point)))}
+            cotangents = {n: _cotangent(shapes[n], rng) for n in _differentiable(graph)}
+            expected = _interpreted(graph, point, cotangents, options)
+        if all(np.isfinite(v).all() for v in (*expected.outputs.values(), *expected.gradients.values())):
+            return point, cotangents
     raise GradgenError(
         f"no random point was found at which all outputs and gradients are finite (tried {', '.join(DISTRIBUTIONS)})",
         hint="give values= (or narrow the function's domain) to check at a point of your choice",
@@ -248,11 +264,11 @@ def _compare(
     graph = program.graph
     twin = widened_graph(graph)
     exact = evaluate(twin.outputs, _nodes(twin, point))
-    rows = [
-        Row(name, "output", node.dtype.name, value.shape, _greatest(results.outputs[name]),
-            _comparison(results.outputs[name], value, node.dtype.name, tolerance))
-        for name, node, value in zip(graph.output_names, graph.outputs, exact)
-    ]
+    rows = []
+    for name, node, value in zip(graph.output_names, graph.outputs, exact):
+        compared = partial(_comparison, wanted=value, dtype=node.dtype.name, tolerance=tolerance)
+        worst = _worst(name, results.outputs, compared)
+        rows.append(Row(name, "output", node.dtype.name, value.shape, _greatest(results.outputs[name]), worst))
     wanted = [k for k, n in enumerate(graph.output_names) if n in results.cotangents]
     stopped = [n for n in twin.nodes if isinstance(n, Compute) and isinstance(n.body, stop)]
     held: dict[Node, Any] = dict(zip(stopped, evaluate(stopped, _nodes(twin, point))))
@@ -268,20 +284,29 @@ def _compare(
     return rows
 
 
+def _worst(name: str, found: Values, compared: Callable[[np.ndarray], Comparison]) -> Comparison:
+    """Of what backward and value_and_grad gave under one name."""
+    both = [compared(np.asarray(found[n])) for n in (name, f"{name}{_FUSED}") if n in found]
+    return max(both, key=lambda c: (not c.passed, c.absolute))
+
+
 def _gradient_row(
     node: Input, objective: Callable[[Values], float], at: Values, gradients: Values, samples: int,
     tolerance: tuple[float, float] | None, seed: int,
 ) -> Row:
     gradient = np.asarray(gradients[node.name], np.float64)
-    directions = _directions(gradient.shape, samples, np.random.default_rng(seed + 1))
+    shape = at[node.name].shape
+    directions = _directions(shape, samples, np.random.default_rng(seed + 1))
     slopes = np.array([_slope(objective, at, node.name, d) for d in directions])
-    worst: Comparison | None = None
-    for name in (node.name, f"{node.name} (value_and_grad)"):
-        if name in gradients:
-            value = np.asarray(gradients[name], np.float64)
-            c = _comparison([float(np.sum(value * d)) for d in directions], slopes, node.dtype.name, tolerance)
-            worst = c if worst is None or c.absolute > worst.absolute else worst
-    return Row(f"grad_{node.name}", "gradient", node.dtype.name, gradient.shape, _greatest(gradient), worst)
+
+    def compared(value: np.ndarray) -> Comparison:
+        if value.shape != shape:
+            return Comparison(np.inf, np.inf, False)
+        along = [float(np.sum(value.astype(np.float64) * d)) for d in directions]
+        return _comparison(along, slopes, node.dtype.name, tolerance)
+
+    worst = _worst(node.name, gradients, compared)
+    return Row(f"grad_{node.name}", "gradient", node.dtype.name, shape, _greatest(gradient), worst)
 
 
 def _directions(shape: tuple[int, ...], samples: int, rng: np.random.Generator) -> list[np.ndarray]:
@@ -366,7 +391,7 @@ def _torch_results(program: TracedFunction, point: Values, cotangents: Values) -
         values = list(found.values())
     else:
         values = list(found) if isinstance(found, (tuple, list)) else [found]
-    outputs = dict(zip(graph.output_names, values))
+    outputs = dict(zip(graph.output_names, values, strict=True))
     terms = [(outputs[n] * torch.tensor(c, dtype=outputs[n].dtype)).sum() for n, c in cotangents.items()]
     gradients: Values = {}
     if terms:

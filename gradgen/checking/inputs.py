@@ -86,5 +86,5 @@ def given_or_sampled(graph: Graph, values: Mapping[str, Any], sampled: dict[str,
     for name, value in values.items():
         if name not in names:
             raise GradgenError(f"the program has no input {name!r}", hint=f"it has {', '.join(names)}")
-        sampled[name] = np.ascontiguousarray(value, names[name].dtype.numpy)
+        sampled[name] = np.asarray(value, names[name].dtype.numpy, order="C")
     return sampled

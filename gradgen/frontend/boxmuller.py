@@ -169,7 +169,7 @@ def _exact_product(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray
 def _sum_rounded_to_odd(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a + b rounded to odd: an inexact sum becomes the neighbour whose last mantissa bit is 1."""
     total, error = _exact_sum(a, b)
-    bits = np.ascontiguousarray(total).view(np.int64)
+    bits = np.asarray(total, order="C").view(np.int64)
     change = np.where((error > 0) == (total > 0), 1, -1)
     change *= (np.abs(error) > 0) & (bits & 1 == 0)  # an infinite sum has error nan, and stays as it is
     return (bits + change).view(np.float64).reshape(np.shape(total))

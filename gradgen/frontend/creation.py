@@ -189,7 +189,7 @@ def make_leaf(array: np.ndarray, dtype: Any, device: Any, requires_grad: bool) -
     if requires_grad and not kind.is_floating_point:
         raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
     with np.errstate(all="ignore"):
-        value = np.ascontiguousarray(array, kind.numpy).reshape(array.shape)
+        value = np.asarray(array, kind.numpy, order="C")
     result = Tensor._of(value, kind)
     result._requires = requires_grad
     result._inference = recording.state.inference

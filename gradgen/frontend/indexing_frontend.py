@@ -324,7 +324,7 @@ def _index_tensors(item: Any, view: Tensor, dim: int) -> list[Tensor]:
                     f"tensor {list(view.shape)} at index {dim + k}"
                 )
         places = np.nonzero(found._value())
-        return [Tensor._of(np.ascontiguousarray(p, np.int64), dtypes.int64) for p in places]
+        return [Tensor._of(np.asarray(p, np.int64, order="C"), dtypes.int64) for p in places]
     if found.dtype.is_floating_point:
         if found.numel() == 0:
             return [found.to(dtypes.int64)]  # type: ignore[attr-defined]

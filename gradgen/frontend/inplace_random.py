@@ -20,7 +20,7 @@ from gradgen.ir.dtypes import DType
 def _fill_with(self: Tensor, values: Any, grad_name: str) -> Tensor:
     """The values in the tensor's storage; the derivative by what was there is 0."""
     inplace.check_in_place(self, self.requires_grad)
-    array = np.ascontiguousarray(values, self.dtype.numpy).reshape(tuple(self.shape))
+    array = np.asarray(values, self.dtype.numpy, order="C").reshape(tuple(self.shape))
     if recording.state.grad and self.requires_grad:
         result = recording.apply(inplace.ZERO, (self,))
         plan = result._fn.plan

@@ -99,7 +99,7 @@ class MersenneTwister:
                 f"Expected a CPUGeneratorImplState of size {_STATE.size} but found the input RNG state size to be "
                 f"{new_state.size}"
             )
-        seed, left, seeded, position, *rest = _STATE.unpack(np.ascontiguousarray(new_state).tobytes())
+        seed, left, seeded, position, *rest = _STATE.unpack(np.asarray(new_state, order="C").tobytes())
         words, (_, spare, _, has_spare, _, _) = rest[:_STATE_WORDS], rest[_STATE_WORDS:]
         untouched = left == 1 and position == 0
         if not seeded or not (1 <= left <= _STATE_WORDS) or not (untouched or position + left == _STATE_WORDS + 1):

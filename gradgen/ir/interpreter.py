@@ -267,7 +267,7 @@ def _compute(node: Compute, values: Mapping[Node, np.ndarray], dims: Env) -> np.
     inner = kind if (arg or node.reducer in ("any", "all")) and isinstance(kind, DType) else node.dtype
     full = np.broadcast_to(body.value(node.body, inner), (*shape, *reduce_shape))
     if node.reducer is None:
-        return np.ascontiguousarray(full).reshape(shape)
+        return np.asarray(full, order="C")
     over = tuple(range(len(shape), len(shape) + len(reduce_shape)))
     if arg:
         return np.asarray((np.argmax if node.reducer == "argmax" else np.argmin)(full, axis=over[0])).astype(np.int64)

@@ -237,8 +237,8 @@ class LBFGS(Optimizer):
                     state[name].pop(0)
             state["old_dirs"].append(change)
             state["old_stps"].append(move)
-            state["ro"].append(1.0 / product)
-            state["H_diag"] = product / (change @ change)
+            state["ro"].append(float(1.0 / product))  # no NumPy scalars: gg.load reads none
+            state["H_diag"] = float(product / (change @ change))
         pairs = list(zip(state["old_dirs"], state["old_stps"], state["ro"]))
         q = -gradient
         weights = []

@@ -72,7 +72,7 @@ def _narrowed(k: int, read: Read, node: Compute) -> Read:
 
 def _bits(array: np.ndarray) -> np.ndarray:
     """The elements as integers: equal where they are the same, bit by bit."""
-    return np.ascontiguousarray(array).view(f"u{array.dtype.itemsize}")
+    return np.asarray(array, order="C").view(f"u{array.dtype.itemsize}")
 
 
 @lru_cache(maxsize=1024)

@@ -53,3 +53,9 @@ def files() -> list[tuple[str, Path]]:
 def test_import_direction(room: str, path: Path) -> None:
     strangers = imports_of(path) - MAY_IMPORT[room] - HOUSE
     assert not strangers, f"{path.relative_to(ROOT)} (room {room}) imports {sorted(strangers)}"
+
+
+def test_arrays_without_dimensions_stay_so() -> None:
+    """np.ascontiguousarray makes [1] of a scalar; np.asarray(..., order="C") does what it is meant to."""
+    callers = [p for p in ROOT.rglob("*.py") if "ascontiguousarray" in p.read_text()]
+    assert not callers, callers

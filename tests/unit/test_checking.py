@@ -34,7 +34,7 @@ def test_right_gradients_pass(dtype) -> None:
     program = gg.trace(model, spec("N", 4, dtype=dtype), spec(4, 3, dtype=dtype, requires_grad=True),
                        spec(3, dtype=dtype, requires_grad=True))
     report = check(program, dims={"N": 2}, torch=False)
-    assert report.passed, report
+    assert report and report.passed, report
     assert [r.name for r in report.rows] == ["output", "grad_w", "grad_b"]
     assert report.rows[0].shape == (2,) and report.dims == {"N": 2}
     limit = 1e-4 if dtype is gg.float32 else 1e-9
@@ -42,20 +42,40 @@ def test_right_gradients_pass(dtype) -> None:
     assert "grad_w" in str(report) and "ok" in str(report)
 
 
-def test_a_wrong_gradient_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+WRONG = {
+    "a factor": ("gradients", "w", lambda v: v * np.float32(1.01)),
+    "nan": ("gradients", "w", lambda v: np.where(v == v.max(), np.float32(np.nan), v)),
+    "a factor in value_and_grad": ("gradients", "w (value_and_grad)", lambda v: v * 1.01),
+    "nan in value_and_grad": ("gradients", "w (value_and_grad)", lambda v: v * np.nan),
+    "another shape": ("gradients", "w", lambda v: v.T),
+    "an output": ("outputs", "output", lambda v: v + np.float32(0.01)),
+    "an output of value_and_grad": ("outputs", "output (value_and_grad)", lambda v: v + np.float32(0.01)),
+    "an infinite output": ("outputs", "output", lambda v: v + np.float32(np.inf)),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_wrong_result_fails(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind, name, change = WRONG[what]
     original = checking._run_module
 
     def wrong(*args):
         found = original(*args)
-        found.gradients["w"] = found.gradients["w"] * np.float32(1.01)
+        getattr(found, kind)[name] = change(getattr(found, kind)[name])
         return found
 
     monkeypatch.setattr(checking, "_run_module", wrong)
     program = gg.trace(model, spec(3, 4), spec(4, 3, requires_grad=True), spec(3, requires_grad=True))
     report = check(program, torch=False)
-    assert not report.passed
-    assert [r.passed for r in report.rows] == [True, False, True]
+    assert not report and not report.passed
+    assert [r.passed for r in report.rows] == [kind == "gradients", kind == "outputs", True]
     assert "FAILED" in str(report)
+
+
+def test_a_branch_that_is_not_taken_may_be_infinite() -> None:
+    program = gg.trace(lambda x: gg.where(x > 0, x.sqrt(), 0 * x).sum(), spec(8, requires_grad=True), name="half")
+    assert check(program, torch=False)  # at positive numbers
+    assert check(program, torch=False, nan_safe=True)
 
 
 def test_many_elements_are_sampled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ def required_value(tensor: Tensor, name: str, instead: str) -> np.ndarray:
 def _tensor(array: np.ndarray) -> Tensor:
     from gradgen.frontend.tensor import Tensor
 
-    return Tensor._of(np.ascontiguousarray(array, np.int64), dtypes.int64)
+    return Tensor._of(np.asarray(array, np.int64, order="C"), dtypes.int64)
 
 
 def check_indices(index: Any, extent: Any, message: str, *, error: type[Exception] = IndexError, low: int = 0) -> None:
@@ -99,7 +99,7 @@ def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, ret
     parts = found if isinstance(found, tuple) else (found,)
     from gradgen.frontend.tensor import Tensor
 
-    first = Tensor._of(np.ascontiguousarray(parts[0]), input.dtype)
+    first = Tensor._of(np.asarray(parts[0], order="C"), input.dtype)
     rest = [_tensor(p) for p in parts[1:]]
     if return_inverse and dim is None:
         rest[0] = rest[0].reshape(tuple(input.shape))

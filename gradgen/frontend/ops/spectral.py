@@ -505,7 +505,7 @@ def lu_solve(LU: Any, pivots: Any, B: Any, *, left: bool = True, adjoint: bool =
         permutation[place][np.arange(n), now] = 1
     from gradgen.frontend.tensor import Tensor
 
-    p: Any = Tensor._of(np.ascontiguousarray(permutation.astype(LU.dtype.numpy)), LU.dtype)
+    p: Any = Tensor._of(np.asarray(permutation.astype(LU.dtype.numpy), order="C"), LU.dtype)
     if adjoint:
         half = solve_triangular(LU.transpose(-2, -1), B, upper=False)
         found = solve_triangular(LU.transpose(-2, -1), half, upper=True, unitriangular=True)

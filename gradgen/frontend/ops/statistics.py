@@ -194,7 +194,7 @@ def unique_consecutive(
     kept = rows[new] if dim is None else np.moveaxis(rows[new], 0, wrap_dim(dim, values.ndim))
     from gradgen.frontend.tensor import Tensor
 
-    found: list[Any] = [Tensor._of(np.ascontiguousarray(kept), input.dtype)]
+    found: list[Any] = [Tensor._of(np.asarray(kept, order="C"), input.dtype)]
     if return_inverse:
         inverse = np.cumsum(new) - 1
         found.append(_tensor(inverse.reshape(values.shape) if dim is None else inverse))
