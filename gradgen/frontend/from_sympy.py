@@ -43,18 +43,21 @@ def from_sympy(
     """A program from SymPy expressions, for `gg.build`, `gg.emit`, `show` and `check`.
 
     Args:
-        expressions: one expression or a dict or list of them.  A Matrix becomes a tensor [rows, columns], a list in a
-            dict a vector, an N-dim Array its own shape.  An expression with free indices becomes a tensor with one axis
-            per index, by name, or by the left side of `Eq(y[i, j], ...)`, which also names it.
-        arguments: symbols, functions of time (`dynamicsymbols`), their derivatives, matrices of these, and IndexedBase
-            with a shape; as a list, or as a dict from names to those or to lists of them (vectors).  Symbols in the
-            shapes of IndexedBases become named dimensions and are no arguments.
+        expressions: one expression or a dict or list of them, or what `sympy.cse` returns.  A Matrix or matrix expression
+            becomes a tensor [rows, columns], a list in a dict a vector, an N-dim Array its own shape.  An expression with
+            free indices becomes a tensor with one axis per index, by name, or by the left side of `Eq(y[i, j], ...)`, which
+            also names it, and whose shape, if it has one, says how far the indices go.
+        arguments: symbols, functions of time (`dynamicsymbols`), their derivatives, matrices of these, MatrixSymbols, and
+            IndexedBase with a shape; as a list, or as a dict from names to those or to lists of them (vectors).  Symbols in
+            the shapes of IndexedBases and MatrixSymbols become named dimensions and are no arguments.
         name: what the module will be called by default.
         requires_grad: True for gradients of all floating arguments that an output depends on, or their names.
-        dtype: float64 or float32, of all values that are not integers by assumption (`integer=True`).
+        dtype: float64 or float32.  Arguments that are integers by assumption (`integer=True`) are int64; in formulas they
+            are mathematical integers, converted to this dtype when they are read: n/2 is no whole number, n**8 does not wrap.
         jacobians: further outputs: name -> (output, argument) adds d output / d argument, of shape output + argument.
 
-    The derivative at a kink is gradgen's (|x|' = 0 at 0, Max shares a tie); `Heaviside(x)` is SymPy's, 1/2 at 0.  All
+    The derivative at a kink is gradgen's (|x|' = 0 at 0, Max shares a tie, sign' = Heaviside' = 0); `Heaviside(x)` is
+    SymPy's, 1/2 at 0.  Sums whose limits run backwards follow SymPy's convention (minus the sum between).  All
     branches of a Piecewise are computed, like torch.where's: build with `nan_safe=True` where a branch not taken can be
     undefined.  Raises UnsupportedOperationError for functions without a counterpart, naming them; GradgenError for
     symbols that are no argument.
@@ -62,10 +65,13 @@ def from_sympy(
     kind = dtypes.dtype(dtype)
     if not kind.is_floating_point:
         raise GradgenError(f"dtype must be float32 or float64, not {kind.name}")
-    wanted = _outputs(expressions)
+    definitions, results = _definitions(expressions)
+    wanted = _outputs(results)
     inputs, scalars, bases = _inputs(arguments, kind)
     check_argument_names(dim_names(inputs.values()), list(inputs), [*wanted, *(jacobians or {})])
     lowering = Lowering(kind, {s: _element(n, at) for s, (n, at) in scalars.items()}, Tensors(bases, kind))
+    for symbol, value in definitions:
+        lowering.define(symbol, value)
     outputs: dict[str, Node] = {}
     entries: dict[str, list[Node]] = {}
     for output, value in wanted.items():
@@ -92,8 +98,8 @@ def _element(node: Input, at: tuple[int, ...]) -> Node:
 # --- arguments -------------------------------------------------------------------------------------------------------
 
 
-def _inputs(arguments: Any, dtype: DType) -> tuple[dict[str, Input], Scalars, dict[sympy.Basic, Input]]:
-    """The Inputs by name, what scalar symbols mean (input and index), and what IndexedBases mean."""
+def _inputs(arguments: Any, dtype: DType) -> tuple[dict[str, Input], Scalars, dict[sympy.Basic, Node]]:
+    """The Inputs by name, what scalar symbols mean (input and index), and what IndexedBases and MatrixSymbols mean."""
     if isinstance(arguments, Mapping):
         pairs = [(str(k), v) for k, v in arguments.items()]
     else:
@@ -101,14 +107,14 @@ def _inputs(arguments: Any, dtype: DType) -> tuple[dict[str, Input], Scalars, di
         pairs = [(_name_of(a, k), a) for k, a in enumerate(listed)]
     inputs: dict[str, Input] = {}
     scalars: Scalars = {}
-    bases: dict[sympy.Basic, Input] = {}
+    bases: dict[sympy.Basic, Node] = {}
     for name, value in pairs:
         if name in inputs:
             raise GradgenError(f"two arguments are named {name!r}", hint="give names: arguments={'name': symbol, ...}")
-        if isinstance(value, sympy.IndexedBase):
-            if value.shape is None:
-                raise ShapeError(f"argument {name!r} is an IndexedBase without a shape",
-                                 hint=f"IndexedBase({str(value)!r}, shape=(n, 3))")
+        if isinstance(value, sympy.IndexedBase) and value.shape is None:
+            raise ShapeError(f"argument {name!r} is an IndexedBase without a shape",
+                             hint=f"IndexedBase({str(value)!r}, shape=(n, 3))")
+        if isinstance(value, (sympy.IndexedBase, sympy.MatrixSymbol)):
             node = Input(name, tuple(extent_of(e) for e in value.shape), _dtype_of(value, dtype))
             bases[value] = inputs[name] = node
             continue
@@ -128,8 +134,8 @@ def _inputs(arguments: Any, dtype: DType) -> tuple[dict[str, Input], Scalars, di
 def _name_of(value: Any, k: int) -> str:
     if isinstance(value, sympy.IndexedBase):
         return str(value.label)
-    if isinstance(value, sympy.Symbol):
-        return value.name
+    if isinstance(value, (sympy.Symbol, sympy.MatrixSymbol)):
+        return str(value.name)
     if isinstance(value, AppliedUndef):
         return type(value).__name__
     if isinstance(value, sympy.Derivative) and isinstance(value.expr, AppliedUndef):
@@ -172,6 +178,16 @@ def _unravel(k: int, shape: Sequence[Extent]) -> tuple[int, ...]:
 # --- outputs ---------------------------------------------------------------------------------------------------------
 
 
+def _definitions(expressions: Any) -> tuple[list[tuple[sympy.Symbol, Any]], Any]:
+    """What `sympy.cse` gives, (definitions, expressions), apart; without definitions the expressions as they are."""
+    if not (isinstance(expressions, tuple) and len(expressions) == 2 and all(isinstance(e, list) for e in expressions)):
+        return [], expressions
+    pairs, reduced = expressions
+    if not all(isinstance(p, tuple) and len(p) == 2 and isinstance(p[0], sympy.Symbol) for p in pairs):
+        return [], expressions
+    return pairs, reduced[0] if len(reduced) == 1 else reduced
+
+
 def _outputs(expressions: Any) -> dict[str, Any]:
     """Output name -> expression, matrix or list."""
     several = isinstance(expressions, (list, tuple, sympy.Tuple))
@@ -180,8 +196,8 @@ def _outputs(expressions: Any) -> dict[str, Any]:
     if isinstance(expressions, Mapping):
         found, listed = {str(k): v for k, v in expressions.items()}, []
     for k, value in enumerate(listed):
-        if isinstance(value, sympy.Eq) and isinstance(value.lhs, (sympy.Symbol, sympy.Indexed)):
-            name = str(value.lhs.base.label) if isinstance(value.lhs, sympy.Indexed) else value.lhs.name
+        if isinstance(value, sympy.Eq) and isinstance(value.lhs, (sympy.Symbol, sympy.MatrixSymbol, sympy.Indexed)):
+            name = str(value.lhs.base.label) if isinstance(value.lhs, sympy.Indexed) else str(value.lhs.name)
         else:
             name = f"output{k}" if several else "output"
         if name in found:
@@ -198,7 +214,10 @@ def _lower(lowering: Lowering, value: Any) -> tuple[Node, list[Node]]:
     if isinstance(value, sympy.Eq):
         if isinstance(value.lhs, sympy.Indexed):
             order = tuple(value.lhs.indices)
+            lowering.tensors.declare(value.lhs)
         value = value.rhs
+    if isinstance(value, sympy.MatrixExpr) and not isinstance(value, sympy.MatrixBase):
+        return lowering.matrix(value), []
     shape, cells = _cells(value)
     if not shape:
         node, letters = lowering.tensor(cells[0], order)

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sympy
 from sympy.core.function import AppliedUndef
 from sympy.functions.special.tensor_functions import KroneckerDelta
-from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or, Xor
+from sympy.logic.boolalg import BooleanFalse, BooleanTrue
+from sympy.matrices.expressions.matexpr import MatrixElement
 
 from gradgen.errors import GradgenError, UnsupportedOperationError
-from gradgen.frontend.sympy_tensors import Tensors, Value, is_letter_like
+from gradgen.frontend.registry import cast
+from gradgen.frontend.sympy_functions import CONDITIONS, FOLDED, FUNCTIONS, HANDLED, WITH_ORDER, assumptions, with_order
+from gradgen.frontend.sympy_matrices import (
+    MATRIX_SCALARS,
+    by_element,
+    derivative,
+    is_matrix,
+    matrix_node,
+    matrix_parts,
+)
+from gradgen.frontend.sympy_tensors import Tensors, Value, indices_of, is_letter_like
 from gradgen.ir import functions as fn
 from gradgen.ir.canonical import compute
 from gradgen.ir.dtypes import DType, bool_
@@ -23,34 +34,6 @@ CHUNK = 8
 
 
 
-FUNCTIONS: dict[type, Callable[..., sympy.Expr]] = {
-    sympy.sin: fn.sin, sympy.cos: fn.cos, sympy.tan: fn.tan, sympy.asin: fn.asin, sympy.acos: fn.acos,
-    sympy.atan: fn.atan, sympy.sinh: fn.sinh, sympy.cosh: fn.cosh, sympy.tanh: fn.tanh, sympy.asinh: fn.asinh,
-    sympy.acosh: fn.acosh, sympy.atanh: fn.atanh, sympy.exp: fn.exp, sympy.log: fn.log, sympy.Abs: fn.abs_,
-    sympy.sign: fn.sign, sympy.floor: fn.floor, sympy.ceiling: fn.ceil, sympy.erf: fn.erf, sympy.erfc: fn.erfc,
-    sympy.atan2: fn.atan2, sympy.loggamma: fn.lgamma, sympy.Mod: fn.remainder,
-    sympy.cot: lambda x: fn.div(fn.cos(x), fn.sin(x)),
-    sympy.sec: lambda x: fn.div(1, fn.cos(x)),
-    sympy.csc: lambda x: fn.div(1, fn.sin(x)),
-    sympy.sinc: lambda x: fn.select(fn.eq(x, 0), 1, fn.div(fn.sin(x), x)),
-    sympy.Heaviside: lambda x, h: fn.select(fn.eq(x, 0), h, fn.select(fn.gt(x, 0), 1, 0)),
-    sympy.ITE: fn.select,
-}
-"""SymPy class -> scalar function.  Heaviside's second argument is its value at 0 (SymPy's default: 1/2)."""
-
-CONDITIONS: dict[type, Callable[..., sympy.Expr]] = {
-    sympy.StrictLessThan: fn.lt, sympy.LessThan: fn.le, sympy.StrictGreaterThan: fn.gt, sympy.GreaterThan: fn.ge,
-    sympy.Eq: fn.eq, sympy.Ne: fn.ne, Not: fn.not_, KroneckerDelta: lambda a, b: fn.select(fn.eq(a, b), 1, 0),
-}
-
-FOLDED: dict[type, Callable[..., sympy.Expr]] = {
-    sympy.Max: fn.maximum, sympy.Min: fn.minimum, And: fn.and_, Or: fn.or_, Xor: fn.xor,
-}
-"""Functions of any number of arguments, applied two at a time."""
-
-_HANDLED = (*FUNCTIONS, *CONDITIONS, *FOLDED, sympy.polygamma)
-
-
 class Lowering:
     """Expressions to nodes.  `known` are the arguments' symbols with their 0-d nodes."""
 
@@ -58,9 +41,21 @@ class Lowering:
         self.dtype, self.known, self.tensors = dtype, known, tensors
         self.memo: dict[sympy.Basic, Value] = {}
 
+    def define(self, symbol: sympy.Symbol, expr: Any) -> None:
+        """`symbol` stands for `expr` in what is lowered from now on."""
+        if symbol in self.known:
+            raise GradgenError(f"{symbol} is an argument and the name of a subexpression",
+                               hint="give sympy.cse symbols of your own: cse(expr, symbols=numbered_symbols('t'))")
+        self.tensors.scan(expr, self.known)
+        self.memo[symbol] = self.lower(sympy.sympify(expr))
+
     def scalar(self, expr: Any) -> Node:
         """A 0-d node of the floating dtype."""
-        value = self.lower(sympy.sympify(expr))
+        expr = sympy.sympify(expr)
+        if is_matrix(expr):
+            raise GradgenError(f"a matrix where a number is wanted: {expr}",
+                               hint="give a matrix expression as an output of its own")
+        value = self.lower(expr)
         if value.letters:
             raise GradgenError(f"an entry of a matrix or list has a free index: {expr}")
         return self._typed(value)
@@ -84,6 +79,11 @@ class Lowering:
         shape = tuple(self.tensors.ranges[s][1] for s in letters)
         read = Read(node, [axis(letters.index(s)) for s in value.letters])
         return Compute(shape, placeholder(0), [read], node.dtype), letters
+
+    def matrix(self, expr: sympy.Basic) -> Node:
+        """A node [rows, columns] of the floating dtype."""
+        self.tensors.scan(expr, self.known)
+        return self.node(self.lower(expr))
 
     def _typed(self, value: Value) -> Node:
         """Numbers and truth values in the floating dtype; integers stay integers."""
@@ -113,12 +113,23 @@ class Lowering:
 
     def parts(self, e: sympy.Basic) -> tuple[sympy.Basic, ...]:
         """The subexpressions whose values `visit` wants, in its order."""
-        if e in self.known or not e.args:
+        if e in self.known or e in self.tensors.bases or not e.args:
             return ()
         if isinstance(e, sympy.Indexed):
             return tuple(self._inner_indices(e))
+        if isinstance(e, MatrixElement):
+            return (e.parent, *self._inner_indices(e))
+        if is_matrix(e) or isinstance(e, MATRIX_SCALARS):
+            letters = self.tensors.element_letters(e.shape) if is_matrix(e) else ()
+            element = by_element(e, *letters) if letters else None
+            if element is None:
+                return matrix_parts(e)
+            self.tensors.by_element[e] = letters
+            return (element,)
+        if isinstance(e, sympy.Derivative) and not e.atoms(AppliedUndef):
+            return (derivative(e),)
         if isinstance(e, (sympy.Sum, sympy.Product)):
-            return (self.tensors.declare_limits(e)[0],)
+            return (self.tensors.declare_limits(e).body,)
         if isinstance(e, sympy.Mul):
             return tuple(_flipped(a) if _is_divisor(a) else a for a in e.args)
         if isinstance(e, sympy.Add):
@@ -131,14 +142,14 @@ class Lowering:
             return ()
         if isinstance(e, KroneckerDelta):
             return e.args[:2]
-        if not isinstance(e, _HANDLED):
+        if not isinstance(e, HANDLED):
             raise _unsupported(e)
         return e.args
 
-    def _inner_indices(self, e: sympy.Indexed) -> list[sympy.Basic]:
+    def _inner_indices(self, e: sympy.Indexed | MatrixElement) -> list[sympy.Basic]:
         """Integer tensors and arguments within the indices: what is read before the element itself."""
         found: dict[sympy.Basic, None] = {}
-        for index in e.indices:
+        for index in indices_of(e):
             for part in sympy.preorder_traversal(index):
                 if isinstance(part, sympy.Indexed) or part in self.known:
                     found[part] = None
@@ -161,13 +172,32 @@ class Lowering:
             raise self._unknown(e)
         if isinstance(e, sympy.Indexed):
             return self.tensors.read(e, dict(zip(self._inner_indices(e), values)))
+        if isinstance(e, MatrixElement):
+            self.tensors.bases.setdefault(e.parent, self.node(values[0]))
+            return self.tensors.read(e, dict(zip(self._inner_indices(e), values[1:])))
+        if e in self.tensors.bases:
+            return Value(self.tensors.bases[e])
+        if isinstance(e, sympy.MatrixSymbol):
+            raise self._unknown(e)
+        if is_matrix(e) or isinstance(e, MATRIX_SCALARS):
+            return self._matrix(e, values)
+        if isinstance(e, sympy.Derivative) and values:
+            return values[0]
         if isinstance(e, (AppliedUndef, sympy.Derivative, sympy.Idx)):
             raise self._unknown(e)
-        if values and all(v.number is not None for v in values) and e.is_number:
+        counted = isinstance(e, (sympy.Sum, sympy.Product))
+        if values and not counted and all(v.number is not None for v in values) and e.is_number:
             return Value(None, (), e)
         return self.operation(e, values)
 
     def _unknown(self, e: sympy.Basic) -> GradgenError:
+        twin = next((k for k in self.known if str(k) == str(e)), None)
+        if twin is not None:
+            return GradgenError(
+                f"{e} is listed in `arguments` with other assumptions than it has in the expression",
+                where="from_sympy",
+                hint=f"the expression's {e}: {assumptions(e)}; the argument: {assumptions(twin)}; use one symbol for both",
+            )
         kind = "index without a range" if is_letter_like(e) and getattr(e, "is_integer", False) else "argument"
         what = f"{e} is no {kind}" if kind == "argument" else f"{e} is an {kind}, or an argument that is not listed"
         names = ", ".join(str(s) for s in self.known)
@@ -185,8 +215,8 @@ class Lowering:
             return self._reduced(e, values[0])
         if isinstance(e, sympy.Piecewise):
             return self.piecewise(values)
-        if isinstance(e, sympy.polygamma) and e.args[0] == 0:
-            return self.apply(fn.digamma(a), values[1:])
+        if type(e) in WITH_ORDER:
+            return self.apply(with_order(e, a), values[1:])
         for kind, rule in FOLDED.items():
             if isinstance(e, kind):
                 found = values[0]
@@ -255,7 +285,7 @@ class Lowering:
                 return self.apply(fn.exp(x), values[1:])
             return self.apply(fn.pow_(x, placeholder(1)), values, self.dtype)
         if n.is_Integer and n > 0:
-            return self.apply(x**n if n <= 16 else fn.pow_(x, n), values)
+            return self.apply(x**n if n <= 16 else fn.pow_(x, n), values, self.dtype)
         if n == sympy.Rational(1, 2):
             return self.apply(fn.sqrt_(x), values, self.dtype)
         if n == -sympy.Rational(1, 2):
@@ -264,8 +294,20 @@ class Lowering:
             return self.apply(fn.div(1, x**-n), values, self.dtype)
         return self.apply(fn.pow_(x, n), values, self.dtype)
 
+    def _matrix(self, e: sympy.Basic, values: list[Value]) -> Value:
+        """A matrix expression, or a number made of matrices."""
+        letters = self.tensors.by_element.get(e)
+        if letters is None:
+            for v in values:
+                if v.letters:
+                    raise GradgenError(f"an entry of a matrix has the free index {v.letters[0]}: {str(e)[:80]}")
+            return Value(matrix_node(e, [cast(self.node(v), self.dtype) for v in values], self.dtype))
+        (value,) = values
+        read = Read(self.node(value), [axis(letters.index(s)) for s in value.letters])
+        return Value(compute([self.tensors.ranges[s][1] for s in letters], placeholder(0), [read], self.dtype))
+
     def _reduced(self, e: sympy.Sum | sympy.Product, body: Value) -> Value:
-        return self.tensors.reduce(e, Value(self.node(body), body.letters))
+        return self.tensors.reduce(e, Value(cast(self.node(body), self.dtype), body.letters))
 
     def piecewise(self, values: list[Value]) -> Value:
         """Nested selections from the last pair to the first; nan where no condition holds."""
@@ -295,21 +337,23 @@ class Lowering:
     def apply(self, body: sympy.Expr, values: Sequence[Value], dtype: DType | None = None) -> Value:
         """`body` over the values, broadcast over the union of their index letters.
 
-        Without `dtype` the result is an integer where all operands are and the body is a polynomial, else floating.
+        Integer operands are numbers like others: they are converted when they are read, so that n/2 is no whole number and
+        n**8 does not wrap; only comparisons of integers with each other stay exact.
         """
+        chosen = dtype or self.dtype
+        compared = chosen is bool_ and all(v.node is not None and v.node.dtype.category == 1 for v in values)
         letters = tuple(sorted({s for v in values for s in v.letters}, key=str))
         reads: list[Read] = []
         numbers: dict[sympy.Basic, sympy.Expr] = {}
         for k, v in enumerate(values):
             if v.number is not None and _is_plain(v.number):
                 numbers[placeholder(k)] = v.number
-            reads.append(self._through(self.node(v), [axis(letters.index(s)) for s in v.letters]))
-        if dtype is None:
-            whole = all(r.dtype.category == 1 for k, r in enumerate(reads) if placeholder(k) not in numbers)
-            exact = all(n.is_Integer for n in numbers.values()) and not body.has(fn.ScalarFunction)
-            dtype = reads[0].dtype if whole and exact and len(numbers) < len(reads) else self.dtype
+            node = self.node(v)
+            if node.dtype.category == 1 and not compared:
+                node = cast(node, self.dtype)
+            reads.append(self._through(node, [axis(letters.index(s)) for s in v.letters]))
         shape = tuple(self.tensors.ranges[s][1] for s in letters)
-        return Value(compute(shape, body.xreplace(numbers) if numbers else body, reads, dtype), letters)
+        return Value(compute(shape, body.xreplace(numbers) if numbers else body, reads, chosen), letters)
 
     def _through(self, node: Node, index: Sequence[sympy.Expr]) -> Read:
         """Reads what a plain re-indexing reads."""

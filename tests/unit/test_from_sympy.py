@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import sympy as sp
+from sympy.codegen.cfunctions import expm1, hypot, log1p
+from sympy.matrices.expressions.dotproduct import DotProduct
 from sympy.physics.mechanics import dynamicsymbols
 from sympy.physics.mechanics.models import n_link_pendulum_on_cart
 
@@ -44,7 +46,12 @@ def agree(expr: Any, rtol: float = 1e-14) -> TracedFunction:
         sp.sinh(x) + sp.cosh(y) + sp.tanh(z), sp.asinh(y) + sp.acosh(z) + sp.atanh(x), sp.atan2(x, y), sp.Abs(y),
         sp.sign(y) * z, sp.floor(z) + sp.ceiling(z), sp.Max(x, y, z) - sp.Min(x, y, z), sp.erf(x) + sp.erfc(z),
         sp.loggamma(z), sp.digamma(z), sp.Heaviside(x) - sp.Heaviside(y), sp.Heaviside(x - x + 0 * y), sp.Mod(z, x),
-        sp.cot(x) + sp.sec(y) + sp.csc(z), sp.sinc(x), sp.pi * x + sp.E, sp.Float("0.1") * x,
+        sp.cot(x) + sp.sec(y) + sp.csc(z), sp.sinc(x),
+        sp.sech(x) + sp.csch(y) + sp.coth(z), sp.acot(x) - sp.acot(y) * sp.acot(z),
+        sp.asec(z) + sp.acsc(z), sp.asech(x) + sp.acsch(y) + sp.acoth(z), sp.frac(y) + sp.frac(z), sp.gamma(z) * sp.gamma(y),
+        sp.factorial(z), sp.beta(x, z), sp.binomial(z, x), sp.harmonic(z), sp.erfinv(x), sp.erf2(x, y), sp.polygamma(1, z),
+        sp.polygamma(2, z), sp.besseli(0, y), sp.besseli(1, y), sp.besseli(0, x).diff(x), sp.gamma(z).diff(z),
+        sp.log(z, 2), log1p(x) + expm1(y) + hypot(x, z), sp.pi * x + sp.E, sp.Float("0.1") * x,
         sp.Piecewise((x, x > y), (y, True)), sp.Piecewise((x, y > 0), (z, y < -1), (0, True)),
         sp.Piecewise((1, sp.And(x > 0, y > 0)), (2, sp.Or(x < 0, sp.Not(z > 0))), (3, True)),
         sp.ITE(x > y, x > 0, y > 0),
@@ -63,6 +70,14 @@ def test_functions_and_arithmetic(expr: sp.Expr) -> None:
 def test_heaviside_at_zero_is_sympys() -> None:
     assert value(from_sympy(sp.Heaviside(x), [x]), 0.0) == 0.5
     assert value(from_sympy(sp.Heaviside(x, 1), [x]), 0.0) == 1.0
+
+
+def test_derivatives_of_steps_and_of_symbols_that_might_be_complex() -> None:
+    steps = sp.sign(x).diff(x) + sp.Heaviside(y).diff(y) + sp.sign(sp.Symbol("x", real=True)).diff()
+    program = from_sympy(sp.sympify(steps).subs(sp.Symbol("x", real=True), x) + z, [x, y, z])
+    assert value(program, 0.0, 0.0, 2.0) == 2.0
+    assert value(from_sympy(sp.Abs(y).diff(y) * z, [y, z]), -1.3, 2.0) == -2.0
+    assert value(from_sympy(sp.UnevaluatedExpr(x + y) * 2, [x, y]), 1.0, 2.0) == 6.0
 
 
 def test_piecewise_without_a_case_is_nan() -> None:
@@ -156,6 +171,138 @@ def test_gradient_of_an_indexed_sum() -> None:
     np.testing.assert_allclose(found[1], 2 * AV.T @ r, rtol=1e-13)
 
 
+# --- integers --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("expr, at, exact", [
+    (n / 2 + x, (3, 1.0), 2.5), (n**8 * x, (1000, 1.0), 1e24), (n * m * x, (2**40, 1.0, 2**40), 2.0**80),
+    (1 / n + 0 * x, (4, 1.0), 0.25),
+    ((-1) ** n * x, (3, 2.0), -2.0), (2**n + x, (70, 0.0), 2.0**70), (sp.floor(n / 2) * x, (-3, 1.0), -2.0),
+    (sp.Mod(n, 3) * x, (-4, 1.0), 2.0), (sp.factorial(n) * x, (5, 1.0), 120.0), (sp.binomial(n, 2) * x, (7, 1.0), 21.0),
+    (sp.Piecewise((x, n > m), (2 * x, True)), (2**53 + 1, 1.0, 2**53), 1.0), (sp.sqrt(n) * x, (4, 1.0), 2.0),
+    (sp.Max(n, m) / 4 * x, (3, 1.0, 5), 1.25),
+], ids=str)
+def test_integer_symbols_are_mathematical_integers(expr: sp.Expr, at: tuple, exact: float) -> None:
+    program = from_sympy(expr, [n, x, m])
+    assert float(value(program, at[0], at[1], at[2] if len(at) > 2 else 1)) == exact
+
+
+def test_an_integer_alone_stays_one() -> None:
+    pick = sp.IndexedBase("pick", shape=(3,), integer=True)
+    assert from_sympy([n, sp.Eq(sp.IndexedBase("o")[i], pick[i])], [n, pick]).graph.outputs[0].dtype is dtypes.int64
+
+
+# --- limits ----------------------------------------------------------------------------------------------------------
+
+U = sp.IndexedBase("U", shape=(4,))
+UV = np.array([1.0, 2.0, 3.0, 5.0])
+
+
+@pytest.mark.parametrize("expr", [
+    sp.Sum(U[i] * U[j], (j, 0, i), (i, 0, 3)), sp.Sum(U[j] / (i + 1), (j, i, 3), (i, 0, 3)),
+    sp.Sum(sp.Sum(U[i] ** j, (j, 1, i)), (i, 0, 3)), sp.Sum(U[i - j], (j, 0, i), (i, 0, 3)),
+    sp.Sum(U[i + j], (j, 0, 3 - i), (i, 0, 3)), sp.Sum(U[i] * U[j] * U[k], (k, j, 3), (j, i, 3), (i, 0, 3)),
+    sp.Sum(sp.Product(U[j], (j, 0, i)), (i, 0, 3)), sp.Product(sp.Sum(U[j], (j, i, 2 * i)), (i, 0, 1)),
+    sp.Sum(U[i] * i, (i, 3, 0)), sp.Product(U[i], (i, 3, 0)), sp.Sum(U[i], (i, 2, 1)), sp.Product(U[i], (i, 2, 1)),
+    sp.Sum(U[i] * U[j], (i, 3, 1), (j, 3, 0)), sp.Sum(1, (j, 0, i), (i, 0, 3)), sp.Sum(i + 2, (i, 5, 0)),
+    sp.Sum(sp.Sum(U[i], (i, 0, j)) * sp.Sum(U[i], (i, j, 3)), (j, 0, 3)),
+], ids=str)
+def test_limits_that_depend_or_run_backwards(expr: sp.Expr) -> None:
+    assert float(value(from_sympy(expr, [U]), UV)) == pytest.approx(by_hand(expr), rel=1e-14)
+
+
+def by_hand(expr: sp.Expr) -> float:
+    """Sums and products with Karr's convention, term by term from the outermost limit inwards."""
+    if not isinstance(expr, (sp.Sum, sp.Product)):
+        expr = expr.replace(lambda e: isinstance(e, (sp.Sum, sp.Product)), lambda e: sp.Float(by_hand(e)))
+        return float(expr.xreplace({U[k]: sp.Float(v) for k, v in enumerate(UV)}))
+    letter, low, high = expr.limits[-1]
+    inner = expr.func(expr.function, *expr.limits[:-1]) if len(expr.limits) > 1 else expr.function
+    low, high, turned = (low, high, False) if high >= low - 1 else (high + 1, low - 1, True)
+    terms = [by_hand(inner.subs(letter, k)) for k in range(low, high + 1)]
+    if isinstance(expr, sp.Sum):
+        return -sum(terms) if turned else sum(terms)
+    return 1 / np.prod(terms) if turned else np.prod(terms)
+
+
+def test_a_dependent_limit_of_open_length() -> None:
+    program = from_sympy(sp.Sum(Y[i] * Y[j], (j, 0, i), (i, 0, n - 1)), [Y])
+    for count in (0, 1, 5):
+        at = RNG.normal(size=count)
+        pairs = sum(at[a] * at[b] for a in range(count) for b in range(a + 1))
+        assert float(value(program, at)) == pytest.approx(pairs, abs=1e-14)
+    running = from_sympy(sp.Eq(sp.IndexedBase("c", shape=(n,))[i], sp.Sum(Y[j], (j, 0, i))), [Y])
+    np.testing.assert_allclose(value(running, UV), np.cumsum(UV), rtol=1e-15)
+    with pytest.raises(GradgenError, match="has no range"):
+        from_sympy(sp.Eq(sp.IndexedBase("c")[i], sp.Sum(Y[j], (j, 0, i))), [Y])
+
+
+# --- matrices --------------------------------------------------------------------------------------------------------
+
+P, Q = sp.MatrixSymbol("P", 3, 3), sp.MatrixSymbol("Q", 3, 3)
+v = sp.MatrixSymbol("v", 3, 1)
+PV, QV, VV = RNG.normal(size=(3, 3)) + 3 * np.eye(3), RNG.normal(size=(3, 3)), RNG.normal(size=(3, 1))
+
+
+@pytest.mark.parametrize("expr", [
+    P * Q, P * Q.T * v, x * P - Q / 3 + sp.Identity(3), P.T * P, P.inv() * v, P**-2, P**3, sp.Trace(P * Q), sp.det(P) * x,
+    sp.log(sp.Determinant(P * P.T)),
+    P[0, 1] * Q[2, 2] + x, (P * v)[1, 0], (v.T * P * v)[0, 0] ** 2, sp.HadamardProduct(P, Q),
+    P.applyfunc(sp.sin),
+    (P + Q).applyfunc(lambda t: t**2 + x), sp.HadamardPower(P, 2), sp.KroneckerProduct(P, Q), P[0:2, 1:3],
+    sp.BlockMatrix([[P, v], [v.T, sp.OneMatrix(1, 1)]]), sp.DiagMatrix(v) * P, DotProduct(v, v),
+    sp.Matrix([[1, x, 0], [0, 2, y], [x, 0, 1]]) * P,
+    sp.Sum(P[i, j] * Q[j, i], (i, 0, 2), (j, 0, 2)), sp.FunctionMatrix(3, 3, sp.Lambda((i, j), i * x - j)) + P,
+    P + sp.ZeroMatrix(3, 3), 2 * P * Q * x, sp.Transpose(P + Q), (P * Q).inv(), sp.MatMul(P, sp.Matrix([1, 2, 3])),
+], ids=str)
+def test_matrix_expressions(expr: sp.Basic) -> None:
+    program = from_sympy(expr, [P, Q, v, x, y])
+    known = {x: 0.7, y: -1.3}
+    for symbol, array in ((P, PV), (Q, QV), (v, VV)):
+        known |= {symbol[a, b]: number for (a, b), number in np.ndenumerate(array)}
+    explicit = expr.doit()
+    explicit = explicit.as_explicit() if isinstance(explicit, sp.MatrixExpr) else explicit
+    explicit = explicit.subs({s: s.as_explicit() for s in (P, Q, v)}).doit() if explicit.has(P, Q, v) else explicit
+    explicit = explicit.xreplace(known)
+    exact = np.array(explicit.tolist() if isinstance(explicit, sp.MatrixBase) else explicit.evalf(), dtype=float)
+    np.testing.assert_allclose(value(program, PV, QV, VV, 0.7, -1.3), exact, rtol=1e-10, atol=1e-12)
+
+
+def test_a_matrix_of_open_length_and_its_gradient() -> None:
+    M, w = sp.MatrixSymbol("M", n, 3), sp.MatrixSymbol("w", 3, 1)
+    program = from_sympy({"loss": ((M * w).T * (M * w))[0, 0], "g": M.T * M * w + w}, [M, w])
+    data, at = RNG.normal(size=(5, 3)), RNG.normal(size=(3, 1))
+    found = run(program.graph, data, at)
+    np.testing.assert_allclose(found[0], ((data @ at) ** 2).sum(), rtol=1e-13)
+    np.testing.assert_allclose(found[1], data.T @ data @ at + at, rtol=1e-13)
+    only = from_sympy(((M * w).T * (M * w))[0, 0], [M, w])
+    joint = differentiate(only.graph, only.graph.inputs)
+    gradients = evaluate(joint.gradients, {**dict(zip(only.graph.inputs, (data, at))), joint.seeds[0][1]: np.array(1.0)})
+    np.testing.assert_allclose(gradients[1], 2 * data.T @ data @ at, rtol=1e-12)
+
+
+def test_what_cse_gives() -> None:
+    exprs = [sp.sin(x * y) + (x * y) ** 2, sp.cos(x * y) * (x + z) ** 2 + (x + z)]
+    both = from_sympy(sp.cse(exprs), [x, y, z])
+    plain = from_sympy(exprs, [x, y, z])
+    assert both.graph.output_names == ("output0", "output1")
+    for a, b in zip(run(both.graph, *AT.values()), run(plain.graph, *AT.values())):
+        assert float(a) == pytest.approx(float(b), rel=1e-15)
+    assert from_sympy(sp.cse(exprs[0]), [x, y]).graph.output_names == ("output",)
+    assert from_sympy(sp.cse(x + y), [x, y]).graph.output_names == ("output",)  # no definitions
+    jacobian = sp.Matrix(exprs).jacobian([x, y, z])
+    found = value(from_sympy(sp.cse(jacobian), [x, y, z]), *AT.values())
+    np.testing.assert_allclose(found, np.array(jacobian.subs(AT).evalf().tolist(), dtype=float), rtol=1e-13)
+    with pytest.raises(GradgenError, match="is an argument and the name of a subexpression"):
+        from_sympy(([(x, y + 1)], [x * x]), [x, y])
+
+
+def test_assumptions_that_differ_are_said() -> None:
+    with pytest.raises(GradgenError, match="other assumptions") as caught:
+        from_sympy(2 * sp.Symbol("a", positive=True), [sp.Symbol("a")])
+    assert "positive=True" in str(caught.value) and "without assumptions" in str(caught.value)
+
+
 # --- mechanics -------------------------------------------------------------------------------------------------------
 
 
@@ -212,7 +359,8 @@ def test_shared_subexpressions_are_walked_once() -> None:
 
 def test_unsupported_functions_are_named() -> None:
     integral = sp.Integral(sp.exp(x * y), y)
-    for expr, word in ((sp.gamma(x), "gamma"), (sp.besselj(0, x), "besselj"), (integral, "Integral")):
+    for expr, word in ((sp.zeta(x), "zeta"),
+                       (sp.besseli(3, x), "besseli of order 3"), (sp.besselj(0, x), "besselj"), (integral, "Integral")):
         with pytest.raises(UnsupportedOperationError, match=word):
             from_sympy(expr, [x, y])
     with pytest.raises(UnsupportedOperationError, match="ImaginaryUnit"):
@@ -253,7 +401,13 @@ def test_mistakes_in_indices() -> None:
             from_sympy(expr, [A, X, other])
     with pytest.raises(ShapeError, match="without a shape"):
         from_sympy(x, [x, sp.IndexedBase("B")])
-    with pytest.raises(UnsupportedOperationError, match="depend on indices"):
+    for expr, words in (
+        (sp.Sum(X[j], (j, 0, i - 3), (i, 0, 2)), "may run backwards"), (sp.Sum(Y[k], (k, n - 1, 0)), "run backwards"),
+        (sp.Sum(X[j], (j, 0, m)), "a limit is m"), (sp.Sum(1 / (j + 1), (j, 0, sp.oo)), "a limit is infinity"),
+    ):
+        with pytest.raises(UnsupportedOperationError, match=words):
+            from_sympy(expr, [A, X, Y])
+    with pytest.raises(ShapeError, match="may be out of range"):
         from_sympy(sp.Sum(A[i, j], (j, 0, i), (i, 0, n - 1)), [A])
     with pytest.raises(GradgenError, match="no range here"):
         from_sympy({"v": [X[j]]}, [X])

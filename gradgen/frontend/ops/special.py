@@ -17,6 +17,7 @@ erfcx = unary("erfcx", special.erfcx, namespaces=("special",), method=False, inp
               grad_name="SpecialErfcxBackward0")
 log_ndtr = unary("log_ndtr", special.log_ndtr, namespaces=("special",), method=False, inplace=False,
                  grad_name="SpecialLogNdtrBackward0")
+erfinv = unary("erfinv", special.erfinv, domain="unit", namespaces=("", "special"))
 i0 = unary("i0", special.i0, namespaces=("", "special"))
 i0e = unary("i0e", special.i0e, namespaces=("special",), method=False, inplace=False, grad_name="SpecialI0EBackward0")
 i1 = unary("i1", special.i1, namespaces=("special",), method=False, inplace=False, grad_name="SpecialI1Backward0")
