@@ -87,6 +87,8 @@ def _target(statement: Statement) -> Buffer | None:
             return statement.target
         case Contract():
             return statement.c.buffer
+        case Pointer() if not statement.constant:
+            return statement.buffer  # what is stored through the pointer, from here on
     return None
 
 

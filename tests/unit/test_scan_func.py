@@ -235,3 +235,43 @@ def test_a_long_scan_of_scans_keeps_one_carry_a_segment() -> None:
     one = steps // segments * wide * 8  # bytes of a value of all steps of a segment
     for scheduled in programs(stages(program.graph, Options())):
         assert scheduled.work_bytes < 5 * one + segments * wide * wide * 8
+
+
+@pytest.mark.parametrize("steps, extent", [(2, 1), (1, 1), (3, 3)])
+def test_what_an_inner_recurrence_stacks_is_read_behind_it(steps: int, extent: int) -> None:
+    """A row of its results at a fixed place (all of them where the extent is 1) is new in every outer step."""
+    def body(c: gg.Tensor, x: gg.Tensor) -> tuple[gg.Tensor, gg.Tensor]:
+        _, rows = gg.scan(lambda d, y: (d + y, gg.sin(d * y)), c[0], x)
+        return c * rows[0] + x.cumsum(0)[-1], rows * x.cumprod(0).logcumsumexp(0)
+
+    rng = np.random.default_rng(5)
+    x, c = rng.normal(size=(steps, extent)) + 2, rng.normal(size=extent)
+
+    def unrolled(x: gg.Tensor, c: gg.Tensor) -> gg.Tensor:
+        total = gg.zeros((), dtype=gg.float64)
+        for row in x:
+            d, rows = c[0], []
+            for y in row:
+                rows.append(gg.sin(d * y))
+                d = d + y
+            product, sums = gg.ones((), dtype=gg.float64), []
+            for y in row:
+                product = product * y
+                sums.append(product)
+            tail = gg.stack([gg.logsumexp(gg.stack(sums[: k + 1]), 0) for k in range(extent)])
+            total = total + (gg.stack(rows) * tail).sum()
+            c = c * rows[0] + row.sum()
+        return total + c.sum()
+
+    def looped(x: gg.Tensor, c: gg.Tensor) -> gg.Tensor:
+        last, rows = gg.scan(body, c, x)
+        return rows.sum() + last.sum()
+
+    found = []
+    for function in (looped, unrolled):
+        a, b = t(x, True), t(c, True)
+        result = function(a, b)
+        result.backward()
+        found.append([np.asarray(v.detach()) for v in (result, a.grad, b.grad)])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
