@@ -40,7 +40,7 @@ from gradgen.loops.statements import (
     Store,
     Variable,
 )
-from gradgen.schedule.rewrite import expressions, statements_in, subexpressions
+from gradgen.loops.walk import expressions, statements_in, subexpressions
 
 GG_CHUNK = """/* A part of a parallel loop: the same machine code with and without OpenMP. */
 #ifndef GG_CHUNK

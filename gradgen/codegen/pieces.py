@@ -35,7 +35,7 @@ from gradgen.loops.statements import (
     Store,
     Variable,
 )
-from gradgen.schedule.rewrite import expressions, statements_in, subexpressions
+from gradgen.loops.walk import expressions, statements_in, subexpressions
 
 LONG = 1200  # statements from which on a procedure is cut
 LENGTH = 400  # statements of a piece, about

@@ -40,7 +40,7 @@ from gradgen.loops.statements import (
     Store,
     Variable,
 )
-from gradgen.schedule.rewrite import subexpressions
+from gradgen.loops.walk import subexpressions
 
 INDENT = "    "
 

@@ -35,6 +35,7 @@ from gradgen.loops.statements import (
     Store,
     Variable,
 )
+from gradgen.loops.walk import blocks
 
 
 def describe(program: Program) -> str:
@@ -47,10 +48,7 @@ def describe(program: Program) -> str:
     while stack:
         s, depth = stack.pop()
         lines.append("  " * depth + line(s))
-        if isinstance(s, Loop):
-            stack.extend((inner, depth + 1) for inner in reversed(s.body))
-        elif isinstance(s, If):
-            stack.extend((inner, depth + 1) for inner in reversed((*s.body, *s.otherwise)))
+        stack.extend((inner, depth + 1) for block in reversed(blocks(s)) for inner in reversed(block))
     lines += [f"  {note}" for note in program.notes]
     return "\n".join(lines)
 

@@ -325,11 +325,6 @@ class Program:
 
     def walk(self) -> Iterator[Statement]:
         """Every statement, outer before inner, those of parts last."""
-        stack = list(reversed((*self.statements, *(s for p in self.parts for s in p.body))))
-        while stack:
-            s = stack.pop()
-            yield s
-            if isinstance(s, Loop):
-                stack.extend(reversed(s.body))
-            elif isinstance(s, If):
-                stack.extend(reversed((*s.body, *s.otherwise)))
+        from gradgen.loops.walk import statements_in
+
+        return statements_in((*self.statements, *(s for p in self.parts for s in p.body)))

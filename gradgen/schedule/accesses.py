@@ -42,7 +42,7 @@ from gradgen.loops.statements import (
     Store,
     Variable,
 )
-from gradgen.schedule.rewrite import expressions, statements_in, subexpressions
+from gradgen.loops.walk import expressions, statements_in, subexpressions
 
 READ, WRITE = "read", "write"
 COMMUTATIVE = ("add", "mul", "bitor", "bitand")

@@ -12,8 +12,8 @@ import sympy
 from gradgen.ir.dtypes import bool_
 from gradgen.ir.symbols import Extent
 from gradgen.loops.statements import Apply, Contract, Copy, Expr, Fill, If, Index, Let, Load, Loop, Statement, Store
+from gradgen.loops.walk import expressions, subexpressions
 from gradgen.schedule.fusion import is_costly
-from gradgen.schedule.rewrite import expressions, subexpressions
 
 OPEN = 65536  # what a named dimension is taken to be: loops over one are cut where they may be long
 SCALAR, VECTOR = 0.3, 0.03  # an operation

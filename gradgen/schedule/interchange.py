@@ -29,8 +29,8 @@ from gradgen.loops.statements import (
     Pointer,
     Statement,
 )
+from gradgen.loops.walk import statements_in
 from gradgen.schedule.accesses import Unknown
-from gradgen.schedule.rewrite import statements_in
 
 
 def extents(loop: Loop) -> list[Extent]:

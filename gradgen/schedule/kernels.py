@@ -35,7 +35,5 @@ def emit_kernel(emitter: Emitter, op: Op, ops: list[Op]) -> None:
     emitter.extra += workspace
     flags = tuple(int(value) for _, value in node.attributes)
     b.emit(KernelCall(spec, dtype, sizes, operands, tuple(results), flags, workspace))
-    for buffer in results:
-        b.will_write(buffer)
     for k, member in wanted.items():
         emitter.finished(member, results[k])

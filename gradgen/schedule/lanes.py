@@ -41,8 +41,8 @@ from gradgen.loops.statements import (
     Store,
     Variable,
 )
+from gradgen.loops.walk import expressions, index_symbols, mentioned, statements_in, subexpressions
 from gradgen.schedule.fusion import is_costly
-from gradgen.schedule.rewrite import expressions, index_symbols, statements_in, subexpressions
 
 BYTES = 64  # of one value of all lanes: a vector of the widest machines, several of others
 MOST = 128  # values that are kept by lane
@@ -499,7 +499,7 @@ def _used(block: Sequence[Statement]) -> tuple[Statement, ...]:
     found: list[Statement] = []
     for s in reversed(block):
         if not isinstance(s, Let) or s.variable.name in names:
-            names |= {v.name for v in _symbols(s)}
+            names |= mentioned((s,))
             found.append(s)
     return tuple(reversed(found))
 
@@ -526,15 +526,6 @@ def _alike(a: Expr | None, b: Expr | None) -> bool:
         return a is b
     return a is b or (isinstance(a, Variable) and isinstance(b, Variable) and a.name == b.name)
 
-
-def _symbols(s: Statement) -> Iterable[sympy.Symbol | Variable]:
-    """Everything that a statement mentions by name."""
-    for e in subexpressions(expressions(s)):
-        if isinstance(e, Variable):
-            yield e
-        yield from index_symbols(e)
-    if isinstance(s, Store):
-        yield from s.index.free_symbols
 
 
 __all__ = ["lanes"]

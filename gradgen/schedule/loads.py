@@ -36,7 +36,7 @@ from gradgen.loops.statements import (
     Store,
     Variable,
 )
-from gradgen.schedule.rewrite import subexpressions
+from gradgen.loops.walk import subexpressions
 
 
 def unconditional(statements: Iterable[Statement], fresh: Callable[[str], str]) -> tuple[Statement, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import sympy
@@ -10,27 +10,8 @@ import sympy
 from gradgen.ir.nodes import Node
 from gradgen.ir.symbols import Extent, as_extent
 from gradgen.loops.procedure import SAVED, Procedure
-from gradgen.loops.statements import (
-    WORK,
-    Apply,
-    Assign,
-    Buffer,
-    Call,
-    Contract,
-    Copy,
-    Declare,
-    Expr,
-    Fill,
-    If,
-    KernelCall,
-    Let,
-    Load,
-    Loop,
-    PairwiseAdd,
-    Pointer,
-    Statement,
-    Store,
-)
+from gradgen.loops.statements import WORK, Buffer, If, Loop, Statement
+from gradgen.loops.walk import behind, pointer_targets, touched
 
 ALIGNMENT = 64
 HEADER_BYTES = 64
@@ -200,7 +181,7 @@ def lifetimes(statements: tuple[Statement, ...]) -> dict[Buffer, Life]:
         parts = top.body if isinstance(top, Loop) and not top.parallel else (top,)  # chunks are at different places
         uses: list[tuple[Buffer, int]] = []
         for part in parts:
-            uses += [(b, time) for named in touched(part) for b in pointers.get(named.name, (named,))]
+            uses += [(b, time) for b in behind(touched(part), pointers)]
             time += 1
         time += 1
         whole = (first, time - 1) if isinstance(top, Loop) else None
@@ -217,60 +198,3 @@ def lifetimes(statements: tuple[Statement, ...]) -> dict[Buffer, Life]:
             else:
                 found[b] = (min(found[b][0], at), max(found[b][1], at))
     return found
-
-
-def pointer_targets(statements: tuple[Statement, ...]) -> dict[str, tuple[Buffer, ...]]:
-    """What each row pointer may point into."""
-    found: dict[str, tuple[Buffer, ...]] = {}
-    stack = list(reversed(statements))
-    while stack:
-        s = stack.pop()
-        if isinstance(s, Pointer):
-            targets = [b for b in (s.buffer, s.otherwise) if b is not None]
-            found[s.name] = tuple(inner for b in targets for inner in found.get(b.name, (b,)))
-        elif isinstance(s, Loop):
-            stack.extend(reversed(s.body))
-        elif isinstance(s, If):
-            stack.extend(reversed((*s.body, *s.otherwise)))
-    return found
-
-
-def touched(top: Statement) -> Iterator[Buffer]:
-    """The buffers that a statement and those inside it mention."""
-    stack: list[Statement] = [top]
-    exprs: list[Expr] = []
-    while stack:
-        s = stack.pop()
-        match s:
-            case Store():
-                yield s.buffer
-                exprs.append(s.value)
-            case Let() | Declare() | Assign() | PairwiseAdd():
-                exprs.append(s.value)
-            case Fill():
-                yield s.buffer
-            case Copy():
-                yield s.target
-                yield s.source
-            case KernelCall():
-                yield from (*s.operands, *s.results, *s.workspace)
-            case Contract():
-                yield from (s.a.buffer, s.b.buffer, s.c.buffer)
-            case Pointer():
-                yield s.buffer
-                if s.condition is not None and s.otherwise is not None:
-                    yield s.otherwise
-                    exprs.append(s.condition)
-            case Call():
-                yield from (b for b, _ in s.pointers)
-            case Loop():
-                stack.extend(s.body)
-            case If():
-                exprs.append(s.condition)
-                stack.extend((*s.body, *s.otherwise))
-    while exprs:
-        e = exprs.pop()
-        if isinstance(e, Load):
-            yield e.buffer
-        elif isinstance(e, Apply):
-            exprs.extend(e.args)

@@ -17,8 +17,8 @@ import sympy
 from gradgen.ir.dtypes import bool_
 from gradgen.ir.guards import GE, Condition, Guard
 from gradgen.loops.statements import Comment, CVar, Holds, If, Literal, Load, Loop, Statement, Store
-from gradgen.schedule.rewrite import statements_in
-from gradgen.schedule.unroll import _Copy, _expressions, _own_expressions, _size
+from gradgen.loops.walk import expressions, statements_in, subexpressions
+from gradgen.schedule.unroll import BodyCopy, size
 
 LEAST = 4  # steps from which on a loop is worth peeling
 SHORT = 8  # steps of an outer loop that may be written out for it
@@ -56,9 +56,9 @@ def _outer(loop: Loop) -> list[Statement]:
     if 0 < steps <= SHORT and any(c.expr.free_symbols == together for c in _conditions(inner)):
         written: list[Statement] = []
         for k in range(int(loop.start), int(loop.stop)):
-            written += _Copy(loop.variable, k, set()).block(loop.body)
+            written += BodyCopy(loop.variable, k, set()).block(loop.body)
         peeled = peel(written)
-        if _size(peeled) <= MOST:
+        if size(peeled) <= MOST:
             return list(peeled)
     return [replace(loop, body=peel(loop.body))]
 
@@ -104,11 +104,10 @@ def _conditions(loop: Loop) -> list[Condition]:
     """The inequalities that mention the counter."""
     found: dict[Condition, None] = {}
     for s in statements_in(loop.body):
-        for e in _own_expressions(s):
-            for part in _expressions(e):
-                for c in part.guard if isinstance(part, (Load, Holds)) else ():
-                    if c.kind == GE and loop.variable in c.expr.free_symbols:
-                        found[c] = None
+        for part in subexpressions(expressions(s)):
+            for c in part.guard if isinstance(part, (Load, Holds)) else ():
+                if c.kind == GE and loop.variable in c.expr.free_symbols:
+                    found[c] = None
     return list(found)
 
 
@@ -136,7 +135,7 @@ def _stretches(loop: Loop) -> list[Statement]:
 
 def _tested(loop: Loop, found: list[Statement]) -> list[Statement]:
     """Behind one test of what the guards say about outer counters."""
-    guards = {c: None for s in statements_in(found) for e in _own_expressions(s) if isinstance(e, Load) for c in e.guard}
+    guards = {c: None for s in statements_in(found) for e in expressions(s) if isinstance(e, Load) for c in e.guard}
     if any(loop.variable in c.expr.free_symbols for c in guards):
         return found
     store = next(s for s in statements_in(loop.body) if isinstance(s, Store))
@@ -154,7 +153,7 @@ def _plain(s: Statement) -> Statement:
     return s
 
 
-class _Stretch(_Copy):
+class _Stretch(BodyCopy):
     """The body of a loop with the inequalities decided that a stretch of its counter decides."""
 
     def __init__(self, counter: CVar, first: int, last: int) -> None:

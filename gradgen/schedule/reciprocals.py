@@ -33,7 +33,7 @@ from gradgen.loops.statements import (
     Store,
     Variable,
 )
-from gradgen.schedule.rewrite import expressions, statements_in, subexpressions
+from gradgen.loops.walk import expressions, statements_in, subexpressions
 
 LEAST, LEAST_NORMAL = 3, 2  # divisions for which it pays; where the number is known to be no subnormal one
 INSIDE = 8  # divisions that one in a loop inside counts for

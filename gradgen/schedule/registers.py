@@ -28,9 +28,8 @@ from gradgen.loops.statements import (
     Store,
     Variable,
 )
-from gradgen.schedule.memory import touched
-from gradgen.schedule.rewrite import statements_in
-from gradgen.schedule.unroll import _SIMPLE, _Copy, _expressions, _own_expressions, _size
+from gradgen.loops.walk import expressions, statements_in, subexpressions, touched
+from gradgen.schedule.unroll import SIMPLE, BodyCopy, size
 
 FEW = 4  # elements of a state that lives in registers
 MOST = 4000  # expressions of a step that is written out
@@ -61,7 +60,7 @@ def _is_small_copy(s: Statement) -> bool:
 
 def _recurrence(loop: Loop, others: tuple[Statement, ...], fresh: Callable[[str], str]) -> list[Statement]:
     body = tuple(_written_out(loop.body))
-    if _size(body) > MOST:
+    if size(body) > MOST:
         return [loop]
     chosen = _promotable(replace(loop, body=body))
     elsewhere = {id(b) for s in others for b in touched(s)}
@@ -85,13 +84,13 @@ def _written_out(body: Iterable[Statement]) -> Iterable[Statement]:
             yield s
             continue
         for k in range(int(s.start), int(s.stop)):
-            yield from _Copy(s.variable, k, _assigned(s)).block(s.body)
+            yield from BodyCopy(s.variable, k, _assigned(s)).block(s.body)
 
 
 def _is_few(loop: Loop) -> bool:
     if not isinstance(loop.start, int) or not isinstance(loop.stop, int) or loop.step != 1:
         return False
-    simple = all(isinstance(s, _SIMPLE) and not isinstance(s, Loop) for s in statements_in(loop.body))
+    simple = all(isinstance(s, SIMPLE) and not isinstance(s, Loop) for s in statements_in(loop.body))
     return simple and loop.stop - loop.start <= FEW
 
 
@@ -111,12 +110,11 @@ def _promotable(loop: Loop) -> list[Buffer]:
             numbered += [s.target, s.source]
         elif not isinstance(s, (Loop, If)):
             barred |= {id(b) for b in touched(s) if not _is_read_only(s, b)}
-        for e in _own_expressions(s):
-            for part in _expressions(e):
-                if isinstance(part, Load):
-                    numbered.append(part.buffer)
-                    if not part.index.is_Integer or part.guard:
-                        barred.add(id(part.buffer))
+        for part in subexpressions(expressions(s)):
+            if isinstance(part, Load):
+                numbered.append(part.buffer)
+                if not part.index.is_Integer or part.guard:
+                    barred.add(id(part.buffer))
         if isinstance(s, Store) and not s.index.is_Integer:
             barred.add(id(s.buffer))
         if isinstance(s, Loop):
@@ -133,10 +131,10 @@ def _is_small(b: Buffer) -> bool:
 
 def _is_read_only(s: Statement, b: Buffer) -> bool:
     """The statement has the buffer in an expression only."""
-    return any(isinstance(p, Load) and p.buffer is b for e in _own_expressions(s) for p in _expressions(e))
+    return any(isinstance(p, Load) and p.buffer is b for p in subexpressions(expressions(s)))
 
 
-class _Registers(_Copy):
+class _Registers(BodyCopy):
     """Statements with elements of arrays replaced by locals."""
 
     def __init__(self, names: dict[tuple[int, int], Variable], assigned: set[str]) -> None:

@@ -27,7 +27,6 @@ from gradgen.loops.statements import (
     Declare,
     Expr,
     Fail,
-    Fill,
     Holds,
     If,
     Index,
@@ -35,15 +34,13 @@ from gradgen.loops.statements import (
     Literal,
     Load,
     Loop,
-    PairwiseAdd,
     Pointer,
     Present,
     SetFlag,
     Statement,
-    Store,
     Variable,
 )
-from gradgen.schedule.rewrite import index_symbols
+from gradgen.loops.walk import buffers, expressions, index_symbols, mapped, writes
 
 MAX_DEPTH = 10
 
@@ -76,20 +73,6 @@ class _Value:
     """A scalar at the place where it can first be computed."""
 
     expr: Expr
-
-
-def _target(statement: Statement) -> Buffer | None:
-    """The buffer that a statement writes."""
-    match statement:
-        case Store() | Fill():
-            return statement.buffer
-        case Copy():
-            return statement.target
-        case Contract():
-            return statement.c.buffer
-        case Pointer() if not statement.constant:
-            return statement.buffer  # what is stored through the pointer, from here on
-    return None
 
 
 class Builder:
@@ -266,10 +249,11 @@ class Builder:
             self.accumulating[id(statement.variable)] = self.scope
         elif isinstance(statement, Assign):
             self.assigned[id(statement.variable)] = None
+        targets = list(writes(statement))
         if isinstance(statement, Pointer):
             self.pointers[statement.name] = self.scope
-        target = _target(statement)
-        if target is not None:
+            targets += [] if statement.constant else buffers(statement)  # what is stored through it, from here on
+        for target in targets:
             self.will_write(target)
 
     def will_write(self, buffer: Buffer) -> None:
@@ -281,33 +265,6 @@ class Builder:
 
     def finish(self) -> tuple[Statement, ...]:
         return _Finisher(self).block(self.root)
-
-
-def _operands(expr: Expr) -> tuple[Expr, ...]:
-    return expr.args if isinstance(expr, Apply) else ()
-
-
-def _roots(statement: Statement) -> tuple[Expr, ...]:
-    match statement:
-        case Store() | Assign() | Declare() | Let() | PairwiseAdd():
-            return (statement.value,)
-        case If():
-            return (statement.condition,)
-        case Pointer():
-            return () if statement.condition is None else (statement.condition,)
-        case Fill():
-            return (statement.value,)
-    return ()
-
-
-def _statement_symbols(statement: Statement) -> Iterable[sympy.Symbol]:
-    match statement:
-        case Store():
-            yield from statement.index.free_symbols
-        case Loop():
-            for e in (statement.start, statement.stop):
-                if not isinstance(e, int):
-                    yield from e.free_symbols
 
 
 class _Finisher:
@@ -335,8 +292,8 @@ class _Finisher:
                 if isinstance(item, Scope):
                     scopes.append(item)
                 elif isinstance(item, Statement):
-                    stack.extend((e, scope) for e in _roots(item))
-                    for s in _statement_symbols(item):
+                    stack.extend((e, scope) for e in expressions(item))
+                    for s in index_symbols(item):
                         self.use_symbol(s, stack)
         while stack:
             expr, scope = stack.pop()
@@ -348,7 +305,7 @@ class _Finisher:
                 self.foreign[key] = None
             if first:
                 inner = home or scope
-                stack.extend((a, inner) for a in _operands(expr))
+                stack.extend((a, inner) for a in expressions(expr))
                 for s in index_symbols(expr):
                     self.use_symbol(s, stack)
 
@@ -367,7 +324,7 @@ class _Finisher:
                 self.nested(item, out)
             else:
                 assert isinstance(item, Statement)
-                out.append(self.statement(item))
+                out.append(mapped(item, expr=self.reference))
         return tuple(out)
 
     def value(self, expr: Expr, out: list[Statement]) -> None:
@@ -415,25 +372,6 @@ class _Finisher:
             assert scope.variable is not None
             reductions = tuple((op, v.name) for op, v in scope.reductions)
             out.append(Loop(scope.variable, scope.start, scope.stop, body, scope.step, scope.simd, reductions))
-
-    def statement(self, s: Statement) -> Statement:
-        match s:
-            case Store():
-                return Store(s.buffer, s.index, self.reference(s.value))
-            case Assign():
-                return Assign(s.variable, self.reference(s.value))
-            case Declare():
-                return Declare(s.variable, self.reference(s.value))
-            case PairwiseAdd():
-                return PairwiseAdd(s.accumulator, self.reference(s.value))
-            case Fill():
-                return Fill(s.buffer, s.start, s.count, self.reference(s.value))
-            case Pointer():
-                condition = None if s.condition is None else self.reference(s.condition)
-                return Pointer(s.name, s.buffer, s.start, condition, s.otherwise, s.constant)
-            case If():
-                return If(self.reference(s.condition), s.body, s.otherwise)
-        return s
 
 
 __all__ = ["Builder", "Comment", "Condition", "Contract", "Copy", "Fail", "Present", "Scope", "SetFlag"]

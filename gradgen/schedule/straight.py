@@ -29,9 +29,8 @@ from gradgen.loops.statements import (
     Statement,
     Store,
 )
+from gradgen.loops.walk import expressions, statements_in, subexpressions, touched
 from gradgen.schedule.lanes import in_lanes
-from gradgen.schedule.memory import touched
-from gradgen.schedule.rewrite import expressions, statements_in, subexpressions
 from gradgen.schedule.values import NotAlone, Unfit, Values
 from gradgen.schedule.writing import Writer
 

@@ -19,9 +19,9 @@ from gradgen.loops.statements import (
     PairwiseTotal,
     Variable,
 )
+from gradgen.loops.walk import expressions, statements_in, subexpressions
 from gradgen.schedule.accesses import COMMUTATIVE, Unknown
 from gradgen.schedule.reductions import extreme
-from gradgen.schedule.rewrite import expressions, statements_in, subexpressions
 
 
 @dataclass(frozen=True)

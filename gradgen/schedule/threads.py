@@ -11,7 +11,7 @@ without OpenMP.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -48,13 +48,12 @@ from gradgen.loops.statements import (
     Store,
     Variable,
 )
+from gradgen.loops.walk import behind, pointer_targets, read_names, renamed, statements_in, touched
 from gradgen.schedule.accesses import READ, Access, Accesses, Row, Unknown, disjoint, smallest, upper
 from gradgen.schedule.cost import nanoseconds, number, steps
 from gradgen.schedule.interchange import extents, part, shifted
-from gradgen.schedule.memory import aligned, touched
-from gradgen.schedule.rewrite import Renaming, statements_in
+from gradgen.schedule.memory import aligned
 from gradgen.schedule.sums import Sum, combined, identity, sums_of
-from gradgen.schedule.uses import read_names, users
 
 WORTH = 30_000.0  # nanoseconds from which on work is cut ...
 REGION = 4_000.0  # ... since starting and joining threads takes so long, those that wait awake
@@ -63,6 +62,25 @@ ADDED = 0.5  # ... at so many nanoseconds an element
 BALANCED = 0.9  # the part of the time that threads are busy from which on nothing better is looked for
 TILE = {"m": 12, "n": 32, "k": 32}  # of the matrix kernel: chunks are whole tiles
 LINE = 64  # bytes: what two threads write must not share a line of the cache
+
+
+def users(statements: Iterable[Statement], rows: Mapping[str, tuple[Buffer, ...]]) -> dict[Buffer, set[int]]:
+    """Which of these statements (conditions aside) touch each buffer, through row pointers too; `rows` are those from
+    before."""
+    statements = tuple(statements)
+    pointers = {**rows, **pointer_targets(statements)}
+    found: dict[Buffer, set[int]] = {}
+
+    def look(block: Iterable[Statement]) -> None:
+        for s in block:
+            if isinstance(s, If):
+                look((*s.body, *s.otherwise))
+                continue
+            for b in behind(touched(s), pointers):
+                found.setdefault(b, set()).add(id(s))
+
+    look(statements)
+    return found
 
 
 @dataclass
@@ -285,8 +303,7 @@ class Threads:
         ends: list[Statement] = []
         for x in plan.sums:
             self.partial_sum(x, names[x.variable.name], c, chunks, body, ends, after)
-        renamed = Renaming(buffers, names)
-        body.append(renamed.statement(piece(first, last)))
+        body += renamed((piece(first, last),), buffers, names)
         body += ends
         busy = chunks.busy(total) * time / (time + self.count * adding)
         self.note_cut(f"loop {s.variable}", time, busy, plan)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import sympy
 
 from gradgen.ir.guards import EQ, Guard, conjunction
+from gradgen.loops import walk
 from gradgen.loops.statements import (
     Apply,
     Assign,
@@ -37,7 +38,6 @@ from gradgen.loops.statements import (
     Store,
     Variable,
 )
-from gradgen.schedule.rewrite import statements_in
 
 LONGEST = 64
 """Iterations up to which a loop may be written out."""
@@ -45,13 +45,13 @@ LONGEST = 64
 GROWTH, SLACK = 2, 32
 """Written out, a loop may have this many times its expressions, and this many more."""
 
-_SIMPLE = (Let, Declare, Assign, Store, If, Loop, Comment, Fail, PairwiseAdd, PairwiseBegin)
+SIMPLE = (Let, Declare, Assign, Store, If, Loop, Comment, Fail, PairwiseAdd, PairwiseBegin)
 
 
 def unroll(statements: Iterable[Statement]) -> tuple[Statement, ...]:
     """The statements with such loops written out, inner loops first."""
     statements = tuple(statements)
-    changing = {s.variable.name for s in statements_in(statements) if isinstance(s, (Declare, Assign))}
+    changing = {s.variable.name for s in walk.statements_in(statements) if isinstance(s, (Declare, Assign))}
     return _unrolled(statements, changing)
 
 
@@ -75,11 +75,11 @@ def _loop(loop: Loop, changing: set[str]) -> list[Statement]:
         return [loop]
     rest, picked = _distributed(loop)
     written: list[Statement] = []
-    budget = GROWTH * _size(picked) + SLACK
+    budget = GROWTH * size(picked) + SLACK
     for k in range(int(loop.start), int(loop.stop), loop.step):
-        copy = _Copy(loop.variable, k, changing)
+        copy = BodyCopy(loop.variable, k, changing)
         written += copy.block(picked)
-        if _size(written) > budget:
+        if size(written) > budget:
             return [loop]
     return ([] if rest is None else [rest]) + _needed(written)
 
@@ -100,8 +100,8 @@ def _candidate(loop: Loop) -> bool:
         return False
     if not 0 < loop.stop - loop.start <= LONGEST * loop.step:
         return False
-    inside = list(statements_in(loop.body))
-    return all(isinstance(s, _SIMPLE) for s in inside) and any(_picks(s, loop.variable) for s in inside)
+    inside = list(walk.statements_in(loop.body))
+    return all(isinstance(s, SIMPLE) for s in inside) and any(_picks(s, loop.variable) for s in inside)
 
 
 # --- what depends on the guards --------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ def _candidate(loop: Loop) -> bool:
 def _distributed(loop: Loop) -> tuple[Loop | None, tuple[Statement, ...]]:
     """The loop without what guards on its counter decide, and that, with the values it needs."""
     body = list(loop.body)
-    picked = {k for k, s in enumerate(body) if any(_picks(t, loop.variable) for t in statements_in([s]))}
+    picked = {k for k, s in enumerate(body) if any(_picks(t, loop.variable) for t in walk.statements_in([s]))}
     uses = [_Uses.of([s]) for s in body]
     for k in range(len(body)):  # what reads a picked value is picked, in order
         if any(uses[k].reads & uses[p].defines for p in picked if p < k):
@@ -165,24 +165,15 @@ class _Uses:
         assigns: set[str] = set()
         loads: set[Buffer] = set()
         stores: set[Buffer] = set()
-        for s in statements_in(statements):
-            if isinstance(s, (Let, Declare)):
-                defines.add(s.variable.name)
-            elif isinstance(s, Assign):
-                assigns.add(s.variable.name)
-            elif isinstance(s, (PairwiseAdd, PairwiseBegin)):
-                assigns.add(s.accumulator.name)
-            elif isinstance(s, Store):
-                stores.add(s.buffer)
-            for e in _own_expressions(s):
-                for part in _expressions(e):
-                    if isinstance(part, Variable):
-                        reads.add(part.name)
-                    elif isinstance(part, PairwiseTotal):
-                        reads.add(part.accumulator.name)
-                    elif isinstance(part, Load):
-                        loads.add(part.buffer)
-            reads |= {v.name for v in _indices(s)}
+        statements = tuple(statements)
+        for s in walk.statements_in(statements):
+            (assigns if isinstance(s, PairwiseBegin) else defines).update(walk.bound(s))
+            assigns.update(walk.assigned(s))
+            stores.update(walk.writes(s))
+        for p in walk.parts_in(statements):
+            reads.update(walk.used(p))
+            reads.update(v.name for v in walk.index_symbols(p) if isinstance(v, CVar))
+            loads.update(walk.reads(p))
         return _Uses(frozenset(reads), frozenset(defines), frozenset(assigns), frozenset(loads), frozenset(stores))
 
     def conflicts(self, other: _Uses) -> bool:
@@ -193,57 +184,15 @@ class _Uses:
         return False
 
 
-def _own_expressions(s: Statement) -> list[Expr]:
-    if isinstance(s, If):
-        return [s.condition]
-    value = getattr(s, "value", None)
-    return [value] if isinstance(value, Expr) else []
-
-
-def _expressions(e: Expr) -> Iterable[Expr]:
-    stack, seen = [e], set()
-    while stack:
-        part = stack.pop()
-        if id(part) in seen:
-            continue
-        seen.add(id(part))
-        yield part
-        if isinstance(part, Apply):
-            stack.extend(part.args)
-
-
-def _indices(s: Statement) -> set[sympy.Symbol]:
-    """Counters and loaded indices in the index expressions of a statement."""
-    found: set[sympy.Symbol] = set()
-    if isinstance(s, Store):
-        found |= s.index.free_symbols
-    if isinstance(s, Loop):
-        for e in (s.start, s.stop):
-            found |= set() if isinstance(e, int) else e.free_symbols
-    for e in _own_expressions(s):
-        for part in _expressions(e):
-            if isinstance(part, Load):
-                found |= part.index.free_symbols
-            if isinstance(part, Index):
-                found |= part.expr.free_symbols
-            for c in part.guard if isinstance(part, (Load, Holds)) else ():
-                found |= c.expr.free_symbols
-    return {v for v in found if isinstance(v, CVar)}
-
-
 def _picks(s: Statement, counter: CVar) -> bool:
     """A guard compares the counter with a number."""
-    for e in _own_expressions(s):
-        for part in _expressions(e):
-            for c in part.guard if isinstance(part, (Load, Holds)) else ():
-                if c.kind == EQ and c.expr.free_symbols == {counter}:
-                    return True
-    return False
+    guards = (e.guard for e in walk.subexpressions(walk.expressions(s)) if isinstance(e, (Load, Holds)))
+    return any(c.kind == EQ and c.expr.free_symbols == {counter} for guard in guards for c in guard)
 
 
-def _size(statements: Iterable[Statement]) -> int:
+def size(statements: Iterable[Statement]) -> int:
     """Expressions in the statements."""
-    return sum(1 + sum(1 for e in _own_expressions(s) for _ in _expressions(e)) for s in statements_in(statements))
+    return sum(1 + len({id(e) for e in walk.subexpressions(walk.expressions(s))}) for s in walk.statements_in(statements))
 
 
 def _in_indices(value: Literal | Variable) -> sympy.Basic:
@@ -254,7 +203,7 @@ def _in_indices(value: Literal | Variable) -> sympy.Basic:
 # --- one copy --------------------------------------------------------------------------------------------------------
 
 
-class _Copy:
+class BodyCopy:
     """The body of a loop at one value of its counter: guards decided, locals renamed, what is absent left out.
 
     An element whose guard does not hold and whose fill is 0 is absent: a sum goes on without it.

@@ -43,7 +43,7 @@ from gradgen.loops.statements import (
     Store,
     Variable,
 )
-from gradgen.schedule.rewrite import expressions, statements_in, subexpressions
+from gradgen.loops.walk import expressions, index_symbols, parts_in, statements_in, subexpressions, writes
 
 FEW = 64  # elements of a fill that is written out
 ABSENT, NOTHING = "absent", "nothing"  # a term that is not there; a constant factor that is not there
@@ -87,8 +87,8 @@ class Values:
         self.own = {s.variable.name for s in inside if isinstance(s, (Let, Declare))}
         self.outer = _outer(inside, self.own)
         self.carried = {name for name in self.outer if not _only_added(name, inside)}
-        self.written = {id(b) for b in _written(inside)}
-        if self.outer & {v.name for s in inside for v in mentioned_symbols(s)}:
+        self.written = {id(b) for s in inside for b in writes(s)}
+        if self.outer & {v.name for p in parts_in(body) for v in index_symbols(p)}:
             raise Unfit("an index that changes from one step to the next")
         self.root = Block()
         self.stack = [self.root]
@@ -440,25 +440,6 @@ def _is_number(e: Expr, number: int) -> bool:
 
 def _adds_to_zero(e: Expr) -> bool:
     return isinstance(e, Apply) and e.op == "add" and _is_number(e.args[0], 0)
-
-
-def mentioned_symbols(s: Statement) -> Iterable[sympy.Symbol]:
-    """Symbols in the index expressions and guards of a statement."""
-    for e in subexpressions(expressions(s)):
-        if isinstance(e, Load):
-            yield from e.index.free_symbols
-        elif isinstance(e, Index):
-            yield from e.expr.free_symbols
-        for c in e.guard if isinstance(e, (Load, Holds)) else ():
-            yield from c.expr.free_symbols
-    if isinstance(s, Store):
-        yield from s.index.free_symbols
-
-
-def _written(inside: Iterable[Statement]) -> Iterable[Buffer]:
-    for s in inside:
-        if isinstance(s, Store):
-            yield s.buffer
 
 
 def _outer(inside: Iterable[Statement], own: set[str]) -> set[str]:

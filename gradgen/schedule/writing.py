@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
-
-import sympy
 
 from gradgen.loops.statements import (
     Apply,
-    Assign,
     Comment,
     Expr,
-    Holds,
     If,
     Index,
     Let,
     Literal,
     Load,
-    PairwiseAdd,
     PairwiseTotal,
     Present,
     SetFlag,
     Statement,
-    Store,
     Variable,
 )
-from gradgen.schedule.rewrite import expressions, statements_in
+from gradgen.loops.walk import expressions, index_symbols, mapped, statements_in
 from gradgen.schedule.scope import MAX_DEPTH
 from gradgen.schedule.values import Block, Value, Values
 
@@ -53,30 +46,18 @@ class Writer:
                     blocks.append(item)
                 elif not isinstance(item, Value):
                     for s in statements_in((item,)):
-                        stack.extend(expressions(s))
-                        if isinstance(s, Store):
-                            stack.extend(self.symbols((s.index,)))
+                        stack.extend((*expressions(s), *self.symbols(s)))
         while stack:
             e = stack.pop()
             self.uses[id(e)] = self.uses.get(id(e), 0) + 1
             if self.uses[id(e)] == 1:
-                stack.extend(self.operands(e))
+                stack.extend((*expressions(e), *self.symbols(e)))
 
-    def operands(self, e: Expr) -> Iterable[Expr]:
-        if isinstance(e, Apply):
-            yield from e.args
-        elif isinstance(e, Load):
-            yield from self.symbols((e.index, *(c.expr for c in e.guard)))
-        elif isinstance(e, Index):
-            yield from self.symbols((e.expr,))
-        elif isinstance(e, Holds):
-            yield from self.symbols(c.expr for c in e.guard)
-
-    def symbols(self, indices: Iterable[sympy.Expr]) -> Iterable[Expr]:
-        for e in indices:
-            for s in sorted(e.free_symbols, key=lambda s: s.name):
-                if s in self.values.by_symbol:
-                    yield self.values.by_symbol[s]
+    def symbols(self, p: Statement | Expr) -> Iterable[Expr]:
+        """The values that stand in the indices of a statement or expression."""
+        for s in index_symbols(p):
+            if s in self.values.by_symbol:
+                yield self.values.by_symbol[s]
 
     def block(self, block: Block) -> tuple[Statement, ...]:
         out: list[Statement] = []
@@ -93,12 +74,7 @@ class Writer:
         return tuple(out)
 
     def statement(self, s: Statement) -> Statement:
-        match s:
-            case Store() | Assign() | PairwiseAdd():
-                return replace(s, value=self.reference(s.value))
-            case If():
-                return If(self.reference(s.condition), tuple(self.statement(t) for t in s.body))
-        return s
+        return mapped(s, expr=self.reference, block=lambda block: tuple(map(self.statement, block)))
 
     def value(self, e: Expr, out: list[Statement]) -> None:
         if id(e) not in self.uses:

@@ -9,9 +9,9 @@ from compiled import Compiled
 import gradgen as gg
 from gradgen.compiler import stages
 from gradgen.loops.statements import Apply
+from gradgen.loops.walk import expressions, subexpressions
 from gradgen.options import Options
 from gradgen.schedule import PASSES, Procedure, ScheduleOptions, schedule
-from gradgen.schedule.rewrite import expressions, subexpressions
 
 WITHOUT = ScheduleOptions(passes=tuple(p for p in PASSES if p != "reciprocals"))
 

@@ -31,10 +31,10 @@ from gradgen.loops.statements import (
     Store,
     Variable,
 )
+from gradgen.loops.walk import expressions, subexpressions
 from gradgen.options import Options
 from gradgen.schedule import PASSES, Procedure, Program, ScheduleOptions, schedule
 from gradgen.schedule.lanes import lanes
-from gradgen.schedule.rewrite import expressions, subexpressions
 from gradgen.schedule.straight import straighten
 
 N = 37  # no multiple of a vector

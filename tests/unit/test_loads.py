@@ -12,8 +12,8 @@ import pytest
 import gradgen as gg
 from gradgen.compiler import programs, stages
 from gradgen.loops.statements import Apply, Holds, Load, Present, SetFlag
+from gradgen.loops.walk import expressions, subexpressions
 from gradgen.options import Options
-from gradgen.schedule.rewrite import expressions, subexpressions
 
 
 def rows_of_three(x: Any, g: Any) -> Any:

@@ -9,9 +9,9 @@ import gradgen as gg
 from gradgen.build.standalone import wants_threads
 from gradgen.compiler import programs, stages
 from gradgen.loops.statements import WORK, Contract, Fail, Loop, PairwiseAdd, Pointer, Program, Store
+from gradgen.loops.walk import statements_in
 from gradgen.options import Options
 from gradgen.schedule.accesses import upper
-from gradgen.schedule.rewrite import statements_in
 
 
 def scheduled(traced: gg.TracedFunction, threads: int, which: str = "value_and_grad") -> Program:  # type: ignore[name-defined]

@@ -24,10 +24,10 @@ from gradgen.loops.statements import (
     Statement,
     Store,
 )
+from gradgen.loops.walk import expressions, statements_in, subexpressions
 from gradgen.options import Options
 from gradgen.schedule import PASSES, Program, ScheduleOptions, schedule
 from gradgen.schedule.peel import peel
-from gradgen.schedule.rewrite import expressions, statements_in, subexpressions
 
 
 def convolution(images: int) -> Program:

@@ -1,0 +1,446 @@
+"""The one walk: what each kind of statement and expression binds, uses, reads, writes, indexes and contains.
+
+`ROWS` says of every field of every kind what role it plays.  Everything that goes through statements (walks, what is
+touched, renaming, substitution, rebuilding) is made from it, so that a new kind is one row and a new field one entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields, replace
+from enum import Enum
+from typing import Any, TypeVar
+
+import sympy
+
+from gradgen.ir.guards import Condition
+from gradgen.loops import statements
+from gradgen.loops.statements import (
+    Apply,
+    Array,
+    Assign,
+    Buffer,
+    Call,
+    Comment,
+    Contract,
+    Copy,
+    CVar,
+    Declare,
+    Expr,
+    Fail,
+    Fill,
+    Holds,
+    If,
+    Index,
+    KernelCall,
+    Let,
+    Literal,
+    Load,
+    Loop,
+    Operand,
+    PairwiseAdd,
+    PairwiseBegin,
+    PairwiseTotal,
+    Pointer,
+    Present,
+    SetFlag,
+    Statement,
+    Store,
+    Variable,
+)
+
+
+class Role(Enum):
+    """What a field is for.  A value of a role is what the comment says, or a tuple of such, or None."""
+
+    DATA = "neither name nor memory"
+    VALUE = "an expression, or an index symbol that is passed as one"
+    BLOCK = "statements"
+    INDEX = "integer expressions and guards over counters, integer locals and dimensions"
+    BINDS = "a name (Variable, str, or the Buffer of an array) that is there from this statement on"
+    COUNTER = "an index symbol that is there inside of this statement"
+    USES = "a local that is read"
+    ASSIGNS = "a local that was declared before and changes"
+    READS = "memory (Buffer, or Operand with its strides) that is read"
+    WRITES = "memory that is written"
+    UPDATES = "memory that is read and written"
+    SCRATCH = "memory that has no value before or after"
+    POINTS = "memory whose address is taken; what is done with it is done under the name that the statement binds"
+    ASKS = "memory that is tested for being there"
+
+
+_R = Role
+ROWS: dict[type, dict[str, Role]] = {
+    # expressions
+    Literal: {"dtype": _R.DATA, "value": _R.DATA},
+    Index: {"dtype": _R.DATA, "expr": _R.INDEX},
+    Variable: {"dtype": _R.DATA, "name": _R.USES},
+    Load: {"dtype": _R.DATA, "buffer": _R.READS, "index": _R.INDEX, "guard": _R.INDEX, "fill": _R.DATA},
+    Apply: {"dtype": _R.DATA, "op": _R.DATA, "args": _R.VALUE},
+    Holds: {"dtype": _R.DATA, "guard": _R.INDEX},
+    Present: {"dtype": _R.DATA, "buffer": _R.ASKS},
+    SetFlag: {"dtype": _R.DATA},
+    PairwiseTotal: {"dtype": _R.DATA, "accumulator": _R.USES},
+    # statements
+    Comment: {"text": _R.DATA},
+    Let: {"variable": _R.BINDS, "value": _R.VALUE},
+    Declare: {"variable": _R.BINDS, "value": _R.VALUE},
+    Assign: {"variable": _R.ASSIGNS, "value": _R.VALUE},
+    PairwiseBegin: {"accumulator": _R.BINDS},
+    PairwiseAdd: {"accumulator": _R.ASSIGNS, "value": _R.VALUE},
+    Store: {"buffer": _R.WRITES, "index": _R.INDEX, "value": _R.VALUE},
+    Array: {"buffer": _R.BINDS},
+    Pointer: {"name": _R.BINDS, "buffer": _R.POINTS, "start": _R.INDEX, "condition": _R.VALUE, "otherwise": _R.POINTS,
+              "constant": _R.DATA},
+    Loop: {"variable": _R.COUNTER, "start": _R.INDEX, "stop": _R.INDEX, "body": _R.BLOCK, "step": _R.DATA,
+           "simd": _R.DATA, "reductions": _R.ASSIGNS, "parallel": _R.DATA, "several": _R.INDEX},
+    If: {"condition": _R.VALUE, "body": _R.BLOCK, "otherwise": _R.BLOCK},
+    Fill: {"buffer": _R.WRITES, "start": _R.INDEX, "count": _R.INDEX, "value": _R.VALUE},
+    Copy: {"target": _R.WRITES, "target_start": _R.INDEX, "source": _R.READS, "source_start": _R.INDEX, "count": _R.INDEX},
+    Fail: {"status": _R.DATA},
+    Contract: {"dtype": _R.DATA, "m": _R.INDEX, "n": _R.INDEX, "k": _R.INDEX, "a": _R.READS, "b": _R.READS,
+               "c": _R.UPDATES, "accumulate": _R.DATA, "limits": _R.INDEX},
+    KernelCall: {"spec": _R.DATA, "dtype": _R.DATA, "sizes": _R.INDEX, "operands": _R.READS, "results": _R.WRITES,
+                 "flags": _R.DATA, "workspace": _R.SCRATCH},
+    Call: {"part": _R.DATA, "pointers": _R.UPDATES, "scalars": _R.VALUE, "result": _R.ASSIGNS},
+}  # fmt: skip
+
+_MEMORY = (_R.READS, _R.WRITES, _R.UPDATES, _R.SCRATCH, _R.POINTS)
+_READ = (_R.READS, _R.UPDATES, _R.SCRATCH)
+_NAMES = (_R.BINDS, _R.USES, _R.ASSIGNS)
+Part = Expr | Statement
+P = TypeVar("P", bound=Part)
+
+
+def _of(*roles: Role) -> dict[type, tuple[str, ...]]:
+    return {kind: tuple(f for f, role in row.items() if role in roles) for kind, row in ROWS.items()}
+
+
+_VALUES, _BLOCKS, _TOUCHED = _of(_R.VALUE), _of(_R.BLOCK), _of(*_MEMORY)
+_WITH_INDEX = _of(_R.INDEX, _R.VALUE, *_MEMORY)  # symbols are passed to calls
+_READS, _WRITES = _of(*_READ), _of(_R.WRITES, _R.UPDATES, _R.SCRATCH)
+_BOUND, _ASSIGNED, _USED = _of(_R.BINDS), _of(_R.ASSIGNS), _of(_R.USES)
+
+
+# --- children ---------------------------------------------------------------------------------------------------------
+
+
+def blocks(s: Statement) -> tuple[tuple[Statement, ...], ...]:
+    """The blocks of statements inside a statement."""
+    return tuple(getattr(s, f) for f in _BLOCKS[type(s)])
+
+
+def expressions(p: Part) -> tuple[Expr, ...]:
+    """The expressions right inside a statement or an expression, those of inner statements aside."""
+    found: list[Expr] = []
+    for f in _VALUES[type(p)]:
+        value = getattr(p, f)
+        if isinstance(value, tuple):
+            found.extend(v for v in value if isinstance(v, Expr))
+        elif value is not None:
+            found.append(value)
+    return tuple(found)
+
+
+def subexpressions(roots: Iterable[Expr]) -> Iterator[Expr]:
+    """Every expression in these, as often as it occurs."""
+    stack = list(roots)
+    while stack:
+        e = stack.pop()
+        yield e
+        if type(e) is Apply:
+            stack.extend(e.args)
+        else:
+            stack.extend(expressions(e))
+
+
+def statements_in(block: Iterable[Statement]) -> Iterator[Statement]:
+    """These statements and all inside them, in order."""
+    stack = list(reversed(tuple(block)))
+    while stack:
+        s = stack.pop()
+        yield s
+        for f in reversed(_BLOCKS[type(s)]):
+            stack.extend(reversed(getattr(s, f)))
+
+
+def parts_in(block: Iterable[Statement]) -> Iterator[Part]:
+    """Every statement and every expression in these, a statement before what it holds."""
+    for s in statements_in(block):
+        yield s
+        yield from subexpressions(expressions(s))
+
+
+# --- names and indices ------------------------------------------------------------------------------------------------
+
+
+def _name(value: Any) -> str:
+    if isinstance(value, tuple):  # of a loop's reductions: operator and variable
+        return value[1]
+    return value if isinstance(value, str) else value.name
+
+
+def _names(p: Part, which: Mapping[type, tuple[str, ...]]) -> Iterator[str]:
+    for f in which[type(p)]:
+        value = getattr(p, f)
+        if isinstance(value, tuple):
+            yield from map(_name, value)
+        elif value is not None:
+            yield _name(value)
+
+
+def bound(p: Part) -> Iterator[str]:
+    """The names that a statement binds for those after it."""
+    return _names(p, _BOUND)
+
+
+def assigned(p: Part) -> Iterator[str]:
+    """The locals that it changes."""
+    return _names(p, _ASSIGNED)
+
+
+def used(p: Part) -> Iterator[str]:
+    """The locals that it reads itself, operands aside."""
+    return _names(p, _USED)
+
+
+def indices(p: Part) -> Iterator[sympy.Expr | int]:
+    """The integer expressions of a statement or expression itself, strides and guards included, operands aside."""
+    for f in _WITH_INDEX[type(p)]:
+        yield from _integers(getattr(p, f))
+
+
+def _integers(value: Any) -> Iterator[sympy.Expr | int]:
+    if isinstance(value, (int, sympy.Basic)):
+        yield value
+    elif isinstance(value, tuple):
+        for v in value:
+            yield from _integers(v)
+    elif isinstance(value, Condition):
+        yield from (value.expr, value.modulus)
+    elif isinstance(value, Operand):
+        yield from (value.start, *value.strides)
+
+
+def index_symbols(p: Part) -> Iterator[sympy.Symbol]:
+    """Counters, integer locals and dimensions in these."""
+    for e in indices(p):
+        if not isinstance(e, int):
+            yield from e.free_symbols
+
+
+def mentioned(block: Iterable[Statement]) -> set[str]:
+    """The names of locals, counters and integer locals that anything in the block uses."""
+    found: set[str] = set()
+    for p in parts_in(block):
+        found.update(used(p))
+        found.update(s.name for s in index_symbols(p))
+    return found
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+def _buffers(p: Part, which: Mapping[type, tuple[str, ...]]) -> Iterator[Buffer]:
+    for f in which[type(p)]:
+        value = getattr(p, f)
+        for v in value if isinstance(value, tuple) else (value,):
+            if isinstance(v, Operand):
+                yield v.buffer
+            elif v is not None:
+                yield v[0] if isinstance(v, tuple) else v  # of a call: pointer and offset
+
+
+def buffers(p: Part) -> Iterator[Buffer]:
+    """The memory that a statement or expression itself reads, writes or points at."""
+    return _buffers(p, _TOUCHED)
+
+
+def reads(p: Part) -> Iterator[Buffer]:
+    """The memory whose values it may see."""
+    return _buffers(p, _READS)
+
+
+def writes(p: Part) -> Iterator[Buffer]:
+    """The memory that it may change."""
+    return _buffers(p, _WRITES)
+
+
+def touched(top: Statement) -> Iterator[Buffer]:
+    """The buffers and rows that a statement and those inside it read, write or point at."""
+    for p in parts_in((top,)):
+        yield from _buffers(p, _TOUCHED)
+
+
+def pointer_targets(block: Iterable[Statement]) -> dict[str, tuple[Buffer, ...]]:
+    """What each row may point into."""
+    found: dict[str, tuple[Buffer, ...]] = {}
+    for s in statements_in(block):
+        if isinstance(s, Pointer):
+            found[s.name] = tuple(inner for b in buffers(s) for inner in found.get(b.name, (b,)))
+    return found
+
+
+def behind(found: Iterable[Buffer], rows: Mapping[str, tuple[Buffer, ...]]) -> Iterator[Buffer]:
+    """These buffers, rows as what is behind them."""
+    for b in found:
+        yield from rows.get(b.name, (b,))
+
+
+def read_names(block: Iterable[Statement]) -> set[str]:
+    """The names of buffers and rows that are ever read; what is behind a row that is read counts as well."""
+    block = tuple(block)
+    found = {b.name for p in parts_in(block) for b in reads(p)}
+    targets = pointer_targets(block)
+    return found | {b.name for name in found for b in targets.get(name, ())}
+
+
+# --- rebuilding -------------------------------------------------------------------------------------------------------
+
+ExprMap = Callable[[Expr], Expr]
+IndexMap = Callable[[Any], Any]
+BufferMap = Callable[[Buffer], Buffer]
+NameMap = Callable[[str], str]
+
+
+def _mapped(value: Any, role: Role, expr: ExprMap | None, index: IndexMap | None, buffer: BufferMap | None,
+            name: NameMap | None) -> Any:
+    """The value of a field with the functions of its role applied; itself where nothing changes."""
+    if value is None:
+        return None
+    if isinstance(value, tuple):
+        several = tuple(_mapped(v, role, expr, index, buffer, name) for v in value)
+        return value if all(a is b for a, b in zip(several, value)) else several
+    if isinstance(value, Buffer):
+        return buffer(value) if buffer is not None else value
+    if isinstance(value, Operand):
+        at = {f: _mapped(getattr(value, f), _R.INDEX, expr, index, buffer, name) for f in ("start", "strides")}
+        at["buffer"] = _mapped(value.buffer, role, expr, index, buffer, name)
+        return value if all(new is getattr(value, f) for f, new in at.items()) else replace(value, **at)
+    if role in _NAMES:
+        if name is None:
+            return value
+        if isinstance(value, Variable):
+            new = name(value.name)
+            return value if new == value.name else Variable(value.dtype, new)
+        return name(value)
+    if isinstance(value, Expr):
+        return expr(value) if expr is not None else value
+    if isinstance(value, Condition) and index is not None:
+        made, modulus = index(value.expr), index(value.modulus)
+        return value if made is value.expr and modulus is value.modulus else Condition(value.kind, made, modulus)
+    if index is not None and (role is _R.INDEX or isinstance(value, sympy.Basic)):
+        return index(value)
+    return value
+
+
+def _own_name(value: Any, name: NameMap | None) -> Any:
+    """The (operator, name) pairs of a loop."""
+    return value if name is None else tuple((op, name(n)) for op, n in value)
+
+
+def mapped(
+    p: P, *, expr: ExprMap | None = None, index: IndexMap | None = None, buffer: BufferMap | None = None,
+    name: NameMap | None = None, block: Callable[[tuple[Statement, ...]], tuple[Statement, ...]] | None = None,
+) -> P:
+    """A statement or expression with these applied to what it holds itself; the same object where nothing changes.
+
+    `expr` to expressions right inside it, `index` to integer expressions, `buffer` to memory, `name` to the names of
+    locals and rows (not to index symbols), `block` to blocks.
+    """
+    changes: dict[str, Any] = {}
+    for f, role in ROWS[type(p)].items():
+        if role in (_R.DATA, _R.COUNTER):
+            continue
+        value = getattr(p, f)
+        if role is _R.BLOCK:
+            new = block(value) if block is not None else value
+        elif f == "reductions":
+            new = _own_name(value, name)
+        else:
+            new = _mapped(value, role, expr, index, buffer, name)
+        if new is not value and not (isinstance(new, (str, tuple)) and new == value):
+            changes[f] = new
+    return replace(p, **changes) if changes else p
+
+
+class Rewriting:
+    """A change of everything in blocks of statements; what does not change stays the same object.
+
+    `leaf` gets every expression behind its operands, `index`, `buffer` and `name` what `mapped` gives them.
+    """
+
+    def __init__(
+        self, *, leaf: ExprMap | None = None, index: IndexMap | None = None, buffer: BufferMap | None = None,
+        name: NameMap | None = None,
+    ) -> None:
+        self.leaf, self.index, self.buffer, self.name = leaf, index, buffer, name
+
+    def expr(self, e: Expr) -> Expr:
+        made = mapped(e, expr=self.expr, index=self.index, buffer=self.buffer, name=self.name)
+        return made if self.leaf is None else self.leaf(made)
+
+    def statement(self, s: Statement) -> Statement:
+        return mapped(s, expr=self.expr, index=self.index, buffer=self.buffer, name=self.name, block=self.block)
+
+    def block(self, block: Iterable[Statement]) -> tuple[Statement, ...]:
+        block = tuple(block)
+        made = tuple(map(self.statement, block))
+        return block if all(a is b for a, b in zip(made, block)) else made
+
+
+def renamed(
+    block: Iterable[Statement], buffers: Mapping[Buffer, Buffer], names: Mapping[str, str]
+) -> tuple[Statement, ...]:
+    """The block with other buffers (by identity) and other locals (by name); counters and indices stay."""
+    change = Rewriting(buffer=lambda b: buffers.get(b, b), name=lambda n: names.get(n, n))
+    return change.block(block)
+
+
+def substituted(block: Iterable[Statement], symbols: Mapping[sympy.Basic, sympy.Basic]) -> tuple[Statement, ...]:
+    """The block with other expressions for index symbols."""
+    known = dict(symbols)
+
+    def index(e: Any) -> Any:
+        return e if isinstance(e, int) or known.keys().isdisjoint(e.free_symbols) else e.xreplace(known)
+
+    return Rewriting(index=index).block(block)
+
+
+def unclassified() -> list[str]:
+    """Fields of kinds that no row mentions, and entries for fields that are not there: none, if this file is right."""
+    kinds = {k for k in vars(statements).values() if isinstance(k, type) and issubclass(k, (Expr, Statement))}
+    found = [f"{k.__name__}: no row" for k in kinds - {Expr, Statement} - ROWS.keys()]
+    for kind, row in ROWS.items():
+        found += [f"{kind.__name__}.{name}" for name in {f.name for f in fields(kind)} ^ row.keys()]
+    return sorted(found)
+
+
+__all__ = [
+    "ROWS",
+    "CVar",
+    "Rewriting",
+    "Role",
+    "assigned",
+    "behind",
+    "blocks",
+    "bound",
+    "buffers",
+    "expressions",
+    "index_symbols",
+    "indices",
+    "mapped",
+    "mentioned",
+    "parts_in",
+    "pointer_targets",
+    "read_names",
+    "reads",
+    "renamed",
+    "statements_in",
+    "subexpressions",
+    "substituted",
+    "touched",
+    "unclassified",
+    "used",
+    "writes",
+]
