@@ -278,6 +278,32 @@ def test_other_builds(main_harness: Harness, compiler: str, flags: tuple[str, ..
     assert failures == []
 
 
+@pytest.mark.skipif(not COMPILERS, reason="no C compiler")
+@pytest.mark.parametrize("single", [True, False], ids=["float32 only", "none"])
+def test_processors_whose_fused_multiply_add_is_not_for_double(
+    main_harness: Harness, single: bool, tmp_path: Path
+) -> None:
+    """Cortex-M4F and M33 define __ARM_FEATURE_FMA, and their library's fma of doubles rounds twice (newlib's x*y + z)."""
+    if not main_harness.quad:
+        pytest.skip("no libquadmath")
+    library = tmp_path / "library.h"
+    library.write_text("#include <math.h>\n#define fma(x, y, z) ((x) * (y) + (z))\n"
+                       + "#define __ARM_FEATURE_FMA 1\n" * single + "#define __ARM_FP 4\n")
+    harness = Harness(tmp_path, Build(COMPILERS[0], ("-O1", "-ffp-contract=off", "-include", str(library))))
+    x = math_samples.one(3_000, np.float64, np.random.default_rng(6))
+    wrong = {}
+    for name in CHECKED_ONE_ARGUMENT:
+        report = main_harness.check_result(name, "f64", harness.run(name, "f64", x), x)
+        if report.max_error > BOUND["f64"]:
+            wrong[name] = str(report)
+    arguments = math_samples.two(3_000, np.float64, np.random.default_rng(7))
+    for name in CHECKED_TWO_ARGUMENTS:
+        report = main_harness.check_result(name, "f64", harness.run(name, "f64", *arguments), *arguments)
+        if report.max_error > BOUND["f64"]:
+            wrong[name] = str(report)
+    assert wrong == {}
+
+
 @pytest.mark.parametrize("suffix", mathlib.FLOATS)
 def test_one_element_equals_a_vector_of_them(main_harness: Harness, suffix: str) -> None:
     """A loop's remainder is scalar code, where contraction may differ: each side has its own bound, so twice that."""

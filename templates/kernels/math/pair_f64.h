@@ -1,5 +1,9 @@
 /* Unevaluated sums hi + lo of two doubles. The product's error is exact (Dekker 1971 without a fused multiply-add,
  * whose halves are rounded off in the bits so that contraction cannot spoil them). */
+/* Where the processor itself has it for this type (bit 8 of __ARM_FP): a library's fma may round twice. */
+#if defined(__FMA__) || defined(__FP_FAST_FMA) || (defined(__ARM_FEATURE_FMA) && (__ARM_FP & 8))
+#define GG_FUSED_F64
+#endif
 typedef struct {
     double hi, lo;
 } gg_pair_f64;
@@ -29,7 +33,7 @@ GG_INLINE gg_pair_f64 gg_two_prod_f64(double a, double b)
 {
     gg_pair_f64 r;
     r.hi = a * b;
-#if defined(__FMA__) || defined(__FP_FAST_FMA) || defined(__ARM_FEATURE_FMA)
+#ifdef GG_FUSED_F64
     r.lo = fma(a, b, -r.hi);
 #else
     {

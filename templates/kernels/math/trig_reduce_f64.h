@@ -75,7 +75,7 @@ GG_INLINE gg_angle_f64 gg_trig_far_f64(double a)
 GG_INLINE gg_angle_f64 gg_trig_reduce_f64(double x)
 {
     double a = fabs(x);
-#if !(defined(__FMA__) || defined(__FP_FAST_FMA) || defined(__ARM_FEATURE_FMA))
+#ifndef GG_FUSED_F64
     if (a < 1073741824.0) {
         double shifted = a * 0.6366197723675814 + 6755399441055744.0, q = shifted - 6755399441055744.0;
         gg_pair_f64 p = gg_two_prod_f64(q, 1.5707963267948966), w = gg_two_prod_f64(q, 6.123233995736766e-17);

@@ -14,7 +14,7 @@ GG_NOINLINE gg_angle_f32 gg_trig_far_scalar_f32(float x)
 GG_INLINE gg_angle_f32 gg_trig_reduce_scalar_f32(float x)
 {
     gg_angle_f32 angle;
-#if defined(__FMA__) || defined(__FP_FAST_FMAF) || defined(__ARM_FEATURE_FMA)
+#ifdef GG_FUSED_F32
     if (fabsf(x) < 8192.0f) {
         /* the first difference is exact: a multiple of the last place of pi/2, and below 1 */
         float shifted = x * 0.636619747f + 12582912.0f, q = shifted - 12582912.0f;

@@ -16,7 +16,7 @@ GG_INLINE gg_angle_f64 gg_trig_reduce_scalar_f64(double x)
     gg_angle_f64 angle;
     if (fabs(x) < 1048576.0) {
         double shifted = x * 0.6366197723675814 + 6755399441055744.0, q = shifted - 6755399441055744.0;
-#if defined(__FMA__) || defined(__FP_FAST_FMA) || defined(__ARM_FEATURE_FMA)
+#ifdef GG_FUSED_F64
         /* the first difference is exact: a multiple of the last place of pi/2, and below 1 */
         double first = fma(q, -1.5707963267948966, x), part = q * 6.123233995736766e-17;
         double lost = fma(q, 6.123233995736766e-17, -part);
