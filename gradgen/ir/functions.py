@@ -18,6 +18,8 @@ import numpy as np
 import sympy
 from sympy import Expr, Integer, Rational, pi, sqrt
 
+from gradgen.ir.indexing import modulo, quotient
+
 FLOAT, SAME, BOOL = "float", "same", "bool"
 """What a function returns: a floating value, the promoted type of its value arguments, or a truth value."""
 
@@ -114,6 +116,10 @@ extent: ScalarType = define(
 mark: ScalarType = define(
     "mark", (1, 0), lambda x, k: x, result=SAME, to_sympy=lambda x, k: x
 )  # node k of equal ones, told apart
+instead: ScalarType = define(
+    "instead", (0, 1), lambda x, y: x, result=SAME, to_sympy=lambda x, y: x
+)  # the value of x, the derivative of y, which has the same value
+
 
 # --- selection: a branch not taken contributes nothing, it is never multiplied by 0 -----------------------------------
 
@@ -492,6 +498,12 @@ def written_out(body: Expr) -> Expr:
             return body
         inner = [f for f in found if not any(g is not f and f.has(g) for g in found)]
         body = body.xreplace({f: sympy.sympify(f.expansion(*f.args)) for f in inner})
+
+
+def index_body(index: Expr) -> Expr:
+    """An index expression as a value: quotients and modulos by their scalar functions."""
+    found = index.replace(quotient, floor_div)
+    return found.replace(modulo, remainder)
 
 
 # --- composites written once -----------------------------------------------------------------------------------------

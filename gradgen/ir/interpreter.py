@@ -8,7 +8,7 @@ Float sums run in float64 and are rounded once, which is at least as accurate as
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from gradgen.ir.graph import Graph, topological
 from gradgen.ir.guards import EQ, GE, Guard
 from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.kernels import reference, same_call
-from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Read, Scan, Scatter
+from gradgen.ir.nodes import ARG_REDUCERS, Compute, Constant, Input, Kernel, Node, Read, Scan, Scatter
 from gradgen.ir.symbols import Dim, Extent, axis, placeholder, reduce_axis
 
 Env = Mapping[sympy.Basic, Any]
@@ -31,6 +31,16 @@ _REDUCERS = {
     "sum": np.add.reduce, "prod": np.multiply.reduce, "max": np.maximum.reduce, "min": np.minimum.reduce,
     "any": np.logical_or.reduce, "all": np.logical_and.reduce,
 }
+
+
+def _argpeak(values: np.ndarray, axis: int) -> np.ndarray:
+    """The place of the first maximum, or of the last nan."""
+    nan = np.isnan(values)
+    last = values.shape[axis] - 1 - np.argmax(np.flip(nan, axis), axis)
+    return np.where(nan.any(axis), last, np.argmax(values, axis))
+
+
+_ARG_REDUCERS: Mapping[str, Callable[..., Any]] = {"argmax": np.argmax, "argmin": np.argmin, "argpeak": _argpeak}
 
 
 def bind_dims(shapes: Sequence[tuple[tuple[Extent, ...], tuple[int, ...]]]) -> dict[sympy.Basic, int]:
@@ -261,7 +271,7 @@ def _compute(node: Compute, values: Mapping[Node, np.ndarray], dims: Env) -> np.
     shape = tuple(extent_value(e, dims) for e in node.shape)
     reduce_shape = tuple(extent_value(e, dims) for e in node.reduce_shape)
     env, types = _environment(node, shape, reduce_shape, values, dims)
-    arg = node.reducer in ("argmax", "argmin")
+    arg = node.reducer in ARG_REDUCERS
     body = _Body(env, types, node.dtype)
     kind = body.visit(node.body)[1]
     inner = kind if (arg or node.reducer in ("any", "all")) and isinstance(kind, DType) else node.dtype
@@ -270,7 +280,7 @@ def _compute(node: Compute, values: Mapping[Node, np.ndarray], dims: Env) -> np.
         return np.asarray(full, order="C")
     over = tuple(range(len(shape), len(shape) + len(reduce_shape)))
     if arg:
-        return np.asarray((np.argmax if node.reducer == "argmax" else np.argmin)(full, axis=over[0])).astype(np.int64)
+        return np.asarray(_ARG_REDUCERS[node.reducer](full, axis=over[0])).astype(np.int64)
     if 0 in reduce_shape and node.reducer in ("max", "min"):
         return np.full(shape, lowest(node.dtype) if node.reducer == "max" else highest(node.dtype), node.dtype.numpy)
     wide = full.astype(np.float64) if node.reducer == "sum" and node.dtype is dtypes.float32 else full

@@ -23,7 +23,8 @@ from gradgen.ir.guards import ALWAYS, Guard
 from gradgen.ir.symbols import Extent, axes
 
 Shape = tuple[Extent, ...]
-REDUCERS = ("sum", "prod", "max", "min", "argmax", "argmin", "any", "all")
+ARG_REDUCERS = ("argmax", "argmin", "argpeak")
+REDUCERS = ("sum", "prod", "max", "min", *ARG_REDUCERS, "any", "all")
 SCATTER_MODES = ("set", "add", "max", "min", "prod")
 
 _table: weakref.WeakValueDictionary[tuple, Node] = weakref.WeakValueDictionary()
@@ -132,7 +133,7 @@ class Compute(Node):
     """`value[axes] = reducer over reduce_axes of body(reads, axes)`; `reducer` is None without reduce axes.
 
     `reduce_shape` are the extents of r0, r1, ....  argmax/argmin reduce over exactly one axis, take the first of a tie
-    and the first nan, and give that axis' index.
+    and the first nan, and give that axis' index; argpeak takes the last nan, as PyTorch's pooling does.
     """
 
     __slots__ = ("body", "reads", "reduce_shape", "reducer")

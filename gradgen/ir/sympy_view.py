@@ -260,4 +260,5 @@ _REDUCTIONS: dict[str, Callable[[list[sympy.Basic], Callable[..., sympy.Basic]],
     "all": lambda items, truth: sympy.And(*map(truth, items)),
     "argmax": lambda items, truth: _arg(items, sympy.Ge),
     "argmin": lambda items, truth: _arg(items, sympy.Le),
+    "argpeak": lambda items, truth: _arg(items, sympy.Ge),
 }

@@ -16,7 +16,7 @@ from gradgen.ir.functions import ScalarFunction
 from gradgen.ir.graph import Graph, Location, topological
 from gradgen.ir.guards import EQ, GE, MOD, Guard
 from gradgen.ir.kernels import KERNELS
-from gradgen.ir.nodes import REDUCERS, SCATTER_MODES, Compute, Input, Kernel, Node, Read, Scan, Scatter
+from gradgen.ir.nodes import ARG_REDUCERS, REDUCERS, SCATTER_MODES, Compute, Input, Kernel, Node, Read, Scan, Scatter
 from gradgen.ir.symbols import Axis, Dim, Placeholder, ReduceAxis, axes, placeholder, reduce_axes, same_extent
 
 
@@ -91,7 +91,7 @@ def _compute(node: Compute) -> Iterator[tuple[str, str]]:
         yield "reducer", "a reducer without reduced axes, or reduced axes without a reducer"
     if node.reducer is not None and node.reducer not in REDUCERS:
         yield "reducer", f"unknown reducer {node.reducer!r}"
-    if node.reducer in ("argmax", "argmin"):
+    if node.reducer in ARG_REDUCERS:
         if len(node.reduce_shape) != 1:
             yield "argmax", f"{node.reducer} reduces over exactly one axis, not {len(node.reduce_shape)}"
         if node.dtype is not int64:

@@ -12,7 +12,7 @@ import sympy
 
 from gradgen.ir.guards import GE, Condition
 from gradgen.ir.interpreter import holds, integer
-from gradgen.ir.nodes import Compute, Constant, Node
+from gradgen.ir.nodes import ARG_REDUCERS, Compute, Constant, Node
 from gradgen.ir.symbols import Extent
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ MOST = 1 << 22
 
 def positions(node: Node) -> Extent | None:
     """How many positions there are, where the node's elements are such; what argmax and argmin give."""
-    return node.reduce_shape[0] if isinstance(node, Compute) and node.reducer in ("argmax", "argmin") else None
+    return node.reduce_shape[0] if isinstance(node, Compute) and node.reducer in ARG_REDUCERS else None
 
 
 def certainly_inside(

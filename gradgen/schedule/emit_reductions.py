@@ -191,11 +191,12 @@ class Reductions(Results):
         state = self.accumulators[op]
         best, where = state.total, state.position
         assert where is not None
-        better = b.apply("gt" if reducer_of(op) == "argmax" else "lt", (value, best), bool_)
-        if value.dtype.is_floating_point:  # the first nan
-            still = b.apply("not_", (b.apply("isnan", (best,), bool_),), bool_)
-            first = b.apply("and_", (b.apply("isnan", (value,), bool_), still), bool_)
-            better = b.apply("or_", (better, first), bool_)
+        better = b.apply("lt" if reducer_of(op) == "argmin" else "gt", (value, best), bool_)
+        if value.dtype.is_floating_point:
+            nan = b.apply("isnan", (value,), bool_)
+            if reducer_of(op) != "argpeak":  # the first nan
+                nan = b.apply("and_", (nan, b.apply("not_", (b.apply("isnan", (best,), bool_),), bool_)), bool_)
+            better = b.apply("or_", (better, nan), bool_)
         position = b.index(self.env(op)[op.reduced_axes[0]], int64)
         new_where = b.apply("select", (better, position, where), int64)
         new_best = b.apply("select", (better, value, best), value.dtype)

@@ -18,7 +18,7 @@ import sympy
 from gradgen.ir.dtypes import DType
 from gradgen.ir.graph import Location
 from gradgen.ir.guards import Guard
-from gradgen.ir.nodes import Compute, Constant, Kernel, Node, Read, Scan, Scatter
+from gradgen.ir.nodes import ARG_REDUCERS, Compute, Constant, Kernel, Node, Read, Scan, Scatter
 from gradgen.ir.symbols import Axis, Extent, Placeholder, ReduceAxis, axes, axis, placeholder, reduce_axes, reduce_axis
 from gradgen.loops.procedure import Output, Procedure
 from gradgen.loops.statements import CVar
@@ -556,7 +556,7 @@ def substitute(expr: sympy.Expr, mapping: Mapping) -> sympy.Expr:
 
 def _value_type(node: Compute) -> DType:
     """What the body of a reduction is computed in: argmax and any look at the operands' own type."""
-    if node.reducer in ("argmax", "argmin", "any", "all"):
+    if node.reducer in (*ARG_REDUCERS, "any", "all"):
         types = [r.dtype for r in node.reads]
         if isinstance(node.body, Placeholder) and types:
             return types[int(node.body.name[1:])]

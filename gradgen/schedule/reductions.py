@@ -51,7 +51,7 @@ def extreme(dtype: DType, largest: bool) -> sympy.Expr:
 
 def initial(reducer: str, dtype: DType) -> sympy.Expr:
     """What a reduction over nothing gives."""
-    if reducer in ("max", "argmax"):
+    if reducer in ("max", "argmax", "argpeak"):
         return extreme(dtype, False)
     if reducer in ("min", "argmin"):
         return extreme(dtype, True)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import sympy
 
 from gradgen.frontend.ops.convolution import Ints, each, floor_ratio
-from gradgen.frontend.ops.samples import INF, edges, one, plain, sample, t
+from gradgen.frontend.ops.samples import INF, NAN, edges, one, plain, sample, t
 from gradgen.frontend.ops.shapes import A0, A1, extreme, known, over, shape_text
 from gradgen.frontend.ops.table import call, public
 from gradgen.frontend.registry import KEEP, Op, register
 from gradgen.ir import dtypes
 from gradgen.ir import functions as fn
 from gradgen.ir.guards import GE, Condition, Guard, conjunction, in_range
-from gradgen.ir.indexing import delinearise, linearise, modulo, product, quotient
+from gradgen.ir.indexing import delinearise, linearise, product, quotient
 from gradgen.ir.nodes import Compute, Constant, Node, Read, identity_read
 from gradgen.ir.symbols import Extent, axes, axis, reduce_axis
 
@@ -23,12 +24,6 @@ if TYPE_CHECKING:
     from gradgen.frontend.tensor import Tensor
 
 Numbers = tuple[int, ...]
-
-
-def as_body(index: sympy.Expr) -> sympy.Expr:
-    """An index expression as a value: quotients and modulos by their scalar functions."""
-    found = index.replace(quotient, fn.floor_div)
-    return found.replace(modulo, fn.remainder)
 
 
 def _outputs(n: Extent, size: int, stride: int, pad: int, dilation: int, ceil_mode: bool) -> Extent:
@@ -78,11 +73,26 @@ def _lower_max(
     if not any(padding) and not ceil_mode:
         guard = ()
     window = Read(node, [*axes(lead), *index], guard, extreme(node.dtype, -1))
-    best = Compute(shape, A0, [window], dtypes.int64, reduce_shape=(area,), reducer="argmax")
+    best = Compute(shape, A0, [window], dtypes.int64, reduce_shape=(area,), reducer="argpeak")
+    if guard:
+        best = _inside(best, [axis(lead + k) * stride[k] - padding[k] for k in range(rank)], size, dilation)
     found = places(A0)
     values = Compute(shape, A1, [identity_read(best), Read(node, [*axes(lead), *found])], node.dtype)
-    flat = Compute(shape, as_body(linearise(found, node.shape[lead:])), [identity_read(best)], dtypes.int64)
+    flat = Compute(shape, fn.index_body(linearise(found, node.shape[lead:])), [identity_read(best)], dtypes.int64)
     return values, flat
+
+
+def _inside(best: Node, starts: Sequence[sympy.Expr], size: Numbers, dilation: Numbers) -> Node:
+    """The places in windows that begin at `starts`, of which the first lies in the padding where nothing beats its -inf:
+    then the first inside."""
+    first = [fn.maximum(0, fn.floor_div(d - 1 - s, d)) for s, d in zip(starts, dilation)]
+    in_padding = fn.and_(fn.eq(A0, 0), _any(fn.lt(s, 0) for s in starts))
+    body = fn.select(in_padding, linearise(first, size), A0)
+    return Compute(best.shape, body, [identity_read(best)], dtypes.int64)
+
+
+def _any(conditions: Iterable[sympy.Expr]) -> sympy.Expr:
+    return reduce(fn.or_, conditions)
 
 
 def _pool_ops(name: str, lower: Any, grad: str, outputs: int = 1) -> dict[int, Op]:
@@ -117,7 +127,14 @@ def _max_pool(rank: int, samples: Sequence[Any]) -> Any:
 
 
 TIED = edges((((1.0, 1.0, 2.0, 2.0), (1.0, 1.0, 2.0, -INF), (0.0, -0.0, 3.0, 3.0), (0.0, 0.0, 3.0, 3.0)),))
-max_pool1d = _max_pool(1, [sample(t(2, 3, 6), 2), one(t(1, 2, 7), 3, 2, 1), one(t(1, 2, 7), 2, ceil_mode=True)])
+LOST = edges(((  # windows of -inf alone, in part padding, and of several nans: the last one counts
+    (-INF, -INF, -INF, 1.0, NAN), (-INF, -INF, -INF, NAN, 2.0), (-INF, -INF, 0.0, NAN, NAN), (-INF, -INF, NAN, -INF, -INF),
+    (-INF, 3.0, NAN, -INF, -INF),
+),))
+max_pool1d = _max_pool(1, [
+    sample(t(2, 3, 6), 2), one(t(1, 2, 7), 3, 2, 1), one(t(1, 2, 7), 2, ceil_mode=True), one(LOST, 3, 1, 1),
+    one(LOST, 2, 2, 1, 2),
+])
 max_pool2d = _max_pool(
     2,
     [
@@ -127,9 +144,15 @@ max_pool2d = _max_pool(
         one(TIED, 2),
         one(t(2, 5, 5), 2),
         plain(t(1, 2, 4, 6), 2, return_indices=True),
+        one(LOST, 3, 2, 1),
+        one(LOST, 2, 1, 1, 2),
+        one(LOST, 2, 2, 0, 1, True),
+        plain(LOST, 3, 1, 1, return_indices=True),
     ],
 )
-max_pool3d = _max_pool(3, [one(t(1, 2, 4, 4, 4), 2)])
+max_pool3d = _max_pool(3, [
+    one(t(1, 2, 4, 4, 4), 2), one(edges(((((-INF, NAN), (-INF, -INF)), ((1.0, NAN), (-INF, 0.0))),)), 2, 1, 1),
+])
 
 
 # --- averages --------------------------------------------------------------------------------------------------------
@@ -255,7 +278,7 @@ def _lower_adaptive_avg(node: Node, *, out: Numbers) -> Node:
         area = area * (w if e is None else e - s)
     if area.is_Integer:
         return over(fn.div(A0, area), shape, (total,), node.dtype)
-    count = Compute(shape, as_body(area), [], dtypes.int64)
+    count = Compute(shape, fn.index_body(area), [], dtypes.int64)
     return Compute(shape, fn.div(A0, A1), [identity_read(total), identity_read(count)], node.dtype)
 
 
@@ -270,11 +293,11 @@ def _lower_adaptive_max(node: Node, *, out: Numbers) -> tuple[Node, Node]:
         [Read(node, [*axes(lead), *places], _adaptive_guard(places, ends), extreme(node.dtype, -1))],
         dtypes.int64,
         reduce_shape=(product(widths),),
-        reducer="argmax",
+        reducer="argpeak",
     )
     found = [s + p for s, p in zip(starts, delinearise(A0, widths))]
     values = Compute(shape, A1, [identity_read(best), Read(node, [*axes(lead), *found])], node.dtype)
-    return values, Compute(shape, as_body(linearise(found, node.shape[lead:])), [identity_read(best)], dtypes.int64)
+    return values, Compute(shape, fn.index_body(linearise(found, node.shape[lead:])), [identity_read(best)], dtypes.int64)
 
 
 _adaptive_avg = _pool_ops("adaptive_avg_pool", _lower_adaptive_avg, "AdaptiveAvgPool{}DBackward0")
@@ -305,9 +328,9 @@ def _adaptive_functions(rank: int, samples: Sequence[Any]) -> None:
         public("nn.functional", name=name, samples=samples)(function)
 
 
-_adaptive_functions(1, [one(t(1, 2, 6), 3), one(t(1, 2, 7), 3)])
+_adaptive_functions(1, [one(t(1, 2, 6), 3), one(t(1, 2, 7), 3), one(LOST, 3)])
 _adaptive_functions(
-    2, [one(t(1, 2, 4, 6), 2), one(t(1, 2, 5, 7), (2, 3)), one(t(1, 2, 4, 4), 1), one(t(1, 2, 4, 3), (2, None))]
+    2, [one(t(1, 2, 4, 6), 2), one(t(1, 2, 5, 7), (2, 3)), one(t(1, 2, 4, 4), 1), one(t(1, 2, 4, 3), (2, None)), one(LOST, 2)]
 )
 _adaptive_functions(3, [one(t(1, 1, 4, 4, 4), 2)])
 

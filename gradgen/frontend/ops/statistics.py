@@ -221,7 +221,7 @@ def mode(input: Any, dim: int = -1, keepdim: bool = False, *, out: None = None) 
     x = input.movedim(at, -1)
     fixed = x.detach()
     ordered, places = sort(fixed, -1)
-    counts = (ordered.unsqueeze(-1) == ordered.unsqueeze(-2)).sum(-1)
+    counts = (ordered.unsqueeze(-1) == ordered.unsqueeze(-2)).sum(-1).clamp(min=1)  # a nan is like no other
     first = counts.argmax(-1, keepdim=True)
     size = gather(counts, -1, first)
     index = gather(places, -1, first + size - 1)
