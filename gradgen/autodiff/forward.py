@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 import sympy
 
 from gradgen.autodiff import kernels, scattered
+from gradgen.autodiff.products import product_partials
 from gradgen.autodiff.reverse import expanded
 from gradgen.autodiff.scan import tangent_scan
 from gradgen.autodiff.terms import compute, partial
 from gradgen.ir.functions import NoDerivative, div, eq, scaled, select
 from gradgen.ir.graph import topological
 from gradgen.ir.nodes import Compute, Kernel, Node, Read, Scan, Scatter, identity_read
-from gradgen.ir.symbols import OUTPUT, axes, placeholder, reduce_axes
+from gradgen.ir.symbols import OUTPUT, axes, is_nothing, placeholder, reduce_axes
 
 
 def tangents(outputs: Sequence[Node], seeds: Mapping[Node, Node]) -> list[Node | None]:
@@ -60,7 +61,7 @@ def _linear(node: Compute | Scatter, dot: Mapping[Node, Node], pointwise: bool) 
             if rule == 0:
                 continue
             total = total + scaled(placeholder(len(reads)), rule)
-            reads.append(Read(dot[read.source], read.index, read.guard, 0))
+            reads.append(Read(dot[read.source], read.index, read.guard, read.fill if is_nothing(read.fill) else 0))
     if total == 0:
         return None
     if OUTPUT in total.free_symbols:
@@ -93,8 +94,6 @@ def _extremum(node: Compute, dot: Mapping[Node, Node]) -> Node | None:
 
 def _product(node: Compute, dot: Mapping[Node, Node]) -> Node | None:
     """Through the gradient of the product, which is zero-aware."""
-    from gradgen.autodiff.reverse import product_partials
-
     values = expanded(node)
     moved = _compute(values, dot)
     if moved is None:

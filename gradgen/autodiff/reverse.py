@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import sympy
 
 from gradgen.autodiff import kernels, scattered
+from gradgen.autodiff.products import product_partials
 from gradgen.autodiff.terms import add, adjoint_body, compact, compute, is_polynomial, masked, placeholders_in
 from gradgen.errors import DerivativeError
 from gradgen.ir.functions import NoDerivative, and_, div, eq, select
@@ -219,28 +220,6 @@ def expanded(node: Compute) -> Compute:
     rename = {reduce_axis(k): axis(n + k) for k in range(m)}
     reads = [_renamed(r, rename) for r in node.reads]
     return Compute((*node.shape, *node.reduce_shape), node.body.xreplace(rename), reads, node.dtype)
-
-
-def product_partials(node: Compute, values: Compute) -> Compute:
-    """d prod / d x_k, the product of the others: y/x_k where x_k is not 0, the product of the nonzero ones where x_k is
-    the only 0, else 0.  Linear work, right at zeros.
-
-    Of two zeros x_k and x_m the product of the others of x_k is 0 with the derivative "product of the nonzero ones" by
-    x_m: it is written as that product times the sum of the other zeros, so that second derivatives are right too.
-    """
-    n, m = len(node.shape), len(node.reduce_shape)
-    a0, a1, a2, a3, a4 = (placeholder(k) for k in range(5))
-    inner = [Read(values, (*axes(n), *reduce_axes(m)))]
-
-    def over(body: sympy.Expr, reducer: str) -> Compute:
-        return Compute(node.shape, body, inner, node.dtype, reducer=reducer, reduce_shape=node.reduce_shape)
-
-    zeros = over(select(eq(a0, 0), 1, 0), "sum")
-    rest = over(select(eq(a0, 0), 1, a0), "prod")
-    vanishing = over(select(eq(a0, 0), a0, 0), "sum")
-    at_zero = select(eq(a2, 1), a3, select(eq(a2, 2), a3 * (a4 - a0), 0))
-    outer = [Read(s, axes(n)) for s in (node, zeros, rest, vanishing)]
-    return Compute(values.shape, select(eq(a0, 0), at_zero, div(a1, a0)), [identity_read(values), *outer], node.dtype)
 
 
 def siblings_together(order: list[Node]) -> list[Node]:

@@ -1,15 +1,16 @@
 """Derivatives of scatters that take the maximum, minimum or product of what arrives at a place.
 
 Both are weights by which tangents are added up (forward) and cotangents spread (reverse): for extremes an equal share of
-every element that is the result, for products the product of the other factors, zero-aware (see `product_partials`).
+every element that is the result, for products the product of the other factors (see `products`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import sympy
 
+from gradgen.autodiff.products import scattered_partials
 from gradgen.ir.functions import div, eq, select
 from gradgen.ir.nodes import Compute, Node, Read, Scatter, identity_read
 from gradgen.ir.symbols import placeholder
@@ -26,7 +27,7 @@ class Weights:
     def __init__(self, node: Scatter) -> None:
         assert node.base is not None
         self.node, self.base, self.values = node, node.base, updates(node)
-        make = self._extreme if node.mode in ("max", "min") else self._product
+        make: Callable[[], tuple[Node, Node]] = self._extreme if node.mode in ("max", "min") else self._product
         self.of_base, self.of_update = make()
 
     def at_update(self, body: sympy.Expr, *targets: Node) -> Compute:
@@ -46,22 +47,15 @@ class Weights:
         base = Compute(self.node.shape, body, [identity_read(self.base)], self.node.dtype)
         return spread(self.node, base, self.at_update(body), mode)
 
-    def _extreme(self) -> tuple[Compute, Compute]:
+    def _extreme(self) -> tuple[Node, Node]:
         a0, a1, a2 = (placeholder(k) for k in range(3))
         hit = select(eq(a0, a1), 1, 0)
         count = spread(self.node, self.at_base(hit, self.node), self.at_update(hit, self.node), "add")
         share = select(eq(a0, a1), div(1, a2), 0)
         return self.at_base(share, self.node, count), self.at_update(share, self.node, count)
 
-    def _product(self) -> tuple[Compute, Compute]:
-        a0, a1, a2, a3, a4 = (placeholder(k) for k in range(5))
-        zeros = self.gathered(select(eq(a0, 0), 1, 0), "add")
-        rest = self.gathered(select(eq(a0, 0), 1, a0), "prod")
-        vanishing = self.gathered(select(eq(a0, 0), a0, 0), "add")
-        at_zero = select(eq(a2, 1), a3, select(eq(a2, 2), a3 * (a4 - a0), 0))
-        others = select(eq(a0, 0), at_zero, div(a1, a0))
-        targets = (self.node, zeros, rest, vanishing)
-        return self.at_base(others, *targets), self.at_update(others, *targets)
+    def _product(self) -> tuple[Node, Node]:
+        return scattered_partials(self.node, self.values, self.gathered)
 
 
 def spread(node: Scatter, base: Node | None, values: Node, mode: str) -> Scatter:

@@ -13,7 +13,8 @@ from functools import lru_cache
 
 import sympy
 
-from gradgen.ir.functions import extent, mark, stop, written_out
+from gradgen.ir.canonical import compute
+from gradgen.ir.functions import extent, instead, mark, stop, written_out
 from gradgen.ir.graph import Graph, Location
 from gradgen.ir.nodes import Compute, Node, Read, Scan, Scatter
 from gradgen.ir.rewrite import rewrite
@@ -32,10 +33,13 @@ from gradgen.simplify.views import inline_views
 
 
 def drop_stops(node: Node) -> Node:
-    """stop(x) and mark(x, k) matter to derivatives only: afterwards they are x."""
-    if not isinstance(node, (Compute, Scatter)) or not node.body.has(stop, mark):
+    """stop(x), mark(x, k) and instead(x, y) matter to derivatives only: afterwards they are x, and nobody reads y."""
+    if not isinstance(node, (Compute, Scatter)) or not node.body.has(stop, mark, instead):
         return node
-    return _with_body(node, node.body.replace(lambda e: isinstance(e, (stop, mark)), lambda e: e.args[0]))
+    body = node.body.replace(lambda e: isinstance(e, (stop, mark, instead)), lambda e: e.args[0])
+    if isinstance(node, Compute):
+        return compute(node.shape, body, node.reads, node.dtype, node.reduce_shape, node.reducer or "sum")
+    return _with_body(node, body)
 
 
 def drop_extents(node: Node) -> Node:
