@@ -20,7 +20,7 @@ from gradgen.errors import GradgenError
 from gradgen.ir.graph import topological_until
 from gradgen.ir.interpreter import holds, integer
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read, Scan, Scatter
-from gradgen.ir.symbols import Placeholder, axis, placeholder, reduce_axis
+from gradgen.ir.symbols import Placeholder, axis, is_nothing, placeholder, reduce_axis
 
 MOST_PAIRS = 1 << 24
 """Elements of one node times what each reads: more than this is refused rather than computed for minutes."""
@@ -145,7 +145,7 @@ def _mask(node: Compute | Scatter, k: int, env: Mapping[sympy.Basic, np.ndarray]
     conditions = list(node.reads[k].guard)
     factors = sympy.Mul.make_args(node.body)
     for m, other in enumerate(node.reads):
-        if m != k and other.guard and other.fill == 0 and placeholder(m) in factors:
+        if m != k and other.guard and is_nothing(other.fill) and placeholder(m) in factors:
             conditions += other.guard
     if isinstance(node, Scatter):
         conditions += node.guard

@@ -10,6 +10,7 @@ import sympy
 
 from gradgen.errors import CodegenError
 from gradgen.ir.dtypes import DType, bool_, float32, int32
+from gradgen.ir.symbols import NEGATIVE_ZERO
 
 _PRECISION = {"float32": 24, "float64": 53}
 _GUARD_BITS = 200
@@ -20,6 +21,8 @@ def literal(value: sympy.Basic, dtype: DType) -> str:
     """The C text of an exact number in the given type, e.g. ``0.1f``, ``-INFINITY``, ``INT64_C(7)``."""
     if not dtype.is_floating_point:
         return _integer(int(value), dtype)  # type: ignore[call-overload]
+    if value is NEGATIVE_ZERO:
+        return floating(dtype.numpy.type(-0.0), dtype)
     if value is sympy.nan:
         return "NAN" if dtype is float32 else "(double)NAN"
     if value in (sympy.oo, -sympy.oo):

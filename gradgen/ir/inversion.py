@@ -187,6 +187,16 @@ class _Solver:
         self._window(q, unknown, known)
         return True
 
+    def pinned(self, c: Condition) -> None:
+        """A variable that no index has left, but that the guard sets equal to what is known (a diagonal, one of a stack)."""
+        unknown = [v for v in _variables(c.expr) if v not in self.solved]
+        parts = _affine(c.expr, unknown) if c.kind == EQ and len(unknown) == 1 else None
+        if parts is None or parts[0][unknown[0]] not in (1, -1) or _has_placeholder(c.expr):
+            return
+        v = unknown[0]
+        self.solved[v] = sympy.expand(-parts[0][v] * parts[1].xreplace(self.solved))
+        self.conditions.extend(in_range(self.solved[v], self.extents[v]))
+
     def _radix(self, q: _Equation, unknown: dict[Variable, sympy.Expr], known: sympy.Expr) -> bool:
         found = _mixed_radix(unknown, self.extents)
         if found is None:
@@ -235,7 +245,7 @@ def invert(
     """Solves `index(variables) = (x0, x1, ...)` over a tensor of `shape`; None where only a Scatter will do.
 
     `depends` tells, per placeholder in `index`, the variables its value depends on.  Where `guard` says that a quotient
-    has no remainder it is a division.
+    has no remainder it is a division, and a variable that it sets equal to others is solved by it.
     """
     extents = dict(variables)
     divided = [(c.expr, c.modulus) for c in guard if c.kind == MOD and isinstance(c.modulus, int)]
@@ -252,6 +262,8 @@ def invert(
     for q in sorted((q for q in plain if q not in bare), key=lambda q: len(_variables(q.expr))):
         if not solver.rolled(q) and not solver.affine(q):
             return None
+    for c in guard:
+        solver.pinned(c)
     uses = dict(depends)
     data: list[tuple[sympy.Expr, sympy.Expr]] = []
     for q in from_data:

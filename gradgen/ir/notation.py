@@ -18,7 +18,7 @@ from gradgen.ir.guards import EQ, Guard
 from gradgen.ir.letters import Letters
 from gradgen.ir.naming import LONGEST, Plan, Wanted, measure, uniform, walk
 from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Read, Scan, Scatter
-from gradgen.ir.symbols import Axis, Dim, Extent, Placeholder, ReduceAxis, axes, placeholder, reduce_axis
+from gradgen.ir.symbols import Axis, Dim, Extent, Placeholder, ReduceAxis, axes, placeholder, reduce_axis, shown_fill
 from gradgen.ir.terms import Datum, Element, Index, Integral, Letter, Number, Term
 
 ELEMENTS = 8
@@ -154,7 +154,7 @@ class Builder:
             index = tuple(tm.substituted(e, env) for e in read.index)
             value = self.source(read.source, index, scope)
             if read.guard:
-                value = tm.choose(self.condition(read.guard, env), value, Number(sympy.sympify(read.fill)))
+                value = tm.choose(self.condition(read.guard, env), value, Number(shown_fill(read.fill)))
             values.append(value)
             if not read.dtype.is_floating_point:
                 env[placeholder(k)] = self._datum(value)

@@ -13,8 +13,8 @@ import sympy
 
 from gradgen.ir.dtypes import DType
 from gradgen.ir.guards import EQ, Condition
-from gradgen.ir.nodes import Compute, Node, Read
-from gradgen.ir.symbols import Extent, axis, placeholder
+from gradgen.ir.nodes import Compute, Node, Read, Shape
+from gradgen.ir.symbols import NEGATIVE_ZERO, Extent, axis, placeholder
 
 
 def pack(entries: Sequence[Node | None], shape: Sequence[Extent], dtype: DType) -> Node:
@@ -26,8 +26,17 @@ def pack(entries: Sequence[Node | None], shape: Sequence[Extent], dtype: DType) 
     for k, node in enumerate(entries):
         if node is not None:
             reads.append(Read(node, (), position(k, sizes)))
-    body = sympy.Add(*(placeholder(k) for k in range(len(reads))))
-    return Compute(tuple(sizes), body, reads, dtype)
+    return one_of(tuple(sizes), reads, dtype, everywhere=len(reads) == len(entries))
+
+
+def one_of(shape: Shape, reads: Sequence[Read], dtype: DType, *, everywhere: bool = True) -> Compute:
+    """The one of guarded reads whose guard holds, bit for bit: the others add -0.0, which changes nothing.
+
+    Not `everywhere`: where no guard holds the element is 0.0.
+    """
+    if everywhere and dtype.is_floating_point and len(reads) > 1:
+        reads = [Read(r.source, r.index, r.guard, NEGATIVE_ZERO) for r in reads]
+    return Compute(shape, sympy.Add(*(placeholder(k) for k in range(len(reads)))), reads, dtype)
 
 
 def position(k: int, sizes: Sequence[int]) -> tuple[Condition, ...]:

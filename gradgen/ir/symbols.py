@@ -38,6 +38,35 @@ class Dim(sympy.Symbol):
     __slots__ = ()
 
 
+class NegativeZero(sympy.AtomicExpr):
+    """-0.0, no number of SymPy's: the fill of guarded reads of which a sum takes one, as x + -0.0 is x for every x."""
+
+    __slots__ = ()
+    is_number = True
+    is_commutative = True
+
+    def __float__(self) -> float:
+        return -0.0
+
+    def __int__(self) -> int:
+        return 0
+
+    def _sympystr(self, printer: object) -> str:
+        return "-0.0"
+
+
+NEGATIVE_ZERO = NegativeZero()
+
+
+def is_nothing(fill: sympy.Expr) -> bool:
+    """What a sum goes on without."""
+    return fill is NEGATIVE_ZERO or fill == 0
+
+
+def shown_fill(fill: sympy.Expr) -> sympy.Expr:
+    return sympy.S.Zero if fill is NEGATIVE_ZERO else fill
+
+
 @cache
 def placeholder(k: int) -> Placeholder:
     return Placeholder(f"a{k}", real=True)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import sympy
 
 from gradgen.ir.guards import EQ, Guard, conjunction
+from gradgen.ir.symbols import is_nothing
 from gradgen.loops import walk
 from gradgen.loops.statements import (
     Apply,
@@ -316,7 +317,7 @@ class BodyCopy:
             case Load():
                 guard = self.guard(e.guard)
                 if guard is None:
-                    return self.keep(Literal(e.dtype, e.fill), absent=e.fill == 0)
+                    return self.keep(Literal(e.dtype, e.fill), absent=is_nothing(e.fill))
                 return Load(e.dtype, e.buffer, self.integer(e.index), guard, e.fill)
             case Holds():
                 guard = self.guard(e.guard)

@@ -16,6 +16,7 @@ import sympy
 
 from gradgen.ir.dtypes import DType, bool_
 from gradgen.ir.guards import Guard, conjunction
+from gradgen.ir.symbols import is_nothing
 from gradgen.loops.statements import (
     LOCAL,
     Apply,
@@ -336,7 +337,7 @@ class Values:
     def load(self, e: Load) -> Expr:
         guard = self.guard(e.guard)
         if guard is None:
-            return self.absent(Literal(e.dtype, e.fill), ABSENT if e.fill == 0 else None)
+            return self.absent(Literal(e.dtype, e.fill), ABSENT if is_nothing(e.fill) else None)
         index, buffer = self.integer(e.index), e.buffer
         row = self.rows.get(buffer.name) if buffer.space == LOCAL else None
         while row is not None:

@@ -15,8 +15,9 @@ from gradgen.frontend.ops.shapes import known, shape_text, wrap_dim
 from gradgen.frontend.ops.table import call, is_tensor, public
 from gradgen.frontend.registry import KEEP, PROMOTE, Op, broadcast_shapes, register
 from gradgen.ir import dtypes
-from gradgen.ir.guards import conjunction, in_range
+from gradgen.ir.guards import EQ, Condition, conjunction, in_range
 from gradgen.ir.nodes import Compute, Node, Read
+from gradgen.ir.packing import one_of
 from gradgen.ir.symbols import Extent, axis, placeholder, same_extent
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ Tensors = Sequence[Any]
 
 
 def _joined(nodes: Sequence[Node], dim: int, sizes: Sequence[Extent], lead: bool) -> Node:
-    """Parts one after another along `dim`: each read where it lies, 0 elsewhere, and summed; `lead` for a new axis."""
+    """Parts one after another along `dim`: each read where it lies, and all summed; `lead` for a new axis."""
     total: Extent = 0
     reads, starts = [], []
     first = nodes[0]
@@ -35,7 +36,7 @@ def _joined(nodes: Sequence[Node], dim: int, sizes: Sequence[Extent], lead: bool
         total = known(total + size)
     for node, start, size in zip(nodes, starts, sizes):
         place = axis(dim) - start
-        guard = conjunction(*in_range(place, size))
+        guard = conjunction(Condition(EQ, place)) if lead else conjunction(*in_range(place, size))
         if guard is None:
             continue
         if lead:
@@ -44,7 +45,7 @@ def _joined(nodes: Sequence[Node], dim: int, sizes: Sequence[Extent], lead: bool
             index = [place if d == dim else axis(d) for d in range(node.ndim)]
         reads.append(Read(node, index, guard))
     shape = (*first.shape[:dim], total, *first.shape[dim + (0 if lead else 1):])
-    return Compute(shape, sum((placeholder(k) for k in range(len(reads))), sympy.Integer(0)), reads, first.dtype)
+    return one_of(shape, reads, first.dtype)
 
 
 def _lower_cat(*nodes: Node, dim: int) -> Node:
@@ -325,18 +326,18 @@ def block_diag(*tensors: Any) -> Tensor:
 
 
 def _lower_block_diag(*nodes: Node) -> Node:
-    row: Extent = 0
+    total = known(sum(n.shape[1] for n in nodes))
     column: Extent = 0
-    reads = []
+    rows = []
     for n in nodes:
-        i, j = axis(0) - row, axis(1) - column
-        guard = conjunction(*in_range(i, n.shape[0]), *in_range(j, n.shape[1]))
+        j = axis(1) - column
+        guard = conjunction(*in_range(j, n.shape[1]))
         if guard is not None:
-            reads.append(Read(n, (i, j), guard))
-        row, column = known(row + n.shape[0]), known(column + n.shape[1])
-    return Compute(
-        (row, column), sum((placeholder(k) for k in range(len(reads))), sympy.Integer(0)), reads, nodes[0].dtype
-    )
+            rows.append(Compute((n.shape[0], total), placeholder(0), [Read(n, (axis(0), j), guard)], n.dtype))
+        else:
+            rows.append(Compute((n.shape[0], total), sympy.Integer(0), [], n.dtype))
+        column = known(column + n.shape[1])
+    return _joined(rows, 0, [n.shape[0] for n in nodes], False)
 
 
 _block_diag = register(Op("block_diag", _lower_block_diag, "BlockDiagBackward0", PROMOTE))

@@ -16,7 +16,8 @@ from gradgen.frontend.registry import KEEP, PROMOTE, Op, broadcast_read, broadca
 from gradgen.ir.guards import EQ, GE, Condition, conjunction, in_range
 from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.nodes import Compute, Node, Read
-from gradgen.ir.symbols import Extent, axis, placeholder, same_extent
+from gradgen.ir.packing import one_of
+from gradgen.ir.symbols import Extent, axis, same_extent
 
 if TYPE_CHECKING:
     from gradgen.frontend.tensor import Tensor
@@ -366,7 +367,7 @@ def _extended(node: Node, dim: int, before: int, after: int, mode: str) -> Node:
         if guard is not None:
             reads.append(Read(node, [position if d == dim else axis(d) for d in range(node.ndim)], guard))
     shape = [known(e + before + after) if d == dim else e for d, e in enumerate(node.shape)]
-    return Compute(shape, sympy.Add(*(placeholder(k) for k in range(len(reads)))), reads, node.dtype)
+    return one_of(shape, reads, node.dtype)
 
 
 def _cropped(node: Node, dim: int, before: int, after: int) -> Node:

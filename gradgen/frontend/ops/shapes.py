@@ -11,7 +11,7 @@ from gradgen.frontend.registry import broadcast_read, cast
 from gradgen.ir import dtypes
 from gradgen.ir.dtypes import DType
 from gradgen.ir.indexing import product
-from gradgen.ir.nodes import Compute, Node, Read
+from gradgen.ir.nodes import Compute, Constant, Node, Read
 from gradgen.ir.symbols import Extent, axis, placeholder, reduce_axis, same_extent
 
 A0, A1, A2, A3, A4, A5 = (placeholder(k) for k in range(6))
@@ -109,10 +109,14 @@ def reduce(
     for other in extra:
         plain = broadcast_read(other, node.shape)
         reads.append(Read(other, [e.xreplace(mapping) for e in plain.index]))
+    kind = dtype or node.dtype
+    if reducer == "sum" and kind.is_floating_point and all(same_extent(node.shape[d], 1) for d in dims):
+        reads.append(Read(Constant(0, kind), ()))  # also a sum of one term begins with 0: that of -0.0 is 0
+        body = body + placeholder(len(reads) - 1)
     if not dims:
-        return Compute(node.shape, body, reads, dtype or node.dtype)
+        return Compute(node.shape, body, reads, kind)
     return Compute(
-        reduced_shape(node.shape, dims, keepdim), body, reads, dtype or node.dtype,
+        reduced_shape(node.shape, dims, keepdim), body, reads, kind,
         reduce_shape=[node.shape[d] for d in dims], reducer=reducer,
     )
 

@@ -48,6 +48,11 @@ GG_INLINE float gg_from_bits_f32(uint32_t u)
 
 /* Unevaluated sums hi + lo of two floats. The product's error is exact (Dekker 1971 without a fused multiply-add,
  * whose halves are cut off by a mask so that contraction cannot spoil them). */
+/* Where the processor itself has it for this type (bit 4 of __ARM_FP): a library's fma may round twice. */
+#if defined(__FMA__) || defined(__FP_FAST_FMAF) || (defined(__ARM_FEATURE_FMA) && (__ARM_FP & 4))
+#define GG_FUSED_F32
+#endif
+
 typedef struct {
     float hi, lo;
 } gg_pair_f32;
@@ -66,7 +71,7 @@ GG_INLINE gg_pair_f32 gg_two_prod_f32(float a, float b)
 {
     gg_pair_f32 r;
     r.hi = a * b;
-#if defined(__FMA__) || defined(__FP_FAST_FMAF) || defined(__ARM_FEATURE_FMA)
+#ifdef GG_FUSED_F32
     r.lo = fmaf(a, b, -r.hi);
 #else
     {

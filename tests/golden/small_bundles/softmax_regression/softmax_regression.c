@@ -91,8 +91,6 @@ GG_INLINE float gg_exp_f32(float x)
 #endif
 #endif
 
-/* Unevaluated sums hi + lo of two floats. The product's error is exact (Dekker 1971 without a fused multiply-add,
- * whose halves are cut off by a mask so that contraction cannot spoil them). */
 typedef struct {
     float hi, lo;
 } gg_pair_f32;
