@@ -135,9 +135,15 @@ def _array_dtype(array: Any) -> DType:
         ) from None
 
 
+MOST_DIMENSIONS = 128
+"""Of lists in lists; NumPy and PyTorch draw the line at the same order of magnitude."""
+
+
 def _shape_of(data: Any) -> tuple[int, ...]:
     shape: list[int] = []
     while isinstance(data, (list, tuple, range)) or (isinstance(data, (np.ndarray, Tensor)) and data.ndim):
+        if len(shape) == MOST_DIMENSIONS:  # a list that holds itself, for one
+            raise ValueError(f"too many dimensions '{type(data).__name__}'")
         shape.append(len(data))
         if not len(data):
             break

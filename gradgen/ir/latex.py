@@ -36,7 +36,7 @@ from gradgen.ir.terms import (
     is_negative,
     negate,
 )
-from gradgen.ir.text import decimal_text
+from gradgen.ir.text import decimal_text, is_short
 
 LOGIC, ADD, OPEN, MUL, POWER, ATOM = range(6)
 Text = tuple[str, int]
@@ -140,8 +140,11 @@ def _text(term: Term) -> Text:
 
 
 def _number(value: sympy.Expr) -> Text:
-    if value.is_Rational and not value.is_Integer and value.q > 10000:
-        return decimal_text(value), ATOM if value > 0 else ADD
+    if value.is_Rational and not is_short(value):
+        mantissa, _, exponent = decimal_text(value).partition("e")
+        if not exponent:
+            return mantissa, ATOM if value > 0 else ADD
+        return rf"{mantissa} \cdot 10^{{{int(exponent)}}}", MUL if value > 0 else ADD
     return str(sympy_latex(value)), ADD if value.is_negative else ATOM if value.is_Integer or value.is_Symbol else MUL
 
 
@@ -160,7 +163,7 @@ def _product(term: Product) -> Text:
     coefficient = term.coefficient
     sign = "-" if coefficient.is_negative else ""
     coefficient = abs(coefficient) if sign else coefficient
-    p, q = (coefficient.p, coefficient.q) if coefficient.is_Rational and coefficient.q <= 10000 else (coefficient, 1)
+    p, q = (coefficient.p, coefficient.q) if is_short(coefficient) else (coefficient, 1)
     below = ([] if q == 1 else [str(q)]) + [_within(d, MUL) for d in term.divisors]
     number = [] if p == 1 else [_number(sympy.sympify(p))[0]]
     if not below:

@@ -7,6 +7,7 @@ brackets is 1 where it holds and 0 elsewhere (Iverson's bracket), and what it mu
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 
 import sympy
@@ -155,24 +156,35 @@ def _is_scalar(term: Term) -> bool:
 
 def _fraction(value: sympy.Expr) -> tuple[str, str]:
     """The texts above and below the stroke; an empty one is 1."""
-    if value.is_Rational and value.q <= 10000:
+    if is_short(value):
         return "" if value.p == 1 else str(value.p), "" if value.q == 1 else str(value.q)
     found, level = number_text(value)
     return found if level >= MUL else f"({found})", ""
 
 
 def number_text(value: sympy.Expr) -> Text:
-    """An exact number; a fraction that came from a float as the shortest decimal that gives that float back."""
-    if value.is_Integer:
-        return str(value), ATOM if value >= 0 else ADD
+    """An exact number; one that came from a float as the shortest decimal that gives that float back."""
+    if is_short(value):
+        return str(value), ADD if value.p < 0 else ATOM if value.is_Integer else MUL
     if value.is_Rational:
-        if value.q <= 10000:
-            return str(value), ADD if value.p < 0 else MUL
         return decimal_text(value), ATOM if value > 0 else ADD
     if value is sympy.nan or value.is_infinite:
         return {"oo": "inf", "-oo": "-inf"}.get(str(value), "nan"), ATOM if value != -sympy.oo else ADD
     found = str(value).replace("**", "^").replace("*", " ")
+    if len(found) > _LONGEST_NUMBER:
+        found = str(sympy.N(value, 17))
     return found, ATOM if found.isalnum() or _is_call(found) else ADD
+
+
+_LONGEST_NUMBER = 60
+_SMALLEST, _LARGEST = sympy.Rational(5e-324), sympy.Rational(sys.float_info.max)
+_LARGEST_INTEGER = 2**63
+"""No integer of a program is larger: a whole number beyond came from a float of up to 309 digits."""
+
+
+def is_short(value: sympy.Expr) -> bool:
+    """Whether the number is written as it is: a fraction of small numbers, an integer of an integer type."""
+    return bool(value.is_Rational) and abs(value.p) <= _LARGEST_INTEGER and value.q <= 10000
 
 
 def _is_call(found: str) -> bool:
@@ -181,8 +193,11 @@ def _is_call(found: str) -> bool:
 
 
 def decimal_text(value: sympy.Rational) -> str:
+    """The shortest decimal that reads back as the number in float32, if it is one of those, or in float64."""
     import numpy as np
 
+    if not _SMALLEST <= abs(value) <= _LARGEST:  # a product of constants that no float holds
+        return str(sympy.N(value, 17))
     with np.errstate(all="ignore"):
         single = np.float32(float(value))
     if np.isfinite(single) and sympy.Rational(float(single)) == value:

@@ -37,6 +37,32 @@ def test_lines_are_short_and_say_the_same(name: str) -> None:
     assert re.findall(r"[\w:.]+", found) == words
 
 
+WORD = "z" * 130
+
+
+@pytest.mark.parametrize("line", [
+    f"    /* {WORD} */", f"    /* {WORD} add */", f"    /* a {WORD} b {WORD} */", f"    /** {WORD} {WORD} */",
+    f"/*\n * {WORD} sum of {WORD}\n */", f"/*\n   {WORD} sum of {WORD}\n*/", f"{' ' * 120}/* far {WORD} out */",
+    f"    x = f({WORD}, {WORD}, b) + {WORD};", f"{' ' * 120}x = a + b;", f"/*{'*' * 130} {WORD}\n*/",
+])
+def test_words_longer_than_a_line(line: str) -> None:
+    """Folding once ran for ever where a word did not fit: each piece takes something away."""
+    found = folded(line)
+    assert found.split() == line.split() or set(found.split()) - set(line.split()) <= {"*"}
+    assert plain(found) == plain(line)
+    assert all(part.strip() for part in found.splitlines())
+
+
+@pytest.mark.parametrize(("line", "prefix"), [
+    ("/* " + "word " * 40 + "*/", " *   "), ("    /* " + "word " * 40 + "*/", "     *   "),
+    ("/**\n *  " + "word " * 40 + "\n */", " *   "), ("/*\n   " + "word " * 40 + "\n*/", "     "),
+])
+def test_a_folded_comment_looks_like_one(line: str, prefix: str) -> None:
+    body = [part for part in folded(line).splitlines() if "word" in part]
+    assert len(body) > 1
+    assert all(part.startswith(f"{prefix}word") for part in body[1:])
+
+
 @pytest.mark.parametrize("line", ['    {"name", "' + "x y " * 40 + '"},', "#define A(x) \\", "#define B " + "x + " * 40 + "x",
                                   " * digest sha256:" + "a b" * 60, "    short = 1;"])
 def test_what_is_left_alone(line: str) -> None:

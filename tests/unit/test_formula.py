@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+
+import numpy as np
 import sympy
 
 from gradgen.autodiff import differentiate
@@ -12,9 +15,11 @@ from gradgen.ir.functions import div, exp, gt, maximum, select, sigmoid, sin, so
 from gradgen.ir.graph import Graph
 from gradgen.ir.guards import EQ, MOD, Condition, in_range
 from gradgen.ir.indexing import modulo, quotient
+from gradgen.ir.latex import latex
 from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Read, Scatter, identity_read
 from gradgen.ir.packing import pack
 from gradgen.ir.symbols import axes, dim, placeholder, reduce_axes
+from gradgen.ir.text import number_text
 
 F32, F64, I64 = dtypes.float32, dtypes.float64, dtypes.int64
 a0, a1, a2 = (placeholder(k) for k in range(3))
@@ -162,6 +167,22 @@ def test_numbers() -> None:
     table = Constant([1.0, 2.5, -3.0], F32)
     y = Compute((3,), a0 * a1, [identity_read(x), identity_read(table)], F32)
     assert one(y, x) == ["t1[i] = (1, 5/2, -3)", "y[i]  = x[i] t1[i]"]
+
+
+def test_large_and_small_numbers_are_decimals() -> None:
+    """A float64 constant is a whole number of up to 309 digits; integers of the integer types stay whole."""
+    for value, shown in [
+        (1e200, "1e+200"), (-1e200, "-1e+200"), (sys.float_info.max, "1.7976931348623157e+308"), (5e-324, "5e-324"),
+        (2.0**70 / 3, str(2.0**70 / 3)), (float(np.finfo(np.float32).max), "3.4028235e+38"), (2**63 - 1, str(2**63 - 1)),
+        (2**53 + 1, str(2**53 + 1)), (sympy.Integer(10) ** 400, "1.0000000000000000e+400"),
+    ]:
+        found = number_text(sympy.Rational(value))[0]
+        assert found == shown
+    body = sympy.Rational(1e200) * a0
+    x = Input("x", (4,), F64)
+    y = Compute((4,), body, [identity_read(x)], F64)
+    assert one(y, x) == ["y[i] = 1e+200 x[i]"]
+    assert r"1 \cdot 10^{200}" in latex(Graph((x,), (y,), ("y",)))
 
 
 def test_kernels_are_calls() -> None:
