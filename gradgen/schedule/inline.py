@@ -337,12 +337,11 @@ class Inliner:
         return op
 
     def checks(self, node: Node, read: set[Node]) -> list[Check]:
-        """The data-dependent indices of a node, as far as possible in terms of given values.
+        """The data-dependent indices of a node, as far as possible in terms of given values, else of what it has `read`.
 
-        Positions that neither are given nor among what the node itself has `read` belong to an op of their own, which
-        tests them: here its result is in memory.
+        What it reads from memory was tested by the op that wrote it.
         """
-        builder = _Terms(self, everything=True)
+        builder = _Terms(self, positions_anew=True)
         found: list[tuple[tuple[sympy.Expr, ...], tuple[Extent, ...], Guard]] = []
         if isinstance(node, Scatter):
             _, index, guard = builder.scatter(node)
@@ -354,9 +353,7 @@ class Inliner:
         checks = []
 
         def is_here(e: sympy.Expr) -> bool:
-            needed = (builder.terms[k] for k in closure(builder.terms, term_numbers([e])))
-            sources = (t.source for t in needed if isinstance(t, ReadTerm))
-            return all(s in self.procedure.given or isinstance(s, Constant) or s in read for s in sources)
+            return all(builder.is_known(s) or s in read for s in builder.sources(term_numbers([e])))
 
         for whole, extents, guard in found:
             tested = [(e, n) for e, n in zip(whole, extents, strict=True) if is_here(e)]
@@ -366,8 +363,7 @@ class Inliner:
                 continue
             needed_terms = closure(builder.terms, numbers)
             reads = [builder.terms[k] for k in needed_terms]
-            sources = [t.source for t in reads if isinstance(t, ReadTerm)]
-            early = all(s in self.procedure.given or isinstance(s, Constant) for s in sources)
+            early = all(builder.is_known(s) for s in builder.sources(numbers))
             position = {old: new for new, old in enumerate(needed_terms)}
             moved = {term_symbol(old): term_symbol(new) for old, new in position.items()}
             check = Check(
@@ -403,9 +399,10 @@ def is_product(node: Node) -> bool:
 class _Terms:
     """Builds the terms of one op.  Depth is bounded by MAX_TERMS, so recursion is safe."""
 
-    def __init__(self, inliner: Inliner, everything: bool = False) -> None:
+    def __init__(self, inliner: Inliner, positions_anew: bool = False) -> None:
         self.inliner = inliner
-        self.everything = everything  # every map is computed in place, whatever that costs
+        self.positions_anew = positions_anew  # positions are computed from given values where that takes few terms
+        self.left = 0  # maps that may still be computed in place although they are in memory
         self.terms: list[Term] = []
         self.members: list[Node] = []
         self.memo: dict[tuple, int] = {}
@@ -416,16 +413,49 @@ class _Terms:
             self.terms.append(term)
         return self.memo[key]
 
-    def arguments(self, reads: tuple[Read, ...], mapping: Mapping, context: Guard) -> tuple[tuple[int, ...], dict]:
-        """Terms of the reads; the mapping grows by the terms' symbols so that later indices may mention them."""
+    def arguments(
+        self, reads: tuple[Read, ...], mapping: Mapping, context: Guard, more: Iterable[sympy.Basic] = ()
+    ) -> tuple[tuple[int, ...], dict]:
+        """Terms of the reads; the mapping grows by the terms' symbols so that later indices may mention them.
+
+        `more` are indices beside those of the reads.
+        """
         mapping = dict(mapping)
+        positions = self.positions(reads, more) if self.positions_anew and not self.left else set()
         args: list[int] = []
         for k, read in enumerate(reads):
-            args.append(self.read(read, mapping, context))
+            found = self.anew(read, mapping, context) if placeholder(k) in positions else None
+            args.append(self.read(read, mapping, context) if found is None else found)
             mapping[placeholder(k)] = term_symbol(args[-1])
         return tuple(args), mapping
 
+    def positions(self, reads: tuple[Read, ...], more: Iterable[sympy.Basic]) -> set[sympy.Basic]:
+        """The placeholders that indices and guards mention."""
+        exprs = [*more, *(e for r in reads for e in r.index), *(c.expr for r in reads for c in r.guard)]
+        return {s for e in exprs if not e.is_Integer for s in e.free_symbols if isinstance(s, Placeholder)}
+
+    def anew(self, read: Read, mapping: Mapping, context: Guard) -> int | None:
+        """The read in terms of given values; None where it has others or takes too many terms."""
+        self.left = MAX_TERMS
+        found = self.read(read, mapping, context)
+        self.left = 0
+        return found if all(self.is_known(s) for s in self.sources([found])) else None
+
+    def is_known(self, source: Node) -> bool:
+        return source in self.inliner.procedure.given or isinstance(source, Constant)
+
+    def sources(self, numbers: list[int]) -> Iterable[Node]:
+        """What the terms read."""
+        needed = (self.terms[k] for k in closure(self.terms, numbers))
+        return (t.source for t in needed if isinstance(t, ReadTerm))
+
     def body(self, node: Compute, mapping: Mapping, context: Guard, inner: bool = False) -> int:
+        where = ("at", id(node), frozenset(mapping.items()), context, inner, self.left > 0)
+        if where not in self.memo:
+            self.memo[where] = self._body(node, mapping, context, inner)
+        return self.memo[where]
+
+    def _body(self, node: Compute, mapping: Mapping, context: Guard, inner: bool) -> int:
         args, _ = self.arguments(node.reads, mapping, context)
         target = _value_type(node) if inner else node.dtype
         made = recipe(node.body, tuple((placeholder(k), r.dtype) for k, r in enumerate(node.reads)), target)
@@ -465,8 +495,11 @@ class _Terms:
     def joins(self, source: Node) -> bool:
         if source in self.inliner.inlined:
             return True
-        return (self.everything and isinstance(source, Compute) and source.reducer is None
-                and source not in self.inliner.procedure.given)
+        is_map = isinstance(source, Compute) and source.reducer is None and source not in self.inliner.procedure.given
+        if not is_map or self.left <= 1:
+            return False
+        self.left -= 1
+        return True
 
     def number(self, node: Constant) -> int:
         item = node.array.ravel()[0]
@@ -483,7 +516,8 @@ class _Terms:
         return self.add(("number", id(node)), BodyTerm(made, (), {}, node.dtype, node))
 
     def scatter(self, node: Scatter) -> tuple[int, tuple[sympy.Expr, ...], Guard]:
-        args, mapping = self.arguments(node.reads, {}, ())
+        indices = [*node.index, *(c.expr for c in node.guard)]
+        args, mapping = self.arguments(node.reads, {}, (), indices)
         made = recipe(node.body, tuple((placeholder(k), r.dtype) for k, r in enumerate(node.reads)), node.dtype)
         self.terms.append(BodyTerm(made, args, {}, node.dtype, node))
         index = tuple(substitute(e, mapping) for e in node.index)

@@ -55,3 +55,18 @@ def test_compiled_like_eager(name: str, level: str, tmp_path: Path) -> None:
         np.testing.assert_allclose(value, output.detach().numpy(), rtol=1e-13)
     for gradient, tensor in zip(gradients, wanted):
         np.testing.assert_allclose(gradient, tensor.grad.numpy(), rtol=1e-12, atol=1e-15)
+
+
+def test_positions_that_a_named_map_makes_of_an_argmax_are_tested(tmp_path: Path) -> None:
+    """They are neither given nor the argmax itself, and nobody else tests them."""
+    def pick(x: Any, w: Any) -> Any:
+        at = x.argmax(1) * 30
+        return w[at].sum(), at, (at * 2).sum()
+
+    program = gg.trace(pick, x=gg.spec(4, 5, dtype=gg.float64), w=gg.spec(7, dtype=gg.float64, requires_grad=True))
+    module = gg.build(program, name="positions", out=tmp_path)
+    x, w = np.zeros((4, 5)), np.arange(7.0)
+    assert module.forward(x, w)[0] == 0
+    x[2, 3] = 1
+    with pytest.raises(IndexError):
+        module.forward(x, w)
