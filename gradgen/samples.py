@@ -28,6 +28,9 @@ MOST_NODES = 80
 MOST_OPERATIONS = 1 << 15
 """Beyond this many nodes or evaluations of bodies a module goes without: the interpreter would slow the build down."""
 
+LEAST_OPERATIONS = 8
+"""What a look at a node counts at least: in a recurrence of scalars the interpreter's own steps take the time."""
+
 DIGITS = {"float32": 6, "float64": 11}
 """Recorded digits, of the largest element of a tensor: two more than the self-test compares."""
 
@@ -60,7 +63,7 @@ def _too_much(outputs: Sequence[Node], interface: Interface, dims: Mapping[str, 
     nodes = topological(outputs)
     if len(nodes) > MOST_NODES or any(_ambiguous(n) for n in nodes):
         return True
-    return sum(_evaluations(n, dims) for n in nodes) > MOST_OPERATIONS
+    return _evaluations(nodes, dims, {}) > MOST_OPERATIONS
 
 
 def _ambiguous(node: Node) -> bool:
@@ -68,20 +71,25 @@ def _ambiguous(node: Node) -> bool:
     return isinstance(node, Kernel) and node.name == "eigh" and node.output == 1
 
 
-def _evaluations(node: Node, dims: Mapping[str, int]) -> int:
-    match node:
-        case Compute():
-            shape = (*node.shape, *node.reduce_shape)
-        case Scatter():
-            shape = node.update_shape
-        case Kernel():  # at most cubic in the extent of a matrix
-            return 4 * evaluate(elements((*node.shape, *node.operands[0].shape[-1:])), dims)
-        case Scan():
-            once = sum(_evaluations(n, dims) for n in node.step.nodes)
-            return evaluate(elements((node.length,)), dims) * once
-        case _:
-            return 0
-    return evaluate(elements(shape), dims)
+def _evaluations(nodes: Sequence[Node], dims: Mapping[str, int], steps: dict[Graph, int]) -> int:
+    """How many bodies are evaluated; `steps` remembers what one step of a recurrence takes."""
+    total = 0
+    for node in nodes:
+        match node:
+            case Compute():
+                found = evaluate(elements((*node.shape, *node.reduce_shape)), dims)
+            case Scatter():
+                found = evaluate(elements(node.update_shape), dims)
+            case Kernel():  # at most cubic in the extent of a matrix
+                found = 4 * evaluate(elements((*node.shape, *node.operands[0].shape[-1:])), dims)
+            case Scan():
+                if node.step not in steps:
+                    steps[node.step] = _evaluations(node.step.nodes, dims, steps)
+                found = evaluate(elements((node.length,)), dims) * steps[node.step]
+            case _:
+                continue
+        total += max(found, LEAST_OPERATIONS)
+    return total
 
 
 def _made_up(argument: Argument, position: int, dims: Mapping[str, int], modulus: int) -> np.ndarray:

@@ -58,10 +58,10 @@ GG_INLINE float gg_scale_f32(float p, uint32_t u)
 }
 
 /* e^x = 2^n e^r, n = round(x / ln 2), |r| <= ln(2)/2 with ln 2 in two parts (Cody & Waite 1980); e^r by a minimax
- * polynomial of degree 6 (relative error 2^-28). Adding 1.5 * 2^23 + 254 rounds to an integer and leaves it,
- *   biased for
- * the scaling, in the low bits. Overflow and underflow are chosen at the end, where two selections are cheaper
- *   than two
+ * polynomial of degree 6 (relative error 2^-28). Adding 1.5 * 2^23 + 254 rounds to an integer and leaves it, biased
+ *   for
+ * the scaling, in the low bits. Overflow and underflow are chosen at the end, where two selections are cheaper than
+ *   two
  * clamps that compilers turn into branches' worth of them. Measured: at most 1.02 ulp. */
 /* e^r - 1, to the accuracy that adding 1 leaves. */
 GG_INLINE float gg_exp_poly_f32(float r)
@@ -228,8 +228,7 @@ static inline int gg_isnan_f32(float a) {
 #define GG_PREFETCH(p) ((void)(p))
 #endif
 
-/* Vectors of float: in a register (vec), in memory with the alignment of one element (mem), and of 16 bytes
- *   (quad). */
+/* Vectors of float: in a register (vec), in memory with the alignment of one element (mem), and of 16 bytes (quad). */
 #ifdef GG_VECTOR_BYTES
 typedef float gg_vec_f32 __attribute__((vector_size(GG_VECTOR_BYTES)));
 typedef float gg_mem_f32 __attribute__((vector_size(GG_VECTOR_BYTES), aligned(4), may_alias));

@@ -397,10 +397,10 @@ gradgen_status pendulum_forward(
      *   constants[2] constants[7] v1[2] - ... - ... - ...) + [i = 3] (constants[0] constants[3] constants[7] v1[3]
      *   - ... - ...) */
     /* M[i,j] = [i = 0 and j = 0] (constants[4] + constants[5] + constants[6] + constants[7]) + [i = 2 and j = 2]
-     *   (constants[6] constants[2]^2 + constants[7] constants[2]^2) + [i = 3 and j = 0] (-constants[3]
-     *   constants[7] v0[3]) + [i = 3 and j = 3] constants[7] constants[3]^2 + [i = 0 and j = 3] (-constants[3]
-     *   constants[7] v0[3]) + [i = 1 and j = 1] (constants[5] constants[1]^2 + constants[6] constants[1]^2 +
-     *   constants[7] constants[1]^2) + ... */
+     *   (constants[6] constants[2]^2 + constants[7] constants[2]^2) + [i = 3 and j = 0] (-constants[3] constants[7]
+     *   v0[3]) + [i = 3 and j = 3] constants[7] constants[3]^2 + [i = 0 and j = 3] (-constants[3] constants[7]
+     *   v0[3]) + [i = 1 and j = 1] (constants[5] constants[1]^2 + constants[6] constants[1]^2 + constants[7]
+     *   constants[1]^2) + ... */
     /* df_dq[i,j] = [i = 0 and j = 1] (-... - ... - constants[1] constants[7] u[1]^2 v0[1]) + [i = 0 and j = 2]
      *   (-constants[2] constants[6] u[2]^2 v0[2] - constants[2] constants[7] u[2]^2 v0[2]) + [i = 3 and j = 2]
      *   (-constants[2] constants[3] constants[7] u[2]^2 (-v0[3] v0[2] - v1[3] v1[2])) + [i = 3 and j = 3]

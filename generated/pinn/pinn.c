@@ -48,10 +48,10 @@ GG_INLINE float gg_from_bits_f32(uint32_t u)
 }
 
 /* e^x = 2^n e^r, n = round(x / ln 2), |r| <= ln(2)/2 with ln 2 in two parts (Cody & Waite 1980); e^r by a minimax
- * polynomial of degree 6 (relative error 2^-28). Adding 1.5 * 2^23 + 254 rounds to an integer and leaves it,
- *   biased for
- * the scaling, in the low bits. Overflow and underflow are chosen at the end, where two selections are cheaper
- *   than two
+ * polynomial of degree 6 (relative error 2^-28). Adding 1.5 * 2^23 + 254 rounds to an integer and leaves it, biased
+ *   for
+ * the scaling, in the low bits. Overflow and underflow are chosen at the end, where two selections are cheaper than
+ *   two
  * clamps that compilers turn into branches' worth of them. Measured: at most 1.02 ulp. */
 /* e^r - 1, to the accuracy that adding 1 leaves. */
 GG_INLINE float gg_exp_poly_f32(float r)
@@ -357,8 +357,8 @@ gradgen_status pinn_backward(
             v2[j] = v2[j] + t28 * t26;
         }
     }
-    /* pinn.py:33 pow_fixed, pinn.py:23 tanh, pinn.py:23 add, pinn.py:23 mul, pinn.py:31 tanh_backward_1,
-     *   pinn.py:31 mul_backward_11, pinn.py:31 tanh_backward_1_backward_011, pinn.py:31 accumulate, pinn.py:31
+    /* pinn.py:33 pow_fixed, pinn.py:23 tanh, pinn.py:23 add, pinn.py:23 mul, pinn.py:31 tanh_backward_1, pinn.py:31
+     *   mul_backward_11, pinn.py:31 tanh_backward_1_backward_011, pinn.py:31 accumulate, pinn.py:31
      *   mul_backward_11_backward_1101_10, pinn.py:30 sum_backward_1, pinn.py:30 mm_backward_11 */
     /* v4[0,k] = 2 grad_loss/N sum_j s1[j,k] s2[j] */
     /* v5[0,k] = -2 ... sum_j s0[j,k] tanh(x[j,0] w1[0,k] + b1[k]) */

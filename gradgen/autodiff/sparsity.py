@@ -81,6 +81,7 @@ def _none(node: Node) -> Rows:
 
 def _propagated(outputs: Sequence[Node], given: Mapping[Node, Rows], columns: int) -> dict[Node, Rows]:
     rows = dict(given)
+    calls: dict[tuple, list[Rows]] = {}  # of recurrences with several outputs
     for node in topological_until(tuple(outputs), set(given)):
         if node in rows or isinstance(node, (Input, Constant)) or not node.dtype.is_floating_point:
             continue
@@ -94,7 +95,9 @@ def _propagated(outputs: Sequence[Node], given: Mapping[Node, Rows], columns: in
                 if node.base is not None and node.base in rows:
                     keys.append(_keys(rows[node.base], columns))
             case Scan():
-                rows[node] = _scan(node, rows, columns)
+                if node.call not in calls:
+                    calls[node.call] = _scan(node, rows, columns)
+                rows[node] = calls[node.call][node.output]
                 continue
             case _:  # a Kernel: every element of every operand may count
                 keys = [_everything(node, rows, columns)]
@@ -201,14 +204,14 @@ def _crossed(to: np.ndarray, of: np.ndarray, places: np.ndarray, reads: np.ndarr
     return to.ravel(), of.ravel()
 
 
-def _scan(node: Scan, rows: Mapping[Node, Rows], columns: int) -> Rows:
-    """Step by step, as the recurrence runs."""
+def _scan(node: Scan, rows: Mapping[Node, Rows], columns: int) -> list[Rows]:
+    """The patterns of all outputs, step by step, as the recurrence runs."""
     step, length = node.step, int(node.length)
     empty = {i: _none(i) for i in step.inputs}
     carry = [rows[n] if n in rows else _none(n) for n in node.init]
     first_constant = len(step.inputs) - len(node.constants)
     fixed = {step.inputs[first_constant + k]: rows[n] for k, n in enumerate(node.constants) if n in rows}
-    stacked: dict[int, Rows] = {}
+    stacked: dict[int, list[Rows]] = {}
     for t in reversed(range(length)) if node.reverse else range(length):
         given = {**empty, **fixed, **dict(zip(step.inputs, carry, strict=False))}
         for inner, outer in zip(step.inputs[len(carry) :], node.sequences, strict=False):
@@ -218,10 +221,11 @@ def _scan(node: Scan, rows: Mapping[Node, Rows], columns: int) -> Rows:
         done = _propagated(step.outputs, given, columns)
         made = [done[o] if o in done else _none(o) for o in step.outputs]
         carry = made[: len(carry)]
-        if node.output >= len(carry):
-            stacked[t] = made[node.output]
-    if node.output < len(carry):
-        return carry[node.output]
-    ordered = [stacked[t] for t in range(length)]
-    counts = np.concatenate([np.zeros(1, np.int64), *(np.diff(r.start) for r in ordered)])
-    return Rows(np.cumsum(counts), np.concatenate([np.zeros(0, np.int64), *(r.indices for r in ordered)]))
+        stacked[t] = made[len(carry) :]
+    ordered = zip(*(stacked[t] for t in range(length)), strict=True) if length else [()] * (len(step.outputs) - len(carry))
+    return [*carry, *map(_one_after_another, ordered)]
+
+
+def _one_after_another(parts: Sequence[Rows]) -> Rows:
+    counts = np.concatenate([np.zeros(1, np.int64), *(np.diff(r.start) for r in parts)])
+    return Rows(np.cumsum(counts), np.concatenate([np.zeros(0, np.int64), *(r.indices for r in parts)]))

@@ -322,7 +322,8 @@ def _scatter(node: Scatter, values: Mapping[Node, np.ndarray], dims: Env) -> np.
     return result
 
 
-def _scan(node: Scan, values: Mapping[Node, np.ndarray], dims: Env) -> np.ndarray:
+def _scan(node: Scan, values: Mapping[Node, np.ndarray], dims: Env) -> list[np.ndarray]:
+    """The results of all outputs of the recurrence."""
     length = extent_value(node.length, dims)
     step: Graph = node.step
     carry = [values[n] for n in node.init]
@@ -338,7 +339,7 @@ def _scan(node: Scan, values: Mapping[Node, np.ndarray], dims: Env) -> np.ndarra
         carry = done[: len(carry)]
         for rows, row in zip(stacked, done[len(carry):], strict=True):
             rows[t] = row
-    return [*carry, *stacked][node.output]
+    return [*carry, *stacked]
 
 
 def evaluate(outputs: Sequence[Node], given: Mapping[Node, Any], dims: Env | None = None) -> list[np.ndarray]:
@@ -346,7 +347,7 @@ def evaluate(outputs: Sequence[Node], given: Mapping[Node, Any], dims: Env | Non
     values: dict[Node, np.ndarray] = {n: np.asarray(v, n.dtype.numpy) for n, v in given.items()}
     if dims is None:
         dims = bind_dims([(n.shape, values[n].shape) for n in given])
-    calls: dict[tuple, tuple[np.ndarray, ...]] = {}  # of kernels with several outputs
+    calls: dict[tuple, Sequence[np.ndarray]] = {}  # of kernels and recurrences with several outputs
     for node in topological(outputs):
         if node in values:
             continue
@@ -360,7 +361,9 @@ def evaluate(outputs: Sequence[Node], given: Mapping[Node, Any], dims: Env | Non
                 if all(s in values for s in node.sources):
                     values[node] = _scatter(node, values, dims)
             case Scan():
-                values[node] = _scan(node, values, dims)
+                if node.call not in calls:
+                    calls[node.call] = _scan(node, values, dims)
+                values[node] = calls[node.call][node.output]
             case Input():
                 continue  # needed only below a given node, or reported just below
             case Kernel():

@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import sympy
 
 from gradgen.ir import terms as tm
 from gradgen.ir.functions import ScalarFunction
+from gradgen.ir.graph import Graph
 from gradgen.ir.guards import EQ, Guard
 from gradgen.ir.letters import Letters
 from gradgen.ir.naming import LONGEST, Plan, Wanted, measure, uniform, walk
@@ -118,10 +120,7 @@ class Builder:
         return Element(self.named[node]) if value is None else Number(value)
 
     def _step(self, node: Scan) -> tuple[Definition, ...]:
-        step = node.step
-        names = [f"new_{n.name}" for n in step.inputs[: len(node.init)]]
-        names += [f"out{k}" for k in range(len(step.outputs) - len(names))]
-        return tuple(definitions([Wanted(n, name) for n, name in zip(step.outputs, names)])[0])
+        return _step_definitions(node.step, len(node.init))
 
     def compute(self, node: Compute, env: dict[sympy.Expr, sympy.Expr], used: set[str]) -> Term:
         """The value of `node` at the index that `env` gives for its axes."""
@@ -258,6 +257,14 @@ def applied(key: str, args: list[Term]) -> Term:
 
 def _exact(value: Any) -> sympy.Expr:
     return sympy.Rational(value) if isinstance(value, float) and value == value else sympy.sympify(value)
+
+
+@lru_cache(maxsize=256)
+def _step_definitions(step: Graph, carries: int) -> tuple[Definition, ...]:
+    """Several results of one recurrence have one step, recurrences in it likewise."""
+    names = [f"new_{n.name}" for n in step.inputs[:carries]]
+    names += [f"out{k}" for k in range(len(step.outputs) - len(names))]
+    return tuple(definitions([Wanted(n, name) for n, name in zip(step.outputs, names)])[0])
 
 
 # --- all together ----------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 import numpy as np
 
@@ -48,8 +49,9 @@ def _retyped(node: Node, new: dict[Node, Node]) -> Node:
     raise TypeError(f"unknown node kind {type(node).__name__}")
 
 
+@lru_cache(maxsize=256)
 def widened_graph(graph: Graph) -> Graph:
-    """The graph over float64 inputs, names kept."""
+    """The graph over float64 inputs, names kept.  Recurrences that share a step share its twin."""
     new = widened([*graph.outputs, *graph.inputs])
     inputs = tuple(n for n in (new[i] for i in graph.inputs) if isinstance(n, Input))
     return Graph(inputs, tuple(new[n] for n in graph.outputs), graph.output_names)

@@ -23,21 +23,14 @@ if TYPE_CHECKING:
     from gradgen.schedule.emit import Emitter
 
 
-def same_scan(node: Scan) -> tuple:
-    """Equal for the outputs of one recurrence."""
-    operands = tuple(id(n) for n in (*node.init, *node.sequences, *node.constants))
-    return node.step.key, operands, len(node.init), len(node.sequences), node.length, node.reverse
-
-
 def emit_scan(emitter: Emitter, op: Op, ops: list[Op]) -> None:
     """The loop of the recurrence that `op` is an output of; all of its outputs among `ops` are complete after it."""
     node = op.node
     assert isinstance(node, Scan)
     b = emitter.builder
-    key = same_scan(node)
     wanted: dict[int, list[Op]] = {}
     for other in ops:
-        if other.kind == SCAN and isinstance(other.node, Scan) and same_scan(other.node) == key:
+        if other.kind == SCAN and isinstance(other.node, Scan) and other.node.call == node.call:
             wanted.setdefault(other.node.output, []).append(other)
     carries = len(node.init)
     old = [_memory(emitter, n) for n in node.step.inputs[:carries]]

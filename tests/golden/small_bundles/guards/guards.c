@@ -90,8 +90,8 @@ gradgen_status guards_forward(
     /* v1[i] = [i < 5] x[i+1] + [0 <= i-5 < 3] y[i-5] + [i >= 8] v0[i-8] */
     GRADGEN_SIMD
     for (int64_t i = 0; i < 10; ++i) {
-        v1[i] = ((i <= 4) ? x[i + 1] : -0.0f) + ((i >= 5 &&
-                i <= 7) ? y[i - 5] : -0.0f) + ((i >= 8) ? v0[i - 8] : -0.0f);
+        v1[i] = ((i <= 4) ? x[i + 1] : -0.0f) + ((i >= 5 && i <= 7) ? y[i - 5] : -0.0f) + ((i >= 8) ? v0[i - 8] :
+                -0.0f);
     }
     /* small.py:61 sub */
     /* smooth[i] = v1[i+1] - v1[i] */
@@ -205,8 +205,8 @@ gradgen_status guards_value_and_grad(
         /* v1[i] = [i < 5] x[i+1] + [0 <= i-5 < 3] y[i-5] + [i >= 8] v0[i-8] */
         GRADGEN_SIMD
         for (int64_t i = 0; i < 10; ++i) {
-            v1[i] = ((i <= 4) ? x[i + 1] : -0.0f) + ((i >= 5 &&
-                    i <= 7) ? y[i - 5] : -0.0f) + ((i >= 8) ? v0[i - 8] : -0.0f);
+            v1[i] = ((i <= 4) ? x[i + 1] : -0.0f) + ((i >= 5 && i <= 7) ? y[i - 5] : -0.0f) + ((i >= 8) ?
+                    v0[i - 8] : -0.0f);
         }
     }
     /* small.py:61 sub */
