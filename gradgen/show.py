@@ -39,7 +39,7 @@ def show(program: Any, what: str = "formulas", **options: Any) -> str:
     names = user_names(made.graph)
     match what:
         case "formulas":
-            return "\n".join(formulas(subject, names))
+            return "\n".join([*formulas(subject, names), *_constants(program)])
         case "latex":
             from gradgen.ir.latex import latex
 
@@ -58,6 +58,11 @@ def show(program: Any, what: str = "formulas", **options: Any) -> str:
     with made.stage("print"):
         bodies(scheduled)
     return "\n".join(f"{name:<14} {1e3 * seconds:9.1f} ms" for name, seconds in made.seconds.items())
+
+
+def _constants(program: Any) -> list[str]:
+    """What the trace took from outside: its values are part of the program, whatever becomes of the tensors."""
+    return [f"constant {name}: {c.dtype.name}{list(c.shape)}, as it was when traced" for name, c in program.constants.items()]
 
 
 def _gradient_lines(made: Any) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,12 @@ from gradgen.checking.twin import NoTwin, as_torch
 from gradgen.errors import CompilerNotFoundError, GradgenError
 from gradgen.frontend.choice import prepared
 from gradgen.frontend.trace import TracedFunction
-from gradgen.ir.functions import stop
+from gradgen.ir.functions import instead, stop
 from gradgen.ir.graph import Graph
 from gradgen.ir.interpreter import evaluate
-from gradgen.ir.nodes import Compute, Input, Node
+from gradgen.ir.nodes import Compute, Input, Node, identity_read
+from gradgen.ir.rewrite import rewrite
+from gradgen.ir.symbols import placeholder
 from gradgen.ir.widen import widened_graph
 
 __all__ = ["CheckReport", "Comparison", "Row", "check"]
@@ -270,6 +272,7 @@ def _compare(
         worst = _worst(name, results.outputs, compared)
         rows.append(Row(name, "output", node.dtype.name, value.shape, _greatest(results.outputs[name]), worst))
     wanted = [k for k, n in enumerate(graph.output_names) if n in results.cotangents]
+    twin = _written_out(twin)
     stopped = [n for n in twin.nodes if isinstance(n, Compute) and isinstance(n.body, stop)]
     held: dict[Node, Any] = dict(zip(stopped, evaluate(stopped, _nodes(twin, point))))
 
@@ -288,6 +291,21 @@ def _worst(name: str, found: Values, compared: Callable[[np.ndarray], Comparison
     """Of what backward and value_and_grad gave under one name."""
     both = [compared(np.asarray(found[n])) for n in (name, f"{name}{_FUSED}") if n in found]
     return max(both, key=lambda c: (not c.passed, c.absolute))
+
+
+def _written_out(graph: Graph) -> Graph:
+    """instead(value, history) as history plus what it lacks of the value, which is held."""
+
+    def rule(node: Node) -> Node:
+        if not (isinstance(node, Compute) and isinstance(node.body, instead)):
+            return node
+        value, history = node.body.args
+        lacking = Compute(node.shape, stop(value - history), node.reads, node.dtype)
+        k = len(node.reads)
+        return Compute(node.shape, history + placeholder(k), [*node.reads, identity_read(lacking)], node.dtype)
+
+    new = rewrite(graph.outputs, rule)
+    return replace(graph, outputs=tuple(new[n] for n in graph.outputs))
 
 
 def _gradient_row(

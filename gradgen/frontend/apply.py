@@ -247,9 +247,12 @@ def apply(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any] | None =
     else:
         static = tuple(sorted(attributes.items()))
     plan, values = plan_for(op, operands, static)
-    if state.captures:
-        for seen in state.captures:
-            seen.update((r, x) for x, r in zip(operands, values) if isinstance(x, Tensor))
+    view = op.view and len(operands) == 1
+    grad = state.grad
+    edges = _edges(operands) if grad and plan.differentiable and not view else None
+    border = state.border
+    if border is not None and not view:
+        border.operands(operands, values, edges)
     if not plan.plain:
         _convert(plan, values)
     depth = 0
@@ -259,11 +262,9 @@ def apply(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any] | None =
             depth = value.depth
         if value.requires_grad:
             traced = True
-    if op.view and len(operands) == 1:
+    if view:
         return make_view(operands[0], op, static, plan)
     inputs = tuple(values)
-    grad = state.grad
-    edges = _edges(operands) if grad and plan.differentiable else None
     if len(plan.outs) == 1:
         out = plan.outs[0]
         record = Record(op, inputs, static, out, 0, None, None, None, traced and grad and plan.differentiable,
@@ -274,6 +275,8 @@ def apply(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any] | None =
             evaluate_chain([record])
         if edges is not None:
             _attach(plan, operands, inputs, edges, (tensor,))
+            if border is not None:
+                border.carry((tensor,), (record,))
         elif state.inference and not (grad and plan.differentiable):
             tensor._inference = True
         return tensor if op.outputs == 1 else (tensor,)
@@ -283,6 +286,8 @@ def apply(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any] | None =
     tensors = [Tensor._from_record(r) for r in outs]
     if edges is not None:
         _attach(plan, operands, inputs, edges, tensors)
+        if border is not None:
+            border.carry(tensors, outs)
     elif state.inference and not (grad and plan.differentiable):
         for t in tensors:
             t._inference = True

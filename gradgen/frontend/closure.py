@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import gradgen.frontend.apply as recording
 from gradgen.errors import TraceError
+from gradgen.frontend.border import Border
 from gradgen.frontend.engine import lower, plan_of
-from gradgen.frontend.modes import state
+from gradgen.frontend.modes import enable_grad, state
 from gradgen.frontend.record import Record, symbol_leaf
 from gradgen.frontend.registry import Op
 from gradgen.frontend.tensor import Tensor
-from gradgen.ir.graph import Graph
-from gradgen.ir.nodes import Input
+from gradgen.ir.graph import Graph, topological, topological_until
+from gradgen.ir.nodes import Input, Node
+from gradgen.ir.rewrite import substitute, with_sources
 from gradgen.ir.symbols import Extent
 
 
@@ -55,23 +57,12 @@ def symbol(name: str, shape: Sequence[Extent], like: Tensor) -> Tensor:
     Inputs of equal name, shape and dtype are one node: inside of other functions the name says how deep, since what is
     traced here may use the symbols of those around it.
     """
+    border: Border = state.border
     gradient = like.dtype.is_floating_point
-    if state.captures:
-        name = f"{name}_depth{len(state.captures)}"
-    return Tensor._from_record(symbol_leaf(Input(name, tuple(shape), like.dtype, gradient), requires_grad=gradient))
-
-
-@contextmanager
-def capturing() -> Iterator[dict[Record, Tensor]]:
-    """Collects which tensor each record came from while operations are recorded: a record does not know its tensor,
-    and with it its place in autograd's history."""
-    seen: dict[Record, Tensor] = {}
-    before = state.captures
-    state.captures = (*before, seen)
-    try:
-        yield seen
-    finally:
-        state.captures = before
+    if border.outer is not None:
+        name = f"{name}_depth{border.depth}"
+    record = symbol_leaf(Input(name, tuple(shape), like.dtype, gradient), requires_grad=gradient)
+    return border.argument(Tensor._from_record(record))
 
 
 _operations: dict[str, Op] = {}
@@ -87,37 +78,55 @@ def operation(name: str, lower_nodes: Callable[..., Any], grad_name: str, output
     return found
 
 
-def closure_graph(
-    inner: Sequence[Tensor], outputs: Sequence[Tensor], seen: Mapping[Record, Tensor]
-) -> tuple[Graph, list[Tensor]]:
-    """What made `outputs` as a Graph whose inputs are `inner`, then the tensors from outside, which are returned too."""
-    own = [t._record for t in inner]
+def closed_graph(own: Sequence[Record], outputs: Sequence[Record], border: Border) -> tuple[Graph, list[Tensor]]:
+    """What made `outputs` as a Graph whose inputs are `own`, then the tensors from outside, which are returned too."""
+    order, leaves = plan_of(outputs)
+    numbers = {r for r in leaves if (r.is_scalar or r.is_phantom) and r.value is not None}
+    nodes, where = lower(order, leaves, numbers=numbers)
     known = set(own)
-    order, _ = plan_of([t._record for t in outputs])
-    dependent: set[Record] = set(own)
-    for record in order:
-        if any(s in dependent for s in record.inputs):
-            dependent.add(record)
-    outside: dict[Record, None] = {}
-    for record in order:
-        if record in dependent and record not in known:
-            outside.update(dict.fromkeys(s for s in record.inputs if s not in dependent))
-    outside.update(dict.fromkeys(t._record for t in outputs if t._record not in dependent))
-    numbers = {r for r in outside if (r.is_scalar or r.is_phantom) and r.value is not None}
-    constants = [r for r in outside if r not in numbers]
-    inside = [r for r in order if r in dependent]
-    leaves = [*own, *constants, *numbers_in_order(outside, numbers)]
-    nodes, where = lower([*leaves, *inside], leaves, numbers=numbers)
-    inputs = tuple(nodes[r] for r in (*own, *constants))
+    outside = [r for r in leaves if r not in known and r not in numbers]
+    inputs = (*(r.symbol for r in own), *(nodes[r] for r in outside))
     names = tuple(f"output{k}" for k in range(len(outputs)))
-    graph = Graph(inputs, tuple(nodes[t._record] for t in outputs), names, where)  # type: ignore[arg-type]
-    by_record = {**{t._record: t for t in outputs}, **seen}
-    return graph, [by_record[r] if r in by_record else Tensor._from_record(r) for r in constants]
+    graph = Graph(inputs, tuple(nodes[r] for r in outputs), names, where)  # type: ignore[arg-type]
+    return graph, [border.entered[r] if r in border.entered else Tensor._from_record(r) for r in outside]
 
 
-def numbers_in_order(outside: dict[Record, None], numbers: set[Record]) -> list[Record]:
-    """Python numbers among the outside records: constants of the graph."""
-    return [r for r in outside if r in numbers]
+def hoisted(graph: Graph, outside: Sequence[Tensor], own: int) -> tuple[Graph, list[Tensor]]:
+    """The graph with what depends on none of its first `own` inputs computed before: further inputs, and tensors for them."""
+    dependent: set[Node] = set(graph.inputs[:own])
+    computed: dict[Node, None] = {}
+    for node in graph.nodes:
+        if any(s in dependent for s in node.sources):
+            dependent.add(node)
+    for node in graph.nodes:
+        for s in node.sources if node in dependent else ():
+            if s not in dependent and s.sources:
+                computed[s] = None
+    computed.update(dict.fromkeys(n for n in graph.outputs if n not in dependent and n.sources))
+    frontier = [n for n in computed if any(isinstance(s, Input) for s in topological((n,)))]
+    if not frontier:
+        return graph, list(outside)
+    entered = graph.inputs[own:]
+    before = Graph(entered, tuple(frontier), tuple(f"output{k}" for k in range(len(frontier))))
+
+    def lowered(*nodes: Node) -> Any:
+        found = substitute(frontier, dict(zip(entered, nodes)))
+        return found if len(found) > 1 else found[0]
+
+    made = recording.apply(operation(f"hoisted_{before.key[:24]}", lowered, "HoistedBackward", len(frontier)), tuple(outside))
+    tensors = made if isinstance(made, tuple) else (made,)
+    depth = 0 if state.border is None else state.border.depth + 1
+    symbols = [Input(f"hoisted{k}_depth{depth}", n.shape, n.dtype, n.dtype.is_floating_point) for k, n in enumerate(frontier)]
+    new: dict[Node, Node] = dict(zip(frontier, symbols))
+    for node in topological_until(graph.outputs, set(frontier)):
+        if node not in new:
+            new[node] = with_sources(node, new) if node.sources else node
+    outputs = tuple(new[n] for n in graph.outputs)
+    needed = set(topological(outputs))
+    kept = [(n, t) for n, t in zip(entered, outside) if n in needed]
+    where = {new[n]: line for n, line in graph.where.items() if n in new and not isinstance(new[n], Input)}
+    inputs = (*graph.inputs[:own], *(n for n, _ in kept), *symbols)
+    return Graph(inputs, outputs, graph.output_names, where), [*(t for _, t in kept), *tensors]
 
 
 def capture(
@@ -127,10 +136,10 @@ def capture(
 
     Returns its Graph, the tensors it uses from outside (further inputs of the graph), and the nesting of its result.
     """
-    symbols = [symbol(f"{name}_{k}", shape, t) for k, (t, shape) in enumerate(zip(tensors, shapes))]
-    arguments = unflatten(tree, symbols)
-    with capturing() as seen:
-        result = function(*arguments)
-    outputs, out_tree = flatten(result)
-    graph, outside = closure_graph(symbols, outputs, seen)
+    with Border(function) as border, enable_grad():
+        symbols = [symbol(f"{name}_{k}", shape, t) for k, (t, shape) in enumerate(zip(tensors, shapes))]
+        own = [t._record for t in symbols]
+        outputs, out_tree = flatten(function(*unflatten(tree, symbols)))
+        results = [border.result(t) for t in outputs]
+    graph, outside = closed_graph(own, results, border)
     return graph, outside, out_tree

@@ -168,4 +168,6 @@ def _lower_one(record: Record, nodes: dict[Record, Node], calls: dict[tuple[Any,
 
 def stopped(node: Node) -> Node:
     """The value without its derivative: what no_grad and detach leave."""
+    if isinstance(node, Compute) and isinstance(node.body, stop):
+        return node
     return Compute(node.shape, stop(placeholder(0)), [Read(node, axes(node.ndim))], node.dtype)

@@ -309,6 +309,8 @@ class AccumulateGrad(Node):
 
 def accumulate(variable: Tensor, gradient: Tensor) -> None:
     """Adds into `.grad`: in place where no history is recorded, so that every alias of it sees the sum."""
+    if state.border is not None:
+        state.border.accumulating(variable)
     before = variable._grad
     if before is None:
         variable._grad = recording.apply(internal.COPY, (gradient,)) if state.grad else gradient._alone()

@@ -17,6 +17,7 @@ import gradgen.frontend.apply as recording
 from gradgen.frontend import internal
 from gradgen.frontend.grad_fn import Node, OpNode, tensor_type_name
 from gradgen.frontend.modes import state
+from gradgen.frontend.record import Record
 from gradgen.frontend.registry import KEEP, Op, broadcast_read, broadcast_shapes
 from gradgen.frontend.tensor import Tensor
 from gradgen.frontend.views import (
@@ -64,9 +65,10 @@ def overwrite(target: Tensor, result: Tensor) -> Tensor:
     if result._spec is not target._spec:
         result = _fitted(target, result)
     node, number = result._fn, result._nr
+    before = target._base._record if target._base is not None else None
     store(target, result._record if result is not target else target._record)
     if node is not None:
-        _rebase(target, node, number)
+        _rebase(target, node, number, before)
     return target
 
 
@@ -87,8 +89,8 @@ def _fitted(target: Tensor, result: Tensor) -> Tensor:
     return found
 
 
-def _rebase(target: Tensor, node: Node, number: int) -> None:
-    """`node` made the new value of `target`."""
+def _rebase(target: Tensor, node: Node, number: int, before: Record | None) -> None:
+    """`node` made the new value of `target`; `before` was that of its base."""
     if isinstance(node, OpNode):
         if node.versions:
             node.versions[0] = None  # the old value itself was saved
@@ -98,7 +100,10 @@ def _rebase(target: Tensor, node: Node, number: int) -> None:
     if base is None:
         set_history(target, node, number)
         return
-    slices = CopySlices(base._edge(), base._spec, below(target), node, number)
+    edge = base._edge()
+    slices = CopySlices(edge, base._spec, below(target), node, number)
+    if state.border is not None and before is not None:
+        state.border.rebased(slices, before)
     set_history(base, slices, 0)
     target._fn_version = -1
     refresh_history(target)
@@ -186,7 +191,7 @@ def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
             f"{list(broadcast_shapes(wide, src._spec.shape))}"
         )
     tracked = state.grad and (self.requires_grad or src.requires_grad) and self.dtype.is_floating_point
-    if not tracked and src._spec is self._spec:
+    if not tracked and src._spec is self._spec and state.border is None:
         store(self, src._record)
         return self
     return overwrite(self, recording.apply(COPY_INTO, (self, src)))

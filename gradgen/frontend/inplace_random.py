@@ -28,6 +28,8 @@ def _fill_with(self: Tensor, values: Any, grad_name: str) -> Tensor:
         node.keep_outputs([result])
         found = Tensor._from_record(leaf(array, self.dtype))
         found._fn = node
+        if recording.state.border is not None:
+            recording.state.border.carry((found,), (found._record,))
         return inplace.overwrite(self, found)
     store(self, leaf(array, self.dtype))
     return self

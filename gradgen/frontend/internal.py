@@ -74,8 +74,7 @@ def filled(spec: Spec, value: int) -> Tensor:
 
 def clone(tensor: Tensor) -> Tensor:
     """A copy with history.  Records never change, so nothing is copied."""
-    edge = tensor._edge() if recording.state.grad else None
-    if edge is not None or tensor._record.requires_grad:
+    if recording.state.border is not None or (recording.state.grad and tensor._edge() is not None):
         return recording.apply(CLONE, (tensor,))
     return tensor._alone()
 

@@ -13,7 +13,7 @@ from typing import Any
 class _State(threading.local):
     grad = True
     inference = False
-    captures: tuple[dict[Any, Any], ...] = ()  # open traces of closures: record -> the tensor an operation got it from
+    border: Any = None  # that of the innermost function that is being recorded: see border.py
 
 
 state = _State()

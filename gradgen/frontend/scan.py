@@ -7,7 +7,8 @@ from typing import Any
 
 from gradgen.errors import ShapeError, TraceError
 from gradgen.frontend.apply import apply
-from gradgen.frontend.closure import capturing, closure_graph, flatten, operation, symbol, unflatten
+from gradgen.frontend.border import Border
+from gradgen.frontend.closure import closed_graph, flatten, hoisted, operation, symbol, unflatten
 from gradgen.frontend.registry import Op
 from gradgen.frontend.tensor import Tensor
 from gradgen.ir.graph import Graph
@@ -35,17 +36,19 @@ def scan(
     carries, carry_tree = flatten(init)
     sequences, sequence_tree = flatten(xs)
     count = _length(sequences, length)
-    inner_carry = [symbol(f"scan_carry{k}", tuple(c.shape), c) for k, c in enumerate(carries)]
-    inner_slice = [symbol(f"scan_slice{k}", tuple(x.shape)[1:], x) for k, x in enumerate(sequences)]
-    x_t = unflatten(sequence_tree, inner_slice) if sequences else None
-    with capturing() as seen:
-        result = step(unflatten(carry_tree, inner_carry), x_t)
-    if not isinstance(result, tuple) or len(result) != 2:
-        raise TraceError("the step of a scan returns (carry, y)", hint="return carry, None where there is nothing to stack")
-    new, new_tree = flatten(result[0])
-    stacked, stacked_tree = flatten(result[1])
-    _check_carry(carries, new, carry_tree, new_tree)
-    graph, outside = closure_graph([*inner_carry, *inner_slice], [*new, *stacked], seen)
+    with Border(step) as border:
+        inner_carry = [symbol(f"scan_carry{k}", tuple(c.shape), c) for k, c in enumerate(carries)]
+        inner_slice = [symbol(f"scan_slice{k}", tuple(x.shape)[1:], x) for k, x in enumerate(sequences)]
+        own = [t._record for t in (*inner_carry, *inner_slice)]
+        result = step(unflatten(carry_tree, inner_carry), unflatten(sequence_tree, inner_slice) if sequences else None)
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise TraceError("the step of a scan returns (carry, y)",
+                             hint="return carry, None where there is nothing to stack")
+        new, new_tree = flatten(result[0])
+        stacked, stacked_tree = flatten(result[1])
+        _check_carry(carries, new, carry_tree, new_tree)
+        results = [border.result(t) for t in (*new, *stacked)]
+    graph, outside = hoisted(*closed_graph(own, results, border), own=len(own))
     op = _operation(graph, len(carries), len(sequences), count, reverse)
     operands = (*carries, *sequences, *outside)
     results = apply(op, operands, {})

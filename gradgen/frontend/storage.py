@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradgen.frontend.modes import state
 from gradgen.frontend.record import Record, Spec, leaf
 
 if TYPE_CHECKING:
@@ -24,9 +25,12 @@ AT_ONCE = 1 << 30
 
 
 class Cell:
-    """`record` is the value (None while `owner` is), `version` PyTorch's version counter, `generation` counts writes."""
+    """`record` is the value (None while `owner` is), `version` PyTorch's version counter, `generation` counts writes.
 
-    __slots__ = ("__weakref__", "generation", "owner", "record", "spec", "version")
+    `home` is the border of the trace that made it, None in eager use.
+    """
+
+    __slots__ = ("__weakref__", "generation", "home", "owner", "record", "spec", "version")
 
     def __init__(self, record: Record) -> None:
         self.record: Record | None = record
@@ -34,6 +38,7 @@ class Cell:
         self.version = 0
         self.generation = 0
         self.owner: np.ndarray | None = None
+        self.home = state.border
 
     def current(self) -> Record:
         """The record of the value as it is now."""

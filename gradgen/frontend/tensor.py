@@ -357,9 +357,6 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """The same storage without history: changes in place are seen by both."""
-        record = self._record
-        if record.requires_grad:  # in a trace the derivative has to stop at a record
-            return views.stopped(self)
         tensor = self._alias()
         tensor._inference = self._inference or state.inference
         return tensor

@@ -14,6 +14,7 @@ from typing import Any
 from gradgen.compiler import check_argument_names, dim_names, gradient_reach
 from gradgen.errors import DTypeError, InvalidNameError, ShapeError, TraceError
 from gradgen.frontend.apply import PACKAGE
+from gradgen.frontend.border import Constants
 from gradgen.frontend.engine import lower, plan_of
 from gradgen.frontend.ops.table import METHODS
 from gradgen.frontend.record import symbol_leaf
@@ -64,7 +65,7 @@ class TracedFunction:
 
     `graph.inputs` are the arguments in order (`requires_grad` set where a gradient is wanted), `graph.outputs` the
     results with their names.  `function` is the Python function, where there is one; `again` makes the program anew from
-    other specs of the same arguments.
+    other specs of the same arguments.  `constants` are the tensors from outside whose values, as they were, are part of it.
     """
 
     graph: Graph
@@ -72,6 +73,7 @@ class TracedFunction:
     function: Callable[..., Any] | None = None
     specs: Mapping[str, Spec] = field(default_factory=dict)
     again: Callable[[Mapping[str, Spec]], TracedFunction] | None = None
+    constants: Mapping[str, Spec] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         ins = ", ".join(f"{n.name}: {n.dtype.name}{list(n.shape)}{'*' if n.requires_grad else ''}" for n in self.graph.inputs)
@@ -118,18 +120,22 @@ def _traced(
     if check:
         check_argument_names(dims, specs, (), gradients=[n for n, s in specs.items() if s.requires_grad])
     inputs = {n: Input(n, s.shape, s.dtype, s.requires_grad) for n, s in specs.items()}
-    tensors = {n: Tensor._from_record(symbol_leaf(i, requires_grad=i.requires_grad)) for n, i in inputs.items()}
-    result = _call(function, tensors)
-    names, values = _outputs(function, result, outputs)
+    with Constants(function) as border:
+        tensors = {n: border.argument(Tensor._from_record(symbol_leaf(i, requires_grad=i.requires_grad)))
+                   for n, i in inputs.items()}
+        result = _call(function, tensors)
+        names, values = _outputs(function, result, outputs)
+        records = [border.result(v) for v in values]
     if check:
         check_argument_names(dims, specs, names, gradients=[n for n, s in specs.items() if s.requires_grad],
                              cotangents=[n for n, v in zip(names, values) if v.requires_grad])
-    order, leaves = plan_of([v._record for v in values])
+    order, leaves = plan_of(records)
     nodes, where = lower(order, leaves, constants=True)
-    graph = Graph(tuple(inputs.values()), tuple(nodes[v._record] for v in values), names, where)
+    graph = Graph(tuple(inputs.values()), tuple(nodes[r] for r in records), names, where)
     if check:
         _check_reach(graph, specs)
-    return TracedFunction(graph, name, function, specs, lambda other: _traced(function, other, names, name, check))
+    constants = {n: Spec(tuple(t.shape), t.dtype) for n, t in border.constants.items()}
+    return TracedFunction(graph, name, function, specs, lambda other: _traced(function, other, names, name, check), constants)
 
 
 def _bind(function: Callable[..., Any], positional: Sequence[Spec], named: Mapping[str, Spec]) -> dict[str, Spec]:

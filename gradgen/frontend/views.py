@@ -23,7 +23,7 @@ from gradgen.frontend.record import Attributes, Record, Spec, spec
 from gradgen.frontend.registry import KEEP, Op
 from gradgen.frontend.tensor import Tensor
 from gradgen.frontend.view_values import cut
-from gradgen.ir.functions import select, stop
+from gradgen.ir.functions import select
 from gradgen.ir.guards import conjunction
 from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.inversion import invert, target
@@ -64,6 +64,11 @@ def read(record: Record, chain: Chain) -> Record:
     """The record of a view, given that of its storage."""
     if record.value is not None and not record.is_phantom:
         record, chain = _read_value(record, chain)
+    return applied(record, chain)
+
+
+def applied(record: Record, chain: Chain) -> Record:
+    """The record of a view, all steps recorded."""
     for step in chain:
         record = Record(
             step.op,
@@ -71,7 +76,7 @@ def read(record: Record, chain: Chain) -> Record:
             step.attributes,
             step.spec,
             output=step.output,
-            requires_grad=record.requires_grad and step.op is not STOP,
+            requires_grad=record.requires_grad,
             depth=record.depth + 1,
         )
     return record
@@ -147,21 +152,9 @@ def _copied(source: Tensor, op: Op, attributes: Attributes, plan: Plan) -> Tenso
         unsafe = class_for("UnsafeViewBackward0")(plan, (copy._record,), result._fn.edges, (copy,))
         unsafe.keep_outputs([result])
         result._fn = unsafe
+        if state.border is not None:
+            state.border.carry((result,), (result._record,))
     return result
-
-
-def _stop(node: IRNode) -> IRNode:
-    return Compute(node.shape, stop(placeholder(0)), [identity_read(node)], node.dtype)
-
-
-STOP = Op("detach", _stop, "DetachBackward0", KEEP, view=True, method=False)
-
-
-def stopped(source: Tensor) -> Tensor:
-    """`detach` in a trace: the same storage, with the derivative stopped."""
-    view = source._alias()
-    view._chain, view._rec, view._gen = (*(source._chain or ()), Step(STOP, (), source._spec)), None, -1
-    return view
 
 
 # --- index maps --------------------
@@ -180,7 +173,7 @@ def index_map(chain: Chain, base: Spec) -> tuple[sympy.Expr, ...]:
         if isinstance(node, Compute) and not node.reads and 0 in node.shape:
             return (sympy.Integer(0),) * len(base.shape)  # a reshape without elements: there is nothing to look up
         plain = isinstance(node, Compute) and node.reducer is None and len(node.reads) == 1 and not node.reads[0].guard
-        if not plain or node.body not in (placeholder(0), stop(placeholder(0))):  # type: ignore[attr-defined]
+        if not plain or node.body != placeholder(0):  # type: ignore[attr-defined]
             raise ValueError(f"{chain[-1].op.name} is not an index map")
         mapping = {axis(k): e for k, e in enumerate(index)}
         index = tuple(e.xreplace(mapping) for e in node.reads[0].index)  # type: ignore[attr-defined]
@@ -362,6 +355,8 @@ def _extent_in_memory(tensor: Tensor) -> tuple[int, int] | None:
 def store(tensor: Tensor, record: Record) -> None:
     """Makes `record` the value of the tensor, for everybody who shares its storage, and counts a version."""
     cell = tensor._cell
+    if state.border is not None:
+        state.border.writing(tensor)
     if tensor._chain is None:
         cell.put(record)
     else:

@@ -118,7 +118,7 @@ mark: ScalarType = define(
 )  # node k of equal ones, told apart
 instead: ScalarType = define(
     "instead", (0, 1), lambda x, y: x, result=SAME, to_sympy=lambda x, y: x
-)  # the value of x, the derivative of y, which has the same value
+)  # the value of x, the derivative of y: another form of x, or what autograd's tape says of it
 
 
 # --- selection: a branch not taken contributes nothing, it is never multiplied by 0 -----------------------------------

@@ -1,0 +1,207 @@
+"""The border of a trace: whatever a function that is being recorded exchanges with the world around it is asked for here.
+
+While `gg.trace`, `gg.jit`, `gg.scan` or a transform of `gg.func` runs a function, one `Border` is open (`state.border`, the
+innermost).  What the function makes is inside (`Cell.home`); everything else is outside, and crosses: values that it reads
+(`enter`), tensors that it changes (`writing`), gradients it adds into leaves, draws, states of modules.  What a trace
+changes outside is put back when it ends, also where it raises (`remember`).
+
+The border also knows what autograd's tape says of the tensors inside.  A tensor's value and its place in the history need
+not agree (`.data`, `detach_()`, a change in place under `no_grad`): the value is what its storage holds, the derivative goes
+where its edge leads.  `seen` gives the one record that says both.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any
+
+from gradgen.errors import TraceError
+from gradgen.frontend import tape, views
+from gradgen.frontend.conversion import users_line
+from gradgen.frontend.grad_fn import Edge
+from gradgen.frontend.modes import state
+from gradgen.frontend.record import Record, symbol_leaf
+from gradgen.frontend.storage import Cell
+from gradgen.frontend.tensor import Tensor
+from gradgen.frontend.views import CopySlices
+from gradgen.frontend.whereabouts import name_of
+from gradgen.ir.nodes import Input
+
+
+class Border:
+    """Open while `function` is recorded; a context manager.
+
+    `entered` are the tensors from outside by the record that stands for each, `carried` what the tape says of the edges that
+    operations made, `changed` the storage from outside that holds a value of the trace, `outer` the border around this one.
+    """
+
+    def __init__(self, function: Callable[..., Any] | None) -> None:
+        self.function = function
+        self.outer: Border | None = state.border
+        self.closed = False
+        self.entered: dict[Record, Tensor] = {}
+        self._symbols: dict[tuple[Any, ...], Record] = {}
+        self.carried: dict[Edge, Record] = {}
+        self.changed: dict[Cell, Tensor] = {}
+        self._undo: list[Callable[[], None]] = []
+
+    def __enter__(self) -> Border:
+        self.outer, state.border = state.border, self
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        state.border, self.closed = self.outer, True
+        for restore in reversed(self._undo):
+            restore()
+        self._undo.clear()
+        if self.outer is not None:  # what depends on no argument of this function goes on as the outer one's
+            self.outer.carried.update(self.carried)
+
+    @property
+    def depth(self) -> int:
+        """How many borders are around this one."""
+        return 0 if self.outer is None else self.outer.depth + 1
+
+    def is_inside(self, cell: Cell) -> bool:
+        """Whether the storage was made by the function that is recorded, or holds a value of it."""
+        if cell in self.changed:
+            return True
+        home = cell.home
+        while home is not None and home.closed:
+            home = home.outer
+        return home is self
+
+    def remember(self, restore: Callable[[], None]) -> None:
+        """`restore()` runs when the trace ends, however it ends; the last one first."""
+        self._undo.append(restore)
+
+    # --- reading --------------------------------------------------------------------------------------------------------
+
+    def operands(self, given: Sequence[Any], values: list[Any], edges: Sequence[Edge | None] | None) -> None:
+        """Puts in `values` what an operation on the tensors among `given` sees of them; `edges` where it has a history."""
+        for k, x in enumerate(given):
+            if isinstance(x, Tensor):
+                values[k] = self.seen(x, values[k], edges[k] if edges is not None else None, edges is not None)
+
+    def seen(self, tensor: Tensor, record: Record, edge: Edge | None, tracked: bool) -> Record:
+        """`record`, the value of `tensor`, with the derivative that its `edge` has."""
+        if not self.is_inside(tensor._cell):
+            return self.enter(tensor, record, edge)
+        if tracked:
+            record = tape.grafted(record, self._history(edge, record) if edge is not None else None)
+        return record
+
+    def _history(self, edge: Edge, record: Record) -> Record | None:
+        """What the tape says of `edge`; of nodes that another trace made, that `record` is right."""
+        try:
+            return tape.meaning(edge, self)
+        except KeyError:
+            return record
+
+    def result(self, tensor: Tensor) -> Record:
+        """The record of a tensor that the function returns."""
+        return self.seen(tensor, tensor._record, tensor._edge(), True)
+
+    def enter(self, tensor: Tensor, record: Record, edge: Edge | None) -> Record:
+        """A tensor from outside is read: a symbol stands for it, one more operand of the operation that the trace becomes.
+
+        `edge` where the operation that reads it has a history.  Views are taken inside, of what they are views of.
+        """
+        root = tensor._base if tensor._base is not None and (edge is None or tensor._fn is not None) else tensor
+        if root._cell is not tensor._cell:
+            root = tensor
+        source = self._symbol(root, root._edge() if edge is not None else None)
+        return source if root is tensor else views.applied(source, views.below(tensor))
+
+    def _symbol(self, tensor: Tensor, edge: Edge | None) -> Record:
+        key = (tensor._cell, tensor._chain, edge)
+        found = self._symbols.get(key)
+        if found is None:
+            spec = tensor._spec
+            node = Input(f"outside{len(self._symbols)}_depth{self.depth}", spec.shape, spec.dtype, edge is not None)
+            found = self._symbols[key] = symbol_leaf(node, requires_grad=edge is not None)
+            self.entered[found] = tensor if edge is not None or not tensor.requires_grad else tensor.detach()
+        return found
+
+    def carry(self, tensors: Sequence[Tensor], records: Sequence[Record]) -> None:
+        """An operation was recorded: what its results are is what its history says."""
+        for tensor, record in zip(tensors, records):
+            if tensor._fn is not None:
+                self.carried[tensor._fn, tensor._nr] = record
+
+    def argument(self, tensor: Tensor) -> Tensor:
+        """A symbolic tensor that the function is called with."""
+        if tensor._requires:
+            self.carried[tensor._accumulator(), 0] = tensor._record
+        return tensor
+
+    # --- writing --------------------------------------------------------------------------------------------------------
+
+    def may_change(self, tensor: Tensor) -> bool:
+        """Whether a tensor from outside may take a value of the trace: until it ends, then it has its old one again."""
+        return False
+
+    def writing(self, tensor: Tensor) -> None:
+        """Called before the value of `tensor` changes.  TraceError where it is from outside and may not (`may_change`)."""
+        cell = tensor._cell
+        if self.is_inside(cell):
+            return
+        if self.may_change(tensor):
+            self.changed[cell] = tensor
+            self.remember(functools.partial(_restore, cell, cell.record, cell.version, cell.owner))
+            cell.owner, cell.record = None, cell.current()
+        else:
+            raise TraceError(
+                f"{self.called(tensor)} is changed in place, and is no argument: a trace leaves what is outside as it is",
+                where=users_line(),
+                hint="pass it as an argument and return the new value, or work on a copy: clone()",
+            )
+
+    def rebased(self, slices: CopySlices, before: Record) -> None:
+        """A view was changed in place; `before` was the value of its base."""
+        edge, part = slices.edges[0], (slices.inner, slices.number)
+        view = views.read(before, slices.chain)
+        below = self._history(edge, before) if edge is not None else None
+        tape.rebased((slices, 0), slices.chain, before, below, self._history(part, view), self)
+
+    def accumulating(self, leaf: Tensor) -> None:
+        """Called before a gradient is added into `.grad` of `leaf`.  TraceError where it is from outside."""
+        if not self.is_inside(leaf._cell):
+            raise TraceError(
+                f"backward() inside of what is traced adds into .grad of {self.called(leaf)}, which is no argument",
+                where=users_line(),
+                hint="use autograd.grad(), which returns the gradients, or pass the tensor as an argument",
+            )
+
+    def called(self, tensor: Tensor) -> str:
+        """What the user calls a tensor from outside, or its shape."""
+        return name_of(tensor, self.function) or f"a tensor of shape {list(tensor.shape)}"
+
+
+def _restore(cell: Cell, record: Record | None, version: int, owner: Any) -> None:
+    cell.record, cell.version, cell.owner = record, version, owner
+    cell.generation += 1
+
+
+class Constants(Border):
+    """The border of `gg.trace`: what enters is a constant of the program; `constants` are those, with their names."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self.constants: dict[str, Tensor] = {}
+
+    def enter(self, tensor: Tensor, record: Record, edge: Edge | None) -> Record:
+        """A constant.  TraceError for a tensor that requires a gradient, which a constant has not."""
+        if edge is not None:
+            raise TraceError(
+                f"{self.called(tensor)} requires grad and is no argument: a constant of the program gets no gradient",
+                where=users_line(),
+                hint="make it an argument of the traced function (of a module: gg.func.functional_call), or say that it is "
+                "a constant: detach(), or no_grad() around it",
+            )
+        if record not in self.entered:
+            self.entered[record] = tensor
+            self.constants.setdefault(self.called(tensor), tensor)
+        return record

@@ -1,0 +1,266 @@
+"""What crosses the border of a trace, and what autograd's tape says of the tensors inside: a traced function means what eager
+use means, or refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradgen as gg
+from gradgen.compiler import gradients
+from gradgen.errors import TraceError
+from gradgen.ir.interpreter import evaluate
+from gradgen.ir.nodes import Constant
+
+X = np.array([0.5, -1.5, 2.0, 3.0])
+
+
+def eager(function: Callable[..., Any], x: np.ndarray = X) -> tuple[np.ndarray, np.ndarray]:
+    """The sum of the function's result and its gradient."""
+    leaf = gg.tensor(x, requires_grad=True)
+    result = function(leaf).sum()
+    (gradient,) = gg.autograd.grad(result, leaf, materialize_grads=True)
+    return result.detach().numpy(), gradient.numpy()
+
+
+def traced(function: Callable[..., Any], x: np.ndarray = X) -> tuple[np.ndarray, np.ndarray]:
+    """The same from the traced graph, by the interpreter of graphs."""
+    program = gg.trace(lambda x: function(x).sum(), x=gg.spec(*x.shape, dtype=gg.float64, requires_grad=True))
+    (node,) = program.graph.inputs
+    (gradient,) = gradients(program.graph.outputs, [Constant(1.0)], [node])
+    value, found = evaluate([*program.graph.outputs, gradient], {node: x})
+    return value, found
+
+
+def data_read(x: Any) -> Any:
+    return x.data * x
+
+
+def data_write(x: Any) -> Any:
+    y = x * 2
+    y.data.clamp_(-1, 1)
+    return y * y
+
+
+def data_write_through_a_view(x: Any) -> Any:
+    y = x * 2
+    y.data[1:3].mul_(3)
+    return y.exp() * x
+
+
+def detach_write(x: Any) -> Any:
+    y = x * 2
+    y.detach().mul_(3)
+    return y * y
+
+
+def detached_in_place(x: Any) -> Any:
+    y = x * 2
+    y.detach_()
+    return y * x
+
+
+def no_grad_write(x: Any) -> Any:
+    y = x * 1
+    with gg.no_grad():
+        y += 1
+    return y**2 + x
+
+
+def no_grad_item(x: Any) -> Any:
+    y = x * 1
+    with gg.no_grad():
+        y[1] = 7.0
+        y[2:] *= x[:2]
+    return y**2 + x
+
+
+def no_grad_view_before(x: Any) -> Any:
+    y = x * 1
+    v = y[1:]
+    with gg.no_grad():
+        y.mul_(3)
+    return v * v + y.sum()
+
+
+def view_write_after_data(x: Any) -> Any:
+    y = x * 1
+    y.data.add_(2)
+    y[1:3] *= x[:2]
+    return y * y
+
+
+def two_histories_of_one_storage(x: Any) -> Any:
+    y = x * 1
+    d = y.detach()
+    d.mul_(x)
+    return y * d
+
+
+def large_beside_small(x: Any) -> Any:
+    y = x * 1e8
+    with gg.no_grad():
+        y.copy_(x * 1.3)
+    return y * y
+
+
+def cut_in_the_middle(x: Any) -> Any:
+    y = x * 3
+    x.requires_grad_(False)
+    z = y * x
+    x.requires_grad_()
+    return z
+
+
+def modes(x: Any) -> Any:
+    gg.set_grad_enabled(False)
+    y = x * x
+    gg.set_grad_enabled(True)
+    with gg.inference_mode():
+        z = (x * 2).sum()
+    return y * x * float(z.shape == ())
+
+
+def inner_gradient(x: Any) -> Any:
+    y = x * 1
+    with gg.no_grad():
+        y.mul_(2)
+    (g,) = gg.autograd.grad((y**3).sum(), y, create_graph=True)
+    return g * x
+
+
+def inner_leaf(x: Any) -> Any:
+    t = (x * 2).detach().requires_grad_()
+    (g,) = gg.autograd.grad((t**3).sum(), t)
+    return g * x + t * x
+
+
+def scanned(x: Any) -> Any:
+    def step(c: Any, s: Any) -> Any:
+        y = c * s
+        with gg.no_grad():
+            y.clamp_(-1, 1)
+        return y, c.data * s
+
+    c, ys = gg.scan(step, x, gg.stack([x, x + 1, x * 2]))
+    return c * ys.sum(0)
+
+
+PROGRAMS = [
+    data_read, data_write, data_write_through_a_view, detach_write, detached_in_place, no_grad_write, no_grad_item,
+    no_grad_view_before, view_write_after_data, two_histories_of_one_storage, large_beside_small, cut_in_the_middle, modes,
+    inner_gradient, inner_leaf, scanned,
+]
+
+
+@pytest.mark.parametrize("function", PROGRAMS, ids=lambda f: f.__name__)
+def test_a_trace_means_what_the_tape_means(function: Callable[..., Any]) -> None:
+    if function is scanned:  # a loop, step by step
+        def loop(x: Any) -> Any:
+            c, ys = x, []
+            for s in (x, x + 1, x * 2):
+                y = c * s
+                with gg.no_grad():
+                    y.clamp_(-1, 1)
+                c, old = y, c.data * s
+                ys.append(old)
+            return c * gg.stack(ys).sum(0)
+
+        expected = eager(loop)
+    else:
+        expected = eager(function)
+    for mine, wanted in zip(traced(function), expected):
+        np.testing.assert_allclose(mine, wanted, rtol=1e-14)
+
+
+def test_a_graft_keeps_every_bit() -> None:
+    def written(x: Any, other: Any) -> Any:
+        y = x * 1
+        with gg.no_grad():
+            y.copy_(other)
+        return y
+
+    new = np.array([1.3, np.inf, -0.0, np.nan])
+    program = gg.trace(written, gg.spec(4, dtype=gg.float64, requires_grad=True), gg.spec(4, dtype=gg.float64))
+    x, n = program.graph.inputs
+    seed = Constant(np.array([1.0, 2.0, 3.0, 4.0]))
+    found = gradients(program.graph.outputs, [seed], [x, n])
+    value, gradient = evaluate([program.graph.outputs[0], found[0]], {x: np.full(4, 1e8), n: new})
+    assert value.tobytes() == new.tobytes()
+    assert gradient.tolist() == [1, 2, 3, 4]
+    assert found[1] is None
+
+
+def test_second_derivatives_and_transforms_see_the_graft() -> None:
+    def cubed(x: Any) -> Any:
+        y = x * 1
+        y.data.mul_(2)
+        return (y**3).sum()
+
+    x = gg.tensor(X)
+    np.testing.assert_allclose(gg.func.grad(cubed)(x).numpy(), 12 * X**2)  # 3 (2x)^2, by the old y
+    np.testing.assert_allclose(gg.func.jvp(cubed, (x,), (gg.ones_like(x),))[1].item(), (12 * X**2).sum())
+    np.testing.assert_allclose(gg.func.hessian(cubed)(x).numpy(), np.diag(12 * X))  # d/dx 3 y^2 at y = 2x
+    with gg.no_grad():
+        np.testing.assert_allclose(gg.func.grad(lambda x: (x**2).sum())(x).numpy(), 2 * X)
+
+
+class Net(gg.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1 = gg.nn.Linear(4, 2)
+
+    def forward(self, x: Any) -> Any:
+        return self.fc1(x).sum()
+
+
+WEIGHT = gg.tensor(X, requires_grad=True)
+
+
+def test_what_requires_grad_and_is_no_argument_is_named() -> None:
+    net, spec = Net(), gg.spec(4, dtype=gg.float32)
+    tensors = {"deep": [gg.tensor([1.0], requires_grad=True)]}
+    for function, name in [
+        (net, "fc1.weight"), (lambda x: net(x), "net.fc1.weight"), (lambda x: x * WEIGHT, "WEIGHT"),
+        (lambda x: x * tensors["deep"][0], "tensors['deep'][0]"), (lambda x: x * WEIGHT.view(2, 2).view(4), "WEIGHT"),
+    ]:
+        with pytest.raises(TraceError, match="requires grad and is no argument") as error:
+            gg.trace(function, x=spec)
+        assert str(error.value).startswith(f"{name} ")
+        assert "where:" in str(error.value)
+
+
+def test_constants_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    table = gg.tensor([1.0, 2.0])
+    program = gg.trace(lambda x: x * table * WEIGHT.detach()[:2], x=gg.spec(2))
+    program.show()
+    shown = capsys.readouterr().out
+    assert "constant table: float32[2], as it was when traced" in shown
+    assert "constant WEIGHT: float64[2]" in shown
+    with gg.no_grad():
+        assert gg.trace(lambda x: x * WEIGHT, x=gg.spec(4)).constants.keys() == {"WEIGHT"}
+
+
+def test_what_is_outside_stays_as_it_is() -> None:
+    table = gg.tensor([1.0, 2.0])
+
+    def changing(x: Any) -> Any:
+        table.add_(1)
+        return x * table
+
+    def accumulating(x: Any) -> Any:
+        (x * WEIGHT.detach().requires_grad_()).sum().backward()
+        (x * WEIGHT).sum().backward()
+        return x
+
+    for function, text in [(changing, "table is changed in place"), (accumulating, "WEIGHT requires grad")]:
+        with pytest.raises(TraceError, match=text):
+            gg.trace(function, x=gg.spec(4 if function is accumulating else 2))
+    with pytest.raises(TraceError, match="table is changed in place"):
+        gg.func.grad(lambda x: changing(x).sum())(gg.tensor([1.0, 2.0]))
+    assert table.tolist() == [1.0, 2.0]
+    assert WEIGHT.grad is None
+    assert (table * 2).tolist() == [2.0, 4.0]
