@@ -92,7 +92,7 @@ class _Maker:
 
     def jvp(self) -> None:
         moved = self.directions("dot")
-        found = pushed([o for _, o in self.outputs], moved)
+        found = pushed([o for _, o in self.outputs], moved, self.options.nan_safe)
         dots = [
             (f"dot_{name}", d if d is not None else zeros_like(o))
             for (name, o), d in zip(self.outputs, found, strict=True)

@@ -42,7 +42,7 @@ def sparse_jacobian(outputs: Sequence[Node], wrt: Sequence[Node], *, nan_safe: b
     forward = by_column.max(initial=0) <= by_row.max(initial=0)
     colours = by_column if forward else by_row
     count = int(colours.max(initial=0)) + 1
-    sums = _forward(outputs, wrt, colours, count) if forward else _reverse(outputs, wrt, colours, count, nan_safe)
+    sums = _forward(outputs, wrt, colours, count, nan_safe) if forward else _reverse(outputs, wrt, colours, count, nan_safe)
     result, first_row = [], 0
     for k, output in enumerate(outputs):
         line, first_column = [], 0
@@ -69,7 +69,7 @@ def sparse_hessian(output: Node, wrt: Sequence[Node], *, nan_safe: bool = False)
     whole = symmetric(_stacked(found))
     colours = symmetric_colours(whole)
     count = int(colours.max(initial=0)) + 1
-    sums = _forward(slopes, wrt, colours, count)
+    sums = _forward(slopes, wrt, colours, count, nan_safe)
     own_row = readable(whole, colours)
     starts = np.cumsum([0, *(sizes(w) for w in wrt)])
     result = []
@@ -131,10 +131,12 @@ def _split(nodes: Sequence[Node], colours: np.ndarray, count: int) -> dict[Node,
     return found
 
 
-def _forward(outputs: Sequence[Node], wrt: Sequence[Node], colours: np.ndarray, count: int) -> list[Node]:
+def _forward(
+    outputs: Sequence[Node], wrt: Sequence[Node], colours: np.ndarray, count: int, nan_safe: bool
+) -> list[Node]:
     """For each output the products [count, *output.shape]."""
     directions = {w: Input(f"__direction{k}", w.shape, w.dtype) for k, w in enumerate(wrt)}
-    moved = pushed(outputs, directions)
+    moved = pushed(outputs, directions, nan_safe)
     seeds: dict[Node, Node] = {directions[w]: s for w, s in _split(wrt, colours, count).items()}
     return _batched(moved, outputs, seeds, count)
 

@@ -54,7 +54,9 @@ def one_per_element(found: Sequence[Node | None], seed: Input) -> list[Node | No
     return [None if f is None else new[f] for f in current]
 
 
-def pushed(outputs: Sequence[Node], directions: Mapping[Node, Node]) -> list[Node | None]:
+def pushed(
+    outputs: Sequence[Node], directions: Mapping[Node, Node], nan_safe: bool = False
+) -> list[Node | None]:
     """Jacobian-vector products: forward mode, or where a node has none, the adjoint of the adjoint.
 
     The vector-Jacobian product is linear in its cotangent u, so its own derivative by u, along the directions, is J d.
@@ -64,9 +66,9 @@ def pushed(outputs: Sequence[Node], directions: Mapping[Node, Node]) -> list[Nod
     except NoDerivative:
         wrt = list(directions)
         seeds = [Input(f"__cotangent{k}", o.shape, o.dtype) for k, o in enumerate(outputs)]
-        found = gradients(outputs, seeds, wrt)
+        found = gradients(outputs, seeds, wrt, nan_safe=nan_safe)
         reached = [(g, directions[w]) for g, w in zip(found, wrt) if g is not None]
-        return gradients([g for g, _ in reached], [d for _, d in reached], seeds)
+        return gradients([g for g, _ in reached], [d for _, d in reached], seeds, nan_safe=nan_safe)
 
 
 def products(output: Node, wrt: Sequence[Node]) -> str:
@@ -83,7 +85,7 @@ def jacobian(output: Node, wrt: Sequence[Node], mode: str = "auto", *, nan_safe:
     """
     if mode == "auto":
         mode = products(output, wrt)
-    return _forward(output, wrt) if mode == "forward" else _reverse(output, wrt, nan_safe)
+    return _forward(output, wrt, nan_safe) if mode == "forward" else _reverse(output, wrt, nan_safe)
 
 
 def _reverse(output: Node, wrt: Sequence[Node], nan_safe: bool) -> list[Node]:
@@ -93,14 +95,14 @@ def _reverse(output: Node, wrt: Sequence[Node], nan_safe: bool) -> list[Node]:
     return [r if r is not None else _zeros((*output.shape, *w.shape), w.dtype) for r, w in zip(rows, wrt, strict=True)]
 
 
-def _forward(output: Node, wrt: Sequence[Node]) -> list[Node]:
-    return [_transposed(_columns(output, w), w.ndim) for w in wrt]
+def _forward(output: Node, wrt: Sequence[Node], nan_safe: bool) -> list[Node]:
+    return [_transposed(_columns(output, w, nan_safe), w.ndim) for w in wrt]
 
 
-def _columns(output: Node, w: Node) -> Node:
+def _columns(output: Node, w: Node, nan_safe: bool) -> Node:
     """[*w.shape, *output.shape]: the products with all unit directions."""
     seed = Input("__seed", w.shape, w.dtype)
-    columns = one_per_element(pushed([output], {w: seed}), seed)[0]
+    columns = one_per_element(pushed([output], {w: seed}, nan_safe), seed)[0]
     return columns if columns is not None else _zeros((*w.shape, *output.shape), output.dtype)
 
 
@@ -117,7 +119,7 @@ def hessian(output: Node, wrt: Sequence[Node], *, nan_safe: bool = False) -> lis
                 continue
             gradient = first[i]
             # the products along b, one after the other, are the rows of the block [b][a]: second derivatives commute
-            found[j, i] = _columns(gradient if gradient is not None else zeros_like(a), b)
+            found[j, i] = _columns(gradient if gradient is not None else zeros_like(a), b, nan_safe)
     for j, i in list(found):
         if (i, j) not in found:
             found[i, j] = _transposed(found[j, i], wrt[j].ndim)
@@ -139,7 +141,7 @@ def hvp(
 ) -> list[Node | None]:
     """The product of a scalar's Hessian with `directions`: forward over reverse, the cost of a few gradients."""
     first = gradients([output], [Constant(1, output.dtype)], wrt, nan_safe=nan_safe)
-    moved = pushed([g for g in first if g is not None], directions)
+    moved = pushed([g for g in first if g is not None], directions, nan_safe)
     rest = iter(moved)
     return [next(rest) if g is not None else None for g in first]
 

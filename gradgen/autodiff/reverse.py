@@ -14,8 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import sympy
 
 from gradgen.autodiff import kernels, scattered
+from gradgen.autodiff.liveness import full, guarded, merged, of_items, one, only_alive, repeated, settled, support
 from gradgen.autodiff.products import product_partials
-from gradgen.autodiff.terms import add, adjoint_body, compact, compute, is_polynomial, masked, placeholders_in
+from gradgen.autodiff.terms import add, adjoint_body, compact, compute, is_polynomial, placeholders_in
 from gradgen.errors import DerivativeError
 from gradgen.ir.functions import NoDerivative, and_, div, eq, select
 from gradgen.ir.graph import Location, topological
@@ -24,6 +25,7 @@ from gradgen.ir.inversion import Inversion, Variable, invert, target
 from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Read, Scan, Scatter, identity_read
 from gradgen.ir.symbols import (
     COTANGENT,
+    LIVENESS,
     OUTPUT,
     Axis,
     Extent,
@@ -49,11 +51,19 @@ def gradients(
     """The vector-Jacobian products: for each of `wrt` the node sum_o cotangent_o * d output_o / d wrt, or None.
 
     `cotangents[k]` has the shape and dtype of `outputs[k]`.  `where` gives user lines of forward nodes; the lines of the
-    new nodes are added to `found`.  `nan_safe` also selects partials behind a masked cotangent, so that the branch not
-    taken cannot make a nan.  Raises DerivativeError where a node has no rule.
+    new nodes are added to `found`.  With `nan_safe` a cotangent that a condition selected away stays zero upstream,
+    whatever it is multiplied with.  Raises DerivativeError where a node has no rule.
     """
-    sweep = _Sweep(outputs, wrt, where or {}, found if found is not None else {}, nan_safe)
-    return sweep.run(outputs, cotangents)
+    return _Sweep(outputs, wrt, where or {}, found if found is not None else {}, nan_safe).run(outputs, cotangents)
+
+
+def gradients_alive(
+    outputs: Sequence[Node], cotangents: Sequence[Node], lives: Sequence[Node | None], wrt: Sequence[Node]
+) -> list[tuple[Node | None, Node | None]]:
+    """As `gradients` with nan_safe, where `lives` says which cotangents are alive; each gradient with its liveness."""
+    sweep = _Sweep(outputs, wrt, {}, {}, True)
+    found = sweep.run(outputs, cotangents, lives)
+    return [(g, sweep.live.get(n)) for n, g in zip(wrt, found)]
 
 
 class _Sweep:
@@ -69,6 +79,7 @@ class _Sweep:
         self.wrt = tuple(wrt)
         self.where, self.found, self.nan_safe = where, found, nan_safe
         self.adjoint: dict[Node, Node] = {}
+        self.live: dict[Node, Node | None] = {}
         self.active = self._active(set(wrt))
 
     def _active(self, wanted: set[Node]) -> set[Node]:
@@ -80,11 +91,13 @@ class _Sweep:
                 active.add(node)
         return active
 
-    def run(self, outputs: Sequence[Node], cotangents: Sequence[Node]) -> list[Node | None]:
+    def run(
+        self, outputs: Sequence[Node], cotangents: Sequence[Node], lives: Sequence[Node | None] | None = None
+    ) -> list[Node | None]:
         """The adjoints of `wrt`, seeded with `cotangents`."""
-        for output, cotangent in zip(outputs, cotangents):
+        for output, cotangent, live in zip(outputs, cotangents, lives or [None] * len(outputs)):
             if output in self.active:
-                self.contribute(output, cotangent)
+                self.contribute(output, cotangent, live=live)
         for node in reversed(self.order):
             wanted = node in self.adjoint or isinstance(node, Scan)
             if wanted and node in self.active and not isinstance(node, (Input, Constant)):
@@ -98,8 +111,9 @@ class _Sweep:
         place = self.where.get(node)
         return str(place) if place else None
 
-    def contribute(self, source: Node, term: Node, origin: Node | None = None) -> None:
+    def contribute(self, source: Node, term: Node, origin: Node | None = None, live: Node | None = None) -> None:
         total = add(self.adjoint.get(source), term)
+        self.live[source] = merged(self.live[source], live) if source in self.adjoint else live
         if origin is not None and origin in self.where:
             place = self.where[origin]
             for new in (term, total):
@@ -111,31 +125,31 @@ class _Sweep:
             self.pull_scan(node)
             return
         assert cotangent is not None
+        live = self.live.get(node)
         match node:
             case Compute(reducer=None | "sum"):
-                self.pull_compute(node, cotangent)
+                self.pull_compute(node, cotangent, live)
             case Compute(reducer="max" | "min"):
-                self.pull_extremum(node, cotangent)
+                self.pull_extremum(node, cotangent, live)
             case Compute(reducer="prod"):
-                self.pull_product(node, cotangent)
+                self.pull_product(node, cotangent, live)
             case Scatter():
-                self.pull_scatter(node, cotangent)
+                self.pull_scatter(node, cotangent, live)
             case Kernel():
-                for source, term in kernels.pull(node, cotangent):
-                    if source in self.active:
-                        self.contribute(source, term, node)
+                self.pull_kernel(node, cotangent, live)
             case _:
                 raise NoDerivative(f"gradgen has no derivative of {node!r}")
 
     # --- Compute ----------------------------------------------------------------------------------------------------
 
-    def pull_compute(self, node: Compute, cotangent: Node) -> None:
+    def pull_compute(self, node: Compute, cotangent: Node, live: Node | None) -> None:
         variables = _variables(node.shape, node.reduce_shape)
         seed = identity_read(cotangent)
+        alive = None if live is None else identity_read(live)
         for k, read in enumerate(node.reads):
             if read.source in self.active:
                 body = adjoint_body(node.body, k, not node.reduce_shape)
-                self.pull_read(node, read, body, node.reads, seed, variables)
+                self.pull_read(node, read, body, node.reads, seed, alive, variables)
 
     def pull_read(
         self,
@@ -144,17 +158,25 @@ class _Sweep:
         body: sympy.Expr,
         reads: Sequence[Read],
         seed: Read,
+        alive: Read | None,
         variables: tuple[tuple[Variable, Extent], ...],
     ) -> None:
-        """Adds to the adjoint of `read.source`: `body` holds COTANGENT for `seed` and OUTPUT for the node's value."""
+        """Adds to the adjoint of `read.source`: `body` holds COTANGENT for `seed` and OUTPUT for the node's value; `alive`
+        is the liveness of the seed."""
         if body == 0:
             return
-        if self.nan_safe and not is_polynomial(body.xreplace({COTANGENT: placeholder(0)})):
-            body = masked(body)
-        body, operands = _operands(body, reads, seed, node)
-        term = _gather(read, body, operands, variables, len(reads)) or _scatter(read, body, operands, variables)
-        if term is not _NOTHING:
-            self.contribute(read.source, term, node)
+        found = support(body)
+        whole = is_polynomial(body) if alive is None else guarded(body) is not body or is_polynomial(body)
+        if alive is not None:
+            body = guarded(body)
+        term = _pulled(node, read, body, reads, seed, alive, variables, whole)
+        if term is _NOTHING:
+            return
+        live = None
+        if self.nan_safe:
+            all_alive = Read(one(node), (), seed.guard, 0)
+            live = settled(_pulled(node, read, found, reads, seed, alive or all_alive, variables, True))
+        self.contribute(read.source, term, node, live)
 
     # --- Scan -----------------------------------------------------------------------------------------------------------
 
@@ -166,12 +188,24 @@ class _Sweep:
         if next(iter(siblings.values())) is not node:
             return
         found = {k: self.adjoint[n] for k, n in siblings.items() if n in self.adjoint}
-        for source, term in adjoint_scan(node, found, self.active, self.nan_safe):
-            self.contribute(source, term, node)
+        lives = {k: self.live.get(n) for k, n in siblings.items()} if self.nan_safe else None
+        for source, term, live in adjoint_scan(node, found, self.active, lives):
+            self.contribute(source, term, node, live)
+
+    # --- Kernel -------------------------------------------------------------------------------------------------------
+
+    def pull_kernel(self, node: Kernel, cotangent: Node, live: Node | None) -> None:
+        """An item (a matrix) is alive where something of it is."""
+        items = None if live is None else of_items(live, node.operands[0].ndim - 2)
+        for source, term in kernels.pull(node, cotangent):
+            if source in self.active:
+                if items is not None:
+                    term = only_alive(term, items)
+                self.contribute(source, term, node, None if items is None else repeated(items, source))
 
     # --- reducers that select -----------------------------------------------------------------------------------------
 
-    def pull_extremum(self, node: Compute, cotangent: Node) -> None:
+    def pull_extremum(self, node: Compute, cotangent: Node, live: Node | None) -> None:
         """amax, amin: every tied element takes an equal share."""
         values = expanded(node)
         n, m = len(node.shape), len(node.reduce_shape)
@@ -182,36 +216,56 @@ class _Sweep:
         )
         body = div(select(eq(placeholder(0), placeholder(1)), placeholder(2), 0), placeholder(3))
         outer = [Read(s, axes(n)) for s in (node, cotangent, count)]
-        share = Compute(values.shape, body, [identity_read(values), *outer], node.dtype)
-        self.pull_compute(values, share)
+        share: Node = Compute(values.shape, body, [identity_read(values), *outer], node.dtype)
+        alive = None
+        if self.nan_safe:
+            taken = select(eq(placeholder(0), placeholder(1)), placeholder(2), 0)
+            alive = Compute(values.shape, taken, [
+                identity_read(values), *(Read(s, axes(n)) for s in (node, live or full(node)))], node.dtype)
+            share = only_alive(share, alive)
+        self.pull_compute(values, share, alive)
 
-    def pull_product(self, node: Compute, cotangent: Node) -> None:
+    def pull_product(self, node: Compute, cotangent: Node, live: Node | None) -> None:
         values = expanded(node)
         others = product_partials(node, values)
         reads = [identity_read(others), Read(cotangent, axes(len(node.shape)))]
-        self.pull_compute(values, Compute(values.shape, placeholder(0) * placeholder(1), reads, node.dtype))
+        term: Node = Compute(values.shape, placeholder(0) * placeholder(1), reads, node.dtype)
+        if live is not None:
+            term, live = only_alive(term, live), repeated(live, values)
+        self.pull_compute(values, term, live)
 
     # --- Scatter --------------------------------------------------------------------------------------------------------
 
-    def pull_scatter(self, node: Scatter, cotangent: Node) -> None:
+    def pull_scatter(self, node: Scatter, cotangent: Node, live: Node | None) -> None:
         if node.mode not in ("add", "set"):
             of_base, values, of_updates = scattered.cotangents(node, cotangent)
+            base_live = update_live = None
+            if self.nan_safe:
+                base_live, update_live = scattered.lives(node, live or full(node))
+                of_base, of_updates = only_alive(of_base, base_live), only_alive(of_updates, update_live)
             if node.base in self.active:
-                self.contribute(node.base, of_base, node)
-            self.pull_compute(values, of_updates)
+                self.contribute(node.base, of_base, node, base_live)
+            self.pull_compute(values, of_updates, update_live)
             return
         if node.base is not None and node.base in self.active:
-            base_bar: Node = cotangent
+            base_bar, base_live = cotangent, live
             if node.mode == "set":
-                reads = node.reads[: _last_used(node.index) + 1]
-                base_bar = Scatter(node.shape, cotangent, node.update_shape, node.index, sympy.Integer(0), reads,
-                                   node.dtype, mode="set", guard=node.guard)
-            self.contribute(node.base, base_bar, node)
+                base_bar = _without_updates(node, cotangent)
+                base_live = _without_updates(node, live or full(node)) if self.nan_safe else None
+            self.contribute(node.base, base_bar, node, base_live)
         seed = Read(cotangent, node.index, node.guard, 0)
+        alive = None if live is None else Read(live, node.index, node.guard, 0)
         variables = _variables(node.update_shape, ())
         for k, read in enumerate(node.reads):
             if read.source in self.active:
-                self.pull_read(node, read, adjoint_body(node.body, k, False), node.reads, seed, variables)
+                self.pull_read(node, read, adjoint_body(node.body, k, False), node.reads, seed, alive, variables)
+
+
+def _without_updates(node: Scatter, cotangent: Node) -> Node:
+    """The cotangent with zeros where the scatter writes over what was there."""
+    reads = node.reads[: _last_used(node.index) + 1]
+    return Scatter(node.shape, cotangent, node.update_shape, node.index, sympy.Integer(0), reads, node.dtype, mode="set",
+                   guard=node.guard)
 
 
 def expanded(node: Compute) -> Compute:
@@ -266,12 +320,25 @@ def _renamed(read: Read, mapping: Mapping[sympy.Expr, sympy.Expr], extra: Guard 
     return Read(read.source, index, tuple(dict.fromkeys(guard)), read.fill if fill is None or read.guard else fill)
 
 
+def _pulled(
+    node: Node, read: Read, body: sympy.Expr, reads: Sequence[Read], seed: Read, alive: Read | None,
+    variables: tuple[tuple[Variable, Extent], ...], whole: bool,
+) -> Node:
+    """`body` summed over what `read` is used for; `whole` says that it is 0 where the reads are outside their guards."""
+    body, operands = _operands(body, reads, seed, alive, node)
+    found = _gather(read, body, operands, variables, len(reads), whole)
+    return found or _scatter(read, body, operands, variables)
+
+
 def _operands(
-    body: sympy.Expr, reads: Sequence[Read], seed: Read, node: Node
+    body: sympy.Expr, reads: Sequence[Read], seed: Read, alive: Read | None, node: Node
 ) -> tuple[sympy.Expr, list[Read]]:
-    """Numbers COTANGENT and OUTPUT behind the node's own placeholders."""
+    """Numbers COTANGENT, LIVENESS and OUTPUT behind the node's own placeholders."""
     operands = [*reads, seed]
     mapping = {COTANGENT: placeholder(len(reads))}
+    if alive is not None:
+        mapping[LIVENESS] = placeholder(len(operands))
+        operands.append(alive)
     if OUTPUT in body.free_symbols:
         mapping[OUTPUT] = placeholder(len(operands))
         operands.append(identity_read(node))
@@ -302,6 +369,7 @@ def _gather(
     operands: list[Read],
     variables: tuple[tuple[Variable, Extent], ...],
     own: int,
+    whole: bool,
 ) -> Node | None:
     """The adjoint as a Compute over the axes of x; None where the index map cannot be inverted."""
     shape = read.source.shape
@@ -317,7 +385,7 @@ def _gather(
     )
     if guard is None:
         return _NOTHING
-    if guard and not is_polynomial(body):
+    if guard and not whole:
         if inversion.data:
             return None
         # computed where it is defined, then gathered: outside the guard the partial might be nan

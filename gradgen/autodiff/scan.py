@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from gradgen.autodiff.liveness import full
 from gradgen.autodiff.recompute import RECOMPUTE_COST, kept_values, nominal, nominal_bytes
 from gradgen.autodiff.terms import add
 from gradgen.ir.graph import Graph, topological
@@ -108,10 +109,11 @@ def _wanted(
 
 
 def adjoint_scan(
-    node: Scan, cotangents: Mapping[int, Node], active: set[Node], nan_safe: bool
-) -> Iterator[tuple[Node, Node]]:
-    """(source, cotangent of it) for every active source; `cotangents` by output position."""
-    from gradgen.autodiff.reverse import gradients
+    node: Scan, cotangents: Mapping[int, Node], active: set[Node], lives: Mapping[int, Node | None] | None
+) -> Iterator[tuple[Node, Node, Node | None]]:
+    """(source, cotangent of it, its liveness) for every active source; `cotangents`, and with nan_safe `lives`, by output
+    position.  What is alive is carried from step to step beside the cotangents."""
+    from gradgen.autodiff.reverse import gradients, gradients_alive
 
     step, (carries, sequences, index, _) = node.step, parts(node)
     first_constant = carries + sequences + index
@@ -124,20 +126,33 @@ def adjoint_scan(
     carry_bar = {k: Input(f"carry_bar{mark}_{k}", step.inputs[k].shape, step.inputs[k].dtype) for k in moving}
     sums = {k: Input(f"sum{mark}_{k}", node.constants[k].shape, node.constants[k].dtype) for k in wanted_constants}
     stack_bar = {k: Input(f"stack_bar{mark}_{k}", step.outputs[k].shape, step.outputs[k].dtype) for k in stacked}
+    alive = _beside("alive", (*carry_bar.values(), *sums.values(), *(stack_bar[k] for k in stacked)), lives is not None)
 
     seeds = [(step.outputs[k], carry_bar[k]) for k in moving] + [(step.outputs[k], stack_bar[k]) for k in stacked]
     wrt = [step.inputs[k] for k in moving]
     wrt += [step.inputs[first_constant + k] for k in wanted_constants]
     wrt += [step.inputs[carries + k] for k in wanted_sequences]
-    found = gradients([o for o, _ in seeds], [s for _, s in seeds], wrt, nan_safe=nan_safe)
-
-    new_carries = [g if g is not None else zeros(n) for g, n in zip(found, wrt[: len(moving)])]
-    terms = found[len(moving) : len(moving) + len(wanted_constants)]
-    new_sums = [sums[k] if t is None else add(sums[k], t) for k, t in zip(wanted_constants, terms)]
-    slices = [g if g is not None else zeros(n) for g, n in zip(found[len(moving) + len(wanted_constants) :],
-                                                               wrt[len(moving) + len(wanted_constants) :])]
-    outputs = (*new_carries, *new_sums, *slices)
-    bars = [*carry_bar.values(), *sums.values(), *stack_bar.values()]
+    found: list[tuple[Node | None, Node | None]]
+    if lives is None:
+        found = [(g, None) for g in gradients([o for o, _ in seeds], [s for _, s in seeds], wrt)]
+    else:
+        found = gradients_alive([o for o, _ in seeds], [s for _, s in seeds], [alive[s] for _, s in seeds], wrt)
+    held = len(moving) + len(wanted_constants)
+    terms = [g if g is not None else zeros(n) for (g, _), n in zip(found, wrt)]
+    carried = [*carry_bar.values(), *sums.values()]
+    new = [*terms[: len(moving)], *(add(s, g) for s, g in zip(sums.values(), terms[len(moving) : held]))]
+    slices = terms[held:]
+    finals = [cotangents.get(k) or zeros(node.init[k]) for k in moving]
+    init = [*finals, *(zeros(node.constants[k]) for k in wanted_constants)]
+    if lives is not None:
+        beside = [zeros(n) if g is None else live or full(n) for (g, live), n in zip(found, wrt)]
+        new += [*beside[: len(moving)], *(add(alive[s], n) for s, n in zip(sums.values(), beside[len(moving) : held]))]
+        slices += beside[held:]
+        init += [lives.get(k) or full(node.init[k]) if k in cotangents else zeros(node.init[k]) for k in moving]
+        init += [zeros(node.constants[k]) for k in wanted_constants]
+        carried += [alive[n] for n in carried]
+    outputs: tuple[Node, ...] = (*new, *slices)
+    bars = [*carried, *stack_bar.values(), *(alive[s] for s in stack_bar.values() if lives is not None)]
     kept = kept_of_step(node, outputs, bars)
     stand = {n: n if n in step.inputs else Input(f"kept{mark}_{k}", n.shape, n.dtype) for k, n in enumerate(kept)}
     outputs = substitute(outputs, {n: s for n, s in stand.items() if n is not s})
@@ -148,26 +163,32 @@ def adjoint_scan(
 
     sequence_pairs = paired([*stand.values()], stacked_too(node, kept))
     sequence_pairs += paired([*stack_bar.values()], [cotangents[k] for k in stacked])
+    if lives is not None:
+        alive_rows = [lives.get(k) or full(cotangents[k]) for k in stacked]
+        sequence_pairs += paired([alive[s] for s in stack_bar.values()], alive_rows)
     sequence_pairs += paired(step.inputs[carries : carries + sequences], node.sequences)
     constant_pairs = paired(step.inputs[first_constant:], node.constants)
     inputs = (
-        *carry_bar.values(), *sums.values(), *(i for i, _ in sequence_pairs),
-        *step.inputs[carries + sequences : first_constant], *(i for i, _ in constant_pairs),
+        *carried, *(i for i, _ in sequence_pairs), *step.inputs[carries + sequences : first_constant],
+        *(i for i, _ in constant_pairs),
     )
-    backward = Graph(inputs, outputs, tuple(f"o{k}" for k in range(len(outputs))), step.where)
-    finals = [cotangents.get(k) or zeros(node.init[k]) for k in moving]
-    init = [*finals, *(zeros(node.constants[k]) for k in wanted_constants)]
+    backward = Graph(inputs, outputs, tuple(f"o{k}" for k in range(len(outputs))), step.where)  # type: ignore[arg-type]
     rows, fixed = [o for _, o in sequence_pairs], [o for _, o in constant_pairs]
 
     def result(position: int) -> Scan:
         return Scan(backward, init, rows, fixed, node.length, position, not node.reverse)
 
-    for position, k in enumerate(moving):
-        yield node.init[k], result(position)
-    for position, k in enumerate(wanted_constants):
-        yield node.constants[k], result(len(moving) + position)
+    sources = [*(node.init[k] for k in moving), *(node.constants[k] for k in wanted_constants)]
+    for position, source in enumerate(sources):
+        yield source, result(position), None if lives is None else result(held + position)
     for position, k in enumerate(wanted_sequences):
-        yield node.sequences[k], result(len(moving) + len(wanted_constants) + position)
+        first = len(new) + position
+        yield node.sequences[k], result(first), None if lives is None else result(first + len(wanted_sequences))
+
+
+def _beside(word: str, bars: Sequence[Input], wanted: bool) -> dict[Input, Input]:
+    """An input of its own for the liveness of each cotangent."""
+    return {n: Input(f"{word}_of_{n.name}", n.shape, n.dtype) for n in bars} if wanted else {}
 
 
 def _moving_carries(

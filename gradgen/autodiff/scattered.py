@@ -76,6 +76,16 @@ def cotangents(node: Scatter, cotangent: Node) -> tuple[Node, Compute, Node]:
     return of_base, w.values, of_update
 
 
+def lives(node: Scatter, live: Node) -> tuple[Node, Node]:
+    """The liveness of the base and of the updates: of extremes, that of the elements which are the result."""
+    w = Weights(node)
+    one = placeholder(0) if node.mode == "prod" else select(eq(placeholder(1), 0), 0, placeholder(0))
+    of_base = Compute(node.shape, one, [identity_read(live), identity_read(w.of_base)], node.dtype)
+    moved = {placeholder(k): placeholder(len(node.reads) + k) for k in (0, 1)}
+    reads = [*node.reads, Read(live, node.index, node.guard, 0), identity_read(w.of_update)]
+    return of_base, Compute(node.update_shape, one.xreplace(moved), reads, node.dtype)
+
+
 def tangent(node: Scatter, dot: Mapping[Node, Node], moved: Node | None) -> Node | None:
     """The tangent of the result, where `moved` is that of the updates."""
     w = Weights(node)

@@ -7,11 +7,11 @@ from functools import lru_cache
 import sympy
 
 from gradgen.ir.canonical import compact, compute, is_polynomial, placeholders_in
-from gradgen.ir.functions import ne, scaled, select
+from gradgen.ir.functions import scaled
 from gradgen.ir.nodes import Node, map_node
 from gradgen.ir.symbols import COTANGENT, OUTPUT, placeholder
 
-__all__ = ["add", "adjoint_body", "compact", "compute", "is_polynomial", "masked", "partial", "placeholders_in"]
+__all__ = ["add", "adjoint_body", "compact", "compute", "is_polynomial", "partial", "placeholders_in"]
 
 
 @lru_cache(maxsize=16384)
@@ -35,7 +35,3 @@ def add(a: Node | None, b: Node) -> Node:
         return b
     return map_node(placeholder(0) + placeholder(1), (a, b), b.dtype)
 
-
-def masked(body: sympy.Expr) -> sympy.Expr:
-    """nan_safe: `body` where the cotangent is not 0, else 0 (absolute zero)."""
-    return select(ne(COTANGENT, 0), body, 0)

@@ -95,6 +95,10 @@ COTANGENT = Placeholder("g", real=True)
 """In an adjoint or tangent body under construction: the incoming derivative."""
 
 
+LIVENESS = Placeholder("l", real=True)
+"""Beside COTANGENT with nan_safe: 0 where the cotangent is zero because a condition selected it away."""
+
+
 @cache
 def axes(n: int) -> tuple[Axis, ...]:
     return tuple(axis(k) for k in range(n))

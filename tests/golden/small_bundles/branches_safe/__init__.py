@@ -5,10 +5,10 @@ Do not edit.  This file belongs to whoever generated it: no licence is needed to
 where it was not yet compiled, a C compiler once.
 
     y[n]      = if((x[n] > 0) != 0, sqrt(x[n]), if(x[n] + 1 <= 0, 0, x[n] + 1))
-    grad_x[n] += t2[n] + [t3[n] != 0] t3[n]/(2 sqrt(x[n]))
-      where t1[n] = [grad_y[n] != 0] if((x[n] > 0) != 0, 0, grad_y[n])
-      where t2[n] = [t1[n] != 0] if(x[n] + 1 <= 0, 0, t1[n])
-      where t3[n] = [grad_y[n] != 0] [(x[n] > 0) != 0] grad_y[n]
+    grad_x[n] += t2[n] + [[(x[n] > 0) != 0] != 0] t3[n]/(2 sqrt(x[n]))
+      where t1[n] = if((x[n] > 0) != 0, 0, grad_y[n])
+      where t2[n] = [if((x[n] > 0) != 0, 0, 1) != 0] if(x[n] + 1 <= 0, 0, t1[n])
+      where t3[n] = [(x[n] > 0) != 0] grad_y[n]
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ info = _runtime.Info(
     abi=1,
     dims=("N",),
     inputs=(
-        _runtime.Tensor("x", "float32", ("N",), True, "grad_x[n] += t2[n] + [t3[n] != 0] t3[n]/(2 sqrt(x[n]))\n  where t1[n] = [grad_y[n] != 0] if((x[n] > 0) != 0, 0, grad_y[n])\n  where t2[n] = [t1[n] != 0] if(x[n] + 1 <= 0, 0, t1[n])\n  where t3[n] = [grad_y[n] != 0] [(x[n] > 0) != 0] grad_y[n]"),
+        _runtime.Tensor("x", "float32", ("N",), True, "grad_x[n] += t2[n] + [[(x[n] > 0) != 0] != 0] t3[n]/(2 sqrt(x[n]))\n  where t1[n] = if((x[n] > 0) != 0, 0, grad_y[n])\n  where t2[n] = [if((x[n] > 0) != 0, 0, 1) != 0] if(x[n] + 1 <= 0, 0, t1[n])\n  where t3[n] = [(x[n] > 0) != 0] grad_y[n]"),
     ),
     outputs=(
         _runtime.Tensor("y", "float32", ("N",), True, "y[n] = if((x[n] > 0) != 0, sqrt(x[n]), if(x[n] + 1 <= 0, 0, x[n] + 1))"),

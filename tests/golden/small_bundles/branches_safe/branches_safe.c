@@ -176,7 +176,7 @@ gradgen_status branches_safe_backward(
         nothing3[gg_element] = -0.0f;
     }
     /* small.py:80 sqrt, small.py:80 relu, small.py:80 add, small.py:80 where, small.py:80 gt */
-    /* grad_x[j] += ... + [... != 0] .../(2 sqrt(x[j])) */
+    /* grad_x[j] += ... + [[(x[j] > 0) != 0] != 0] .../(2 sqrt(x[j])) */
     const int t4 = grad_x != NULL;
     const int t5 = t4 && !((flags & GRADGEN_SET_GRAD) != 0u);
     for (int64_t i = 0; i < N; i += 512) {
@@ -186,12 +186,9 @@ gradgen_status branches_safe_backward(
         for (int64_t j = i; j < gg_least(N, i + 512); ++j) {
             const float t6 = x[j];
             const float t7 = grad_y[j];
-            const int t8 = t7 != 0.0f;
-            const int t9 = (float)(t6 > 0.0f) != 0.0f;
-            const float t10 = t8 ? (t9 ? 0.0f : t7) : 0.0f;
-            const float t11 = t8 ? (t9 ? t7 : 0.0f) : 0.0f;
-            row0[j - i] = row2[j - i] + ((t10 != 0.0f ? (t6 + 1.0f <= 0.0f ? 0.0f : t10) : 0.0f) + (t11 != 0.0f ?
-                    t11 / (gg_sqrt_f32(t6) * 2.0f) : 0.0f));
+            const int t8 = (float)(t6 > 0.0f) != 0.0f;
+            row0[j - i] = row2[j - i] + (((t8 ? 0.0f : 1.0f) != 0.0f ? (t6 + 1.0f <= 0.0f ? 0.0f : t8 ? 0.0f : t7) :
+                    0.0f) + ((t8 ? 1.0f : 0.0f) != 0.0f ? (t8 ? t7 : 0.0f) / (gg_sqrt_f32(t6) * 2.0f) : 0.0f));
         }
     }
 
@@ -224,7 +221,7 @@ gradgen_status branches_safe_value_and_grad(
     }
     /* small.py:80 where, small.py:80 gt, small.py:80 sqrt, small.py:80 relu, small.py:80 add */
     /* y[j] = if((x[j] > 0) != 0, sqrt(x[j]), if(x[j] + 1 <= 0, 0, x[j] + 1)) */
-    /* grad_x[j] += ... + [... != 0] .../(2 sqrt(x[j])) */
+    /* grad_x[j] += ... + [[(x[j] > 0) != 0] != 0] .../(2 sqrt(x[j])) */
     const int t5 = y != NULL;
     const int t6 = grad_x != NULL;
     const int t7 = t6 && !((flags & GRADGEN_SET_GRAD) != 0u);
@@ -241,11 +238,8 @@ gradgen_status branches_safe_value_and_grad(
             const int t12 = (float)(t8 > 0.0f) != 0.0f;
             row0[j - i] = t12 ? t9 : t11 ? 0.0f : t10;
             const float t13 = grad_y[j];
-            const int t14 = t13 != 0.0f;
-            const float t15 = t14 ? (t12 ? 0.0f : t13) : 0.0f;
-            const float t16 = t14 ? (t12 ? t13 : 0.0f) : 0.0f;
-            row2[j - i] = row3[j - i] + ((t15 != 0.0f ? (t11 ? 0.0f : t15) : 0.0f) + (t16 != 0.0f ?
-                    t16 / (t9 * 2.0f) : 0.0f));
+            row2[j - i] = row3[j - i] + (((t12 ? 0.0f : 1.0f) != 0.0f ? (t11 ? 0.0f : t12 ? 0.0f : t13) :
+                    0.0f) + ((t12 ? 1.0f : 0.0f) != 0.0f ? (t12 ? t13 : 0.0f) / (t9 * 2.0f) : 0.0f));
         }
     }
 
@@ -320,9 +314,9 @@ static const int64_t branches_safe_input_shape_x[] = {-1};
 static const int64_t branches_safe_output_shape_y[] = {-1};
 static const gradgen_tensor_info branches_safe_inputs[] = {
     {"x", "[N]",
-     "grad_x[n] += t2[n] + [t3[n] != 0] t3[n]/(2 sqrt(x[n]))\n  where t1[n] = [grad_y[n] != 0] if"
-     "((x[n] > 0) != 0, 0, grad_y[n])\n  where t2[n] = [t1[n] != 0] if(x[n] + 1 <= 0, 0, t1[n])\n "
-     " where t3[n] = [grad_y[n] != 0] [(x[n] > 0) != 0] grad_y[n]",
+     "grad_x[n] += t2[n] + [[(x[n] > 0) != 0] != 0] t3[n]/(2 sqrt(x[n]))\n  where t1[n] = if((x[n"
+     "] > 0) != 0, 0, grad_y[n])\n  where t2[n] = [if((x[n] > 0) != 0, 0, 1) != 0] if(x[n] + 1 <="
+     " 0, 0, t1[n])\n  where t3[n] = [(x[n] > 0) != 0] grad_y[n]",
      branches_safe_input_shape_x, 1, GRADGEN_FLOAT32, 1, 0}
 };
 static const gradgen_tensor_info branches_safe_outputs[] = {

@@ -11,10 +11,10 @@ extern "C" {
 
 /*
  * y[n]      = if((x[n] > 0) != 0, sqrt(x[n]), if(x[n] + 1 <= 0, 0, x[n] + 1))
- * grad_x[n] += t2[n] + [t3[n] != 0] t3[n]/(2 sqrt(x[n]))
- *   where t1[n] = [grad_y[n] != 0] if((x[n] > 0) != 0, 0, grad_y[n])
- *   where t2[n] = [t1[n] != 0] if(x[n] + 1 <= 0, 0, t1[n])
- *   where t3[n] = [grad_y[n] != 0] [(x[n] > 0) != 0] grad_y[n]
+ * grad_x[n] += t2[n] + [[(x[n] > 0) != 0] != 0] t3[n]/(2 sqrt(x[n]))
+ *   where t1[n] = if((x[n] > 0) != 0, 0, grad_y[n])
+ *   where t2[n] = [if((x[n] > 0) != 0, 0, 1) != 0] if(x[n] + 1 <= 0, 0, t1[n])
+ *   where t3[n] = [(x[n] > 0) != 0] grad_y[n]
  */
 
 /** Bytes of SAVED (forward writes, backward reads) and WORK (scratch, free after each call).
