@@ -105,6 +105,8 @@ def _program_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.argument("target"),
         click.option("--arg", "arguments", multiple=True, metavar="NAME=EXTENTS[:DTYPE][:grad]",
                      help="Spec of an argument, e.g. x=N,784:float32; a name is a run-time dimension."),
+        click.option("--bound", "bounds", multiple=True, metavar="NAME=[MIN]..[MAX][:MULTIPLE]",
+                     help="What is known of a named dimension, e.g. N=3..4096:4, N=1.. or N=..:4."),
         click.option("--grad", "grad", multiple=True, metavar="NAME", help="This argument requires a gradient."),
         click.option("--output", "names", multiple=True, metavar="NAME", help="Names of the results, in order."),
         click.option("--outputs", metavar="NAMES", callback=_listed,
@@ -124,10 +126,10 @@ def _program_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def _load(target: str, arguments: Any, gradients: Any, outputs: Any) -> Any:
+def _load(target: str, arguments: Any, bounds: Any, gradients: Any, outputs: Any) -> Any:
     from gradgen.scripts import load_program
 
-    return load_program(target, arguments, gradients, outputs or None)
+    return load_program(target, arguments, gradients, outputs or None, bounds)
 
 
 def _bundle_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -174,7 +176,7 @@ def emit(target: str, out: Path, name: str | None, **given: Any) -> None:
 
 def _split(target: str, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """The program, and the options of code generation that were given."""
-    program = _load(target, given.pop("arguments"), given.pop("grad"), given.pop("names"))
+    program = _load(target, given.pop("arguments"), given.pop("bounds"), given.pop("grad"), given.pop("names"))
     return program, {k: v for k, v in given.items() if v is not None}
 
 

@@ -33,6 +33,7 @@ from gradgen.ir.batch import batched
 from gradgen.ir.formula import argument_formulas, shortened
 from gradgen.ir.graph import Graph, Location
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
+from gradgen.ir.reach import check_reach, with_conditions
 from gradgen.ir.symbols import Extent, as_extent, placeholder
 from gradgen.loops.procedure import ACCUMULATE, SAVED, Output, Place, Procedure
 from gradgen.options import Options
@@ -165,7 +166,7 @@ def _interface(made: Stages, name: str, saved: Extent, work: Extent) -> Interfac
         digest=digest(graph, name, made.options), version=VERSION, saved_bytes=saved if joint else 0, work_bytes=work,
         differentiable=joint is not None, options=made.options.items(), lines=user_lines(graph),
         derivatives=made.derivatives.names, patterns=tuple(made.derivatives.patterns),
-        derivative_formulas=_derivative_formulas(made),
+        derivative_formulas=_derivative_formulas(made), conditions=graph.conditions,
     )
 
 
@@ -231,6 +232,7 @@ def digest(graph: Graph, name: str, options: Options) -> str:
 
 def stages(graph: Graph, options: Options) -> Stages:
     """Runs everything before scheduling."""
+    graph = with_conditions(graph)
     made = Stages(graph, options)
     parameters = () if options.forward_only else tuple(n for n in graph.inputs if n.requires_grad)
     if not parameters and (options.derivatives or options.sparse):
@@ -241,6 +243,7 @@ def stages(graph: Graph, options: Options) -> Stages:
             simple, where = _simplified(graph.outputs, (), graph.where, options)
             made.graph = replace(graph, outputs=simple, where=where)
         made.procedures = (_forward(made.graph, ()),)
+        check_reach(made.graph.outputs, graph.conditions)
         return made
     with made.stage("differentiate"):
         joint = differentiate(graph, parameters, nan_safe=options.nan_safe)
@@ -256,6 +259,9 @@ def stages(graph: Graph, options: Options) -> Stages:
                 graph, joint, options, lambda nodes: _simplified(nodes, (), graph.where, options)
             )
             made.procedures += tuple(made.derivatives.procedures)
+    with made.stage("conditions"):
+        for p in made.procedures:
+            check_reach([o.node for o in p.outputs], graph.conditions)
     return made
 
 

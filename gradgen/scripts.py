@@ -5,14 +5,17 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from gradgen.errors import GradgenError, TraceError
+from gradgen.frontend.dimensions import Dimension, dim
 from gradgen.frontend.trace import Spec, TracedFunction, spec, trace
 from gradgen.ir import dtypes
 
@@ -26,14 +29,15 @@ class ScriptError(GradgenError):
 
 
 def load_program(
-    target: str, arguments: Sequence[str] = (), gradients: Sequence[str] = (), outputs: Sequence[str] | None = None
+    target: str, arguments: Sequence[str] = (), gradients: Sequence[str] = (), outputs: Sequence[str] | None = None,
+    bounds: Sequence[str] = (),
 ) -> TracedFunction:
     """The program that `target` ("script.py:name" or "package.module:name") stands for.
 
     The name may be a traced function, a function that returns one when called without arguments, or a function over
     tensors: its specs come from `arguments` (see `parse_argument`), or from its defaults and annotations.  `gradients`
-    are names of arguments that require gradients beside those whose spec says so.  Raises ScriptError and what tracing
-    raises.
+    are names of arguments that require gradients beside those whose spec says so, `bounds` say what is known of named
+    dimensions (see `parse_bound`).  Raises ScriptError and what tracing raises.
     """
     where, _, name = target.rpartition(":")
     if not where:
@@ -42,12 +46,21 @@ def load_program(
     found = _lookup(module, name, where)
     given = dict(parse_argument(a) for a in arguments)
     if isinstance(found, TracedFunction):
-        if given or gradients:
+        if given or gradients or bounds:
             raise ScriptError(f"{name} is traced already: it takes no arguments from the command line")
         return found
     if not callable(found):
         raise ScriptError(f"{name} in {where} is a {type(found).__name__}, not a function or a program")
-    return _traced(found, given, gradients, outputs, where)
+    return _traced(found, given, gradients, outputs, where, [parse_bound(b) for b in bounds])
+
+
+def parse_bound(text: str) -> Dimension:
+    """`N=3..64:4` is dim("N", min=3, max=64, multiple=4); each part may be left out.  Raises ScriptError."""
+    found = re.fullmatch(r"\s*([^\W\d]\w*)\s*=\s*(\d*)\.\.(\d*)(?::(\d+))?\s*", text)
+    if found is None:
+        raise ScriptError(f"--bound {text!r} is not NAME=[MIN]..[MAX][:MULTIPLE]", hint="for example --bound N=3..64:4")
+    least, most, multiple = (int(part) if part else None for part in found.groups()[1:])
+    return dim(found[1], min=least, max=most, multiple=multiple)
 
 
 def parse_argument(text: str) -> tuple[str, Spec]:
@@ -122,7 +135,7 @@ def _lookup(module: ModuleType, name: str, where: str) -> Any:
 
 def _traced(
     function: Callable[..., Any], given: Mapping[str, Spec], gradients: Sequence[str], outputs: Sequence[str] | None,
-    where: str,
+    where: str, bounds: Sequence[Dimension] = (),
 ) -> TracedFunction:
     name = getattr(function, "__name__", "function")
     try:
@@ -137,7 +150,12 @@ def _traced(
         for wanted in gradients:
             if wanted not in specs:
                 raise ScriptError(f"--grad {wanted}: {name}() has no such argument with a spec")
-            specs[wanted] = Spec(specs[wanted].shape, specs[wanted].dtype, True)
+            specs[wanted] = replace(specs[wanted], requires_grad=True)
+        for bound in bounds:
+            owner = next((n for n, s in specs.items() if bound.symbol in s.shape), None)
+            if owner is None:
+                raise ScriptError(f"--bound {bound.name}: no argument of {name}() has that dimension")
+            specs[owner] = replace(specs[owner], dimensions=(*specs[owner].dimensions, bound))
         keywords: dict[str, Any] = dict(specs)
         return trace(function, outputs=outputs, **keywords)
     except GradgenError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradgen.codegen import demands
 from gradgen.compiler import bodies, dim_names, generate, programs, stages, user_names
 from gradgen.errors import GradgenError
 from gradgen.frontend.choice import prepared
@@ -39,7 +40,7 @@ def show(program: Any, what: str = "formulas", **options: Any) -> str:
     names = user_names(made.graph)
     match what:
         case "formulas":
-            return "\n".join([*formulas(subject, names), *_constants(program)])
+            return "\n".join([*formulas(subject, names), *_constants(program), *_conditions(made)])
         case "latex":
             from gradgen.ir.latex import latex
 
@@ -83,4 +84,9 @@ def _cost(made: Any) -> str:
         lines.append(f"{program.name:<15} work {code.work_bytes} bytes, saved {program.saved_bytes} bytes, "
                      f"{len(code.body)} characters of C")
     dims = dim_names(made.graph.inputs)
-    return "\n".join([*lines, f"dimensions: {', '.join(dims) or 'none'}"])
+    return "\n".join([*lines, f"dimensions: {', '.join(dims) or 'none'}", *_conditions(made)])
+
+
+def _conditions(made: Any) -> list[str]:
+    """What is asked of the named dimensions, and by which line."""
+    return [f"needs {line}" for line in demands.lines(made.graph.conditions)]

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import sympy
 
+from gradgen.codegen.demands import fitting
 from gradgen.errors import GradgenError, ShapeError
 from gradgen.ir.dtypes import bool_
 from gradgen.ir.graph import Graph
-from gradgen.ir.interpreter import extent_value
+from gradgen.ir.interpreter import extent_value, holds
 from gradgen.ir.nodes import Compute, Input, Node, Scatter
 from gradgen.ir.symbols import Dim, Placeholder
 
@@ -30,7 +31,14 @@ def dimensions(graph: Graph, given: Mapping[str, int] | None = None) -> dict[sym
         if name not in names:
             raise ShapeError(f"the program has no dimension {name!r}", hint=f"it has {sorted(names)}")
     ordered = sorted((s for s in found if isinstance(s, Dim)), key=lambda s: s.name)
-    return {s: (given or {}).get(s.name, SIZES[k % len(SIZES)]) for k, s in enumerate(ordered)}
+    wanted = {s.name: (given or {}).get(s.name, SIZES[k % len(SIZES)]) for k, s in enumerate(ordered)}
+    found = fitting(tuple(wanted), graph.conditions, wanted, lambda v: all(v[n] == s for n, s in (given or {}).items()))
+    values: dict[sympy.Basic, int] = {s: found[s.name] for s in ordered}
+    for r in graph.conditions:
+        if not holds((r.condition,), values):
+            raise ShapeError(f"the program needs {r}", where=str(r.where) if r.where else None,
+                             hint=f"it was to be checked at {', '.join(f'{k} = {v}' for k, v in found.items())}")
+    return values
 
 
 def sample(

@@ -18,6 +18,7 @@ from gradgen.codegen.checks import dims_fit_lines, function_checks
 from gradgen.codegen.declarations import (
     args_members,
     comment_block,
+    comment_text,
     documentation,
     signature,
     size_macro,
@@ -26,6 +27,7 @@ from gradgen.codegen.declarations import (
     wrap,
     wrapped_formulas,
 )
+from gradgen.codegen.demands import lines, needed
 from gradgen.codegen.derivatives import pattern_macros
 from gradgen.codegen.extents import constant, dims_of, elements, to_c
 from gradgen.codegen.fold import folded
@@ -153,6 +155,7 @@ def _header(code: ModuleCode) -> str:
         name=interface.name,
         upper=interface.name.upper(),
         formula_lines=wrapped_formulas(interface, " * "),
+        condition_lines=[comment_text(line) for line in lines(interface.conditions)],
         size_doc=comment_block(_size_lines(interface)),
         size_parameters=size_parameters(interface),
         pattern_macros=pattern_macros(interface),
@@ -168,7 +171,8 @@ def _size_lines(interface: Interface) -> list[str]:
     saved = "forward writes, backward reads" if interface.differentiable else "always 0: there is no backward"
     lines = [f"Bytes of SAVED ({saved}) and WORK (scratch, free after each call)."]
     if interface.dims:
-        lines += ["SIZE_MAX where a dimension is negative or too large.",
+        as_said = ", not as said above" if interface.conditions else ""
+        lines += [f"SIZE_MAX where a dimension is negative{as_said} or too large.",
                   "The macros give the same for constant dimensions, so that memory can be static."]
     else:
         lines += ["The macros give the same, so that memory can be static."]
@@ -197,6 +201,7 @@ def _source(code: ModuleCode) -> str:
         quiet_pragmas=any("GRADGEN_SIMD" in text for text in (*helpers, *bodies)),
         helpers=helpers,
         dims_fit_lines=fit,
+        conditions_text=", the conditions hold" if interface.conditions else "",
         size_sums=any(f"{interface.name}_add(" in line for line in fit),
         size_products=any(f"{interface.name}_mul(" in line for line in fit),
         size_parameters=size_parameters(interface),
@@ -344,6 +349,7 @@ def _record(interface: Interface) -> dict[str, object]:
     counts = (
         interface.dims, interface.inputs, interface.outputs, interface.parameters, interface.differentiable_outputs
     )  # fmt: skip
+    count = len(needed(interface.conditions))
     return {
         "name": record.c_string(interface.name),
         "version": record.c_string(interface.version),
@@ -353,4 +359,5 @@ def _record(interface: Interface) -> dict[str, object]:
         "outputs": f"{interface.name}_outputs" if interface.outputs else "NULL",
         "counts": ", ".join(str(len(c)) for c in counts),
         "functions": record.record_functions(interface),
+        "conditions": f"{interface.name}_conditions, {count}" if count else "NULL, 0",
     }

@@ -1,8 +1,8 @@
 """The argument checks at the head of every emitted function, generated from the Interface.
 
 All checks come before anything is written.  A pointer may be NULL where its tensor has no elements; every pointer must
-be aligned to its element, SAVED and WORK to GRADGEN_ALIGN; dimensions must not be negative, and no tensor or block may
-exceed what size_t and int64_t can count.
+be aligned to its element, SAVED and WORK to GRADGEN_ALIGN; dimensions must not be negative and must satisfy the program's
+conditions, and no tensor or block may exceed what size_t and int64_t can count.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 import sympy
 
 from gradgen.codegen.declarations import TENSORS, wrap
+from gradgen.codegen.demands import violations
 from gradgen.codegen.extents import (
     comfortable_limit,
     constant,
@@ -21,6 +22,8 @@ from gradgen.codegen.extents import (
     to_saturating_c,
 )
 from gradgen.codegen.interface import COTANGENT, DERIVATIVE, INPUT, SAVED, WORK, Interface, Parameter
+from gradgen.ir.conditions import facts_of
+from gradgen.ir.inequalities import proves
 from gradgen.ir.symbols import Extent
 
 
@@ -94,6 +97,7 @@ def dims_fit_lines(interface: Interface) -> list[str]:
     dims = interface.dims
     sizes = _byte_sizes(interface)
     lines = _return_zero([f"{d} < 0" for d in dims])
+    lines += _return_zero(violations(interface.conditions, interface.name))
     lines += _return_zero([f"{to_saturating_c(e, interface.name)} < 0" for e in _possibly_negative(interface)])
     limit = comfortable_limit(sizes)
     if limit:
@@ -116,9 +120,10 @@ def _arguments_extents(interface: Interface) -> list[Extent]:
 
 
 def _possibly_negative(interface: Interface) -> list[sympy.Expr]:
-    """Derived extents, such as N - 4, that are not known to be 0 or more for every N."""
+    """Derived extents, such as N - 4, that are not known to be 0 or more for every N that the conditions allow."""
+    facts = facts_of(interface.conditions)
     found = {e: None for e in _arguments_extents(interface) if not isinstance(e, int) and e.is_nonnegative is not True}
-    return list(found)
+    return [e for e in found if not proves(facts, e)]
 
 
 def _byte_sizes(interface: Interface) -> list[Extent]:

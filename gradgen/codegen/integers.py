@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import sympy
@@ -58,10 +59,11 @@ def _print(expr: sympy.Basic) -> tuple[str, int]:
         return text, _ATOM if n >= 0 else _SUM
     if expr.is_Symbol:
         return expr.name, _ATOM
-    if isinstance(expr, sympy.Add):
-        return _sum(expr), _SUM
-    if isinstance(expr, sympy.Mul):
-        return _product(expr)
+    if isinstance(expr, (sympy.Add, sympy.Mul)):
+        denominator = _denominator(expr)
+        if denominator != 1:  # an extent that conditions on the dimensions make whole, such as N/4
+            return f"{_at_least(_print(sympy.expand(expr * denominator)), _ATOM)} / {denominator}", _PRODUCT
+        return (_sum(expr), _SUM) if expr.is_Add else _product(expr)
     if isinstance(expr, sympy.Pow) and expr.exp.is_Integer and expr.exp > 0:
         return " * ".join([_at_least(_print(expr.base), _ATOM)] * int(expr.exp)), _PRODUCT
     if isinstance(expr, sympy.floor):
@@ -89,6 +91,11 @@ def _print(expr: sympy.Basic) -> tuple[str, int]:
     raise CodegenError(f"an index expression contains {type(expr).__name__}", where=str(expr))
 
 
+def _denominator(expr: sympy.Expr) -> int:
+    """Of the numbers in front of the terms."""
+    return math.lcm(*(int(t.as_coeff_Mul()[0].q) for t in sympy.Add.make_args(expr)))
+
+
 def _sum(expr: sympy.Add) -> str:
     terms = [t for t in expr.args if not t.is_Integer] + [t for t in expr.args if t.is_Integer]
     terms.sort(key=lambda t: bool(t.is_Integer or _negative(t)))  # stable: positive terms first
@@ -109,8 +116,6 @@ def _negative(term: sympy.Basic) -> bool:
 
 def _product(expr: sympy.Mul) -> tuple[str, int]:
     numbers = [a for a in expr.args if a.is_Number]
-    if any(not a.is_Integer for a in numbers):
-        raise CodegenError("a fraction in an index expression", where=str(expr), hint="wrap it in floor()")
     if numbers and numbers[0] == -1:
         return f"-{_at_least(_print(sympy.Mul(*[a for a in expr.args if a is not numbers[0]])), _ATOM)}", _SUM
     factors = [a for a in expr.args if not a.is_Number] + numbers

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from gradgen.ir.conditions import Requirement
 from gradgen.ir.dtypes import DType
 from gradgen.ir.symbols import Extent
 
@@ -84,6 +85,7 @@ class Interface:
     derivatives: tuple[str, ...] = ()  # which of DERIVATIVES the module has
     patterns: tuple[Pattern, ...] = ()  # of jacobian_values and hessian_values
     derivative_formulas: tuple[tuple[str, str], ...] = ()  # plain text by the name of what is defined
+    conditions: tuple[Requirement, ...] = ()  # what the dimensions must satisfy, in the order of the program
 
     @cached_property
     def parameters(self) -> tuple[Argument, ...]:

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from gradgen.codegen.declarations import cdef
+from gradgen.codegen.demands import as_python, message
 from gradgen.codegen.extents import constant, to_python
 from gradgen.codegen.interface import Argument, Interface, Parameter, Pattern
+from gradgen.ir.conditions import Requirement
 from gradgen.ir.symbols import Extent
 
 
@@ -22,6 +24,7 @@ def manifest_text(interface: Interface, files: Mapping[str, str], abi: int) -> s
         "generator": f"gradgen {interface.version}",
         "options": dict(interface.options),
         "dims": list(interface.dims),
+        **({"conditions": [_condition(r) for r in interface.conditions]} if interface.conditions else {}),
         "inputs": [_argument(a, interface) for a in interface.inputs],
         "outputs": [_argument(a, interface) for a in interface.outputs],
         "saved_bytes": _extent(interface.saved_bytes),
@@ -34,6 +37,14 @@ def manifest_text(interface: Interface, files: Mapping[str, str], abi: int) -> s
         "files": {path: hashlib.sha256(text.encode()).hexdigest() for path, text in sorted(files.items())},
     }
     return json.dumps(data, indent=2, ensure_ascii=True) + "\n"
+
+
+def _condition(requirement: Requirement) -> dict[str, Any]:
+    """`message`: text and expressions over the dimensions by turns, text first."""
+    return {
+        "text": as_python(requirement.condition), "where": str(requirement.where or ""), "error": requirement.error,
+        "message": message(requirement),
+    }
 
 
 def _argument(argument: Argument, interface: Interface) -> dict[str, Any]:

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import gradgen
 from gradgen.codegen.declarations import aligned_formulas, argument_lines
+from gradgen.codegen.demands import as_python, message
 from gradgen.codegen.extents import constant, to_python
 from gradgen.codegen.interface import HVP, JACOBIAN, JVP, Argument, Interface
+from gradgen.codegen.programs import TEST_DIM, dim_values
 from gradgen.codegen.templates import render
 from gradgen.errors import CodegenError
+from gradgen.ir.conditions import Requirement
 
 COPIES = {
     "_runtime.py": "runtime.py",
@@ -63,6 +66,8 @@ def _init(interface: Interface, abi: int) -> str:
         inputs=[_tensor(a, a in interface.parameters) for a in interface.inputs],
         outputs=[_tensor(a, a in interface.differentiable_outputs) for a in interface.outputs],
         differentiable=interface.differentiable,
+        conditions=[_condition(r) for r in interface.conditions],
+        sizes=_tuple([f"({_literal(d)}, {n})" for d, n in dim_values(interface, TEST_DIM).items()]),
         options=_tuple([f"({_literal(k)}, {_literal(v)})" for k, v in interface.options]),
         dims_parameters=", ".join(f"{d}: int" for d in interface.dims),
         dims_tuple=_items(interface.dims),
@@ -150,6 +155,12 @@ def _items(items: Sequence[str]) -> str:
 
 def _tuple(items: Sequence[str]) -> str:
     return f"({_items(items)})"
+
+
+def _condition(requirement: Requirement) -> str:
+    parts = [_literal(as_python(requirement.condition)), _literal(str(requirement.where or "")),
+             _literal(requirement.error), _tuple([_literal(p) for p in message(requirement)])]
+    return f"_runtime.Condition({', '.join(parts)})"
 
 
 def _tensor(argument: Argument, requires_grad: bool) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gradgen.codegen.declarations import args_members, wrap
+from gradgen.codegen.demands import fitting
 from gradgen.codegen.extents import constant, elements, evaluate, to_c
 from gradgen.codegen.interface import (
     COTANGENT,
@@ -51,13 +52,13 @@ class Samples:
 
 
 def dim_values(interface: Interface, wanted: int) -> dict[str, int]:
-    """Small values for the open dimensions with which no tensor is empty."""
+    """Small values for the open dimensions that the conditions allow, and with which no tensor is empty where that can be."""
     extents = [e for a in (*interface.inputs, *interface.outputs) for e in a.shape]
-    for value in range(wanted, wanted + 64):
-        values = dict.fromkeys(interface.dims, value)
-        if all(evaluate(e, values) > 0 for e in extents):
-            return values
-    return dict.fromkeys(interface.dims, wanted)
+    values = dict.fromkeys(interface.dims, wanted)
+    full = fitting(interface.dims, interface.conditions, values, lambda v: all(evaluate(e, v) > 0 for e in extents))
+    if all(evaluate(e, full) > 0 for e in extents):
+        return full
+    return fitting(interface.dims, interface.conditions, values)
 
 
 def _dims(values: Mapping[str, int]) -> list[dict[str, object]]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gradgen.codegen.declarations import aligned_formulas, wrap
+from gradgen.codegen.demands import needed
 from gradgen.codegen.extents import constant, evaluate, shape_text, to_python
 from gradgen.codegen.interface import COTANGENT, DIM, FLAGS, GRADIENT, INPUT, OUTPUT, Interface
 from gradgen.codegen.templates import render
+from gradgen.ir.conditions import Requirement, condition_text
 from gradgen.ir.symbols import Extent
 
 _FILES = {
@@ -90,7 +92,14 @@ def _dims_text(interface: Interface) -> str:
     extents = [e for a in (*interface.inputs, *interface.outputs) for e in a.shape]
     empty = all(evaluate(e, dict.fromkeys(interface.dims, 0)) >= 0 for e in extents)
     zero = "; 0 is allowed" if empty else ", such that no extent is negative"
+    asked = [r for r in needed(interface.conditions)]
+    if asked:
+        zero = ", such that " + " and ".join(f"`{condition_text(r.condition)}`{_place(r)}" for r in asked)
     return f"{_listed(list(interface.dims))} {'is' if one else 'are'} chosen with each call{zero}."
+
+
+def _place(requirement: Requirement) -> str:
+    return f" (`{str(requirement.where).replace('`', '')}`)" if requirement.where else ""
 
 
 def _bytes_text(extent: Extent, name: str, which: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gradgen.codegen.declarations import TENSORS, parameter_text, pointer_base, return_type, wrap
+from gradgen.codegen.demands import needed
 from gradgen.codegen.derivatives import pattern_array, pattern_tables
 from gradgen.codegen.extents import constant, shape_text, to_c
 from gradgen.codegen.fold import WIDTH
@@ -26,6 +27,7 @@ from gradgen.codegen.interface import (
     Interface,
     Parameter,
 )
+from gradgen.ir.conditions import condition_text
 from gradgen.ir.dtypes import DType
 
 _TABLES = {INPUT: "inputs", OUTPUT: "outputs", COTANGENT: "cotangents", GRADIENT: "gradients",
@@ -84,6 +86,11 @@ def tables(interface: Interface) -> list[str]:
         if group:
             rows = ",\n".join(_info_row(interface, kind, a) for a in group)
             lines.append(f"static const gradgen_tensor_info {interface.name}_{kind}s[] = {{\n{rows}\n}};")
+    if interface.conditions:
+        texts = [f"    {{{c_string(condition_text(r.condition))}, {c_string(str(r.where or ''))}}}"
+                 for r in needed(interface.conditions)]
+        rows = ",\n".join(texts)
+        lines.append(f"static const gradgen_condition {interface.name}_conditions[] = {{\n{rows}\n}};")
     return lines + pattern_tables(interface)
 
 

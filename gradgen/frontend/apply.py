@@ -21,6 +21,7 @@ from gradgen.frontend.lowering import Mask, Pullback, infer, pullback
 from gradgen.frontend.modes import state
 from gradgen.frontend.record import Attributes, Record, Spec, leaf, operation_code, spec
 from gradgen.frontend.registry import BOOL_RESULT, FLOAT, KEEP, PROMOTE, Op, cast
+from gradgen.frontend.requirements import apart, ask_again
 from gradgen.frontend.sizes import size_record
 from gradgen.frontend.storage import Cell
 from gradgen.ir import dtypes
@@ -51,6 +52,7 @@ class Plan:
     """
 
     __slots__ = (
+        "asked",
         "attributes",
         "casts",
         "codes",
@@ -85,7 +87,9 @@ class Plan:
                 numbers.append(number)
                 ins.append(spec((), number))
         self.ins, self.casts, self.numbers = tuple(ins), tuple(casts), tuple(numbers)
-        self.outs = infer(op, self.ins, attributes)
+        with apart() as own:
+            self.outs = infer(op, self.ins, attributes)
+        self.asked = tuple(own.asked)
         self.codes = tuple([operation_code(op, attributes, k, len(kinds)) for k in range(len(self.outs))])
         self.differentiable = any(s.dtype.is_floating_point for s in self.outs)
         self.node_class = class_for(op.grad_name)
@@ -247,6 +251,8 @@ def apply(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any] | None =
     else:
         static = tuple(sorted(attributes.items()))
     plan, values = plan_for(op, operands, static)
+    if plan.asked:
+        ask_again(plan.asked, here=True)
     view = op.view and len(operands) == 1
     grad = state.grad
     edges = _edges(operands) if grad and plan.differentiable and not view else None

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from gradgen.compiler import gradient_reach
+from gradgen.compiler import dim_names, gradient_reach
 from gradgen.errors import DTypeError, GradgenError
 from gradgen.frontend.trace import Spec, TracedFunction
 from gradgen.ir import dtypes
@@ -44,10 +44,8 @@ def chosen(
     kept = _kept_outputs(program, outputs)
     kind = None if dtype is None else _floating(dtype)
     wanted = _wanted_gradients(program, kept, gradients)
-    specs = {
-        name: Spec(s.shape, kind if kind is not None and s.dtype.is_floating_point else s.dtype, name in wanted)
-        for name, s in program.specs.items()
-    }
+    kinds = {name: kind if kind is not None and s.dtype.is_floating_point else s.dtype for name, s in program.specs.items()}
+    specs = {name: replace(s, dtype=kinds[name], requires_grad=name in wanted) for name, s in program.specs.items()}
     again = program if specs == dict(program.specs) else _again(program, specs)
     found = _only(again, kept)
     if gradients is not None:
@@ -134,7 +132,10 @@ def _only(program: TracedFunction, kept: Sequence[str]) -> TracedFunction:
     names = {n.name for n in inputs}
     specs = {n: s for n, s in program.specs.items() if n in names}
     # the function returns what was dropped too, and would take the arguments that are gone
-    return replace(program, graph=Graph(inputs, nodes, tuple(kept), where), function=None, specs=specs, again=None)
+    dims = set(dim_names(inputs))
+    conditions = tuple(r for r in graph.conditions if {s.name for s in r.condition.expr.free_symbols} <= dims)
+    graph = Graph(inputs, nodes, tuple(kept), where, conditions)
+    return replace(program, graph=graph, function=None, specs=specs, again=None)
 
 
 def _check_reach(program: TracedFunction, wanted: Sequence[str]) -> None:

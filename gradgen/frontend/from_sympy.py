@@ -23,6 +23,7 @@ from gradgen.ir.dtypes import DType
 from gradgen.ir.graph import Graph
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
 from gradgen.ir.packing import pack
+from gradgen.ir.reach import with_conditions
 from gradgen.ir.rewrite import substitute
 from gradgen.ir.symbols import Extent, placeholder
 
@@ -272,4 +273,4 @@ def _with_gradients(graph: Graph, wanted: bool | Sequence[str]) -> Graph:
                              hint=f"leave {lost[0]!r} out of requires_grad")
     inputs = tuple(Input(n.name, n.shape, n.dtype, n.name in chosen) for n in graph.inputs)
     outputs = substitute(graph.outputs, dict(zip(graph.inputs, inputs)))
-    return Graph(inputs, tuple(outputs), graph.output_names)
+    return with_conditions(Graph(inputs, tuple(outputs), graph.output_names))

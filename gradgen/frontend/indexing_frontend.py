@@ -14,6 +14,7 @@ from gradgen.errors import TraceError
 from gradgen.frontend import inplace
 from gradgen.frontend.conversion import refuse_trace, to_index, users_line
 from gradgen.frontend.registry import KEEP, Op
+from gradgen.frontend.requirements import dim_hint, require, settled
 from gradgen.frontend.tensor import Tensor
 from gradgen.ir import dtypes
 from gradgen.ir.canonical import compute
@@ -234,7 +235,7 @@ def _sliced_symbolic(view: Tensor, dim: int, bounds: list[int | None], step: int
     length = sympy.Max(0, extent - start) if stop is None and start >= 0 else sympy.Max(0, end - begin)
     if step != 1:
         length = sympy.floor((length + step - 1) / step)
-    length = as_extent(length)
+    length = settled(as_extent(length))
     first = sympy.Integer(start) if start >= 0 else begin  # of an empty slice nothing is read, wherever it begins
     return recording.apply(SLICE, (view,), {"dim": dim, "start": first, "step": step, "length": length})
 
@@ -257,8 +258,9 @@ def _as_int(value: Any) -> int:
 
 def _selected(view: Tensor, dim: int, index: int, position: int) -> Tensor:
     extent = view._spec.shape[dim]
-    if isinstance(extent, int) and not -extent <= index < extent:
-        raise IndexError(f"index {index} is out of bounds for dimension {position} with size {extent}")
+    require(extent - 1 - index if index >= 0 else extent + index, IndexError,
+            "index {index} is out of bounds for dimension {position} with size {extent}", index=index, position=position,
+            extent=extent)
     wrapped = index + extent if index < 0 and isinstance(extent, int) else index
     return recording.apply(SELECT, (view,), {"dim": dim, "index": wrapped})
 
@@ -406,6 +408,7 @@ def _stripped(value: Tensor, shape: Sequence[Extent]) -> Tensor:
             raise RuntimeError(
                 f"The expanded size of the tensor ({shape[-k]}) must match the existing size ({own[-k]}) at non-singleton "
                 f"dimension {len(shape) - k}.  Target sizes: {list(shape)}.  Tensor sizes: {list(own)}"
+                f"{dim_hint(own[-k], shape[-k])}"
             )
     return value.view(*own).expand(*shape)  # type: ignore[attr-defined]
 

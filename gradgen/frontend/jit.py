@@ -9,10 +9,14 @@ from typing import Any
 from gradgen.errors import TraceError
 from gradgen.frontend.apply import apply
 from gradgen.frontend.registry import Op
+from gradgen.frontend.requirements import ask_again
 from gradgen.frontend.tensor import Tensor
 from gradgen.frontend.trace import Spec, trace
+from gradgen.ir.conditions import Requirement
 from gradgen.ir.nodes import Node
 from gradgen.ir.rewrite import substitute
+
+Conditions = tuple[Requirement, ...]
 
 
 def jit(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -21,7 +25,7 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
     Tensor arguments are traced, all others (hashable) are static.  The result is differentiable like any other
     operation's.  Raises TraceError as `trace` does.
     """
-    known: dict[tuple, tuple[Op, Callable[[tuple], Any]]] = {}
+    known: dict[tuple, tuple[Op, Callable[[tuple], Any], Conditions]] = {}
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -35,7 +39,8 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
             raise TraceError("arguments of a jitted function are tensors or hashable values") from None
         if found is None:
             found = known[key] = _operation(function, args, kwargs, tensors, len(known))
-        op, pack = found
+        op, pack, asked = found
+        ask_again(asked)
         results = apply(op, tuple(v for _, v in tensors), {})
         return pack(results if isinstance(results, tuple) else (results,))
 
@@ -44,8 +49,9 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _operation(
     function: Callable[..., Any], args: tuple, kwargs: dict[str, Any], tensors: list[tuple[Any, Tensor]], serial: int
-) -> tuple[Op, Callable[[tuple], Any]]:
-    """The operation that stands for one call pattern, and how its results are packed as the function returned them."""
+) -> tuple[Op, Callable[[tuple], Any], Conditions]:
+    """The operation that stands for one call pattern, how its results are packed as the function returned them, and what it
+    asks of named dimensions."""
     shape_of: dict[str, Any] = {}
 
     def flat(*symbols: Tensor) -> Any:
@@ -67,7 +73,8 @@ def _operation(
         return new if len(new) > 1 else new[0]
 
     name = f"jit_{getattr(function, '__name__', 'function')}_{graph.key[:16]}"
-    return Op(name, lower, "CompiledFunctionBackward", outputs=len(graph.outputs)), _packer(shape_of["result"])
+    op = Op(name, lower, "CompiledFunctionBackward", outputs=len(graph.outputs))
+    return op, _packer(shape_of["result"]), graph.conditions
 
 
 def _packer(result: Any) -> Callable[[tuple], Any]:

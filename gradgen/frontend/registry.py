@@ -13,6 +13,7 @@ from typing import Any
 
 import sympy
 
+from gradgen.frontend.requirements import dim_hint
 from gradgen.ir import dtypes
 from gradgen.ir.dtypes import DType
 from gradgen.ir.nodes import Compute, Node, Read
@@ -86,7 +87,7 @@ def broadcast_shapes(*shapes: Sequence[Extent]) -> tuple[Extent, ...]:
             elif not same_extent(result[k], shape[d]):
                 raise RuntimeError(
                     f"The size of tensor a ({result[k]}) must match the size of tensor b ({shape[d]}) at non-singleton "
-                    f"dimension {k}"
+                    f"dimension {k}{dim_hint(result[k], shape[d])}"
                 )
     return tuple(result)
 

@@ -15,30 +15,39 @@ from gradgen.compiler import check_argument_names, dim_names, gradient_reach
 from gradgen.errors import DTypeError, InvalidNameError, ShapeError, TraceError
 from gradgen.frontend.apply import PACKAGE
 from gradgen.frontend.border import Constants
+from gradgen.frontend.dimensions import Dimension, stated_of
 from gradgen.frontend.engine import lower, plan_of
 from gradgen.frontend.ops.table import METHODS
 from gradgen.frontend.record import symbol_leaf
+from gradgen.frontend.requirements import collecting
 from gradgen.frontend.tensor import Tensor
 from gradgen.ir import dtypes
 from gradgen.ir.dtypes import DType
 from gradgen.ir.graph import Graph
 from gradgen.ir.nodes import Input
+from gradgen.ir.reach import with_conditions
 from gradgen.ir.symbols import Extent, dim
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What an argument will be: extents (an int, or a name for a dimension known at run time), dtype, gradient or not."""
+    """What an argument will be: extents (an int, or a name for a dimension known at run time), dtype, gradient or not;
+    `dimensions` say more about some of the names."""
 
     shape: tuple[Extent, ...]
     dtype: DType = dtypes.float32
     requires_grad: bool = False
+    dimensions: tuple[Dimension, ...] = ()
 
 
-def spec(*shape: int | str | Sequence[int | str], dtype: Any = None, requires_grad: bool = False) -> Spec:
+Size = int | str | Dimension
+
+
+def spec(*shape: Size | Sequence[Size], dtype: Any = None, requires_grad: bool = False) -> Spec:
     """Describes an argument of a function to be traced: `spec("N", 784)`, `spec((3, 4), dtype=gg.float64)`, `spec()`.
 
-    A string names a dimension that the emitted functions take as an argument; the same name is the same extent.
+    A string names a dimension that the emitted functions take as an argument; the same name is the same extent.  What is
+    known of one is said by `dim`: `spec(gg.dim("N", min=3), 784)`.
     Raises ShapeError for negative or non-integer extents, DTypeError for a gradient of an integer argument.
     """
     if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
@@ -46,12 +55,15 @@ def spec(*shape: int | str | Sequence[int | str], dtype: Any = None, requires_gr
     kind = dtypes.float32 if dtype is None else dtypes.dtype(dtype)
     if requires_grad and not kind.is_floating_point:
         raise DTypeError(f"only floating point arguments can require gradients, not {kind.name}")
-    return Spec(tuple(_extent(e) for e in shape), kind, requires_grad)  # type: ignore[arg-type]
+    stated = tuple(e for e in shape if isinstance(e, Dimension))
+    return Spec(tuple(_extent(e) for e in shape), kind, requires_grad, stated)
 
 
 def _extent(value: Any) -> Extent:
     if isinstance(value, str):
         return dim(value)
+    if isinstance(value, Dimension):
+        return value.symbol
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise ShapeError(f"an extent is an int or a name, not {value!r}", hint='for example spec("N", 784)')
     if value < 0:
@@ -120,7 +132,7 @@ def _traced(
     if check:
         check_argument_names(dims, specs, (), gradients=[n for n, s in specs.items() if s.requires_grad])
     inputs = {n: Input(n, s.shape, s.dtype, s.requires_grad) for n, s in specs.items()}
-    with Constants(function) as border:
+    with Constants(function) as border, collecting(stated_of(d for s in specs.values() for d in s.dimensions)) as own:
         tensors = {n: border.argument(Tensor._from_record(symbol_leaf(i, requires_grad=i.requires_grad)))
                    for n, i in inputs.items()}
         result = _call(function, tensors)
@@ -131,7 +143,8 @@ def _traced(
                              cotangents=[n for n, v in zip(names, values) if v.requires_grad])
     order, leaves = plan_of(records)
     nodes, where = lower(order, leaves, constants=True)
-    graph = Graph(tuple(inputs.values()), tuple(nodes[r] for r in records), names, where)
+    outs = tuple(nodes[r] for r in records)
+    graph = with_conditions(Graph(tuple(inputs.values()), outs, names, where, (*own.stated, *own.asked)))
     if check:
         _check_reach(graph, specs)
     constants = {n: Spec(tuple(t.shape), t.dtype) for n, t in border.constants.items()}

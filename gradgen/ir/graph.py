@@ -6,8 +6,12 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Read, Scan, Scatter
+
+if TYPE_CHECKING:
+    from gradgen.ir.conditions import Requirement
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +70,16 @@ def topological_until(outputs: tuple[Node, ...], stop: set[Node]) -> list[Node]:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """`inputs` in the order of the user's arguments, `outputs` with their names, `where` from node to user line."""
+    """`inputs` in the order of the user's arguments, `outputs` with their names, `where` from node to user line.
+
+    `conditions`: what the named dimensions must satisfy, in the order of the program (see conditions.py).
+    """
 
     inputs: tuple[Input, ...]
     outputs: tuple[Node, ...]
     output_names: tuple[str, ...]
     where: Mapping[Node, Location] = field(default_factory=dict)
+    conditions: tuple[Requirement, ...] = ()
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:
@@ -135,4 +143,5 @@ def serialise(graph: Graph) -> list[str]:
     lines = [f"%{k} = {node_text(n, number)}" for n, k in number.items()]
     lines.append("inputs " + " ".join(f"{n.name}" for n in graph.inputs))
     lines.append("outputs " + " ".join(f"{name}=%{number[n]}" for name, n in zip(graph.output_names, graph.outputs)))
+    lines += [f"condition {r} {r.error} {r.message}" for r in graph.conditions]
     return lines

@@ -71,10 +71,11 @@ def integer(expr: sympy.Basic, env: Env) -> Any:
     if isinstance(expr, sympy.Add):
         return sum((integer(a, env) for a in expr.args[1:]), integer(expr.args[0], env))
     if isinstance(expr, sympy.Mul):
-        value = integer(expr.args[0], env)
-        for a in expr.args[1:]:
+        number, factors = expr.as_coeff_mul()
+        value = np.int64(int(number.p))
+        for a in factors:
             value = value * integer(a, env)
-        return value
+        return value // np.int64(int(number.q))  # N/4 stands where conditions on the dimensions make it whole
     if isinstance(expr, sympy.Pow) and expr.exp.is_Integer and expr.exp > 0:
         return integer(expr.base, env) ** int(expr.exp)
     if isinstance(expr, (sympy.floor, sympy.ceiling)):

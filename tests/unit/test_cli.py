@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+import gradgen as gg
 from gradgen.cli import main
 from gradgen.errors import GradgenError
 from gradgen.ir.dtypes import float64, int64
 from gradgen.ir.symbols import dim
-from gradgen.scripts import ScriptError, load_program, parse_argument
+from gradgen.scripts import ScriptError, load_program, parse_argument, parse_bound
 from gradgen.version import VERSION
 
 needs_compiler = pytest.mark.skipif(not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler")
@@ -228,3 +229,14 @@ def test_names_that_there_are_not_are_a_mistake(script: Path, tmp_path: Path, fl
     found = run("emit", f"{script}:loss", "--out", tmp_path, *flags)
     assert found.exit_code == 2, found.output
     assert [p for p in tmp_path.iterdir() if p.name != "__pycache__"] == [script]
+
+
+def test_bounds_of_dimensions(script: Path, tmp_path: Path) -> None:
+    assert parse_bound("N=3..64:4") == gg.dim("N", min=3, max=64, multiple=4)
+    assert parse_bound("N=..:2") == gg.dim("N", multiple=2)
+    with pytest.raises(ScriptError, match="MIN"):
+        parse_bound("N>=3")
+    found = run("emit", f"{script}:loss", "--out", tmp_path, "--bound", "N=2..:2")
+    assert found.exit_code == 0, found.output
+    assert "N % 2 == 0" in (tmp_path / "loss" / "loss.h").read_text()
+    assert run("show", f"{script}:loss", "--bound", "K=2..").exit_code == 2

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import sympy
 from sympy import Expr, Rational, pi, sqrt
 
 from gradgen.frontend.ops.samples import INF, NAN, edges, one, plain, sample, t
-from gradgen.frontend.ops.shapes import A0, A1, A2, exact, over, reduce, wrap_dim
+from gradgen.frontend.ops.shapes import A0, A1, A2, exact, known, over, reduce, wrap_dim
 from gradgen.frontend.ops.table import call, public, require_tensor
 from gradgen.frontend.registry import FLOAT, KEEP, Op, cast, pointwise, register
+from gradgen.frontend.requirements import require_multiple
 from gradgen.ir import dtypes
 from gradgen.ir import functions as fn
 from gradgen.ir.dtypes import DType
@@ -216,9 +218,8 @@ def tanhshrink(input: Tensor) -> Tensor:
 
 def _lower_glu(node: Node, *, dim: int) -> Node:
     n = node.shape[dim]
-    if not same_extent(n % 2, 0):
-        raise RuntimeError(f"Halving dimension must be even, but dimension {dim} is size {n}")
-    half: Extent = n // 2
+    require_multiple(n, 2, RuntimeError, "Halving dimension must be even, but dimension {dim} is size {n}", dim=dim, n=n)
+    half: Extent = known(sympy.sympify(n) / 2)
     shape = (*node.shape[:dim], half, *node.shape[dim + 1:])
     first = [axis(d) for d in range(node.ndim)]
     second = [axis(d) + (half if d == dim else 0) for d in range(node.ndim)]

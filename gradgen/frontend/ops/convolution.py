@@ -13,6 +13,7 @@ from gradgen.frontend.ops.samples import one, sample, t
 from gradgen.frontend.ops.shapes import A0, A1, known, shape_text
 from gradgen.frontend.ops.table import call, public
 from gradgen.frontend.registry import KEEP, Op, register
+from gradgen.frontend.requirements import Joined, require, require_equal, require_multiple
 from gradgen.ir.guards import MOD, Condition, conjunction, in_range
 from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.nodes import Compute, Node, Read
@@ -112,15 +113,14 @@ def _lower_conv(
     groups: int,
 ) -> Node:
     rank = node.ndim - 2
-    _check(node, weight, groups)
+    _check(node, weight, bias, groups)
     channels = _Channels(groups, weight.shape[1], floor_ratio(weight.shape[0], groups))
     sizes = weight.shape[2:]
+    _require_windows(node, sizes, padding, dilation)
     spatial, places, conditions = [], [], []
     for k in range(rank):
         n, (before, after) = node.shape[2 + k], padding[k]
         count = window_count(n, sizes[k], stride[k], before, after, dilation[k])  # type: ignore[arg-type]
-        if isinstance(count, int) and count <= 0:
-            _too_large(node, sizes, padding)
         place = axis(channels.first + k) * stride[k] + reduce_axis(1 + k) * dilation[k] - before
         spatial.append(count)
         places.append(place)
@@ -136,7 +136,7 @@ def _lower_conv(
     return _with_bias(channels.joined(product), bias)
 
 
-def _check(node: Node, weight: Node, groups: int) -> None:
+def _check(node: Node, weight: Node, bias: Node | None, groups: int) -> None:
     if node.dtype is not weight.dtype:
         raise RuntimeError(f"Input type ({node.dtype.ctype}) and bias type ({weight.dtype.ctype}) should be the same")
     if weight.ndim != node.ndim:
@@ -152,20 +152,32 @@ def _check(node: Node, weight: Node, groups: int) -> None:
             f"input{shape_text(node.shape)} to "
             f"have {channels} channels, but got {node.shape[1]} channels instead"
         )
-    if not same_extent(floor_ratio(weight.shape[0], groups) * groups, weight.shape[0]):
-        raise RuntimeError(
-            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got weight "
-            f"of size "
-            f"{shape_text(weight.shape)} instead"
-        )
+    require(weight.shape[0] - groups, RuntimeError,
+            "Given groups={groups}, expected weight to be at least {groups} at dimension 0, but got weight of size "
+            "{shape} instead", groups=groups, shape=list(weight.shape))
+    require_multiple(weight.shape[0], groups, RuntimeError,
+                     "Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got weight of "
+                     "size {shape} instead", groups=groups, shape=list(weight.shape))
+    if bias is not None:
+        message = ("Given weight of size {shape}, expected bias to be 1-dimensional with {channels} elements, but got bias "
+                   "of size {given} instead")
+        values = {"shape": list(weight.shape), "channels": weight.shape[0], "given": list(bias.shape)}
+        if bias.ndim != 1:
+            raise RuntimeError(message.format(**values))
+        require_equal(bias.shape[0], weight.shape[0], RuntimeError, message, **values)
 
 
-def _too_large(node: Node, sizes: Sequence[Extent], padding: Sequence[tuple[int, int]]) -> None:
-    padded = "x".join(str(e + a + b) for e, (a, b) in zip(node.shape[2:], padding))
-    raise RuntimeError(
-        f"Calculated padded input size per channel: ({padded.replace('x', ' x ')}). Kernel size: "
-        f"({' x '.join(map(str, sizes))}). Kernel size can't be greater than actual input size"
-    )
+def _require_windows(
+    node: Node, sizes: Sequence[Extent], padding: Sequence[tuple[int, int]], dilation: Sequence[int]
+) -> None:
+    padded = [known(e + a + b) for e, (a, b) in zip(node.shape[2:], padding)]
+    covered = [known(d * (k - 1) + 1) for k, d in zip(sizes, dilation)]
+    for size in sizes:
+        require(known(size - 1), RuntimeError, "kernel size should be greater than zero, but got {sizes}", sizes=list(sizes))
+    for n, k in zip(padded, covered):
+        require(known(n - k), RuntimeError,
+                "Calculated padded input size per channel: ({padded}). Kernel size: ({covered}). Kernel size can't be "
+                "greater than actual input size", padded=Joined(padded, " x "), covered=Joined(covered, " x "))
 
 
 _CONVOLUTIONS = {rank: register(Op(f"conv{rank}d", _lower_conv, "ConvolutionBackward0", KEEP)) for rank in (1, 2, 3)}
@@ -273,6 +285,7 @@ def _lower_transposed(
         conditions.extend(in_range(place, n))
         places.append(place)
         spatial.append(known((n - 1) * stride[k] - 2 * padding[k] + dilation[k] * (size - 1) + output_padding[k] + 1))
+    _require_outputs(node, spatial)
     reads = [
         Read(node, [axis(0), channels.into, *places], conjunction(*conditions) or ()),
         Read(weight, [channels.into, channels.place, *(reduce_axis(1 + k) for k in range(rank))]),
@@ -281,6 +294,18 @@ def _lower_transposed(
     terms = (channels.per_in, *weight.shape[2:])
     product = Compute(shape, A0 * A1, reads, node.dtype, reduce_shape=terms, reducer="sum")
     return _with_bias(channels.joined(product), bias)
+
+
+def _require_outputs(node: Node, spatial: Sequence[Extent]) -> None:
+    one_axis = [1] if len(spatial) == 1 else []  # torch convolves one axis as two
+    given = [*one_axis, *node.shape[2:]]
+    for n in node.shape[2:]:
+        require(n - 1, RuntimeError, "Only zero batch or zero channel inputs are supported, but got input shape: {shape}",
+                shape=[*node.shape[:2], *given])
+    for size in spatial:
+        require(known(size - 1), RuntimeError,
+                "Given input size per channel: ({given}). Calculated output size per channel: ({found}). Output size is too "
+                "small", given=Joined(given, " x "), found=Joined([*one_axis, *spatial], " x "))
 
 
 _TRANSPOSED = {
@@ -325,6 +350,15 @@ def _lower_unfold(
     n, c, h, w = node.shape
     rows = window_count(h, size[0], stride[0], padding[0], padding[0], dilation[0])
     columns = window_count(w, size[1], stride[1], padding[1], padding[1], dilation[1])
+    for extent in (c, h, w):
+        require(extent - 1, RuntimeError,
+                "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero dimensions for input, "
+                "but got: {shape}", shape=list(node.shape))
+    for count in (rows, columns):
+        require(known(count - 1), RuntimeError,
+                "Given input with spatial size ({h}, {w}), kernel_size={size}, dilation={dilation}, padding={padding}, "
+                "calculated shape of the array of sliding blocks as ({rows}, {columns}), but its components must be at least "
+                "one.", h=h, w=w, size=size, dilation=dilation, padding=padding, rows=rows, columns=columns)
     area = size[0] * size[1]
     kernel = modulo(axis(1), sympy.Integer(area))
     at_row = quotient(axis(2), sympy.sympify(columns)) * stride[0]
@@ -369,12 +403,10 @@ _shuffle = register(Op("pixel_shuffle", _lower_shuffle, "PixelShuffleBackward0",
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     """[N, C r r, H, W] -> [N, C, H r, W r]."""
     channels = input.shape[1]
-    if isinstance(channels, int) and channels % upscale_factor**2:
-        raise RuntimeError(
-            "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of "
-            "upscale_factor, but "
-            f"input.size(-3)={channels} is not divisible by {upscale_factor**2}"
-        )
+    require_multiple(channels, int(upscale_factor) ** 2, RuntimeError,
+                     "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of "
+                     "upscale_factor, but input.size(-3)={channels} is not divisible by {square}", channels=channels,
+                     square=upscale_factor**2)
     return call(_shuffle, input, factor=int(upscale_factor))
 
 

@@ -14,6 +14,7 @@ from gradgen.frontend.ops.shape import atleast_1d, atleast_2d, atleast_3d, view_
 from gradgen.frontend.ops.shapes import known, shape_text, wrap_dim
 from gradgen.frontend.ops.table import call, is_tensor, public
 from gradgen.frontend.registry import KEEP, PROMOTE, Op, broadcast_shapes, register
+from gradgen.frontend.requirements import dim_hint, is_whole, require, settled
 from gradgen.ir import dtypes
 from gradgen.ir.guards import EQ, Condition, conjunction, in_range
 from gradgen.ir.nodes import Compute, Node, Read
@@ -63,7 +64,7 @@ def _lower_cat(*nodes: Node, dim: int) -> Node:
                 raise RuntimeError(
                     f"Sizes of tensors must match except in dimension {dim}. Expected size {first.shape[d]} but "
                     f"got size "
-                    f"{n.shape[d]} for tensor number {k} in the list."
+                    f"{n.shape[d]} for tensor number {k} in the list.{dim_hint(n.shape[d], first.shape[d])}"
                 )
     return _joined(kept, dim, [n.shape[dim] for n in kept], False)
 
@@ -73,7 +74,7 @@ def _lower_stack(*nodes: Node, dim: int) -> Node:
         if n.ndim != nodes[0].ndim or not all(same_extent(a, b) for a, b in zip(n.shape, nodes[0].shape)):
             raise RuntimeError(
                 f"stack expects each tensor to be equal size, but got {shape_text(nodes[0].shape)} at entry 0 and "
-                f"{shape_text(n.shape)} at entry {k}"
+                f"{shape_text(n.shape)} at entry {k}{dim_hint(*n.shape, *nodes[0].shape)}"
             )
     return _joined(nodes, dim, [1] * len(nodes), True)
 
@@ -190,15 +191,28 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     extent = input.shape[at]
     if isinstance(length, int) and length < 0:
         raise RuntimeError("narrow(): length must be non-negative.")
-    if isinstance(extent, int):
-        if not -extent <= start <= extent:
-            raise IndexError(
-                f"Dimension out of range (expected to be in range of [{-extent}, {extent}], but got {start})"
-            )
-        start = start + extent if start < 0 else start
-        if isinstance(length, int) and start + length > extent:
-            raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({extent}).")
+    if isinstance(start, int):
+        require(extent - start if start >= 0 else extent + start, IndexError,
+                "start out of range (expected to be in range of [{low}, {extent}], but got {start})", low=-extent,
+                extent=extent, start=start)
+        start = known(start + extent if start < 0 else start)
+    require(known(extent - start - length), RuntimeError,
+            "start ({start}) + length ({length}) exceeds dimension size ({extent}).", start=start, length=length,
+            extent=extent)
     return call(_narrow, input, dim=at, start=known(start), length=known(length))
+
+
+def part(input: Any, at: int, start: int, length: Extent) -> Any:
+    """narrow() where `start` may lie behind the end of an axis of which nothing is taken."""
+    return call(_narrow, input, dim=at, start=start, length=known(length))
+
+
+def require_index(input: Any, at: int, index: int) -> None:
+    """IndexError, in select()'s words, where there is no element `index` along axis `at`."""
+    n = input.shape[at]
+    require(n - 1 - index if index >= 0 else n + index, IndexError,
+            "select(): index {index} out of range for tensor of size {shape} at dimension {at}", index=index,
+            shape=list(input.shape), at=at)
 
 
 @public("", method=True, samples=[one(t(4, 3), 0, -1), one(t(4, 3), 1, 0)])
@@ -208,31 +222,42 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
         raise IndexError("select() cannot be applied to a 0-dim tensor.")
     at = wrap_dim(dim, input.ndim)
     extent = input.shape[at]
-    if isinstance(extent, int) and not -extent <= index < extent:
-        raise IndexError(
-            f"select(): index {index} out of range for tensor of size {shape_text(input.shape)} at dimension {at}"
-        )
+    require_index(input, at, index)
     return call(_select, input, dim=at, index=known(index + extent if index < 0 else index))
 
 
 @public("", method=True, samples=[sample(t(5, 3), 2), one(t(5, 3), [1, 4]), one(t(2, 4), 2, 1)])
 def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Parts of a size along `dim` (the last may be smaller), or of the sizes listed."""
-    if not isinstance(split_size_or_sections, int):
+    if isinstance(split_size_or_sections, (tuple, list)):
         return split_with_sizes(tensor, split_size_or_sections, dim)
     at = wrap_dim(dim, tensor.ndim)
-    extent, size = _known_extent(tensor, at, "split"), split_size_or_sections
+    size = settled(known(split_size_or_sections))
+    parts = known(sympy.cancel(tensor.shape[at] / size)) if isinstance(size, sympy.Expr) else None
+    if isinstance(parts, int):
+        require(size - 1, RuntimeError, "split expects split_size be positive, but got split_size={size}", size=size)
+        return tuple(call(_split, tensor, dim=at, sizes=(size,) * parts))
+    extent = _known_extent(tensor, at, "split", size)
     if size < 0 or (size == 0 and extent > 0):
         raise RuntimeError(f"split expects split_size be non-negative, but got split_size={size}")
     sizes = tuple(min(size, extent - s) for s in range(0, extent, size)) if extent else (0,)
     return tuple(call(_split, tensor, dim=at, sizes=sizes))
 
 
-def _known_extent(tensor: Tensor, dim: int, name: str) -> int:
+def _known_extent(tensor: Tensor, dim: int, name: str, parts: Any = 1) -> int:
     extent = tensor.shape[dim]
     if not isinstance(extent, int):
-        raise RuntimeError(f"{name}() along the named dimension {extent}: the number of parts is not known here")
+        raise RuntimeError(f"{name}() along the named dimension {extent}: the number of parts is not known here"
+                           f"{dim_hint(sympy.sympify(extent) / parts)}")
     return extent
+
+
+def _equal_parts(tensor: Tensor, at: int, count: int) -> tuple[Extent, ...] | None:
+    """The extents of `count` equal parts of an axis of named extent, where it is stated to have such."""
+    extent = tensor.shape[at]
+    if isinstance(extent, int) or not is_whole(extent / count):
+        return None
+    return (extent / count,) * count
 
 
 @public("", method=True, samples=[one(t(5, 3), [1, 4])])
@@ -245,8 +270,11 @@ def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) ->
         raise RuntimeError(
             f"split_with_sizes expects split_sizes to sum exactly to {input.shape[at]} (input tensor's size at "
             f"dimension "
-            f"{at}), but got split_sizes={list(sizes)}"
+            f"{at}), but got split_sizes={list(sizes)}{dim_hint(input.shape[at], *sizes)}"
         )
+    for size in sizes:
+        require(size, RuntimeError, "split_with_sizes expects split_sizes have only non-negative entries, but got "
+                "split_sizes={sizes}", sizes=list(sizes))
     return tuple(call(_split_sizes, input, dim=at, sizes=sizes))
 
 
@@ -255,7 +283,11 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most `chunks` parts of equal size along `dim`."""
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
-    extent = _known_extent(input, wrap_dim(dim, input.ndim), "chunk")
+    at = wrap_dim(dim, input.ndim)
+    equal = (0,) * chunks if same_extent(input.shape[at], 0) else _equal_parts(input, at, chunks)
+    if equal is not None:
+        return tuple(call(_split, input, dim=at, sizes=equal))
+    extent = _known_extent(input, at, "chunk", chunks)
     return split(input, max(math.ceil(extent / chunks), 1), dim)
 
 
@@ -263,7 +295,11 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 def tensor_split(input: Tensor, indices_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Parts of nearly equal size, or cut at the indices listed."""
     at = wrap_dim(dim, input.ndim)
-    extent = _known_extent(input, at, "tensor_split")
+    sections = indices_or_sections if isinstance(indices_or_sections, int) and indices_or_sections > 0 else 1
+    equal = _equal_parts(input, at, sections) if isinstance(indices_or_sections, int) else None
+    if equal is not None:
+        return tuple(narrow(input, at, k * equal[0], equal[0]) for k in range(sections))
+    extent = _known_extent(input, at, "tensor_split", sections)
     if is_tensor(indices_or_sections):
         if indices_or_sections.dtype is not dtypes.int64 or indices_or_sections.ndim > 1:
             raise RuntimeError(

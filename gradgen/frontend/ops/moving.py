@@ -13,6 +13,7 @@ from gradgen.frontend.ops.shape import view_node
 from gradgen.frontend.ops.shapes import A0, A1, A2, A3, dims_argument, exact, known, reduce, wrap_dim, wrap_dims
 from gradgen.frontend.ops.table import METHODS, call, is_tensor, public
 from gradgen.frontend.registry import KEEP, PROMOTE, Op, broadcast_read, broadcast_shapes, register
+from gradgen.frontend.requirements import require
 from gradgen.ir.guards import EQ, GE, Condition, conjunction, in_range
 from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.nodes import Compute, Node, Read
@@ -406,6 +407,9 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         )
     pairs = tuple((known(pad[k]), known(pad[k + 1])) for k in range(len(pad) - 2, -1, -2))
     if mode == "constant":
+        for k, pair in enumerate(pairs):
+            n = input.shape[input.ndim - len(pairs) + k]
+            require(n + sum(min(p, 0) for p in pair), RuntimeError, "narrow(): length must be non-negative.")
         return call(_pad, input, pads=pairs, value=exact(0 if value is None else value))
     if value not in (None, 0):
         raise ValueError(f'Padding mode "{mode}" doesn\'t take in value argument')
@@ -420,16 +424,26 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
 
 
 def _check_reach(input: Tensor, pairs: tuple[tuple[int, int], ...], mode: str) -> None:
+    rank = len(pairs)
+    shape = list(input.shape)
+    for extent in shape[input.ndim - rank - 1:] if mode != "circular" else ():
+        require(extent - 1, RuntimeError,
+                "Expected {low}D or {high}D (batch mode) tensor with possibly 0 batch size and other non-zero dimensions for "
+                "input, but got: {shape}", low=rank + 1, high=rank + 2, shape=shape)
     for k, (before, after) in enumerate(pairs):
-        n = input.shape[input.ndim - len(pairs) + k]
-        limit = {"reflect": n, "circular": n + 1}.get(mode) if isinstance(n, int) else None
-        if limit is not None and (before >= limit or after >= limit):
-            if mode == "circular":
-                raise RuntimeError("Padding value causes wrapping around more than once.")
-            raise RuntimeError(
-                "Argument #4: Padding size should be less than the corresponding input dimension, but got: padding "
-                f"({before}, {after}) at dimension {input.ndim - len(pairs) + k} of input {list(input.shape)}"
-            )
+        n = shape[input.ndim - rank + k]
+        most = max(before, after)
+        if mode == "circular":
+            require(n - most, RuntimeError, "Padding value causes wrapping around more than once.")
+        elif mode == "reflect":
+            require(n - 1 - most, RuntimeError,
+                    "Argument #{number}: Padding size should be less than the corresponding input dimension, but got: "
+                    "padding ({before}, {after}) at dimension {at} of input {shape}",
+                    number=2 + 2 * (rank - k), before=before, after=after, at=input.ndim - rank + k, shape=shape)
+        letter = "DHW"[3 - rank + k]
+        require(n + before + after - 1, RuntimeError,
+                "input ({letter}: {n}) is too small. Calculated output {letter}: {out}", letter=letter, n=n,
+                out=n + before + after)
 
 
 # --- sums of products over moved elements ----------------------------------------------------------------------------
@@ -499,7 +513,7 @@ def diff(
     input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None
 ) -> Tensor:
     """n-th differences of neighbours along `dim`."""
-    from gradgen.frontend.ops.joining import cat
+    from gradgen.frontend.ops.joining import cat, part
 
     if n < 0:
         raise RuntimeError(f"order must be non-negative but got {n}")
@@ -511,8 +525,8 @@ def diff(
     x = cat(parts, dim) if len(parts) > 1 else input
     at = wrap_dim(dim, x.ndim)
     for _ in range(min(n, x.shape[at]) if isinstance(x.shape[at], int) else n):
-        length = x.shape[at] - 1
-        x = x.narrow(at, 1, length) - x.narrow(at, 0, length)
+        length = known(sympy.Max(0, x.shape[at] - 1))
+        x = part(x, at, 1, length) - part(x, at, 0, length)
     return x
 
 

@@ -12,12 +12,13 @@ import sympy
 from gradgen.frontend.ops.convolution import floor_ratio
 from gradgen.frontend.ops.gathering import _as_tensor_like, scatter, scatter_add, scatter_reduce
 from gradgen.frontend.ops.host import host_value
-from gradgen.frontend.ops.joining import cat, narrow, tensor_split
+from gradgen.frontend.ops.joining import cat, narrow, require_index, tensor_split
 from gradgen.frontend.ops.samples import edges, index, mask, one, plain, sample, t
 from gradgen.frontend.ops.shape import view_node
 from gradgen.frontend.ops.shapes import A0, A1, A2, A3, TORCH_NAMES, known, shape_text, wrap_dim
 from gradgen.frontend.ops.table import INPLACE, METHODS, call, public, require_tensor
 from gradgen.frontend.registry import KEEP, Op, broadcast_shapes, register
+from gradgen.frontend.requirements import dim_hint, require, require_multiple
 from gradgen.ir import dtypes
 from gradgen.ir import functions as fn
 from gradgen.ir.guards import EQ, GE, MOD, Condition, conjunction, in_range
@@ -49,8 +50,8 @@ def _unfold_method(self: Any, dimension: int, size: int, step: int) -> Tensor:
     n = self.shape[at] if self.ndim else 1
     if size < 0:
         raise RuntimeError(f"size is {size} but must be >= 0")
-    if isinstance(n, int) and size > n:
-        raise RuntimeError(f"maximum size for tensor at dimension {at} is {n} but size is {size}")
+    require(n - size, RuntimeError, "maximum size for tensor at dimension {at} is {n} but size is {size}", at=at, n=n,
+            size=size)
     if step <= 0:
         raise RuntimeError(f"step is {step} but must be > 0")
     return call(_windows, self, dim=at, size=int(size), step=int(step))  # type: ignore[no-any-return]
@@ -104,7 +105,7 @@ def _same_shape(source: Any, shape: Sequence[Extent]) -> None:
     if len(source.shape) != len(shape) or not all(same_extent(a, b) for a, b in zip(source.shape, shape)):
         raise RuntimeError(
             f"expected src to have a size equal to the slice of self. src size = {shape_text(source.shape)}, slice size = "
-            f"{shape_text(shape)}"
+            f"{shape_text(shape)}{dim_hint(*source.shape, *shape)}"
         )
 
 
@@ -119,7 +120,7 @@ def slice_scatter(
     at = wrap_dim(dim, input.ndim)
     n = input.shape[at]
     if not isinstance(n, int):
-        raise RuntimeError(f"slice_scatter() along the named dimension {n}: use an index and where()")
+        raise RuntimeError(f"slice_scatter() along the named dimension {n}: assign to a slice instead, y[2:] = x")
     if step <= 0:
         raise RuntimeError("slice step must be positive")
     first, last, _ = slice(start, end, step).indices(n)
@@ -134,9 +135,7 @@ def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
     """A copy of `input` with `src` in the place of element `index` along `dim`."""
     at = wrap_dim(dim, input.ndim)
     n = input.shape[at]
-    if isinstance(n, int) and not -n <= index < n:
-        raise IndexError(f"select_scatter(): index {index} out of range for tensor of size {shape_text(input.shape)} at "
-                         f"dimension {at}")
+    require_index(input, at, index)
     _same_shape(src, [e for d, e in enumerate(input.shape) if d != at])
     return call(_select_scatter, input, src, dim=at, index=known(index + n if index < 0 else index))
 
@@ -255,12 +254,15 @@ def _splitter(name: str, dim: int, least: int) -> None:
             )
         at = 0 if input.ndim == 1 else dim
         n = input.shape[at]
-        if isinstance(indices_or_sections, int) and (indices_or_sections <= 0 or n % indices_or_sections):
-            raise RuntimeError(
-                f"torch.{name} attempted to split along dimension {at}, but the size of the dimension {n} is not divisible "
-                f"by the split_size {indices_or_sections}!"
-            )
-        return tensor_split(input, indices_or_sections, at)
+        if not isinstance(indices_or_sections, int):
+            return tensor_split(input, indices_or_sections, at)
+        words = ("torch.{name} attempted to split along dimension {at}, but the size of the dimension {n} is not divisible "
+                 "by the split_size {size}!")
+        if indices_or_sections <= 0:
+            raise RuntimeError(words.format(name=name, at=at, n=n, size=indices_or_sections))
+        require_multiple(n, indices_or_sections, RuntimeError, words, name=name, at=at, n=n, size=indices_or_sections)
+        each = known(sympy.sympify(n) / indices_or_sections)
+        return tuple(narrow(input, at, k * each, each) for k in range(indices_or_sections))
 
     split.__name__ = split.__qualname__ = name
     split.__doc__ = f"tensor_split along axis {dim}, into equal parts where a number is given."

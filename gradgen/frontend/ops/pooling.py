@@ -10,9 +10,10 @@ import sympy
 
 from gradgen.frontend.ops.convolution import Ints, each, floor_ratio
 from gradgen.frontend.ops.samples import INF, NAN, edges, one, plain, sample, t
-from gradgen.frontend.ops.shapes import A0, A1, extreme, known, over, shape_text
+from gradgen.frontend.ops.shapes import A0, A1, extreme, known, over
 from gradgen.frontend.ops.table import call, public
 from gradgen.frontend.registry import KEEP, Op, register
+from gradgen.frontend.requirements import Joined, require
 from gradgen.ir import dtypes
 from gradgen.ir import functions as fn
 from gradgen.ir.guards import GE, Condition, Guard, conjunction, in_range
@@ -31,29 +32,55 @@ def _outputs(n: Extent, size: int, stride: int, pad: int, dilation: int, ceil_mo
     rest = n + 2 * pad - dilation * (size - 1) - 1
     if not ceil_mode:
         return known(floor_ratio(rest, stride) + 1)
-    count = known(floor_ratio(rest + stride - 1, stride) + 1)
-    if isinstance(count, int) and isinstance(n, int) and (count - 1) * stride >= n + pad:
-        count -= 1
-    return count
+    count = floor_ratio(rest + stride - 1, stride) + 1
+    if stride + pad > dilation * (size - 1) + 1:
+        count = sympy.Min(count, floor_ratio(n + pad + stride - 1, stride))
+    return known(count)
 
 
 def _windows(
-    node: Node, size: Numbers, stride: Numbers, pad: Numbers, dilation: Numbers, ceil_mode: bool
+    node: Node, name: str, size: Numbers, stride: Numbers, pad: Numbers, dilation: Numbers, ceil_mode: bool
 ) -> list[Extent]:
+    """How many windows there are along each axis.  RuntimeError, in the words of torch's function `name`, where there are
+    none or the tensor has nothing but its batch empty."""
     rank = len(size)
-    result = []
+    spatial = list(node.shape[node.ndim - rank:])
+    _refuse_nothing(node, name, rank)
     for k in range(rank):
-        n = node.shape[node.ndim - rank + k]
-        count = _outputs(n, size[k], stride[k], pad[k], dilation[k], ceil_mode)
-        if isinstance(count, int) and count <= 0:
-            raise RuntimeError(f"Given input size: {shape_text(node.shape[1:])}. Calculated output size is too small")
         if 2 * pad[k] > size[k]:
             raise RuntimeError(
                 f"pad should be at most half of effective kernel size, but got pad={pad[k]}, kernel_size={size[k]} and "
                 f"dilation={dilation[k]}"
             )
-        result.append(count)
-    return result
+    counts = [_outputs(n, size[k], stride[k], pad[k], dilation[k], ceil_mode) for k, n in enumerate(spatial)]
+    one_axis = [1] if rank == 1 else []  # torch pools one axis as two
+    given, found = [*node.shape[node.ndim - rank - 1:node.ndim - rank], *one_axis, *spatial], [*one_axis, *counts]
+    message = "Given input size: ({given}). Calculated output size: ({channels}x{found}). Output size is too small"
+    if name == "max_pool1d":
+        message = "max_pool1d() Invalid computed output size: {count}"
+    elif name == "avg_pool3d":
+        message = ("input image (T: {n[0]} H: {n[1]} W: {n[2]}) smaller than kernel size (kT: {size[0]} kH: {size[1]} kW: "
+                   "{size[2]})")
+    for count in counts:
+        require(known(count - 1), RuntimeError, message, given=Joined(given, "x"), channels=given[0],
+                found=Joined(found, "x"), count=count, n=spatial, size=size)
+    return counts
+
+
+def _refuse_nothing(node: Node, name: str, rank: int) -> None:
+    shape = list(node.shape)
+    seen = [*shape[:-1], 1, shape[-1]] if name == "avg_pool1d" else shape
+    for k, extent in enumerate(shape[node.ndim - rank - 1:]):
+        if rank == 3:
+            function = {"max_pool3d": "max_pool3d_with_indices_out_cpu_template"}.get(name, name)
+            require(extent - 1, RuntimeError,
+                    "{function}(): Expected input's non-batch dimensions to have positive length, but input has a shape of "
+                    "{shape} and non-batch dimension {k} has length zero!", function=function, shape=shape, k=k)
+        else:
+            require(extent - 1, RuntimeError,
+                    "{prefix}Expected {low}D or {high}D (batch mode) tensor with optional 0 dim batch size for input, but "
+                    "got:{shape}", prefix="max_pool1d: " if name == "max_pool1d" else "",
+                    low=rank + 1 + (name == "avg_pool1d"), high=rank + 2 + (name == "avg_pool1d"), shape=seen)
 
 
 def _lower_max(
@@ -61,7 +88,7 @@ def _lower_max(
 ) -> tuple[Node, Node]:
     rank = len(size)
     lead = node.ndim - rank
-    shape = (*node.shape[:lead], *_windows(node, size, stride, padding, dilation, ceil_mode))
+    shape = (*node.shape[:lead], *_windows(node, f"max_pool{rank}d", size, stride, padding, dilation, ceil_mode))
 
     def places(inside: sympy.Expr) -> list[sympy.Expr]:
         steps = delinearise(inside, size)
@@ -163,7 +190,7 @@ def _lower_avg(
 ) -> Node:
     rank = len(size)
     lead = node.ndim - rank
-    spatial = _windows(node, size, stride, padding, (1,) * rank, ceil_mode)
+    spatial = _windows(node, f"avg_pool{rank}d", size, stride, padding, (1,) * rank, ceil_mode)
     shape = (*node.shape[:lead], *spatial)
     index = [axis(lead + k) * stride[k] + reduce_axis(k) - padding[k] for k in range(rank)]
     conditions = [c for k in range(rank) for c in in_range(index[k], node.shape[lead + k])]

@@ -12,6 +12,7 @@ from gradgen.frontend.ops.samples import edges, one, sample, t
 from gradgen.frontend.ops.shapes import A0, known, shape_text
 from gradgen.frontend.ops.table import call, public
 from gradgen.frontend.registry import KEEP, Op, register
+from gradgen.frontend.requirements import require_equal, require_multiple
 from gradgen.ir.guards import MOD, Condition, conjunction, in_range
 from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.nodes import Compute, Node, Read
@@ -74,19 +75,16 @@ def fold(
 def _check_fold(input: Any, out: Numbers, size: Numbers, spread: Numbers, pad: Numbers, step: Numbers) -> None:
     channels, columns = input.shape[1], input.shape[2]
     area = size[0] * size[1]
-    if isinstance(channels, int) and channels % area:
-        raise RuntimeError(
-            "Expected size of input's dimension 1 to be divisible by the product of kernel_size, but got input.size(1)="
-            f"{channels} and kernel_size=({size[0]}, {size[1]})."
-        )
+    require_multiple(channels, area, RuntimeError,
+                     "Expected size of input's dimension 1 to be divisible by the product of kernel_size, but got "
+                     "input.size(1)={channels} and kernel_size={size}.", channels=channels, size=size)
     counts = [(out[d] + 2 * pad[d] - spread[d] * (size[d] - 1) - 1) // step[d] + 1 for d in range(2)]
-    if isinstance(columns, int) and columns != counts[0] * counts[1]:
-        pairs = ", ".join(f"{n}=({v[0]}, {v[1]})" for n, v in (
-            ("output_size", out), ("kernel_size", size), ("dilation", spread), ("padding", pad), ("stride", step)))
-        raise RuntimeError(
-            f"Given {pairs}, expected size of input's dimension 2 to match the calculated number of sliding blocks "
-            f"{counts[0]} * {counts[1]} = {counts[0] * counts[1]}, but got input.size(2)={columns}."
-        )
+    pairs = ", ".join(f"{n}=({v[0]}, {v[1]})" for n, v in (
+        ("output_size", out), ("kernel_size", size), ("dilation", spread), ("padding", pad), ("stride", step)))
+    require_equal(columns, counts[0] * counts[1], RuntimeError,
+                  "Given {pairs}, expected size of input's dimension 2 to match the calculated number of sliding blocks "
+                  "{counts[0]} * {counts[1]} = {total}, but got input.size(2)={columns}.", pairs=pairs, counts=counts,
+                  total=counts[0] * counts[1], columns=columns)
 
 
 # --- shuffles ---------------------------------------------------------------------------------------------------------
@@ -119,10 +117,9 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
             f"pixel_unshuffle expects a positive downscale_factor, but got {downscale_factor}"
         )
     for name, at in (("height", -2), ("width", -1)):
-        n = input.shape[at]
-        if isinstance(n, int) and n % downscale_factor:
-            raise RuntimeError(f"pixel_unshuffle expects {name} to be divisible by downscale_factor, but "
-                               f"input.size({at})={n} is not divisible by {downscale_factor}")
+        require_multiple(input.shape[at], int(downscale_factor), RuntimeError,
+                         "pixel_unshuffle expects {name} to be divisible by downscale_factor, but input.size({at})={n} is "
+                         "not divisible by {factor}", name=name, at=at, n=input.shape[at], factor=downscale_factor)
     return call(_unshuffle, input, factor=int(downscale_factor))
 
 
@@ -148,8 +145,9 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
         raise RuntimeError(
             f"Number of groups to divide channels in must be positive. Value of groups:{groups}"
         )
-    if isinstance(channels, int) and channels % groups:
-        raise RuntimeError(f"Number of channels must be divisible by groups. Got {channels} channels and {groups} groups.")
+    require_multiple(channels, int(groups), RuntimeError,
+                     "Number of channels must be divisible by groups. Got {channels} channels and {groups} groups.",
+                     channels=channels, groups=groups)
     return call(_channel_shuffle, input, groups=int(groups))
 
 

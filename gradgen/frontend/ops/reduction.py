@@ -23,12 +23,13 @@ from gradgen.frontend.ops.shapes import (
 )
 from gradgen.frontend.ops.table import call, is_tensor, public, require_tensor
 from gradgen.frontend.registry import FLOAT, KEEP, Op, cast, register
+from gradgen.frontend.requirements import require
 from gradgen.ir import dtypes
 from gradgen.ir import functions as fn
 from gradgen.ir.dtypes import DType
 from gradgen.ir.indexing import reshape_index
 from gradgen.ir.nodes import Compute, Node, Read
-from gradgen.ir.symbols import Extent, axis, reduce_axis, same_extent
+from gradgen.ir.symbols import Extent, axis, reduce_axis
 
 if TYPE_CHECKING:
     from gradgen.frontend.tensor import Tensor
@@ -208,15 +209,12 @@ def all(input: Tensor, dim: DimArgument = None, keepdim: bool = False) -> Tensor
 
 
 def _refuse_empty(node: Node, dims: Dims, name: str, whole: bool) -> None:
-    if whole and same_extent(numel(node.shape), 0):
-        raise RuntimeError(
-            f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim "
-            f"with the "
-            "'dim' argument."
-        )
+    for extent in node.shape if whole else ():
+        require(extent - 1, RuntimeError,
+                "{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the "
+                "'dim' argument.", name=name)
     for d in dims:
-        if same_extent(node.shape[d], 0):
-            raise IndexError(f"{name}(): Expected reduction dim {d} to have non-zero size.")
+        require(node.shape[d] - 1, IndexError, "{name}(): Expected reduction dim {d} to have non-zero size.", name=name, d=d)
 
 
 def _extremum(name: str, reducer: str) -> Callable[..., Node]:
@@ -273,8 +271,9 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
 
 def _lower_arg(node: Node, *, dim: int | None, keepdim: bool, reducer: str) -> Node:
     if dim is None:
-        if same_extent(numel(node.shape), 0):
-            raise IndexError(f"{reducer}(): Expected reduction dim to be specified for input.numel() == 0.")
+        for extent in node.shape:
+            require(extent - 1, IndexError, "{name}(): Expected reduction dim to be specified for input.numel() == 0.",
+                    name=reducer)
         size = numel(node.shape)
         source = reshape_index((reduce_axis(0),), (size,), node.shape) if node.ndim else ()
         shape = (1,) * node.ndim if keepdim else ()
@@ -341,8 +340,9 @@ def _best(input: Tensor, dim: Any, keepdim: bool, whole: Op, along: Op, reducer:
     if dim is None:
         return call(whole, input, dims=tuple(range(input.ndim)), keepdim=False)
     at = wrap_dim(dim, input.ndim)
-    if input.ndim and same_extent(input.shape[at], 0):
-        raise IndexError(f"{whole.name}(): Expected reduction dim {at} to have non-zero size.")
+    if input.ndim:
+        require(input.shape[at] - 1, IndexError, "{name}(): Expected reduction dim {at} to have non-zero size.",
+                name=whole.name, at=at)
     found = call(along, input, dim=at, keepdim=bool(keepdim), reducer=reducer)
     return pair(*found)
 

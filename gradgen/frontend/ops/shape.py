@@ -11,6 +11,7 @@ from gradgen.frontend.ops.samples import one, plain, sample, t
 from gradgen.frontend.ops.shapes import A0, dims_argument, known, numel, shape_text, wrap_dim, wrap_dims
 from gradgen.frontend.ops.table import METHODS, PROPERTIES, call, public, require_tensor
 from gradgen.frontend.registry import KEEP, Op, broadcast_read, register
+from gradgen.frontend.requirements import dim_hint, is_whole, settled
 from gradgen.ir import functions as fn
 from gradgen.ir.dtypes import DType
 from gradgen.ir.dtypes import dtype as as_dtype
@@ -35,7 +36,7 @@ def view_node(node: Node, shape: Sequence[Extent], index: Sequence[Any]) -> Comp
 
 def inferred_shape(shape: Sequence[Any], size: Extent) -> Shape:
     """`shape` with its -1 filled in; RuntimeError in PyTorch's words where the sizes do not fit."""
-    wanted = tuple(known(e) for e in shape)
+    wanted = tuple(settled(known(e)) for e in shape)
     holes = [d for d, e in enumerate(wanted) if isinstance(e, int) and e == -1]
     if len(holes) > 1:
         raise RuntimeError("only one dimension can be inferred")
@@ -45,7 +46,7 @@ def inferred_shape(shape: Sequence[Any], size: Extent) -> Shape:
     rest = numel([e for d, e in enumerate(wanted) if d not in holes])
     if not holes:
         if not same_extent(rest, size):
-            raise RuntimeError(f"shape '{shape_text(wanted)}' is invalid for input of size {size}")
+            raise RuntimeError(f"shape '{shape_text(wanted)}' is invalid for input of size {size}{dim_hint(size, *wanted)}")
         return wanted
     if same_extent(rest, 0):
         raise RuntimeError(
@@ -59,8 +60,10 @@ def inferred_shape(shape: Sequence[Any], size: Extent) -> Shape:
         hole: Extent = size // rest
     else:
         quotient = sympy.cancel(sympy.sympify(size) / rest)
-        if sympy.denom(quotient) != 1:
-            raise RuntimeError(f"shape '{shape_text(wanted)}' is invalid for input of size {size}")
+        if sympy.denom(quotient) != 1 and not is_whole(quotient):
+            raise RuntimeError(
+                f"shape '{shape_text(wanted)}' is invalid for input of size {size}{dim_hint(quotient)}"
+            )
         hole = known(quotient)
     return tuple(hole if d in holes else e for d, e in enumerate(wanted))
 
@@ -158,11 +161,11 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     shape = tuple(input.shape)
     try:
         inner = inferred_shape(tuple(sizes), shape[at])
-    except RuntimeError:
+    except RuntimeError as error:
+        _, line, hint = str(error).partition("\n")
         raise RuntimeError(
-            f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {at} ({shape[at]}) in "
-            f"the input "
-            "tensor"
+            f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {at} ({shape[at]}) in the input "
+            f"tensor{line}{hint}"
         ) from None
     return call(_view, input, shape=(*shape[:at], *inner, *shape[at + 1:]))
 
@@ -349,7 +352,7 @@ def expanded_shape(shape: Shape, target: Sequence[Any]) -> Shape:
             raise RuntimeError(
                 f"The expanded size of the tensor ({e}) must match the existing size ({own}) at non-singleton "
                 f"dimension "
-                f"{k}.  Target sizes: {shape_text(wanted)}.  Tensor sizes: {shape_text(shape)}"
+                f"{k}.  Target sizes: {shape_text(wanted)}.  Tensor sizes: {shape_text(shape)}{dim_hint(e, own)}"
             )
         result.append(e)
     return tuple(result)

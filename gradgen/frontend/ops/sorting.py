@@ -15,6 +15,7 @@ from gradgen.frontend.ops.shape import to_dtype
 from gradgen.frontend.ops.shapes import A0, A1, reduced_shape, wrap_dim
 from gradgen.frontend.ops.table import call, is_tensor, public, require_tensor
 from gradgen.frontend.registry import KEEP, Op, register
+from gradgen.frontend.requirements import require
 from gradgen.ir import dtypes
 from gradgen.ir import functions as fn
 from gradgen.ir.indexing import product, quotient, reshape_index
@@ -228,15 +229,15 @@ def topk(
         raise RuntimeError("topk does not support bool dtypes on CPU")
     at = wrap_dim(dim, input.ndim)
     n = input.shape[at] if input.ndim else 1
-    if k < 0 or (isinstance(n, int) and k > n):
+    if k < 0:
         raise RuntimeError("selected index k out of range")
+    require(n - k, RuntimeError, "selected index k out of range")
     return topk_result(*call(_topk, input, k=int(k), dim=at, largest=bool(largest)))
 
 
 def _require_elements(input: Tensor, at: int, name: str) -> Extent:
     n: Extent = input.shape[at] if input.ndim else 1
-    if isinstance(n, int) and n == 0:
-        raise IndexError(f"{name}(): Expected reduction dim {at} to have non-zero size.")
+    require(n - 1, IndexError, "{name}(): Expected reduction dim {at} to have non-zero size.", name=name, at=at)
     return n
 
 
@@ -255,8 +256,7 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False, *, out
     _require_numbers(input, "kthvalue")
     at = wrap_dim(dim, input.ndim)
     n = _require_elements(input, at, "kthvalue")
-    if k < 1 or (isinstance(n, int) and k > n):
-        raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {at}")
+    require(n - k if k >= 1 else -1, RuntimeError, "kthvalue(): selected number k out of range for dimension {at}", at=at)
     return kthvalue_result(*call(_kthvalue, input, k=int(k), dim=at, keepdim=bool(keepdim)))
 
 
