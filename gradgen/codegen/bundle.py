@@ -333,11 +333,14 @@ def _zero_lines(interface: Interface) -> list[str]:
             continue
         count = elements(p.shape)
         known = constant(count)
+        if known == 0:
+            continue
         size = f"sizeof(*{p.name})" if known == 1 else f"(size_t)({to_c(count)}) * sizeof(*{p.name})"
         size = f"{known} * sizeof(*{p.name})" if known not in (None, 1) else size
         condition = f"{p.name} != NULL" if known is not None else f"{p.name} != NULL && {to_c(count)} > 0"
         lines += [f"    if ({condition}) {{", f"        memset({p.name}, 0, {size});", "    }"]
-    return lines
+    unread = _unread(interface.functions["zero_grad"], "\n".join(lines))
+    return [f"    (void){p.name};" for p in unread] + lines
 
 
 def _struct_call(interface: Interface, suffix: str) -> dict[str, str]:

@@ -141,7 +141,8 @@ def _setup(interface: Interface, values: Mapping[str, int]) -> list[str]:
             lines.append(f"memset(t.{a.name}, 0, sizeof t.{a.name}); /* index 0 */")
     for p in _given_seeds(interface):
         count = _count(interface, elements(p.shape))
-        lines += [f"for (size_t k = 0; k < {count}; k++) {{", f"    t.{p.name}[k] = 1;", "}"]
+        if evaluate(elements(p.shape), values) > 0:  # compilers warn of a loop up to 0
+            lines += [f"for (size_t k = 0; k < {count}; k++) {{", f"    t.{p.name}[k] = 1;", "}"]
     return lines
 
 

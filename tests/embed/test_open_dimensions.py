@@ -178,3 +178,13 @@ def test_a_module_with_conditions_tests_itself(tmp_path: Path) -> None:
     said = run([program(C_COMPILERS[0], ["selftest.c", "eighth.c"], tmp_path / "eighth")], tmp_path)
     assert "all tests passed" in said
     run([program(C_COMPILERS[0], ["example.c", "eighth.c"], tmp_path / "eighth", name="example")], tmp_path)
+
+
+@needs_c
+@pytest.mark.parametrize("cc", C_COMPILERS)
+def test_empty_tensors_compile_strictly(cc: str, tmp_path: Path) -> None:
+    """A sort over nothing: a gradient without elements, loops up to 0, a dimension that zero_grad does not need."""
+    folder = gg.emit(gg.trace(lambda x: x.sort(1)[0], x=gg.spec("N", 0, requires_grad=True), name="nothing"), "nothing",
+                     out=tmp_path)
+    for main in ("example.c", "selftest.c"):
+        run([program(cc, [main, "nothing.c"], folder, name=main.removesuffix(".c"))], folder)
