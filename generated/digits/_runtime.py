@@ -19,6 +19,7 @@ from ._native import (
     NO_FORWARD,
     Arguments,
     Block,
+    Condition,
     Info,
     Native,
     Plan,
@@ -31,7 +32,7 @@ from ._native import (
     seeds,
 )
 
-__all__ = ["Functions", "Info", "Module", "Native", "Tensor", "load"]
+__all__ = ["Condition", "Functions", "Info", "Module", "Native", "Tensor", "load"]
 
 RETAIN_GRAPH, SET_GRAD = 1, 2
 MEMORABLE = 1 << 20

@@ -1265,7 +1265,8 @@ const gradgen_module *digits_module(void)
         digits_any_backward,
         digits_any_value_and_grad,
         digits_any_zero_grad,
-        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        NULL, 0
     };
     return &module;
 }

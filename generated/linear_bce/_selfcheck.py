@@ -17,11 +17,12 @@ def self_test(runtime: Any, native: Any, dims: Mapping[str, int], inputs: Mappin
     """Compares every gradient with central differences of forward in a random direction.
 
     Values that are not given are drawn from (0.1, 0.9), where most functions are smooth, and 0 for integers; dimensions
-    are 3.  Two step sizes tell how far the differences themselves can be trusted.  Returns the error of each gradient
-    relative to its size, nothing for a module without gradients; raises RuntimeError where one is wrong.
+    are 3, or what the module's conditions ask.  Two step sizes tell how far the differences themselves can be trusted.
+    Returns the error of each gradient relative to its size, nothing for a module without gradients; raises RuntimeError
+    where one is wrong.
     """
     info, rng = native.info, np.random.default_rng(0)
-    sizes = dict.fromkeys(info.dims, 3) | dict(dims)
+    sizes = dict.fromkeys(info.dims, 3) | dict(info.sizes) | dict(dims)
     values = {t.name: _drawn(t, tuple(extent(e, sizes) for e in t.shape), rng) for t in info.inputs}
     values |= {t.name: native.array(t, inputs[t.name]).copy() for t in info.inputs if t.name in inputs}
     session = runtime.Session(native)

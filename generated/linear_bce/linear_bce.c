@@ -962,7 +962,8 @@ const gradgen_module *linear_bce_module(void)
         linear_bce_any_backward,
         linear_bce_any_value_and_grad,
         linear_bce_any_zero_grad,
-        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        NULL, 0
     };
     return &module;
 }

@@ -75,7 +75,7 @@ extern "C" {
 typedef enum gradgen_status {
     GRADGEN_OK = 0,
     GRADGEN_ERR_NULL = 1,        /* NULL where a value is needed */
-    GRADGEN_ERR_DIM = 2,         /* a dimension is negative, too large, or not the one forward was called with */
+    GRADGEN_ERR_DIM = 2,         /* a dimension is negative, too large, not as the module asks, or not forward's */
     GRADGEN_ERR_ALIGN = 3,       /* SAVED or WORK not aligned to GRADGEN_ALIGN, or a tensor not to its element */
     GRADGEN_ERR_NO_FORWARD = 4,  /* SAVED holds no forward of this module */
     GRADGEN_ERR_GRAPH_FREED = 5, /* SAVED was already used by a backward without GRADGEN_RETAIN_GRAPH */
@@ -119,6 +119,12 @@ typedef struct gradgen_pattern {
     const int32_t *start;  /* rows + 1 of them */
     const int32_t *column; /* nonzeros of them */
 } gradgen_pattern;
+
+/* What a module asks of its dimensions; where it does not hold, functions return GRADGEN_ERR_DIM. */
+typedef struct gradgen_condition {
+    const char *text;  /* "N >= 3" */
+    const char *where; /* the line that asks for it, "model.py:12 x[2]"; may be empty */
+} gradgen_condition;
 
 /* A module as a host sees it that was not compiled for it.  The tables passed to the functions hold one entry per
  * dimension, input, output, gradient (the inputs with requires_grad) and cotangent (the outputs with requires_grad), each
@@ -168,6 +174,8 @@ typedef struct gradgen_module {
         const int64_t *dims, const void *const *inputs, void *const *derivatives, void *work);
     const gradgen_pattern *jacobian_patterns;
     const gradgen_pattern *hessian_patterns;
+    const gradgen_condition *conditions; /* NULL where there are none */
+    int64_t n_conditions;
 } gradgen_module;
 
 /* Whether a module can be used by a host compiled with this file: GRADGEN_OK or GRADGEN_ERR_ABI. */

@@ -731,7 +731,8 @@ const gradgen_module *pendulum_module(void)
         NULL,
         NULL,
         NULL,
-        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        NULL, 0
     };
     return &module;
 }

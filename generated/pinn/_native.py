@@ -50,6 +50,18 @@ class Tensor(NamedTuple):
         return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
 
 
+class Condition(NamedTuple):
+    """What the dimensions must satisfy: `text` is Python over them, `where` the user's line that asks for it.
+
+    `error` and `message` say how the original refuses other dimensions; text and expressions take turns in `message`.
+    """
+
+    text: str
+    where: str
+    error: str
+    message: tuple[str, ...]
+
+
 class Info(NamedTuple):
     """What a generated package says about itself, as `package.info`."""
 
@@ -62,6 +74,8 @@ class Info(NamedTuple):
     outputs: tuple[Tensor, ...]
     differentiable: bool
     options: tuple[tuple[str, str], ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    sizes: tuple[tuple[str, int], ...] = ()  # small ones that satisfy the conditions, where there are any
 
     @property
     def parameters(self) -> tuple[Tensor, ...]:
@@ -189,7 +203,8 @@ class Native:
         raise ImportError(f"no input of {self.info.name} has dimension {dim}")
 
     def plan(self, dims: tuple[int, ...]) -> Plan:
-        """The cached Plan for these dimensions.  Raises ValueError where they are out of range."""
+        """The cached Plan for these dimensions.  Raises ValueError where they are out of range, and what eager use raises
+        where the program asks for others."""
         found = self._plans.get(dims)
         if found is None:
             found = self._make_plan(dims)
@@ -200,6 +215,9 @@ class Native:
 
     def _make_plan(self, dims: tuple[int, ...]) -> Plan:
         values = dict(zip(self.info.dims, dims, strict=True))
+        for condition in self.info.conditions:
+            if min(dims) >= 0 and not evaluate(condition.text, values):
+                raise self.refusal(condition, values)
         saved, work = self.function("saved_bytes")(*dims), self.function("work_bytes")(*dims)
         if saved > sys.maxsize or work > sys.maxsize:
             raise ValueError(f"{self.info.name}: dimensions out of range: {values}")
@@ -207,12 +225,23 @@ class Native:
         count = len(self.info.inputs)
         return Plan(dims, tuple(shapes[:count]), tuple(shapes[count:]), saved, work)
 
+    def refusal(self, condition: Condition, values: Mapping[str, int]) -> Exception:
+        """The exception that eager use raises for these dimensions, in its words."""
+        kinds: dict[str, type[Exception]] = {k.__name__: k for k in (IndexError, RuntimeError, TypeError, ValueError)}
+        text = "".join([str(evaluate(p, values)) if k % 2 else p for k, p in enumerate(condition.message)])
+        error = kinds.get(condition.error, ValueError)(text)
+        where = f", asked for by {condition.where}" if condition.where else ""
+        given = ", ".join([f"{k} is {v}" for k, v in values.items()])
+        error.add_note(f"{self.info.name} needs {condition.text}{where}; {given}")
+        return error
+
     def bind(self, arrays: Sequence[np.ndarray]) -> Plan:
         """The Plan that fits the arrays' shapes.  Raises ValueError that names the argument that does not fit."""
         try:
-            plan = self.plan(tuple([arrays[k].shape[axis] for k, axis in self._binders]))
+            dims = tuple([arrays[k].shape[axis] for k, axis in self._binders])
         except IndexError:  # a dimension is missing
             raise self._shape_error(arrays) from None
+        plan = self.plan(dims)
         for array, shape in zip(arrays, plan.inputs, strict=True):
             if array.shape != shape:
                 raise self._shape_error(arrays)
@@ -290,9 +319,12 @@ def extent(value: int | str, dims: Mapping[str, int]) -> int:
     """The number that an extent stands for."""
     if isinstance(value, int):
         return value
-    if value in dims:
-        return dims[value]
-    return int(eval(value, {"__builtins__": {}, "max": max, "min": min}, dict(dims)))
+    return dims[value] if value in dims else int(evaluate(value, dims))
+
+
+def evaluate(text: str, dims: Mapping[str, int]) -> int | bool:
+    """What an expression over the dimensions comes to."""
+    return eval(text, {"__builtins__": {}, "max": max, "min": min}, dict(dims))  # type: ignore[no-any-return]
 
 
 def convert(name: str, value: Any, dtype: np.dtype) -> np.ndarray:

@@ -777,7 +777,8 @@ const gradgen_module *pinn_module(void)
         pinn_any_backward,
         pinn_any_value_and_grad,
         pinn_any_zero_grad,
-        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        NULL, 0
     };
     return &module;
 }

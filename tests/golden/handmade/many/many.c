@@ -541,7 +541,8 @@ const gradgen_module *many_module(void)
         many_any_backward,
         many_any_value_and_grad,
         many_any_zero_grad,
-        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        NULL, 0
     };
     return &module;
 }

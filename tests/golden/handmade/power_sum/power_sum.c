@@ -125,7 +125,8 @@ const gradgen_module *power_sum_module(void)
         NULL,
         NULL,
         NULL,
-        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        NULL, 0
     };
     return &module;
 }

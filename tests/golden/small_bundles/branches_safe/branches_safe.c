@@ -343,7 +343,8 @@ const gradgen_module *branches_safe_module(void)
         branches_safe_any_backward,
         branches_safe_any_value_and_grad,
         branches_safe_any_zero_grad,
-        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        NULL, 0
     };
     return &module;
 }

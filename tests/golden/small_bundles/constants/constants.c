@@ -492,7 +492,8 @@ const gradgen_module *constants_module(void)
         constants_any_backward,
         constants_any_value_and_grad,
         constants_any_zero_grad,
-        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        NULL, 0
     };
     return &module;
 }

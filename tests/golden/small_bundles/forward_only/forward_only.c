@@ -212,7 +212,8 @@ const gradgen_module *forward_only_module(void)
         NULL,
         NULL,
         NULL,
-        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        NULL, 0
     };
     return &module;
 }

@@ -365,7 +365,8 @@ const gradgen_module *guards_module(void)
         guards_any_backward,
         guards_any_value_and_grad,
         guards_any_zero_grad,
-        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        NULL, 0
     };
     return &module;
 }

@@ -208,7 +208,8 @@ const gradgen_module *integers_module(void)
         NULL,
         NULL,
         NULL,
-        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        NULL, 0
     };
     return &module;
 }

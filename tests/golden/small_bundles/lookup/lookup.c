@@ -365,7 +365,8 @@ const gradgen_module *lookup_module(void)
         lookup_any_backward,
         lookup_any_value_and_grad,
         lookup_any_zero_grad,
-        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        NULL, 0
     };
     return &module;
 }

@@ -787,7 +787,8 @@ const gradgen_module *matmul_module(void)
         matmul_any_backward,
         matmul_any_value_and_grad,
         matmul_any_zero_grad,
-        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        NULL, 0
     };
     return &module;
 }

@@ -462,7 +462,8 @@ const gradgen_module *pointwise_module(void)
         pointwise_any_backward,
         pointwise_any_value_and_grad,
         pointwise_any_zero_grad,
-        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        NULL, 0
     };
     return &module;
 }

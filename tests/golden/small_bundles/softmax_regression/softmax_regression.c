@@ -839,7 +839,8 @@ const gradgen_module *softmax_regression_module(void)
         softmax_regression_any_backward,
         softmax_regression_any_value_and_grad,
         softmax_regression_any_zero_grad,
-        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        NULL, 0
     };
     return &module;
 }
