@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -21,7 +22,7 @@ import numpy as np
 from gradgen.build.cache import default_cache, digest
 from gradgen.build.library import LIBRARY, build_shared
 from gradgen.build.load import load_shared
-from gradgen.codegen.extents import to_c
+from gradgen.codegen.extents import saturating_helpers, to_saturating_c
 from gradgen.codegen.kernels_body import c_procedure
 from gradgen.codegen.prune import pruned
 from gradgen.codegen.templates import template_text
@@ -156,10 +157,12 @@ def _source(outputs: Sequence[Node], inputs: Sequence[Node], dims: Sequence[str]
     code = c_procedure(program)
     pointers = [_pointer("const ", n.dtype, f"x{k}", k) for k, n in enumerate(inputs)]
     pointers += [_pointer("", n.dtype, f"y{k}", len(inputs) + k) for k, n in enumerate(outputs)]
+    work_bytes = to_saturating_c(code.work_bytes, "gradgen")
+    helpers = [*pruned(code.helpers, [code.body]).values(), *saturating_helpers(work_bytes, "gradgen")]
     return Template(template_text("eager/run.c.txt")).substitute(
-        helpers="\n".join(pruned(code.helpers, [code.body, to_c(code.work_bytes)]).values()), body=code.body.rstrip("\n"),
+        helpers="\n".join(helpers), body=code.body.rstrip("\n"),
         dims="\n".join(f"    const int64_t {d} = dims[{k}]; (void){d};" for k, d in enumerate(dims)),
-        buffers="\n".join(f"    {line}" for line in pointers), work_bytes=to_c(code.work_bytes),
+        buffers="\n".join(f"    {line}" for line in pointers), work_bytes=work_bytes,
     )
 
 
@@ -201,6 +204,8 @@ class _Call:
         self._position = None if list(position) == list(range(len(outputs))) else list(position)
         self._dims = ffi.new("int64_t[]", self.dims or [0])
         self._work_bytes = int(lib.gradgen_work(self._dims))
+        if self._work_bytes > sys.maxsize // 2:
+            raise RuntimeError(f"can't allocate memory: intermediate values take {self._work_bytes} bytes or more")
         self._free: tuple[Any, ...] | None = None
 
     def __call__(self, values: Sequence[np.ndarray]) -> list[np.ndarray]:

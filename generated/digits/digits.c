@@ -535,16 +535,26 @@ static void gg_gemm_f32_add(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *
     gg_gemm_f32(m, n, k, a, as_m, as_k, b, bs_k, bs_n, c, cs_m, cs_n, 1, work);
 }
 
-/* a * b of sizes (a is not negative); INT64_MAX where that would overflow, or where a part of it did. */
+/* a * b of sizes; INT64_MAX where that would overflow, or -INT64_MAX. */
 static int64_t digits_mul(int64_t a, int64_t b)
 {
-    return b != 0 && a > INT64_MAX / b ? INT64_MAX : a * b;
+    const int64_t most = b == 0 ? INT64_MAX : INT64_MAX / (b < 0 ? -b : b);
+    return a <= most && a >= -most ? a * b : (a < 0) == (b < 0) ? INT64_MAX : -INT64_MAX;
 }
 
-/* a + b likewise */
+/* a + b of sizes; INT64_MAX where that would overflow, or where a or b did. */
 static int64_t digits_add(int64_t a, int64_t b)
 {
-    return a == INT64_MAX || (b > 0 && a > INT64_MAX - b) ? INT64_MAX : a + b;
+    if (a == INT64_MAX || b == INT64_MAX || (b > 0 && a > INT64_MAX - b)) {
+        return INT64_MAX;
+    }
+    return b < 0 && a < -INT64_MAX - b ? -INT64_MAX : a + b;
+}
+
+/* a / b of sizes, rounded down; INT64_MAX where a overflowed. */
+static int64_t digits_div(int64_t a, int64_t b)
+{
+    return a == INT64_MAX || b <= 0 ? INT64_MAX : a / b - (a % b < 0);
 }
 
 /* 1 where no dimension is negative and every tensor and block can be counted in size_t and int64_t. */
@@ -553,13 +563,13 @@ static int digits_dims_fit(int64_t N)
     if (N < 0) {
         return 0;
     }
-    if (N <= 4194304) {
+    if (PTRDIFF_MAX >= INT32_MAX && N <= 4194304) {
         return 1;
     }
     const int64_t limit = PTRDIFF_MAX < INT64_MAX / 2 ? PTRDIFF_MAX : INT64_MAX / 2;
     return digits_mul(256, N) <= limit &&
-        digits_add(digits_add(digits_add(digits_mul(256, N), digits_mul(128, digits_add(digits_mul(4, N),
-                63) / 64)), digits_mul(64, digits_add(digits_mul(40, N), 63) / 64)), 128) <= limit;
+        digits_add(digits_add(digits_add(digits_mul(256, N), digits_mul(128, digits_div(digits_add(digits_mul(4, N),
+                63), 64))), digits_mul(64, digits_div(digits_add(digits_mul(40, N), 63), 64))), 128) <= limit;
 }
 
 size_t digits_saved_bytes(int64_t N)

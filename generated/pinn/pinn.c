@@ -107,16 +107,26 @@ static inline int64_t gg_least(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-/* a * b of sizes (a is not negative); INT64_MAX where that would overflow, or where a part of it did. */
+/* a * b of sizes; INT64_MAX where that would overflow, or -INT64_MAX. */
 static int64_t pinn_mul(int64_t a, int64_t b)
 {
-    return b != 0 && a > INT64_MAX / b ? INT64_MAX : a * b;
+    const int64_t most = b == 0 ? INT64_MAX : INT64_MAX / (b < 0 ? -b : b);
+    return a <= most && a >= -most ? a * b : (a < 0) == (b < 0) ? INT64_MAX : -INT64_MAX;
 }
 
-/* a + b likewise */
+/* a + b of sizes; INT64_MAX where that would overflow, or where a or b did. */
 static int64_t pinn_add(int64_t a, int64_t b)
 {
-    return a == INT64_MAX || (b > 0 && a > INT64_MAX - b) ? INT64_MAX : a + b;
+    if (a == INT64_MAX || b == INT64_MAX || (b > 0 && a > INT64_MAX - b)) {
+        return INT64_MAX;
+    }
+    return b < 0 && a < -INT64_MAX - b ? -INT64_MAX : a + b;
+}
+
+/* a / b of sizes, rounded down; INT64_MAX where a overflowed. */
+static int64_t pinn_div(int64_t a, int64_t b)
+{
+    return a == INT64_MAX || b <= 0 ? INT64_MAX : a / b - (a % b < 0);
 }
 
 /* 1 where no dimension is negative and every tensor and block can be counted in size_t and int64_t. */
@@ -125,12 +135,13 @@ static int pinn_dims_fit(int64_t N)
     if (N < 0) {
         return 0;
     }
-    if (N <= 8388608) {
+    if (PTRDIFF_MAX >= INT32_MAX && N <= 8388608) {
         return 1;
     }
     const int64_t limit = PTRDIFF_MAX < INT64_MAX / 2 ? PTRDIFF_MAX : INT64_MAX / 2;
     return pinn_mul(4, N) <= limit &&
-        pinn_add(pinn_add(pinn_mul(128, N), pinn_mul(64, pinn_add(pinn_mul(4, N), 63) / 64)), 128) <= limit;
+        pinn_add(pinn_add(pinn_mul(128, N), pinn_mul(64, pinn_div(pinn_add(pinn_mul(4, N), 63), 64))),
+                128) <= limit;
 }
 
 size_t pinn_saved_bytes(int64_t N)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gradgen.codegen import record
-from gradgen.codegen.checks import dims_fit_lines, function_checks
+from gradgen.codegen.checks import checks_sizes, dims_fit_lines, function_checks
 from gradgen.codegen.declarations import (
     args_members,
     comment_block,
@@ -29,7 +29,7 @@ from gradgen.codegen.declarations import (
 )
 from gradgen.codegen.demands import lines, needed
 from gradgen.codegen.derivatives import pattern_macros
-from gradgen.codegen.extents import constant, dims_of, elements, to_c
+from gradgen.codegen.extents import constant, dims_of, elements, saturating_helpers, to_c
 from gradgen.codegen.fold import folded
 from gradgen.codegen.interface import Interface, Parameter
 from gradgen.codegen.manifest import manifest_text
@@ -190,7 +190,7 @@ def _source(code: ModuleCode) -> str:
     sizes = [code.saved_bytes_c, code.work_bytes_c]
     helpers = [portable_pragmas(text) for text in pruned(merge_helpers(code), [*bodies, *checks, *sizes]).values()]
     zero = "zero_grad" in interface.functions
-    fit = dims_fit_lines(interface) if interface.dims else []
+    fit = dims_fit_lines(interface) if checks_sizes(interface) else []
     return folded(render(
         "c/module.c.j2",
         banner=banner(interface),
@@ -202,8 +202,7 @@ def _source(code: ModuleCode) -> str:
         helpers=helpers,
         dims_fit_lines=fit,
         conditions_text=", the conditions hold" if interface.conditions else "",
-        size_sums=any(f"{interface.name}_add(" in line for line in fit),
-        size_products=any(f"{interface.name}_mul(" in line for line in fit),
+        size_helpers=saturating_helpers("\n".join(fit), interface.name),
         size_parameters=size_parameters(interface),
         dims_call=", ".join(interface.dims),
         saved_bytes=code.saved_bytes_c,

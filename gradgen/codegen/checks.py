@@ -7,6 +7,7 @@ conditions, and no tensor or block may exceed what size_t and int64_t can count.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import sympy
@@ -14,6 +15,7 @@ import sympy
 from gradgen.codegen.declarations import TENSORS, wrap
 from gradgen.codegen.demands import violations
 from gradgen.codegen.extents import (
+    Shape,
     comfortable_limit,
     constant,
     elements,
@@ -31,7 +33,7 @@ def function_checks(interface: Interface, suffix: str, work_bytes: Extent, work_
     """C lines for one function, indented by 4."""
     parameters = interface.functions[suffix]
     lines: list[str] = []
-    if interface.dims:
+    if checks_sizes(interface):
         lines += _return_if([f"!{interface.name}_dims_fit({', '.join(interface.dims)})"], "DIM")
     lines += _return_if(_null_conditions(parameters, work_bytes, work_bytes_c), "NULL")
     lines += _return_if(_alignment_conditions(parameters), "ALIGN")
@@ -100,13 +102,19 @@ def dims_fit_lines(interface: Interface) -> list[str]:
     lines += _return_zero(violations(interface.conditions, interface.name))
     lines += _return_zero([f"{to_saturating_c(e, interface.name)} < 0" for e in _possibly_negative(interface)])
     limit = comfortable_limit(sizes)
-    if limit:
-        lines += [f"    if ({' && '.join(f'{d} <= {limit}' for d in dims)}) {{", "        return 1;", "    }"]
-    conditions = [f"{to_saturating_c(e, interface.name)} <= limit" for e in sizes if constant(e) is None]
+    if limit and not _large_constants(interface):
+        conditions = ["PTRDIFF_MAX >= INT32_MAX", *(f"{d} <= {limit}" for d in dims)]
+        lines += [f"    if ({wrap(conditions, '        ', separator=' && ').lstrip()}) {{", "        return 1;", "    }"]
+    conditions = [f"{to_saturating_c(e, interface.name)} <= limit" for e in (*_large_constants(interface), *sizes)]
     if not conditions:
         return [*lines, "    return 1;"]
     lines.append("    const int64_t limit = PTRDIFF_MAX < INT64_MAX / 2 ? PTRDIFF_MAX : INT64_MAX / 2;")
     return [*lines, f"    return {wrap(conditions, '        ', separator=' && ').lstrip()};"]
+
+
+def checks_sizes(interface: Interface) -> bool:
+    """Whether there is anything that a machine might not be able to count."""
+    return bool(interface.dims) or bool(_large_constants(interface))
 
 
 def _return_zero(conditions: Sequence[str]) -> list[str]:
@@ -126,17 +134,36 @@ def _possibly_negative(interface: Interface) -> list[sympy.Expr]:
     return [e for e in found if not proves(facts, e)]
 
 
-def _byte_sizes(interface: Interface) -> list[Extent]:
-    """Sizes in bytes that must be representable: every tensor, SAVED and WORK, each once, largest degree kept."""
+INT32_MAX = 2**31 - 1
+
+
+def _all_sizes(interface: Interface) -> list[Extent]:
+    """The bytes of every tensor and block."""
     arguments = (*interface.inputs, *interface.outputs)
-    sizes = [elements(a.shape) * a.dtype.itemsize for a in arguments]
     made = [p for s in interface.derivatives for p in interface.functions[s] if p.kind == DERIVATIVE]
-    sizes += [elements(p.shape) * p.dtype.itemsize for p in made if p.dtype is not None]
-    # in a tensor without elements, the other extents still count loops
-    sizes += [e for a in arguments for e in a.shape if len(a.shape) > 1]
-    sizes += [interface.saved_bytes, interface.work_bytes]
-    distinct = {e: None for e in sizes if constant(e) is None}
-    return _without_dominated(list(distinct))
+    sizes = [countable(a.shape) * a.dtype.itemsize for a in arguments]
+    sizes += [countable(p.shape) * p.dtype.itemsize for p in made if p.dtype is not None]
+    return [*sizes, interface.saved_bytes, interface.work_bytes]
+
+
+def countable(shape: Shape) -> Extent:
+    """The elements of a tensor, or where one extent is 0, what the others still count in loops and indices."""
+    known = math.prod(max(e, 1) for e in shape if isinstance(e, int))
+    open_ = [e for e in shape if not isinstance(e, int)]
+    if len(open_) == 1:
+        return known * open_[0]
+    return known * sympy.Mul(*(sympy.Max(1, e) for e in open_)) if open_ else known
+
+
+def _large_constants(interface: Interface) -> list[int]:
+    """The largest size that is known and that a machine with addresses of 32 bits could not count, if there is one."""
+    found = [n for n in map(constant, _all_sizes(interface)) if n is not None and n > INT32_MAX]
+    return [max(found)] if found else []
+
+
+def _byte_sizes(interface: Interface) -> list[Extent]:
+    """Those of them that depend on dimensions, each once, largest degree kept."""
+    return _without_dominated(list({e: None for e in _all_sizes(interface) if constant(e) is None}))
 
 
 def _without_dominated(sizes: list[Extent]) -> list[Extent]:

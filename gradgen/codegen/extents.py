@@ -48,8 +48,38 @@ def to_c(extent: Extent, names: Mapping[str, str] | None = None) -> str:
 
 
 def to_saturating_c(extent: Extent, prefix: str) -> str:
-    """C text that calls `<prefix>_add` and `<prefix>_mul`, which stay at INT64_MAX once they reach it."""
+    """C text that calls `<prefix>_add`, `_mul` and `_div`, which stay at INT64_MAX once they reach it."""
     return _strip(_Saturating(prefix).print(extent))
+
+
+_SATURATING = {
+    "mul": (
+        "/* a * b of sizes; INT64_MAX where that would overflow, or -INT64_MAX. */",
+        "    const int64_t most = b == 0 ? INT64_MAX : INT64_MAX / (b < 0 ? -b : b);",
+        "    return a <= most && a >= -most ? a * b : (a < 0) == (b < 0) ? INT64_MAX : -INT64_MAX;",
+    ),
+    "add": (
+        "/* a + b of sizes; INT64_MAX where that would overflow, or where a or b did. */",
+        "    if (a == INT64_MAX || b == INT64_MAX || (b > 0 && a > INT64_MAX - b)) {",
+        "        return INT64_MAX;",
+        "    }",
+        "    return b < 0 && a < -INT64_MAX - b ? -INT64_MAX : a + b;",
+    ),
+    "div": (
+        "/* a / b of sizes, rounded down; INT64_MAX where a overflowed. */",
+        "    return a == INT64_MAX || b <= 0 ? INT64_MAX : a / b - (a % b < 0);",
+    ),
+}
+
+
+def saturating_helpers(text: str, prefix: str) -> list[str]:
+    """The C functions that texts of `to_saturating_c` call."""
+    found = []
+    for name, (comment, *lines) in _SATURATING.items():
+        if f"{prefix}_{name}(" in text:
+            head = f"static int64_t {prefix}_{name}(int64_t a, int64_t b)"
+            found.append("\n".join([comment, head, "{", *lines, "}"]))
+    return found
 
 
 def to_python(extent: Extent) -> str:
@@ -150,17 +180,28 @@ class _C:
 
 
 class _Saturating(_C):
-    """Overflow becomes INT64_MAX and stays there; negative constants only appear as subtractions."""
+    """Overflow becomes INT64_MAX and stays there."""
 
     def __init__(self, prefix: str) -> None:
         super().__init__({})
         self.prefix = prefix
 
+    def integer(self, value: int) -> str:
+        return super().integer(value) if value < 2**63 - 1 else "INT64_MAX"
+
     def sum(self, terms: list[sympy.Expr]) -> str:
-        terms = sorted(terms, key=lambda t: t.could_extract_minus_sign())  # stable: positive terms first
+        below = [-t for t in terms if t.could_extract_minus_sign()]
+        above = [t for t in terms if not t.could_extract_minus_sign()]
+        text = self.total(above) if above else "0"
+        if not below:
+            return text
+        taken = _strip(self.total(below))
+        return f"{self.prefix}_add({_strip(text)}, -{taken if _is_atom(taken) else f'({taken})'})"
+
+    def total(self, terms: list[sympy.Expr]) -> str:
         text = self.print(terms[0])
         for term in terms[1:]:
-            text = f"{self.prefix}_add({text}, {_strip(self.print(term))})"
+            text = f"{self.prefix}_add({_strip(text)}, {_strip(self.print(term))})"
         return text
 
     def multiply(self, factors: list[str]) -> str:
@@ -168,6 +209,16 @@ class _Saturating(_C):
         for factor in factors[1:]:
             text = f"{self.prefix}_mul({_strip(text)}, {_strip(factor)})"
         return text
+
+    def quotient(self, numerator: sympy.Expr, denominator: sympy.Expr) -> str:
+        return f"{self.prefix}_div({_strip(self.print(numerator))}, {_strip(self.print(denominator))})"
+
+    def floor(self, extent: sympy.Expr) -> str:
+        return self.quotient(*sympy.fraction(sympy.together(extent.args[0])))
+
+
+def _is_atom(text: str) -> bool:
+    return text.replace("_", "").isalnum() or (text.endswith(")") and text.startswith(("GRADGEN_", "INT64_C(")))
 
 
 class _Python(_C):

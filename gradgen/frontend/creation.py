@@ -13,6 +13,7 @@ import sympy
 import gradgen.frontend.apply as recording
 from gradgen.frontend.device import device as device_of
 from gradgen.frontend.ranges import arange_values, linspace_values, logspace_values
+from gradgen.frontend.record import check_size
 from gradgen.frontend.registry import KEEP, Op
 from gradgen.frontend.tensor import Tensor
 from gradgen.ir import dtypes
@@ -273,6 +274,7 @@ def extents(size: tuple[Any, ...], function: str) -> tuple[int, ...]:
     for e in found:
         if isinstance(e, int) and e < 0:
             raise RuntimeError(f"{function}: Dimension size must be non-negative.")
+    check_size(tuple(found), dtypes.float64)
     return tuple(found)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dis
 import itertools
+import math
 import os
 from functools import cache
 from types import CodeType
@@ -19,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from gradgen.errors import ShapeError
 from gradgen.frontend.printing import Size
 from gradgen.frontend.registry import Op
 from gradgen.ir.dtypes import DType
@@ -38,12 +40,25 @@ def assigned_variable(code: CodeType, instruction: int) -> str:
     return str(first.argval)
 
 
+MOST_BYTES = 2**62
+"""Of one tensor: the emitted C counts bytes in int64_t and leaves room for sums of two."""
+
+
+def check_size(shape: Shape, dtype: DType) -> None:
+    """Raises RuntimeError, in PyTorch's words, where no machine can count the bytes; axes without elements count as 1."""
+    if math.prod(max(e, 1) for e in shape if isinstance(e, int)) * dtype.itemsize > MOST_BYTES:
+        sizes = ", ".join(map(str, shape))
+        raise ShapeError(f"Storage size calculation overflowed with sizes=[{sizes}]",
+                         hint=f"{dtype.name} tensors have at most {MOST_BYTES // dtype.itemsize} elements")
+
+
 class Spec:
     """A shape and a dtype, interned by `spec`: quick to hash and to compare."""
 
     __slots__ = ("_phantom", "dtype", "shape", "size")
 
     def __init__(self, shape: Shape, dtype: DType) -> None:
+        check_size(shape, dtype)
         self.shape, self.dtype = shape, dtype
         self.size = Size(shape) if all(type(e) is int for e in shape) else shape  # what Tensor.shape gives
         self._phantom: Record | None = None

@@ -18,7 +18,7 @@ from gradgen.frontend.border import Constants
 from gradgen.frontend.dimensions import Dimension, stated_of
 from gradgen.frontend.engine import lower, plan_of
 from gradgen.frontend.ops.table import METHODS
-from gradgen.frontend.record import symbol_leaf
+from gradgen.frontend.record import check_size, symbol_leaf
 from gradgen.frontend.requirements import collecting
 from gradgen.frontend.tensor import Tensor
 from gradgen.ir import dtypes
@@ -48,7 +48,8 @@ def spec(*shape: Size | Sequence[Size], dtype: Any = None, requires_grad: bool =
 
     A string names a dimension that the emitted functions take as an argument; the same name is the same extent.  What is
     known of one is said by `dim`: `spec(gg.dim("N", min=3), 784)`.
-    Raises ShapeError for negative or non-integer extents, DTypeError for a gradient of an integer argument.
+    Raises ShapeError for negative or non-integer extents and for more bytes than 64 bits count, DTypeError for a gradient
+    of an integer argument.
     """
     if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
         shape = tuple(shape[0])
@@ -56,7 +57,9 @@ def spec(*shape: Size | Sequence[Size], dtype: Any = None, requires_grad: bool =
     if requires_grad and not kind.is_floating_point:
         raise DTypeError(f"only floating point arguments can require gradients, not {kind.name}")
     stated = tuple(e for e in shape if isinstance(e, Dimension))
-    return Spec(tuple(_extent(e) for e in shape), kind, requires_grad, stated)
+    extents = tuple(_extent(e) for e in shape)  # type: ignore[arg-type]
+    check_size(extents, kind)
+    return Spec(extents, kind, requires_grad, stated)
 
 
 def _extent(value: Any) -> Extent:

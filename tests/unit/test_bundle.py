@@ -19,7 +19,15 @@ import gradgen as gg
 from gradgen.codegen import templates
 from gradgen.codegen.bundle import Samples, make_bundle, make_sources, write_bundle
 from gradgen.codegen.declarations import cdef, comment_text
-from gradgen.codegen.extents import comfortable_limit, evaluate, shape_text, to_c, to_python, to_saturating_c
+from gradgen.codegen.extents import (
+    comfortable_limit,
+    evaluate,
+    saturating_helpers,
+    shape_text,
+    to_c,
+    to_python,
+    to_saturating_c,
+)
 from gradgen.codegen.interface import Argument
 from gradgen.codegen.names import check_argument_names, check_module_name
 from gradgen.codegen.record import c_string
@@ -136,10 +144,9 @@ def test_c_extents_evaluate_like_sympy(tmp_path: Path) -> None:
     if not C_COMPILERS:
         pytest.skip("no C compiler")
     points = [(0, 0), (1, 5), (2, 3), (17, 4), (2**62, 9), (2**63 - 1, 2**63 - 1)]
-    source = make_sources(with_interface(linear_bce()))["linear_bce.c"]
-    helpers = "\n".join(re.findall(r"^static int64_t linear_bce_(?:add|mul)\(.*?^}$", source, re.M | re.S))
     small = [f'    printf("%lld\\n", (long long)({to_c(e)}));' for e in EXTENTS]
     large = [f'    printf("%lld\\n", (long long)({to_saturating_c(e, "linear_bce")}));' for e in EXTENTS]
+    helpers = "\n".join(saturating_helpers("\n".join(large), "linear_bce"))
     tests = []
     for n, m in points:
         lines = "\n".join(large if n > 100 else small + large)

@@ -188,10 +188,11 @@ GG_INLINE float gg_cos_f32(float x)
     return gg_from_bits_f32(gg_bits_f32(m) ^ (((r.q + 1u) & 2u) << 30));
 }
 
-/* a * b of sizes (a is not negative); INT64_MAX where that would overflow, or where a part of it did. */
+/* a * b of sizes; INT64_MAX where that would overflow, or -INT64_MAX. */
 static int64_t constants_mul(int64_t a, int64_t b)
 {
-    return b != 0 && a > INT64_MAX / b ? INT64_MAX : a * b;
+    const int64_t most = b == 0 ? INT64_MAX : INT64_MAX / (b < 0 ? -b : b);
+    return a <= most && a >= -most ? a * b : (a < 0) == (b < 0) ? INT64_MAX : -INT64_MAX;
 }
 
 /* 1 where no dimension is negative and every tensor and block can be counted in size_t and int64_t. */
@@ -200,7 +201,7 @@ static int constants_dims_fit(int64_t N)
     if (N < 0) {
         return 0;
     }
-    if (N <= 67108864) {
+    if (PTRDIFF_MAX >= INT32_MAX && N <= 67108864) {
         return 1;
     }
     const int64_t limit = PTRDIFF_MAX < INT64_MAX / 2 ? PTRDIFF_MAX : INT64_MAX / 2;

@@ -82,10 +82,11 @@ GG_INLINE float gg_tanh_f32(float x)
     return copysignf(a > 9.1f ? 1.0f : y, x);
 }
 
-/* a * b of sizes (a is not negative); INT64_MAX where that would overflow, or where a part of it did. */
+/* a * b of sizes; INT64_MAX where that would overflow, or -INT64_MAX. */
 static int64_t forward_only_mul(int64_t a, int64_t b)
 {
-    return b != 0 && a > INT64_MAX / b ? INT64_MAX : a * b;
+    const int64_t most = b == 0 ? INT64_MAX : INT64_MAX / (b < 0 ? -b : b);
+    return a <= most && a >= -most ? a * b : (a < 0) == (b < 0) ? INT64_MAX : -INT64_MAX;
 }
 
 /* 1 where no dimension is negative and every tensor and block can be counted in size_t and int64_t. */
@@ -94,7 +95,7 @@ static int forward_only_dims_fit(int64_t N)
     if (N < 0) {
         return 0;
     }
-    if (N <= 33554432) {
+    if (PTRDIFF_MAX >= INT32_MAX && N <= 33554432) {
         return 1;
     }
     const int64_t limit = PTRDIFF_MAX < INT64_MAX / 2 ? PTRDIFF_MAX : INT64_MAX / 2;

@@ -87,16 +87,26 @@ static inline int64_t gg_least(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-/* a * b of sizes (a is not negative); INT64_MAX where that would overflow, or where a part of it did. */
+/* a * b of sizes; INT64_MAX where that would overflow, or -INT64_MAX. */
 static int64_t matmul_mul(int64_t a, int64_t b)
 {
-    return b != 0 && a > INT64_MAX / b ? INT64_MAX : a * b;
+    const int64_t most = b == 0 ? INT64_MAX : INT64_MAX / (b < 0 ? -b : b);
+    return a <= most && a >= -most ? a * b : (a < 0) == (b < 0) ? INT64_MAX : -INT64_MAX;
 }
 
-/* a + b likewise */
+/* a + b of sizes; INT64_MAX where that would overflow, or where a or b did. */
 static int64_t matmul_add(int64_t a, int64_t b)
 {
-    return a == INT64_MAX || (b > 0 && a > INT64_MAX - b) ? INT64_MAX : a + b;
+    if (a == INT64_MAX || b == INT64_MAX || (b > 0 && a > INT64_MAX - b)) {
+        return INT64_MAX;
+    }
+    return b < 0 && a < -INT64_MAX - b ? -INT64_MAX : a + b;
+}
+
+/* a / b of sizes, rounded down; INT64_MAX where a overflowed. */
+static int64_t matmul_div(int64_t a, int64_t b)
+{
+    return a == INT64_MAX || b <= 0 ? INT64_MAX : a / b - (a % b < 0);
 }
 
 /* 1 where no dimension is negative and every tensor and block can be counted in size_t and int64_t. */
@@ -105,12 +115,12 @@ static int matmul_dims_fit(int64_t N)
     if (N < 0) {
         return 0;
     }
-    if (N <= 33554432) {
+    if (PTRDIFF_MAX >= INT32_MAX && N <= 33554432) {
         return 1;
     }
     const int64_t limit = PTRDIFF_MAX < INT64_MAX / 2 ? PTRDIFF_MAX : INT64_MAX / 2;
     return matmul_mul(32, N) <= limit &&
-        matmul_add(matmul_mul(64, matmul_add(matmul_mul(16, N), 63) / 64), 64) <= limit;
+        matmul_add(matmul_mul(64, matmul_div(matmul_add(matmul_mul(16, N), 63), 64)), 64) <= limit;
 }
 
 size_t matmul_saved_bytes(int64_t N)

@@ -394,10 +394,11 @@ static inline float gg_pairwise_f32_total(const gg_pairwise_f32 *s) {
     return x;
 }
 
-/* a * b of sizes (a is not negative); INT64_MAX where that would overflow, or where a part of it did. */
+/* a * b of sizes; INT64_MAX where that would overflow, or -INT64_MAX. */
 static int64_t one_file_mul(int64_t a, int64_t b)
 {
-    return b != 0 && a > INT64_MAX / b ? INT64_MAX : a * b;
+    const int64_t most = b == 0 ? INT64_MAX : INT64_MAX / (b < 0 ? -b : b);
+    return a <= most && a >= -most ? a * b : (a < 0) == (b < 0) ? INT64_MAX : -INT64_MAX;
 }
 
 /* 1 where no dimension is negative and every tensor and block can be counted in size_t and int64_t. */
@@ -406,7 +407,7 @@ static int one_file_dims_fit(int64_t N)
     if (N < 0) {
         return 0;
     }
-    if (N <= 268435456) {
+    if (PTRDIFF_MAX >= INT32_MAX && N <= 268435456) {
         return 1;
     }
     const int64_t limit = PTRDIFF_MAX < INT64_MAX / 2 ? PTRDIFF_MAX : INT64_MAX / 2;

@@ -67,16 +67,26 @@ static inline int gg_isnan_f64(double a) {
     return a != a;
 }
 
-/* a * b of sizes (a is not negative); INT64_MAX where that would overflow, or where a part of it did. */
+/* a * b of sizes; INT64_MAX where that would overflow, or -INT64_MAX. */
 static int64_t reduction_mul(int64_t a, int64_t b)
 {
-    return b != 0 && a > INT64_MAX / b ? INT64_MAX : a * b;
+    const int64_t most = b == 0 ? INT64_MAX : INT64_MAX / (b < 0 ? -b : b);
+    return a <= most && a >= -most ? a * b : (a < 0) == (b < 0) ? INT64_MAX : -INT64_MAX;
 }
 
-/* a + b likewise */
+/* a + b of sizes; INT64_MAX where that would overflow, or where a or b did. */
 static int64_t reduction_add(int64_t a, int64_t b)
 {
-    return a == INT64_MAX || (b > 0 && a > INT64_MAX - b) ? INT64_MAX : a + b;
+    if (a == INT64_MAX || b == INT64_MAX || (b > 0 && a > INT64_MAX - b)) {
+        return INT64_MAX;
+    }
+    return b < 0 && a < -INT64_MAX - b ? -INT64_MAX : a + b;
+}
+
+/* a / b of sizes, rounded down; INT64_MAX where a overflowed. */
+static int64_t reduction_div(int64_t a, int64_t b)
+{
+    return a == INT64_MAX || b <= 0 ? INT64_MAX : a / b - (a % b < 0);
 }
 
 /* 1 where no dimension is negative, the conditions hold and every tensor and block can be counted in size_t and
@@ -89,14 +99,16 @@ static int reduction_dims_fit(int64_t N, int64_t M)
     if (M < 1) {
         return 0;
     }
-    if (N <= 8192 && M <= 8192) {
+    if (PTRDIFF_MAX >= INT32_MAX && N <= 8192 && M <= 8192) {
         return 1;
     }
     const int64_t limit = PTRDIFF_MAX < INT64_MAX / 2 ? PTRDIFF_MAX : INT64_MAX / 2;
-    return reduction_mul(reduction_mul(8, M), N) <= limit && reduction_mul(8, N) <= limit && M <= limit &&
-        reduction_add(reduction_add(reduction_mul(128, reduction_add(reduction_mul(8, N), 63) / 64),
-                reduction_mul(64, reduction_add(reduction_mul(reduction_mul(8, M), N), 63) / 64)), 64) <= limit &&
-        reduction_add(reduction_mul(64, reduction_add(reduction_mul(8, M), 63) / 64), 8256) <= limit;
+    return reduction_mul(reduction_mul(8, GRADGEN_MAX(1, M)), GRADGEN_MAX(1, N)) <= limit &&
+        reduction_mul(8, N) <= limit &&
+        reduction_add(reduction_add(reduction_mul(128, reduction_div(reduction_add(reduction_mul(8, N), 63), 64)),
+                reduction_mul(64, reduction_div(reduction_add(reduction_mul(reduction_mul(8, M), N), 63), 64))),
+                64) <= limit &&
+        reduction_add(reduction_mul(64, reduction_div(reduction_add(reduction_mul(8, M), 63), 64)), 8256) <= limit;
 }
 
 size_t reduction_saved_bytes(int64_t N, int64_t M)
