@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ._native import Arguments, Block, Native, Plan, Tensor, named, one_or_all
+from ._native import Arguments, Block, Native, Plan, Tensor, named, one_or_all, seed_values
 
 MEMORABLE = 1 << 20
 """Arguments of more bytes than this in all are not kept from one call to the next."""
@@ -61,9 +61,9 @@ class Session:
         self.by_output: Any = namedtuple("Outputs", names)  # type: ignore[misc]
         self.patterns: dict[str, list[tuple[np.ndarray, np.ndarray, tuple[int, int]]]] = {}
 
-    def jvp(self, values: Sequence[Any], tangents: Any) -> tuple[Any, Any]:
+    def jvp(self, values: Sequence[Any], tangents: Any, seeds: tuple[int, ...] = ()) -> tuple[Any, Any]:
         """(outputs, their derivative along `tangents`)."""
-        native, plan = self.native, self.arguments.bind(values)
+        native, plan = self.native, self._bind(values, seeds)
         moved = self._directions("tangents", tangents, plan)
         outputs = self._make(native.info.outputs, plan.outputs)
         shapes = self._output_shapes(plan)
@@ -71,27 +71,27 @@ class Session:
         self._call("jvp", [*moved, *outputs, *dots], plan)
         return one_or_all(native, outputs), dots[0] if len(dots) == 1 else self.by_output._make(dots)
 
-    def hvp(self, values: Sequence[Any], directions: Any) -> Any:
+    def hvp(self, values: Sequence[Any], directions: Any, seeds: tuple[int, ...] = ()) -> Any:
         """The Hessian times `directions`, by parameter."""
-        native, plan = self.native, self.arguments.bind(values)
+        native, plan = self.native, self._bind(values, seeds)
         moved = self._directions("directions", directions, plan)
         products = self._make(native.parameters, self._parameter_shapes(plan))
         self._call("hvp", [*moved, *products], plan)
         return native.Gradients._make(products)
 
-    def jacobian(self, values: Sequence[Any]) -> Any:
+    def jacobian(self, values: Sequence[Any], seeds: tuple[int, ...] = ()) -> Any:
         """By parameter, or where there are several differentiable outputs, by output and parameter."""
-        native, plan = self.native, self.arguments.bind(values)
+        native, plan = self.native, self._bind(values, seeds)
         return self._blocks("jacobian", native.seeded, self._output_shapes(plan), plan)
 
-    def hessian(self, values: Sequence[Any]) -> Any:
+    def hessian(self, values: Sequence[Any], seeds: tuple[int, ...] = ()) -> Any:
         """By parameter and parameter."""
-        plan = self.arguments.bind(values)
+        plan = self._bind(values, seeds)
         return self._blocks("hessian", self.native.parameters, self._parameter_shapes(plan), plan)
 
-    def sparse(self, which: str, values: Sequence[Any]) -> Any:
+    def sparse(self, which: str, values: Sequence[Any], seeds: tuple[int, ...] = ()) -> Any:
         """The same as Csr matrices; `which` is "jacobian" or "hessian"."""
-        native, plan = self.native, self.arguments.bind(values)
+        native, plan = self.native, self._bind(values, seeds)
         of = native.seeded if which == "jacobian" else native.parameters
         patterns = self._patterns(which, len(of) * len(native.parameters))
         owners = [t for t in of for _ in native.parameters]
@@ -99,6 +99,10 @@ class Session:
         self._call(f"{which}_values", data, plan)
         found = [Csr(d, *p) for d, p in zip(data, patterns, strict=True)]
         return self._nested(which, found)
+
+    def _bind(self, values: Sequence[Any], seeds: tuple[int, ...]) -> Plan:
+        self.arguments.seeds = seed_values(self.native.info, seeds)
+        return self.arguments.bind(values)
 
     def _blocks(self, which: str, of: Sequence[Tensor], shapes: Sequence[tuple[int, ...]], plan: Plan) -> Any:
         by = self._parameter_shapes(plan)

@@ -76,6 +76,7 @@ class Info(NamedTuple):
     options: tuple[tuple[str, str], ...] = ()
     conditions: tuple[Condition, ...] = ()
     sizes: tuple[tuple[str, int], ...] = ()  # small ones that satisfy the conditions, where there are any
+    draws: bool = False  # random numbers: every call takes a seed and a step
 
     @property
     def parameters(self) -> tuple[Tensor, ...]:
@@ -463,6 +464,14 @@ def seeds(native: Native, gradient: Any, shapes: Sequence[tuple[int, ...]]) -> l
     return pointers
 
 
+def seed_values(info: Info, seeds: tuple[int, ...]) -> tuple[int, ...]:
+    """Seed and step as C takes them, modulo 2^64.  Raises TypeError for what is no integer."""
+    for name, value in zip(("seed", "step"), seeds, strict=False):
+        if isinstance(value, bool) or not hasattr(value, "__index__"):
+            raise TypeError(f"{info.name}: {name} must be an integer, not {type(value).__name__}")
+    return tuple([int(s) % 2**64 for s in seeds])
+
+
 class Arguments:
     """The inputs of a call: arrays, pointers to them, and the Plan for their shapes.
 
@@ -470,10 +479,11 @@ class Arguments:
     alive, and NumPy does not reallocate an array in place while others refer to it; so its pointer stays good.
     """
 
-    __slots__ = ("arrays", "head", "native", "plan", "pointers", "seen")
+    __slots__ = ("arrays", "head", "native", "plan", "pointers", "seeds", "seen")
 
     def __init__(self, native: Native) -> None:
         self.native = native
+        self.seeds: tuple[int, ...] = ()  # seed and step, where the module draws random numbers
         self.forget()
 
     def forget(self) -> None:
@@ -482,7 +492,7 @@ class Arguments:
         self.arrays: list[np.ndarray] = [None] * count  # type: ignore[list-item]
         self.pointers: list[Any] = [None] * count
         self.seen: Sequence[Any] = [NEVER] * count
-        self.head: tuple[Any, ...] = ()  # dimensions and pointers, as all functions begin
+        self.head: tuple[Any, ...] = ()  # dimensions, seeds and pointers, as all functions begin
 
     def bind(self, values: Sequence[Any]) -> Plan:
         """Sets `head` for these arguments.  Raises TypeError or ValueError that names what does not fit."""
@@ -501,7 +511,7 @@ class Arguments:
                 self.arrays[k] = value
                 self.pointers[k] = native.ffi.from_buffer(pointer_type, value)
         self.seen = values
-        self.head = (*plan.dims, *self.pointers)
+        self.head = (*plan.dims, *self.seeds, *self.pointers)
         return plan
 
     def _bind_anew(self, values: Sequence[Any]) -> Plan:
@@ -511,7 +521,7 @@ class Arguments:
         self.arrays, self.pointers = arrays, [native.pointer(a) for a in arrays]
         # only a NumPy array keeps its memory: a list, or another library's tensor, is looked at again
         self.seen = [v if a is v else NEVER for a, v in zip(arrays, values, strict=True)]
-        self.head = (*plan.dims, *self.pointers)
+        self.head = (*plan.dims, *self.seeds, *self.pointers)
         return plan
 
 

@@ -30,6 +30,7 @@ from gradgen.debug import debug_level
 from gradgen.derivatives import Derivatives, derivative_functions
 from gradgen.errors import DerivativeError
 from gradgen.ir.batch import batched
+from gradgen.ir.draws import STATE
 from gradgen.ir.formula import argument_formulas, shortened
 from gradgen.ir.graph import Graph, Location
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
@@ -155,7 +156,8 @@ def _interface(made: Stages, name: str, saved: Extent, work: Extent) -> Interfac
     wanted = {n.name for n in joint.parameters} if joint else set()
     formulas = _formulas(made)
     inputs = tuple(
-        Argument(n.name, n.dtype, n.shape, n.name in wanted, formulas.get(f"grad_{n.name}", "")) for n in graph.inputs
+        Argument(n.name, n.dtype, n.shape, n.name in wanted, formulas.get(f"grad_{n.name}", ""))
+        for n in graph.inputs if n is not STATE
     )
     outputs = tuple(
         Argument(name, n.dtype, n.shape, name in differentiated, formulas.get(name, ""))
@@ -166,7 +168,7 @@ def _interface(made: Stages, name: str, saved: Extent, work: Extent) -> Interfac
         digest=digest(graph, name, made.options), version=VERSION, saved_bytes=saved if joint else 0, work_bytes=work,
         differentiable=joint is not None, options=made.options.items(), lines=user_lines(graph),
         derivatives=made.derivatives.names, patterns=tuple(made.derivatives.patterns),
-        derivative_formulas=_derivative_formulas(made), conditions=graph.conditions,
+        derivative_formulas=_derivative_formulas(made), conditions=graph.conditions, draws=STATE in graph.inputs,
     )
 
 

@@ -29,10 +29,11 @@ from ._native import (
     load,
     named,
     one_or_all,
+    seed_values,
     seeds,
 )
 
-__all__ = ["Condition", "Functions", "Info", "Module", "Native", "Tensor", "load"]
+__all__ = ["Condition", "DrawingModule", "Functions", "Info", "Module", "Native", "Tensor", "load"]
 
 RETAIN_GRAPH, SET_GRAD = 1, 2
 MEMORABLE = 1 << 20
@@ -60,14 +61,17 @@ class Session:
         self.take: Callable[[], Any] = tuple  # makes the outputs of a repeated call
         self.take_gradients: Callable[[], Any] = tuple
         self.seen: Sequence[Any] = [NEVER] * len(native.info.inputs)
+        self.seeds: tuple[int, ...] = ()  # seed and step, where the module draws random numbers
         self.tail: tuple[Any, ...] = ()
         self.forward_call: tuple[Any, ...] | None = None
         self.forward_out: Any = None
         self.gradient_call: tuple[Any, ...] | None = None
         self.gradient_key: tuple[Any, ...] = ()  # what came beside the inputs
 
-    def forward(self, values: tuple[Any, ...], out: Any = None) -> Any:
+    def forward(self, values: tuple[Any, ...], out: Any = None, seeds: tuple[int, ...] = ()) -> Any:
         call = self.forward_call
+        if seeds != self.seeds:
+            self.seeds, call = seeds, None
         if call is None or out is not self.forward_out or not all(map(is_, values, self.seen)):
             return self._forward_new(values, out)
         status = self.native.forward(*call)
@@ -83,8 +87,12 @@ class Session:
             self.forward_call, self.forward_out = call, out
         return out if out is not None else one_or_all(native, self.outputs.hand_out(arrays))
 
-    def value_and_grad(self, values: tuple[Any, ...], gradient: Any, gradients: Any, out: Any) -> Any:
+    def value_and_grad(
+        self, values: tuple[Any, ...], gradient: Any, gradients: Any, out: Any, seeds: tuple[int, ...] = ()
+    ) -> Any:
         call, native = self.gradient_call, self.native
+        if seeds != self.seeds:
+            self.seeds, call = seeds, None
         if gradients is None and gradient is None and out is None:
             if call is None or self.gradient_key or not all(map(is_, values, self.seen)):
                 return self._value_and_grad_new(values, None, None, None)
@@ -126,6 +134,7 @@ class Session:
     def _bind(self, values: tuple[Any, ...]) -> Plan:
         native, info = self.native, self.native.info
         self.forward_call = self.gradient_call = None
+        self.arguments.seeds = seed_values(info, self.seeds)
         plan = self.arguments.bind(values)
         if plan is not self.plan:
             self.plan = plan
@@ -211,7 +220,7 @@ class Module:
     _native: Native
 
     def __init_subclass__(cls) -> None:
-        for k, tensor in enumerate(cls._native.parameters):
+        for k, tensor in enumerate(cls._native.parameters if hasattr(cls, "_native") else ()):
             setattr(cls, tensor.name, _parameter(k, tensor))
 
     def __init__(self, values: Sequence[Any]) -> None:
@@ -410,6 +419,38 @@ class Module:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), tuple(p.copy() for p in self._parameters)
+
+
+class DrawingModule(Module):
+    """A Module that draws random numbers: from `seed` and `step`, which each forward() advances by one.
+
+    backward() takes what the last forward() took and draws the same numbers.
+    """
+
+    def __init__(self, values: Sequence[Any], seed: int = 0, step: int = 0) -> None:
+        super().__init__(values)
+        self.seed, self.step = seed, step
+        self._drawn: tuple[int, int] | None = None  # what the last forward took
+
+    def _forward(self, data: tuple[Any, ...], out: Any = None) -> Any:
+        seeds = (self.seed, self.step)
+        self._arguments.seeds = seed_values(self._native.info, seeds)
+        result = self._forward_new(data, out)
+        self._drawn, self.step = seeds, self.step + 1
+        return result
+
+    @property
+    def seeds(self) -> tuple[int, int]:
+        """Seed and step of the last forward(), with which derivatives are taken; before that those of the first."""
+        return self._drawn or (self.seed, self.step)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), tuple(p.copy() for p in self._parameters), self.seed, self.step)
+
+
+def _again(kind: Any, values: tuple[Any, ...], seed: int, step: int) -> Any:
+    """What pickle calls: parameters go by position, seed and step by name."""
+    return kind(*values, seed=seed, step=step)
 
 
 def _parameter(k: int, tensor: Tensor) -> property:

@@ -16,8 +16,9 @@ import numpy as np
 from gradgen.autodiff import Joint
 from gradgen.codegen.extents import elements, evaluate
 from gradgen.codegen.interface import Argument, Interface
-from gradgen.codegen.programs import MOST_RECORDED, TEST_DIM, Samples, dim_values
+from gradgen.codegen.programs import MOST_RECORDED, TEST_DIM, TEST_SEEDS, Samples, dim_values
 from gradgen.errors import GradgenError
+from gradgen.ir.draws import STATE
 from gradgen.ir.dtypes import DType, float32
 from gradgen.ir.graph import Graph, topological
 from gradgen.ir.interpreter import evaluate as interpret
@@ -113,7 +114,7 @@ def _call(
     cotangents = {a.name: _seed(a, k, dims, len(seeds) == 1) for k, a in enumerate(interface.differentiable_outputs)}
     parameters = {n.name: g for n, g in zip(joint.parameters, joint.gradients) if g is not None} if joint else {}
     wanted = [*graph.outputs, *parameters.values()]
-    own: dict[Node, Any] = {n: values[n.name] for n in graph.inputs}
+    own: dict[Node, Any] = {n: np.array(TEST_SEEDS) if n is STATE else values[n.name] for n in graph.inputs}
     own |= {seed: cotangents[name] for name, seed in seeds.items()}
     wide = widened([*wanted, *own])
     with np.errstate(all="ignore"):

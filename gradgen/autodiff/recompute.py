@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 import sympy
 
-from gradgen.ir.functions import ScalarFunction
+from gradgen.ir.functions import ScalarFunction, philox_high, philox_low
 from gradgen.ir.indexing import product
 from gradgen.ir.nodes import Compute, Constant, Input, Node
 from gradgen.ir.symbols import Extent
@@ -80,6 +80,7 @@ class _Recompute:
         self.saved, self.limit, self.costly, self.given = saved, limit, costly, free
         self.memo: dict[Node, tuple[int, frozenset[Node]]] = {}
         self.users: dict[Node, list[Node]] = {}
+        self.drawn: set[Node] = set()
 
     def forget_above(self, kept: Node) -> None:
         """What was found out about values that depend on this one, which is kept from now on."""
@@ -102,6 +103,16 @@ class _Recompute:
             return tuple(sorted(frontier, key=repr)) if len(frontier) == 1 else (node,)
         return (node,)
 
+    def is_drawn(self, node: Compute) -> bool:
+        """A random number, or what follows from such numbers alone; its sources were looked at."""
+        if node.body.has(philox_low, philox_high):
+            found = True
+        else:
+            found = bool(node.sources) and all(s in self.drawn for s in node.sources)
+        if found:
+            self.drawn.add(node)
+        return found
+
     def look(self, node: Node) -> tuple[int, frozenset[Node]]:
         """(scalar operations per element, values that would have to be saved) for computing `node` again."""
         stack: list[tuple[Node, bool]] = [(node, False)]
@@ -121,7 +132,9 @@ class _Recompute:
             else:
                 cost = body_cost(n.body) + sum(self.memo[s][0] for s in n.sources)
                 frontier = frozenset().union(*(self.memo[s][1] for s in n.sources))
-                if cost > self.limit or len(frontier) > 4:
+                if self.is_drawn(n):  # the same numbers come again: nothing is kept for them, whatever they cost
+                    self.memo[n] = (0, frontier)
+                elif cost > self.limit or len(frontier) > 4:
                     self.memo[n] = (self.limit + 1, frozenset([n]))
                 else:
                     self.memo[n] = (cost, frontier)

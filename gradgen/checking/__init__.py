@@ -24,6 +24,7 @@ from gradgen.checking.twin import NoTwin, as_torch
 from gradgen.errors import CompilerNotFoundError, GradgenError
 from gradgen.frontend.choice import prepared
 from gradgen.frontend.trace import TracedFunction
+from gradgen.ir.draws import STATE
 from gradgen.ir.functions import instead, stop
 from gradgen.ir.graph import Graph
 from gradgen.ir.interpreter import evaluate
@@ -177,16 +178,18 @@ def _compiled(program: TracedFunction, folder: Path, options: dict[str, Any], no
 
 def _run_module(module: Any, graph: Graph, point: Values, cotangents: Values, forward_only: bool) -> _Results:
     parameters = [n.name for n in _parameters(graph)]
+    seeds = dict(zip(("seed", "step"), map(int, point.get(STATE.name, ()))))
+    inputs = {n: v for n, v in point.items() if n != STATE.name}
     if not parameters or forward_only:
-        found = module.forward(*point.values())
+        found = module.forward(*inputs.values(), **seeds)
         return _Results(_by_name(graph.output_names, found), {}, cotangents)
-    model = module.Module(**{n: point[n] for n in parameters})
-    outputs = _by_name(graph.output_names, model.forward(*(v for n, v in point.items() if n not in parameters)))
+    model = module.Module(**{n: point[n] for n in parameters}, **seeds)
+    outputs = _by_name(graph.output_names, model.forward(*(v for n, v in inputs.items() if n not in parameters)))
     given = {n: np.asarray(c, outputs[n].dtype) for n, c in cotangents.items()}
     model.backward(gradient=given)
     gradients = {n: np.array(getattr(model.grad, n)) for n in parameters}
     scalar = len(given) == 1 and np.ndim(next(iter(given.values()))) == 0
-    again, fused = module.value_and_grad(*point.values(), **({} if scalar else {"gradient": given}))
+    again, fused = module.value_and_grad(*inputs.values(), **seeds, **({} if scalar else {"gradient": given}))
     outputs |= _by_name((f"{n}{_FUSED}" for n in graph.output_names), again)
     factor = float(next(iter(given.values()))) if scalar else 1.0
     for name, value in zip(parameters, fused):
@@ -399,6 +402,8 @@ def _torch_results(program: TracedFunction, point: Values, cotangents: Values) -
 
     if program.function is None:
         raise NoTwin("the program does not come from a Python function")
+    if STATE in program.graph.inputs:
+        raise NoTwin("the program draws random numbers of its own")
     twin = as_torch(program.function)
     graph = program.graph
     tensors = {}

@@ -41,6 +41,7 @@ from gradgen.codegen.readme import readme_text
 from gradgen.codegen.templates import render, template_text
 from gradgen.codegen.write import write_bundle
 from gradgen.errors import CodegenError
+from gradgen.ir.draws import STATE
 from gradgen.ir.symbols import Extent
 
 __all__ = ["ABI_VERSION", "ModuleCode", "ProcedureCode", "Samples", "make_bundle", "make_sources", "write_bundle"]
@@ -289,6 +290,8 @@ def _procedure(code: ModuleCode, procedure: ProcedureCode) -> dict[str, object]:
             "    }",
         ]
     body = portable_pragmas(procedure.body.strip("\n"))
+    if re.search(rf"\b{STATE.name}\b", body):
+        head.append(f"    const int64_t {STATE.name}[2] = {{(int64_t)seed, (int64_t)step}};")
     unread = [p for p in _unread(interface.functions[suffix], "\n".join([*head, body, *tail]))]
     head += [f"    (void){p.name};" for p in unread]
     return {"signature": signature(interface, suffix, restrict=True), "head": head, "body": body, "tail": tail}
@@ -360,6 +363,7 @@ def _record(interface: Interface) -> dict[str, object]:
         "inputs": f"{interface.name}_inputs" if interface.inputs else "NULL",
         "outputs": f"{interface.name}_outputs" if interface.outputs else "NULL",
         "counts": ", ".join(str(len(c)) for c in counts),
+        "draws": int(interface.draws),
         "functions": record.record_functions(interface),
         "conditions": f"{interface.name}_conditions, {count}" if count else "NULL, 0",
     }

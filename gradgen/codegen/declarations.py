@@ -16,6 +16,7 @@ from gradgen.codegen.interface import (
     GRADIENT,
     INPUT,
     OUTPUT,
+    RANDOM,
     SAVED,
     TANGENT,
     WORK,
@@ -41,6 +42,8 @@ def parameter_text(parameter: Parameter, *, restrict: bool = False) -> str:
     """One parameter as C: `const float *x`, `int64_t N`, `void *saved`."""
     if parameter.kind == DIM:
         return f"int64_t {parameter.name}"
+    if parameter.kind == RANDOM:
+        return f"uint64_t {parameter.name}"
     if parameter.kind == FLAGS:
         return f"uint32_t {parameter.name}"
     star = "*GRADGEN_RESTRICT " if restrict else "*"
@@ -60,8 +63,8 @@ def signature(interface: Interface, suffix: str, *, restrict: bool = False) -> s
     parameters = interface.functions[suffix]
     if not parameters:
         return f"{return_type(suffix)} {interface.name}_{suffix}(void)"
-    head = [p for p in parameters if p.kind in (DIM, INPUT)]
-    tail = [p for p in parameters if p.kind not in (DIM, INPUT)]
+    head = [p for p in parameters if p.kind in (DIM, RANDOM, INPUT)]
+    tail = [p for p in parameters if p.kind not in (DIM, RANDOM, INPUT)]
     groups = [[parameter_text(p, restrict=restrict) for p in group] for group in (head, tail) if group]
     one_line = f"{return_type(suffix)} {interface.name}_{suffix}({', '.join(t for g in groups for t in g)})"
     if len(one_line) <= 90:
@@ -98,7 +101,7 @@ def args_members(interface: Interface) -> list[Parameter]:
     """
     if max(tensor_count(ps) for ps in interface.functions.values()) <= MANY_TENSORS:
         return []
-    order = (DIM, INPUT, OUTPUT, COTANGENT, GRADIENT, TANGENT, DERIVATIVE, SAVED, WORK, FLAGS)
+    order = (DIM, RANDOM, INPUT, OUTPUT, COTANGENT, GRADIENT, TANGENT, DERIVATIVE, SAVED, WORK, FLAGS)
     members = {p.name: p for suffix in struct_functions(interface) for p in interface.functions[suffix]}
     return sorted(members.values(), key=lambda p: order.index(p.kind))  # stable: the order of the functions
 
@@ -210,6 +213,7 @@ def documentation(interface: Interface) -> dict[str, list[str]]:
             *(f" {line}" for line in argument_lines((*interface.inputs, *interface.outputs), optional)),
             *([f" saved: {interface.name}_saved_bytes({arguments}) bytes, aligned to GRADGEN_ALIGN; NULL: no backward "
                "will follow"] if interface.differentiable else []),
+            *(_SEED_LINES if interface.draws else []),
             f" work: {interface.name}_work_bytes({arguments}) bytes, aligned to GRADGEN_ALIGN; NULL where that is 0",
             "Buffers that are written must not overlap others.  Reentrant: one saved and one work per thread.",
         ]
@@ -223,6 +227,12 @@ def documentation(interface: Interface) -> dict[str, list[str]]:
         docs["zero_grad"] = ["Zeroes what is not NULL."]
     docs |= derivative_documentation(interface)
     return {suffix: [comment_text(line) for line in lines] for suffix, lines in docs.items()}
+
+
+_SEED_LINES = (
+    " seed, step: the random numbers follow from these two alone.  Another step, or another seed, draws others; backward",
+    "       takes forward's, and draws the same.",
+)
 
 
 def _backward_lines(interface: Interface) -> list[str]:

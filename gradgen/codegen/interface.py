@@ -12,6 +12,9 @@ from gradgen.ir.symbols import Extent
 DIM, INPUT, OUTPUT, COTANGENT, GRADIENT, SAVED, WORK, FLAGS = (
     "dim", "input", "output", "cotangent", "gradient", "saved", "work", "flags",
 )
+RANDOM = "random"
+SEEDS = ("seed", "step")
+"""The parameters of a module that draws random numbers, after the dimensions."""
 TANGENT, DERIVATIVE = "tangent", "derivative"
 JVP, JACOBIAN, HVP, HESSIAN = "jvp", "jacobian", "hvp", "hessian"
 JACOBIAN_VALUES, HESSIAN_VALUES = "jacobian_values", "hessian_values"
@@ -86,6 +89,7 @@ class Interface:
     patterns: tuple[Pattern, ...] = ()  # of jacobian_values and hessian_values
     derivative_formulas: tuple[tuple[str, str], ...] = ()  # plain text by the name of what is defined
     conditions: tuple[Requirement, ...] = ()  # what the dimensions must satisfy, in the order of the program
+    draws: bool = False  # random numbers: the functions take SEEDS
 
     @cached_property
     def parameters(self) -> tuple[Argument, ...]:
@@ -98,6 +102,9 @@ class Interface:
 
     def _dims(self) -> list[Parameter]:
         return [Parameter(d, DIM, d) for d in self.dims]
+
+    def _seeds(self) -> list[Parameter]:
+        return [Parameter(name, RANDOM, name) for name in SEEDS] if self.draws else []
 
     def _inputs(self) -> list[Parameter]:
         return [Parameter(a.name, INPUT, a.name, a.dtype, a.shape) for a in self.inputs]
@@ -123,7 +130,7 @@ class Interface:
             "flags", FLAGS, "flags"
         )
         optional_saved = Parameter("saved", SAVED, "saved", optional=True)
-        head = [*self._dims(), *self._inputs()]
+        head = [*self._dims(), *self._seeds(), *self._inputs()]
         found = {"forward": (*head, *self._outputs(), *([optional_saved] if self.differentiable else []), work)}
         if self.differentiable:
             found["backward"] = (*head, saved, *self._cotangents(), *self._gradients(), work, flags)

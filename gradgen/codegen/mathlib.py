@@ -71,6 +71,8 @@ SINCOS = "sincos_scalar"
 CASTS = ["to_i32", "to_i64"]
 INTEGER_ONE_ARGUMENT = ["sign"]
 INTEGER_TWO_ARGUMENTS = ["floor_div", "remainder", "trunc_div", "fmod", "pow", "max", "min"]
+# random bits, of int64 only
+RANDOM = ["philox_low", "philox_high"]
 
 # What each fragment needs directly; a stem stands for one file per dtype, ``stem_f32.h``. What is absent needs
 # inline.h.
@@ -119,9 +121,10 @@ _FLOAT_NEEDS: dict[str, tuple[str, ...]] = {
     "remainder": ("fmod",),
     "floor_div": ("fmod", "floor"),
 }
-_INTEGER_NEEDS: dict[str, tuple[str, ...]] = dict.fromkeys(
-    ("floor_div", "remainder", "trunc_div", "fmod"), ("quotient",)
-)
+_INTEGER_NEEDS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("floor_div", "remainder", "trunc_div", "fmod"), ("quotient",)),
+    **dict.fromkeys(RANDOM, ("philox",)),
+}
 _NEEDS_OF_ONE: dict[tuple[str, str], tuple[str, ...]] = {
     ("tanh", "f32"): ("exp",),
     ("tanh", "f64"): ("expm1",),
@@ -156,6 +159,7 @@ def _registry() -> dict[str, dict[str, MathKernel]]:
         **{suffix: [*ONE_ARGUMENT, *TWO_ARGUMENTS, *CASTS, *scalar, SINCOS] for suffix in FLOATS},
         **{suffix: [*INTEGER_ONE_ARGUMENT, *INTEGER_TWO_ARGUMENTS] for suffix in INTEGERS},
     }
+    by_suffix["i64"] += RANDOM
     registry: dict[str, dict[str, MathKernel]] = {}
     for suffix, names in by_suffix.items():
         for name in names:

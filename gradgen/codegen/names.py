@@ -10,7 +10,7 @@ import keyword
 import re
 from collections.abc import Iterable
 
-from gradgen.codegen.interface import Interface
+from gradgen.codegen.interface import SEEDS, Interface
 from gradgen.errors import InvalidNameError
 
 LONGEST = 200
@@ -99,12 +99,14 @@ def check_argument_names(
     gradients: Iterable[str] = (),
     cotangents: Iterable[str] = (),
     module: str = "",
+    draws: bool = False,
 ) -> None:
     """Raises InvalidNameError unless all names are possible and no two of the emitted parameters collide.
 
-    `gradients` are the inputs and `cotangents` the outputs for which a parameter `grad_<name>` is emitted.
+    `gradients` are the inputs and `cotangents` the outputs for which a parameter `grad_<name>` is emitted; a module that
+    `draws` random numbers has the parameters seed and step.
     """
-    taken: dict[str, str] = {}
+    taken = dict.fromkeys(SEEDS, "the module's random numbers") if draws else {}
     kinds = (("dimension", dims), ("input", inputs), ("output", outputs))
     gradients, cotangents = list(gradients), list(cotangents)
     for kind, names in kinds:
@@ -130,6 +132,7 @@ def check_interface(interface: Interface) -> None:
         gradients=[a.name for a in interface.parameters],
         cotangents=[a.name for a in interface.differentiable_outputs],
         module=interface.name,
+        draws=interface.draws,
     )
     _check_derivatives(interface)
 

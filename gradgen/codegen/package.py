@@ -68,6 +68,11 @@ def _init(interface: Interface, abi: int) -> str:
         differentiable=interface.differentiable,
         conditions=[_condition(r) for r in interface.conditions],
         sizes=_tuple([f"({_literal(d)}, {n})" for d, n in dim_values(interface, TEST_DIM).items()]),
+        draws=interface.draws,
+        module_class="DrawingModule" if interface.draws else "Module",
+        seed_parameters="seed, step=0, " if interface.draws else "",
+        seed_argument=", (seed, step)" if interface.draws else "",
+        seed_argument_flat=", seed, step" if interface.draws else "",
         options=_tuple([f"({_literal(k)}, {_literal(v)})" for k, v in interface.options]),
         dims_parameters=", ".join(f"{d}: int" for d in interface.dims),
         dims_tuple=_items(interface.dims),
@@ -114,9 +119,11 @@ def _derivative(interface: Interface, suffix: str) -> dict[str, str]:
             name, session = f"{first}_sparse", "sparse"
             text = f"Returns matrices in compressed rows {nested}\n    in named tuples: triples (data, indices, indptr) "
             text += "with a shape, toarray() and scipy()."
+    keywords = [*(["seed", "step=0"] if interface.draws else []), *([given] if given else [])]
     return {
         "name": name, "call": session, "summary": summary, "text": text,
         "parameter": f", *, {given}" if given else "",
+        "keywords": f", *, {', '.join(keywords)}" if keywords else "",
         "argument": f", {given}" if given else "",
         "first": f'"{suffix.removesuffix("_values")}", ' if session == "sparse" else "",
     }

@@ -18,6 +18,8 @@ from gradgen.codegen.interface import (
     GRADIENT,
     INPUT,
     OUTPUT,
+    RANDOM,
+    SEEDS,
     Argument,
     Interface,
     Parameter,
@@ -29,6 +31,8 @@ from gradgen.ir.dtypes import DType
 from gradgen.ir.symbols import Extent
 
 EXAMPLE_DIM, TEST_DIM = 4, 3
+TEST_SEEDS = (1, 0)
+"""Seed and step of the recorded call."""
 MOST_RECORDED = 4096
 """Recorded values are for small tests: with more elements than this in all, they stay out of the bundle."""
 
@@ -150,6 +154,8 @@ def _training(interface: Interface) -> list[str]:
     zeroed = [_value(p, interface) for p in interface.functions["zero_grad"]]
     lines = _call_setup(interface)
     lines.append("for (int step = 0; step < STEPS; step++) {")
+    if interface.draws and args_members(interface):
+        lines.append("    args.step = (uint64_t)step;")
     lines.append(f"    {interface.name}_zero_grad({wrap(zeroed, ' ' * 8).lstrip()});")
     lines += [f"    {line}" for line in _call(interface, "forward")]
     lines += [f"    {line}" for line in _call(interface, "backward")]
@@ -177,6 +183,8 @@ def _print(head: str, values: Sequence[str], interface: Interface) -> list[str]:
 def _value(parameter: Parameter, interface: Interface) -> str:
     if parameter.kind == DIM:
         return f"dim_{parameter.name}"
+    if parameter.kind == RANDOM:
+        return "1" if parameter.name == SEEDS[0] else "(uint64_t)step" if interface.differentiable else "0"
     if parameter.kind == FLAGS:
         return "0"
     if parameter.kind == COTANGENT:
@@ -190,7 +198,7 @@ def _call_setup(interface: Interface) -> list[str]:
     if args_members(interface):
         lines += [f"{interface.name}_args args;", "memset(&args, 0, sizeof args);"]
         for p in args_members(interface):
-            if _value(p, interface) not in ("NULL", "0"):
+            if _value(p, interface) not in ("NULL", "0", "(uint64_t)step"):
                 lines.append(f"args.{p.name} = {_value(p, interface)};")
     return lines
 
@@ -232,8 +240,12 @@ def selftest_text(interface: Interface, banner: str, samples: Samples | None) ->
             {"name": name, "rows": [_row(interface, name, prefix, a, samples) for a in arguments]}
             for name, (prefix, arguments) in groups.items()
         ],
-        dim_values=", ".join([f"dim_{d}" for d in interface.dims] or ["0"]),
+        dim_values=", ".join([f"dim_{d}" for d in interface.dims] + _seeds(interface) or ["0"]),
     )
+
+
+def _seeds(interface: Interface) -> list[str]:
+    return [str(s) for s in TEST_SEEDS] if interface.draws else []
 
 
 def _groups(interface: Interface) -> dict[str, tuple[str, tuple[Argument, ...]]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from gradgen.codegen.declarations import aligned_formulas, wrap
 from gradgen.codegen.demands import needed
 from gradgen.codegen.extents import constant, evaluate, shape_text, to_python
-from gradgen.codegen.interface import COTANGENT, DIM, FLAGS, GRADIENT, INPUT, OUTPUT, Interface
+from gradgen.codegen.interface import COTANGENT, DIM, FLAGS, GRADIENT, INPUT, OUTPUT, RANDOM, Interface
 from gradgen.codegen.templates import render
 from gradgen.ir.conditions import Requirement, condition_text
 from gradgen.ir.symbols import Extent
@@ -132,7 +132,8 @@ def _call(interface: Interface, suffix: str) -> str:
     for p in interface.functions[suffix]:
         absent = (p.kind == COTANGENT and p.optional) or (p.kind == "work" and constant(interface.work_bytes) == 0)
         address = "&" if p.kind in (OUTPUT, GRADIENT, INPUT) and not p.shape else ""
-        values.append("NULL" if absent else "0" if p.kind == FLAGS else p.name if p.kind == DIM else address + p.name)
+        plain = p.kind in (DIM, RANDOM)
+        values.append("NULL" if absent else "0" if p.kind == FLAGS else p.name if plain else address + p.name)
     head = f"{interface.name}_{suffix}("
     return f"{head}{wrap(values, ' ' * len(head)).lstrip()});"
 

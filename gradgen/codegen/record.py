@@ -22,6 +22,8 @@ from gradgen.codegen.interface import (
     JACOBIAN_VALUES,
     JVP,
     OUTPUT,
+    RANDOM,
+    SEEDS,
     TANGENT,
     Argument,
     Interface,
@@ -152,7 +154,7 @@ def _size_wrapper(interface: Interface, suffix: str) -> dict[str, object]:
 def _wrapper(interface: Interface, suffix: str) -> dict[str, object]:
     parameters = interface.functions[suffix]
     generic = _WRAPPERS[suffix]
-    used = {_TABLES.get(p.kind, "dims" if p.kind == DIM else p.name) for p in parameters}
+    used = {_TABLES.get(p.kind, "dims" if p.kind in (DIM, RANDOM) else p.name) for p in parameters}
     lines = [f"    (void){name};" for name in generic if name not in used]
     counters: dict[str, int] = {}
     values = [_value(p, interface, counters) for p in parameters]
@@ -182,6 +184,8 @@ def _value(parameter: Parameter, interface: Interface, counters: dict[str, int])
     """The expression that fetches one parameter from the generic tables."""
     if parameter.kind == DIM:
         return f"dims[{interface.dims.index(parameter.name)}]"
+    if parameter.kind == RANDOM:
+        return f"(uint64_t)dims[{len(interface.dims) + SEEDS.index(parameter.name)}]"
     if parameter.kind == FLAGS or parameter.kind not in TENSORS:
         return parameter.name
     table = _TABLES[parameter.kind]

@@ -8,11 +8,13 @@ from typing import Any
 import gradgen.frontend.apply as recording
 from gradgen.errors import TraceError
 from gradgen.frontend.border import Border
+from gradgen.frontend.drawing import Source, current, drawing_from
 from gradgen.frontend.engine import lower, plan_of
 from gradgen.frontend.modes import enable_grad, state
 from gradgen.frontend.record import Record, symbol_leaf
 from gradgen.frontend.registry import Op
 from gradgen.frontend.tensor import Tensor
+from gradgen.ir.draws import STATE
 from gradgen.ir.graph import Graph, topological, topological_until
 from gradgen.ir.nodes import Input, Node
 from gradgen.ir.rewrite import substitute, with_sources
@@ -51,7 +53,7 @@ def _take(tree: Any, values: Any) -> Any:
     return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
 
 
-def symbol(name: str, shape: Sequence[Extent], like: Tensor) -> Tensor:
+def symbol(name: str, shape: Sequence[Extent], like: Tensor | Node) -> Tensor:
     """A symbolic tensor of `like`'s dtype, for tracing inside a trace or eager code.
 
     Inputs of equal name, shape and dtype are one node: inside of other functions the name says how deep, since what is
@@ -130,16 +132,23 @@ def hoisted(graph: Graph, outside: Sequence[Tensor], own: int) -> tuple[Graph, l
 
 
 def capture(
-    function: Callable[..., Any], tensors: Sequence[Tensor], shapes: Sequence[Sequence[Extent]], tree: Any, name: str
+    function: Callable[..., Any], tensors: Sequence[Tensor], shapes: Sequence[Sequence[Extent]], tree: Any, name: str,
+    source: Source | None = None,
 ) -> tuple[Graph, list[Tensor], Any]:
     """Runs `function` on symbolic tensors of the given shapes (nested as `tree`, its positional arguments).
 
+    Random numbers come from `source`; where that has no state yet, its state is one more input of the graph.
     Returns its Graph, the tensors it uses from outside (further inputs of the graph), and the nesting of its result.
     """
-    with Border(function) as border, enable_grad():
+    source = source or current()
+    with Border(function) as border, enable_grad(), drawing_from(source):
         symbols = [symbol(f"{name}_{k}", shape, t) for k, (t, shape) in enumerate(zip(tensors, shapes))]
         own = [t._record for t in symbols]
+        if source.make is None:
+            source.state = symbol(f"{name}_random", (2,), STATE)
         outputs, out_tree = flatten(function(*unflatten(tree, symbols)))
         results = [border.result(t) for t in outputs]
+    if source.make is None and source.state is not None and source.count:
+        own.append(source.state._record)
     graph, outside = closed_graph(own, results, border)
     return graph, outside, out_tree

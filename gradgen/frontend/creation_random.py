@@ -1,11 +1,12 @@
-"""Random tensors: rand, randn, randint, randperm and the distributions, with PyTorch's streams."""
+"""Random tensors: rand, randn, randint, randperm and the distributions, with PyTorch's streams; in a trace as draws."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from gradgen.frontend import random
+from gradgen.frontend import drawing, random
 from gradgen.frontend.creation import extents, get_default_dtype, like_shape, make_leaf, written
+from gradgen.frontend.registry import broadcast_shapes
 from gradgen.frontend.tensor import Tensor
 from gradgen.ir import dtypes
 
@@ -32,7 +33,12 @@ def _generator(generator: Any, function: str) -> random.Generator:
     return generator
 
 
-def _random_filler(name: str, draw: Any) -> Any:
+def _recorded(value: Any, requires_grad: bool, out: Tensor | None) -> Tensor:
+    """A draw of a trace, as the caller wanted it."""
+    return written(value.requires_grad_() if requires_grad else value, out)
+
+
+def _random_filler(name: str, draw: Any, recorded: Any) -> Any:
     def function(
         *size: Any,
         generator: Any = None,
@@ -44,6 +50,8 @@ def _random_filler(name: str, draw: Any) -> Any:
         out: Tensor | None = None,
     ) -> Tensor:
         kind = dtypes.dtype(dtype) if dtype is not None else get_default_dtype()
+        if drawing.traced(generator):
+            return _recorded(recorded(extents(size, name), kind), requires_grad, out)
         values = draw(_generator(generator, name), extents(size, name), kind.numpy)
         return written(make_leaf(values, kind, device, requires_grad), out)
 
@@ -69,8 +77,8 @@ def _random_filler(name: str, draw: Any) -> Any:
     return function, like
 
 
-rand, rand_like = _random_filler("rand", lambda g, shape, dtype: g.rand(shape, dtype))
-randn, randn_like = _random_filler("randn", lambda g, shape, dtype: g.randn(shape, dtype))
+rand, rand_like = _random_filler("rand", lambda g, shape, dtype: g.rand(shape, dtype), drawing.uniform)
+randn, randn_like = _random_filler("randn", lambda g, shape, dtype: g.randn(shape, dtype), drawing.normal)
 rand.__doc__, randn.__doc__ = "Uniform on [0, 1).", "Standard normal."
 
 
@@ -90,6 +98,8 @@ def randint(
     if size is None:
         low, high, size = 0, low, high
     kind = dtypes.dtype(dtype) if dtype is not None else dtypes.int64
+    if drawing.traced(generator):
+        return _recorded(drawing.integers(extents((size,), "randint"), kind, low, high), requires_grad, out)
     values = _generator(generator, "randint").randint(low, high, extents((size,), "randint"), kind.numpy)
     return written(make_leaf(values, kind, device, requires_grad), out)
 
@@ -121,6 +131,8 @@ def randperm(
 ) -> Tensor:
     """A random order of 0 ... n-1."""
     kind = dtypes.dtype(dtype) if dtype is not None else dtypes.int64
+    if drawing.traced(generator):
+        return _recorded(drawing.permutation(extents((n,), "randperm")[0], kind), requires_grad, out)
     return written(
         make_leaf(_generator(generator, "randperm").randperm(n, kind.numpy), kind, device, requires_grad), out
     )
@@ -128,6 +140,8 @@ def randperm(
 
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None, out: Tensor | None = None) -> Tensor:
     """1 with the probability that `input` (or `p`) gives, else 0."""
+    if drawing.traced(generator):
+        return written(drawing.bernoulli(like_shape(input), input.dtype, input if p is None else p), out)
     g = _generator(generator, "bernoulli")
     values = g.bernoulli(input.detach()._value()) if p is None else g.bernoulli(p, like_shape(input), input.dtype.numpy)
     return written(make_leaf(values, input.dtype, None, False), out)
@@ -137,6 +151,8 @@ def multinomial(
     input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None, out: Tensor | None = None
 ) -> Tensor:
     """Indices drawn with the weights in the last axis of `input`."""
+    if drawing.traced(generator):
+        return written(drawing.multinomial(input, num_samples, replacement), out)
     values = _generator(generator, "multinomial").multinomial(input.detach()._value(), num_samples, replacement)
     return written(make_leaf(values, dtypes.int64, None, False), out)
 
@@ -153,6 +169,8 @@ def normal(
     out: Tensor | None = None,
 ) -> Tensor:
     """Normal numbers; mean and standard deviation are numbers (with `size`) or tensors."""
+    if drawing.traced(generator):
+        return _recorded(_normal_recorded(mean, std, size, dtype), requires_grad, out)
     g = _generator(generator, "normal")
     if size is not None:
         kind = dtypes.dtype(dtype) if dtype is not None else get_default_dtype()
@@ -163,6 +181,14 @@ def normal(
     parts = [x.detach()._value() if isinstance(x, Tensor) else x for x in (mean, std)]
     values = g.normal(*parts, dtype=given.dtype.numpy)
     return written(make_leaf(values, given.dtype, device, requires_grad), out)
+
+
+def _normal_recorded(mean: Any, std: Any, size: Any, dtype: Any) -> Any:
+    if size is not None:
+        kind = dtypes.dtype(dtype) if dtype is not None else get_default_dtype()
+        return drawing.normal(extents((size,), "normal"), kind, mean, std)
+    given = [x for x in (mean, std) if isinstance(x, Tensor)]
+    return drawing.normal(broadcast_shapes(*(tuple(x.shape) for x in given)), given[0].dtype, mean, std)
 
 
 METHODS: dict[str, Any] = {"bernoulli": bernoulli, "multinomial": multinomial}

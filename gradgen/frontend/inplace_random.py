@@ -8,43 +8,52 @@ from typing import Any
 import numpy as np
 
 import gradgen.frontend.apply as recording
-from gradgen.frontend import inplace
+from gradgen.frontend import drawing, inplace
 from gradgen.frontend.grad_fn import class_for
 from gradgen.frontend.random import Generator, default_generator
-from gradgen.frontend.record import leaf
+from gradgen.frontend.record import Record, leaf
 from gradgen.frontend.tensor import Tensor
 from gradgen.frontend.views import store
 from gradgen.ir.dtypes import DType
 
 
-def _fill_with(self: Tensor, values: Any, grad_name: str) -> Tensor:
+def _fill_with(self: Tensor, values: Record, grad_name: str) -> Tensor:
     """The values in the tensor's storage; the derivative by what was there is 0."""
     inplace.check_in_place(self, self.requires_grad)
-    array = np.asarray(values, self.dtype.numpy, order="C").reshape(tuple(self.shape))
     if recording.state.grad and self.requires_grad:
         result = recording.apply(inplace.ZERO, (self,))
         plan = result._fn.plan
         node = class_for(grad_name)(plan, result._fn.inputs, result._fn.edges, (self,))
         node.keep_outputs([result])
-        found = Tensor._from_record(leaf(array, self.dtype))
+        found = Tensor._from_record(values)
         found._fn = node
         if recording.state.border is not None:
             recording.state.border.carry((found,), (found._record,))
         return inplace.overwrite(self, found)
-    store(self, leaf(array, self.dtype))
+    store(self, values)
     return self
 
 
 def _method(name: str, draw: Callable[..., Any]) -> Callable[..., Tensor]:
     def method(self: Tensor, *args: Any, generator: Generator | None = None, **kwargs: Any) -> Tensor:
-        stream = generator if generator is not None else default_generator
-        return _fill_with(
-            self, draw(stream, tuple(self.shape), self.dtype, *args, **kwargs), f"{name.capitalize()}Backward0"
-        )
+        shape, dtype = tuple(self.shape), self.dtype
+        if drawing.traced(generator):
+            values = getattr(drawing, name)(shape, dtype, *args, **_plain(kwargs))._record
+        else:
+            stream = generator if generator is not None else default_generator
+            array = np.asarray(draw(stream, shape, dtype, *args, **kwargs), dtype.numpy, order="C").reshape(shape)
+            values = leaf(array, dtype)
+        return _fill_with(self, values, f"{name.capitalize()}Backward0")
 
     method.__name__ = method.__qualname__ = f"{name}_"
     method.__doc__ = f"Fills the tensor with random numbers as `Generator.{name}` draws them."
     return method
+
+
+def _plain(named: dict[str, Any]) -> dict[str, Any]:
+    """PyTorch's keywords in our words: `from` is none in Python."""
+    words = {"from": "low", "from_": "low", "to": "high", "lambd": "rate"}
+    return {words.get(name, name): value for name, value in named.items()}
 
 
 def _normal(g: Generator, shape: Any, dtype: DType, mean: float = 0.0, std: float = 1.0) -> Any:

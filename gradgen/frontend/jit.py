@@ -8,11 +8,13 @@ from typing import Any
 
 from gradgen.errors import TraceError
 from gradgen.frontend.apply import apply
+from gradgen.frontend.drawing import inner_state
 from gradgen.frontend.registry import Op
 from gradgen.frontend.requirements import ask_again
 from gradgen.frontend.tensor import Tensor
 from gradgen.frontend.trace import Spec, trace
 from gradgen.ir.conditions import Requirement
+from gradgen.ir.draws import STATE
 from gradgen.ir.nodes import Node
 from gradgen.ir.rewrite import substitute
 
@@ -25,7 +27,7 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
     Tensor arguments are traced, all others (hashable) are static.  The result is differentiable like any other
     operation's.  Raises TraceError as `trace` does.
     """
-    known: dict[tuple, tuple[Op, Callable[[tuple], Any], Conditions]] = {}
+    known: dict[tuple, tuple[Op, Callable[[tuple], Any], Conditions, bool]] = {}
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -39,9 +41,10 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
             raise TraceError("arguments of a jitted function are tensors or hashable values") from None
         if found is None:
             found = known[key] = _operation(function, args, kwargs, tensors, len(known))
-        op, pack, asked = found
+        op, pack, asked, draws = found
         ask_again(asked)
-        results = apply(op, tuple(v for _, v in tensors), {})
+        operands = [v for _, v in tensors]
+        results = apply(op, (*operands, inner_state()) if draws else tuple(operands), {})
         return pack(results if isinstance(results, tuple) else (results,))
 
     return call
@@ -49,9 +52,9 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _operation(
     function: Callable[..., Any], args: tuple, kwargs: dict[str, Any], tensors: list[tuple[Any, Tensor]], serial: int
-) -> tuple[Op, Callable[[tuple], Any], Conditions]:
-    """The operation that stands for one call pattern, how its results are packed as the function returned them, and what it
-    asks of named dimensions."""
+) -> tuple[Op, Callable[[tuple], Any], Conditions, bool]:
+    """The operation that stands for one call pattern, how its results are packed as the function returned them, what it
+    asks of named dimensions, and whether it draws random numbers: then its last operand is the state for them."""
     shape_of: dict[str, Any] = {}
 
     def flat(*symbols: Tensor) -> Any:
@@ -74,7 +77,7 @@ def _operation(
 
     name = f"jit_{getattr(function, '__name__', 'function')}_{graph.key[:16]}"
     op = Op(name, lower, "CompiledFunctionBackward", outputs=len(graph.outputs))
-    return op, _packer(shape_of["result"]), graph.conditions
+    return op, _packer(shape_of["result"]), graph.conditions, STATE in graph.inputs
 
 
 def _packer(result: Any) -> Callable[[tuple], Any]:

@@ -14,6 +14,7 @@ class _State(threading.local):
     grad = True
     inference = False
     border: Any = None  # that of the innermost function that is being recorded: see border.py
+    source: Any = None  # what random numbers come from while a function is recorded: see drawing.py
 
 
 state = _State()

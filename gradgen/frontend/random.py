@@ -24,8 +24,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from gradgen.errors import TraceError
 from gradgen.frontend.boxmuller import box_muller, fused_multiply_add, map_libm
 from gradgen.frontend.mersenne import MersenneTwister
+from gradgen.frontend.modes import state
 
 __all__ = [
     "Generator",
@@ -448,13 +450,27 @@ default_generator = Generator()
 default_generator.seed()
 
 
+def _restarts(name: str) -> None:
+    """The default stream begins anew: where a function is traced to run more than once, it cannot."""
+    source = state.source
+    if source is not None and source.lasting:
+        raise TraceError(
+            f"{name}() has no effect while a function is traced: the traced function draws from its own seed and step",
+            hint="call it before; a program's seed is an argument of its functions and of its Module",
+        )
+    if source is not None:
+        source.state = None
+
+
 def manual_seed(seed: Any) -> Generator:
     """Start the default stream again from `int(seed)` and return its generator: `torch.manual_seed`."""
+    _restarts("manual_seed")
     return default_generator.manual_seed(int(seed))
 
 
 def seed() -> int:
     """Start the default stream again from a seed of the operating system, and return that: `torch.seed`."""
+    _restarts("seed")
     return default_generator.seed()
 
 
@@ -470,6 +486,7 @@ def get_rng_state() -> np.ndarray:
 
 def set_rng_state(new_state: np.ndarray) -> None:
     """Continue the default stream from a saved state: `torch.set_rng_state`."""
+    _restarts("set_rng_state")
     default_generator.set_state(new_state)
 
 

@@ -9,8 +9,10 @@ from gradgen.errors import ShapeError, TraceError
 from gradgen.frontend.apply import apply
 from gradgen.frontend.border import Border
 from gradgen.frontend.closure import closed_graph, flatten, hoisted, operation, symbol, unflatten
+from gradgen.frontend.drawing import Source, drawing_from, states_by_step
 from gradgen.frontend.registry import Op
 from gradgen.frontend.tensor import Tensor
+from gradgen.ir.draws import STATE
 from gradgen.ir.graph import Graph
 from gradgen.ir.nodes import Node, Scan
 from gradgen.ir.symbols import Extent, dim, same_extent
@@ -27,7 +29,8 @@ def scan(
 
     `init` (the first carry), `xs` (sliced along their first axis), and what `step` returns are tensors, or tuples, lists
     and dicts of them; `y_t` may be None.  Tensors that `step` uses from outside are constants of the loop and get their
-    gradients too.  `step` is traced once.  `length` is needed where there is no `xs`; a name makes it a dimension.
+    gradients too.  `step` is traced once; random numbers that it draws are others in each step.  `length` is needed
+    where there is no `xs`; a name makes it a dimension.
     With `reverse` the steps run from the last slice to the first.
     The gradient keeps, of every step, the carry and what is dear to compute again.  Where that would be more than 64 MB,
     a scan of scans keeps much less: of an inner scan only what it started from, its steps being computed once more.
@@ -36,10 +39,11 @@ def scan(
     carries, carry_tree = flatten(init)
     sequences, sequence_tree = flatten(xs)
     count = _length(sequences, length)
-    with Border(step) as border:
+    source = Source(None)
+    with Border(step) as border, drawing_from(source):
         inner_carry = [symbol(f"scan_carry{k}", tuple(c.shape), c) for k, c in enumerate(carries)]
         inner_slice = [symbol(f"scan_slice{k}", tuple(x.shape)[1:], x) for k, x in enumerate(sequences)]
-        own = [t._record for t in (*inner_carry, *inner_slice)]
+        source.state = random = symbol("scan_random", (2,), STATE)
         result = step(unflatten(carry_tree, inner_carry), unflatten(sequence_tree, inner_slice) if sequences else None)
         if not isinstance(result, tuple) or len(result) != 2:
             raise TraceError("the step of a scan returns (carry, y)",
@@ -48,6 +52,9 @@ def scan(
         stacked, stacked_tree = flatten(result[1])
         _check_carry(carries, new, carry_tree, new_tree)
         results = [border.result(t) for t in (*new, *stacked)]
+    if source.count:
+        sequences, inner_slice = [*sequences, states_by_step(count)], [*inner_slice, random]
+    own = [t._record for t in (*inner_carry, *inner_slice)]
     graph, outside = hoisted(*closed_graph(own, results, border), own=len(own))
     op = _operation(graph, len(carries), len(sequences), count, reverse)
     operands = (*carries, *sequences, *outside)

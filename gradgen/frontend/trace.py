@@ -16,12 +16,14 @@ from gradgen.errors import DTypeError, InvalidNameError, ShapeError, TraceError
 from gradgen.frontend.apply import PACKAGE
 from gradgen.frontend.border import Constants
 from gradgen.frontend.dimensions import Dimension, stated_of
+from gradgen.frontend.drawing import Source, drawing_from
 from gradgen.frontend.engine import lower, plan_of
 from gradgen.frontend.ops.table import METHODS
 from gradgen.frontend.record import check_size, symbol_leaf
 from gradgen.frontend.requirements import collecting
 from gradgen.frontend.tensor import Tensor
 from gradgen.ir import dtypes
+from gradgen.ir.draws import STATE
 from gradgen.ir.dtypes import DType
 from gradgen.ir.graph import Graph
 from gradgen.ir.nodes import Input
@@ -91,7 +93,8 @@ class TracedFunction:
     constants: Mapping[str, Spec] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        ins = ", ".join(f"{n.name}: {n.dtype.name}{list(n.shape)}{'*' if n.requires_grad else ''}" for n in self.graph.inputs)
+        ins = ", ".join(f"{n.name}: {n.dtype.name}{list(n.shape)}{'*' if n.requires_grad else ''}" for n in self.graph.inputs
+                        if n is not STATE)
         outs = ", ".join(f"{name}: {n.dtype.name}{list(n.shape)}" for name, n in zip(self.graph.output_names,
                                                                                     self.graph.outputs))
         return f"<traced {self.name}({ins}) -> {outs}; {len(self.graph.nodes)} nodes>"
@@ -138,16 +141,19 @@ def _traced(
     with Constants(function) as border, collecting(stated_of(d for s in specs.values() for d in s.dimensions)) as own:
         tensors = {n: border.argument(Tensor._from_record(symbol_leaf(i, requires_grad=i.requires_grad)))
                    for n, i in inputs.items()}
-        result = _call(function, tensors)
+        source = Source(lambda: Tensor._from_record(symbol_leaf(STATE)))
+        with drawing_from(source):
+            result = _call(function, tensors)
         names, values = _outputs(function, result, outputs)
         records = [border.result(v) for v in values]
     if check:
         check_argument_names(dims, specs, names, gradients=[n for n, s in specs.items() if s.requires_grad],
-                             cotangents=[n for n, v in zip(names, values) if v.requires_grad])
+                             cotangents=[n for n, v in zip(names, values) if v.requires_grad], draws=bool(source.count))
     order, leaves = plan_of(records)
     nodes, where = lower(order, leaves, constants=True)
+    drawn = [STATE] if source.count else []
     outs = tuple(nodes[r] for r in records)
-    graph = with_conditions(Graph(tuple(inputs.values()), outs, names, where, (*own.stated, *own.asked)))
+    graph = with_conditions(Graph((*inputs.values(), *drawn), outs, names, where, (*own.stated, *own.asked)))
     if check:
         _check_reach(graph, specs)
     constants = {n: Spec(tuple(t.shape), t.dtype) for n, t in border.constants.items()}

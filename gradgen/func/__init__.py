@@ -14,6 +14,7 @@ from gradgen.compiler import batched, gradients, graph_hessian, graph_hvp, graph
 from gradgen.errors import ShapeError
 from gradgen.frontend.apply import apply
 from gradgen.frontend.closure import capture, flatten, operation, unflatten
+from gradgen.frontend.drawing import Source, current, states_by_step
 from gradgen.frontend.tensor import Tensor
 from gradgen.ir.batch import moved_axis, repeated
 from gradgen.ir.graph import Graph
@@ -46,7 +47,10 @@ class _Call:
     def __init__(self, function: Function, args: tuple[Any, ...], name: str) -> None:
         tensors, tree = flatten(args)
         shapes = [tuple(t.shape) for t in tensors]
-        self.graph, outside, self.tree = capture(function, tensors, shapes, tree, name)
+        source = current()
+        before = source.count
+        self.graph, outside, self.tree = capture(function, tensors, shapes, tree, name, source)
+        self.draws = source.count > before
         self.operands = [*tensors, *outside]
         self.spans: list[range] = []
         self.trees: list[Any] = []
@@ -118,7 +122,11 @@ def grad(func: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False
 def vjp(func: Function, *primals: Any) -> tuple[Any, Function]:
     """(f(*primals), a function from cotangents of the result to the products with the Jacobian's transpose)."""
     made = _Call(func, primals, "vjp")
-    outputs = func(*primals)
+    if made.draws:  # the function once more would draw other numbers
+        values = _record("value", made, (), lambda graph, inputs, extra: graph.outputs, len(made.graph.outputs))
+        outputs = unflatten(made.tree, values)
+    else:
+        outputs = func(*primals)
     count = len(flatten(primals)[0])
 
     def pull(*cotangents: Any) -> Any:
@@ -242,8 +250,31 @@ def hvp(func: Function, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> 
     return results[0], tuple(made.nested(results[1:], tuple(range(len(primals)))))
 
 
-def vmap(func: Function, in_dims: Any = 0, out_dims: Any = 0) -> Function:
-    """`f` over a new axis of its arguments: `in_dims` says which axis of each (None: the argument is shared)."""
+def _random_source(randomness: str) -> Source:
+    """Where the calls of a vmap draw from."""
+    if randomness == "same":
+        return current()
+    if randomness == "different":
+        return Source(None)
+
+    def refuse() -> Tensor:
+        raise RuntimeError(
+            "vmap: called random operation while in randomness error mode. Please either use the 'same' or 'different' "
+            "randomness flags on vmap or perform the randomness operation out of vmap"
+        )
+
+    return Source(refuse)
+
+
+def vmap(func: Function, in_dims: Any = 0, out_dims: Any = 0, randomness: str = "error") -> Function:
+    """`f` over a new axis of its arguments: `in_dims` says which axis of each (None: the argument is shared).
+
+    With `randomness` "same" all calls draw the same random numbers, with "different" each draws others; by default
+    drawing is a RuntimeError.
+    """
+    if randomness not in ("error", "different", "same"):
+        raise RuntimeError("Only allowed values for randomness are 'error', 'different', or 'same'. Got "
+                           f"{randomness}")
 
     @functools.wraps(func)
     def call(*args: Any) -> Any:
@@ -266,7 +297,10 @@ def vmap(func: Function, in_dims: Any = 0, out_dims: Any = 0) -> Function:
             shapes.append(shape[:d] + shape[d + 1 :])
         if size is None:
             raise ValueError("vmap: at least one argument must have a batch axis")
-        graph, outside, out_tree = capture(func, tensors, shapes, tree, "vmap")
+        source = _random_source(randomness)
+        graph, outside, out_tree = capture(func, tensors, shapes, tree, "vmap", source)
+        if source.make is None and source.count:
+            tensors, axes_of = [*tensors, states_by_step(size)], [*axes_of, 0]
         out_axis = out_dims if isinstance(out_dims, int) else 0
 
         def lower(*nodes: Node) -> Node | tuple[Node, ...]:

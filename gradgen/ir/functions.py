@@ -19,6 +19,7 @@ import sympy
 from sympy import Expr, Integer, Rational, pi, sqrt
 
 from gradgen.ir.indexing import modulo, quotient
+from gradgen.ir.philox import philox
 
 FLOAT, SAME, BOOL = "float", "same", "bool"
 """What a function returns: a floating value, the promoted type of its value arguments, or a truth value."""
@@ -226,6 +227,8 @@ bit_or: ScalarType = define("bit_or", (0, 0), np.bitwise_or, result=SAME)
 bit_xor: ScalarType = define("bit_xor", (0, 0), np.bitwise_xor, result=SAME)
 shift_left: ScalarType = define("shift_left", (0, 0), _np_shift_left, result=SAME)
 shift_right: ScalarType = define("shift_right", (0, 0), _np_shift_right, result=SAME)
+philox_low: ScalarType = define("philox_low", (0, 0, 0), lambda *words: philox(*words)[0], result=SAME)
+philox_high: ScalarType = define("philox_high", (0, 0, 0), lambda *words: philox(*words)[1], result=SAME)
 fmod: ScalarType = define("fmod", (1, lambda a, b, f: -trunc_div(a, b)), np.fmod, result=SAME)
 pow_: ScalarType = define(
     "pow",  # 0 where the exponent is 0; d/dp is 0 at x = 0, p >= 0: torch's pow_backward_self / _exponent

@@ -6,12 +6,13 @@ its reader's line.  What is not named is written where it is read (gradgen.ir.no
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import sympy
 
+from gradgen.ir.draws import described
 from gradgen.ir.functions import ScalarFunction
 from gradgen.ir.guards import EQ
 from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Read, Scan, Scatter
@@ -38,8 +39,8 @@ def readers(node: Node) -> list[Read]:
     return list(node.reads) if isinstance(node, (Compute, Scatter)) else []
 
 
-def walk(wanted: Sequence[Node], stop: Iterable[Node] = ()) -> list[Node]:
-    """Sources first; nodes in `stop` are not looked behind (unless they are wanted themselves)."""
+def walk(wanted: Sequence[Node], stop: Iterable[Node] = (), is_end: Callable[[Node], object] = lambda n: None) -> list[Node]:
+    """Sources first; nodes in `stop` are not looked behind (unless they are wanted themselves), nor those of `is_end`."""
     ends = set(stop)
     order: list[Node] = []
     done: set[Node] = set()
@@ -49,7 +50,7 @@ def walk(wanted: Sequence[Node], stop: Iterable[Node] = ()) -> list[Node]:
         node, expanded = stack.pop()
         if node in done:
             continue
-        if expanded or (node in ends and node not in first):
+        if expanded or (node in ends and node not in first) or is_end(node):
             done.add(node)
             order.append(node)
             continue
@@ -91,7 +92,7 @@ class Plan:
     def __init__(self, wanted: Sequence[Wanted], names: Mapping[Node, str], taken: Iterable[str] = ()) -> None:
         self.wanted = wanted
         self.given = names
-        self.order = walk([w.node for w in wanted], names)
+        self.order = walk([w.node for w in wanted], names, described)
         self.keep: dict[Node, str] = {}
         self.uses = self._uses()
         self._name_wanted()
@@ -106,6 +107,8 @@ class Plan:
         uses = dict.fromkeys(self.order, 0)
         for node in self.order:
             if node in self.given and all(w.node is not node for w in self.wanted):
+                continue
+            if described(node):
                 continue
             reads = readers(node)
             for source in [r.source for r in reads] if reads else node.sources:
@@ -131,6 +134,9 @@ class Plan:
             self.length[node], self.reduces[node] = 4, False
             if uniform(node) is None:
                 self.auto.add(node)
+            return
+        if described(node):
+            self.length[node], self.reduces[node] = 9 + 2 * node.ndim, False
             return
         if isinstance(node, (Scan, Kernel, Scatter)):
             for s in node.sources:

@@ -14,6 +14,7 @@ from typing import Any
 import sympy
 
 from gradgen.ir import terms as tm
+from gradgen.ir.draws import described
 from gradgen.ir.functions import ScalarFunction
 from gradgen.ir.graph import Graph
 from gradgen.ir.guards import EQ, Guard
@@ -124,6 +125,9 @@ class Builder:
 
     def compute(self, node: Compute, env: dict[sympy.Expr, sympy.Expr], used: set[str]) -> Term:
         """The value of `node` at the index that `env` gives for its axes."""
+        word = described(node)
+        if word is not None:
+            return Element(word, tuple(self.index(env[a]) for a in axes(node.ndim)))
         scope = set(used)
         env = dict(env)
         over: list[tuple[Letter, Extent]] = []

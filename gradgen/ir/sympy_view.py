@@ -155,6 +155,8 @@ class _View:
     def element(self, name: str, index: Sequence[Index]) -> sympy.Expr:
         if not index:
             return sympy.Symbol(name, real=True)
+        if name not in self.bases:  # random numbers: a symbol for each element, whose value nobody knows
+            self.bases[name] = sympy.IndexedBase(name)
         return self.bases[name][tuple(self.index(i) for i in index)]
 
     def term(self, term: Term) -> sympy.Basic:

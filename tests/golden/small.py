@@ -93,6 +93,16 @@ def constants() -> Any:
     return gg.trace(constants, x=gg.spec("N", 4, requires_grad=True))
 
 
+def random_numbers() -> Any:
+    """Draws, in the functions' parameters and in both passes."""
+    def random_numbers(x, w):
+        hidden = gg.nn.functional.dropout(gg.tanh(x @ w), 0.25)
+        noisy = hidden + 0.1 * gg.randn_like(hidden)
+        return noisy
+
+    return gg.trace(random_numbers, x=gg.spec("N", 4), w=gg.spec(4, 3, requires_grad=True))
+
+
 PROGRAMS: dict[str, Program] = {
     "pointwise": (pointwise, {}),
     "reduction": (reduction, {}),
@@ -102,6 +112,7 @@ PROGRAMS: dict[str, Program] = {
     "guards": (guards, {}),
     "integers": (integers, {}),
     "constants": (constants, {}),
+    "random_numbers": (random_numbers, {}),
     "branches_safe": (branches, {"nan_safe": True}),
     "forward_only": (matmul, {"forward_only": True}),
     "one_file": (pointwise, {"single_file": True}),

@@ -274,16 +274,14 @@ def rrelu(
 
 
 def _drawn_slopes(input: Tensor, lower: float, upper: float) -> Tensor:
-    """1 where the input is positive, elsewhere uniform in [lower, upper) from the default generator."""
-    from gradgen.errors import TraceError
-    from gradgen.frontend import creation
-    from gradgen.frontend.ops.host import host_value
+    """1 where the input is positive, elsewhere uniform in [lower, upper): in a trace a draw, else from the default
+    generator."""
+    from gradgen.frontend import creation, drawing
     from gradgen.ir import dtypes
 
-    values = host_value(input)
-    if values is None:
-        raise TraceError("rrelu draws random slopes in training, which an emitted module does not",
-                         hint="use leaky_relu, or training=False")
+    if drawing.traced():
+        return drawing.uniform(tuple(input.shape), input.dtype, lower, upper).masked_fill(input > 0, 1.0)
+    values = input.detach()._value()
     slopes = np.ones(values.shape)
     below = values <= 0
     drawn: Any = creation.empty(int(below.sum()), dtype=dtypes.float64)

@@ -29,15 +29,6 @@ if TYPE_CHECKING:
 NN = "nn.functional"
 
 
-def _refuse_draw(input: Tensor, name: str, hint: str) -> None:
-    from gradgen.errors import TraceError
-    from gradgen.frontend.conversion import is_traced, users_line
-
-    record = getattr(input, "_record", None)
-    if record is not None and record.value is None and is_traced(record):
-        raise TraceError(f"{name} draws random numbers, which an emitted module does not", where=users_line(), hint=hint)
-
-
 def _reduced(loss: Any, reduction: str) -> Any:
     return loss if reduction == "none" else loss.mean() if reduction == "mean" else loss.sum()
 
@@ -48,7 +39,6 @@ def gumbel_softmax(logits: Any, tau: float = 1, hard: bool = False, eps: float =
     derivative of the soft one."""
     from gradgen.frontend import creation
 
-    _refuse_draw(logits, "gumbel_softmax", "add noise that is an input: softmax((logits + noise) / tau)")
     noise: Any = creation.empty(tuple(logits.shape), dtype=logits.dtype)
     soft: Any = softmax((logits - noise.exponential_().log()) / tau, dim)
     if not hard:

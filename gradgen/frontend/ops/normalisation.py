@@ -299,9 +299,8 @@ def dropout(
 ) -> Tensor:
     """Elements dropped with probability p, the others divided by 1 - p.
 
-    Eager use draws from the default generator as torch does; a trace needs `mask=` (true: keep), since an emitted
-    module
-    draws nothing.
+    Eager use draws from the default generator as torch does, a trace from its own seed and step.  `mask=` (true: keep)
+    says instead which are dropped.
     """
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
@@ -313,21 +312,16 @@ def dropout(
 
 
 def _drawn(input: Tensor, p: float, shape: Sequence[int] | None = None) -> Tensor:
-    """A mask from the default generator."""
-    from gradgen.errors import TraceError
-    from gradgen.frontend import creation
+    """A mask: in a trace a draw, else from the default generator."""
+    from gradgen.frontend import creation, drawing
 
     extents = tuple(input.shape) if shape is None else tuple(shape)
     if p == 0.0 and not all(isinstance(e, int) for e in extents):
         return (input * 0 == 0).detach()
-    from gradgen.frontend.conversion import is_traced
-
-    record = getattr(input, "_record", None)
-    if p > 0.0 and record is not None and record.value is None and is_traced(record):
-        raise TraceError("dropout draws random numbers, which an emitted module does not",
-                         hint="give mask= (an input of the function), or training=False")
     if p == 0.0:
         return input == input
+    if drawing.traced():
+        return drawing.bernoulli(extents, input.dtype, 1.0 - p)
     order = _memory_order(input) if shape is None else None
     if order is None:
         return creation.empty(extents, dtype=input.dtype).bernoulli_(1.0 - p)
