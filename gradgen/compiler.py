@@ -30,7 +30,7 @@ from gradgen.debug import debug_level
 from gradgen.derivatives import Derivatives, derivative_functions
 from gradgen.errors import DerivativeError
 from gradgen.ir.batch import batched
-from gradgen.ir.draws import STATE
+from gradgen.ir.draws import STATE, described
 from gradgen.ir.formula import argument_formulas, shortened
 from gradgen.ir.graph import Graph, Location
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
@@ -194,8 +194,13 @@ def user_names(graph: Graph) -> dict[Node, str]:
     """Intermediate values under the names of the variables that the user's function keeps them in."""
     taken = {n.name for n in graph.inputs} | {*graph.output_names, *dim_names(graph.inputs)}
     names: dict[Node, str] = {}
+    calls = {n: (graph.where[n].line, graph.where[n].variable) for n in graph.nodes if n in graph.where}
+    last = {call: n for n, call in calls.items()}
+    drawn = {call for n, call in calls.items() if described(n)}
     for node in graph.nodes:
         name = graph.where[node].variable if node in graph.where else ""
+        if name and calls[node] in drawn and last[calls[node]] is not node:
+            continue  # dropout draws first: the variable holds what it makes of that
         if name and name not in taken and node not in graph.outputs and not isinstance(node, (Input, Constant)):
             taken.add(name)
             names[node] = name
