@@ -77,6 +77,7 @@ class Info(NamedTuple):
     conditions: tuple[Condition, ...] = ()
     sizes: tuple[tuple[str, int], ...] = ()  # small ones that satisfy the conditions, where there are any
     draws: bool = False  # random numbers: every call takes a seed and a step
+    states: tuple[tuple[str, str], ...] = ()  # an input, and the output that is its value in the next call
 
     @property
     def parameters(self) -> tuple[Tensor, ...]:
@@ -175,10 +176,14 @@ class Native:
         self.Outputs: Any = namedtuple("Outputs", [t.name for t in info.outputs])  # type: ignore[misc]
         self.Gradients: Any = namedtuple("Gradients", [t.name for t in info.parameters])  # type: ignore[misc]
         self.parameters, self.seeded = info.parameters, info.differentiable_outputs
-        wanted = {t.name for t in self.parameters}
+        wanted, states = {t.name for t in self.parameters}, dict(info.states)
         self.parameter_positions = [k for k, t in enumerate(info.inputs) if t.name in wanted]
-        self.data_positions = [k for k, t in enumerate(info.inputs) if t.name not in wanted]
+        self.state_positions = [k for k, t in enumerate(info.inputs) if t.name in states]
+        self.data_positions = [k for k, t in enumerate(info.inputs) if t.name not in wanted and t.name not in states]
         self.seeded_positions = [k for k, t in enumerate(info.outputs) if t in self.seeded]
+        self.following = {new for _, new in info.states}
+        own = [t.name for t in info.outputs if t.name not in self.following]
+        self.own: Any = _taken(own)
         self.forward = self.function("forward")
         if info.differentiable:
             self.backward = self.function("backward")
@@ -314,6 +319,14 @@ class Native:
             names = [t.name for t in self.info.inputs if t.dtype in ("int32", "int64")]
             return IndexError(f"{self.info.name}: {text} in {' or '.join(names)}")
         return RuntimeError(f"{self.info.name}: {text}")
+
+
+def _taken(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Any]:
+    """Makes what a function returns of values by name: the only one, or a named tuple."""
+    if len(names) == 1:
+        return lambda values: values[names[0]]
+    kind: Any = namedtuple("Outputs", names)  # type: ignore[misc]
+    return lambda values: kind(**values)
 
 
 def extent(value: int | str, dims: Mapping[str, int]) -> int:

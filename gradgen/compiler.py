@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -26,6 +26,7 @@ from gradgen.codegen.extents import to_c
 from gradgen.codegen.interface import Argument, Interface
 from gradgen.codegen.kernels_body import ProcedureCode, c_procedure
 from gradgen.codegen.names import check_argument_names, check_module_name
+from gradgen.codegen.states import copied_last, kept_name
 from gradgen.debug import debug_level
 from gradgen.derivatives import Derivatives, derivative_functions
 from gradgen.errors import DerivativeError
@@ -122,8 +123,12 @@ def _generate(graph: Graph, name: str, options: Options) -> dict[str, str]:
     scheduled = programs(made)
     with made.stage("emit"):
         code = bodies(scheduled)
+        interface = _interface(made, name, layout.bytes, 0)
+        if options.in_place:
+            kept = _kept_states(made)
+            code = [copied_last(c, interface.functions[c.name], kept) for c in code]
         work = as_extent(sympy.Max(0, *(c.work_bytes for c in code)))
-        interface = _interface(made, name, layout.bytes, work)
+        interface = replace(interface, work_bytes=work)
         saved = to_c(interface.saved_bytes)
         samples = recorded_call(made.graph, made.joint, interface)
         module = ModuleCode(interface, tuple(code), saved, to_c(work), samples)
@@ -169,7 +174,15 @@ def _interface(made: Stages, name: str, saved: Extent, work: Extent) -> Interfac
         differentiable=joint is not None, options=made.options.items(), lines=user_lines(graph),
         derivatives=made.derivatives.names, patterns=tuple(made.derivatives.patterns),
         derivative_formulas=_derivative_formulas(made), conditions=graph.conditions, draws=STATE in graph.inputs,
+        states=graph.states, in_place=made.options.in_place,
     )
+
+
+def _kept_states(made: Stages) -> dict[str, str]:
+    """The names of the memory in which new states wait, where they may then replace the old ones."""
+    if not made.options.in_place:
+        return {}
+    return {new: kept_name(k) for k, (_, new) in enumerate(made.graph.states)}
 
 
 def _formulas(made: Stages) -> Mapping[str, str]:
@@ -249,7 +262,7 @@ def stages(graph: Graph, options: Options) -> Stages:
         with made.stage("simplify"):
             simple, where = _simplified(graph.outputs, (), graph.where, options)
             made.graph = replace(graph, outputs=simple, where=where)
-        made.procedures = (_forward(made.graph, ()),)
+        made.procedures = _renamed((_forward(made.graph, ()),), _kept_states(made))
         check_reach(made.graph.outputs, graph.conditions)
         return made
     with made.stage("differentiate"):
@@ -259,7 +272,7 @@ def stages(graph: Graph, options: Options) -> Stages:
         joint, fused = _simplified_joint(joint, options), _simplified_joint(fused, options)
     with made.stage("partition"):
         made.graph, made.joint = joint.graph, joint
-        made.procedures = procedures(joint, fused)
+        made.procedures = procedures(joint, fused, _held(graph, options))
     if options.derivatives or options.sparse:
         with made.stage("derivatives"):
             made.derivatives = derivative_functions(
@@ -269,7 +282,25 @@ def stages(graph: Graph, options: Options) -> Stages:
     with made.stage("conditions"):
         for p in made.procedures:
             check_reach([o.node for o in p.outputs], graph.conditions)
+    made.procedures = _renamed(made.procedures, _kept_states(made))
     return made
+
+
+def _held(graph: Graph, options: Options) -> frozenset[Node]:
+    """The inputs that are gone when backward runs: states in place."""
+    states = {old for old, _ in graph.states} if options.in_place else set()
+    return frozenset(n for n in graph.inputs if n.name in states)
+
+
+def _renamed(found: Sequence[Procedure], names: Mapping[str, str]) -> tuple[Procedure, ...]:
+    """The procedures with other names for what they write."""
+    if not names:
+        return tuple(found)
+    return tuple(
+        replace(p, outputs=tuple(
+            replace(o, place=replace(o.place, name=names.get(o.place.name, o.place.name))) for o in p.outputs
+        )) for p in found
+    )
 
 
 def _simplified(
@@ -290,9 +321,9 @@ def _simplified_joint(joint: Joint, options: Options) -> Joint:
     return replace(joint, graph=graph, gradients=found, where=where)
 
 
-def procedures(joint: Joint, fused: Joint) -> tuple[Procedure, ...]:
-    """forward, backward and value_and_grad."""
-    saved = saved_nodes(joint)
+def procedures(joint: Joint, fused: Joint, held: Collection[Node] = ()) -> tuple[Procedure, ...]:
+    """forward, backward and value_and_grad; backward does not read the inputs `held`."""
+    saved = saved_nodes(joint, held)
     several = len(joint.seeds) > 1
     given = _arguments(joint.graph)
     slots = {n: Place(name, SAVED) for n, name in zip(saved, _slot_names(joint, len(saved)))}
@@ -301,7 +332,8 @@ def procedures(joint: Joint, fused: Joint) -> tuple[Procedure, ...]:
         for name, node in joint.seeds
     }
     forward = _forward(joint.graph, tuple(slots.items()))
-    backward = Procedure("backward", _gradients(joint), {**given, **slots, **seeds}, joint.where)
+    again = {n: p for n, p in given.items() if n not in held}
+    backward = Procedure("backward", _gradients(joint), {**again, **slots, **seeds}, joint.where)
     unit = {n: p for n, p in seeds.items() if any(s is n for _, s in fused.seeds)}
     values = tuple(Output(n, Place(name, optional=True)) for n, name in _outputs(fused.graph))
     both = Procedure("value_and_grad", (*values, *_gradients(fused)), {**given, **unit}, fused.where)

@@ -20,6 +20,7 @@ class Options:
     nan_safe      the branch not taken cannot make a gradient nan (PyTorch's can: where(x > 0, sqrt(x), 0) at -1)
     forward_only  no backward, value_and_grad and zero_grad
     single_file   everything in <name>.h
+    in_place      a state's new value may be written where the old one is
     threads       0: no OpenMP in the emitted C
     derivatives   which of "jvp", "jacobian", "hvp" and "hessian" the module has beside its gradient, dense
     sparse        which of "jacobian" and "hessian" it has in compressed rows (needs fixed shapes)
@@ -30,6 +31,7 @@ class Options:
     forward_only: bool = False
     single_file: bool = False
     threads: int = 0
+    in_place: bool = False
     derivatives: tuple[str, ...] = ()
     sparse: tuple[str, ...] = ()
 
@@ -42,14 +44,14 @@ class Options:
             raise GradgenError(f"simplify={self.simplify!r} is not one of {', '.join(map(repr, LEVELS))}")
 
     def items(self) -> tuple[tuple[str, str], ...]:
-        """Name and value of every option, in order, as text; functions that were not asked for do not count."""
+        """Name and value of every option, in order, as text; what was not asked for does not count."""
         found = []
         for f in fields(self):
             value = getattr(self, f.name)
-            if not isinstance(value, tuple):
+            if isinstance(value, tuple):
+                found += [(f.name, " ".join(value))] if value else []
+            elif f.name != "in_place" or value:
                 found.append((f.name, str(value)))
-            elif value:
-                found.append((f.name, " ".join(value)))
         return tuple(found)
 
 

@@ -33,7 +33,7 @@ from ._native import (
     seeds,
 )
 
-__all__ = ["Condition", "DrawingModule", "Functions", "Info", "Module", "Native", "Tensor", "load"]
+__all__ = ["Condition", "Functions", "Info", "Module", "Native", "Tensor", "load"]
 
 RETAIN_GRAPH, SET_GRAD = 1, 2
 MEMORABLE = 1 << 20
@@ -220,7 +220,7 @@ class Module:
     _native: Native
 
     def __init_subclass__(cls) -> None:
-        for k, tensor in enumerate(cls._native.parameters if hasattr(cls, "_native") else ()):
+        for k, tensor in enumerate(cls._native.parameters):
             setattr(cls, tensor.name, _parameter(k, tensor))
 
     def __init__(self, values: Sequence[Any]) -> None:
@@ -399,12 +399,19 @@ class Module:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Copies values into the parameters' arrays.  Raises RuntimeError for missing or unexpected names."""
+        self._check_names(state)
+        self._load_parameters(state)
+
+    def _check_names(self, state: Mapping[str, Any]) -> None:
         own = self.state_dict()
         problems = [f'Missing key(s) in state_dict: "{n}".' for n in own if n not in state]
         problems += [f'Unexpected key(s) in state_dict: "{n}".' for n in state if n not in own]
         if problems:
             name = type(self).__name__
             raise RuntimeError(f"Error(s) in loading state_dict for {name}:\n\t" + "\n\t".join(problems))
+
+    def _load_parameters(self, state: Mapping[str, Any]) -> None:
+        own = dict(self.named_parameters())
         arrays = {t.name: self._native.array(t, state[t.name]) for t in self._native.parameters}
         for k, (name, array) in enumerate(arrays.items()):
             if array.shape != own[name].shape:
@@ -419,38 +426,6 @@ class Module:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), tuple(p.copy() for p in self._parameters)
-
-
-class DrawingModule(Module):
-    """A Module that draws random numbers: from `seed` and `step`, which each forward() advances by one.
-
-    backward() takes what the last forward() took and draws the same numbers.
-    """
-
-    def __init__(self, values: Sequence[Any], seed: int = 0, step: int = 0) -> None:
-        super().__init__(values)
-        self.seed, self.step = seed, step
-        self._drawn: tuple[int, int] | None = None  # what the last forward took
-
-    def _forward(self, data: tuple[Any, ...], out: Any = None) -> Any:
-        seeds = (self.seed, self.step)
-        self._arguments.seeds = seed_values(self._native.info, seeds)
-        result = self._forward_new(data, out)
-        self._drawn, self.step = seeds, self.step + 1
-        return result
-
-    @property
-    def seeds(self) -> tuple[int, int]:
-        """Seed and step of the last forward(), with which derivatives are taken; before that those of the first."""
-        return self._drawn or (self.seed, self.step)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _again, (type(self), tuple(p.copy() for p in self._parameters), self.seed, self.step)
-
-
-def _again(kind: Any, values: tuple[Any, ...], seed: int, step: int) -> Any:
-    """What pickle calls: parameters go by position, seed and step by name."""
-    return kind(*values, seed=seed, step=step)
 
 
 def _parameter(k: int, tensor: Tensor) -> property:

@@ -76,6 +76,8 @@ class Info(NamedTuple):
     options: tuple[tuple[str, str], ...] = ()
     conditions: tuple[Condition, ...] = ()
     sizes: tuple[tuple[str, int], ...] = ()  # small ones that satisfy the conditions, where there are any
+    draws: bool = False  # random numbers: every call takes a seed and a step
+    states: tuple[tuple[str, str], ...] = ()  # an input, and the output that is its value in the next call
 
     @property
     def parameters(self) -> tuple[Tensor, ...]:
@@ -174,10 +176,14 @@ class Native:
         self.Outputs: Any = namedtuple("Outputs", [t.name for t in info.outputs])  # type: ignore[misc]
         self.Gradients: Any = namedtuple("Gradients", [t.name for t in info.parameters])  # type: ignore[misc]
         self.parameters, self.seeded = info.parameters, info.differentiable_outputs
-        wanted = {t.name for t in self.parameters}
+        wanted, states = {t.name for t in self.parameters}, dict(info.states)
         self.parameter_positions = [k for k, t in enumerate(info.inputs) if t.name in wanted]
-        self.data_positions = [k for k, t in enumerate(info.inputs) if t.name not in wanted]
+        self.state_positions = [k for k, t in enumerate(info.inputs) if t.name in states]
+        self.data_positions = [k for k, t in enumerate(info.inputs) if t.name not in wanted and t.name not in states]
         self.seeded_positions = [k for k, t in enumerate(info.outputs) if t in self.seeded]
+        self.following = {new for _, new in info.states}
+        own = [t.name for t in info.outputs if t.name not in self.following]
+        self.own: Any = _taken(own)
         self.forward = self.function("forward")
         if info.differentiable:
             self.backward = self.function("backward")
@@ -313,6 +319,14 @@ class Native:
             names = [t.name for t in self.info.inputs if t.dtype in ("int32", "int64")]
             return IndexError(f"{self.info.name}: {text} in {' or '.join(names)}")
         return RuntimeError(f"{self.info.name}: {text}")
+
+
+def _taken(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Any]:
+    """Makes what a function returns of values by name: the only one, or a named tuple."""
+    if len(names) == 1:
+        return lambda values: values[names[0]]
+    kind: Any = namedtuple("Outputs", names)  # type: ignore[misc]
+    return lambda values: kind(**values)
 
 
 def extent(value: int | str, dims: Mapping[str, int]) -> int:
@@ -463,6 +477,14 @@ def seeds(native: Native, gradient: Any, shapes: Sequence[tuple[int, ...]]) -> l
     return pointers
 
 
+def seed_values(info: Info, seeds: tuple[int, ...]) -> tuple[int, ...]:
+    """Seed and step as C takes them, modulo 2^64.  Raises TypeError for what is no integer."""
+    for name, value in zip(("seed", "step"), seeds, strict=False):
+        if isinstance(value, bool) or not hasattr(value, "__index__"):
+            raise TypeError(f"{info.name}: {name} must be an integer, not {type(value).__name__}")
+    return tuple([int(s) % 2**64 for s in seeds])
+
+
 class Arguments:
     """The inputs of a call: arrays, pointers to them, and the Plan for their shapes.
 
@@ -470,10 +492,11 @@ class Arguments:
     alive, and NumPy does not reallocate an array in place while others refer to it; so its pointer stays good.
     """
 
-    __slots__ = ("arrays", "head", "native", "plan", "pointers", "seen")
+    __slots__ = ("arrays", "head", "native", "plan", "pointers", "seeds", "seen")
 
     def __init__(self, native: Native) -> None:
         self.native = native
+        self.seeds: tuple[int, ...] = ()  # seed and step, where the module draws random numbers
         self.forget()
 
     def forget(self) -> None:
@@ -482,7 +505,7 @@ class Arguments:
         self.arrays: list[np.ndarray] = [None] * count  # type: ignore[list-item]
         self.pointers: list[Any] = [None] * count
         self.seen: Sequence[Any] = [NEVER] * count
-        self.head: tuple[Any, ...] = ()  # dimensions and pointers, as all functions begin
+        self.head: tuple[Any, ...] = ()  # dimensions, seeds and pointers, as all functions begin
 
     def bind(self, values: Sequence[Any]) -> Plan:
         """Sets `head` for these arguments.  Raises TypeError or ValueError that names what does not fit."""
@@ -501,7 +524,7 @@ class Arguments:
                 self.arrays[k] = value
                 self.pointers[k] = native.ffi.from_buffer(pointer_type, value)
         self.seen = values
-        self.head = (*plan.dims, *self.pointers)
+        self.head = (*plan.dims, *self.seeds, *self.pointers)
         return plan
 
     def _bind_anew(self, values: Sequence[Any]) -> Plan:
@@ -511,7 +534,7 @@ class Arguments:
         self.arrays, self.pointers = arrays, [native.pointer(a) for a in arrays]
         # only a NumPy array keeps its memory: a list, or another library's tensor, is looked at again
         self.seen = [v if a is v else NEVER for a, v in zip(arrays, values, strict=True)]
-        self.head = (*plan.dims, *self.pointers)
+        self.head = (*plan.dims, *self.seeds, *self.pointers)
         return plan
 
 

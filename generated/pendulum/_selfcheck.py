@@ -25,8 +25,8 @@ def self_test(runtime: Any, native: Any, dims: Mapping[str, int], inputs: Mappin
     sizes = dict.fromkeys(info.dims, 3) | dict(info.sizes) | dict(dims)
     values = {t.name: _drawn(t, tuple(extent(e, sizes) for e in t.shape), rng) for t in info.inputs}
     values |= {t.name: native.array(t, inputs[t.name]).copy() for t in info.inputs if t.name in inputs}
-    session = runtime.Session(native)
-    first = session.forward(list(values.values()))
+    session, seeds = runtime.Session(native), (1, 0) if info.draws else ()
+    first = session.forward(list(values.values()), None, seeds)
     made = [first] if len(info.outputs) == 1 else first
     weights = {
         t.name: rng.uniform(0.5, 1.5, array.shape).astype(t.dtype)
@@ -35,14 +35,20 @@ def self_test(runtime: Any, native: Any, dims: Mapping[str, int], inputs: Mappin
     }
 
     def objective() -> float:
-        made = session.forward(list(values.values()))
+        made = session.forward(list(values.values()), None, seeds)
         arrays = [made] if len(info.outputs) == 1 else made
         pairs = zip(info.outputs, arrays, strict=True)
         return float(sum((weights[t.name].astype(np.float64) * a).sum() for t, a in pairs if t.name in weights))
 
     if not info.differentiable:
         return {}
-    module = type("Module", (runtime.Module,), {"_native": native})([values[t.name] for t in info.parameters])
+    bases: tuple[Any, ...] = (runtime.Module,)
+    held = [[values[t.name] for t in info.parameters]]
+    if info.draws or info.states:
+        from ._stateful import Stateful
+
+        bases, held = (Stateful, *bases), [*held, [values[old] for old, _ in info.states], *seeds]
+    module: Any = type("Module", bases, {"_native": native})(*held)
     module._forward(tuple(values[info.inputs[k].name] for k in native.data_positions))
     module.backward(weights)
     return {t.name: _compare(native, t, values, getattr(module.grad, t.name), objective, rng) for t in info.parameters}

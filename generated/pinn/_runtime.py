@@ -29,6 +29,7 @@ from ._native import (
     load,
     named,
     one_or_all,
+    seed_values,
     seeds,
 )
 
@@ -60,14 +61,17 @@ class Session:
         self.take: Callable[[], Any] = tuple  # makes the outputs of a repeated call
         self.take_gradients: Callable[[], Any] = tuple
         self.seen: Sequence[Any] = [NEVER] * len(native.info.inputs)
+        self.seeds: tuple[int, ...] = ()  # seed and step, where the module draws random numbers
         self.tail: tuple[Any, ...] = ()
         self.forward_call: tuple[Any, ...] | None = None
         self.forward_out: Any = None
         self.gradient_call: tuple[Any, ...] | None = None
         self.gradient_key: tuple[Any, ...] = ()  # what came beside the inputs
 
-    def forward(self, values: tuple[Any, ...], out: Any = None) -> Any:
+    def forward(self, values: tuple[Any, ...], out: Any = None, seeds: tuple[int, ...] = ()) -> Any:
         call = self.forward_call
+        if seeds != self.seeds:
+            self.seeds, call = seeds, None
         if call is None or out is not self.forward_out or not all(map(is_, values, self.seen)):
             return self._forward_new(values, out)
         status = self.native.forward(*call)
@@ -83,8 +87,12 @@ class Session:
             self.forward_call, self.forward_out = call, out
         return out if out is not None else one_or_all(native, self.outputs.hand_out(arrays))
 
-    def value_and_grad(self, values: tuple[Any, ...], gradient: Any, gradients: Any, out: Any) -> Any:
+    def value_and_grad(
+        self, values: tuple[Any, ...], gradient: Any, gradients: Any, out: Any, seeds: tuple[int, ...] = ()
+    ) -> Any:
         call, native = self.gradient_call, self.native
+        if seeds != self.seeds:
+            self.seeds, call = seeds, None
         if gradients is None and gradient is None and out is None:
             if call is None or self.gradient_key or not all(map(is_, values, self.seen)):
                 return self._value_and_grad_new(values, None, None, None)
@@ -126,6 +134,7 @@ class Session:
     def _bind(self, values: tuple[Any, ...]) -> Plan:
         native, info = self.native, self.native.info
         self.forward_call = self.gradient_call = None
+        self.arguments.seeds = seed_values(info, self.seeds)
         plan = self.arguments.bind(values)
         if plan is not self.plan:
             self.plan = plan
@@ -390,12 +399,19 @@ class Module:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Copies values into the parameters' arrays.  Raises RuntimeError for missing or unexpected names."""
+        self._check_names(state)
+        self._load_parameters(state)
+
+    def _check_names(self, state: Mapping[str, Any]) -> None:
         own = self.state_dict()
         problems = [f'Missing key(s) in state_dict: "{n}".' for n in own if n not in state]
         problems += [f'Unexpected key(s) in state_dict: "{n}".' for n in state if n not in own]
         if problems:
             name = type(self).__name__
             raise RuntimeError(f"Error(s) in loading state_dict for {name}:\n\t" + "\n\t".join(problems))
+
+    def _load_parameters(self, state: Mapping[str, Any]) -> None:
+        own = dict(self.named_parameters())
         arrays = {t.name: self._native.array(t, state[t.name]) for t in self._native.parameters}
         for k, (name, array) in enumerate(arrays.items()):
             if array.shape != own[name].shape:

@@ -7,7 +7,7 @@ costs no more than loading it would.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from gradgen.autodiff.recompute import kept_values
@@ -105,8 +105,8 @@ def differentiate(graph: Graph, parameters: Sequence[Input], *, nan_safe: bool =
 # --- saved values ---------------------------------------------------------------------------------------------------------
 
 
-def saved_nodes(joint: Joint) -> tuple[Node, ...]:
-    """The forward values that backward will find in SAVED, in forward order."""
+def saved_nodes(joint: Joint, held: Collection[Node] = ()) -> tuple[Node, ...]:
+    """The forward values that backward will find in SAVED, in forward order; the inputs `held` are gone by then."""
     forward = joint.graph.nodes
     inside = set(forward)
     wanted: set[Node] = set()
@@ -115,4 +115,4 @@ def saved_nodes(joint: Joint) -> tuple[Node, ...]:
             continue
         wanted.update(s for s in node.sources if s in inside)
     wanted.update(g for g in joint.gradients if g is not None and g in inside)
-    return kept_values(forward, wanted)
+    return kept_values(forward, wanted, costly=held)

@@ -46,7 +46,7 @@ def parameter_text(parameter: Parameter, *, restrict: bool = False) -> str:
         return f"uint64_t {parameter.name}"
     if parameter.kind == FLAGS:
         return f"uint32_t {parameter.name}"
-    star = "*GRADGEN_RESTRICT " if restrict else "*"
+    star = "*GRADGEN_RESTRICT " if restrict and not parameter.aliased else "*"
     return f"{pointer_base(parameter)} {star}{parameter.name}"
 
 
@@ -215,7 +215,9 @@ def documentation(interface: Interface) -> dict[str, list[str]]:
                "will follow"] if interface.differentiable else []),
             *(_SEED_LINES if interface.draws else []),
             f" work: {interface.name}_work_bytes({arguments}) bytes, aligned to GRADGEN_ALIGN; NULL where that is 0",
-            "Buffers that are written must not overlap others.  Reentrant: one saved and one work per thread.",
+            *_state_lines(interface),
+            f"Buffers that are written must not overlap others{', but for those' if interface.in_place else ''}.  Reentrant: "
+            "one saved and one work per thread.",
         ]
     }
     if interface.differentiable:
@@ -227,6 +229,11 @@ def documentation(interface: Interface) -> dict[str, list[str]]:
         docs["zero_grad"] = ["Zeroes what is not NULL."]
     docs |= derivative_documentation(interface)
     return {suffix: [comment_text(line) for line in lines] for suffix, lines in docs.items()}
+
+
+def _state_lines(interface: Interface) -> list[str]:
+    where = ", and may be the same memory" if interface.in_place else ""
+    return [f" {new} is what {old} becomes: the next call is given it{where}." for old, new in interface.states]
 
 
 _SEED_LINES = (

@@ -43,6 +43,7 @@ class Parameter:
     dtype: DType | None = None
     shape: tuple[Extent, ...] = ()
     optional: bool = False  # NULL allowed
+    aliased: bool = False  # a state or its next value, which may be the same memory
 
     @property
     def is_const(self) -> bool:
@@ -90,6 +91,8 @@ class Interface:
     derivative_formulas: tuple[tuple[str, str], ...] = ()  # plain text by the name of what is defined
     conditions: tuple[Requirement, ...] = ()  # what the dimensions must satisfy, in the order of the program
     draws: bool = False  # random numbers: the functions take SEEDS
+    states: tuple[tuple[str, str], ...] = ()  # an input, and the output that is its value in the next call
+    in_place: bool = False  # the one may be the memory of the other
 
     @cached_property
     def parameters(self) -> tuple[Argument, ...]:
@@ -106,11 +109,23 @@ class Interface:
     def _seeds(self) -> list[Parameter]:
         return [Parameter(name, RANDOM, name) for name in SEEDS] if self.draws else []
 
+    @cached_property
+    def data(self) -> tuple[Argument, ...]:
+        """The inputs that every call is given anew: no parameters, no states."""
+        held = {a.name for a in self.parameters} | {old for old, _ in self.states}
+        return tuple(a for a in self.inputs if a.name not in held)
+
+    @cached_property
+    def _aliased(self) -> set[str]:
+        return {name for pair in self.states for name in pair} if self.in_place else set()
+
     def _inputs(self) -> list[Parameter]:
-        return [Parameter(a.name, INPUT, a.name, a.dtype, a.shape) for a in self.inputs]
+        aliased = self._aliased
+        return [Parameter(a.name, INPUT, a.name, a.dtype, a.shape, aliased=a.name in aliased) for a in self.inputs]
 
     def _outputs(self) -> list[Parameter]:
-        return [Parameter(a.name, OUTPUT, a.name, a.dtype, a.shape, True) for a in self.outputs]
+        aliased = self._aliased
+        return [Parameter(a.name, OUTPUT, a.name, a.dtype, a.shape, True, a.name in aliased) for a in self.outputs]
 
     def _cotangents(self) -> list[Parameter]:
         """NULL means 1 for a scalar output; 0 for another one, where it is not the only output."""

@@ -26,6 +26,7 @@ def manifest_text(interface: Interface, files: Mapping[str, str], abi: int) -> s
         "dims": list(interface.dims),
         **({"conditions": [_condition(r) for r in interface.conditions]} if interface.conditions else {}),
         **({"draws": True} if interface.draws else {}),
+        **({"states": dict(interface.states)} if interface.states else {}),
         "inputs": [_argument(a, interface) for a in interface.inputs],
         "outputs": [_argument(a, interface) for a in interface.outputs],
         "saved_bytes": _extent(interface.saved_bytes),

@@ -27,11 +27,15 @@ COPIES = {
 DERIVATIVE_COPIES = {"_derivatives.py": "_derivatives.py"}
 """Further ones where the module has derivative functions."""
 
+STATEFUL_COPIES = {"_stateful.py": "_stateful.py"}
+"""Further ones where it has states or draws random numbers."""
+
 
 def package_files(interface: Interface, abi: int) -> dict[str, str]:
     """`__init__.py` and the copied modules."""
     folder = Path(gradgen.__file__).parent
     copies = COPIES | (DERIVATIVE_COPIES if interface.derivatives else {})
+    copies |= STATEFUL_COPIES if interface.draws or interface.states else {}
     files = {name: (folder / path).read_text(encoding="utf-8") for name, path in copies.items()}
     return {"__init__.py": _init(interface, abi), **files}
 
@@ -40,7 +44,7 @@ def _init(interface: Interface, abi: int) -> str:
     _check_dims(interface)
     inputs = [a.name for a in interface.inputs]
     parameters = [a.name for a in interface.parameters]
-    data = [n for n in inputs if n not in parameters]
+    data = [a.name for a in interface.data]
     outputs = [a.name for a in interface.outputs]
     seeded = "value_and_grad" in interface.functions and any(
         p.kind == "cotangent" for p in interface.functions["value_and_grad"]
@@ -69,7 +73,12 @@ def _init(interface: Interface, abi: int) -> str:
         conditions=[_condition(r) for r in interface.conditions],
         sizes=_tuple([f"({_literal(d)}, {n})" for d, n in dim_values(interface, TEST_DIM).items()]),
         draws=interface.draws,
-        module_class="DrawingModule" if interface.draws else "Module",
+        states=_tuple([f"({_literal(old)}, {_literal(new)})" for old, new in interface.states]),
+        has_states=bool(interface.states),
+        stateful=bool(interface.draws or interface.states),
+        bases="_stateful.Stateful, _runtime.Module" if interface.draws or interface.states else "_runtime.Module",
+        states_call="".join(f", {old}" for old, _ in interface.states),
+        states_argument=f", ({_items([old for old, _ in interface.states])})" if interface.draws or interface.states else "",
         seed_parameters="seed, step=0, " if interface.draws else "",
         seed_argument=", (seed, step)" if interface.draws else "",
         seed_argument_flat=", seed, step" if interface.draws else "",

@@ -163,6 +163,7 @@ def _training(interface: Interface) -> list[str]:
     for a in interface.parameters:
         count = _count(interface, elements(a.shape))
         lines.append(f"    step_{a.dtype.name}(t.{a.name}, t.grad_{a.name}, {count});")
+    lines += [f"    memcpy(t.{old}, t.{new}, sizeof t.{old});" for old, new in interface.states]
     return [*lines, "}"]
 
 

@@ -24,6 +24,7 @@ _FILES = {
     "_selfcheck.py": "its fixed part: `self_test`",
     "_build.py": "compiles the package with cffi",
     "_derivatives.py": "its fixed part: derivatives beyond the gradient",
+    "_stateful.py": "its fixed part: states and random numbers",
 }
 
 
@@ -76,12 +77,13 @@ def _listed(names: list[str]) -> str:
 
 
 def _rows(interface: Interface) -> list[dict[str, str]]:
-    rows = []
+    rows, states = [], {new: f"`{old}`" for old, new in interface.states}
     for a in interface.inputs:
         role = f"input, with gradient `grad_{a.name}`" if a in interface.parameters else "input"
         rows.append({"name": a.name, "dtype": a.dtype.name, "shape": shape_text(a.shape), "role": role})
     for a in interface.outputs:
-        rows.append({"name": a.name, "dtype": a.dtype.name, "shape": shape_text(a.shape), "role": "output"})
+        role = f"output: {states[a.name]} in the next call" if a.name in states else "output"
+        rows.append({"name": a.name, "dtype": a.dtype.name, "shape": shape_text(a.shape), "role": role})
     return rows
 
 
@@ -140,6 +142,7 @@ def _call(interface: Interface, suffix: str) -> str:
 
 def _python_derivative(interface: Interface, suffix: str) -> str:
     name, inputs = interface.name, ", ".join(a.name for a in interface.inputs)
+    inputs += ", seed=1, step=0" if interface.draws else ""
     first = interface.parameters[0].name
     if suffix == "jvp":
         outputs = ", ".join(a.name for a in interface.outputs)
@@ -157,17 +160,21 @@ def _python(interface: Interface) -> str:
     name = interface.name
     inputs = ", ".join(a.name for a in interface.inputs)
     outputs = ", ".join(a.name for a in interface.outputs)
+    following = {new for _, new in interface.states}
+    own = ", ".join(a.name for a in interface.outputs if a.name not in following)
+    inputs += ", seed=1, step=0" if interface.draws else ""
     lines = [f"from generated import {name}", "", f"{outputs} = {name}.forward({inputs})"]
     if interface.differentiable:
+        data = ", ".join(a.name for a in interface.data)
+        held = [*(a.name for a in interface.parameters), *(old for old, _ in interface.states)]
         parameters = [a.name for a in interface.parameters]
-        data = ", ".join(a.name for a in interface.inputs if a.name not in parameters)
-        scalar = len(interface.outputs) == 1 and not interface.outputs[0].shape
+        scalar = len(interface.outputs) == 1 + len(interface.states) and not interface.outputs[0].shape
         seed = "" if scalar else "gradient"
         first = parameters[0] if parameters else "x"
         lines += [
             "",
-            f"m = {name}.Module({', '.join(f'{p}={p}' for p in parameters)})",
-            f"{outputs} = m.forward({data})",
+            f"m = {name}.Module({', '.join(f'{p}={p}' for p in held)}{', seed=1' if interface.draws else ''})",
+            f"{own} = m.forward({data})",
             f"m.backward({seed})  # adds to m.grad.{first}" + (" and so on" if len(parameters) > 1 else ""),
             "m.zero_grad()",
         ]

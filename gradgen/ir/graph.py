@@ -73,6 +73,7 @@ class Graph:
     """`inputs` in the order of the user's arguments, `outputs` with their names, `where` from node to user line.
 
     `conditions`: what the named dimensions must satisfy, in the order of the program (see conditions.py).
+    `states` are the names of an input and of the output that is its value in the next call.
     """
 
     inputs: tuple[Input, ...]
@@ -80,6 +81,7 @@ class Graph:
     output_names: tuple[str, ...]
     where: Mapping[Node, Location] = field(default_factory=dict)
     conditions: tuple[Requirement, ...] = ()
+    states: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:
@@ -144,4 +146,6 @@ def serialise(graph: Graph) -> list[str]:
     lines.append("inputs " + " ".join(f"{n.name}" for n in graph.inputs))
     lines.append("outputs " + " ".join(f"{name}=%{number[n]}" for name, n in zip(graph.output_names, graph.outputs)))
     lines += [f"condition {r} {r.error} {r.message}" for r in graph.conditions]
+    if graph.states:
+        lines.append("states " + " ".join(f"{old}->{new}" for old, new in graph.states))
     return lines
