@@ -46,8 +46,10 @@ def build(
     thing compiles nothing.  Raises CompilerNotFoundError where there is no C compiler (the bundle is written all the
     same) and CompileError with the compiler's own words.
     """
-    folder = emit(program, name, out, **options)
-    return load_package(folder, folder.name, profile=profile, threads=bool(options.get("threads")))
+    name, files = _files(program, name, options)
+    folder = Path(out) / name
+    write_bundle(files, folder)
+    return load_package(folder, name, files=files, profile=profile, threads=bool(options.get("threads")))
 
 
 def _files(program: TracedFunction, name: str | None, options: dict[str, Any]) -> tuple[str, dict[str, str]]:

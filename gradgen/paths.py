@@ -1,7 +1,10 @@
-"""Where the templates are: inside the installed package, or beside it in the repository."""
+"""Folders: where the templates are, inside the installed package or beside it in the repository; one writer at a time."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from gradgen.errors import GradgenError
@@ -20,3 +23,23 @@ def templates_dir() -> Path:
         f"the templates that gradgen ships are missing: looked in {package / 'templates'} and "
         f"{package.parent / 'templates'}; reinstall gradgen"
     )
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Other processes and threads that ask for the same wait meanwhile.  Nothing is left in the folder.
+
+    Where the system has no such locks, or the file system none for folders, nobody waits.
+    """
+    if os.name == "nt":
+        yield
+        return
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

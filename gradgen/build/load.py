@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import importlib
 import importlib.util
+import json
+import marshal
 import sys
 import tempfile
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from importlib.machinery import ExtensionFileLoader, SourceFileLoader
+from importlib.abc import Loader, MetaPathFinder, SourceLoader
+from importlib.machinery import ExtensionFileLoader, ModuleSpec
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 import _cffi_backend
 
 from gradgen.build import standalone
 from gradgen.build.cache import Cache, default_cache, digest
-from gradgen.build.library import cached_extension, place
+from gradgen.build.library import cached_extension, place, read_bundle
 from gradgen.errors import AbiError, BuildError, CacheError
 
 __all__ = ["load_package", "load_shared"]
 
+
+LONG = 4000
+"""Characters of Python from which on keeping its bytecode saves more than it costs."""
 
 _opened: dict[tuple[str, Any], Any] = {}
 
@@ -79,33 +87,100 @@ def load_shared(path: Path, cdef: str, *, cache: Cache | None = None) -> tuple[A
 
 
 def load_package(
-    bundle_dir: Path, name: str, *, profile: str = "native", cache: Cache | None = None, threads: bool = False
+    bundle_dir: Path, name: str, *, files: Mapping[str, str] | None = None, profile: str = "native",
+    cache: Cache | None = None, threads: bool = False,
 ) -> ModuleType:
     """Builds the bundle in `bundle_dir` if need be and imports it as ``<folder above>.<name>``.
 
-    The extension is loaded from the cache, where another content has another path: Python and the system's loader both
-    take a second file of the same path for the one they have loaded already, so a module generated twice in one
-    process would otherwise run its first version.  The copy in the bundle is for later processes.
+    `files` are the bundle's texts where the caller has just made them: what is loaded is these, whatever another process
+    writes to the folder meanwhile.  The extension is loaded from the cache, where another content has another path:
+    Python and the system's loader both take a second file of the same path for the one they have loaded already, so a
+    module generated twice in one process would otherwise run its first version.  The copy in the bundle is for later
+    processes.
 
     Arguments and errors are build_extension's; AbiError when the machine code is not the manifest's.
     """
     package = Path(bundle_dir).resolve()
-    built = cached_extension(package, name, profile=profile, cache=cache, threads=threads)
-    place(built, package)
-    parent = _parent(package.parent)
-    full = f"{parent.__name__}.{name}"
-    extension = f"{full}.{standalone.extension_name(name)}"
-    _forget(full)
-    try:
-        sys.modules[extension] = _run_module(extension, ExtensionFileLoader(extension, str(built)), built)
-        _check_abi(sys.modules[extension], package, name)
-        init = package / "__init__.py"
-        module = _run_module(full, SourceFileLoader(full, str(init)), init, package)
-    except BaseException:
+    files = read_bundle(package, name) if files is None else files
+    built = cached_extension(files, name, where=package, profile=profile, cache=cache, threads=threads)
+    place(built, package, files, name)
+    with _loading:
+        parent = _parent(package.parent)
+        full = f"{parent.__name__}.{name}"
+        extension = f"{full}.{standalone.extension_name(name)}"
         _forget(full)
-        raise
-    setattr(parent, name, module)
+        try:
+            sys.modules[extension] = _run_module(extension, ExtensionFileLoader(extension, str(built)), built)
+            _check_abi(sys.modules[extension], files, package, name)
+            generated = _Generated(package, files, cache or default_cache())
+            module = generated.run(full)
+        except BaseException:
+            _forget(full)
+            raise
+        setattr(parent, name, module)
     return module
+
+
+_loading = threading.RLock()  # two threads may build two programs under one name
+
+
+class _Generated(MetaPathFinder):
+    """Finds the modules of a package among the texts that it was generated as."""
+
+    def __init__(self, package: Path, files: Mapping[str, str], cache: Cache) -> None:
+        self.package, self.files, self.cache = package, files, cache
+        self.module: ModuleType | None = None
+
+    def run(self, full: str) -> ModuleType:
+        """Imports the package itself; its modules are found as long as it stands in sys.modules."""
+        sys.meta_path[:] = [f for f in sys.meta_path if not isinstance(f, _Generated) or f.is_in_use()]
+        sys.meta_path.insert(0, self)
+        path = self.package / "__init__.py"
+        return _run_module(full, self.loader(full, "__init__"), path, self.package, lambda m: setattr(self, "module", m))
+
+    def is_in_use(self) -> bool:
+        return self.module is not None and sys.modules.get(self.module.__name__) is self.module
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        package, _, leaf = fullname.rpartition(".")
+        if self.module is None or sys.modules.get(package) is not self.module or f"{leaf}.py" not in self.files:
+            return None
+        return importlib.util.spec_from_file_location(
+            fullname, self.package / f"{leaf}.py", loader=self.loader(fullname, leaf))
+
+    def loader(self, fullname: str, leaf: str) -> _Text:
+        return _Text(fullname, str(self.package / f"{leaf}.py"), self.files[f"{leaf}.py"], self.cache)
+
+
+class _Text(SourceLoader):
+    """Runs a text in the name of a file, without looking at the file."""
+
+    def __init__(self, fullname: str, path: str, text: str, cache: Cache) -> None:
+        self.fullname, self.path, self.text, self.cache = fullname, path, text, cache
+
+    def get_filename(self, fullname: str) -> str:
+        return self.path
+
+    def get_data(self, path: str) -> bytes:
+        return self.text.encode()
+
+    def get_code(self, fullname: str) -> CodeType:
+        return _bytecode(self.text, self.path, self.cache)
+
+
+@lru_cache(maxsize=64)
+def _bytecode(text: str, path: str, cache: Cache) -> CodeType:
+    """Compiled Python; the runtime's files are long and the same every time, and are kept."""
+    if len(text) < LONG:
+        return compile(text, path, "exec", dont_inherit=True)  # type: ignore[no-any-return]
+    key = digest("bytecode-1", importlib.util.MAGIC_NUMBER, path, text)
+    known = cache.get_text(key)
+    if known is not None:
+        return marshal.loads(base64.b64decode(known))  # type: ignore[no-any-return]
+    code: CodeType = compile(text, path, "exec", dont_inherit=True)
+    with contextlib.suppress(CacheError):  # only time is lost
+        cache.put_text(key, base64.b64encode(marshal.dumps(code)).decode())
+    return code
 
 
 def _parent(folder: Path) -> ModuleType:
@@ -147,9 +222,10 @@ def _forget(full: str) -> None:
 
 
 def _run_module(
-    full: str, loader: ExtensionFileLoader | SourceFileLoader, path: Path, package: Path | None = None
+    full: str, loader: Loader, path: Path, package: Path | None = None, begun: Callable[[ModuleType], None] | None = None
 ) -> ModuleType:
-    """Imports one file under a full name; `package` is the search path where it is a package."""
+    """Imports one file under a full name; `package` is the search path where it is a package, `begun` is told the module
+    before its code runs."""
     search = None if package is None else [str(package)]
     spec = importlib.util.spec_from_file_location(full, path, loader=loader, submodule_search_locations=search)
     if spec is None:
@@ -157,15 +233,17 @@ def _run_module(
     try:
         module = importlib.util.module_from_spec(spec)
         sys.modules[full] = module
+        if begun is not None:
+            begun(module)
         loader.exec_module(module)
     except ImportError as error:
         raise AbiError("the generated module cannot be loaded", where=str(error), hint=f"file: {path}") from error
     return module
 
 
-def _check_abi(extension: Any, package: Path, name: str) -> None:
+def _check_abi(extension: Any, files: Mapping[str, str], package: Path, name: str) -> None:
     """The record inside the machine code against the manifest beside it."""
-    manifest = standalone.read_manifest(package, name)
+    manifest = json.loads(files[f"{name}.json"])
     record = getattr(extension.lib, f"{name}_module", None)
     if record is None:
         return

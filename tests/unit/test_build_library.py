@@ -80,7 +80,7 @@ def make_bundle(out: Path, name: str = "twice", factor: int = 2, abi: int = 1) -
 def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *arguments]
     return subprocess.run(
-        command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+        command, cwd=folder, env={**os.environ, "PYTHONPATH": "", **environment}, capture_output=True, text=True, check=False
     )
 
 
@@ -148,18 +148,18 @@ def test_a_library_for_another_machine_is_an_error(tmp_path: Path, cache: Cache)
 
 
 def test_an_extension_is_built_beside_its_source(tmp_path: Path, cache: Cache):
-    package = make_bundle(tmp_path / "generated")
+    package = make_bundle(tmp_path / "made_here")
     before = {path.name for path in package.iterdir()}
     path = build_extension(package, "twice", cache=cache)
     assert {p.name for p in package.iterdir()} - before == {path.name} == {standalone.extension_file("twice")}
-    done = run(tmp_path, "-c", "from generated import twice; print(twice.times(21))")
+    done = run(tmp_path, "-c", "from made_here import twice; print(twice.times(21))")
     assert done.stdout == "42\n", done.stderr
 
 
 def test_a_second_build_starts_no_compiler_and_touches_nothing(
     tmp_path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ):
-    package = make_bundle(tmp_path / "generated")
+    package = make_bundle(tmp_path / "made_here")
     path = build_extension(package, "twice", cache=cache)
     state, content = path.stat(), path.read_bytes()
     monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: pytest.fail("a compiler was started"))
@@ -170,17 +170,21 @@ def test_a_second_build_starts_no_compiler_and_touches_nothing(
 
 
 def test_a_changed_header_is_compiled_again(tmp_path: Path, cache: Cache):
-    package = make_bundle(tmp_path / "generated")
+    package = make_bundle(tmp_path / "made_here")
     first = build_extension(package, "twice", cache=cache).stat().st_ino
     with (package / "gradgen_abi.h").open("a") as header:
-        header.write("/* changed */\n")
+        header.write("#define CHANGED 1\n")
     build_extension(package, "twice", cache=cache)
     assert len(list(cache.root.glob("v1/entries/*/*"))) == 2 and first
+    with (package / "gradgen_abi.h").open("a") as header:
+        header.write("/* a comment */\n\n// and another\n")
+    build_extension(package, "twice", cache=cache)
+    assert len(list(cache.root.glob("v1/entries/*/*"))) == 2
 
 
 def test_two_versions_in_one_process(tmp_path: Path, cache: Cache):
     modules = [
-        load_package(make_bundle(tmp_path / "generated", factor=factor), "twice", cache=cache) for factor in (2, 3, 2)
+        load_package(make_bundle(tmp_path / "made_here", factor=factor), "twice", cache=cache) for factor in (2, 3, 2)
     ]
     assert [module.times(10) for module in modules] == [20, 30, 20]
     assert {module.__name__.split(".")[1] for module in modules} == {"twice"}
@@ -205,14 +209,14 @@ def test_a_folder_with_the_name_of_a_library_does_not_disturb_it(tmp_path: Path,
 
 
 def test_the_record_in_the_machine_code_must_fit_the_manifest(tmp_path: Path, cache: Cache):
-    package = make_bundle(tmp_path / "generated", "foreign", abi=7)
+    package = make_bundle(tmp_path / "made_here", "foreign", abi=7)
     with pytest.raises(AbiError, match="ABI 7"):
         load_package(package, "foreign", cache=cache)
     assert not [name for name in sys.modules if name.endswith(".foreign")]
 
 
 def test_a_package_that_fails_to_import_leaves_nothing(tmp_path: Path, cache: Cache):
-    package = make_bundle(tmp_path / "generated", "broken")
+    package = make_bundle(tmp_path / "made_here", "broken")
     (package / "__init__.py").write_text("from ._broken_cffi import nothing_of_that_name\n")
     before = set(sys.modules)  # other tests may have built a package of that name
     with pytest.raises(AbiError, match="nothing_of_that_name"):
@@ -221,7 +225,7 @@ def test_a_package_that_fails_to_import_leaves_nothing(tmp_path: Path, cache: Ca
 
 
 def test_manifests_that_cannot_be_built(tmp_path: Path, cache: Cache):
-    package = make_bundle(tmp_path / "generated")
+    package = make_bundle(tmp_path / "made_here")
     manifest = json.loads((package / "twice.json").read_text())
     for change in ({"sources": ["../../etc/passwd"]}, {"sources": ["missing.c"]}, {"name": "../up"}, {"cdef": 3}):
         (package / "twice.json").write_text(json.dumps({**manifest, **change}))
@@ -244,19 +248,19 @@ def test_the_bundles_build_needs_the_standard_library_and_cffi_only():
 
 @pytest.mark.parametrize("profile", [[], ["--native"], ["--portable"]])
 def test_the_bundle_builds_itself_without_gradgen_and_setuptools(profile: list[str], tmp_path: Path):
-    package = make_bundle(tmp_path / "generated")
+    package = make_bundle(tmp_path / "made_here")
     hidden = "import sys; sys.modules.update(gradgen=None, setuptools=None, distutils=None); "
     start = f"import runpy; sys.argv = ['_build.py', *{profile!r}]; runpy.run_path('_build.py', run_name='__main__')"
     done = run(package, "-c", hidden + start, TMPDIR=str(tmp_path))
     assert done.returncode == 0 and done.stdout.startswith("built "), done.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["generated"]
-    use = "import sys; sys.modules['gradgen'] = None; from generated import twice; print(twice.times(2))"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["made_here"]
+    use = "import sys; sys.modules['gradgen'] = None; from made_here import twice; print(twice.times(2))"
     done = run(tmp_path, "-c", use)
     assert done.stdout == "4\n", done.stderr
 
 
 def test_the_bundles_build_explains_failures(tmp_path: Path):
-    package = make_bundle(tmp_path / "generated")
+    package = make_bundle(tmp_path / "made_here")
     (package / "twice.c").write_text("int twice_times(int x) { return y; }\n")
     done = run(package, "_build.py", TMPDIR=str(tmp_path))
     assert done.returncode == 1 and "Traceback" not in done.stderr
@@ -271,8 +275,8 @@ def test_the_bundles_build_explains_failures(tmp_path: Path):
 
 def test_setuptools_builds_the_same_where_the_system_has_its_own_compiler(tmp_path: Path):
     pytest.importorskip("setuptools")
-    package, folder = make_bundle(tmp_path / "generated"), tmp_path / "work"
+    package, folder = make_bundle(tmp_path / "made_here"), tmp_path / "work"
     folder.mkdir()
     built = standalone.build_extension(package, standalone.read_manifest(package), folder, None)
     standalone.install(built, package / built.name)
-    assert run(tmp_path, "-c", "from generated import twice; print(twice.times(4))").stdout == "8\n"
+    assert run(tmp_path, "-c", "from made_here import twice; print(twice.times(4))").stdout == "8\n"
