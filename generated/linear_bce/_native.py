@@ -198,7 +198,8 @@ class Native:
         if record.abi_version != ABI_VERSION or digest != self.info.digest:
             raise ImportError(
                 f"the compiled part of {self.info.name} that this process has loaded (ABI {record.abi_version}, "
-                f"{digest}) belongs to other sources (ABI {ABI_VERSION}, {self.info.digest}): start Python anew"
+                f"{digest}) belongs to other sources (ABI {ABI_VERSION}, {self.info.digest}): start Python anew; if that "
+                "does not help, the files in the folder are of two modules: write the bundle again"
             )
 
     def _binder(self, dim: str) -> tuple[int, int]:

@@ -22,6 +22,7 @@ import importlib.machinery
 import importlib.util
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -285,9 +286,28 @@ def read_manifest(package: Path, name: str | None = None) -> dict[str, object]:
             continue
         if isinstance(data, dict) and isinstance(data.get("cdef"), str) and isinstance(data.get("sources"), list):
             found.append(data)
-    if len(found) != 1 or not str(found[0].get("name")).isidentifier():
+    if len(found) != 1:
         raise BuildFailure(f"{package} does not hold one manifest <name>.json with name, cdef and sources")
-    return found[0]
+    return checked_manifest(found[0], str(package))
+
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+SOURCE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\.c")
+"""Names become parts of file names and of the compiler's command line: neither a path nor an option can be one."""
+
+
+def checked_manifest(manifest: dict[str, object], where: str) -> dict[str, object]:
+    """The manifest, whose names are harmless.  Raises BuildFailure where one is not, or where something is missing."""
+    name, sources = manifest.get("name"), manifest.get("sources")
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise BuildFailure(f"the manifest in {where} has no usable name: {name!r}")
+    if not isinstance(manifest.get("cdef"), str) or not isinstance(sources, list) or not sources:
+        raise BuildFailure(f"the manifest of {name} in {where} lacks cdef or sources")
+    for source in sources:
+        if not isinstance(source, str) or not SOURCE.fullmatch(source):
+            raise BuildFailure(f"the manifest of {name} in {where} names the source {source!r}, which is no name of a C "
+                               "file beside it")
+    return manifest
 
 
 def extension_name(name: str) -> str:
@@ -301,17 +321,14 @@ def extension_file(name: str) -> str:
 
 def stage_sources(package: Path, manifest: dict[str, object], folder: Path) -> list[str]:
     """Copies a package's C files and headers to `folder` and adds cffi's wrapper; returns the module's own .c files."""
-    sources = [str(source) for source in _list(manifest["sources"])]
+    checked_manifest(manifest, str(package))
+    sources = [str(source) for source in manifest["sources"]]  # type: ignore[attr-defined]
     for path in [package / source for source in sources] + sorted(package.glob("*.h")):
-        if path.parent != package or not path.is_file():
+        if not path.is_file():
             raise BuildFailure(f"the manifest names {path.name!r}, which is not a file in {package}")
         shutil.copyfile(path, folder / path.name)
     write_wrapper(str(manifest["name"]), str(manifest["cdef"]), folder)
-    return [source for source in sources if source.endswith(".c")]
-
-
-def _list(value: object) -> list[object]:
-    return value if isinstance(value, list) else []
+    return sources
 
 
 def write_wrapper(name: str, cdef: str, folder: Path) -> Path:
@@ -347,7 +364,7 @@ class Recipe:
     link: tuple[str, ...] = ()
 
     def compile(self, source: str) -> list[str]:
-        return [*self.toolchain.command, *self.flags, *self.user, "-c", source, "-o", f"{source}.o"]
+        return [*self.toolchain.command, *self.flags, *self.user, "-c", f"./{source}", "-o", f"./{source}.o"]
 
 
 def build_in(folder: Path, name: str, sources: Sequence[str], recipe: Recipe) -> Path:
@@ -361,7 +378,7 @@ def build_in(folder: Path, name: str, sources: Sequence[str], recipe: Recipe) ->
     flags = supported(recipe.toolchain, [*GLUE_FLAGS, *_no_traps(recipe.toolchain)])
     glue = Recipe(recipe.toolchain, (*flags, *python_include_flags()), recipe.user)
     run_together([recipe.compile(source) for source in sources] + [glue.compile(wrapper)], folder)
-    objects = [f"{source}.o" for source in [wrapper, *sources]]
+    objects = [f"./{source}.o" for source in [wrapper, *sources]]
     run([*command, *extension_link_flags(), *recipe.link, *recipe.user, *objects, "-o", target.name, "-lm"], folder)
     return target
 
