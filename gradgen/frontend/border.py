@@ -20,7 +20,7 @@ from typing import Any
 from gradgen.errors import TraceError
 from gradgen.frontend import tape, views
 from gradgen.frontend.conversion import users_line
-from gradgen.frontend.grad_fn import Edge
+from gradgen.frontend.grad_fn import FREED, AccumulateGrad, Edge, Node, OpNode
 from gradgen.frontend.modes import state
 from gradgen.frontend.record import Record, symbol_leaf
 from gradgen.frontend.storage import Cell
@@ -77,6 +77,60 @@ class Border:
         """`restore()` runs when the trace ends, however it ends; the last one first."""
         self._undo.append(restore)
 
+    # --- at the end -----------------------------------------------------------------------------------------------------
+
+    def arguments_unchanged(self, arguments: Sequence[Tensor], before: Sequence[Record], names: Sequence[str]) -> None:
+        """TraceError where the function changed one of its arguments, whose caller would not see it."""
+        for tensor, record, name in zip(arguments, before, names):
+            now = tensor._cell.record
+            if now is not record and now is not None:
+                raise TraceError(
+                    f"the argument {name} is changed in place: the caller's tensor would stay as it is",
+                    where=str(now.location) if now.location else None,
+                    hint=f"work on a copy ({name} = {name}.clone()) and return the new value",
+                )
+
+    def audit(self, results: Sequence[Tensor]) -> None:
+        """Walks the tape below the results, as backward would.
+
+        RuntimeError in PyTorch's words where a saved tensor was changed in place since, TraceError where backward would do
+        what a graph cannot: run hooks, or read saved values that were changed behind the tape's back.
+        """
+        waiting = [edge[0] for t in results if (edge := t._edge()) is not None]
+        done: set[Node] = set()
+        while waiting:
+            node = waiting.pop()
+            if node in done:
+                continue
+            done.add(node)
+            if isinstance(node, CopySlices):
+                waiting.append(node.inner)
+            waiting.extend(edge[0] for edge in node.edges if edge is not None and self._made(edge[0]))
+            self._audit_node(node)
+
+    def _made(self, node: Node) -> bool:
+        if isinstance(node, AccumulateGrad):
+            return self.is_inside(node.variable._cell)
+        return True
+
+    def _audit_node(self, node: Node) -> None:
+        hooks = node.hooks
+        if hooks is not None and (any(hooks.tensor.values()) or hooks.pre or hooks.post):
+            raise TraceError("a hook is registered on what is traced: it would never run",
+                             hint="change the gradient by operations, for example by an autograd.Function")
+        if isinstance(node, AccumulateGrad) and node.variable._post_hooks:
+            raise TraceError("a hook is registered on an argument that is traced: it would never run")
+        if isinstance(node, OpNode):
+            where = Record(None, (), (), node.outs[0], origin=node.origin).location if node.origin else None
+            if node.freed and node.plan.pullback(node.wanted, tuple(True for _ in node.outs)).saves:
+                raise RuntimeError(FREED)
+            if node.changed_unseen():
+                raise TraceError(
+                    f"a tensor that {node.name()} saved for backward was changed in place through .data or numpy()",
+                    where=str(where) if where else None,
+                    hint="backward would use the changed value for the derivative of the old one; change a clone() instead",
+                )
+
     # --- reading --------------------------------------------------------------------------------------------------------
 
     def operands(self, given: Sequence[Any], values: list[Any], edges: Sequence[Edge | None] | None) -> None:
@@ -99,6 +153,16 @@ class Border:
             return tape.meaning(edge, self)
         except KeyError:
             return record
+
+    def looking(self, tensor: Tensor) -> None:
+        """Called where the value of a tensor is looked at: what is recorded may depend on it."""
+        if not self.is_inside(tensor._cell):
+            self.looks(tensor)
+            if self.outer is not None:
+                self.outer.looking(tensor)
+
+    def looks(self, tensor: Tensor) -> None:
+        """The value of a tensor from outside is looked at."""
 
     def result(self, tensor: Tensor) -> Record:
         """The record of a tensor that the function returns."""

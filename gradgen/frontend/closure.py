@@ -53,14 +53,14 @@ def _take(tree: Any, values: Any) -> Any:
     return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
 
 
-def symbol(name: str, shape: Sequence[Extent], like: Tensor | Node) -> Tensor:
+def symbol(name: str, shape: Sequence[Extent], like: Tensor | Node, gradient: bool | None = None) -> Tensor:
     """A symbolic tensor of `like`'s dtype, for tracing inside a trace or eager code.
 
     Inputs of equal name, shape and dtype are one node: inside of other functions the name says how deep, since what is
     traced here may use the symbols of those around it.
     """
     border: Border = state.border
-    gradient = like.dtype.is_floating_point
+    gradient = like.dtype.is_floating_point if gradient is None else gradient
     if border.outer is not None:
         name = f"{name}_depth{border.depth}"
     record = symbol_leaf(Input(name, tuple(shape), like.dtype, gradient), requires_grad=gradient)
@@ -148,6 +148,8 @@ def capture(
             source.state = symbol(f"{name}_random", (2,), STATE)
         outputs, out_tree = flatten(function(*unflatten(tree, symbols)))
         results = [border.result(t) for t in outputs]
+        border.arguments_unchanged(symbols, own, [f"{k}" for k in range(len(symbols))])
+        border.audit(outputs)
     if source.make is None and source.state is not None and source.count:
         own.append(source.state._record)
     graph, outside = closed_graph(own, results, border)

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from gradgen.frontend.tensor import Tensor
 
 Edge = tuple["Node", int]
-Version = tuple[Any, int, Any]
-"""A weak reference to a version counter, the version when saved, and one to the tensor (None for results)."""
+Version = tuple[Any, int, Any, Any, int, Any]
+"""A weak reference to a version counter, the version when saved, one to the tensor (None for results); its storage, how
+often that had been written, and the view of it that was saved."""
 
 FREED = (
     "Trying to backward through the graph a second time (or directly access saved tensors after they have already been "
@@ -162,7 +163,8 @@ class OpNode(Node):
 
     def _note_version(self, k: int, x: Tensor) -> None:
         counter = x._counter if x._counter is not None else x._cell
-        self.versions[k] = (weakref.ref(counter), counter.version, weakref.ref(x))
+        cell = x._cell
+        self.versions[k] = (weakref.ref(counter), counter.version, weakref.ref(x), cell, cell.generation, x._chain)
 
     def keep_outputs(self, tensors: Sequence[Tensor]) -> None:
         """The results' records are kept where the derivative is written in them.
@@ -179,7 +181,7 @@ class OpNode(Node):
                 return
         else:
             self.outputs = tuple([t._record for t in tensors])
-        self.output_versions = [(weakref.ref(t._cell), t._cell.version, None) for t in tensors]
+        self.output_versions = [noted(t, t._cell) for t in tensors]
 
     def release(self) -> None:
         self.freed = True
@@ -194,6 +196,7 @@ class OpNode(Node):
             if self.freed:
                 raise RuntimeError(FREED)
             self._check_versions(pullback)
+            self._look_again(pullback)
         found = self._differentiably(pullback, grads) if state.grad else self._plainly(pullback, grads)
         result: list[Tensor | None] = [None] * len(self.edges)
         for slot, tensor in zip(pullback.slots, found):
@@ -233,6 +236,26 @@ class OpNode(Node):
             tensor._set_edge(edge)
         return tensor
 
+    def _look_again(self, pullback: Pullback) -> None:
+        """What was saved is what its storage holds: a write that no version counts (through `.data`) is seen here."""
+        for k in pullback.saved_inputs:
+            if k < len(self.versions) and (record := _written(self.versions[k])) is not None:
+                self.inputs = (*self.inputs[:k], record, *self.inputs[k + 1 :])
+        for k in pullback.saved_outputs:
+            if (record := _written(self.output_versions[k])) is not None:
+                self.outputs = (*self.outputs[:k], record, *self.outputs[k + 1 :])
+
+    def changed_unseen(self) -> bool:
+        """Whether a saved tensor was changed in place without a version counted; RuntimeError where one was counted."""
+        saved = [v for v in (*self.versions, *self.output_versions) if v is not None]
+        if all(_counter_of(v) in (None, v[1]) and _written(v) is None for v in saved):
+            return False
+        pullback = self.plan.pullback(self.wanted, tuple(True for _ in self.outs))
+        self._check_versions(pullback)
+        return any(_written(self.versions[k]) is not None for k in pullback.saved_inputs if k < len(self.versions)) or any(
+            _written(self.output_versions[k]) is not None for k in pullback.saved_outputs
+        )
+
     def _check_versions(self, pullback: Pullback) -> None:
         for k in pullback.checked_inputs:
             if k < len(self.versions) and self.versions[k] is not None:
@@ -240,6 +263,25 @@ class OpNode(Node):
         for k in pullback.checked_outputs:
             if self.output_versions[k] is not None:
                 _check_version(self.output_versions[k], self.outs[k], (self, k))
+
+
+def noted(tensor: Tensor, counter: Any) -> Version:
+    """What is noted of a result that is saved, or stored in place."""
+    cell = tensor._cell
+    return (weakref.ref(counter), counter.version, None, cell, cell.generation, tensor._chain)
+
+
+def _counter_of(version: Version) -> int | None:
+    counter = version[0]()
+    return None if counter is None else counter.version
+
+
+def _written(version: Version | None) -> Record | None:
+    """What the storage of a saved tensor holds now, where it was written since."""
+    if version is None or version[3].generation == version[4]:
+        return None
+    record: Record = version[3].current()
+    return record if version[5] is None else views.read(record, version[5])
 
 
 def _check_version(version: Version | None, spec: Spec, edge: Edge | None) -> None:
@@ -323,3 +365,4 @@ def accumulate(variable: Tensor, gradient: Tensor) -> None:
 import gradgen.frontend.apply as recording  # noqa: E402  (they need the classes above)
 import gradgen.frontend.inplace as inplace  # noqa: E402
 import gradgen.frontend.internal as internal  # noqa: E402
+import gradgen.frontend.views as views  # noqa: E402

@@ -7,7 +7,6 @@ tensor, or, where the tensor is a view, is wrapped in a CopySlices that becomes 
 from __future__ import annotations
 
 import functools
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +14,7 @@ import sympy
 
 import gradgen.frontend.apply as recording
 from gradgen.frontend import internal
-from gradgen.frontend.grad_fn import Node, OpNode, tensor_type_name
+from gradgen.frontend.grad_fn import Node, OpNode, noted, tensor_type_name
 from gradgen.frontend.modes import state
 from gradgen.frontend.record import Record
 from gradgen.frontend.registry import KEEP, Op, broadcast_read, broadcast_shapes
@@ -95,7 +94,7 @@ def _rebase(target: Tensor, node: Node, number: int, before: Record | None) -> N
         if node.versions:
             node.versions[0] = None  # the old value itself was saved
         versions = target._versions()
-        node.output_versions[number] = (weakref.ref(versions), versions.version, None)
+        node.output_versions[number] = noted(target, versions)
     base = target._base
     if base is None:
         set_history(target, node, number)

@@ -1,96 +1,168 @@
-"""jit: a function recorded as one operation, traced once per shapes and dtypes."""
+"""jit: a function recorded as one operation, traced once per shapes and dtypes.
+
+Tensors that the function takes from outside are operands of the operation beside its arguments: their values stay live and
+gradients flow to them.  What else the trace depended on is compared before each call, and another trace is made where it
+is another now: numbers in closures, globals and attributes, the variables that lead to the tensors, values that were looked at.
+"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from gradgen.errors import TraceError
-from gradgen.frontend.apply import apply
-from gradgen.frontend.drawing import inner_state
+from gradgen.frontend.apply import apply, defaults
+from gradgen.frontend.border import Border
+from gradgen.frontend.closure import closed_graph, flatten, symbol, unflatten
+from gradgen.frontend.drawing import Source, drawing_from, inner_state
+from gradgen.frontend.modes import state
 from gradgen.frontend.registry import Op
-from gradgen.frontend.requirements import ask_again
+from gradgen.frontend.requirements import ask_again, collecting
 from gradgen.frontend.tensor import Tensor
-from gradgen.frontend.trace import Spec, trace
+from gradgen.frontend.whereabouts import Getter, place_of, plain_values
 from gradgen.ir.conditions import Requirement
 from gradgen.ir.draws import STATE
 from gradgen.ir.nodes import Node
 from gradgen.ir.rewrite import substitute
 
-Conditions = tuple[Requirement, ...]
-
 
 def jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """Traces `function` at the first call for each set of shapes and dtypes; later calls run the compiled code.
 
-    Tensor arguments are traced, all others (hashable) are static.  The result is differentiable like any other
-    operation's.  Raises TraceError as `trace` does.
+    Tensor arguments are traced, all others (hashable) are static.  Tensors that the function uses from outside (a module's
+    parameters, a closure's variables) keep their present values in later calls, and get their gradients.  The result is
+    differentiable like any other operation's.  Raises TraceError as `trace` does, and where the function changes an argument or
+    a tensor from outside in place.
     """
-    known: dict[tuple, tuple[Op, Callable[[tuple], Any], Conditions, bool]] = {}
+    known: dict[tuple, _Program] = {}
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         items = [*enumerate(args), *kwargs.items()]
-        tensors = [(k, v) for k, v in items if isinstance(v, Tensor)]
-        key = tuple((k, tuple(v.shape), v.dtype, v.requires_grad) if isinstance(v, Tensor) else (k, v)
-                    for k, v in items)
+        tensors = [v for _, v in items if isinstance(v, Tensor)]
+        key = (state.grad, state.inference, defaults.dtype, *(
+            (k, tuple(v.shape), v.dtype, v.requires_grad) if isinstance(v, Tensor) else (k, type(v), v) for k, v in items
+        ))
         try:
-            found = known.get(key)
+            program = known.get(key)
         except TypeError:
             raise TraceError("arguments of a jitted function are tensors or hashable values") from None
-        if found is None:
-            found = known[key] = _operation(function, args, kwargs, tensors, len(known))
-        op, pack, asked, draws = found
-        ask_again(asked)
-        operands = [v for _, v in tensors]
-        results = apply(op, (*operands, inner_state()) if draws else tuple(operands), {})
-        return pack(results if isinstance(results, tuple) else (results,))
+        if program is None or not program.holds():
+            program = known[key] = _traced(function, args, kwargs, tensors)
+        return program.run(tensors)
 
     return call
 
 
-def _operation(
-    function: Callable[..., Any], args: tuple, kwargs: dict[str, Any], tensors: list[tuple[Any, Tensor]], serial: int
-) -> tuple[Op, Callable[[tuple], Any], Conditions, bool]:
-    """The operation that stands for one call pattern, how its results are packed as the function returned them, what it
-    asks of named dimensions, and whether it draws random numbers: then its last operand is the state for them."""
-    shape_of: dict[str, Any] = {}
+class _Live(Border):
+    """The border of a jitted function: what was looked at is noted."""
 
-    def flat(*symbols: Tensor) -> Any:
-        values = dict(zip((k for k, _ in tensors), symbols))
-        result = function(
-            *(values.get(k, v) for k, v in enumerate(args)), **{k: values.get(k, v) for k, v in kwargs.items()}
-        )
-        shape_of["result"] = result
-        if isinstance(result, dict):
-            return {f"output{k}": v for k, v in enumerate(result.values())}
-        return result
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self.looked: dict[Tensor, int] = {}
 
-    specs = [Spec(tuple(v.shape), v.dtype, v.requires_grad) for _, v in tensors]
-    program = trace(flat, *specs, check=False)
-    graph = program.graph
+    def looks(self, tensor: Tensor) -> None:
+        """The value of a tensor from outside decides what is recorded."""
+        self.looked[tensor] = tensor._cell.generation
+
+
+@dataclass
+class _Outside:
+    """A tensor from outside: where it was found, and what the trace assumed of it."""
+
+    tensor: Tensor
+    place: Getter | None
+    gradient: bool
+
+    def now(self) -> Tensor | None:
+        """The tensor that is there now; None where it is none that the trace fits."""
+        try:
+            found = self.place() if self.place is not None else self.tensor
+        except (AttributeError, KeyError, IndexError, ValueError):
+            return None
+        if not isinstance(found, Tensor) or found._spec is not self.tensor._spec:
+            return None
+        if not self.gradient:
+            return found.detach() if found.requires_grad else found
+        return found if found.requires_grad else None
+
+
+@dataclass
+class _Program:
+    """One trace: the operation, its operands from outside, how its results are packed, and what it depends on; what it asks
+    of named dimensions, and whether it draws random numbers, for which it takes a state."""
+
+    op: Op
+    outside: list[_Outside]
+    tree: Any
+    plain: list[tuple[Getter, Any]]
+    looked: dict[Tensor, int]
+    asked: Sequence[Requirement]
+    draws: bool
+
+    def holds(self) -> bool:
+        """Whether everything that the trace depended on is as it was."""
+        if any(t._cell.generation != generation for t, generation in self.looked.items()):
+            return False
+        for getter, value in self.plain:
+            try:
+                found = getter()
+            except (AttributeError, KeyError, IndexError, ValueError):
+                return False
+            if found is not value and (type(found) is not type(value) or found != value):
+                return False
+        return all(one.now() is not None for one in self.outside)
+
+    def run(self, tensors: Sequence[Tensor]) -> Any:
+        ask_again(self.asked)
+        random = (inner_state(),) if self.draws else ()
+        results = apply(self.op, (*tensors, *random, *(one.now() for one in self.outside)), {})
+        return unflatten(self.tree, results if isinstance(results, tuple) else (results,))
+
+
+def _traced(function: Callable[..., Any], args: tuple, kwargs: dict[str, Any], tensors: Sequence[Tensor]) -> _Program:
+    source = Source(None)
+    with _Live(function) as border, collecting(()) as collected, drawing_from(source):
+        symbols = [symbol(f"argument{k}", tuple(t.shape), t, t.requires_grad) for k, t in enumerate(tensors)]
+        own = [s._record for s in symbols]
+        source.state = symbol("random", (2,), STATE)
+        left = iter(symbols)
+        given = [next(left) if isinstance(v, Tensor) else v for v in args]
+        named = {k: next(left) if isinstance(v, Tensor) else v for k, v in kwargs.items()}
+        outputs, tree = flatten(function(*given, **named))
+        results = [border.result(t) for t in outputs]
+        border.arguments_unchanged(symbols, own, [*_names(function, args), *kwargs])
+        border.audit(outputs)
+    if source.count:
+        own.append(source.state._record)
+    graph, outside = closed_graph(own, results, border)
 
     def lower(*nodes: Node, **_: Any) -> Node | tuple[Node, ...]:
         new = substitute(graph.outputs, dict(zip(graph.inputs, nodes)))
         return new if len(new) > 1 else new[0]
 
-    name = f"jit_{getattr(function, '__name__', 'function')}_{graph.key[:16]}"
-    op = Op(name, lower, "CompiledFunctionBackward", outputs=len(graph.outputs))
-    return op, _packer(shape_of["result"]), graph.conditions, STATE in graph.inputs
+    op = Op(f"jit_{getattr(function, '__name__', 'function')}_{graph.key[:16]}", lower, "CompiledFunctionBackward",
+            outputs=len(graph.outputs))
+    found = [_outside(t, function, node.requires_grad) for t, node in zip(outside, graph.inputs[len(own):])]
+    return _Program(op, found, tree, plain_values(function), border.looked, collected.asked, bool(source.count))
 
 
-def _packer(result: Any) -> Callable[[tuple], Any]:
-    if isinstance(result, dict):
-        keys = list(result)
-        return lambda values: dict(zip(keys, values))
-    if isinstance(result, tuple) and hasattr(result, "_fields"):
-        kind = type(result)
-        return lambda values: kind(*values)
-    if isinstance(result, (tuple, list)):
-        sequence = type(result)
-        return lambda values: sequence(values)
-    return lambda values: values[0]
+def _outside(tensor: Tensor, function: Callable[..., Any], gradient: bool) -> _Outside:
+    place = place_of(tensor, function)
+    exact = place is not None and (place[2] is tensor or (not gradient and place[2]._cell is tensor._cell
+                                                          and place[2]._chain == tensor._chain))
+    return _Outside(tensor, place[1] if exact and place is not None else None, gradient)
+
+
+def _names(function: Callable[..., Any], args: tuple) -> list[str]:
+    try:
+        names = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        names = []
+    return [names[k] if k < len(names) else f"argument {k}" for k, v in enumerate(args) if isinstance(v, Tensor)]
 
 
 __all__ = ["jit"]

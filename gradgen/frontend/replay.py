@@ -111,12 +111,12 @@ def _as_recorded(node: Any, parts: list[Any], saved: list[Record]) -> bool:
     for version in node.versions:
         if version is not None:
             counter = version[0]()
-            if counter is not None and counter.version != version[1]:
+            if (counter is not None and counter.version != version[1]) or version[3].generation != version[4]:
                 return False
     for version in node.output_versions:
         if version is not None:
             counter = version[0]()
-            if counter is not None and counter.version != version[1]:
+            if (counter is not None and counter.version != version[1]) or version[3].generation != version[4]:
                 return False
     known = node.known
     if known is not None:  # tells the operation, which edges there are, and what is saved

@@ -43,6 +43,7 @@ def scan(
     with Border(step) as border, drawing_from(source):
         inner_carry = [symbol(f"scan_carry{k}", tuple(c.shape), c) for k, c in enumerate(carries)]
         inner_slice = [symbol(f"scan_slice{k}", tuple(x.shape)[1:], x) for k, x in enumerate(sequences)]
+        own = [t._record for t in (*inner_carry, *inner_slice)]
         source.state = random = symbol("scan_random", (2,), STATE)
         result = step(unflatten(carry_tree, inner_carry), unflatten(sequence_tree, inner_slice) if sequences else None)
         if not isinstance(result, tuple) or len(result) != 2:
@@ -52,9 +53,10 @@ def scan(
         stacked, stacked_tree = flatten(result[1])
         _check_carry(carries, new, carry_tree, new_tree)
         results = [border.result(t) for t in (*new, *stacked)]
+        border.audit((*new, *stacked))
     if source.count:
-        sequences, inner_slice = [*sequences, states_by_step(count)], [*inner_slice, random]
-    own = [t._record for t in (*inner_carry, *inner_slice)]
+        sequences = [*sequences, states_by_step(count)]
+        own.append(random._record)
     graph, outside = hoisted(*closed_graph(own, results, border), own=len(own))
     op = _operation(graph, len(carries), len(sequences), count, reverse)
     operands = (*carries, *sequences, *outside)

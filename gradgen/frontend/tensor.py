@@ -115,6 +115,8 @@ class Tensor:
 
     def _value(self) -> np.ndarray:
         """The value, computed now; not to be written to."""
+        if state.border is not None:
+            state.border.looking(self)
         record = self._record
         if record.value is None:
             recording.evaluate_records([record])

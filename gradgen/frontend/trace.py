@@ -141,11 +141,14 @@ def _traced(
     with Constants(function) as border, collecting(stated_of(d for s in specs.values() for d in s.dimensions)) as own:
         tensors = {n: border.argument(Tensor._from_record(symbol_leaf(i, requires_grad=i.requires_grad)))
                    for n, i in inputs.items()}
+        before = [t._record for t in tensors.values()]
         source = Source(lambda: Tensor._from_record(symbol_leaf(STATE)))
         with drawing_from(source):
             result = _call(function, tensors)
         names, values = _outputs(function, result, outputs)
         records = [border.result(v) for v in values]
+        border.arguments_unchanged(list(tensors.values()), before, list(tensors))
+        border.audit(values)
     if check:
         check_argument_names(dims, specs, names, gradients=[n for n, s in specs.items() if s.requires_grad],
                              cotangents=[n for n, v in zip(names, values) if v.requires_grad], draws=bool(source.count))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any
 
 from gradgen.frontend.apply import PACKAGE
@@ -87,16 +87,24 @@ def _global_names(code: CodeType) -> list[str]:
     return found
 
 
-def _reachable(roots: Any) -> Iterator[tuple[str, Tensor, Getter]]:
-    """Every tensor that attributes and entries lead to from the roots, the nearest first."""
+def plain_values(function: Callable[..., Any]) -> list[tuple[Getter, Any]]:
+    """Numbers, texts and functions that the function's code can use: how to look them up again, and what they are."""
+    return [(getter, value) for _, value, getter in _reachable(_roots(function), _PLAIN)]
+
+
+_PLAIN = (bool, int, float, complex, str, FunctionType)
+
+
+def _reachable(roots: Any, wanted: Any = Tensor) -> Iterator[tuple[str, Any, Getter]]:
+    """Everything of the kind `wanted` that attributes and entries lead to from the roots, the nearest first."""
     level = list(roots)
     done: set[int] = set()
     for _ in range(DEPTH):
         following = []
         for name, value, getter in level:
-            if isinstance(value, Tensor):
+            if isinstance(value, wanted):
                 yield name, value, getter
-            elif id(value) not in done:
+            elif not isinstance(value, Tensor) and id(value) not in done:
                 done.add(id(value))
                 following.extend(_inside(name, value, getter))
         level = following
