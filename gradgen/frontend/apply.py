@@ -259,6 +259,7 @@ def apply(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any] | None =
     border = state.border
     if border is not None and not view:
         border.operands(operands, values, edges)
+        chosen = border.selection(op, plan, operands)
     if not plan.plain:
         _convert(plan, values)
     depth = 0
@@ -285,6 +286,8 @@ def apply(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any] | None =
                 border.carry((tensor,), (record,))
         elif state.inference and not (grad and plan.differentiable):
             tensor._inference = True
+        if border is not None and chosen is not None:
+            border.select(tensor, chosen)
         return tensor if op.outputs == 1 else (tensor,)
     outs = _records(op, inputs, static, plan.outs, depth + 1, traced and grad)
     if depth > MAX_DEPTH:
@@ -297,6 +300,9 @@ def apply(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any] | None =
     elif state.inference and not (grad and plan.differentiable):
         for t in tensors:
             t._inference = True
+    if border is not None and chosen is not None:
+        for t in tensors:
+            border.select(t, chosen)
     return tuple(tensors)
 
 

@@ -18,11 +18,13 @@ from types import TracebackType
 from typing import Any
 
 from gradgen.errors import TraceError
-from gradgen.frontend import tape, views
+from gradgen.frontend import masks, tape, views
+from gradgen.frontend.apply import Plan
 from gradgen.frontend.conversion import users_line
 from gradgen.frontend.grad_fn import FREED, AccumulateGrad, Edge, Node, OpNode
 from gradgen.frontend.modes import state
 from gradgen.frontend.record import Record, symbol_leaf
+from gradgen.frontend.registry import Op
 from gradgen.frontend.storage import Cell
 from gradgen.frontend.tensor import Tensor
 from gradgen.frontend.views import CopySlices
@@ -142,6 +144,7 @@ class Border:
     def seen(self, tensor: Tensor, record: Record, edge: Edge | None, tracked: bool) -> Record:
         """`record`, the value of `tensor`, with the derivative that its `edge` has."""
         if not self.is_inside(tensor._cell):
+            masks.refuse_selected(tensor, "an operand of another function")
             return self.enter(tensor, record, edge)
         if tracked:
             record = tape.grafted(record, self._history(edge, record) if edge is not None else None)
@@ -166,6 +169,7 @@ class Border:
 
     def result(self, tensor: Tensor) -> Record:
         """The record of a tensor that the function returns."""
+        masks.refuse_selected(tensor, "a result")
         return self.seen(tensor, tensor._record, tensor._edge(), True)
 
     def enter(self, tensor: Tensor, record: Record, edge: Edge | None) -> Record:
@@ -188,6 +192,14 @@ class Border:
             found = self._symbols[key] = symbol_leaf(node, requires_grad=edge is not None)
             self.entered[found] = tensor if edge is not None or not tensor.requires_grad else tensor.detach()
         return found
+
+    def selection(self, op: Op, plan: Plan, operands: tuple[Any, ...]) -> masks.Selection | None:
+        """Which elements the result stands for, where operands are what a traced mask selects."""
+        return masks.selection_of(op, plan, operands)
+
+    def select(self, tensor: Tensor, selection: masks.Selection) -> None:
+        """The tensor stands for the selected elements only."""
+        tensor.__class__, tensor._selection = masks.Selected, selection
 
     def carry(self, tensors: Sequence[Tensor], records: Sequence[Record]) -> None:
         """An operation was recorded: what its results are is what its history says."""

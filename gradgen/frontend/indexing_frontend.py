@@ -11,7 +11,7 @@ import sympy
 
 import gradgen.frontend.apply as recording
 from gradgen.errors import TraceError
-from gradgen.frontend import inplace
+from gradgen.frontend import inplace, masks
 from gradgen.frontend.conversion import refuse_trace, to_index, users_line
 from gradgen.frontend.registry import KEEP, Op
 from gradgen.frontend.requirements import dim_hint, require, settled
@@ -184,6 +184,11 @@ WRAP = Op("index_wrap", _wrap_negative, "IndexBackward0", KEEP, method=False)
 # --- parsing --------------------
 
 
+def _is_flag(item: Any) -> bool:
+    """Whether an index is one truth value in a tensor."""
+    return isinstance(item, Tensor) and item.dtype is dtypes.bool_ and not item.ndim
+
+
 def _is_advanced(item: Any) -> bool:
     if isinstance(item, Tensor):
         return item.ndim > 0 or item.dtype is dtypes.bool_
@@ -272,12 +277,16 @@ def basic(tensor: Tensor, items: Sequence[Any]) -> tuple[Tensor, list[tuple[int,
     for item in items:
         if item is None:
             view, dim = recording.apply(NEW_AXIS, (view,), {"dim": dim}), dim + 1
-        elif isinstance(item, bool):
+        elif isinstance(item, bool) or (_is_flag(item) and not masks.is_open(item)):
             view = recording.apply(NEW_AXIS, (view,), {"dim": dim})
-            advanced.append((dim, _mask_of(item)))
+            advanced.append((dim, _mask_of(bool(item))))
             dim += 1
         elif isinstance(item, slice):
             view, dim, position = _sliced(view, dim, item), dim + 1, position + 1
+        elif masks.is_open(item):
+            masks.check_mask(item, view._spec.shape, dim)
+            advanced.append((dim, item))
+            dim, position = dim + item.ndim, position + item.ndim
         elif _is_advanced(item):
             for found in _index_tensors(item, view, dim):
                 advanced.append((dim, found))
@@ -318,7 +327,6 @@ def _index_tensors(item: Any, view: Tensor, dim: int) -> list[Tensor]:
 
     found = item if isinstance(item, Tensor) else as_tensor(np.array(item)) if isinstance(item, range) else tensor(item)
     if found.dtype is dtypes.bool_:
-        refuse_trace(found, "an index that is a mask (its number of true elements decides the shape)")
         for k in range(found.ndim):
             if found.shape[k] != view.shape[dim + k]:
                 raise IndexError(
@@ -366,8 +374,18 @@ def getitem(self: Tensor, index: Any) -> Tensor:
         return recording.apply(SLICE, (self,), whole)
     if not advanced:
         return recording.apply(ALIAS, (view,)) if view is self else view
+    if (mask := _open_mask(advanced)) is not None:
+        return masks.selected(view, advanced[0][0], mask)
     dims = tuple(d for d, _ in advanced)
     return recording.apply(GATHER, (view, *(t for _, t in advanced)), {"dims": dims})
+
+
+def _open_mask(advanced: list[tuple[int, Tensor]]) -> Tensor | None:
+    """The mask, where one indexes whose values a trace does not know.  TraceError beside other index tensors."""
+    found = [t for _, t in advanced if masks.is_open(t)]
+    if found and len(advanced) > 1:
+        refuse_trace(found[0], "a mask beside other index tensors (its number of true elements decides the shape)")
+    return found[0] if found else None
 
 
 def setitem(self: Tensor, index: Any, value: Any) -> None:
@@ -429,11 +447,14 @@ def _put_items(view: Tensor, advanced: list[tuple[int, Tensor]], value: Any) -> 
                 f"{names[1]} for the source."
             )
         given = to_dtype(given, view.dtype)
-    while given.ndim and given._spec.shape[0] == 1:
+    while given._selection is None and given.ndim and given._spec.shape[0] == 1:
         given = given[0]  # type: ignore[index]
     dims = tuple(d for d, _ in advanced)
     indices = [t for _, t in advanced]
     inplace.check_in_place(view, recording.state.grad and (view.requires_grad or given.requires_grad))
+    if (mask := _open_mask(advanced)) is not None:
+        inplace.overwrite(view, masks.assigned(view, dims[0], mask, given))
+        return
     result = recording.apply(PUT, (view, given, *indices), {"dims": dims, "accumulate": False})
     inplace.overwrite(view, result)
 
@@ -441,6 +462,10 @@ def _put_items(view: Tensor, advanced: list[tuple[int, Tensor]], value: Any) -> 
 def index_put(input: Tensor, indices: Sequence[Any], values: Tensor, accumulate: bool = False) -> Tensor:
     """`input` with the elements at `indices` replaced by `values`, or increased by them."""
     view, advanced = basic(input, list(indices))
+    if (mask := _open_mask(advanced)) is not None:
+        if accumulate:
+            refuse_trace(mask, "an index that is a mask (its number of true elements decides the shape)")
+        return masks.assigned(view, advanced[0][0], mask, values)
     dims = tuple(d for d, _ in advanced)
     return recording.apply(PUT, (view, values, *(t for _, t in advanced)), {"dims": dims, "accumulate": accumulate})
 

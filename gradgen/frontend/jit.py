@@ -1,8 +1,8 @@
 """jit: a function recorded as one operation, traced once per shapes and dtypes.
 
 Tensors that the function takes from outside are operands of the operation beside its arguments: their values stay live and
-gradients flow to them.  What else the trace depended on is compared before each call, and another trace is made where it
-is another now: numbers in closures, globals and attributes, the variables that lead to the tensors, values that were looked at.
+gradients flow to them.  What else the trace depended on is compared before each call, and another trace is made where it is
+another now: numbers in closures, globals and attributes, the variables that lead to the tensors, values that were looked at.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """Traces `function` at the first call for each set of shapes and dtypes; later calls run the compiled code.
 
     Tensor arguments are traced, all others (hashable) are static.  Tensors that the function uses from outside (a module's
-    parameters, a closure's variables) keep their present values in later calls, and get their gradients.  The result is
-    differentiable like any other operation's.  Raises TraceError as `trace` does, and where the function changes an argument or
-    a tensor from outside in place.
+    parameters, a closure's variables) have their present values in later calls, and get their gradients.  The result is
+    differentiable like any other operation's.  Raises TraceError as `trace` does, and where the function changes an argument
+    or a tensor from outside in place.
     """
     known: dict[tuple, _Program] = {}
 

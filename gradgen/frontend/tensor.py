@@ -67,6 +67,7 @@ class Tensor:
     _leaf_hooks: Hooks | None = None
     _post_hooks: HookDict | None = None
     _retains = False
+    _selection: Any = None  # of elements that a traced mask selects: see masks.py
     __array_priority__ = 1000
 
     def _sympy_(self) -> Any:
@@ -351,6 +352,8 @@ class Tensor:
         tensor = _new(Tensor)
         tensor._cell, tensor._chain, tensor._counter = self._cell, self._chain, self._counter
         tensor._rec, tensor._gen = self._rec, self._gen
+        if self._selection is not None:
+            tensor.__class__, tensor._selection = type(self), self._selection
         return tensor
 
     def _alone(self) -> Tensor:

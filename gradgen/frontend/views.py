@@ -17,6 +17,7 @@ import numpy as np
 import sympy
 
 import gradgen.frontend.apply as recording
+from gradgen.errors import TraceError
 from gradgen.frontend.grad_fn import Edge, Node, class_for, short_name
 from gradgen.frontend.modes import state
 from gradgen.frontend.record import Attributes, Record, Spec, spec
@@ -106,6 +107,9 @@ def _read_value(record: Record, chain: Chain) -> tuple[Record, Chain]:
 def make_view(source: Tensor, op: Op, attributes: Attributes, plan: Plan) -> Any:
     """The views that `op` gives of `source`; a copy where its strides cannot express one (reshape of a transpose)."""
     chain = source._chain or ()
+    if source._selection is not None:
+        raise TraceError("a view of what a mask selects depends on the mask's values, which a trace does not know",
+                         hint="operations on single elements and assignment by the same mask are possible")
     if len(plan.outs) == 1 and source._chain is not None and _concrete(
         source._cell.spec, *(s.spec for s in chain), plan.outs[0]
     ):
