@@ -17,8 +17,9 @@ import sympy
 
 from gradgen.ir.functions import NoDerivative, div, eq, select
 from gradgen.ir.guards import GE, Condition
-from gradgen.ir.kernels import call
+from gradgen.ir.kernels import Pullback, call, given
 from gradgen.ir.nodes import Compute, Kernel, Node, Read, Scatter, identity_read
+from gradgen.ir.rewrite import substitute
 from gradgen.ir.symbols import axes, axis, placeholder, reduce_axis
 
 Terms = list[tuple[int, Node]]
@@ -338,9 +339,29 @@ def _qr_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
     return _product(upper, r) if node.output else _sum(w, _negative(_product(q, upper)))
 
 
+# --- derivatives that the user wrote --------------------------------------------------------------------------------------
+
+
+def _given_reverse(node: Kernel, g: Node) -> Terms:
+    pullback: Pullback = dict(node.attributes)["pullback"]
+    graph = pullback.graph
+    if graph is None:
+        raise NoDerivative(pullback.why)
+    arguments = [g, *(node if k < 0 else node.operands[k] for k in pullback.saved)]
+    terms = list(substitute(graph.outputs, dict(zip(graph.inputs, arguments))))
+    if pullback.why:  # a derivative that has none itself
+        terms = [given(t, (), Pullback(None, why=pullback.why)) for t in terms]
+    return list(zip(pullback.slots, terms))
+
+
+def _given_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
+    raise NoDerivative("an autograd.Function has a backward and no forward-mode derivative")
+
+
 RULES: dict[tuple[str, int], tuple[Reverse, Forward]] = {
     ("cholesky", 0): (_cholesky_reverse, _cholesky_forward),
     ("det", 0): (_det_reverse, _det_forward),
+    ("given", 0): (_given_reverse, _given_forward),
     ("eigh", 0): (_eigenvalues_reverse, _eigenvalues_forward),
     ("eigh", 1): (_eigenvectors_reverse, _eigenvectors_forward),
     ("logabsdet", 0): (_logabsdet_reverse, _logabsdet_forward),

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from gradgen.errors import TraceError
+from gradgen.autograd.recorded import tracing, with_backward
 from gradgen.frontend import internal
-from gradgen.frontend.conversion import is_traced, users_line
 from gradgen.frontend.grad_fn import FREED, Edge, Node
 from gradgen.frontend.modes import no_grad, state
 from gradgen.frontend.tensor import Tensor
@@ -111,9 +110,6 @@ class Function:
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Runs forward and records backward."""
         edges = tuple(a._edge() if isinstance(a, Tensor) and state.grad else None for a in args)
-        for a, edge in zip(args, edges):
-            if edge is not None:
-                _refuse_trace(cls, a)
         context = Context(tuple(e is not None for e in edges))
         with no_grad():
             if cls.setup_context is not Function.setup_context:
@@ -122,20 +118,40 @@ class Function:
             else:
                 result = cls.forward(context, *args, **kwargs)
         if any(edges):
+            if tracing():
+                return _recorded(cls, context, args, edges, result)
             _record(cls, context, args, edges, result)
         return result
 
 
-def _refuse_trace(cls: type[Function], tensor: Tensor) -> None:
-    """TraceError where the tensor is part of a trace, whose derivative would not be the one the user wrote."""
-    record = tensor._record
-    if record.value is None and is_traced(record):
-        raise TraceError(
-            f"{cls.__name__}.apply: the backward of an autograd.Function is Python, and no part of what is traced",
-            where=users_line(),
-            hint="write the forward in operations; surrogate + (value - surrogate).detach() has the value of one expression "
-            "and the gradient of another",
-        )
+def _recorded(cls: type[Function], context: Context, args: Any, edges: tuple[Edge | None, ...], result: Any) -> Any:
+    """In a trace: the results with backward as their derivative."""
+    outputs = list(result) if isinstance(result, (tuple, list)) else [result]
+    places = [k for k, o in enumerate(outputs) if _differentiable(context, o)]
+    if not places:
+        return result
+    node = _node_class(cls.__name__)(cls, context, edges, tuple(outputs[k]._spec for k in places))
+    results = sum(isinstance(o, Tensor) for o in outputs)
+
+    def pull(*cotangents: Tensor) -> Sequence[Tensor | None]:
+        given = iter(cotangents)
+        tensors = [o for o in outputs if isinstance(o, Tensor)]
+        node.outs = tuple(o._spec for o in tensors)
+        return node.pull([next(given) if _differentiable(context, o) else None for o in tensors])
+
+    arguments = [a if e is not None else None for a, e in zip(args, edges)]
+    once = getattr(cls.backward, "once_differentiable", False)
+    made = with_backward(cls.__name__, pull, arguments, [outputs[k] for k in places], context.dirty_tensors, once,
+                         context.materialize_grads or results == 1)
+    for k, tensor in zip(places, made):
+        outputs[k] = tensor
+    return type(result)(outputs) if isinstance(result, (tuple, list)) else outputs[0]
+
+
+def _differentiable(context: Context, output: Any) -> bool:
+    """Whether a result has a gradient."""
+    return (isinstance(output, Tensor) and output.dtype.is_floating_point
+            and not any(output is n for n in context.non_differentiable))
 
 
 def _record(cls: type[Function], context: Context, args: Any, edges: tuple[Edge | None, ...], result: Any) -> None:
@@ -148,9 +164,9 @@ def _record(cls: type[Function], context: Context, args: Any, edges: tuple[Edge 
     for output in outputs:
         if not isinstance(output, Tensor):
             continue
-        plain = not any(output is n for n in context.non_differentiable) and output.dtype.is_floating_point
+        plain = _differentiable(context, output)
         if plain and any(output is d for d in context.dirty_tensors):
-            _rebase(output, node, number)
+            _rebase(output, node, number, None)
         elif plain:
             output._fn, output._nr = node, number
         number += 1
@@ -163,4 +179,5 @@ def once_differentiable(function: Any) -> Any:
         with no_grad():
             return function(ctx, *grads)
 
+    wrapped.once_differentiable = True  # type: ignore[attr-defined]
     return wrapped

@@ -1,9 +1,9 @@
 """Masks whose values are not known while a function is traced: `y[m]` and `y[m] = v`.
 
 How many elements such a mask selects is decided at run time, so `y[m]` is kept dense: every element of y stands at its place,
-and the tensor knows the mask (`Tensor._selection`).  It can go through operations that treat all elements alike, and be assigned
-where the same mask selects: `y[m] = 0.2 * y[m]` is one choice per element.  Whatever needs the number or the order of the
-selected elements is a TraceError.
+and the tensor knows the mask (`Tensor._selection`).  It can go through operations that treat all elements alike, and be
+assigned where the same mask selects: `y[m] = 0.2 * y[m]` is one choice per element.  Whatever needs the number or the order
+of the selected elements is a TraceError.
 """
 
 from __future__ import annotations

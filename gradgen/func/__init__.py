@@ -11,12 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradgen.compiler import batched, gradients, graph_hessian, graph_hvp, graph_jacobian, tangents
-from gradgen.errors import ShapeError
+from gradgen.errors import DerivativeError, ShapeError
 from gradgen.frontend.apply import apply
 from gradgen.frontend.closure import capture, flatten, operation, unflatten
 from gradgen.frontend.drawing import Source, current, states_by_step
 from gradgen.frontend.tensor import Tensor
 from gradgen.ir.batch import moved_axis, repeated
+from gradgen.ir.functions import NoDerivative
 from gradgen.ir.graph import Graph
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
 from gradgen.ir.rewrite import substitute
@@ -177,7 +178,10 @@ def jvp(func: Function, primals: tuple[Any, ...], tangents_: tuple[Any, ...] | N
     count = len(made.graph.outputs)
 
     def lower(graph: Graph, inputs: Sequence[Node], extra: Sequence[Node]) -> Sequence[Node]:
-        moved = tangents(graph.outputs, dict(zip(inputs, extra)))
+        try:
+            moved = tangents(graph.outputs, dict(zip(inputs, extra)))
+        except NoDerivative as error:
+            raise DerivativeError(str(error), hint="reverse mode has one: func.vjp, func.grad, func.jacrev") from None
         return [*graph.outputs, *(m if m is not None else _zeros(o) for m, o in zip(moved, graph.outputs))]
 
     results = _record("jvp", made, extra, lower, 2 * count)

@@ -12,6 +12,7 @@ from functools import cache, lru_cache
 import sympy
 
 from gradgen.ir.graph import Graph, topological_until
+from gradgen.ir.kernels import Pullback, given
 from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Read, Scan, Scatter
 from gradgen.ir.symbols import Extent, axes, axis, placeholder
 
@@ -46,6 +47,10 @@ def batched(outputs: Iterable[Node], batch: Mapping[Node, Node], size: Extent) -
                 new[node] = _scatter(node, new, size)
             case Scan():
                 new[node] = _scan(node, new, size)
+            case Kernel(name="given"):
+                value = new[node.operands[0]] if node.operands[0] in new else repeated(node.operands[0], size)
+                new[node] = given(value, [new[n] for n in node.operands if n in new],
+                                  Pullback(None, why="an autograd.Function under vmap has no derivative"))
             case Kernel():  # kernels run along all leading axes
                 operands = [new[n] if n in new else repeated(n, size) for n in node.operands]
                 new[node] = Kernel(node.name, operands, node.attributes, (size, *node.shape), node.dtype, node.output)

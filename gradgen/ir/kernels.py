@@ -19,6 +19,7 @@ import numpy as np
 
 from gradgen.ir import kernel_references as numpy_form
 from gradgen.ir.dtypes import DType, int64
+from gradgen.ir.graph import Graph
 from gradgen.ir.indexing import product
 from gradgen.ir.nodes import Kernel, Node, Shape
 from gradgen.ir.symbols import Extent
@@ -47,6 +48,34 @@ class KernelSpec:
 
 
 KERNELS: dict[str, KernelSpec] = {}
+
+
+@dataclass(frozen=True, eq=False)
+class Pullback:
+    """The derivative of a `given` node, which the user wrote: attribute `pullback` of the node.
+
+    `graph` takes the cotangent of the node's value, then `saved`: positions of its operands, or -1 for its own value; its
+    outputs are terms of the cotangents of the operands `slots`.  Without a graph there is no derivative, because of `why`.
+    """
+
+    graph: Graph | None
+    slots: tuple[int, ...] = ()
+    saved: tuple[int, ...] = ()
+    why: str = ""
+
+    def __repr__(self) -> str:
+        return f"{self.graph.key if self.graph is not None else self.why} {self.slots} {self.saved}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Pullback) and repr(self) == repr(other)
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+
+def given(value: Node, operands: Sequence[Node], pullback: Pullback) -> Kernel:
+    """`value` with the derivative that `pullback` says: no code is made of it, it ends with the derivative being taken."""
+    return Kernel("given", (value, *operands), (("pullback", pullback),), value.shape, value.dtype)
 
 
 def call(name: str, *operands: Node, **attributes: bool) -> tuple[Kernel, ...]:
@@ -85,6 +114,13 @@ def _with_columns(ops: Sequence[Node]) -> Sizes:
     return (*_square(ops), ops[-1].shape[-1])
 
 
+_register(KernelSpec(  # a value, then what its derivative is made of
+    "given", (),
+    results=lambda ops: ((ops[0].shape, ops[0].dtype),),
+    sizes=lambda ops: (),
+    reference=lambda value, pullback: (value,),
+    passed=(0,),
+))
 _register(KernelSpec(
     "argsort", ("sort/argsort.c",),
     results=lambda ops: ((ops[0].shape, int64),),

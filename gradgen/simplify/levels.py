@@ -16,7 +16,7 @@ import sympy
 from gradgen.ir.canonical import compute
 from gradgen.ir.functions import extent, instead, mark, stop, written_out
 from gradgen.ir.graph import Graph, Location
-from gradgen.ir.nodes import Compute, Node, Read, Scan, Scatter
+from gradgen.ir.nodes import Compute, Kernel, Node, Read, Scan, Scatter
 from gradgen.ir.rewrite import rewrite
 from gradgen.ir.symbols import placeholder
 from gradgen.passes import Pass, fold
@@ -33,7 +33,10 @@ from gradgen.simplify.views import inline_views
 
 
 def drop_stops(node: Node) -> Node:
-    """stop(x), mark(x, k) and instead(x, y) matter to derivatives only: afterwards they are x, and nobody reads y."""
+    """stop(x), mark(x, k), instead(x, y) and a given derivative matter to derivatives only: afterwards they are x, and
+    nobody reads y."""
+    if isinstance(node, Kernel) and node.name == "given":
+        return node.operands[0]
     if not isinstance(node, (Compute, Scatter)) or not node.body.has(stop, mark, instead):
         return node
     body = node.body.replace(lambda e: isinstance(e, (stop, mark, instead)), lambda e: e.args[0])

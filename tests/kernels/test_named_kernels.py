@@ -141,7 +141,7 @@ def alike(name: str, results: Any) -> list[np.ndarray]:
     return [values, (vectors * np.arange(vectors.shape[-1])) @ vectors.swapaxes(-1, -2)]
 
 
-CASES = [(name, dtypes.dtype(d)) for name in KERNELS for d in ("float32", "float64")]
+CASES = [(name, dtypes.dtype(d)) for name in KERNELS if KERNELS[name].files for d in ("float32", "float64")]
 CASES += [("argsort", dtypes.dtype(d)) for d in ("int32", "int64", "bool")]
 
 

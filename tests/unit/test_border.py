@@ -14,25 +14,7 @@ from gradgen.compiler import gradients
 from gradgen.errors import TraceError
 from gradgen.ir.interpreter import evaluate
 from gradgen.ir.nodes import Constant
-
-X = np.array([0.5, -1.5, 2.0, 3.0])
-
-
-def eager(function: Callable[..., Any], x: np.ndarray = X) -> tuple[np.ndarray, np.ndarray]:
-    """The sum of the function's result and its gradient."""
-    leaf = gg.tensor(x, requires_grad=True)
-    result = function(leaf).sum()
-    (gradient,) = gg.autograd.grad(result, leaf, materialize_grads=True)
-    return result.detach().numpy(), gradient.numpy()
-
-
-def traced(function: Callable[..., Any], x: np.ndarray = X) -> tuple[np.ndarray, np.ndarray]:
-    """The same from the traced graph, by the interpreter of graphs."""
-    program = gg.trace(lambda x: function(x).sum(), x=gg.spec(*x.shape, dtype=gg.float64, requires_grad=True))
-    (node,) = program.graph.inputs
-    (gradient,) = gradients(program.graph.outputs, [Constant(1.0)], [node])
-    value, found = evaluate([*program.graph.outputs, gradient], {node: x})
-    return value, found
+from tests.unit.tracing import X, assert_alike
 
 
 def data_read(x: Any) -> Any:
@@ -149,6 +131,18 @@ def scanned(x: Any) -> Any:
     return c * ys.sum(0)
 
 
+def looped(x: Any) -> Any:
+    """`scanned`, step by step."""
+    c, ys = x, []
+    for s in (x, x + 1, x * 2):
+        y = c * s
+        with gg.no_grad():
+            y.clamp_(-1, 1)
+        c, old = y, c.data * s
+        ys.append(old)
+    return c * gg.stack(ys).sum(0)
+
+
 PROGRAMS = [
     data_read, data_write, data_write_through_a_view, detach_write, detached_in_place, no_grad_write, no_grad_item,
     no_grad_view_before, view_write_after_data, two_histories_of_one_storage, large_beside_small, cut_in_the_middle, modes,
@@ -158,22 +152,7 @@ PROGRAMS = [
 
 @pytest.mark.parametrize("function", PROGRAMS, ids=lambda f: f.__name__)
 def test_a_trace_means_what_the_tape_means(function: Callable[..., Any]) -> None:
-    if function is scanned:  # a loop, step by step
-        def loop(x: Any) -> Any:
-            c, ys = x, []
-            for s in (x, x + 1, x * 2):
-                y = c * s
-                with gg.no_grad():
-                    y.clamp_(-1, 1)
-                c, old = y, c.data * s
-                ys.append(old)
-            return c * gg.stack(ys).sum(0)
-
-        expected = eager(loop)
-    else:
-        expected = eager(function)
-    for mine, wanted in zip(traced(function), expected):
-        np.testing.assert_allclose(mine, wanted, rtol=1e-14)
+    assert_alike(function, looped if function is scanned else None)
 
 
 def test_a_graft_keeps_every_bit() -> None:
@@ -264,3 +243,70 @@ def test_what_is_outside_stays_as_it_is() -> None:
     assert table.tolist() == [1.0, 2.0]
     assert WEIGHT.grad is None
     assert (table * 2).tolist() == [2.0, 4.0]
+
+
+def prehooked(x: Any) -> Any:
+    y = x * 2
+    if y.grad_fn is not None:
+        y.grad_fn.register_prehook(lambda gradients: (gradients[0] * 2,))
+    return y
+
+
+def saved_and_changed(x: Any) -> Any:
+    y = x * 2
+    z = y * y
+    with gg.no_grad():
+        y.add_(1)
+    return z
+
+
+def saved_and_changed_unseen(x: Any) -> Any:
+    y = x * 2
+    z = y * y
+    y.data.add_(1)
+    return z
+
+
+def freed(x: Any) -> Any:
+    y = x * 2
+    z = (y * y).sum()
+    gg.autograd.grad(z, y)
+    return z
+
+
+def changes_its_argument(x: Any) -> Any:
+    with gg.no_grad():
+        x += 1
+    return x
+
+
+@pytest.mark.parametrize("function, error, text", [
+    (prehooked, TraceError, "a hook is registered"),
+    (saved_and_changed, RuntimeError, "modified by an inplace operation"),
+    (saved_and_changed_unseen, TraceError, "MulBackward0 saved for backward was changed"),
+    (freed, RuntimeError, "backward through the graph a second time"),
+    (changes_its_argument, TraceError, "the argument x is changed in place"),
+])
+def test_what_backward_would_do_otherwise_is_refused(
+    function: Callable[..., Any], error: type[Exception], text: str
+) -> None:
+    for run in (lambda: gg.trace(function, x=gg.spec(2, requires_grad=True)),
+                lambda: gg.jit(function)(gg.ones(2, requires_grad=True))):
+        with pytest.raises(error, match=text):
+            run()
+    if function not in (freed, changes_its_argument):  # without a gradient there is nothing to lose
+        assert gg.jit(function)(gg.ones(2)).shape == (2,)
+
+
+def test_eager_backward_reads_what_saved_tensors_hold_now() -> None:
+    """As PyTorch does after a write through `.data`, which counts no version."""
+    x = gg.tensor([3.0, 4.0], requires_grad=True)
+    y = (x * x).sum()
+    x.data.mul_(10)
+    y.backward()
+    assert x.grad.tolist() == [60.0, 80.0]
+    h = x * 1
+    y = h.exp().sum() + (h * h).sum()
+    h.data[0] = 5.0
+    (gradient,) = gg.autograd.grad(y, h)
+    np.testing.assert_allclose(gradient.numpy(), [np.exp(30.0) + 10, np.exp(40.0) + 80], rtol=1e-6)

@@ -64,9 +64,8 @@ def hooked(x: Any) -> Any:
     return x * 1
 
 
-@pytest.mark.parametrize("function", [Tripled.apply, hooked])
-def test_python_that_a_trace_would_lose(function: Callable[[Any], Any]) -> None:
-    """Both were traced as if the gradient were that of the operations: silently another one."""
+def test_python_that_a_trace_would_lose() -> None:
+    """It was traced as if the gradient were that of the operations: silently another one."""
     with pytest.raises(TraceError):
-        gg.trace(lambda x: (function(x) + x).sum(), x=gg.spec(3, requires_grad=True))
-    assert gg.trace(lambda x: Tripled.apply(x).sum(), x=gg.spec(3))  # without a gradient there is nothing to lose
+        gg.trace(lambda x: (hooked(x) + x).sum(), x=gg.spec(3, requires_grad=True))
+    assert gg.func.grad(lambda x: (Tripled.apply(x) + x).sum())(gg.ones(2)).tolist() == [4.0, 4.0]
