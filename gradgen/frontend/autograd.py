@@ -122,9 +122,9 @@ def _edges_of(tensors: Sequence[Any]) -> list[Edge]:
         if not isinstance(t, Tensor):
             raise RuntimeError(f"all inputs have to be Tensors or GradientEdges, but got {type(t).__name__}")
         edge = t._edge()
-        if edge is None:
+        if edge is None and not t.requires_grad:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
-        edges.append(edge)
+        edges.append(edge if edge is not None else (AccumulateGrad(t), 0))
     return edges
 
 
@@ -308,7 +308,7 @@ def _run_node(task: _Task, node: Node, gradients: Grads) -> Sequence[Tensor | No
     if not task.keep:
         node.release()
     if isinstance(node, AccumulateGrad):
-        if gradients[0] is not None:
+        if gradients[0] is not None and node.variable.requires_grad:
             task.touched.append(node.variable)
             for hook in list((node.variable._post_hooks or {}).values()):
                 hook(node.variable)

@@ -91,6 +91,9 @@ class Border:
                     where=str(now.location) if now.location else None,
                     hint=f"work on a copy ({name} = {name}.clone()) and return the new value",
                 )
+            if tensor._requires != record.requires_grad:
+                raise TraceError(f"requires_grad of the argument {name} is changed: the caller's tensor would stay as it is",
+                                 hint=f"use {name}.detach(), or no_grad() around what needs no gradient")
 
     def audit(self, results: Sequence[Tensor]) -> None:
         """Walks the tape below the results, as backward would.

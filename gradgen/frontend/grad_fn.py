@@ -35,6 +35,10 @@ FREED = (
     "retain_graph=True if you need to backward through the graph a second time or if you need to access saved tensors "
     "after calling backward."
 )
+CUT = (
+    "Trying to use a saved tensor that has been detached in-place, i.e. with .detach_().This is not supported, please use "
+    "out-of-place `.detach()` instead"
+)
 _HINT = (
     "Hint: enable anomaly detection to find the operation that failed to compute its gradient, with "
     "torch.autograd.set_detect_anomaly(True, check_nan=False)."
@@ -248,7 +252,7 @@ class OpNode(Node):
     def changed_unseen(self) -> bool:
         """Whether a saved tensor was changed in place without a version counted; RuntimeError where one was counted."""
         saved = [v for v in (*self.versions, *self.output_versions) if v is not None]
-        if all(_counter_of(v) in (None, v[1]) and _written(v) is None for v in saved):
+        if all(_counter_of(v) in (None, v[1]) and _written(v) is None and not v[3].cut for v in saved):
             return False
         pullback = self.plan.pullback(self.wanted, tuple(True for _ in self.outs))
         self._check_versions(pullback)
@@ -271,6 +275,12 @@ def noted(tensor: Tensor, counter: Any) -> Version:
     return (weakref.ref(counter), counter.version, None, cell, cell.generation, tensor._chain)
 
 
+def _is_cut(version: Version, edge: Edge | None) -> bool:
+    """Whether `detach_()` was called on the saved operand that `edge` leads to."""
+    cut = version[3].cut
+    return bool(cut) and edge is not None and any(node() is edge[0] and k == edge[1] for node, k in cut)
+
+
 def _counter_of(version: Version) -> int | None:
     counter = version[0]()
     return None if counter is None else counter.version
@@ -285,7 +295,9 @@ def _written(version: Version | None) -> Record | None:
 
 
 def _check_version(version: Version | None, spec: Spec, edge: Edge | None) -> None:
-    """RuntimeError in PyTorch's words where a saved tensor was changed in place."""
+    """RuntimeError in PyTorch's words where a saved tensor was changed, or cut off its history, in place."""
+    if version is not None and version[2] is not None and _is_cut(version, edge):
+        raise RuntimeError(CUT)
     counter = version[0]() if version is not None else None
     if counter is None or version is None or counter.version == version[1]:
         return  # nobody is left who could have changed it, or it is unchanged
@@ -344,7 +356,7 @@ class AccumulateGrad(Node):
 
     def pull(self, grads: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
         gradient = grads[0]
-        if gradient is not None:
+        if gradient is not None and self.variable.requires_grad:  # it may have been cut off since
             accumulate(self.variable, gradient)
         return ()
 

@@ -7,6 +7,7 @@ tensor, or, where the tensor is a view, is wrapped in a CopySlices that becomes 
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -168,11 +169,10 @@ def fill_(self: Tensor, value: Any) -> Tensor:
     return overwrite(self, recording.apply(FILL_NUMBER, (self, _number_for(self, value))))
 
 
-def _number_for(self: Tensor, value: Any) -> Any:
-    """The number in the tensor's category, so that a float fills an integer tensor by truncation as in PyTorch."""
-    if self.dtype.category == 0:
-        return bool(value)
-    return int(value) if self.dtype.category == 1 else float(value)
+def _number_for(self: Tensor, value: Any) -> Tensor:
+    """The number in the tensor's own dtype: a float fills an integer tensor by truncation, a float64 one exactly."""
+    kind = (bool, int, float)[self.dtype.category]
+    return Tensor._from_record(recording.number_record(kind(value), self.dtype))
 
 
 def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
@@ -233,6 +233,8 @@ def detach_(self: Tensor) -> Tensor:
             "buckets, and hence detach_() cannot be called on these gradients. To fix this error, please "
             "refer to the Optimizer.zero_grad() function in torch/optim/optimizer.py as the solution."
         )
+    if self._fn is not None:
+        self._cell.cut = (*self._cell.cut, (weakref.ref(self._fn), self._nr))
     self._fn, self._nr, self._requires = None, 0, False
     return self
 

@@ -92,7 +92,7 @@ def _nodes(start: Any, parts: list[Any], saved: list[Record]) -> tuple[list[Any]
         elif kind == ACCUMULATES:
             variable = node.variable
             current = variable._accumulator_ref
-            if variable._post_hooks or current is None or current() is not node:
+            if variable._post_hooks or current is None or current() is not node or not variable._requires:
                 return None
             leaves.append(node)
             parts.append(variable._grad is None)
@@ -111,12 +111,14 @@ def _as_recorded(node: Any, parts: list[Any], saved: list[Record]) -> bool:
     for version in node.versions:
         if version is not None:
             counter = version[0]()
-            if (counter is not None and counter.version != version[1]) or version[3].generation != version[4]:
+            cell = version[3]
+            if (counter is not None and counter.version != version[1]) or cell.generation != version[4] or cell.cut:
                 return False
     for version in node.output_versions:
         if version is not None:
             counter = version[0]()
-            if (counter is not None and counter.version != version[1]) or version[3].generation != version[4]:
+            cell = version[3]
+            if (counter is not None and counter.version != version[1]) or cell.generation != version[4] or cell.cut:
                 return False
     known = node.known
     if known is not None:  # tells the operation, which edges there are, and what is saved

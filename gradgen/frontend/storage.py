@@ -27,10 +27,10 @@ AT_ONCE = 1 << 30
 class Cell:
     """`record` is the value (None while `owner` is), `version` PyTorch's version counter, `generation` counts writes.
 
-    `home` is the border of the trace that made it, None in eager use.
+    `home` is the border of the trace that made it, None in eager use; `cut` are the edges that `detach_()` took from tensors.
     """
 
-    __slots__ = ("__weakref__", "generation", "home", "owner", "record", "spec", "version")
+    __slots__ = ("__weakref__", "cut", "generation", "home", "owner", "record", "spec", "version")
 
     def __init__(self, record: Record) -> None:
         self.record: Record | None = record
@@ -39,6 +39,7 @@ class Cell:
         self.generation = 0
         self.owner: np.ndarray | None = None
         self.home = state.border
+        self.cut: tuple[Any, ...] = ()
 
     def current(self) -> Record:
         """The record of the value as it is now."""

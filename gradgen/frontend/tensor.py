@@ -220,7 +220,7 @@ class Tensor:
             views.refresh_history(self)
         if self._fn is not None:
             return (self._fn, self._nr)
-        if self._requires or (self._base is not None and self._base.requires_grad):
+        if self._requires:  # a view made under no_grad requires a gradient by its base alone, and leads nowhere
             return (self._accumulator(), 0)
         return None
 
