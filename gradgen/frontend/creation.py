@@ -303,7 +303,8 @@ def _size(size: tuple[Any, ...], named: Any, function: str) -> tuple[int, ...]:
 
 def _filler(name: str, value: float) -> Any:
     def function(
-        *size: Any,
+        *given: Any,
+        size: Any = None,
         dtype: Any = None,
         device: Any = None,
         requires_grad: bool = False,
@@ -313,7 +314,7 @@ def _filler(name: str, value: float) -> Any:
         out: Tensor | None = None,
     ) -> Tensor:
         kind = dtypes.dtype(dtype) if dtype is not None else get_default_dtype()
-        shape = extents(size, name)
+        shape = _size(given, size, name)
         if in_trace(*shape):
             return generated(shape, kind, int(value), requires_grad)
         return written(make_leaf(np.full(shape, value, kind.numpy), kind, device, requires_grad), out)

@@ -167,9 +167,21 @@ gamma: ScalarType = by_expansion("gamma", (lambda x, f: f * fn.digamma(x),), _ga
 
 def polygamma(n: int, x: Expr) -> Expr:
     """The n-th derivative of digamma.  From the second on: (-1)^(n+1) n! zeta(n + 1, x) for x > 0, by ten terms of the sum
-    and the Euler-Maclaurin formula for the rest (Abramowitz & Stegun 6.4.10, 23.1.30)."""
+    and the Euler-Maclaurin formula for the rest (Abramowitz & Stegun 6.4.10, 23.1.30); by reflection (6.4.7) below 1/2."""
     if n < 2:
         return fn.trigamma(x) if n else fn.digamma(x)
+    low = fn.lt(x, _HALF)
+    value = _polygamma_above(n, fn.select(low, 1 - x, x))
+    c = sympy.Dummy("c")
+    slope: Expr = c
+    for _ in range(n):  # d/dx of a polynomial in c = cot(pi x), over pi
+        slope = sympy.expand(-(1 + c * c) * slope.diff(c))
+    rest = pi * (x - fn.round_(x))
+    reflected = -(pi ** (n + 1)) * sympy.horner(slope).xreplace({c: fn.div(fn.cos(rest), fn.sin(rest))}) + (-1) ** n * value
+    return fn.select(fn.eq(x, oo), nan, fn.select(low, reflected, value))  # nan: PyTorch's
+
+
+def _polygamma_above(n: int, x: Expr) -> Expr:
     s, z = n + 1, x + 10
     w = fn.div(1, z)
     total: Expr = w ** (s - 1) / (s - 1) + _HALF * w**s
@@ -179,7 +191,7 @@ def polygamma(n: int, x: Expr) -> Expr:
     for k in range(1, 9):
         total = total + bernoulli(2 * k) / factorial(2 * k) * rising * w ** (s + 2 * k - 1)
         rising = rising * (s + 2 * k - 1) * (s + 2 * k)
-    return fn.select(fn.eq(x, oo), nan, (-1) ** (n + 1) * factorial(n) * total)  # nan: PyTorch's
+    return (-1) ** (n + 1) * factorial(n) * total
 
 
 def multigammaln(p: int, x: Expr) -> Expr:

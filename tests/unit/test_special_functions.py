@@ -33,11 +33,11 @@ def test_values(name: str) -> None:
 
 @pytest.mark.parametrize("n", range(6))
 def test_polygamma(n: int) -> None:
-    x = np.array([0.2, 0.5, 1.0, 2.5, 9.0, 40.0, 1e4])
+    x = np.array([0.2, 0.5, 1.0, 2.5, 9.0, 40.0, 1e4, *((-0.3, -1.8, -14.75) if n > 1 else ())])
     symbol = fn.sympy.Symbol("x", real=True)
     found = fn._value(fn.written_out(special.polygamma(n, symbol)), {symbol: x})
     exact = np.array([float(mpmath.polygamma(n, mpmath.mpf(v))) for v in x])
-    assert np.all(np.abs(found - exact) <= 2e-15 * np.abs(exact) + 1e-15 * (n == 0))
+    assert np.all(np.abs(found - exact) <= np.where(x < 0, 1e-13, 2e-15) * np.abs(exact) + 1e-15 * (n == 0))  # cot(pi x)
 
 
 def test_multigammaln() -> None:

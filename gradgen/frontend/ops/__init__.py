@@ -10,6 +10,7 @@ from gradgen.frontend.ops import (  # noqa: F401
     cumulative,
     distance,
     einsum,
+    factorisations,
     gathering,
     host,
     joining,

@@ -4,14 +4,15 @@ small compositions."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gradgen.frontend.ops import classification, distance, gathering, joining, loss, moving, normalisation, pooling
 from gradgen.frontend.ops.comparison import where
-from gradgen.frontend.ops.matmul import bmm
+from gradgen.frontend.ops.matmul import addmm
 from gradgen.frontend.ops.samples import edges, one, plain, sample, t
 from gradgen.frontend.ops.shape import to_dtype
-from gradgen.frontend.ops.shapes import dims_argument
+from gradgen.frontend.ops.shapes import spread
 from gradgen.frontend.ops.table import FUNCTIONS, METHODS, PROPERTIES, public
 from gradgen.frontend.registry import KEEP, Op, register
 from gradgen.ir import dtypes
@@ -88,7 +89,10 @@ def ldexp(input: Any, other: Any) -> Tensor:
 ])
 def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta input + alpha times the sum of the matrix products."""
-    return beta * input + alpha * bmm(batch1, batch2).sum(0)  # type: ignore[attr-defined,no-any-return]
+    if batch1.ndim != 3 or batch2.ndim != 3:
+        raise RuntimeError("batch1 and batch2 must be 3D tensors")
+    rows, columns = batch1.shape[1], batch2.shape[2]
+    return addmm(input, batch1.transpose(0, 1).reshape(rows, -1), batch2.reshape(-1, columns), beta=beta, alpha=alpha)
 
 
 @public("", samples=[one(t(2, 3), t(3, 4, seed=1), t(4, 2, seed=2))])
@@ -107,11 +111,10 @@ def _lower_sum_to(node: Any, *, shape: tuple[Any, ...]) -> Any:
 _sum_to = register(Op("sum_to", _lower_sum_to, "SumBackward1", KEEP))
 
 
-def _sum_to_size(self: Any, *size: Any) -> Tensor:
+def _sum_to_size(self: Any, shape: Sequence[Any]) -> Tensor:
     """The sum over the axes that broadcasting to the tensor's shape would have expanded."""
     from gradgen.frontend.ops.table import call
 
-    shape = dims_argument(size)
     own = tuple(self.shape)
     lead = len(own) - len(shape)
     if lead < 0 or any(a != b and a != 1 for a, b in zip(shape, own[lead:])):
@@ -119,7 +122,7 @@ def _sum_to_size(self: Any, *size: Any) -> Tensor:
     return call(_sum_to, self, shape=tuple(shape))  # type: ignore[no-any-return]
 
 
-METHODS["sum_to_size"] = _sum_to_size
+METHODS["sum_to_size"] = spread("sum_to_size", "size", _sum_to_size)
 
 
 # --- questions and settings that have one answer here -----------------------------------------------------------------

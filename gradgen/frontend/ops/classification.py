@@ -216,6 +216,10 @@ def multi_margin_loss(
     """Hinge of every other class against the target class."""
     if p not in (1, 2):
         raise ValueError("only p == 1 and p == 2 supported")
+    if input.ndim < 2:  # one row, whose loss has the target's shape
+        kind = reduction_name(reduction, size_average, reduce)
+        loss = multi_margin_loss(input.reshape(1, -1), target.reshape(1), p, margin, weight, reduction="none")
+        return loss.reshape(tuple(target.shape) if kind == "none" else ())
     operands = (input, target) if weight is None else (input, target, weight)
     kind = reduction_name(reduction, size_average, reduce)
     return call(_multi_margin, *operands, p=int(p), margin=exact(margin), reduction=kind)

@@ -98,15 +98,15 @@ def multilabel_margin_loss(
     if tuple(target.shape) != tuple(input.shape):
         raise RuntimeError(f"inconsistent target size: {shape_text(target.shape)} for input of size: "
                            f"{shape_text(input.shape)}")
-    x, y = (input.unsqueeze(0), target.unsqueeze(0)) if input.ndim == 1 else (input, target)
+    x, y = (input.reshape(1, -1), target.reshape(1, -1)) if input.ndim < 2 else (input, target)
     listed = (y == -1).to(x.dtype).cumsum(1) == 0
     place = y.clamp(min=0)
-    named = (x.detach() * 0).scatter_add(1, place, listed.to(x.dtype)) > 0
+    nothing = listed.to(x.dtype) * 0
+    named = nothing.scatter_add(1, place, listed.to(x.dtype)) > 0
     gap = 1 - (x.gather(1, place).unsqueeze(2) - x.unsqueeze(1))
     counted = listed.unsqueeze(2) & ~named.unsqueeze(1)
-    zero = gap.detach() * 0
-    loss = gap.where(counted & (gap > 0), zero).sum((1, 2)) / x.shape[1]
-    return _reduced(loss.squeeze(0) if input.ndim == 1 else loss, how)  # type: ignore[no-any-return]
+    loss = gap.where(counted & (gap > 0), nothing.unsqueeze(2)).sum((1, 2)) / x.shape[1]
+    return _reduced(loss.squeeze(0) if input.ndim < 2 else loss, how)  # type: ignore[no-any-return]
 
 
 @public(NN, samples=[one(t(2, 3), t(2, 3, seed=1), t(2, 3, seed=2)), one(t(2, 3), t(2, 3, seed=1), t(2, 3, seed=2), swap=True,

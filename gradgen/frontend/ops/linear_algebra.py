@@ -289,19 +289,6 @@ class linalg_eigh_result(NamedTuple):
                 f"eigenvectors={self.eigenvectors!r})")
 
 
-class linalg_qr_result(NamedTuple):
-    Q: Any
-    R: Any
-
-    def __repr__(self) -> str:
-        name = type(self).__name__.removesuffix("_result")
-        return f"torch.return_types.{name}(\nQ={self.Q!r},\nR={self.R!r})"
-
-
-class qr_result(linalg_qr_result):
-    __slots__ = ()
-
-
 def _eigen(A: Tensor, UPLO: str, name: str) -> linalg_eigh_result:
     _require_matrix(A, name)
     if UPLO.upper() not in ("L", "U"):
@@ -327,34 +314,6 @@ def eigvalsh(A: Tensor, UPLO: str = "L", *, out: None = None) -> Tensor:
     """The eigenvalues of symmetric matrices, ascending."""
     found: Tensor = _eigen(A, UPLO, "linalg.eigvalsh").eigenvalues
     return found
-
-
-def _orthogonal(A: Tensor, name: str) -> Any:
-    _require_matrix(A, name, False)
-    m, n = A.shape[-2:]
-    if isinstance(m, int) and isinstance(n, int) and m < n:
-        raise NotImplementedError(f"{name}: matrices of fewer rows than columns are not offered")
-    return call(_qr, A)
-
-
-QRS = [sample(t(3, 3)), one(t(5, 3)), one(t(2, 4, 2)), one(t(1, 1)), one(t(4, 1)), plain(t(0, 0)), plain(t(0, 3, 2))]
-
-
-@public("linalg", samples=QRS)
-def qr(A: Tensor, mode: str = "reduced", *, out: None = None) -> linalg_qr_result:
-    """Q with orthonormal columns and R upper triangular with A = Q R, for [..., m, n] with m >= n."""
-    square = same_extent(A.shape[-1], A.shape[-2]) if A.ndim > 1 else True
-    if mode != "reduced" and not (mode == "complete" and square):
-        raise NotImplementedError(f"linalg.qr: mode {mode!r} is not offered")
-    return linalg_qr_result(*_orthogonal(A, "linalg.qr"))
-
-
-@public("", method=True, name="qr", samples=QRS[1:2])
-def torch_qr(input: Tensor, some: bool = True) -> qr_result:
-    """linalg.qr by its older name."""
-    if not some:
-        raise NotImplementedError("qr: only the reduced form is offered")
-    return qr_result(*_orthogonal(input, "linalg.qr"))
 
 
 # --- LU and determinants ------------------------------------------------------------------------------------------------
@@ -397,15 +356,6 @@ _det = register(Op("linalg_det", _lower_det, "LinalgDetBackward0", KEEP, outputs
 _slogdet = register(Op("linalg_slogdet", _lower_slogdet, "LinalgSlogdetBackward0", KEEP, outputs=4))
 
 
-class linalg_lu_result(NamedTuple):
-    P: Any
-    L: Any
-    U: Any
-
-    def __repr__(self) -> str:
-        return f"torch.return_types.linalg_lu(\nP={self.P!r},\nL={self.L!r},\nU={self.U!r})"
-
-
 class linalg_slogdet_result(NamedTuple):
     sign: Any
     logabsdet: Any
@@ -417,16 +367,6 @@ class linalg_slogdet_result(NamedTuple):
 
 class slogdet_result(linalg_slogdet_result):
     __slots__ = ()
-
-
-@public("linalg", samples=[sample(t(3, 3)), one(t(2, 4, 4)), one(t(1, 1)), plain(t(0, 0))])
-def lu(A: Tensor, *, pivot: bool = True) -> linalg_lu_result:
-    """P, L, U with A = P L U for square A [..., n, n]: exchanges of rows, unit lower and upper triangle."""
-    if not pivot:
-        raise NotImplementedError("linalg.lu: only with pivoting")
-    _require_matrix(A, "linalg.lu")
-    low, up, rows = call(_lu, A)
-    return linalg_lu_result(call(_exchange, rows, dtype=A.dtype), low, up)
 
 
 DETERMINANTS = [sample(t(3, 3)), one(t(2, 4, 4)), one(t(1, 1)), plain(t(0, 0)), plain(t(0, 2, 2)),
@@ -480,7 +420,7 @@ def logdet(input: Tensor) -> Tensor:
     return found
 
 
-_eye_like = register(Op("matrix_power_zero", lambda a: _identity(a), "NotDifferentiable", KEEP))
+_eye_like = register(Op("matrix_power_zero", lambda a: _identity(a), "CopyBackwards", KEEP))
 
 
 @public("linalg", samples=[one(t(3, 3), 3), one(t(3, 3), 0), one(t(3, 3), -2), one(t(2, 3, 3), 4), one(t(3, 3), 1)])
@@ -488,7 +428,7 @@ def matrix_power(A: Tensor, n: int, *, out: None = None) -> Tensor:
     """The n-th power of every matrix; of its inverse for negative n."""
     _require_matrix(A, "linalg.matrix_power")
     if n == 0:
-        found: Tensor = call(_eye_like, A.detach())
+        found: Tensor = call(_eye_like, A)
         return found
     square = inv(A) if n < 0 else A
     result: Tensor | None = None

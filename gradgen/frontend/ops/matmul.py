@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import sympy
 
 from gradgen.frontend.ops.arithmetic import Number
-from gradgen.frontend.ops.samples import edges, one, plain, sample, t
+from gradgen.frontend.ops.samples import NAN, edges, one, plain, sample, t
 from gradgen.frontend.ops.shapes import A0, A1, A2, A3, over, shape_text, wrap_dim
 from gradgen.frontend.ops.table import call, operator, public, require_tensor
 from gradgen.frontend.registry import KEEP, PROMOTE, Op, broadcast_shapes, register
 from gradgen.ir import dtypes
+from gradgen.ir import functions as fn
 from gradgen.ir.nodes import Compute, Node, Read
 from gradgen.ir.symbols import Extent, axis, reduce_axis, same_extent
 
@@ -204,12 +205,14 @@ def _require_expandable(input: Node, shape: tuple[Extent, ...]) -> None:
             )
 
 
-def _affine(product: Node, input: Node, beta: Node | None, alpha: Node | None) -> Node:
-    """beta * input + alpha * product; `None` is 1."""
+def _affine(product: Node, input: Node, beta: Node | None, alpha: Node | None, blas: bool = False) -> Node:
+    """beta * input + alpha * product; `None` is 1.  With beta = 0 the input does not count, nan and inf in it neither;
+    where `blas` does it, nor does the product with alpha = 0."""
     shape = product.shape
     operands = [input, product, *(x for x in (beta, alpha) if x is not None)]
-    left = A0 if beta is None else A0 * A2
-    right = A1 if alpha is None else A1 * (A2 if beta is None else A3)
+    left = A0 if beta is None else fn.select(fn.eq(A2, 0), 0, A0 * A2)
+    factor = A2 if beta is None else A3
+    right = A1 if alpha is None else fn.select(fn.eq(factor, 0), 0, A1 * factor) if blas else A1 * factor
     _require_expandable(input, shape)
     return over(left + right, shape, operands, product.dtype)
 
@@ -220,7 +223,7 @@ def _lower_addmm(input: Node, a: Node, b: Node) -> Node:
 
 
 def _lower_addmm_scaled(input: Node, a: Node, b: Node, beta: Node, alpha: Node) -> Node:
-    return _affine(contract(a, b), input, beta, alpha)
+    return _affine(contract(a, b), input, beta, alpha, blas=True)
 
 
 def _adding(name: str, grad_name: str) -> tuple[Op, Op]:
@@ -243,7 +246,8 @@ def _call_scaled(ops: tuple[Op, Op], input: Any, a: Any, b: Any, beta: Number, a
 
 
 @public("", method=True, inplace=True, samples=[one(t(4), t(2, 3, seed=1), t(3, 4, seed=2)),
-                                              one(t(2, 4), t(2, 3, seed=1), t(3, 4, seed=2), beta=0.5, alpha=2.0)])
+                                              one(t(2, 4), t(2, 3, seed=1), t(3, 4, seed=2), beta=0.5, alpha=2.0),
+                                              one(edges((NAN,)), t(2, 3, seed=1), t(3, 4, seed=2), beta=0.0)])
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """beta * input + alpha * (mat1 @ mat2); input broadcasts."""
     _require_ndim(mat1, 2, "mat1")
@@ -363,7 +367,8 @@ def _lower_addr(input: Node, x: Node, y: Node, beta: Node, alpha: Node) -> Node:
 _addr = register(Op("addr", _lower_addr, "AddrBackward0", PROMOTE))
 
 
-@public("", method=True, inplace=True, samples=[one(t(2, 3), t(2, seed=1), t(3, seed=2))])
+@public("", method=True, inplace=True, samples=[one(t(2, 3), t(2, seed=1), t(3, seed=2)),
+                                              one(edges((NAN,)), t(2, seed=1), t(3, seed=2), beta=0.0, alpha=0.5)])
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """beta * input + alpha * outer(vec1, vec2)."""
     if all(x.dtype is dtypes.bool_ for x in (input, vec1, vec2)):

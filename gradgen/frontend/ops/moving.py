@@ -10,7 +10,7 @@ import sympy
 from gradgen.frontend.ops.host import repeated_places
 from gradgen.frontend.ops.samples import INF, NAN, edges, one, sample, t
 from gradgen.frontend.ops.shape import view_node
-from gradgen.frontend.ops.shapes import A0, A1, A2, A3, dims_argument, exact, known, reduce, wrap_dim, wrap_dims
+from gradgen.frontend.ops.shapes import A0, A1, A2, A3, exact, known, reduce, spread, wrap_dim, wrap_dims
 from gradgen.frontend.ops.table import METHODS, call, is_tensor, public
 from gradgen.frontend.registry import KEEP, PROMOTE, Op, broadcast_read, broadcast_shapes, register
 from gradgen.frontend.requirements import require
@@ -55,7 +55,7 @@ def flip(input: Tensor, dims: Sequence[int]) -> Tensor:
     return call(_flip, input, dims=wrap_dims(found, input.ndim) if found else ())
 
 
-METHODS["flip"] = lambda self, *dims: flip(self, dims_argument(dims))
+METHODS["flip"] = spread("flip", "dims", flip)
 
 
 @public("", method=True, samples=[one(t(2, 3))])
@@ -134,25 +134,25 @@ def _lower_repeat(node: Node, *, repeats: tuple[Extent, ...]) -> Node:
 _repeat = register(Op("repeat", _lower_repeat, "RepeatBackward0", KEEP))
 
 
-def _repeat_method(self: Tensor, *repeats: Any) -> Tensor:
+def _repeated(self: Tensor, repeats: Sequence[Any]) -> Tensor:
     """Copies side by side, `repeats[k]` of them along axis k."""
-    counts = tuple(known(r) for r in dims_argument(repeats))
+    counts = tuple(known(r) for r in repeats)
     if len(counts) < self.ndim:
         raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
     return call(_repeat, self, repeats=counts)
 
 
-METHODS["repeat"] = _repeat_method
+METHODS["repeat"] = spread("repeat", "repeats", _repeated)
 
 
 @public("", samples=[sample(t(3), (2,)), one(t(2, 3), (2, 1)), one(t(3), (2, 2)), one(t(2, 3), (2,))])
 def tile(input: Tensor, dims: Sequence[int]) -> Tensor:
     """Copies side by side; missing repeats are 1."""
     counts = tuple(dims)
-    return _repeat_method(input, (1,) * max(input.ndim - len(counts), 0) + counts)
+    return _repeated(input, (1,) * max(input.ndim - len(counts), 0) + counts)
 
 
-METHODS["tile"] = lambda self, *dims: tile(self, dims_argument(dims))
+METHODS["tile"] = spread("tile", "dims", tile)
 
 
 def _lower_interleave(node: Node, *, repeats: int, dim: int) -> Node:

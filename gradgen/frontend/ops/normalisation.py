@@ -178,6 +178,12 @@ def batch_norm(
 
     In training the running statistics are updated in place (the variance unbiased), as in torch.
     """
+    channels = input.shape[1] if input.ndim > 1 else 0
+    for name, one in (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)):
+        if one is not None and not same_extent(one.numel(), channels):
+            raise RuntimeError(f"{name} should contain {channels} elements not {one.numel()}")
+    if input.ndim == 1:
+        return input.clone()  # it is empty
     operands, flags = _options(weight, bias)
     if not training:
         if running_mean is None or running_var is None:

@@ -217,6 +217,9 @@ def index_reduce(
     if reduce not in ("prod", "mean", "amax", "amin"):
         raise RuntimeError(f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.")
     at = wrap_dim(dim, input.ndim)
+    if not input.ndim:
+        folded = index_reduce(input.reshape(1), 0, index, source.reshape(-1), reduce, include_self=include_self)
+        return folded.reshape(())
     shape = [1] * input.ndim
     shape[at] = -1
     places = index.reshape(tuple(shape)).expand(*tuple(source.shape))
@@ -332,7 +335,8 @@ def _powers(x: Any, exponents: Sequence[int]) -> Tensor:
 def linalg_vander(x: Any, *, N: int | None = None) -> Tensor:
     """The powers 0 .. N-1 of the elements, along a further axis."""
     require_tensor(x, "linalg.vander", "x")
-    count = x.shape[-1] if N is None else N
+    count = (x.shape[-1] if x.ndim else 1) if N is None else N
     if count <= 1:
         raise RuntimeError("N must be greater than 1.")
+    x = x if x.ndim else x.reshape(1)
     return _powers(x, range(count))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import sympy
 
 from gradgen.frontend.ops.samples import one, plain, sample, t
-from gradgen.frontend.ops.shapes import A0, dims_argument, known, numel, shape_text, wrap_dim, wrap_dims
+from gradgen.frontend.ops.shapes import A0, known, numel, shape_text, spread, wrap_dim, wrap_dims
 from gradgen.frontend.ops.table import METHODS, PROPERTIES, call, public, require_tensor
 from gradgen.frontend.registry import KEEP, Op, broadcast_read, register
 from gradgen.frontend.requirements import dim_hint, is_whole, settled
@@ -103,24 +103,19 @@ def _reshaped(input: Tensor, shape: tuple[Any, ...]) -> Tensor:
     return call(_reshape_alias if alias else _unsafe_view, input, shape=wanted)
 
 
-def _reshape_method(self: Tensor, *shape: Any) -> Tensor:
-    """The elements in row-major order under another shape."""
-    return _reshaped(self, dims_argument(shape))
+METHODS["reshape"] = spread("reshape", "shape", _reshaped)
 
 
-METHODS["reshape"] = _reshape_method
-
-
-def _view_method(self: Tensor, *shape: Any, dtype: Any = None) -> Tensor:
+def _view_method(self: Tensor, shape: Sequence[Any] = (), dtype: Any = None) -> Tensor:
     """The elements under another shape, sharing storage."""
     if dtype is not None or (len(shape) == 1 and isinstance(shape[0], DType)):
         if as_dtype(dtype or shape[0]) is self.dtype:
             return self
         raise NotImplementedError("view(dtype) reinterprets bytes, which gradgen does not do; use .to(dtype)")
-    return call(_view, self, shape=inferred_shape(dims_argument(shape), numel(self.shape)))
+    return call(_view, self, shape=inferred_shape(shape, numel(self.shape)))
 
 
-METHODS["view"] = _view_method
+METHODS["view"] = spread("view", "size", _view_method)
 
 
 def reshape_as(input: Tensor, other: Tensor) -> Tensor:
@@ -199,7 +194,7 @@ def permute(input: Tensor, dims: Sequence[int]) -> Tensor:
     return call(_permute, input, dims=found)
 
 
-METHODS["permute"] = lambda self, *dims: permute(self, dims_argument(dims))
+METHODS["permute"] = spread("permute", "dims", permute)
 
 
 def _swapped(ndim: int, a: int, b: int) -> tuple[int, ...]:
@@ -372,12 +367,12 @@ def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
     return call(_expand, input, shape=expanded_shape(tuple(input.shape), tuple(size)))
 
 
-def _expand_method(self: Tensor, *size: Any, implicit: bool = False) -> Tensor:
+def _expand_method(self: Tensor, size: Sequence[Any], implicit: bool = False) -> Tensor:
     """Axes of extent 1 repeated; -1 keeps an axis."""
-    return broadcast_to(self, dims_argument(size))
+    return broadcast_to(self, size)
 
 
-METHODS["expand"] = _expand_method
+METHODS["expand"] = spread("expand", "size", _expand_method)
 METHODS["broadcast_to"] = broadcast_to
 METHODS["expand_as"] = lambda self, other: broadcast_to(self, tuple(other.shape))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sympy
@@ -67,6 +67,21 @@ def dims_argument(args: Sequence[Any]) -> tuple[Any, ...]:
     if len(args) == 1 and isinstance(args[0], (tuple, list)):
         return tuple(args[0])
     return tuple(args)
+
+
+def spread(name: str, keyword: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function(self, values, ...)` as a method that takes the values in any of PyTorch's ways: `x.view(2, 3)`,
+    `x.view((2, 3))`, `x.view(size=(2, 3))`, where `keyword` is "size"."""
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if keyword in kwargs:
+            if args:
+                raise TypeError(f"{name}() got multiple values for argument '{keyword}'")
+            args = (kwargs.pop(keyword),)
+        return function(self, dims_argument(args), **kwargs)
+
+    method.__name__, method.__doc__ = name, function.__doc__
+    return method
 
 
 def numel(shape: Sequence[Extent]) -> Extent:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradgen.frontend.ops.samples import INF, NAN, edges, one, sample, t
-from gradgen.frontend.ops.table import call, public, require_tensor, unary
+from gradgen.frontend.ops.table import METHODS, call, public, require_tensor, unary
 from gradgen.frontend.ops.unary import digamma
 from gradgen.frontend.registry import FLOAT, pointwise
 from gradgen.ir import special_functions as special
@@ -30,14 +30,18 @@ _multigammaln = pointwise("mvlgamma", lambda x, p: special.multigammaln(int(p), 
 
 @public("", "special", samples=[
     sample(1, t(3, domain="positive")), sample(2, t(3, domain="positive")),
-    sample(3, edges((0.5, 1.0, 12.0, INF, NAN)), differentiable=False),
+    sample(3, edges((0.5, 1.0, 12.0, INF, NAN)), differentiable=False), one(2, edges((-0.3, -1.7, -12.4))),
+    one(3, edges((-0.3, -1.7, 0.2))), one(4, edges((-0.3, -2.5, 0.4))),
 ])
 def polygamma(n: int, input: Tensor) -> Tensor:
-    """The n-th derivative of digamma; from the second on of positive numbers only (elsewhere not accurate)."""
+    """The n-th derivative of digamma."""
     require_tensor(input, "polygamma")
     if n < 0:
         raise RuntimeError("polygamma(n, x) does not support negative n.")
     return call(_polygamma, input, n=int(n))
+
+
+METHODS["polygamma"] = lambda self, n: polygamma(n, self)
 
 
 @public("special", samples=[sample(t(3, domain="large"), 2), sample(edges((1.5, 3.0, INF, NAN)), 3)])

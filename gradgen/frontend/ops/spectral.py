@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gradgen.frontend.ops.comparison import where
+from gradgen.frontend.ops.factorisations import completed, nothing, pivoted, sizes
 from gradgen.frontend.ops.host import required_value
-from gradgen.frontend.ops.joining import narrow
+from gradgen.frontend.ops.joining import cat, narrow
 from gradgen.frontend.ops.linear_algebra import (
     _cholesky,
     _inv,
     _is_vector,
-    _lu,
     _require_matrix,
     _solve,
     eigh,
@@ -76,9 +76,7 @@ class svd_result(NamedTuple):
 
 def _decomposed(A: Any, name: str) -> Any:
     _require_matrix(A, name, False)
-    m, n = A.shape[-2:]
-    if not isinstance(m, int) or not isinstance(n, int):
-        raise RuntimeError(f"{name}: whether {m} or {n} is larger is not known here; use matrices of known sizes")
+    m, n = sizes(A, name)
     return call(_svd, A, wide=m < n)
 
 
@@ -86,20 +84,23 @@ def _decomposed(A: Any, name: str) -> Any:
 def svd(A: Any, full_matrices: bool = True, *, driver: str | None = None, out: None = None) -> linalg_svd_result:
     """A = U diag(S) Vh for [..., m, n], S descending; vectors are known up to signs, which may differ from PyTorch's.
 
-    full_matrices (U [m, m], Vh [n, n]) is offered for square matrices only; without, U is [m, k] and Vh [k, n].
+    With full_matrices U is [m, m] and Vh [n, n], without [m, k] and [k, n].  What the full ones have more is one of many
+    orthonormal bases; derivatives do not go through it.
     """
-    found = _decomposed(A, "linalg.svd")
-    if full_matrices and A.shape[-1] != A.shape[-2]:
-        raise NotImplementedError("linalg.svd: full_matrices=True of a matrix that is not square; use full_matrices=False")
-    return linalg_svd_result(*found)
+    u, s, vh = _decomposed(A, "linalg.svd")
+    if full_matrices:
+        m, n = A.shape[-2:]
+        u = completed(u) if m > n else u
+        vh = completed(vh.transpose(-2, -1)).transpose(-2, -1) if n > m else vh
+    return linalg_svd_result(u, s, vh)
 
 
 @public("", method=True, name="svd")
 def torch_svd(input: Any, some: bool = True, compute_uv: bool = True) -> svd_result:
     """linalg.svd by its older name, with V in place of its transpose."""
-    if not some and input.shape[-1] != input.shape[-2]:
-        raise NotImplementedError("svd: some=False of a matrix that is not square")
-    u, s, vh = _decomposed(input, "linalg.svd")
+    u, s, vh = svd(input, full_matrices=not some)
+    if not compute_uv:
+        u, vh = FUNCTIONS[""]["zeros_like"](u), FUNCTIONS[""]["zeros_like"](vh)
     return svd_result(u, s, vh.transpose(-2, -1))
 
 
@@ -117,7 +118,7 @@ def _cut(s: Any, A: Any, atol: Any, rtol: Any) -> Any:
     if rtol is None:
         given = isinstance(atol, (int, float)) and atol > 0
         rtol = 0.0 if given else max(A.shape[-2:]) * float(_eps(A.dtype))
-    largest = narrow(s, -1, 0, 1)
+    largest = narrow(s, -1, 0, min(1, s.shape[-1]))
     return (largest * rtol).clamp(min=0.0 if atol is None else atol).detach()
 
 
@@ -243,6 +244,7 @@ def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = No
     if vector:
         solution = solution.squeeze(-1)
     shown = driver in ("gelsd", "gelss")
+    rank = rank.reshape(-1)[:0] if driver == "gels" else rank  # which takes the rank to be full
     return linalg_lstsq_result(solution, residuals, rank, s if shown else s.reshape(-1)[:0])
 
 
@@ -482,12 +484,17 @@ def _exchanges(rows: Any) -> Any:
 
 @public("linalg")
 def lu_factor(A: Any, *, pivot: bool = True, out: None = None) -> linalg_lu_factor_result:
-    """Both triangles of linalg.lu in one matrix, and the exchanges of rows; of square matrices, outside traces."""
+    """Both triangles of linalg.lu in one matrix, and the exchanges of rows; outside traces."""
     if not pivot:
         raise NotImplementedError("linalg.lu_factor: only with pivoting")
-    _require_matrix(A, "linalg.lu_factor")
-    low, up, rows = call(_lu, A)
-    return linalg_lu_factor_result(low.tril(-1) + up, _exchanges(rows))
+    low, up, rows = pivoted(A, "linalg.lu_factor")
+    below, above = low.tril(-1), up.triu()
+    (m, n), k = A.shape[-2:], low.shape[-1]
+    if n > k:
+        below = cat([below, nothing(A, (m, n - k))], -1)
+    if m > k:
+        above = cat([above, nothing(A, (m - k, n))], -2)
+    return linalg_lu_factor_result(below + above, _exchanges(rows)[..., :k])
 
 
 @public("linalg")

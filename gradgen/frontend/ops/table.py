@@ -89,11 +89,13 @@ def public(
     return add
 
 
-_NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim"}
+_NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim", "axis0": "dim0", "axis1": "dim1",
+                "split_size": "split_size_or_sections"}
 
 
 def numpy_names(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, taking NumPy's `axis` and `keepdims` for its `dim` and `keepdim` as PyTorch's functions do."""
+    """The function, taking NumPy's `axis` and `keepdims` for its `dim` and `keepdim` as PyTorch's functions do, and the
+    names of PyTorch's methods where those differ."""
     parameters = inspect.signature(function).parameters
     names = {theirs: ours for theirs, ours in _NUMPY_NAMES.items() if ours in parameters and theirs not in parameters}
     if not names:
