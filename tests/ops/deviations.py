@@ -32,7 +32,7 @@ DEVIATIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "pow-9": ((SECOND,), "x ** 0.5 is sqrt, derivative 1/(2 sqrt(x)): the sign at -0.0, and nan at -inf"),
     "pow-10": ((FIRST, SECOND), "x ** -0.5 is rsqrt: the sign at -0.0, and nan at -inf"),
     **{
-        f"cholesky_{name}-{k}": ((FIRST, SECOND), "torch's numbers for the triangle of L that is not read; ours are 0")
+        f"cholesky_{name}-{k}": ((FIRST, SECOND), "L is no triangle: torch differentiates as if all of it had been read")
         for name in ("solve", "inverse") for k in range(3)
     },
 }

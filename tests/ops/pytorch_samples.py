@@ -27,6 +27,7 @@ from gradgen.autodiff import differentiate
 from gradgen.frontend.trace import TracedFunction
 from gradgen.ir.interpreter import evaluate, run
 
+DTYPES = {"float64", "float32", "int64", "int32", "bool"}
 RIGHT, WRONG, REFUSED, MISSING, CRASHED = "right", "wrong", "refused", "missing", "crashed"
 TOLERANCE = 1e-6
 """Of the largest element: float64 samples of ill-conditioned factorisations leave about so much."""
@@ -54,7 +55,7 @@ def converted(value: Any, tensors: list[Any]) -> Any:
     import torch
 
     if isinstance(value, torch.Tensor):
-        if value.layout != torch.strided or value.dtype not in (torch.float64, torch.float32, torch.int64, torch.int32, torch.bool):
+        if value.layout != torch.strided or str(value.dtype).removeprefix("torch.") not in DTYPES:
             raise Unfit(str(value.dtype))
         tensors.append(value)
         return _Slot(len(tensors) - 1)
@@ -148,7 +149,8 @@ def compare(op: Any, sample: Any, through_c: bool) -> tuple[str, str]:
         return RIGHT, ""
     rng = np.random.default_rng(0)
     seeds = {f"y{k}": rng.normal(size=tuple(expected[k].shape)) for k in heads}
-    exact = torch.autograd.grad([expected[k] for k in heads], given, [torch.tensor(seeds[f"y{k}"]) for k in heads], allow_unused=True)
+    cotangents = [torch.tensor(seeds[f"y{k}"]) for k in heads]
+    exact = torch.autograd.grad([expected[k] for k in heads], given, cotangents, allow_unused=True)
     joint = differentiate(program.graph, wanted)
     inputs = dict(zip(program.graph.inputs, arrays))
     inputs |= {node: seeds.get(name, np.zeros([int(e) for e in node.shape])) for name, node in joint.seeds}
@@ -183,7 +185,8 @@ def outcomes(prefix: str, limit: int, through_c: bool) -> Iterator[tuple[str, in
             yield label, 0, MISSING, ""
             continue
         torch.manual_seed(0)
-        for k, sample in enumerate(itertools.islice(op.sample_inputs("cpu", torch.float64, requires_grad=op.supports_autograd), limit)):
+        samples = op.sample_inputs("cpu", torch.float64, requires_grad=op.supports_autograd)
+        for k, sample in enumerate(itertools.islice(samples, limit)):
             try:
                 yield label, k, *compare(op, sample, through_c and k == 0)
             except Unfit:

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import sympy
+
 from gradgen.frontend.ops.joining import cat, narrow
 from gradgen.frontend.ops.linear_algebra import _exchange, _eye_like, _lu, _qr, _require_matrix, eigh, solve_triangular
 from gradgen.frontend.ops.matmul import matmul
 from gradgen.frontend.ops.samples import one, plain, sample, t
 from gradgen.frontend.ops.table import call, public
+from gradgen.frontend.registry import KEEP, Op, register
+from gradgen.ir.nodes import Compute
 
 
 class linalg_qr_result(NamedTuple):
@@ -46,11 +50,15 @@ def sizes(A: Any, name: str) -> tuple[int, int]:
     return m, n
 
 
+_nothing = register(Op(
+    "zero_matrices", lambda a, *, shape: Compute((*a.shape[:-2], *shape), sympy.Integer(0), [], a.dtype), "NotDifferentiable",
+    KEEP,
+))
+
+
 def nothing(A: Any, shape: tuple[int, int]) -> Any:
     """Zero matrices of a shape, as many and of the dtype as in A."""
-    from gradgen.frontend.creation import zeros
-
-    return zeros(*A.shape[:-2], *shape, dtype=A.dtype)
+    return call(_nothing, A.detach(), shape=shape)
 
 
 def completed(Q: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import sympy
 
 from gradgen.frontend.ops.comparison import where
-from gradgen.frontend.ops.matmul import matmul
+from gradgen.frontend.ops.matmul import contract, matmul
 from gradgen.frontend.ops.moving import _triangle
 from gradgen.frontend.ops.samples import edges, one, plain, sample, t
 from gradgen.frontend.ops.shapes import A0, A1
@@ -21,7 +21,7 @@ from gradgen.frontend.registry import KEEP, Op, broadcast_read, broadcast_shapes
 from gradgen.ir import functions as fn
 from gradgen.ir.dtypes import DType
 from gradgen.ir.kernels import call as kernel_call
-from gradgen.ir.nodes import Compute, Node, Read
+from gradgen.ir.nodes import Compute, Node, Read, map_node
 from gradgen.ir.symbols import Extent, axes, axis, reduce_axis, same_extent
 
 if TYPE_CHECKING:
@@ -105,9 +105,17 @@ def _triangular(a: Node, b: Node, *, transposed: bool, unit: bool = False, upper
 
 
 def _lower_cholesky_solve(b: Node, factor: Node, *, upper: bool) -> Node:
+    """The value from one triangle of the factor; the derivative is that of solving with L L^T, by all of L, as in PyTorch."""
     factor, b = _spread_both(factor, b)
     half = _triangular(factor, b, transposed=upper, upper=upper)
-    return _triangular(factor, half, transposed=not upper, upper=upper)
+    found = _triangular(factor, half, transposed=not upper, upper=upper)
+    triangle = (_UPPER if upper else _LOWER)(factor, diagonal=0)
+    factor = map_node(fn.instead(A0, A1), (triangle, factor), factor.dtype)
+    turned = _turned(factor)
+    a = contract(turned, factor) if upper else contract(factor, turned)
+    factors, rows, _ = kernel_call("lu", a)
+    history = kernel_call("solve", a, factors, rows, b, transposed=False)[0]
+    return map_node(fn.instead(A0, A1), (found, history), b.dtype)
 
 
 def _lower_cholesky_inverse(factor: Node, *, upper: bool) -> Node:
@@ -143,8 +151,13 @@ def torch_cholesky(input: Tensor, upper: bool = False) -> Tensor:
     return found
 
 
+LOWER = ((1.5, 0.0, 0.0), (-0.5, 2.0, 0.0), (0.25, 1.0, 0.75))
+UPPER = ((1.5, -0.5, 0.25), (0.0, 2.0, 1.0), (0.0, 0.0, 0.75))
+
+
 @public("", method=True, samples=[
     sample(t(3, 2), t(3, 3, seed=1)), one(t(3, 2), t(3, 3, seed=1), True), one(t(2, 3, 1), t(3, 3, seed=1)),
+    one(t(3, 2), edges(LOWER)), one(t(3, 2), edges(UPPER), True), one(t(2, 3, 1), edges(LOWER)),
 ])
 def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
     """The solution X of L L^T X = B (upper: of L^T L X = B) from a Cholesky factor."""
@@ -155,7 +168,10 @@ def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
     return found
 
 
-@public("", method=True, samples=[sample(t(3, 3, seed=1)), one(t(3, 3, seed=1), True), one(t(2, 3, 3, seed=1))])
+@public("", method=True, samples=[
+    sample(t(3, 3, seed=1)), one(t(3, 3, seed=1), True), one(t(2, 3, 3, seed=1)), one(edges(LOWER)),
+    one(edges(UPPER), True),
+])
 def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
     """The inverse of L L^T (upper: of L^T L)."""
     _require_matrix(L, "cholesky_inverse", letter="L")

@@ -179,9 +179,9 @@ def batch_norm(
     In training the running statistics are updated in place (the variance unbiased), as in torch.
     """
     channels = input.shape[1] if input.ndim > 1 else 0
-    for name, one in (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)):
-        if one is not None and not same_extent(one.numel(), channels):
-            raise RuntimeError(f"{name} should contain {channels} elements not {one.numel()}")
+    for name, x in (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)):
+        if x is not None and not same_extent(x.numel(), channels):
+            raise RuntimeError(f"{name} should contain {channels} elements not {x.numel()}")
     if input.ndim == 1:
         return input.clone()  # it is empty
     operands, flags = _options(weight, bias)
