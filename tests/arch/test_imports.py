@@ -14,6 +14,7 @@ MAY_IMPORT = {
     "autodiff": {"ir", "autodiff"},
     "simplify": {"ir", "simplify"},
     "loops": {"ir", "loops"},
+    "reference": {"ir", "loops", "reference"},
     "schedule": {"ir", "loops", "schedule"},
     "codegen": {"ir", "loops", "schedule", "codegen"},
     "build": {"build", "ir"},

@@ -1,0 +1,154 @@
+"""The interpreter of loops: runs the statements of one procedure at any point between the emitter and the final Program.
+
+Memory is poisoned at the start and every access is checked (`cells`), so that what it runs without a `Fault` touches only
+what the caller gave, and reads only what somebody wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gradgen.ir.symbols import Extent
+from gradgen.loops.procedure import ACCUMULATE, Procedure
+from gradgen.loops.statements import ARGUMENT, CONSTANT, SAVED, WORK, Buffer, Statement
+from gradgen.reference.cells import NOBODY, Array, Block, Fault, Machine, Missing, Planned, elements_of
+from gradgen.reference.index_python import NAMES, index_python, local
+from gradgen.reference.translation import translate
+from gradgen.reference.whole import Failed
+
+OK = "GRADGEN_OK"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The status, and where it is OK the arrays that were written by name, and what is in SAVED by slot."""
+
+    status: str
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    saved: dict[str, list[Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call: `dims` by name, `values` of given arguments (None: NULL), results that are `unwanted` (NULL).
+
+    `old` is what accumulated results hold before (nan where they are set: it may be read, and must not count), `saved` what
+    forward left (None: SAVED is NULL; empty: a fresh block).
+    """
+
+    dims: Mapping[str, int]
+    values: Mapping[str, np.ndarray | None]
+    old: Mapping[str, np.ndarray] = field(default_factory=dict)
+    unwanted: frozenset[str] = frozenset()
+    saved: Mapping[str, list[Any]] | None = field(default_factory=dict)
+    set_grad: bool = False
+
+
+def extent_number(extent: Extent, dims: Mapping[str, int]) -> int:
+    """An extent for given dimensions."""
+    if isinstance(extent, int):
+        return extent
+    return int(eval(index_python(extent), dict(NAMES), {local(d): n for d, n in dims.items()}))
+
+
+class Loops:
+    """The statements of a procedure, ready to run.
+
+    `sizes` are the bytes of WORK and SAVED where the buffers have their places in them; without, each is memory of its own.
+    Raises Fault where a name is not in scope.
+    """
+
+    def __init__(
+        self, procedure: Procedure, statements: Sequence[Statement], buffers: Iterable[Buffer] = (),
+        sizes: tuple[Extent, Extent] | None = None,
+    ) -> None:
+        self.procedure, self.sizes = procedure, sizes
+        self.made = translate(statements)
+        self.buffers = dict(self.made.buffers)
+        for b in buffers:  # what nothing mentions must have its place too
+            self.buffers.setdefault(b.name, b)
+        self.modes = {o.place.name: o.mode for o in procedure.outputs}
+
+    def text(self) -> str:
+        """What decides all that it does, the places of its buffers aside."""
+        numbers = [f"{name} {value!r}" for name, value in self.made.names.items() if name.startswith("number")]
+        return "\n".join([self.made.text(), *numbers])
+
+    def run(self, request: Request) -> Outcome:
+        """One call."""
+        machine = Machine(self.made.statements, request.set_grad)
+        memory = self.memory(machine, request)
+        try:
+            with np.errstate(all="ignore"):
+                self.made.names["run"](machine, request.dims, memory)
+        except Failed as failed:
+            return Outcome(failed.status)
+        return self.results(memory)
+
+    def memory(self, machine: Machine, request: Request) -> dict[str, Any]:
+        blocks: dict[str, Block] = {}
+        if self.sizes is not None:
+            for space, size in zip((WORK, SAVED), self.sizes, strict=True):
+                blocks[space] = Block(space.upper(), extent_number(size, request.dims))
+        return {name: self.array(machine, request, b, blocks) for name, b in self.buffers.items()}
+
+    def array(self, machine: Machine, request: Request, b: Buffer, blocks: Mapping[str, Block]) -> Array | Missing:
+        count = extent_number(b.size, request.dims)
+        if b.space == CONSTANT:
+            array = Array(machine, b.name, b.dtype, count, constant=True)
+            array.fill_from(np.asarray(b.values))
+            return array
+        if b.space == ARGUMENT:
+            return self.argument(machine, request, b, count)
+        if b.space == SAVED and request.saved is None:
+            return Missing(machine, b.name, b.dtype)
+        if b.space not in blocks:
+            array = Array(machine, b.name, b.dtype, count)
+        else:
+            array = Planned(machine, b.name, b.dtype, count, blocks[b.space], extent_number(b.offset, request.dims))
+        if b.space == SAVED and b.given and request.saved is not None:
+            for k, value in enumerate(request.saved.get(b.name, ())):
+                if value is not NOBODY:
+                    array.put(k, value, 0)
+            array.constant = True
+        return array
+
+    def argument(self, machine: Machine, request: Request, b: Buffer, count: int) -> Array | Missing:
+        array = Array(machine, b.name, b.dtype, count, constant=b.given)
+        if b.given:
+            value = request.values.get(b.name)
+            if value is None:
+                return Missing(machine, b.name, b.dtype)
+            array.fill_from(value)
+        elif b.name in request.unwanted:
+            return Missing(machine, b.name, b.dtype)
+        elif self.modes.get(b.name) == ACCUMULATE:
+            old = request.old[b.name]
+            array.fill_from(np.full(np.shape(old), np.nan) if request.set_grad and b.dtype.is_floating_point else old)
+        if len(array.cells) != count:
+            raise Fault(f"{b.name} has {len(array.cells)} elements, its buffer {count}")
+        return array
+
+    def results(self, memory: Mapping[str, Any]) -> Outcome:
+        """What was written; every element of what is wanted must have been."""
+        found = Outcome(OK)
+        for b in self.buffers.values():
+            array = memory[b.name]
+            if b.given or b.space not in (ARGUMENT, SAVED) or not array.there:
+                continue
+            missing = set(range(array.count)) - set(array.written())
+            if missing:
+                raise Fault(f"nobody wrote {b.name}[{min(missing)}], which has {array.count} elements",
+                            where=f"{self.procedure.name}")
+            if b.space == SAVED:
+                found.saved[b.name] = array.values()
+            else:
+                found.arrays[b.name] = np.array(array.values(), b.dtype.numpy)
+        return found
+
+
+__all__ = ["OK", "Fault", "Loops", "Outcome", "Request", "elements_of", "extent_number"]
