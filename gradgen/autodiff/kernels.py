@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping
 
 import sympy
 
-from gradgen.ir.functions import NoDerivative, div, eq, select
+from gradgen.autodiff.kernels_det import polynomial, product
+from gradgen.ir.functions import NoDerivative, div, eq, instead, select
 from gradgen.ir.guards import GE, Condition
 from gradgen.ir.kernels import Pullback, call, given
 from gradgen.ir.nodes import Compute, Kernel, Node, Read, Scatter, identity_read
@@ -54,16 +55,6 @@ def _transposed(a: Node) -> Node:
     i = axes(a.ndim)
     shape = (*a.shape[:-2], a.shape[-1], a.shape[-2])
     return Compute(shape, A0, [Read(a, (*i[:-2], i[-1], i[-2]))], a.dtype)
-
-
-def _product(a: Node, b: Node, *, left: bool = False, right: bool = False) -> Node:
-    """A B; `left`, `right`: with that one transposed."""
-    lead = axes(a.ndim - 2)
-    i, j, r = axis(a.ndim - 2), axis(a.ndim - 1), reduce_axis(0)
-    rows, inner = (a.shape[-1], a.shape[-2]) if left else (a.shape[-2], a.shape[-1])
-    columns = b.shape[-2] if right else b.shape[-1]
-    reads = [Read(a, (*lead, *((r, i) if left else (i, r)))), Read(b, (*lead, *((j, r) if right else (r, j))))]
-    return Compute((*a.shape[:-2], rows, columns), A0 * A1, reads, a.dtype, reduce_shape=(inner,), reducer="sum")
 
 
 def _map(body: sympy.Expr, *operands: Node) -> Node:
@@ -118,13 +109,13 @@ def _solve_reverse(node: Kernel, g: Node) -> Terms:
     transposed = _flag(node, "transposed")
     b_bar = call("solve", a, packed, rows, g, transposed=not transposed)[0]
     pair = (node, b_bar) if transposed else (b_bar, node)
-    return [(0, _negative(_product(*pair, right=True))), (3, b_bar)]
+    return [(0, _negative(product(*pair, right=True))), (3, b_bar)]
 
 
 def _solve_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
     a, packed, rows, _ = node.operands
     transposed = _flag(node, "transposed")
-    moved = _negative(_product(dot[0], node, left=transposed)) if 0 in dot else None
+    moved = _negative(product(dot[0], node, left=transposed)) if 0 in dot else None
     total = _sum(dot.get(3), moved)
     return None if total is None else call("solve", a, packed, rows, total, transposed=transposed)[0]
 
@@ -134,14 +125,14 @@ def _triangular_reverse(node: Kernel, g: Node) -> Terms:
     transposed, unit, upper = (_flag(node, name) for name in ("transposed", "unit", "upper"))
     b_bar = call("triangular_solve", node.operands[0], g, transposed=not transposed, unit=unit, upper=upper)[0]
     pair = (node, b_bar) if transposed else (b_bar, node)
-    return [(0, _triangle(_negative(_product(*pair, right=True)), upper, unit)), (1, b_bar)]
+    return [(0, _triangle(_negative(product(*pair, right=True)), upper, unit)), (1, b_bar)]
 
 
 def _triangular_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
     transposed, unit, upper = (_flag(node, name) for name in ("transposed", "unit", "upper"))
     moved = None
     if 0 in dot:
-        moved = _negative(_product(_triangle(dot[0], upper, unit), node, left=transposed))
+        moved = _negative(product(_triangle(dot[0], upper, unit), node, left=transposed))
     total = _sum(dot.get(1), moved)
     if total is None:
         return None
@@ -157,7 +148,7 @@ def _lower_solve(low: Node, b: Node, *, transposed: bool = False, unit: bool = F
 
 def _cholesky_reverse(node: Kernel, g: Node) -> Terms:
     """A' = 1/2 L^-T (P + P^T) L^-1 with P the lower triangle of L^T L', its diagonal halved."""
-    inner = _halved(_product(node, g, left=True))
+    inner = _halved(product(node, g, left=True))
     i = axes(inner.ndim)
     half = Compute(inner.shape, (A0 + A1) / 2, [Read(inner, i), Read(inner, (*i[:-2], i[-1], i[-2]))], inner.dtype)
     left = _lower_solve(node, half, transposed=True)
@@ -173,15 +164,15 @@ def _cholesky_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
     """L' = L P with P the lower triangle of L^-1 A' L^-T, its diagonal halved."""
     left = _lower_solve(node, dot[0])
     both = _lower_solve(node, _transposed(left))
-    return _product(node, _halved(_transposed(both)))
+    return product(node, _halved(_transposed(both)))
 
 
 def _lu_reverse(node: Kernel, g: Node) -> Terms:
     """P A' = L^-T (strictly lower triangle of L^T L' + upper triangle of U' U^T) U^-T."""
     rows = _rows(node)
     low, up = _unit_lower(node), _triangle(node, True)
-    inner = _sum(_triangle(_product(low, _triangle(g, False, True), left=True), False, True),
-                 _triangle(_product(_triangle(g, True), up, right=True), True))
+    inner = _sum(_triangle(product(low, _triangle(g, False, True), left=True), False, True),
+                 _triangle(product(_triangle(g, True), up, right=True), True))
     assert inner is not None
     left = _lower_solve(node, inner, transposed=True, unit=True)
     both = call("triangular_solve", node, _transposed(left), transposed=False, unit=False, upper=True)[0]
@@ -205,8 +196,8 @@ def _lu_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
     left = _lower_solve(node, permuted, unit=True)
     both = call("triangular_solve", node, _transposed(left), transposed=True, unit=False, upper=True)[0]
     inner = _transposed(both)
-    return _sum(_product(_unit_lower(node), _triangle(inner, False, True)),
-                _product(_triangle(inner, True), _triangle(node, True)))
+    return _sum(product(_unit_lower(node), _triangle(inner, False, True)),
+                product(_triangle(inner, True), _triangle(node, True)))
 
 
 # --- determinants -----------------------------------------------------------------------------------------------------
@@ -214,11 +205,16 @@ def _lu_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
 
 def _det_reverse(node: Kernel, g: Node) -> Terms:
     """A' = det' det(A) A^-T, the adjugate: a pivot that is 0 is taken as the dtype's eps, the limit's neighbour."""
+    from gradgen.autodiff.reverse import gradients
+
     a, packed, rows, exchanges = node.operands
     near = _regular(packed)
     value = call("det", a, near, rows, exchanges)[0]
     scaled = _diagonal_of(a, _map(A0 * A1, g, value))
-    return [(0, call("solve", a, near, rows, scaled, transposed=True)[0])]
+    quick = call("solve", a, near, rows, scaled, transposed=True)[0]
+    (exact,) = gradients([polynomial(a)], [g], [a])
+    assert exact is not None
+    return [(0, _map(instead(A0, A1), quick, exact))]
 
 
 def _regular(packed: Node) -> Node:
@@ -234,11 +230,17 @@ def _trace(a: Node, *others: Node) -> Node:
 
 
 def _det_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
+    from gradgen.autodiff.forward import tangents
+
     if 0 not in dot:
         return None
     a, packed, rows, exchanges = node.operands
     near = _regular(packed)
-    return _trace(call("solve", a, near, rows, dot[0], transposed=False)[0], call("det", a, near, rows, exchanges)[0])
+    value = call("det", a, near, rows, exchanges)[0]
+    quick = _trace(call("solve", a, near, rows, dot[0], transposed=False)[0], value)
+    (exact,) = tangents([polynomial(a)], {a: dot[0]})
+    assert exact is not None
+    return _map(instead(A0, A1), quick, exact)
 
 
 def _logabsdet_reverse(node: Kernel, g: Node) -> Terms:
@@ -272,19 +274,19 @@ def _diagonal_matrix(a: Node, diagonal: Node) -> Node:
 def _eigenvalues_reverse(node: Kernel, g: Node) -> Terms:
     """A' = V diag(w') V^T."""
     vectors = call(node.name, *node.operands)[1]
-    return [(0, _product(_product(vectors, _diagonal_matrix(vectors, g)), vectors, right=True))]
+    return [(0, product(product(vectors, _diagonal_matrix(vectors, g)), vectors, right=True))]
 
 
 def _eigenvectors_reverse(node: Kernel, g: Node) -> Terms:
     """A' = V (skew part of V^T V' / (w_j - w_i)) V^T, which is symmetric."""
     values, vectors = call(node.name, *node.operands)
-    turned = _product(vectors, g, left=True)
+    turned = product(vectors, g, left=True)
     inner = _between(vectors, values, _map((A0 - A1) / 2, turned, _transposed(turned)))
-    return [(0, _product(_product(vectors, inner), vectors, right=True))]
+    return [(0, product(product(vectors, inner), vectors, right=True))]
 
 
 def _moved_basis(vectors: Node, dot: Node) -> Node:
-    return _product(_product(vectors, dot, left=True), vectors)
+    return product(product(vectors, dot, left=True), vectors)
 
 
 def _eigenvalues_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
@@ -297,7 +299,7 @@ def _eigenvalues_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
 def _eigenvectors_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
     """V' = V (V^T A' V / (w_j - w_i))."""
     values, vectors = call(node.name, *node.operands)
-    return _product(vectors, _between(vectors, values, _moved_basis(vectors, dot[0])))
+    return product(vectors, _between(vectors, values, _moved_basis(vectors, dot[0])))
 
 
 def _mirrored(a: Node) -> Node:
@@ -316,7 +318,7 @@ def _over_upper(y: Node, r: Node, *, transposed: bool) -> Node:
 def _q_reverse(node: Kernel, g: Node) -> Terms:
     """A' = (Q' - Q mirrored(Q'^T Q)) R^-T."""
     q, r = call(node.name, *node.operands)
-    inner = _sum(g, _negative(_product(q, _mirrored(_product(g, q, left=True)))))
+    inner = _sum(g, _negative(product(q, _mirrored(product(g, q, left=True)))))
     assert inner is not None
     return [(0, _over_upper(inner, r, transposed=True))]
 
@@ -324,7 +326,7 @@ def _q_reverse(node: Kernel, g: Node) -> Terms:
 def _r_reverse(node: Kernel, g: Node) -> Terms:
     """A' = Q mirrored(R R'^T) R^-T."""
     q, r = call(node.name, *node.operands)
-    inner = _product(q, _mirrored(_product(r, _triangle(g, True), right=True)))
+    inner = product(q, _mirrored(product(r, _triangle(g, True), right=True)))
     return [(0, _over_upper(inner, r, transposed=True))]
 
 
@@ -332,11 +334,38 @@ def _qr_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
     """With W = A' R^-1, B = Q^T W and X skew, equal to B below the diagonal: R' = (B - X) R, Q' = W - Q (B - X)."""
     q, r = call(node.name, *node.operands)
     w = _over_upper(dot[0], r, transposed=False)
-    b = _product(q, w, left=True)
+    b = product(q, w, left=True)
     low = _triangle(b, False, True)
     upper = _sum(b, _negative(low), _transposed(low))
     assert upper is not None
-    return _product(upper, r) if node.output else _sum(w, _negative(_product(q, upper)))
+    return product(upper, r) if node.output else _sum(w, _negative(product(q, upper)))
+
+
+# --- pseudo-inverse -----------------------------------------------------------------------------------------------------
+
+
+def _pseudo_reverse(node: Kernel, g: Node) -> Terms:
+    """At constant rank (Golub & Pereyra, 1973): A' = -P^T P' P^T + (I - A P) P'^T P P^T + P^T P P'^T (I - P A)."""
+    a, (g_turned, p_turned) = node.operands[0], (_transposed(g), _transposed(node))
+    left = product(product(g_turned, node), p_turned)
+    right = product(p_turned, product(node, g_turned))
+    total = _sum(
+        _negative(product(product(p_turned, g), p_turned)), left, _negative(product(a, product(node, left))),
+        right, _negative(product(product(right, node), a)))
+    assert total is not None
+    return [(0, total)]
+
+
+def _pseudo_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
+    """P' = -P A' P + P P^T A'^T (I - A P) + (I - P A) A'^T P^T P."""
+    if 0 not in dot:
+        return None
+    a, turned, p_turned = node.operands[0], _transposed(dot[0]), _transposed(node)
+    left = product(product(node, p_turned), turned)
+    right = product(turned, product(p_turned, node))
+    return _sum(
+        _negative(product(product(node, dot[0]), node)), left, _negative(product(product(left, a), node)),
+        right, _negative(product(node, product(a, right))))
 
 
 # --- derivatives that the user wrote --------------------------------------------------------------------------------------
@@ -359,6 +388,7 @@ def _given_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
 
 
 RULES: dict[tuple[str, int], tuple[Reverse, Forward]] = {
+    ("pseudo_inverse", 0): (_pseudo_reverse, _pseudo_forward),
     ("cholesky", 0): (_cholesky_reverse, _cholesky_forward),
     ("det", 0): (_det_reverse, _det_forward),
     ("given", 0): (_given_reverse, _given_forward),

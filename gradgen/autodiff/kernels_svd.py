@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 
 import sympy
 
-from gradgen.autodiff.kernels import A0, A1, A2, _map, _negative, _product, _sum, _transposed
+from gradgen.autodiff.kernels import A0, A1, A2, _map, _negative, _sum, _transposed
+from gradgen.autodiff.kernels_det import product
 from gradgen.ir.functions import div, eq, select
 from gradgen.ir.kernels import call
 from gradgen.ir.nodes import Compute, Kernel, Node, Read
@@ -47,7 +48,7 @@ def _between(a: Node, s: Node) -> Node:
 
 def _outside(u: Node, x: Node) -> Node:
     """(I - U U^T) X."""
-    found = _sum(x, _negative(_product(u, _product(u, x, left=True))))
+    found = _sum(x, _negative(product(u, product(u, x, left=True))))
     assert found is not None
     return found
 
@@ -59,34 +60,34 @@ def _skew(a: Node) -> Node:
 def _u_reverse(node: Kernel, g: Node) -> Terms:
     """A' = U (F o (U^T U' - U'^T U)) S V^T + (I - U U^T) U' S^-1 V^T."""
     u, s, v = _parts(node)
-    inner = _columns(_between(_skew(_product(u, g, left=True)), s), s, A0 * A1)
-    total = _sum(_product(u, inner), _outside(u, _columns(g, s, div(A0, A1))))
+    inner = _columns(_between(_skew(product(u, g, left=True)), s), s, A0 * A1)
+    total = _sum(product(u, inner), _outside(u, _columns(g, s, div(A0, A1))))
     assert total is not None
-    return [(0, _product(total, v, right=True))]
+    return [(0, product(total, v, right=True))]
 
 
 def _s_reverse(node: Kernel, g: Node) -> Terms:
     """A' = U diag(s') V^T."""
     u, _, v = _parts(node)
-    return [(0, _product(_columns(u, g, A0 * A1), v, right=True))]
+    return [(0, product(_columns(u, g, A0 * A1), v, right=True))]
 
 
 def _v_reverse(node: Kernel, g: Node) -> Terms:
     """A' = U S (F o (V^T V' - V'^T V)) V^T."""
     u, s, v = _parts(node)
-    inner = _rows(_between(_skew(_product(v, g, left=True)), s), s)
-    return [(0, _product(_product(u, inner), v, right=True))]
+    inner = _rows(_between(_skew(product(v, g, left=True)), s), s)
+    return [(0, product(product(u, inner), v, right=True))]
 
 
 def _moved(u: Node, dot: Node, v: Node) -> Node:
-    return _product(_product(u, dot, left=True), v)
+    return product(product(u, dot, left=True), v)
 
 
 def _u_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
     u, s, v = _parts(node)
     d = _moved(u, dot[0], v)
     inner = _between(_map(placeholder(0) + placeholder(1), _columns(d, s, A0 * A1), _rows(_transposed(d), s)), s)
-    return _sum(_product(u, inner), _columns(_outside(u, _product(dot[0], v)), s, div(A0, A1)))
+    return _sum(product(u, inner), _columns(_outside(u, product(dot[0], v)), s, div(A0, A1)))
 
 
 def _s_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
@@ -99,7 +100,7 @@ def _v_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
     u, s, v = _parts(node)
     d = _moved(u, dot[0], v)
     inner = _map(placeholder(0) + placeholder(1), _rows(d, s), _columns(_transposed(d), s, A0 * A1))
-    return _product(v, _between(inner, s))
+    return product(v, _between(inner, s))
 
 
 RULES: dict[tuple[str, int], tuple[Callable[[Kernel, Node], Terms], Callable[[Kernel, Mapping[int, Node]], Node | None]]] = {

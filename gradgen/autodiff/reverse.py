@@ -18,7 +18,7 @@ from gradgen.autodiff.liveness import full, guarded, merged, of_items, one, only
 from gradgen.autodiff.products import product_partials
 from gradgen.autodiff.terms import add, adjoint_body, compact, compute, is_polynomial, placeholders_in
 from gradgen.errors import DerivativeError
-from gradgen.ir.functions import NoDerivative, and_, div, eq, select
+from gradgen.ir.functions import NoDerivative, and_, div, eq, select, stop
 from gradgen.ir.graph import Location, topological
 from gradgen.ir.guards import Guard, conjunction
 from gradgen.ir.inversion import Inversion, Variable, invert, target
@@ -85,7 +85,7 @@ class _Sweep:
     def _active(self, wanted: set[Node]) -> set[Node]:
         active: set[Node] = set()
         for node in self.order:
-            if not node.dtype.is_floating_point:
+            if not node.dtype.is_floating_point or (isinstance(node, Compute) and isinstance(node.body, stop)):
                 continue
             if node in wanted or any(s in active for s in node.sources):
                 active.add(node)

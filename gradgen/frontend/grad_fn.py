@@ -207,7 +207,8 @@ class OpNode(Node):
             result[slot] = tensor
         if len(found) < self.wanted.count(True):
             for k, wanted in enumerate(self.wanted):
-                if wanted and result[k] is None:  # the derivative is 0 everywhere
+                # the derivative is 0 everywhere; where a saved result does not count, nothing flows back through it
+                if wanted and result[k] is None and k not in self.plan.op.results:
                     result[k] = _zeros(self.plan.ins[k])
         return result
 

@@ -195,4 +195,5 @@ def pullback_op(op: Op, count: int, wanted: Mask, given: Mask) -> Op:
     label = "".join("01"[w] for w in wanted) + ("" if all(given) else "_" + "".join("01"[g] for g in given))
     name = f"{op.name}_backward_{label}"
     grad_name = op.grad_name.removesuffix("0") + "Backward0" if op.grad_name.endswith("Backward0") else op.grad_name
-    return Op(name, lower, grad_name, KEEP, outputs=sum(wanted), method=False)
+    results = range(count, count + len(given))
+    return Op(name, lower, grad_name, KEEP, outputs=sum(wanted), method=False, results=results)

@@ -47,6 +47,7 @@ class Op:
     namespace: str = ""  # "" is the top level; "nn.functional", "special", ...
     doc: str = ""
     public: Callable[..., Any] | None = None
+    results: range = range(0)  # of a pullback: which operands are results that the operation saved
 
 
 @dataclass(frozen=True)

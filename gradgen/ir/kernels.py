@@ -176,6 +176,13 @@ _register(KernelSpec(  # log |det A| of A, lu(A), rows
     passed=(1,),
     math=("log",),
 ))
+_register(KernelSpec(  # of A and its pseudo-inverse: that, with a derivative by A; `simplify` leaves the second operand of it
+    "pseudo_inverse", (),
+    results=lambda ops: ((ops[1].shape, ops[1].dtype),),
+    sizes=lambda ops: (),
+    reference=lambda inverse: (inverse,),
+    passed=(1,),
+))
 _register(KernelSpec(  # eigenvalues ascending, eigenvectors as columns
     "eigh", ("linalg/eigh.c",),
     results=lambda ops: ((ops[0].shape[:-1], ops[0].dtype), (ops[0].shape, ops[0].dtype)),

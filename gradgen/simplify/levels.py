@@ -31,12 +31,15 @@ from gradgen.simplify.scans import merge_scans, simplify_step
 from gradgen.simplify.tables import inline_tables
 from gradgen.simplify.views import inline_views
 
+VALUE_OF = {"given": 0, "pseudo_inverse": 1}
+"""Kernels whose value is that of an operand."""
+
 
 def drop_stops(node: Node) -> Node:
-    """stop(x), mark(x, k), instead(x, y) and a given derivative matter to derivatives only: afterwards they are x, and
-    nobody reads y."""
-    if isinstance(node, Kernel) and node.name == "given":
-        return node.operands[0]
+    """stop(x), mark(x, k), instead(x, y) and kernels with a given derivative matter to derivatives only: afterwards they are
+    x, and nobody reads y."""
+    if isinstance(node, Kernel) and node.name in VALUE_OF:
+        return node.operands[VALUE_OF[node.name]]
     if not isinstance(node, (Compute, Scatter)) or not node.body.has(stop, mark, instead):
         return node
     body = node.body.replace(lambda e: isinstance(e, (stop, mark, instead)), lambda e: e.args[0])

@@ -126,6 +126,12 @@ def _eps(kind: Any) -> float:
     return 2.0**-52 if kind is dtypes.float64 else 2.0**-23
 
 
+def _lower_pinv(a: Node, inverse: Node) -> Node:
+    return kernel_call("pseudo_inverse", a, inverse)[0]
+
+
+_pinv = register(Op("linalg_pinv", _lower_pinv, "LinalgPinvBackward0", KEEP, method=False))
+
 INVERTED = [sample(t(3, 3)), one(t(4, 2)), one(t(2, 4)), one(t(2, 3, 2)), one(t(3, 3, domain="definite"), hermitian=True)]
 
 
@@ -135,7 +141,7 @@ def pinv(
 ) -> Tensor:
     """The pseudo-inverse (Moore-Penrose), [..., n, m]; singular values up to max(atol, rtol * the largest) count as 0.
 
-    First and second derivatives are those at constant rank; there are no higher ones.
+    Its derivatives are those at constant rank.
     """
     rtol = rcond if rtol is None else rtol
     _require_matrix(A, "linalg.pinv", False)
@@ -144,29 +150,12 @@ def pinv(
         size = values.abs()
         bound = _cut(size.sort(-1, descending=True)[0], A, atol, rtol)
         inverse = where(size > bound, 1 / where(size > bound, values, 1.0), 0.0)
-        return _with_derivatives(A, matmul(vectors * inverse.unsqueeze(-2), vectors.transpose(-2, -1)))
+        return call(_pinv, A, matmul(vectors * inverse.unsqueeze(-2), vectors.transpose(-2, -1)))  # type: ignore[no-any-return]
     u, s, vh = _decomposed(A.detach(), "linalg.pinv")
     bound = _cut(s, A, atol, rtol)
     inverse = where(s > bound, 1 / where(s > bound, s, 1.0), 0.0)
     start = matmul(vh.transpose(-2, -1) * inverse.unsqueeze(-2), u.transpose(-2, -1))
-    return _with_derivatives(A, start)
-
-
-def _with_derivatives(A: Any, P: Any) -> Any:
-    """P, and its first and second derivative by A: the midpoint rule for a step of A that is 0."""
-    fixed = A.detach()
-    step = A - fixed
-    halfway = P + _moved(fixed, P, step * 0.5)
-    return P + _moved(fixed + step * 0.5, halfway, step)
-
-
-def _moved(A: Any, P: Any, dA: Any) -> Any:
-    """The pseudo-inverse's derivative along dA (Golub & Pereyra, 1973):
-    -P A' P + P P^T A'^T (I - A P) + (I - P A) A'^T P^T P."""
-    turned, across = dA.transpose(-2, -1), P.transpose(-2, -1)
-    left = matmul(matmul(P, across), turned)
-    right = matmul(turned, matmul(across, P))
-    return left - matmul(matmul(left, A), P) + (right - matmul(P, matmul(A, right))) - matmul(matmul(P, dA), P)
+    return call(_pinv, A, start)  # type: ignore[no-any-return]
 
 
 @public("", method=True, samples=[one(t(3, 2))])
