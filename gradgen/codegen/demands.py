@@ -13,7 +13,7 @@ from gradgen.ir.conditions import Requirement, comparison, condition_text, witho
 from gradgen.ir.guards import GE, MOD, Condition
 from gradgen.ir.symbols import Dim
 
-NEGATED = {">=": "<", "<=": ">", "==": "!="}
+NEGATED = {">=": "<", "<=": ">", "==": "!=", "!=": "=="}
 MOST_TRIED = 20_000
 """Combinations of sizes among which `fitting` looks."""
 

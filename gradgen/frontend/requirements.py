@@ -20,7 +20,7 @@ import sympy
 
 from gradgen.ir.conditions import Facts, Requirement, facts_of, follows, impossible, plain
 from gradgen.ir.graph import Location
-from gradgen.ir.guards import EQ, GE, MOD, Condition
+from gradgen.ir.guards import EQ, GE, MOD, NE, Condition
 from gradgen.ir.inequalities import proves
 from gradgen.ir.symbols import Extent, as_extent
 
@@ -100,6 +100,15 @@ def require_equal(a: Extent, b: Extent, error: type[Exception], message: str, **
             raise error(message.format(**values))
         return
     _ask(Condition(EQ, sympy.expand(sympy.sympify(a) - b)), error, message, values)
+
+
+def require_different(a: Extent, b: Extent, error: type[Exception], message: str, **values: Any) -> None:
+    """Asks for `a != b`, likewise."""
+    if isinstance(a, int) and isinstance(b, int):
+        if a == b:
+            raise error(message.format(**values))
+        return
+    _ask(Condition(NE, sympy.expand(sympy.sympify(a) - b)), error, message, values)
 
 
 def require_multiple(extent: Extent, of: int, error: type[Exception], message: str, **values: Any) -> None:

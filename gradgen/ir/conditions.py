@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import sympy
 
 from gradgen.ir.graph import Location
-from gradgen.ir.guards import EQ, GE, MOD, Condition, Guard
+from gradgen.ir.guards import EQ, GE, MOD, NE, Condition, Guard
 from gradgen.ir.indexing import quotient
 from gradgen.ir.inequalities import contradictory, proves
 from gradgen.ir.symbols import Placeholder
@@ -56,7 +56,7 @@ def condition_text(condition: Condition) -> str:
 
 
 def comparison(condition: Condition) -> tuple[sympy.Expr, str, sympy.Expr]:
-    """left, ">=", "<=" or "==", right; neither side has a minus in front of a dimension.  A remainder is a Mod."""
+    """left, ">=", "<=", "==" or "!=", right; neither side has a minus in front of a dimension.  A remainder is a Mod."""
     e = sympy.expand(condition.expr)
     if condition.kind == MOD:
         return sympy.Mod(e, sympy.sympify(condition.modulus), evaluate=False), "==", sympy.Integer(0)
@@ -64,9 +64,9 @@ def comparison(condition: Condition) -> tuple[sympy.Expr, str, sympy.Expr]:
     terms = sympy.Add.make_args(e)
     plus = sympy.Add(*(t for t in terms if not t.could_extract_minus_sign()))
     minus = sympy.Add(*(-t for t in terms if t.could_extract_minus_sign()))
-    sign = {GE: ">=", EQ: "=="}[condition.kind]
+    sign = {GE: ">=", EQ: "==", NE: "!="}[condition.kind]
     if plus.is_number and not minus.is_number:
-        return minus, {">=": "<=", "==": "=="}[sign], plus
+        return minus, "<=" if sign == ">=" else sign, plus
     return plus, sign, minus
 
 
@@ -102,7 +102,7 @@ def guard_facts(guard: Guard) -> Facts:
     """What holds where the guard does, as far as it does not depend on data."""
     found: list[sympy.Expr] = []
     for c in guard:
-        if any(isinstance(s, Placeholder) for s in c.expr.free_symbols):
+        if c.kind == NE or any(isinstance(s, Placeholder) for s in c.expr.free_symbols):
             continue
         e = sympy.sympify(c.expr)
         if c.kind == GE:
@@ -122,11 +122,15 @@ def facts_of(requirements: Iterable[Requirement]) -> Facts:
 
 def follows(condition: Condition, facts: Facts) -> bool:
     """True where the condition holds for all dimensions of which the facts hold."""
+    if condition.kind == NE:
+        return any(proves(facts, sign * condition.expr - 1) for sign in (1, -1))
     return all(proves(facts, e) for e in guard_facts((condition,)))
 
 
 def impossible(condition: Condition, facts: Facts) -> bool:
     """True where no dimensions of which the facts hold satisfy the condition."""
+    if condition.kind == NE:
+        return follows(Condition(EQ, condition.expr), facts)
     return contradictory((*facts, *guard_facts((condition,))))
 
 
@@ -134,7 +138,7 @@ def in_order(requirements: Iterable[Requirement]) -> tuple[Requirement, ...]:
     """Those that do not follow from the ones before them: what eager use could stumble over first."""
     kept: list[Requirement] = []
     for r in requirements:
-        if not follows(r.condition, facts_of(kept)):
+        if not follows(r.condition, facts_of(kept)) and r.condition not in [k.condition for k in kept]:
             kept.append(r)
     return tuple(kept)
 

@@ -13,12 +13,15 @@ import sympy
 from gradgen.ir.indexing import is_multiple
 from gradgen.ir.symbols import Extent
 
-GE, EQ, MOD = "ge", "eq", "mod"
+GE, EQ, MOD, NE = "ge", "eq", "mod", "ne"
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """`expr >= 0`, `expr == 0`, or `expr % modulus == 0` (Python's %), for an integer expression of axes and Dims."""
+    """`expr >= 0`, `expr == 0`, or `expr % modulus == 0` (Python's %), for an integer expression of axes and Dims.
+
+    `expr != 0` is a condition on dimensions only, never part of a guard.
+    """
 
     kind: str
     expr: sympy.Expr

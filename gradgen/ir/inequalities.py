@@ -27,7 +27,9 @@ MOST_CASES = 64
 
 def proves(facts: Iterable[sympy.Expr], goal: sympy.Expr) -> bool:
     """True where every integer point at which all facts are >= 0 has goal >= 0."""
-    goal = sympy.expand(goal)
+    goal, facts = sympy.expand(goal), tuple(facts)
+    if goal in facts:
+        return True
     if goal.is_number:
         return bool(goal >= 0) or contradictory(facts)
     scale = math.lcm(*(int(t.as_coeff_Mul()[0].q) for t in sympy.Add.make_args(goal)))

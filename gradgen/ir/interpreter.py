@@ -19,7 +19,7 @@ from gradgen.ir import dtypes
 from gradgen.ir.dtypes import DType
 from gradgen.ir.functions import BOOL, SAME, ScalarFunction
 from gradgen.ir.graph import Graph, topological
-from gradgen.ir.guards import EQ, GE, Guard
+from gradgen.ir.guards import EQ, GE, NE, Guard
 from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.kernels import reference, same_call
 from gradgen.ir.nodes import ARG_REDUCERS, Compute, Constant, Input, Kernel, Node, Read, Scan, Scatter
@@ -109,6 +109,8 @@ def holds(guard: Guard, env: Env) -> Any:
             result = result & (value >= 0)
         elif c.kind == EQ:
             result = result & (value == 0)
+        elif c.kind == NE:
+            result = result & (value != 0)
         else:
             result = result & (value % integer(sympy.sympify(c.modulus), env) == 0)
     return result

@@ -7,9 +7,11 @@ axes turns it into a condition on the dimensions.  Indices read from data are ch
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import sympy
 
 from gradgen.errors import GradgenError
@@ -17,10 +19,13 @@ from gradgen.ir.conditions import Facts, Requirement, condition_text, facts_of, 
 from gradgen.ir.graph import Graph, Location, topological
 from gradgen.ir.guards import GE, Condition, Guard
 from gradgen.ir.inequalities import contradictory, proves
+from gradgen.ir.interpreter import integer
 from gradgen.ir.nodes import Compute, Node, Read, Scan, Scatter
 from gradgen.ir.symbols import Axis, Dim, Extent, Placeholder, ReduceAxis, axes, reduce_axes
 
 Ranges = tuple[tuple[sympy.Symbol, Extent], ...]
+MOST_POSITIONS = 1 << 20
+"""Positions that are looked at one by one where there is no proof."""
 
 class ReachError(GradgenError):
     """A read, a write or an extent that no condition on the dimensions makes right: a fault of gradgen's own."""
@@ -50,12 +55,10 @@ def with_conditions(graph: Graph) -> Graph:
 
     Raises ReachError where something is wrong whatever the dimensions are.
     """
-    if not _open(graph.nodes):
-        return graph
     found = list(in_order(graph.conditions))
     for obligation in obligations(graph.nodes):
         facts = facts_of(found)
-        if not proves((*facts, *obligation.assumed), obligation.goal):
+        if not _discharged(obligation, facts):
             found.append(replace(_required(obligation, facts), where=graph.where.get(obligation.node)))
     return replace(graph, conditions=tuple(found))
 
@@ -64,12 +67,27 @@ def check_reach(outputs: Iterable[Node], conditions: Iterable[Requirement]) -> N
     """Raises ReachError for the first thing that the conditions do not cover."""
     facts = facts_of(conditions)
     for obligation in obligations(topological(outputs)):
-        if not proves((*facts, *obligation.assumed), obligation.goal):
+        if not _discharged(obligation, facts):
             raise _fault(obligation)
 
 
-def _open(nodes: Iterable[Node]) -> bool:
-    return any(not isinstance(e, int) for n in nodes for e in n.shape)
+def _discharged(obligation: Obligation, facts: Facts) -> bool:
+    return proves((*facts, *obligation.assumed), obligation.goal) or _tried(obligation)
+
+
+def _tried(obligation: Obligation) -> bool:
+    """Every position looked at, where all extents are numbers and not too many: beyond what is linear."""
+    used = set().union(*(e.free_symbols for e in (obligation.goal, *obligation.facts)))
+    sizes = {s: n for s, n in obligation.ranges if s in used}
+    if used - set(sizes) or not all(isinstance(n, int) for n in sizes.values()):
+        return False
+    if math.prod(sizes.values()) > MOST_POSITIONS:  # type: ignore[arg-type]
+        return False
+    grid = np.ogrid[tuple(slice(n) for n in sizes.values())] if sizes else []
+    env = dict(zip(sizes, grid))
+    inside = np.all([np.broadcast_to(integer(f, env) >= 0, np.broadcast_shapes(*(g.shape for g in grid)))
+                     for f in obligation.facts], axis=0) if obligation.facts else np.bool_(True)
+    return bool(np.all((integer(obligation.goal, env) >= 0) | ~inside))
 
 
 # --- what is to be proved ----------------------------------------------------------------------------------------------

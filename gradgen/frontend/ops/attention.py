@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import sympy
 from sympy import oo
 
 from gradgen.frontend.ops.activation import softmax
 from gradgen.frontend.ops.normalisation import dropout
 from gradgen.frontend.ops.samples import mask, one, t
-from gradgen.frontend.ops.shapes import A0, A1, exact, over, reduce
+from gradgen.frontend.ops.shapes import A0, A1, exact, numel, over, reduce
 from gradgen.frontend.ops.table import call, public
 from gradgen.frontend.registry import KEEP, Op, broadcast_read, broadcast_shapes, register
+from gradgen.frontend.requirements import require_equal
 from gradgen.ir import dtypes
 from gradgen.ir import functions as fn
 from gradgen.ir.nodes import Compute, Node, Read
@@ -39,6 +41,8 @@ def _lower_attention(query: Node, key: Node, value: Node, *rest: Node, causal: b
                        reduce_shape=(width,), reducer="sum")
     reads = [Read(products, [axis(d) for d in range(n + 2)])]
     body = a0 * scale
+    if masked and broadcast_shapes(shape, rest[0].shape) != shape:
+        raise RuntimeError(f"attn_mask of shape {list(rest[0].shape)} cannot be expanded to scores of shape {list(shape)}")
     if masked == "bool":
         reads.append(broadcast_read(rest[0], shape))
         body = fn.select(a1, body, -oo)
@@ -90,9 +94,12 @@ def scaled_dot_product_attention(
     if enable_gqa and not same_extent(query.shape[-3], key.shape[-3]):
         times = query.shape[-3] // key.shape[-3]
         key, value = key.repeat_interleave(times, -3), value.repeat_interleave(times, -3)
-    width = query.shape[-1]
-    factor: Any = exact(scale) if scale is not None else fn.div(1, fn.sqrt_(width)) if not isinstance(width, int) else (
-        exact(1.0 / math.sqrt(width)))
+    require_equal(key.shape[-2], value.shape[-2], RuntimeError,
+                  "Expected size for first two dimensions of batch2 tensor to be: [{batch}, {keys}] but got: [{batch}, "
+                  "{values}].", batch=numel(tuple(key.shape)[:-2]), keys=key.shape[-2], values=value.shape[-2])
+    width = query.shape[-1]  # where it is 0 so are the products, whatever they are scaled by
+    usual = exact(1.0 / math.sqrt(max(width, 1))) if isinstance(width, int) else fn.div(1, fn.sqrt_(sympy.Max(1, width)))
+    factor: Any = usual if scale is None else exact(scale)
     kind = "" if attn_mask is None else "bool" if attn_mask.dtype is dtypes.bool_ else "add"
     operands = (query, key, value) if attn_mask is None else (query, key, value, attn_mask)
     if dropout_p > 0.0:

@@ -14,6 +14,7 @@ from gradgen.frontend.ops.samples import edges, index, one, sample, t
 from gradgen.frontend.ops.shapes import A0, A1, A2, A3, exact, numel, over, reduce
 from gradgen.frontend.ops.table import call, public
 from gradgen.frontend.registry import KEEP, Op, register
+from gradgen.frontend.requirements import require, require_equal
 from gradgen.ir import dtypes
 from gradgen.ir import functions as fn
 from gradgen.ir.nodes import Compute, Node, Read, identity_read
@@ -199,6 +200,22 @@ def _lower_multi_margin(
 _multi_margin = register(Op("multi_margin_loss", _lower_multi_margin, "MultiMarginLossBackward0", KEEP))
 
 
+def _require_targets(input: Tensor, target: Tensor, weight: Tensor | None) -> None:
+    """One target a row and one weight a class, in multi_margin_loss's words."""
+    shape = list(input.shape)
+    require(shape[-1] - 1, RuntimeError,
+            "Expected non-empty vector or matrix with optional 0-dim batch size, but got: {shape}", shape=shape)
+    if input.ndim == 2 and target.ndim == 1:
+        require_equal(shape[0], target.shape[0], RuntimeError,
+                      "multi_margin_loss: target tensor should be 1-D with size equal to the number of input samples (batch "
+                      "size). Expected target size [{rows}], but got {given}. Input has shape {shape}.",
+                      rows=shape[0], given=list(target.shape), shape=shape)
+    if weight is not None:
+        require_equal(weight.shape[0], shape[-1], RuntimeError,
+                      "inconsistent weight size, expected {classes} but got {given}", classes=shape[-1],
+                      given=list(weight.shape))
+
+
 @public(
     NN,
     samples=[one(t(4, 3), CLASSES), one(t(4, 3), CLASSES, 2, 0.5, WEIGHTS, reduction="none"), one(t(3), index(high=3))],
@@ -220,6 +237,7 @@ def multi_margin_loss(
         kind = reduction_name(reduction, size_average, reduce)
         loss = multi_margin_loss(input.reshape(1, -1), target.reshape(1), p, margin, weight, reduction="none")
         return loss.reshape(tuple(target.shape) if kind == "none" else ())
+    _require_targets(input, target, weight)
     operands = (input, target) if weight is None else (input, target, weight)
     kind = reduction_name(reduction, size_average, reduce)
     return call(_multi_margin, *operands, p=int(p), margin=exact(margin), reduction=kind)

@@ -159,12 +159,16 @@ def _check(node: Node, weight: Node, bias: Node | None, groups: int) -> None:
                      "Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got weight of "
                      "size {shape} instead", groups=groups, shape=list(weight.shape))
     if bias is not None:
-        message = ("Given weight of size {shape}, expected bias to be 1-dimensional with {channels} elements, but got bias "
-                   "of size {given} instead")
-        values = {"shape": list(weight.shape), "channels": weight.shape[0], "given": list(bias.shape)}
-        if bias.ndim != 1:
-            raise RuntimeError(message.format(**values))
-        require_equal(bias.shape[0], weight.shape[0], RuntimeError, message, **values)
+        _require_bias(weight, bias, weight.shape[0], "Given weight")
+
+
+def _require_bias(weight: Node, bias: Node, channels: Extent, given: str) -> None:
+    message = (given + " of size {shape}, expected bias to be 1-dimensional with {channels} elements, but got bias of size "
+               "{bias} instead")
+    values = {"shape": list(weight.shape), "channels": channels, "bias": list(bias.shape)}
+    if bias.ndim != 1:
+        raise RuntimeError(message.format(**values))
+    require_equal(bias.shape[0], channels, RuntimeError, message, **values)
 
 
 def _require_windows(
@@ -172,12 +176,17 @@ def _require_windows(
 ) -> None:
     padded = [known(e + a + b) for e, (a, b) in zip(node.shape[2:], padding)]
     covered = [known(d * (k - 1) + 1) for k, d in zip(sizes, dilation)]
+    rank = len(sizes)
+    seen = [*node.shape[:2], *([1] if rank == 1 else []), *node.shape[2:]]  # torch convolves one axis as two
     for size in sizes:
         require(known(size - 1), RuntimeError, "kernel size should be greater than zero, but got {sizes}", sizes=list(sizes))
     for n, k in zip(padded, covered):
         require(known(n - k), RuntimeError,
                 "Calculated padded input size per channel: ({padded}). Kernel size: ({covered}). Kernel size can't be "
                 "greater than actual input size", padded=Joined(padded, " x "), covered=Joined(covered, " x "))
+    for n in node.shape[2:]:
+        require(n - 1, RuntimeError, "Only zero batch or zero channel inputs are supported, but got input shape: {shape}",
+                shape=seen)
 
 
 _CONVOLUTIONS = {rank: register(Op(f"conv{rank}d", _lower_conv, "ConvolutionBackward0", KEEP)) for rank in (1, 2, 3)}
@@ -275,6 +284,8 @@ def _lower_transposed(
             f"{weight.shape[0]} channels, but got {node.shape[1]} channels instead"
         )
     channels = _Channels(groups, floor_ratio(weight.shape[0], groups), weight.shape[1])
+    if bias is not None:
+        _require_bias(weight, bias, known(weight.shape[1] * groups), "Given transposed=1, weight")
     spatial, places, conditions = [], [], []
     for k in range(rank):
         n, size = node.shape[2 + k], weight.shape[2 + k]

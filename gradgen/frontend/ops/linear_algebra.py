@@ -18,6 +18,7 @@ from gradgen.frontend.ops.shapes import A0, A1
 from gradgen.frontend.ops.singular import require_definite, require_regular
 from gradgen.frontend.ops.table import call, public, require_tensor
 from gradgen.frontend.registry import KEEP, Op, broadcast_read, broadcast_shapes, register
+from gradgen.frontend.requirements import require, require_different
 from gradgen.ir import functions as fn
 from gradgen.ir.dtypes import DType
 from gradgen.ir.kernels import call as kernel_call
@@ -234,7 +235,14 @@ def _is_vector(a: Tensor, b: Tensor) -> bool:
     """PyTorch's rule: one axis, or exactly one vector a matrix of A."""
     if b.ndim == 1:
         return True
-    return a.ndim - 1 == b.ndim and all(same_extent(x, y) for x, y in zip(b.shape, a.shape[:-1]))
+    if a.ndim - 1 != b.ndim:
+        return False
+    pairs = [(x, y) for x, y in zip(b.shape, a.shape[:-1]) if not same_extent(x, y)]
+    if pairs and not any(isinstance(x, int) and isinstance(y, int) for x, y in pairs):  # vectors if the sizes happen to agree
+        x, y = pairs[0]
+        require_different(x, y, RuntimeError, "linalg.solve: B was taken for matrices when the function was traced, and has "
+                          "the shape of vectors with an extent of {x}", x=x)
+    return not pairs
 
 
 @public("linalg", samples=[

@@ -12,6 +12,7 @@ from gradgen.frontend.ops.samples import NAN, edges, one, plain, sample, t
 from gradgen.frontend.ops.shapes import A0, A1, A2, A3, over, shape_text, wrap_dim
 from gradgen.frontend.ops.table import call, operator, public, require_tensor
 from gradgen.frontend.registry import KEEP, PROMOTE, Op, broadcast_shapes, register
+from gradgen.frontend.requirements import require_equal
 from gradgen.ir import dtypes
 from gradgen.ir import functions as fn
 from gradgen.ir.nodes import Compute, Node, Read
@@ -343,6 +344,16 @@ _bilinear_bias = register(Op("bilinear_with_bias", _lower_bilinear, "AddBackward
 @public("nn.functional", "", samples=[one(t(2, 3), t(2, 4, seed=1), t(5, 3, 4, seed=2), t(5, seed=3))])
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """sum_ij input1_i weight_kij input2_j + bias_k."""
+    if input1.ndim != input2.ndim:
+        raise RuntimeError(f"bilinear(): input dimensions do not match: got {input1.ndim} and {input2.ndim}")
+    for k, (a, b) in enumerate(zip(input1.shape[:-1], input2.shape[:-1])):
+        require_equal(a, b, RuntimeError, "bilinear(): input batch dimensions do not match at dim {k}: got {a} and {b}", k=k,
+                      a=a, b=b)
+    wanted = [("input1", input1.shape[-1], weight.shape[1]), ("input2", input2.shape[-1], weight.shape[2])]
+    wanted += [("bias", bias.shape[0], weight.shape[0])] if bias is not None else []
+    for name, a, b in wanted:
+        require_equal(a, b, RuntimeError, "bilinear(): {name} size does not match weight size: got {a} but expected {b}",
+                      name=name, a=a, b=b)
     if bias is None:
         return call(_bilinear, input1, input2, weight)
     return call(_bilinear_bias, input1, input2, weight, bias)

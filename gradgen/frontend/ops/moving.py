@@ -232,7 +232,7 @@ def _diagonal_length(rows: Extent, columns: Extent, offset: int) -> Extent:
     b = columns - max(offset, 0)
     if isinstance(a, int) and isinstance(b, int):
         return max(min(a, b), 0)
-    return a if same_extent(a, b) else sympy.Min(a, b)
+    return sympy.Max(0, a if same_extent(a, b) else sympy.Min(a, b))
 
 
 def _lower_diagonal(node: Node, *, offset: int, dims: tuple[int, int]) -> Node:
@@ -285,7 +285,9 @@ def _lower_diag_embed(node: Node, *, offset: int, dims: tuple[int, int]) -> Node
     row, column = axis(dims[0]), axis(dims[1])
     index[-1] = row + min(offset, 0) if offset <= 0 else row
     guard = conjunction(Condition(EQ, column - row - offset), *in_range(index[-1], node.shape[-1]))
-    return Compute(shape, A0, [Read(node, index, guard or ())], node.dtype)
+    if guard is None:  # nothing to put anywhere
+        return Compute(shape, sympy.Integer(0), [], node.dtype)
+    return Compute(shape, A0, [Read(node, index, guard)], node.dtype)
 
 
 _diag_embed = register(Op("diag_embed", _lower_diag_embed, "DiagEmbedBackward0", KEEP))

@@ -11,14 +11,15 @@ from gradgen.frontend.ops.activation import _written
 from gradgen.frontend.ops.norms import vector_norm
 from gradgen.frontend.ops.reduction import count_of, moments
 from gradgen.frontend.ops.samples import edges, one, plain, sample, t
-from gradgen.frontend.ops.shapes import A0, A1, A2, exact, over, reduce, shape_text
+from gradgen.frontend.ops.shapes import A0, A1, A2, exact, known, numel, over, reduce, shape_text
 from gradgen.frontend.ops.table import call, public
 from gradgen.frontend.registry import KEEP, Op, register
+from gradgen.frontend.requirements import require_different, require_equal
 from gradgen.ir import functions as fn
 from gradgen.ir.guards import conjunction, in_range
 from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.nodes import Compute, Node, Read
-from gradgen.ir.symbols import axes, axis, reduce_axis, same_extent
+from gradgen.ir.symbols import Extent, axes, axis, reduce_axis, same_extent
 
 if TYPE_CHECKING:
     from gradgen.frontend.tensor import Tensor
@@ -48,6 +49,29 @@ def _affine(node: Node, weight: Node | None, bias: Node | None, index: Sequence[
         body = body + (A2 if weight is not None else A1)
         reads.append(Read(bias, index))
     return node if len(reads) == 1 else Compute(node.shape, body, reads, node.dtype)
+
+
+def _require_elements(count: Extent, **tensors: Any) -> None:
+    """RuntimeError, in batch_norm's words, where one of the tensors has not one element a channel."""
+    for name, x in tensors.items():
+        if x is not None:
+            given = numel(tuple(x.shape))
+            require_equal(given, count, RuntimeError, "{name} should contain {count} elements not {given}", name=name,
+                          count=count, given=given)
+
+
+def _require_shape(shape: Sequence[Extent], rank: int, **tensors: Any) -> None:
+    """RuntimeError, in layer_norm's words, where one of the tensors has not the shape of the last axes."""
+    wanted = list(shape)[len(shape) - rank:]
+    message = ("Expected {name} to be of same shape as normalized_shape, but got {name} of shape {given} and "
+               "normalized_shape = {wanted}")
+    for name, x in tensors.items():
+        if x is not None:
+            given = list(x.shape)
+            if len(given) != rank:
+                raise RuntimeError(message.format(name=name, given=given, wanted=wanted))
+            for a, b in zip(given, wanted):
+                require_equal(a, b, RuntimeError, message, name=name, given=given, wanted=wanted)
 
 
 def _options(weight: Any, bias: Any) -> tuple[tuple[Any, ...], dict[str, bool]]:
@@ -111,6 +135,7 @@ def layer_norm(
 ) -> Tensor:
     """(x - mean) / sqrt(var + eps) * weight + bias over the last axes (Ba, Kiros & Hinton 2016)."""
     rank = _check_normalized(input, normalized_shape)
+    _require_shape(tuple(input.shape), rank, weight=weight, bias=bias)
     operands, flags = _options(weight, bias)
     return call(_layer_norm, input, *operands, rank=rank, eps=exact(eps), **flags)
 
@@ -121,6 +146,7 @@ def rms_norm(
 ) -> Tensor:
     """x / sqrt(mean(x**2) + eps) * weight over the last axes (Zhang & Sennrich 2019)."""
     rank = _check_normalized(input, normalized_shape)
+    _require_shape(tuple(input.shape), rank, weight=weight)
     operands, flags = _options(weight, None)
     small = EPS[input.dtype.name] if eps is None else eps
     return call(_rms_norm, input, *operands, rank=rank, eps=exact(small), **flags)
@@ -185,6 +211,7 @@ def batch_norm(
     if input.ndim == 1:
         return input.clone()  # it is empty
     operands, flags = _options(weight, bias)
+    _require_elements(input.shape[1], running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     if not training:
         if running_mean is None or running_var is None:
             raise RuntimeError("Expected running_mean and running_var to be defined when training=False")
@@ -198,13 +225,10 @@ def batch_norm(
 
 
 def _check_batch(input: Tensor) -> None:
-    sizes = [input.shape[0], *input.shape[2:]]
-    if all(isinstance(e, int) for e in sizes):
-        count = 1
-        for e in sizes:
-            count *= e
-        if count == 1:
-            raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.shape}")
+    shape = tuple(input.shape)
+    require_different(numel((shape[0], *shape[2:])), 1, ValueError,
+                      "Expected more than 1 value per channel when training, got input size torch.Size({shape})",
+                      shape=list(shape))
 
 
 def _lower_group_norm(node: Node, *rest: Node, groups: int, eps: sympy.Expr, scaled: bool, moved: bool) -> Node:
@@ -238,6 +262,17 @@ def group_norm(
             "Expected number of channels in input to be divisible by num_groups, but got input of shape "
             f"{shape_text(input.shape)} and num_groups={num_groups}"
         )
+    sizes = [known(input.shape[0] * channels // num_groups), num_groups, *input.shape[2:]]
+    require_different(numel((sizes[0], *sizes[2:])), 1, ValueError,
+                      "Expected more than 1 value per channel when training, got input size {sizes}", sizes=sizes)
+    message = ("Expected {name} to be a vector of size equal to the number of channels in input, but got {name} of shape "
+               "{given} and input of shape {shape}")
+    for name, x in (("weight", weight), ("bias", bias)):
+        if x is not None:
+            values = {"name": name, "given": list(x.shape), "shape": list(input.shape)}
+            if x.ndim != 1:
+                raise RuntimeError(message.format(**values))
+            require_equal(x.shape[0], channels, RuntimeError, message, **values)
     operands, flags = _options(weight, bias)
     return call(_group_norm, input, *operands, groups=int(num_groups), eps=exact(eps), **flags)
 
@@ -258,8 +293,11 @@ def instance_norm(
     """Every channel of every sample by its own moments."""
     if not use_input_stats:
         return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
-    if all(same_extent(e, 1) for e in input.shape[2:]):
-        raise ValueError(f"Expected more than 1 spatial element when training, got input size {input.shape}")
+    shape = tuple(input.shape)
+    require_different(numel(shape[2:]), 1, ValueError,
+                      "Expected more than 1 spatial element when training, got input size torch.Size({shape})",
+                      shape=list(shape))
+    _require_elements(shape[1], weight=weight, bias=bias)
     operands, flags = _options(weight, bias)
     return call(_instance_norm, input, *operands, eps=exact(eps), **flags)
 

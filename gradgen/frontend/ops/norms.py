@@ -9,13 +9,13 @@ import sympy
 
 from gradgen.frontend.ops.reduction import TORCH_NAMES, DimArgument, Dims, _dtype, amax, amin, root
 from gradgen.frontend.ops.samples import INF, edges, one, sample, t
-from gradgen.frontend.ops.shapes import A0, exact, numel, over, reduce, wrap_dim, wrap_dims
+from gradgen.frontend.ops.shapes import A0, exact, over, reduce, wrap_dim, wrap_dims
 from gradgen.frontend.ops.table import FUNCTIONS, call, public
 from gradgen.frontend.registry import KEEP, Op, cast, register
+from gradgen.frontend.requirements import require
 from gradgen.ir import functions as fn
 from gradgen.ir.dtypes import DType
 from gradgen.ir.nodes import Node
-from gradgen.ir.symbols import same_extent
 
 if TYPE_CHECKING:
     from gradgen.frontend.tensor import Tensor
@@ -43,12 +43,9 @@ def _lower_norm(node: Node, *, order: sympy.Expr, dims: Dims, keepdim: bool, dty
 
 
 def _refuse_infinite(node: Node, dims: Dims, order: sympy.Expr) -> None:
-    if same_extent(numel([node.shape[d] for d in dims]), 0):
-        raise RuntimeError(
-            f"linalg.vector_norm cannot compute the {'inf' if order > 0 else '-inf'} norm on an empty tensor "
-            f"because the "
-            "operation does not have an identity"
-        )
+    for d in dims:
+        require(node.shape[d] - 1, RuntimeError, "linalg.vector_norm cannot compute the {order} norm on an empty tensor "
+                "because the operation does not have an identity", order="inf" if order > 0 else "-inf")
 
 
 _norm = register(Op("vector_norm", _lower_norm, "LinalgVectorNormBackward0", KEEP))

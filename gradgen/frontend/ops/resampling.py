@@ -20,6 +20,7 @@ from gradgen.frontend.ops.samples import edges, one, sample, t
 from gradgen.frontend.ops.shapes import A0, A1, exact, known
 from gradgen.frontend.ops.table import call, public, require_tensor
 from gradgen.frontend.registry import KEEP, Op, register
+from gradgen.frontend.requirements import require, require_equal
 from gradgen.ir import dtypes
 from gradgen.ir import functions as fn
 from gradgen.ir.dtypes import DType
@@ -231,11 +232,13 @@ def interpolate(
         out = tuple(_scaled(n, f) for n, f in zip(tuple(input.shape)[2:], factors))
         if recompute_scale_factor or mode == "area":
             factors = None
-    if any(isinstance(e, int) and e <= 0 for e in out):
-        raise RuntimeError(
-            f"Input and output sizes should be greater than 0, but got input ({_listed(tuple(input.shape)[2:])}) and "
-            f"output ({_listed(out)})"
-        )
+    space = tuple(input.shape)[2:]
+    message = (f"Input and output sizes should be greater than 0, but got input ({_listed('space', rank)}) and output "
+               f"({_listed('out', rank)})")
+    for extent in (*space, *out):
+        require(extent - 1, RuntimeError, message, space=space, out=out)
+    require(input.shape[1] - 1, RuntimeError, "Non-empty {ndim}D data tensor expected but got a tensor with sizes {shape}",
+            ndim=input.ndim, shape=list(input.shape))
     scales = tuple(factors) if factors is not None else (None,) * rank
     if mode in ("nearest", "nearest-exact"):
         return _expect(rank, mode, lambda: call(
@@ -247,9 +250,9 @@ def interpolate(
     return call(_LINEAR[mode], input, out=out, scales=scales, corners=corners, cubic=mode == "bicubic")
 
 
-def _listed(sizes: Sequence[Any]) -> str:
-    letters = {1: ["W"], 2: ["H", "W"], 3: ["D", "H", "W"]}[len(sizes)]
-    return ", ".join(f"{a}: {e}" for a, e in zip(letters, sizes))
+def _listed(name: str, rank: int) -> str:
+    """`H: {name[0]}, W: {name[1]}`"""
+    return ", ".join(f"{letter}: {{{name}[{k}]}}" for k, letter in enumerate("DHW"[3 - rank:]))
 
 
 def _expect(rank: int, mode: str, make: Any) -> Any:
@@ -471,6 +474,12 @@ def grid_sample(
             f"grid_sampler(): expected grid to have size {input.ndim - 2} in last dimension, but got grid with sizes "
             f"{list(grid.shape)}"
         )
+    sizes = {"sizes": list(input.shape), "grid": list(grid.shape)}
+    require_equal(input.shape[0], grid.shape[0], RuntimeError, "grid_sampler(): expected grid and input to have same batch "
+                  "size, but got input with sizes {sizes} and grid with sizes {grid}", **sizes)
+    for d in range(2, input.ndim):
+        require(input.shape[d] - 1, RuntimeError, "grid_sampler(): expected input to have non-empty spatial dimensions, but "
+                "input has sizes {sizes} with dimension {d} being empty", d=d, **sizes)
     if input.dtype is not grid.dtype:
         raise RuntimeError(f"grid_sampler(): expected input and grid to have same dtype, but input has "
                            f"{_lower_name(input.dtype)} and grid has {_lower_name(grid.dtype)}")

@@ -11,7 +11,7 @@ from gradgen.frontend.ops.samples import one, plain, sample, t
 from gradgen.frontend.ops.shapes import A0, known, numel, shape_text, spread, wrap_dim, wrap_dims
 from gradgen.frontend.ops.table import METHODS, PROPERTIES, call, public, require_tensor
 from gradgen.frontend.registry import KEEP, Op, broadcast_read, register
-from gradgen.frontend.requirements import dim_hint, is_whole, settled
+from gradgen.frontend.requirements import dim_hint, is_whole, require_different, settled
 from gradgen.ir import functions as fn
 from gradgen.ir.dtypes import DType
 from gradgen.ir.dtypes import dtype as as_dtype
@@ -270,9 +270,19 @@ _squeezes = [register(Op(name, _lower_squeeze, grad, KEEP, view=True)) for name,
     ("squeeze", "SqueezeBackward0"), ("squeeze_dim", "SqueezeBackward1"), ("squeeze_dims", "SqueezeBackward2"))]
 
 
+def require_not_one(input: Any, d: int, name: str) -> None:
+    """Asks that a named axis, which the trace keeps, is none that the operation would drop."""
+    extent = input.shape[d]
+    if not isinstance(extent, int):
+        require_different(extent, 1, RuntimeError, "{name}() would drop axis {d}, whose extent was a name when the function "
+                          "was traced and is {extent}", name=name, d=d, extent=extent)
+
+
 @public("", method=True, samples=[one(t(1, 3, 1)), one(t(1, 3, 1), 0), one(t(1, 3, 1), 1), one(t(1, 3, 1), (0, 2))])
 def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
-    """Without the axes of extent 1 (among `dim`)."""
+    """Without the axes of extent 1 (among `dim`); of named axes, which must then not be 1, none is dropped."""
+    for d in range(input.ndim) if dim is None else wrap_dims(dim, input.ndim) if input.ndim and dim != () else ():
+        require_not_one(input, d, "squeeze")
     if dim is None:
         return call(_squeezes[0], input, dims=tuple(range(input.ndim)))
     if isinstance(dim, int):

@@ -11,13 +11,14 @@ import sympy
 from gradgen.frontend.ops.comparison import where
 from gradgen.frontend.ops.gathering import _as_tensor_like, gather, scatter_add
 from gradgen.frontend.ops.host import _tensor, required_value
-from gradgen.frontend.ops.joining import cat, narrow
+from gradgen.frontend.ops.joining import cat, narrow, part
 from gradgen.frontend.ops.samples import NAN, edges, one, plain, sample, t
-from gradgen.frontend.ops.shape import to_dtype
-from gradgen.frontend.ops.shapes import return_text, wrap_dim
+from gradgen.frontend.ops.shape import require_not_one, to_dtype
+from gradgen.frontend.ops.shapes import known, return_text, wrap_dim
 from gradgen.frontend.ops.sorting import sort, sort_result
 from gradgen.frontend.ops.table import call, is_tensor, public, require_tensor
 from gradgen.frontend.registry import KEEP, Op, register
+from gradgen.frontend.requirements import require
 from gradgen.ir import dtypes
 from gradgen.ir.nodes import Compute
 
@@ -52,8 +53,7 @@ def _quantile(name: str, input: Any, q: Any, dim: int | None, keepdim: bool, how
         raise RuntimeError(f"{name}() q tensor must be same dtype as the input tensor")
     at = 0 if dim is None else wrap_dim(dim, input.ndim)
     flat = input.reshape(-1) if dim is None or not input.ndim else input.movedim(at, -1)
-    if flat.shape[-1] == 0:
-        raise RuntimeError(f"{name}() input tensor must be non-empty")
+    require(flat.shape[-1] - 1, RuntimeError, "{name}() input tensor must be non-empty", name="quantile")
     found = _at_ranks(flat, weights.reshape(-1), how, name == "nanquantile").movedim(-1, 0)
     if keepdim and input.ndim:
         found = found.reshape(-1, *([1] * input.ndim)) if dim is None else found.unsqueeze(at + 1)
@@ -263,6 +263,10 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
     product = centred @ (centred if w is None else centred * w).transpose(0, 1)
     if w is None and isinstance(norm, int):
         norm = float(max(norm, 0)) if norm > 0 else product.detach() * 0
+    elif w is None:
+        norm = sympy.Max(0, norm)
+    if input.ndim == 2:
+        require_not_one(input, 0, "cov")
     found = product / norm
     return found if input.ndim == 2 and input.shape[0] != 1 else found.squeeze()  # type: ignore[no-any-return]
 
@@ -306,15 +310,17 @@ def _trapezia(name: str, y: Any, x: Any, dx: float, dim: int) -> tuple[Any, int]
         raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
     at = wrap_dim(dim, y.ndim)
     n = y.shape[at]
+    length = known(sympy.Max(0, n - 1))
     if x is None:
-        return (narrow(y, at, 1, n - 1) + narrow(y, at, 0, n - 1)) * dx, at
+        return (part(y, at, 1, length) + part(y, at, 0, length)) * dx, at
     if x.ndim == 1:
         if x.shape[0] != n:
             raise RuntimeError(f"{name}: There must be one `x` value for each sample point")
         x = x.reshape([-1 if d == at else 1 for d in range(y.ndim)])
     along = wrap_dim(dim, x.ndim) if x.ndim != y.ndim else at
-    steps = narrow(x, along, 1, x.shape[along] - 1) - narrow(x, along, 0, x.shape[along] - 1)
-    return (narrow(y, at, 1, n - 1) + narrow(y, at, 0, n - 1)) * steps, at
+    rest = known(sympy.Max(0, x.shape[along] - 1))
+    steps = part(x, along, 1, rest) - part(x, along, 0, rest)
+    return (part(y, at, 1, length) + part(y, at, 0, length)) * steps, at
 
 
 AREAS = [
