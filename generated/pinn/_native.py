@@ -234,7 +234,8 @@ class Native:
 
     def refusal(self, condition: Condition, values: Mapping[str, int]) -> Exception:
         """The exception that eager use raises for these dimensions, in its words."""
-        kinds: dict[str, type[Exception]] = {k.__name__: k for k in (IndexError, RuntimeError, TypeError, ValueError)}
+        known: tuple[type[Exception], ...] = (IndexError, NotImplementedError, RuntimeError, ValueError)
+        kinds = {k.__name__: k for k in known}
         text = "".join([str(evaluate(p, values)) if k % 2 else p for k, p in enumerate(condition.message)])
         error = kinds.get(condition.error, ValueError)(text)
         where = f", asked for by {condition.where}" if condition.where else ""

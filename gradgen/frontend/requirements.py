@@ -81,7 +81,7 @@ def ask_again(requirements: Iterable[Requirement], *, here: bool = False) -> Non
 # --- asking ------------------------------------------------------------------------------------------------------------
 
 
-def require(excess: Extent, error: type[Exception], message: str, **values: Any) -> None:
+def require(excess: Extent, error: type[Exception], message: str, /, **values: Any) -> None:
     """Asks for `excess >= 0`: raises `error` where that is known not to hold, notes it where it depends on dimensions.
 
     `message` is a format string over `values`, in which extents may be names.
@@ -93,7 +93,7 @@ def require(excess: Extent, error: type[Exception], message: str, **values: Any)
     _ask(Condition(GE, sympy.expand(excess)), error, message, values)
 
 
-def require_equal(a: Extent, b: Extent, error: type[Exception], message: str, **values: Any) -> None:
+def require_equal(a: Extent, b: Extent, error: type[Exception], message: str, /, **values: Any) -> None:
     """Asks for `a == b`, likewise."""
     if isinstance(a, int) and isinstance(b, int):
         if a != b:
@@ -102,7 +102,7 @@ def require_equal(a: Extent, b: Extent, error: type[Exception], message: str, **
     _ask(Condition(EQ, sympy.expand(sympy.sympify(a) - b)), error, message, values)
 
 
-def require_different(a: Extent, b: Extent, error: type[Exception], message: str, **values: Any) -> None:
+def require_different(a: Extent, b: Extent, error: type[Exception], message: str, /, **values: Any) -> None:
     """Asks for `a != b`, likewise."""
     if isinstance(a, int) and isinstance(b, int):
         if a == b:
@@ -111,7 +111,7 @@ def require_different(a: Extent, b: Extent, error: type[Exception], message: str
     _ask(Condition(NE, sympy.expand(sympy.sympify(a) - b)), error, message, values)
 
 
-def require_multiple(extent: Extent, of: int, error: type[Exception], message: str, **values: Any) -> None:
+def require_multiple(extent: Extent, of: int, error: type[Exception], message: str, /, **values: Any) -> None:
     """Asks for `extent % of == 0`, likewise."""
     if isinstance(extent, int):
         if extent % of:

@@ -18,7 +18,7 @@ from gradgen.frontend.ops.shapes import A0, A1
 from gradgen.frontend.ops.singular import require_definite, require_regular
 from gradgen.frontend.ops.table import call, public, require_tensor
 from gradgen.frontend.registry import KEEP, Op, broadcast_read, broadcast_shapes, register
-from gradgen.frontend.requirements import require, require_different
+from gradgen.frontend.requirements import require_different
 from gradgen.ir import functions as fn
 from gradgen.ir.dtypes import DType
 from gradgen.ir.kernels import call as kernel_call

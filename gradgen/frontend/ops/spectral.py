@@ -27,6 +27,7 @@ from gradgen.frontend.ops.linear_algebra import (
     solve_triangular,
 )
 from gradgen.frontend.ops.matmul import matmul
+from gradgen.frontend.ops.moving import pad
 from gradgen.frontend.ops.norms import vector_norm
 from gradgen.frontend.ops.samples import one, plain, sample, t
 from gradgen.frontend.ops.shapes import A0, return_text, shape_text, wrap_dim
@@ -257,7 +258,7 @@ def matrix_exp(A: Any) -> Tensor:
     _require_matrix(A, "linalg.matrix_exp")
     if A.numel() == 0:
         return A.clone()  # type: ignore[no-any-return]
-    norm = vector_norm(A.detach(), 1, -2).amax(-1)
+    norm = pad(vector_norm(A.detach(), 1, -2), (0, 1)).amax(-1)  # with a 0 beside it, so that no columns are fine
     wanted = (norm / _THETA).log2().ceil().clamp(0, _HALVINGS).unsqueeze(-1).unsqueeze(-1)
     wanted = where(wanted.isnan(), 0.0, wanted)
     x = A * (-wanted).exp2()
