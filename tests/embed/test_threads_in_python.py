@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
-import time
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import gradgen as gg
+from tests.children import HANG
 from tests.embed.toolchain import needs_c
 
 pytestmark = needs_c
@@ -56,16 +57,12 @@ def test_a_forked_process_has_threads_of_its_own(wave: ModuleType) -> None:
         if child == 0:
             os._exit(0 if bits(wave) == expected else 3)
         assert bits(wave) == expected
-        for _ in range(600):
-            done, status = os.waitpid(child, os.WNOHANG)
-            if done:
-                assert os.waitstatus_to_exitcode(status) == 0
-                break
-            time.sleep(0.05)
-        else:
-            os.kill(child, 9)
-            os.waitpid(child, 0)
-            pytest.fail("the child hangs")
+        hangs = threading.Timer(HANG, os.kill, (child, signal.SIGKILL))
+        hangs.start()
+        try:
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        finally:
+            hangs.cancel()
 
 
 def test_without_threads_there_is_nothing_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

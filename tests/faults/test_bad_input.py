@@ -7,7 +7,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import pytest
 import gradgen as gg
 from gradgen.build.cache import CacheWarning
 from gradgen.errors import CompileError, CompilerNotFoundError, GradgenError, InvalidNameError, TraceError
+from tests.children import HANG, python, until
 from tests.embed.toolchain import C_COMPILERS, needs_c
 from tests.golden.reference import ROOT
 
@@ -316,7 +316,7 @@ def test_eager_without_a_compiler(tmp_path: Path) -> None:
     block = tmp_path / "ziglang.py"
     block.write_text("raise ImportError")
     environment["PYTHONPATH"] += os.pathsep + str(tmp_path)
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=HANG)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "tensor([12.])\n"
     assert "compiler" in done.stderr
@@ -363,7 +363,7 @@ def test_a_corrupt_cache(out: Path, tmp_path: Path) -> None:
             f"assert gg.build(small(), name='cached', out={str(out)!r}).forward(X, W) == 15\n"
             "a = gg.tensor([2.0]); assert (a * a + 1).item() == 5")
     for damage in (lambda b: b[: len(b) // 2], lambda b: b"", lambda b: os.urandom(len(b))):
-        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300)
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=HANG)
         assert done.returncode == 0, done.stderr
         damaged = 0
         for file in (tmp_path / "cache").rglob("*"):
@@ -372,7 +372,7 @@ def test_a_corrupt_cache(out: Path, tmp_path: Path) -> None:
                 file.write_bytes(damage(file.read_bytes()))
                 damaged += 1
         assert damaged
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=HANG)
     assert done.returncode == 0, done.stderr
 
 
@@ -385,7 +385,7 @@ def test_a_folder_that_cannot_be_written(out: Path) -> None:
 
 
 BUILD = f"""\
-import sys, time
+import sys
 sys.path.insert(0, {str(ROOT)!r})
 from tests.faults.test_bad_input import *
 print("ready", flush=True)
@@ -398,8 +398,7 @@ assert module.forward(X, W) == 15
 @needs_c
 def test_two_processes_build_the_same(out: Path) -> None:
     started = [
-        subprocess.Popen([sys.executable, "-c", BUILD, str(out)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                         stderr=subprocess.PIPE, text=True)
+        python(BUILD, str(out), cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(3)
     ]
     for process in started:
@@ -409,7 +408,7 @@ def test_two_processes_build_the_same(out: Path) -> None:
         process.stdin.write("go\n")
         process.stdin.flush()
     for process in started:
-        _, words = process.communicate(timeout=300)
+        _, words = process.communicate(timeout=HANG)
         assert process.returncode == 0, words
     left = [f for f in files(out) if "/." in f"/{f}" and not Path(f).name.startswith(".gradgen")]
     assert not left
@@ -419,18 +418,13 @@ def test_two_processes_build_the_same(out: Path) -> None:
 def test_a_build_that_is_killed(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed in the compiler: the next build works and finds nothing half-done."""
     started = tmp_path / "compiling"
-    cc = script(tmp_path / "cc", f'case "$*" in *shared.c*) touch {started}; sleep 30;; esac\nexec {C_COMPILERS[0]} "$@"')
+    cc = script(tmp_path / "cc", f'case "$*" in *shared.c*) touch {started}; sleep 36000;; esac\nexec {C_COMPILERS[0]} "$@"')
     monkeypatch.setenv("CC", str(cc))
-    process = subprocess.Popen([sys.executable, "-c", BUILD, str(out)], cwd=ROOT, stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = python(BUILD, str(out), cwd=ROOT, stdin=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stdin is not None
     process.stdin.write("go\n")
     process.stdin.flush()
-    for _ in range(600):
-        if started.exists() or process.poll() is not None:
-            break
-        time.sleep(0.1)
-    assert started.exists(), process.communicate()[1]
+    until(started.exists, process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert not [f for f in files(out) if f.endswith(".so")]

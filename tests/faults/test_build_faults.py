@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +26,7 @@ from gradgen.build.cache import Cache, CacheWarning
 from gradgen.build.library import build_extension, build_shared
 from gradgen.build.load import load_shared
 from gradgen.errors import CacheError, CompileError, CompilerNotFoundError
+from tests.children import HANG, python, until
 
 REAL = next((found for name in ("cc", "gcc", "clang") if (found := shutil.which(name))), None)
 pytestmark = pytest.mark.skipif(os.name == "nt" or REAL is None, reason="needs a C compiler and scripts around it")
@@ -281,9 +281,9 @@ def test_four_processes_compile_once(tmp_path: Path, cache: Cache, fake: Callabl
     ]
     for process in processes:
         process.start()
-    found = {results.get(timeout=60) for _ in processes}
+    found = {results.get(timeout=HANG) for _ in processes}
     for process in processes:
-        process.join(60)
+        process.join(HANG)
         assert process.exitcode == 0
     assert len(found) == 1 and found.pop()[1] == 42
     assert (tmp_path / "runs").read_text().count("run") == 1
@@ -299,15 +299,12 @@ def start_build(cache: Cache, package: Path, tmp_path: Path) -> subprocess.Popen
         "from pathlib import Path; from gradgen.build import Cache, build_extension\n"
         f"build_extension(Path({str(package)!r}), 'answer', cache=Cache(Path({str(cache.root)!r})))\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "started").exists():
-        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
-        time.sleep(0.01)
+    process = python(code)
+    until((tmp_path / "started").exists, process)
     return process
 
 
-SLOW = 'touch "{folder}/started"; for a; do [ "$p" = -o ] && echo half > "$a"; p=$a; done; exec sleep 30'
+SLOW = 'for a; do [ "$p" = -o ] && echo half > "$a"; p=$a; done; touch "{folder}/started"; exec sleep 36000'
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
@@ -320,7 +317,7 @@ def test_a_build_cut_short_leaves_nothing_that_could_be_imported(
     process = start_build(cache, package, tmp_path)
     process.send_signal(how)
     try:
-        process.wait(10)
+        process.wait(HANG)
         assert files_below(package) == before and published(cache) == []
         assert bool(unfinished(cache)) == (how == signal.SIGKILL)
     finally:

@@ -98,15 +98,17 @@ def test_records(cache: Cache):
 
 def test_threads_with_one_key_write_once(cache: Cache):
     written, found = [], []
+    all_started = threading.Event()
 
     def writer(folder: Path) -> None:
         written.append(1)
-        time.sleep(0.05)
+        all_started.wait()
         (folder / "file.txt").write_text("x")
 
     threads = [threading.Thread(target=lambda: found.append(cache.publish(digest("k"), writer))) for _ in range(6)]
     for thread in threads:
         thread.start()
+    all_started.set()
     for thread in threads:
         thread.join()
     assert len(written) == 1 and len(set(found)) == 1 and len(found) == 6
