@@ -130,7 +130,7 @@ def _generate(graph: Graph, name: str, options: Options) -> dict[str, str]:
         work = as_extent(sympy.Max(0, *(c.work_bytes for c in code)))
         interface = replace(interface, work_bytes=work)
         saved = to_c(interface.saved_bytes)
-        samples = recorded_call(made.graph, made.joint, interface)
+        samples = recorded_call(made.graph, made.joint, interface, graph)
         module = ModuleCode(interface, tuple(code), saved, to_c(work), samples)
         files = make_bundle(module, single_file=options.single_file)
     if debug_level() >= 3:

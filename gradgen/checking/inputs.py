@@ -13,8 +13,9 @@ from gradgen.errors import GradgenError, ShapeError
 from gradgen.ir.dtypes import bool_
 from gradgen.ir.graph import Graph
 from gradgen.ir.interpreter import extent_value, holds
-from gradgen.ir.nodes import Compute, Input, Node, Scatter
-from gradgen.ir.symbols import Dim, Placeholder
+from gradgen.ir.nodes import Input
+from gradgen.ir.symbols import Dim
+from gradgen.samples import index_bounds
 
 SIZES = (5, 4, 6, 3, 7)
 """What named dimensions are by default, in order: small and different, so that mixed-up axes show."""
@@ -62,30 +63,6 @@ def _array(
         return rng.standard_normal(shape).astype(kind)
     low, high = (0.5, 1.5) if distribution == "positive" else (0.1, 0.9)
     return rng.uniform(low, high, shape).astype(kind)
-
-
-def index_bounds(graph: Graph, dims: Mapping[sympy.Basic, int]) -> dict[Node, int]:
-    """For integer inputs that are used as indices: the smallest extent that they index."""
-    origin: dict[Node, Input] = {}
-    bounds: dict[Node, int] = {}
-    for node in graph.nodes:
-        if isinstance(node, Input) and not node.dtype.is_floating_point:
-            origin[node] = node
-        if not isinstance(node, (Compute, Scatter)):
-            continue
-        pairs = [(e, extent) for r in node.reads for e, extent in zip(r.index, r.source.shape)]
-        if isinstance(node, Scatter):
-            pairs += list(zip(node.index, node.shape))
-        for e, extent in pairs:
-            for s in e.free_symbols if not e.is_Integer else ():
-                if isinstance(s, Placeholder):
-                    source = origin.get(node.reads[int(s.name[1:])].source)
-                    if source is not None:
-                        size = extent_value(extent, dims)
-                        bounds[source] = min(size, bounds.get(source, size))
-        if not node.dtype.is_floating_point and len(node.sources) >= 1 and node.sources[0] in origin:
-            origin[node] = origin[node.sources[0]]
-    return bounds
 
 
 def given_or_sampled(graph: Graph, values: Mapping[str, Any], sampled: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,26 +34,70 @@ from gradgen.ir.symbols import Extent
 EXAMPLE_DIM, TEST_DIM = 4, 3
 TEST_SEEDS = (1, 0)
 """Seed and step of the recorded call."""
-MOST_RECORDED = 4096
-"""Recorded values are for small tests: with more elements than this in all, they stay out of the bundle."""
+SUMS = 31
+"""So many weighted sums are recorded of a tensor, whatever its size: a prime, so that they run across rows and columns."""
+MOST_INTEGERS = 1024
+"""An integer input with more elements than this is 0 in the self-test: its values stand there."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What the sums of one tensor should be, and how far they may be off."""
+
+    sums: tuple[float, ...]
+    tolerance: float
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """One call's recorded values, by argument name, as NumPy arrays: what `selftest.c` compares with.
+    """What `selftest.c` knows about the call it makes.
 
-    `cotangents` and `gradients` are by the names of the outputs and inputs that they belong to.
+    `integers` are the values of inputs that are no floats, `recorded` the results by name ("y", "grad_w"), `steps` those of
+    the differences that confirm a gradient, by the input's name (0 or absent: the gradient is no slope there); `first` and
+    `second` tell whether differences say anything about first and second derivative functions, `signed` whether the other
+    inputs are of both signs.
     """
 
     dims: Mapping[str, int]
-    inputs: Mapping[str, Any]
-    outputs: Mapping[str, Any]
-    cotangents: Mapping[str, Any]
-    gradients: Mapping[str, Any]
+    integers: Mapping[str, Any]
+    recorded: Mapping[str, Recorded]
+    steps: Mapping[str, float]
+    first: bool = True
+    second: bool = True
+    signed: bool = False
 
-    def size(self) -> int:
-        groups = (self.inputs, self.outputs, self.cotangents, self.gradients)
-        return sum(int(np.size(a)) for g in groups for a in g.values())
+
+# What selftest.c computes, in NumPy; the two must stay alike.
+
+
+def made_up(count: int, of: int) -> np.ndarray:
+    """Numbers between 1/8 and 7/8, where most functions are smooth: exact in every dtype, in no order, all different up to
+    65,536 of them, and no multiples of a large power of 2 (so that no kink or tie is met)."""
+    v = (np.arange(count, dtype=np.uint64) * np.uint64(40503) + np.uint64(30011 * of + 77)) & np.uint64(0xFFFF)
+    v = ((v ^ (v >> np.uint64(7))) * np.uint64(40503)) & np.uint64(0xFFFF)
+    v = v ^ (v >> np.uint64(9))
+    return 0.125 + (2 * v.astype(np.float64) + 1) * 3 / 524288
+
+
+def direction(count: int, start: int = 0) -> np.ndarray:
+    """1 and -1, in no order."""
+    hashed = (np.arange(start, start + count, dtype=np.uint64) * np.uint64(2654435761)) >> np.uint64(7)
+    return np.where(hashed & np.uint64(1), 1.0, -1.0)
+
+
+def weights(count: int) -> np.ndarray:
+    """Of the elements in the recorded sums."""
+    return direction(count) * (0.5 + made_up(count, 91))
+
+
+def first_step(dtype: DType) -> float:
+    """Of central differences."""
+    return 2.0**-6 if dtype.name == "float32" else 2.0**-14
+
+
+def relative(dtype: DType) -> float:
+    """What differences may be off by beside their rounding."""
+    return 1e-3 if dtype.name == "float32" else 1e-7
 
 
 def dim_values(interface: Interface, wanted: int) -> dict[str, int]:
@@ -217,26 +262,29 @@ def _call(interface: Interface, suffix: str) -> list[str]:
 
 
 def selftest_text(interface: Interface, banner: str, samples: Samples | None) -> str:
-    if samples is not None and samples.size() > MOST_RECORDED:
-        samples = None
-    values = dict(samples.dims) if samples is not None else dim_values(interface, TEST_DIM)
+    if samples is None:
+        steps = {a.name: first_step(a.dtype) for a in interface.parameters}
+        samples = Samples(dim_values(interface, TEST_DIM), {}, {}, steps)
+    values = dict(samples.dims)
     groups = _groups(interface)
     largest = max([evaluate(elements(a.shape), values) for a in interface.parameters], default=1)
     listed = [(a.dtype, prefix + a.name, a.shape) for prefix, arguments in groups.values() for a in arguments]
     listed += [(p.dtype, p.name, p.shape) for p in derivative_parameters(interface) if p.dtype is not None]
     return render(
         "c/selftest.c.j2",
-        derivatives=derivative_tests(interface, values),
+        derivatives=derivative_tests(interface, values, samples.first, samples.second),
         banner=banner,
         name=interface.name,
-        recorded_text=", and values recorded when it was generated" if samples is not None else "",
+        recorded_text="results recorded when it was generated, " if samples.recorded else "",
         dims=_dims(values),
         counts={name: len(arguments) for name, (_, arguments) in groups.items()},
+        sum_count=SUMS,
+        signed=int(samples.signed),
         largest=max(largest, 1),
         members=[_member(interface, dtype, name, shape, values) for dtype, name, shape in listed],
         saved_bytes=_block(interface, "saved", values) + " + 1",
         work_bytes=_block(interface, "work", values) + " + 1",
-        recorded=_recorded(groups, samples) if samples is not None else [],
+        recorded=_recorded(interface, samples),
         tables=[
             {"name": name, "rows": [_row(interface, name, prefix, a, samples) for a in arguments]}
             for name, (prefix, arguments) in groups.items()
@@ -259,40 +307,44 @@ def _groups(interface: Interface) -> dict[str, tuple[str, tuple[Argument, ...]]]
     }
 
 
-def _row(interface: Interface, table: str, prefix: str, argument: Argument, samples: Samples | None) -> str:
+def _row(interface: Interface, table: str, prefix: str, argument: Argument, samples: Samples) -> str:
     whole = interface.outputs if table == "cotangents" else interface.inputs
     owner = whole.index(argument) if prefix else 0
     name = prefix + argument.name
-    recorded = "NULL"
-    if samples is not None and argument.name in getattr(samples, table):
-        recorded = f"recorded_{name}"
+    given = f"given_{name}" if table == "inputs" and argument.name in samples.integers else "NULL"
+    found = samples.recorded.get(name) if table in ("outputs", "gradients") else None
+    sums, tolerance = (f"sums_{name}", _literal(found.tolerance)) if found is not None and found.sums else ("NULL", "0.0")
+    step = _literal(samples.steps.get(argument.name, 0.0) if table == "gradients" else 0.0)
     count = _count(interface, elements(argument.shape))
-    return f"{{{c_string(name)}, {c_dtype(argument.dtype)}, {count}, t.{name}, {recorded}, {owner}}}"
+    members = (c_string(name), c_dtype(argument.dtype), count, f"t.{name}", str(owner), given, sums, tolerance, step)
+    return f"{{{', '.join(members)}}}"
 
 
-def _recorded(groups: Mapping[str, tuple[str, tuple[Argument, ...]]], samples: Samples) -> list[str]:
+def _recorded(interface: Interface, samples: Samples) -> list[str]:
+    """The tables of integers and of sums."""
     tables = []
-    for table, (prefix, arguments) in groups.items():
-        given = getattr(samples, table)
-        for a in arguments:
-            if a.name in given:
-                values = [_number(v, a.dtype) for v in np.asarray(given[a.name], a.dtype.numpy).ravel()] or ["0"]
-                text = wrap(values, "    ")
-                tables.append(f"static const {a.dtype.ctype} recorded_{prefix}{a.name}[] = {{\n{text}\n}};")
+    for a in interface.inputs:
+        if a.name in samples.integers:
+            numbers = [_integer(int(v)) for v in np.asarray(samples.integers[a.name]).ravel()] or ["0"]
+            tables.append(f"static const {a.dtype.ctype} given_{a.name}[] = {{\n{wrap(numbers, '    ')}\n}};")
+    names = [a.name for a in interface.outputs] + [f"grad_{a.name}" for a in interface.parameters]
+    for name in names:
+        if name in samples.recorded and samples.recorded[name].sums:
+            numbers = [_literal(v) for v in samples.recorded[name].sums]
+            tables.append(f"static const double sums_{name}[] = {{\n{wrap(numbers, '    ')}\n}};")
     return tables
 
 
-def _number(value: Any, dtype: DType) -> str:
-    """A literal that gives the same bits back."""
-    if not dtype.is_floating_point:
-        number = int(value)
-        if number == -(2**63):
-            return "INT64_MIN"
-        return str(number) if abs(number) < 2**31 else f"INT64_C({number})"
-    if np.isnan(value):
-        return "NAN"
-    if np.isinf(value):
-        return "INFINITY" if value > 0 else "-INFINITY"
-    return np.format_float_scientific(value, unique=True, trim="0") + ("f" if dtype.name == "float32" else "")
+def _integer(value: int) -> str:
+    if value == -(2**63):
+        return "INT64_MIN"
+    return str(value) if abs(value) < 2**31 else f"INT64_C({value})"
 
 
+def _literal(value: float) -> str:
+    """A literal of C's double that gives the same bits back."""
+    if math.isnan(value):
+        return "(double)NAN"
+    if math.isinf(value):
+        return "(double)INFINITY" if value > 0 else "-(double)INFINITY"
+    return repr(float(value))

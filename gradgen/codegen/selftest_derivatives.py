@@ -44,8 +44,9 @@ def _results(interface: Interface, suffix: str) -> list[Parameter]:
     return [p for p in interface.functions[suffix] if p.kind == DERIVATIVE]
 
 
-def derivative_tests(interface: Interface, values: Mapping[str, int]) -> str:
-    """C text; empty for a module without derivative functions."""
+def derivative_tests(interface: Interface, values: Mapping[str, int], first: bool, second: bool) -> str:
+    """C text; empty for a module without derivative functions.  `first`, `second`: differences say something about
+    derivatives of that order."""
     if not interface.derivatives:
         return ""
     sizes = [
@@ -61,17 +62,17 @@ def derivative_tests(interface: Interface, values: Mapping[str, int]) -> str:
         tables=[{"name": name, "rows": [_row(interface, p) for p in rows]} for name, rows in tables],
         products=any(s in (JVP, HVP) for s in interface.derivatives),
         matrices=any(s not in (JVP, HVP) for s in interface.derivatives),
-        functions=[_function(s) for s in interface.derivatives],
+        functions=[_function(s, second if s in _SECOND else first) for s in interface.derivatives],
     ).rstrip("\n")
 
 
 def _row(interface: Interface, p: Parameter) -> str:
     assert p.dtype is not None
     count = to_c(elements(p.shape), {d: f"dim_{d}" for d in interface.dims})
-    return f"{{{c_string(p.name)}, {c_dtype(p.dtype)}, {count}, t.{p.name}, NULL, 0}}"
+    return f"{{{c_string(p.name)}, {c_dtype(p.dtype)}, {count}, t.{p.name}, 0, NULL, NULL, 0.0, 0.0}}"
 
 
-def _function(suffix: str) -> dict[str, str]:
+def _function(suffix: str, compared: bool) -> dict[str, object]:
     blocks, second = f"{suffix}_blocks", suffix in _SECOND
     if suffix in (JVP, HVP):
         take = f"take_products({blocks})"
@@ -80,4 +81,5 @@ def _function(suffix: str) -> dict[str, str]:
         if suffix in (JACOBIAN_VALUES, HESSIAN_VALUES):
             patterns = f"m->{suffix.removesuffix('_values')}_patterns"
         take = f"take_matrices({blocks}, {'gradients' if second else 'cotangents'}, {patterns})"
-    return {"name": suffix, "arguments": _ARGUMENTS[suffix], "take": take, "second": str(int(second))}
+    return {"name": suffix, "arguments": _ARGUMENTS[suffix], "take": take, "second": str(int(second)),
+            "compared": compared}

@@ -26,6 +26,14 @@ from gradgen.ir.nodes import ARG_REDUCERS, Compute, Constant, Input, Kernel, Nod
 from gradgen.ir.symbols import Dim, Extent, axis, placeholder, reduce_axis
 
 Env = Mapping[sympy.Basic, Any]
+Rounding = Callable[[str, Any], Any]
+"""What is done to the result of every operation on floating-point numbers that rounds: its name ("add", "mul", that of a
+scalar function, "kernel") and the values.  It shows how far the roundings of another implementation may lead."""
+EXACT = frozenset({
+    "stop", "extent", "mark", "maximum", "minimum", "fmax", "fmin", "abs", "sign", "floor", "ceil", "trunc", "round",
+    "copysign",
+})
+"""Scalar functions whose result is one of their arguments, or an integer."""
 _WEAK_INT, _WEAK_FLOAT = "weak int", "weak float"
 _REDUCERS = {
     "sum": np.add.reduce, "prod": np.multiply.reduce, "max": np.maximum.reduce, "min": np.minimum.reduce,
@@ -119,8 +127,10 @@ def holds(guard: Guard, env: Env) -> Any:
 class _Body:
     """One body over arrays: a subexpression is a pair of value and type; literals stay untyped until they meet one."""
 
-    def __init__(self, env: Env, types: Mapping[sympy.Basic, DType], target: DType) -> None:
-        self.env, self.types = env, types
+    def __init__(
+        self, env: Env, types: Mapping[sympy.Basic, DType], target: DType, rounding: Rounding | None = None
+    ) -> None:
+        self.env, self.types, self.rounding = env, types, rounding
         floats = [t for t in types.values() if t.is_floating_point]
         widest = dtypes.float64 if dtypes.float64 in floats else dtypes.float32
         self.float_type = target if target.is_floating_point else widest
@@ -158,6 +168,9 @@ class _Body:
                 found = self.memo[expr] = self.compute(expr)
         return found
 
+    def rounded(self, name: str, value: Any, kind: DType) -> tuple[Any, DType]:
+        return (self.rounding(name, value) if self.rounding and kind.is_floating_point else value), kind
+
     def compute(self, expr: sympy.Basic) -> tuple[Any, Any]:
         if expr in self.env:
             return self.env[expr], self.types.get(expr, dtypes.int64)
@@ -187,7 +200,9 @@ class _Body:
         total = values[0]
         for v in values[1:]:
             total = total + v if isinstance(expr, sympy.Add) else total * v
-        return total, compute_in
+        if len(items) == 2 and -1 in numbers:
+            return total, compute_in  # a sign
+        return self.rounded("add" if isinstance(expr, sympy.Add) else "mul", total, compute_in)
 
     def power(self, expr: sympy.Pow) -> tuple[Any, Any]:
         base = self.visit(expr.base)
@@ -198,7 +213,7 @@ class _Body:
             return self.cast(base, kind) ** int(exponent), kind
         if not kind.is_floating_point:
             kind = self.float_type
-        return np.power(self.cast(base, kind), self.cast(self.visit(exponent), kind)), kind
+        return self.rounded("pow", np.power(self.cast(base, kind), self.cast(self.visit(exponent), kind)), kind)
 
     def function(self, expr: ScalarFunction) -> tuple[Any, Any]:
         cls = type(expr)
@@ -215,10 +230,12 @@ class _Body:
         if cls.result == SAME:
             kind = dtypes.int64 if kind is dtypes.bool_ else kind
             values = [self.cast(i, kind) for i in items]
-            return np.asarray(_same(cls, values, kind)).astype(kind.numpy), kind
+            same = np.asarray(_same(cls, values, kind)).astype(kind.numpy)
+            return (same, kind) if cls.key in EXACT else self.rounded(cls.key, same, kind)
         if not kind.is_floating_point:
             kind = self.float_type
-        return np.asarray(cls.numpy(*[self.cast(i, kind) for i in items])).astype(kind.numpy), kind
+        value = np.asarray(cls.numpy(*[self.cast(i, kind) for i in items])).astype(kind.numpy)
+        return (value, kind) if cls.key in EXACT else self.rounded(cls.key, value, kind)
 
 
 def _same(cls: type[ScalarFunction], values: list[np.ndarray], kind: DType) -> Any:
@@ -270,12 +287,14 @@ def _environment(
     return env, types
 
 
-def _compute(node: Compute, values: Mapping[Node, np.ndarray], dims: Env) -> np.ndarray:
+def _compute(
+    node: Compute, values: Mapping[Node, np.ndarray], dims: Env, rounding: Rounding | None = None
+) -> np.ndarray:
     shape = tuple(extent_value(e, dims) for e in node.shape)
     reduce_shape = tuple(extent_value(e, dims) for e in node.reduce_shape)
     env, types = _environment(node, shape, reduce_shape, values, dims)
     arg = node.reducer in ARG_REDUCERS
-    body = _Body(env, types, node.dtype)
+    body = _Body(env, types, node.dtype, rounding)
     kind = body.visit(node.body)[1]
     inner = kind if (arg or node.reducer in ("any", "all")) and isinstance(kind, DType) else node.dtype
     full = np.broadcast_to(body.value(node.body, inner), (*shape, *reduce_shape))
@@ -288,7 +307,9 @@ def _compute(node: Compute, values: Mapping[Node, np.ndarray], dims: Env) -> np.
         return np.full(shape, lowest(node.dtype) if node.reducer == "max" else highest(node.dtype), node.dtype.numpy)
     wide = full.astype(np.float64) if node.reducer == "sum" and node.dtype is dtypes.float32 else full
     with np.errstate(all="ignore"):
-        return np.asarray(_REDUCERS[node.reducer](wide, axis=over)).astype(node.dtype.numpy)
+        if rounding is None or node.reducer not in ("sum", "prod") or not node.dtype.is_floating_point:
+            return np.asarray(_REDUCERS[node.reducer](wide, axis=over)).astype(node.dtype.numpy)
+        return np.asarray(rounding("add", _REDUCERS[node.reducer](rounding("add", wide), axis=over))).astype(node.dtype.numpy)
 
 
 def lowest(dtype: DType) -> Any:
@@ -305,14 +326,16 @@ def highest(dtype: DType) -> Any:
     return True if dtype is dtypes.bool_ else np.iinfo(dtype.numpy).max
 
 
-def _scatter(node: Scatter, values: Mapping[Node, np.ndarray], dims: Env) -> np.ndarray:
+def _scatter(
+    node: Scatter, values: Mapping[Node, np.ndarray], dims: Env, rounding: Rounding | None = None
+) -> np.ndarray:
     shape = tuple(extent_value(e, dims) for e in node.shape)
     update = tuple(extent_value(e, dims) for e in node.update_shape)
     result = np.zeros(shape, node.dtype.numpy) if node.base is None else values[node.base].astype(node.dtype.numpy)
     env, types = _environment(node, update, (), values, dims)
     inside = np.broadcast_to(holds(node.guard, env), update)
     index = [np.broadcast_to(integer(e, env), update) for e in node.index]
-    body = np.broadcast_to(_Body(env, types, node.dtype).value(node.body, node.dtype), update)
+    body = np.broadcast_to(_Body(env, types, node.dtype, rounding).value(node.body, node.dtype), update)
     combine = {"add": np.add, "max": np.maximum, "min": np.minimum, "prod": np.multiply}
     for where in np.ndindex(*update):
         if not inside[where]:
@@ -325,7 +348,9 @@ def _scatter(node: Scatter, values: Mapping[Node, np.ndarray], dims: Env) -> np.
     return result
 
 
-def _scan(node: Scan, values: Mapping[Node, np.ndarray], dims: Env) -> list[np.ndarray]:
+def _scan(
+    node: Scan, values: Mapping[Node, np.ndarray], dims: Env, rounding: Rounding | None = None
+) -> list[np.ndarray]:
     """The results of all outputs of the recurrence."""
     length = extent_value(node.length, dims)
     step: Graph = node.step
@@ -338,14 +363,16 @@ def _scan(node: Scan, values: Mapping[Node, np.ndarray], dims: Env) -> list[np.n
     for t in reversed(range(length)) if node.reverse else range(length):
         counter = [np.asarray(t, np.int64)] if len(step.inputs) > head else []
         arguments = [*carry, *(values[n][t] for n in node.sequences), *counter, *(values[n] for n in node.constants)]
-        done = evaluate(step.outputs, dict(zip(step.inputs, arguments, strict=True)), dims)
+        done = evaluate(step.outputs, dict(zip(step.inputs, arguments, strict=True)), dims, rounding)
         carry = done[: len(carry)]
         for rows, row in zip(stacked, done[len(carry):], strict=True):
             rows[t] = row
     return [*carry, *stacked]
 
 
-def evaluate(outputs: Sequence[Node], given: Mapping[Node, Any], dims: Env | None = None) -> list[np.ndarray]:
+def evaluate(
+    outputs: Sequence[Node], given: Mapping[Node, Any], dims: Env | None = None, rounding: Rounding | None = None
+) -> list[np.ndarray]:
     """The values of `outputs`, where `given` nodes (inputs, or any others) have theirs already."""
     values: dict[Node, np.ndarray] = {n: np.asarray(v, n.dtype.numpy) for n, v in given.items()}
     if dims is None:
@@ -359,13 +386,13 @@ def evaluate(outputs: Sequence[Node], given: Mapping[Node, Any], dims: Env | Non
                 values[node] = node.array
             case Compute():
                 if all(s in values for s in node.sources):
-                    values[node] = _compute(node, values, dims)
+                    values[node] = _compute(node, values, dims, rounding)
             case Scatter():
                 if all(s in values for s in node.sources):
-                    values[node] = _scatter(node, values, dims)
+                    values[node] = _scatter(node, values, dims, rounding)
             case Scan():
                 if node.call not in calls:
-                    calls[node.call] = _scan(node, values, dims)
+                    calls[node.call] = _scan(node, values, dims, rounding)
                 values[node] = calls[node.call][node.output]
             case Input():
                 continue  # needed only below a given node, or reported just below
@@ -373,7 +400,10 @@ def evaluate(outputs: Sequence[Node], given: Mapping[Node, Any], dims: Env | Non
                 if all(s in values for s in node.sources):
                     key = same_call(node)
                     if key not in calls:
-                        calls[key] = reference(node, [values[n] for n in node.operands])
+                        operands = [values[n] for n in node.operands]
+                        if rounding is not None:  # what an algorithm that is backward stable may make of them
+                            operands = [rounding("kernel", v) if v.dtype.kind == "f" else v for v in operands]
+                        calls[key] = reference(node, operands)
                     values[node] = calls[key][node.output]
     missing = [n for n in outputs if n not in values]
     if missing:

@@ -69,7 +69,7 @@ def test_recorded_values(name: str, tmp_path: Path) -> None:
     """The self-test of every small program compares with values that the interpreter computed."""
     make, options = PROGRAMS[name]
     folder = gg.emit(make(), name, out=tmp_path, **options)
-    assert "recorded_" in (folder / "selftest.c").read_text()
+    assert "sums_" in (folder / "selftest.c").read_text()
     made = program(C_COMPILERS[0], ["selftest.c", f"{name}.c"], folder)
     assert "all tests passed" in run([made], folder)
 
@@ -95,7 +95,7 @@ def kernels(a, b):  # type: ignore[no-untyped-def]
 def test_kernels_and_recurrences_have_recorded_values_too(tmp_path: Path) -> None:
     spec = gg.spec(3, 3, requires_grad=True)
     folder = gg.emit(gg.trace(kernels, a=spec, b=spec), "kernels", out=tmp_path)
-    assert "recorded_" in (folder / "selftest.c").read_text()
+    assert "sums_" in (folder / "selftest.c").read_text()
     assert "all tests passed" in run([program(C_COMPILERS[0], ["selftest.c", "kernels.c"], folder)], folder)
 
 

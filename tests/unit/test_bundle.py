@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import gradgen as gg
 from gradgen.codegen import templates
-from gradgen.codegen.bundle import Samples, make_bundle, make_sources, write_bundle
+from gradgen.codegen.bundle import make_bundle, make_sources, write_bundle
 from gradgen.codegen.declarations import cdef, comment_text
 from gradgen.codegen.extents import (
     comfortable_limit,
@@ -30,6 +30,7 @@ from gradgen.codegen.extents import (
 )
 from gradgen.codegen.interface import Argument
 from gradgen.codegen.names import check_argument_names, check_module_name
+from gradgen.codegen.programs import SUMS, Recorded, Samples, made_up, weights
 from gradgen.codegen.record import c_string
 from gradgen.compiler import generate
 from gradgen.errors import CodegenError, InvalidNameError
@@ -357,28 +358,33 @@ def test_a_wrong_memory_plan_does_not_compile(tmp_path: Path) -> None:
 
 
 def test_recorded_values_in_the_selftest(tmp_path: Path) -> None:
-    """Right values pass; one wrong digit is found and named."""
+    """Right values pass; wrong ones are found and named."""
     np = pytest.importorskip("numpy")
     from tests.embed.handmade import lookup
     from tests.embed.toolchain import C_COMPILERS, program
 
     if not C_COMPILERS:
         pytest.skip("no C compiler")
-    table, index, keep = np.arange(18.0).reshape(6, 3) / 7, np.array([5, 0, 3, 3]), np.array([True, True, False, True])
+    table, index, keep = made_up(18, 2).reshape(6, 3), np.array([5, 0, 3, 3]), np.array([True, True, False, True])
     rows = table[index] * keep[:, None]
+    of_rows, of_total = made_up(12, 0).reshape(4, 3) + 0.5, made_up(1, 1)[0] + 0.5
     grad = np.zeros_like(table)
-    np.add.at(grad, index[keep], 1.0 + 2.0 * table[index[keep]])
-    ones = {"rows": np.ones((4, 3)), "total": np.ones(())}
-    for outputs, word in (({"rows": rows, "total": (rows**2).sum()}, ""), ({"rows": rows * 1.001}, "rows")):
-        samples = Samples({}, {"table": table, "index": index, "keep": keep}, outputs, ones, {"table": grad})
+    np.add.at(grad, index[keep], (of_rows + 2.0 * of_total * table[index])[keep])
+    results = {"rows": rows, "total": (rows**2).sum(), "grad_table": grad}
+    for wrong in ("", "rows", "grad_table"):
+        recorded = {}
+        for name, value in results.items():
+            terms = value.reshape(-1) * weights(value.size) * (1.0001 if name == wrong else 1.0)
+            recorded[name] = Recorded(tuple(float(terms[j::SUMS].sum()) for j in range(min(SUMS, terms.size))), 1e-5)
+        samples = Samples({}, {"index": index, "keep": keep}, recorded, {"table": 2.0**-6})
         code = lookup()
         code = type(code)(code.interface, code.procedures, code.saved_bytes_c, code.work_bytes_c, samples)
         for path, text in make_bundle(code).items():
             (tmp_path / path).write_text(text)
         made = program(C_COMPILERS[0], ["selftest.c", "lookup.c"], tmp_path)
         done = subprocess.run([made], capture_output=True, text=True)
-        assert (done.returncode == 0) == (not word), done.stdout
-        assert f"recorded values: {word}" in done.stdout if word else "all tests passed" in done.stdout
+        assert (done.returncode == 0) == (not wrong), done.stdout
+        assert f"recorded values: {wrong}" in done.stdout if wrong else "all tests passed" in done.stdout
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------

@@ -25,16 +25,20 @@ static inline float softplus(float x)
     return fmaxf(x, 0.0f) + log1pf(expf(-fabsf(x)));
 }
 
-/* a * b of sizes (a is not negative); INT64_MAX where that would overflow, or where a part of it did. */
+/* a * b of sizes; INT64_MAX where that would overflow, or -INT64_MAX. */
 static int64_t linear_bce_mul(int64_t a, int64_t b)
 {
-    return b != 0 && a > INT64_MAX / b ? INT64_MAX : a * b;
+    const int64_t most = b == 0 ? INT64_MAX : INT64_MAX / (b < 0 ? -b : b);
+    return a <= most && a >= -most ? a * b : (a < 0) == (b < 0) ? INT64_MAX : -INT64_MAX;
 }
 
-/* a + b likewise */
+/* a + b of sizes; INT64_MAX where that would overflow, or where a or b did. */
 static int64_t linear_bce_add(int64_t a, int64_t b)
 {
-    return a == INT64_MAX || (b > 0 && a > INT64_MAX - b) ? INT64_MAX : a + b;
+    if (a == INT64_MAX || b == INT64_MAX || (b > 0 && a > INT64_MAX - b)) {
+        return INT64_MAX;
+    }
+    return b < 0 && a < -INT64_MAX - b ? -INT64_MAX : a + b;
 }
 
 /* 1 where no dimension is negative and every tensor and block can be counted in size_t and int64_t. */
@@ -43,7 +47,7 @@ static int linear_bce_dims_fit(int64_t N)
     if (N < 0) {
         return 0;
     }
-    if (N <= 67108864) {
+    if (PTRDIFF_MAX >= INT32_MAX && N <= 67108864) {
         return 1;
     }
     const int64_t limit = PTRDIFF_MAX < INT64_MAX / 2 ? PTRDIFF_MAX : INT64_MAX / 2;

@@ -134,6 +134,7 @@ typedef struct gradgen_condition {
 /* A module as a host sees it that was not compiled for it.  The tables passed to the functions hold one entry per
  * dimension, input, output, gradient (the inputs with requires_grad) and cotangent (the outputs with requires_grad), each
  * in the order of the tables here.  A table, or an entry that the typed function allows to be NULL, may be NULL.
+ * Where `draws` is 1, seed and step of the module's random numbers follow the dimensions in `dims`.
  * This structure only ever grows at its end: check abi_version for equality and struct_size for at least what you use. */
 typedef struct gradgen_module {
     uint32_t abi_version;
@@ -144,7 +145,7 @@ typedef struct gradgen_module {
     const char *const *dims;
     const gradgen_tensor_info *inputs;
     const gradgen_tensor_info *outputs;
-    int32_t n_dims, n_inputs, n_outputs, n_gradients, n_cotangents, reserved;
+    int32_t n_dims, n_inputs, n_outputs, n_gradients, n_cotangents, draws;
 
     size_t (*saved_bytes)(const int64_t *dims);
     size_t (*work_bytes)(const int64_t *dims);

@@ -10,16 +10,20 @@
 typedef char power_sum_saved_bytes_agree[POWER_SUM_SAVED_BYTES(3, 5) == (size_t)(0) ? 1 : -1];
 typedef char power_sum_work_bytes_agree[POWER_SUM_WORK_BYTES(3, 5) == (size_t)(0) ? 1 : -1];
 
-/* a * b of sizes (a is not negative); INT64_MAX where that would overflow, or where a part of it did. */
+/* a * b of sizes; INT64_MAX where that would overflow, or -INT64_MAX. */
 static int64_t power_sum_mul(int64_t a, int64_t b)
 {
-    return b != 0 && a > INT64_MAX / b ? INT64_MAX : a * b;
+    const int64_t most = b == 0 ? INT64_MAX : INT64_MAX / (b < 0 ? -b : b);
+    return a <= most && a >= -most ? a * b : (a < 0) == (b < 0) ? INT64_MAX : -INT64_MAX;
 }
 
-/* a + b likewise */
+/* a + b of sizes; INT64_MAX where that would overflow, or where a or b did. */
 static int64_t power_sum_add(int64_t a, int64_t b)
 {
-    return a == INT64_MAX || (b > 0 && a > INT64_MAX - b) ? INT64_MAX : a + b;
+    if (a == INT64_MAX || b == INT64_MAX || (b > 0 && a > INT64_MAX - b)) {
+        return INT64_MAX;
+    }
+    return b < 0 && a < -INT64_MAX - b ? -INT64_MAX : a + b;
 }
 
 /* 1 where no dimension is negative and every tensor and block can be counted in size_t and int64_t. */
@@ -31,10 +35,13 @@ static int power_sum_dims_fit(int64_t N, int64_t M)
     if (power_sum_add(N, -1) < 0) {
         return 0;
     }
+    if (PTRDIFF_MAX >= INT32_MAX && N <= 8192 && M <= 8192) {
+        return 1;
+    }
     const int64_t limit = PTRDIFF_MAX < INT64_MAX / 2 ? PTRDIFF_MAX : INT64_MAX / 2;
-    return power_sum_mul(power_sum_mul(8, M), N) <= limit &&
-        power_sum_mul(power_sum_mul(16, M), power_sum_add(N, -1)) <= limit && N <= limit &&
-        power_sum_mul(2, M) <= limit && power_sum_add(N, -1) <= limit;
+    return power_sum_mul(power_sum_mul(8, GRADGEN_MAX(1, M)), GRADGEN_MAX(1, N)) <= limit &&
+        power_sum_mul(power_sum_mul(8, GRADGEN_MAX(1, power_sum_mul(2, M))), GRADGEN_MAX(1, power_sum_add(N,
+                -1))) <= limit;
 }
 
 size_t power_sum_saved_bytes(int64_t N, int64_t M)
