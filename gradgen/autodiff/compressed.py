@@ -1,7 +1,9 @@
 """Sparse Jacobians and Hessians from compressed products, as graphs.
 
 The pattern is found once, when code is generated, and its columns (or rows) coloured; at run time one product per colour
-gives sums of columns (rows), batched into one array, and every entry is picked out of it in CSR order.
+gives sums of columns (rows), batched into one array, and every entry is picked out of it in CSR order.  The 0 of a column
+that a product leaves out is no number but a column left out: seeds go with their liveness (see `liveness`), so that an
+infinite entry stays in its own column.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import numpy as np
 
 from gradgen.autodiff.colouring import column_colours, readable, symmetric, symmetric_colours, transposed
 from gradgen.autodiff.jacobian import pushed
-from gradgen.autodiff.reverse import gradients
+from gradgen.autodiff.reverse import gradients, gradients_alive
 from gradgen.autodiff.sparsity import Rows, patterns, sizes
 from gradgen.ir.batch import batched
 from gradgen.ir.functions import eq, select
@@ -136,8 +138,10 @@ def _forward(
 ) -> list[Node]:
     """For each output the products [count, *output.shape]."""
     directions = {w: Input(f"__direction{k}", w.shape, w.dtype) for k, w in enumerate(wrt)}
-    moved = pushed(outputs, directions, nan_safe)
-    seeds: dict[Node, Node] = {directions[w]: s for w, s in _split(wrt, colours, count).items()}
+    lives = {w: Input(f"__alive{k}", w.shape, w.dtype) for k, w in enumerate(wrt)}
+    moved = pushed(outputs, directions, nan_safe, lives)
+    split = _split(wrt, colours, count)
+    seeds: dict[Node, Node] = {of[w]: s for w, s in split.items() for of in (directions, lives)}
     return _batched(moved, outputs, seeds, count)
 
 
@@ -146,9 +150,11 @@ def _reverse(
 ) -> list[Node]:
     """For each of `wrt` the products [count, *wrt.shape]."""
     cotangents = [Input(f"__cotangent{k}", o.shape, o.dtype) for k, o in enumerate(outputs)]
-    pulled = gradients(outputs, cotangents, wrt, nan_safe=nan_safe)
-    parts = zip(cotangents, _parts(colours, cotangents), strict=True)
-    seeds: dict[Node, Node] = {c: _seeds(c, part, count) for c, part in parts}
+    lives = [Input(f"__alive{k}", o.shape, o.dtype) for k, o in enumerate(outputs)]
+    pulled = [g for g, _ in gradients_alive(outputs, cotangents, lives, wrt, nan_safe)]
+    seeds: dict[Node, Node] = {}
+    for cotangent, live, part in zip(cotangents, lives, _parts(colours, cotangents), strict=True):
+        seeds[cotangent] = seeds[live] = _seeds(cotangent, part, count)
     return _batched(pulled, wrt, seeds, count)
 
 

@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 import sympy
 
 from gradgen.autodiff import kernels, scattered
+from gradgen.autodiff.liveness import guarded, of_items, only_alive, repeated, settled
 from gradgen.autodiff.products import product_partials
 from gradgen.autodiff.reverse import expanded
 from gradgen.autodiff.scan import tangent_scan
-from gradgen.autodiff.terms import compute, partial
+from gradgen.autodiff.terms import add, compute, partial
 from gradgen.ir.functions import NoDerivative, div, eq, scaled, select
 from gradgen.ir.graph import topological
 from gradgen.ir.nodes import Compute, Kernel, Node, Read, Scan, Scatter, identity_read
-from gradgen.ir.symbols import OUTPUT, axes, is_nothing, placeholder, reduce_axes
+from gradgen.ir.symbols import COTANGENT, LIVENESS, OUTPUT, axes, is_nothing, placeholder, reduce_axes
 
 
 def tangents(outputs: Sequence[Node], seeds: Mapping[Node, Node]) -> list[Node | None]:
@@ -22,97 +23,162 @@ def tangents(outputs: Sequence[Node], seeds: Mapping[Node, Node]) -> list[Node |
 
     `seeds` maps nodes (inputs, usually) to tangents of the same shape and dtype.
     """
-    dot: dict[Node, Node] = dict(seeds)
+    return [moved for moved, _ in tangents_alive(outputs, seeds, {})]
+
+
+def tangents_alive(
+    outputs: Sequence[Node], seeds: Mapping[Node, Node], lives: Mapping[Node, Node]
+) -> list[tuple[Node | None, Node | None]]:
+    """As `tangents`, with the liveness of each (see `liveness`): a seed that is 0 where `lives` is 0 counts for nothing,
+    whatever it is multiplied with."""
+    sweep = _Sweep(seeds, lives)
     for node in topological(outputs):
-        if node in dot or not node.dtype.is_floating_point or not any(s in dot for s in node.sources):
+        if node in sweep.dot or not node.dtype.is_floating_point or not any(s in sweep.dot for s in node.sources):
             continue
-        found = _push(node, dot)
+        found = sweep.push(node)
         if found is not None:
-            dot[node] = found
-    return [dot.get(n) for n in outputs]
+            sweep.dot[node], sweep.live[node] = found
+    return [(sweep.dot.get(n), sweep.live.get(n)) for n in outputs]
 
 
-def _push(node: Node, dot: Mapping[Node, Node]) -> Node | None:
-    match node:
-        case Compute(reducer=None | "sum"):
-            return _compute(node, dot)
-        case Compute(reducer="max" | "min"):
-            return _extremum(node, dot)
-        case Compute(reducer="prod"):
-            return _product(node, dot)
-        case Scatter(mode="add" | "set"):
-            return _scatter(node, dot)
-        case Scatter():
-            return scattered.tangent(node, dot, _compute(scattered.updates(node), dot))
-        case Scan():
-            return tangent_scan(node, dot)
-        case Kernel():
-            return kernels.push(node, dot)
-    raise NoDerivative(f"gradgen has no forward-mode derivative of {node!r}")
+Moved = tuple[Node, Node | None]
+"""A tangent and its liveness."""
 
 
-def _linear(node: Compute | Scatter, dot: Mapping[Node, Node], pointwise: bool) -> tuple[sympy.Expr, list[Read]] | None:
-    """sum_k tangent_k * d body / d a_k with the reads it needs."""
-    reads = list(node.reads)
-    total: sympy.Expr = sympy.Integer(0)
-    for k, read in enumerate(node.reads):
-        if read.source in dot:
-            rule = partial(node.body, k, pointwise)
+class _Sweep:
+    def __init__(self, seeds: Mapping[Node, Node], lives: Mapping[Node, Node]) -> None:
+        self.dot: dict[Node, Node] = dict(seeds)
+        self.live: dict[Node, Node | None] = dict(lives)
+
+    def push(self, node: Node) -> Moved | None:
+        match node:
+            case Compute(reducer=None | "sum"):
+                return self.compute(node)
+            case Compute(reducer="max" | "min"):
+                return self.extremum(node)
+            case Compute(reducer="prod"):
+                return self.product(node)
+            case Scatter(mode="add" | "set"):
+                return self.scatter(node)
+            case Scatter():
+                moved = self.compute(scattered.updates(node))
+                found = scattered.tangent(node, self.dot, moved and moved[0])
+                return None if found is None else (found, None)
+            case Scan():
+                return tangent_scan(node, self.dot, self.live)
+            case Kernel():
+                return self.kernel(node)
+        raise NoDerivative(f"gradgen has no forward-mode derivative of {node!r}")
+
+    def linear(self, node: Compute | Scatter, pointwise: bool) -> tuple[sympy.Expr, list[Read], list[Read] | None] | None:
+        """sum_k tangent_k * d body / d a_k with the reads it needs, and the reads of their livenesses (None: all alive)."""
+        reads = list(node.reads)
+        alive: list[Read] | None = []
+        total: sympy.Expr = sympy.Integer(0)
+        for k, read in enumerate(node.reads):
+            rule = partial(node.body, k, pointwise) if read.source in self.dot else sympy.Integer(0)
             if rule == 0:
                 continue
-            total = total + scaled(placeholder(len(reads)), rule)
-            reads.append(Read(dot[read.source], read.index, read.guard, read.fill if is_nothing(read.fill) else 0))
-    if total == 0:
-        return None
-    if OUTPUT in total.free_symbols:
-        total = total.xreplace({OUTPUT: placeholder(len(reads))})
-        reads.append(identity_read(node))
-    return total, reads
+            term = scaled(COTANGENT, rule)
+            mapping = {COTANGENT: placeholder(len(reads))}
+            reads.append(Read(self.dot[read.source], read.index, read.guard, read.fill if is_nothing(read.fill) else 0))
+            live = self.live.get(read.source)
+            if live is None:
+                alive = None
+            else:
+                if alive is not None:
+                    alive.append(Read(live, read.index, read.guard, 0))
+                term = guarded(term)
+                if LIVENESS in term.free_symbols:
+                    mapping[LIVENESS] = placeholder(len(reads))
+                    reads.append(Read(live, read.index, read.guard, 0))
+            total = total + term.xreplace(mapping)
+        if total == 0:
+            return None
+        if OUTPUT in total.free_symbols:
+            total = total.xreplace({OUTPUT: placeholder(len(reads))})
+            reads.append(identity_read(node))
+        return total, reads, alive
+
+    def compute(self, node: Compute) -> Moved | None:
+        found = self.linear(node, not node.reduce_shape)
+        if found is None:
+            return None
+        body, reads, alive = found
+        live = None if alive is None else _together(node, alive)
+        return compute(node.shape, body, reads, node.dtype, node.reduce_shape, node.reducer), live
+
+    def extremum(self, node: Compute) -> Moved | None:
+        values = expanded(node)
+        found = self.compute(values)
+        if found is None:
+            return None
+        moved, live = found
+        n, m = len(node.shape), len(node.reduce_shape)
+        inner = (*axes(n), *reduce_axes(m))
+        a0, a1, a2 = (placeholder(k) for k in range(3))
+        reads = [Read(values, inner), identity_read(node)]
+        hit = select(eq(a0, a1), 1, 0)
+        count = Compute(node.shape, hit, reads, node.dtype, reduce_shape=node.reduce_shape, reducer="sum")
+        total = Compute(node.shape, select(eq(a0, a1), a2, 0), [*reads, Read(moved, inner)], node.dtype,
+                        reduce_shape=node.reduce_shape, reducer="sum")
+        share = Compute(node.shape, div(a0, a1), [identity_read(total), identity_read(count)], node.dtype)
+        return share, None if live is None else of_items(live, n)
+
+    def product(self, node: Compute) -> Moved | None:
+        """Through the gradient of the product, which is zero-aware."""
+        values = expanded(node)
+        found = self.compute(values)
+        if found is None:
+            return None
+        moved, live = found
+        n, m = len(node.shape), len(node.reduce_shape)
+        others = product_partials(node, values)
+        term: Node = Compute(values.shape, placeholder(0) * placeholder(1),
+                             [identity_read(others), identity_read(moved)], node.dtype)
+        if live is not None:
+            term = only_alive(term, live)
+        total = Compute(node.shape, placeholder(0), [Read(term, (*axes(n), *reduce_axes(m)))], node.dtype,
+                        reduce_shape=node.reduce_shape, reducer="sum")
+        return total, None if live is None else of_items(live, n)
+
+    def scatter(self, node: Scatter) -> Moved | None:
+        found = self.linear(node, False)
+        base = self.dot.get(node.base) if node.base is not None else None
+        if found is None and base is None:
+            return None
+        body, reads, alive = found or (sympy.Integer(0), list(node.reads), [])
+
+        def into(start: Node | None, body: sympy.Expr, reads: Sequence[Read]) -> Scatter:
+            return Scatter(node.shape, start, node.update_shape, node.index, body, reads, node.dtype, mode=node.mode,
+                           guard=node.guard)
+
+        live = None
+        of_base = self.live.get(node.base) if base is not None and node.base is not None else None
+        if alive is not None and (base is None or of_base is not None):
+            first = len(node.reads)
+            ones = sympy.Add(*(placeholder(first + k) for k in range(len(alive))))
+            live = into(of_base, ones, [*node.reads, *alive])
+        return into(base, body, reads), live
+
+    def kernel(self, node: Kernel) -> Moved | None:
+        """An item (a matrix) is alive where something of it is."""
+        found = kernels.push(node, self.dot)
+        lives = [self.live.get(n) for n in node.operands if n in self.dot]
+        if found is None or None in lives:
+            return None if found is None else (found, None)
+        total: Node | None = None
+        for live in lives:
+            assert live is not None
+            total = add(total, of_items(live, node.operands[0].ndim - 2))
+        assert total is not None
+        return only_alive(found, total), repeated(total, found)
 
 
-def _compute(node: Compute, dot: Mapping[Node, Node]) -> Node | None:
-    found = _linear(node, dot, not node.reduce_shape)
-    if found is None:
-        return None
-    return compute(node.shape, *found, node.dtype, node.reduce_shape, node.reducer)
-
-
-def _extremum(node: Compute, dot: Mapping[Node, Node]) -> Node | None:
-    values = expanded(node)
-    moved = _compute(values, dot)
-    if moved is None:
-        return None
-    n, m = len(node.shape), len(node.reduce_shape)
-    inner = (*axes(n), *reduce_axes(m))
-    a0, a1, a2 = (placeholder(k) for k in range(3))
-    reads = [Read(values, inner), identity_read(node)]
-    count = Compute(node.shape, select(eq(a0, a1), 1, 0), reads, node.dtype, reduce_shape=node.reduce_shape, reducer="sum")
-    total = Compute(node.shape, select(eq(a0, a1), a2, 0), [*reads, Read(moved, inner)], node.dtype,
-                    reduce_shape=node.reduce_shape, reducer="sum")
-    return Compute(node.shape, div(a0, a1), [identity_read(total), identity_read(count)], node.dtype)
-
-
-def _product(node: Compute, dot: Mapping[Node, Node]) -> Node | None:
-    """Through the gradient of the product, which is zero-aware."""
-    values = expanded(node)
-    moved = _compute(values, dot)
-    if moved is None:
-        return None
-    n, m = len(node.shape), len(node.reduce_shape)
-    inner = (*axes(n), *reduce_axes(m))
-    others = product_partials(node, values)
-    return Compute(
-        node.shape, placeholder(0) * placeholder(1), [Read(others, inner), Read(moved, inner)], node.dtype,
-        reduce_shape=node.reduce_shape, reducer="sum",
-    )
-
-
-def _scatter(node: Scatter, dot: Mapping[Node, Node]) -> Node | None:
-    found = _linear(node, dot, False)
-    base = dot.get(node.base) if node.base is not None else None
-    if found is None and base is None:
-        return None
-    body, reads = found or (sympy.Integer(0), list(node.reads))
-    return Scatter(
-        node.shape, base, node.update_shape, node.index, body, reads, node.dtype, mode=node.mode, guard=node.guard
-    )
+def _together(node: Compute, alive: Sequence[Read]) -> Node | None:
+    """The liveness of a sum of terms with these."""
+    first = alive[0]
+    if len(alive) == 1 and not node.reduce_shape and not first.guard and first.index == axes(len(node.shape)):
+        return first.source
+    body = sympy.Add(*(placeholder(len(node.reads) + k) for k in range(len(alive))))
+    return settled(compute(node.shape, body, [*node.reads, *alive], node.dtype, node.reduce_shape, node.reducer))

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 
 import sympy
 
-from gradgen.autodiff.forward import tangents
+from gradgen.autodiff.forward import tangents_alive
 from gradgen.autodiff.recompute import NOMINAL_DIM
-from gradgen.autodiff.reverse import gradients
+from gradgen.autodiff.reverse import gradients, gradients_alive
 from gradgen.ir.batch import batched
 from gradgen.ir.dtypes import DType
 from gradgen.ir.functions import NoDerivative
@@ -55,20 +55,24 @@ def one_per_element(found: Sequence[Node | None], seed: Input) -> list[Node | No
 
 
 def pushed(
-    outputs: Sequence[Node], directions: Mapping[Node, Node], nan_safe: bool = False
+    outputs: Sequence[Node], directions: Mapping[Node, Node], nan_safe: bool = False,
+    lives: Mapping[Node, Node] | None = None,
 ) -> list[Node | None]:
-    """Jacobian-vector products: forward mode, or where a node has none, the adjoint of the adjoint.
+    """Jacobian-vector products: forward mode, or where a node has none, the adjoint of the adjoint.  `lives` says by the
+    same nodes where directions are alive.
 
     The vector-Jacobian product is linear in its cotangent u, so its own derivative by u, along the directions, is J d.
     """
     try:
-        return tangents(outputs, directions)
+        return [moved for moved, _ in tangents_alive(outputs, directions, lives or {})]
     except NoDerivative:
         wrt = list(directions)
         seeds = [Input(f"__cotangent{k}", o.shape, o.dtype) for k, o in enumerate(outputs)]
         found = gradients(outputs, seeds, wrt, nan_safe=nan_safe)
         reached = [(g, directions[w]) for g, w in zip(found, wrt) if g is not None]
-        return gradients([g for g, _ in reached], [d for _, d in reached], seeds, nan_safe=nan_safe)
+        alive = [(lives or {}).get(w) for g, w in zip(found, wrt) if g is not None]
+        again = gradients_alive([g for g, _ in reached], [d for _, d in reached], alive, seeds, nan_safe)
+        return [g for g, _ in again]
 
 
 def products(output: Node, wrt: Sequence[Node]) -> str:

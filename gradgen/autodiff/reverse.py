@@ -58,10 +58,10 @@ def gradients(
 
 
 def gradients_alive(
-    outputs: Sequence[Node], cotangents: Sequence[Node], lives: Sequence[Node | None], wrt: Sequence[Node]
+    outputs: Sequence[Node], cotangents: Sequence[Node], lives: Sequence[Node | None], wrt: Sequence[Node], nan_safe: bool
 ) -> list[tuple[Node | None, Node | None]]:
-    """As `gradients` with nan_safe, where `lives` says which cotangents are alive; each gradient with its liveness."""
-    sweep = _Sweep(outputs, wrt, {}, {}, True)
+    """As `gradients`, where `lives` says which cotangents are alive (see `liveness`); each gradient with its liveness."""
+    sweep = _Sweep(outputs, wrt, {}, {}, nan_safe)
     found = sweep.run(outputs, cotangents, lives)
     return [(g, sweep.live.get(n)) for n, g in zip(wrt, found)]
 
@@ -165,7 +165,7 @@ class _Sweep:
         is the liveness of the seed."""
         if body == 0:
             return
-        found = support(body)
+        found = support(body) if self.nan_safe else LIVENESS
         whole = is_polynomial(body) if alive is None else guarded(body) is not body or is_polynomial(body)
         if alive is not None:
             body = guarded(body)
@@ -173,7 +173,7 @@ class _Sweep:
         if term is _NOTHING:
             return
         live = None
-        if self.nan_safe:
+        if self.nan_safe or alive is not None:
             all_alive = Read(one(node), (), seed.guard, 0)
             live = settled(_pulled(node, read, found, reads, seed, alive or all_alive, variables, True))
         self.contribute(read.source, term, node, live)
@@ -188,8 +188,9 @@ class _Sweep:
         if next(iter(siblings.values())) is not node:
             return
         found = {k: self.adjoint[n] for k, n in siblings.items() if n in self.adjoint}
-        lives = {k: self.live.get(n) for k, n in siblings.items()} if self.nan_safe else None
-        for source, term, live in adjoint_scan(node, found, self.active, lives):
+        lives = {k: self.live.get(n) for k, n in siblings.items()}
+        careful = self.nan_safe or any(live is not None for live in lives.values())
+        for source, term, live in adjoint_scan(node, found, self.active, lives if careful else None, self.nan_safe):
             self.contribute(source, term, node, live)
 
     # --- Kernel -------------------------------------------------------------------------------------------------------
@@ -218,7 +219,9 @@ class _Sweep:
         outer = [Read(s, axes(n)) for s in (node, cotangent, count)]
         share: Node = Compute(values.shape, body, [identity_read(values), *outer], node.dtype)
         alive = None
-        if self.nan_safe:
+        if live is not None and not self.nan_safe:
+            share, alive = only_alive(share, live), repeated(live, values)
+        elif self.nan_safe:
             taken = select(eq(placeholder(0), placeholder(1)), placeholder(2), 0)
             alive = Compute(values.shape, taken, [
                 identity_read(values), *(Read(s, axes(n)) for s in (node, live or full(node)))], node.dtype)
@@ -240,7 +243,7 @@ class _Sweep:
         if node.mode not in ("add", "set"):
             of_base, values, of_updates = scattered.cotangents(node, cotangent)
             base_live = update_live = None
-            if self.nan_safe:
+            if self.nan_safe or live is not None:
                 base_live, update_live = scattered.lives(node, live or full(node))
                 of_base, of_updates = only_alive(of_base, base_live), only_alive(of_updates, update_live)
             if node.base in self.active:
@@ -251,7 +254,7 @@ class _Sweep:
             base_bar, base_live = cotangent, live
             if node.mode == "set":
                 base_bar = _without_updates(node, cotangent)
-                base_live = _without_updates(node, live or full(node)) if self.nan_safe else None
+                base_live = _without_updates(node, live or full(node)) if self.nan_safe or live is not None else None
             self.contribute(node.base, base_bar, node, base_live)
         seed = Read(cotangent, node.index, node.guard, 0)
         alive = None if live is None else Read(live, node.index, node.guard, 0)

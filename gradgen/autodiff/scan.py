@@ -109,10 +109,11 @@ def _wanted(
 
 
 def adjoint_scan(
-    node: Scan, cotangents: Mapping[int, Node], active: set[Node], lives: Mapping[int, Node | None] | None
+    node: Scan, cotangents: Mapping[int, Node], active: set[Node], lives: Mapping[int, Node | None] | None,
+    nan_safe: bool,
 ) -> Iterator[tuple[Node, Node, Node | None]]:
-    """(source, cotangent of it, its liveness) for every active source; `cotangents`, and with nan_safe `lives`, by output
-    position.  What is alive is carried from step to step beside the cotangents."""
+    """(source, cotangent of it, its liveness) for every active source; `cotangents`, and `lives` where something is not
+    alive, by output position.  What is alive is carried from step to step beside the cotangents."""
     from gradgen.autodiff.reverse import gradients, gradients_alive
 
     step, (carries, sequences, index, _) = node.step, parts(node)
@@ -136,7 +137,7 @@ def adjoint_scan(
     if lives is None:
         found = [(g, None) for g in gradients([o for o, _ in seeds], [s for _, s in seeds], wrt)]
     else:
-        found = gradients_alive([o for o, _ in seeds], [s for _, s in seeds], [alive[s] for _, s in seeds], wrt)
+        found = gradients_alive([o for o, _ in seeds], [s for _, s in seeds], [alive[s] for _, s in seeds], wrt, nan_safe)
     held = len(moving) + len(wanted_constants)
     terms = [g if g is not None else zeros(n) for (g, _), n in zip(found, wrt)]
     carried = [*carry_bar.values(), *sums.values()]
@@ -215,42 +216,65 @@ def _reached(start: set[Node], outputs: Sequence[Node]) -> set[Node]:
     return reached
 
 
-def tangent_scan(node: Scan, dot: Mapping[Node, Node]) -> Node | None:
-    """The tangent of one output: the recurrence carried on with the tangents of its carries beside them."""
-    from gradgen.autodiff.forward import tangents
+def tangent_scan(
+    node: Scan, dot: Mapping[Node, Node], live: Mapping[Node, Node | None]
+) -> tuple[Node, Node | None] | None:
+    """The tangent of one output and its liveness: the recurrence carried on with those of its carries beside them."""
+    from gradgen.autodiff.forward import tangents_alive
 
     step, (carries, sequences, index, _) = node.step, parts(node)
     outer = [*node.init, *node.sequences, *([None] * index), *node.constants]
     moving = _moving_tangents(node, dot)
+    careful = any(live.get(n) is not None for n in outer if n is not None)
     seeds: dict[Node, Node] = {}
+    lives: dict[Node, Node] = {}
     for k, inner in enumerate(step.inputs):
         source = outer[k]
         if (k in moving) or (k >= carries and source is not None and source in dot):
             seeds[inner] = Input(f"dot_{k}_{step.key[:8]}", inner.shape, inner.dtype)
-    found = tangents(step.outputs, seeds)
+            if careful and (k in moving or live.get(source) is not None):  # type: ignore[arg-type]
+                lives[inner] = Input(f"alive_{k}_{step.key[:8]}", inner.shape, inner.dtype)
+    found = tangents_alive(step.outputs, seeds, lives)
     if node.output < carries and node.output not in moving:
         return None
-    if node.output >= carries and found[node.output] is None:
+    if node.output >= carries and found[node.output][0] is None:
         return None
 
-    def moved(group: Sequence[Node]) -> list[Node]:
-        return [seeds[n] for n in group if n in seeds]
+    def beside(group: Sequence[Node], of: Mapping[Node, Node]) -> list[Node]:
+        return [of[n] for n in group if n in of]
+
+    def alive(k: int) -> Node:
+        moved, own = found[k]
+        return zeros(step.outputs[k]) if moved is None else own or full(step.outputs[k])
 
     first, rest = step.inputs[:carries], step.inputs[carries : carries + sequences]
     constants = step.inputs[carries + sequences + index :]
-    inputs = (*first, *moved(first), *rest, *moved(rest), *step.inputs[carries + sequences : carries + sequences + index],
-              *constants, *moved(constants))
-    carried = [_or_zeros(found[k], step.outputs[k]) for k in moving]
-    stacked = [_or_zeros(t, o) for t, o in zip(found[carries:], step.outputs[carries:])]
-    outputs = (*step.outputs[:carries], *carried, *step.outputs[carries:], *stacked)
+    inputs = (*first, *beside(first, seeds), *beside(first, lives), *rest, *beside(rest, seeds), *beside(rest, lives),
+              *step.inputs[carries + sequences : carries + sequences + index],
+              *constants, *beside(constants, seeds), *beside(constants, lives))
+    stacked = range(carries, len(step.outputs))
+    carried = [_or_zeros(found[k][0], step.outputs[k]) for k in moving] + [alive(k) for k in moving if careful]
+    rows_out = [_or_zeros(found[k][0], step.outputs[k]) for k in stacked] + [alive(k) for k in stacked if careful]
+    outputs = (*step.outputs[:carries], *carried, *step.outputs[carries:], *rows_out)
     wider = Graph(inputs, outputs, tuple(f"o{k}" for k in range(len(outputs))), step.where)  # type: ignore[arg-type]
     init = [*node.init, *(_or_zeros(dot.get(node.init[k]), node.init[k]) for k in moving)]
-    rows = [*node.sequences, *(dot[s] for s, n in zip(node.sequences, rest) if n in seeds)]
-    fixed = [*node.constants, *(dot[c] for c, n in zip(node.constants, constants) if n in seeds)]
-    count = len(step.outputs) - carries
-    position = (carries + moving.index(node.output) if node.output < carries
-                else carries + len(moving) + count + node.output - carries)
-    return Scan(wider, init, rows, fixed, node.length, position, node.reverse)
+    if careful:
+        init += [live.get(n) or full(n) if n in dot else zeros(n) for n in (node.init[k] for k in moving)]
+
+    def handed(sources: Sequence[Node], own: Sequence[Node]) -> list[Node]:
+        return [*sources, *(dot[s] for s, n in zip(sources, own) if n in seeds),
+                *(live[s] for s, n in zip(sources, own) if n in lives)]  # type: ignore[list-item]
+
+    def result(position: int) -> Scan:
+        return Scan(wider, init, handed(node.sequences, rest), handed(node.constants, constants), node.length, position,
+                    node.reverse)
+
+    count = len(stacked)
+    if node.output < carries:
+        position = carries + moving.index(node.output)
+        return result(position), result(position + len(moving)) if careful else None
+    position = carries + len(carried) + count + node.output - carries
+    return result(position), result(position + count) if careful else None
 
 
 def _or_zeros(node: Node | None, like: Node) -> Node:

@@ -176,3 +176,43 @@ def test_pattern_of_a_derivative_is_no_larger_than_needed() -> None:
             probed += int((np.concatenate(blocks, axis=1) != 0).sum())
         assert columns == sum(int(np.prod(w.shape)) for w in inputs)
         assert check_union(found) == probed
+
+
+# --- infinite entries stay in their own column ------------------------------------------------------------------------------
+
+INFINITE: dict[str, tuple[Callable[[Any], Any], list[float], list[list[float]]]] = {
+    "rows": (lambda x: gg.stack([x[0].log() + x[1], x[0] * x[1], x[2] / x[1]]), [0.0, 2.0, 3.0],
+             [[np.inf, 1.0, 0.0], [2.0, 0.0, 0.0], [0.0, -0.75, 0.5]]),
+    "operands": (lambda x: x[:-1] * x[1:], [np.inf, 2.0, 3.0], [[2.0, np.inf, 0.0], [0.0, 3.0, 2.0]]),
+    "by rows": (lambda x: gg.stack([x[0] * x[1] + x[2].sqrt(), x[1] * x[2].sqrt()]), [1.0, 2.0, 0.0],
+                [[2.0, 1.0, np.inf], [0.0, 0.0, np.inf]]),
+    "quotients": (lambda x: x[1:] / x[:-1], [0.0, 1.0, 4.0], [[-np.inf, np.inf, 0.0], [0.0, -4.0, 1.0]]),
+    "scan": (lambda x: gg.scan(lambda c, v: (c / 2 + v.sqrt(), c + v.log()), gg.tensor(0.0, dtype=gg.float64), x)[1],
+             [1.0, 0.0, 2.0], [[1.0, 0.0, 0.0], [0.5, np.inf, 0.0], [0.25, np.inf, 0.5]]),
+    "sums": (lambda x: gg.stack([x[:2].log().sum(), (x[1:] * x[1:]).sum()]), [0.0, 1.0, 2.0],
+             [[np.inf, 1.0, 0.0], [0.0, 2.0, 4.0]]),
+}
+
+
+def entries(block: SparseBlock, env: dict[Any, np.ndarray]) -> np.ndarray:
+    found = np.zeros((block.pattern.count, block.columns))
+    with np.errstate(all="ignore"):
+        found[block.pattern.row_of_entries(), block.pattern.indices] = evaluate([block.values], env)[0]
+    return found
+
+
+@pytest.mark.parametrize("name", INFINITE)
+def test_an_infinite_entry_stays_in_its_column(name: str) -> None:
+    """The seeds of a product are 0 at the columns that it leaves out, and 0 * inf is nan."""
+    f, values, expected = INFINITE[name]
+    graph = gg.trace(f, x=gg.spec(len(values), dtype=gg.float64, requires_grad=True)).graph
+    env = {graph.inputs[0]: np.array(values)}
+    np.testing.assert_array_equal(entries(sparse_jacobian(graph.outputs, graph.inputs)[0][0], env), expected)
+
+
+def test_an_infinite_second_derivative_stays_in_its_column() -> None:
+    graph = gg.trace(lambda x: (x[:-1].log() * x[1:]).sum(), x=gg.spec(4, dtype=gg.float64, requires_grad=True)).graph
+    block = sparse_hessian(graph.outputs[0], graph.inputs)[0][0]
+    np.testing.assert_array_equal(
+        entries(block, {graph.inputs[0]: np.array([0.0, 1.0, 2.0, 5.0])}),
+        [[-np.inf, np.inf, 0.0, 0.0], [np.inf, -2.0, 1.0, 0.0], [0.0, 1.0, -1.25, 0.5], [0.0, 0.0, 0.5, 0.0]])
