@@ -21,7 +21,7 @@ class Emitter(Products):
     """Walks a loop tree once."""
 
     def run(self) -> None:
-        self.needs = self.find_needs(self.ops)
+        self.find_tests()
         self.check_indices()
         for node in self.tree:
             if isinstance(node, Leaf) and node.op in self.buffers:
@@ -35,14 +35,14 @@ class Emitter(Products):
 
     def nest(self, node: LoopNode | Leaf) -> None:
         """One top-level nest, under a test of whether anybody wants it."""
+        needs = self.tests.get(node)
+        condition = self.any_present(needs)
+        if condition is not None:
+            self.builder.open_if(condition)
         for op in leaves([node]):
             for check in op.checks:
                 if not check.early:
-                    self.check(op, check)
-        self.tested = None
-        condition = self.wanted(node)
-        if condition is not None:
-            self.builder.open_if(condition)
+                    self.check(op, check, needs)
         self.run_subtree(node)
         self.assumed = None
         if condition is not None:
@@ -60,13 +60,11 @@ class Emitter(Products):
 
     def visit(self, node: LoopNode | Leaf) -> None:
         """A part of a nest, under a test where less is wanted of it than of the nest."""
-        condition, before = self.wanted_inside(node), self.tested
+        condition = self.any_present(self.tests.get(node), False)
         if condition is None:
             return self.run_subtree(node)
         self.builder.open_if(condition)
-        self.tested = self.needs_of(node)
         self.run_subtree(node)
-        self.tested = before
         self.builder.close()
 
     def run_subtree(self, node: LoopNode | Leaf) -> None:

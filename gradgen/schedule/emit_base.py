@@ -19,7 +19,8 @@ from gradgen.schedule.inline import KERNEL, SCAN, SCATTER, Op
 from gradgen.schedule.options import ScheduleOptions
 from gradgen.schedule.reductions import Accumulator
 from gradgen.schedule.scope import Builder, Scope
-from gradgen.schedule.tree import LoopNode, StripNode, Tree, paths
+from gradgen.schedule.tree import Leaf, LoopNode, StripNode, Tree, paths
+from gradgen.schedule.wanted import Places, is_optional, key_of
 
 ROW = 1024  # elements that a row of wasted memory may have
 
@@ -61,13 +62,12 @@ class Base:
         self.places: dict[Place, Buffer] = {}
         self.constants: dict[Node, Buffer] = {}
         self.places_of: dict[Place, Buffer] = {}
-        self.needs: dict[Op, dict[Place, None] | None] = {}
+        self.tests: dict[LoopNode | Leaf, Places] = {}
         self.buffers: dict[Op, tuple[Buffer, tuple[sympy.Symbol, ...]]] = {}
         self.values: dict[Op, Expr] = {}
         self.accumulators: dict[Op, Accumulator] = {}
         self.counters: dict[LoopNode, CVar] = {}
         self.assumed: Place | None = None  # the place that the nest being built was tested for
-        self.tested: dict[Place, None] | None = None  # the places that it was tested for; None: it runs always
         self.row: Row | None = None  # of the vector loop being built
         self.forwarded: dict[Op, tuple[Scope, tuple[sympy.Expr, ...], Expr]] = {}
         self.inner_waste: list[tuple[tuple[str, DType], Buffer]] = []
@@ -81,7 +81,7 @@ class Base:
         self.strip_buffers: dict[Buffer, dict[sympy.Symbol, StripNode]] = {}
         self.strip_local: dict[Op, dict[sympy.Symbol, StripNode]] = {}
         self.wasted: dict[tuple[str, DType], Buffer] = {}
-        self.checked: dict[tuple, None] = {}
+        self.checked: dict[tuple, list[Places | None]] = {}  # checks, and where they were made
         self.term_symbols: dict[Op, dict[sympy.Symbol, sympy.Expr]] = {}
 
     def sources(self, op: Op) -> list[Node]:
@@ -208,13 +208,10 @@ class Base:
                 return loop is node
         return False
 
-    def is_optional(self, place: Place) -> bool:
-        return place.optional or place.space != ARGUMENT
-
     def presence(self, place: Place, target: Buffer) -> Expr | None:
-        if (not place.optional and place.space == ARGUMENT) or place == self.assumed:
+        if not is_optional(place) or key_of(place) == self.assumed:
             return None
-        key = ("present", target.name)
+        key = ("present", key_of(place))
         b = self.builder
         found = b.root.values.get(key)
         return found or b.place(key, b.root, Present(bool_, target))

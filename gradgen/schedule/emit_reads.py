@@ -24,6 +24,7 @@ from gradgen.schedule.inline import (
     term_numbers,
     term_symbol,
 )
+from gradgen.schedule.wanted import Places
 
 
 class Reads(Base):
@@ -136,10 +137,12 @@ class Reads(Base):
                 if check.early:
                     self.check(op, check)
 
-    def check(self, op: Op, check: Check) -> None:
-        if check.key in self.checked:
+    def check(self, op: Op, check: Check, needs: Places | None = None) -> None:
+        """`needs`: the places of which one is there where the test is made; None: it is made in any case."""
+        made = self.checked.setdefault(check.key, [])
+        if any(m is None or (needs is not None and m.keys() >= needs.keys()) for m in made):
             return
-        self.checked[check.key] = None
+        made.append(needs)
         b = self.builder
         conditions: list[Condition] = []
         for e, extent in zip(check.index, check.shape, strict=True):

@@ -59,7 +59,7 @@ class Reductions(Results):
             if node.base is None:
                 b.emit(Fill(buffer, 0, buffer.size, b.literal(sympy.S.Zero, node.dtype)))
             else:
-                b.emit(Copy(buffer, 0, self.source_buffer(node.base), 0, buffer.size))
+                b.emit(Copy(buffer, 0, self.whole_buffer(node.base), 0, buffer.size))
             return
         assert isinstance(node, Compute) and node.reducer is not None
         bound = self.bound_outside(op)

@@ -8,19 +8,18 @@ from gradgen.ir.dtypes import DType, bool_
 from gradgen.ir.formula import node_formula
 from gradgen.ir.nodes import Compute, Scatter
 from gradgen.ir.symbols import Extent
-from gradgen.loops.procedure import ACCUMULATE, Output, Place
+from gradgen.loops.procedure import ACCUMULATE, Output
 from gradgen.loops.statements import ARGUMENT, LOCAL, WORK, Apply, Buffer, Expr, Fill, Literal, Pointer, Store
 from gradgen.schedule.emit_base import ROW
 from gradgen.schedule.emit_reads import Reads
-from gradgen.schedule.inline import KERNEL, MAP, SCAN, SCATTER, Op
+from gradgen.schedule.inline import MAP, SCATTER, Op
 from gradgen.schedule.reductions import exceeds
-from gradgen.schedule.tree import Leaf, LoopNode, leaves, steps_of
+from gradgen.schedule.tree import Leaf, LoopNode, leaves
+from gradgen.schedule.wanted import Places, is_optional, key_of, tests
 
 SHORT_ROW = 8
 MOST_FORMULAS = 120  # ops of a procedure that still gets formulas in its comments
 MOST_LINES = 5  # of formulas per nest
-MOST_CONDITIONS = 3  # optional places that one nest is tested for
-WORTH_A_TEST = 64  # steps of loops inside a nest
 
 
 class Results(Reads):
@@ -45,7 +44,7 @@ class Results(Reads):
             if target is stored:
                 continue
             at = self.linear(target, tuple(env[s] for s in op.output_axes))
-            if (e.mode == ACCUMULATE or self.is_optional(e.place)) and self.store_row(e, target, at, value):
+            if (e.mode == ACCUMULATE or is_optional(e.place)) and self.store_row(e, target, at, value):
                 continue
             condition = self.presence(e.place, target)
             if condition is not None:
@@ -99,55 +98,18 @@ class Results(Reads):
         """Readers outside the op's nest find its result in a buffer, not in a local."""
         return op.kind == SCATTER or bool(self.kept_axes(op))
 
-    def find_needs(self, ops: list[Op]) -> dict[Op, dict[Place, None] | None]:
-        """For each op the optional places that it works for; None: it is always needed (or for too many to test)."""
-        found: dict[Op, dict[Place, None] | None] = {}
-        for op in reversed(ops):
-            needs: dict[Place, None] | None = None if op.kind in (SCAN, KERNEL) else {}
-            for e in op.effects if needs is not None else ():
-                if not self.is_optional(e.place):
-                    needs = None
-                    break
-                needs[e.place] = None  # type: ignore[index]
-                self.places_of[e.place] = self.place_buffer(e.place, op.node)
-            for c in self.consumers[op]:
-                more = found[c]
-                needs = None if needs is None or more is None else needs | more
-            found[op] = needs if needs is not None and len(needs) <= MOST_CONDITIONS else None
-        return found
+    def find_tests(self) -> None:
+        """Decides what is tested for the places that want it."""
+        self.tests = tests(self.tree, self.consumers, self.contractions, self.in_memory)
+        for op in reversed(self.ops):
+            for e in op.effects:
+                if is_optional(e.place):
+                    self.places_of[key_of(e.place)] = self.place_buffer(e.place, op.node)
 
-    def wanted(self, node: LoopNode | Leaf) -> Expr | None:
-        """What must be present for a nest to be worth running; None where it always is."""
-        needs = self.needs_of(node)
-        if needs is None or (isinstance(node, Leaf) and node.op in self.contractions and not self.consumers[node.op]):
-            return None  # always, or it tests by itself
-        self.tested = needs
-        return self.any_present(needs)
-
-    def wanted_inside(self, node: LoopNode | Leaf) -> Expr | None:
-        """The same for a product or loops in loops that are part of a nest which others want as well."""
-        large = isinstance(node, Leaf) and node.op in self.contractions
-        large = large or (isinstance(node, LoopNode) and steps_of(node) >= WORTH_A_TEST)
-        needs = self.needs_of(node) if large else None
-        if needs is None or (self.tested is not None and needs.keys() >= self.tested.keys()):
+    def any_present(self, needs: Places | None, assume: bool = True) -> Expr | None:
+        """Whether any of these places is there; `assume`: inside, the only one is not tested again."""
+        if needs is None:
             return None
-        if isinstance(node, Leaf) and not self.consumers[node.op] and node.op not in self.split:
-            return None  # it tests by itself
-        return self.any_present(needs, False)
-
-    def needs_of(self, node: LoopNode | Leaf) -> dict[Place, None] | None:
-        """The optional places that a subtree works for; None where it always works or leaves something in a local, and
-        where it works for all there are: nobody calls a function for nothing."""
-        inside = dict.fromkeys(leaves([node]))
-        needs: dict[Place, None] = {}
-        for op in inside:
-            found = self.needs[op]
-            if found is None or any(c not in inside and not self.in_memory(op) for c in self.consumers[op]):
-                return None
-            needs |= found
-        return None if self.places_of and needs.keys() >= self.places_of.keys() else needs
-
-    def any_present(self, needs: dict[Place, None], assume: bool = True) -> Expr | None:
         b = self.builder
         conditions = [self.presence(p, self.places_of[p]) for p in needs]
         if len(needs) == 1 and assume:
@@ -159,7 +121,7 @@ class Results(Reads):
         return result
 
     def needs_row(self, op: Op, node: LoopNode) -> bool:
-        return op.kind == MAP and any(e.mode == ACCUMULATE or self.is_optional(e.place) for e in op.effects)
+        return op.kind == MAP and any(e.mode == ACCUMULATE or is_optional(e.place) for e in op.effects)
 
     def store_row(self, effect: Output, target: Buffer, at: sympy.Expr, value: Expr) -> bool:
         """In a vector loop, a store without a condition: through a pointer to the row that is wanted, or to memory that

@@ -126,8 +126,6 @@ def _step(
     fusion = Fusion(ops, options, procedure, rows=options.has("packing"))
     inside = Emitter(procedure, ops, fusion.tree(), [], fusion.contractions, options, builder=b)
     inside.places.update(memory)
-    for place, buffer in memory.items():
-        buffer.given = buffer.given or place in given.values()
     if index_node is not None:
         inside.given_values[index_node] = b.index(position, int64)
     inside.run()

@@ -16,6 +16,7 @@ from gradgen.errors import ScheduleError
 from gradgen.ir.dtypes import DType
 from gradgen.ir.guards import Condition, Guard
 from gradgen.ir.symbols import Dim, Extent
+from gradgen.loops.atoms import Conjunction, formula, implies
 from gradgen.loops.statements import (
     Apply,
     Assign,
@@ -60,6 +61,14 @@ class Scope:
     items: list[object] = field(default_factory=list)  # Statement | Scope | _Value
     values: dict[tuple, Expr] = field(default_factory=dict)
     depth: int = 0
+
+    def known(self) -> Conjunction:
+        """What holds inside by its own condition."""
+        return () if self.condition is None else formula(self.condition, True, lambda name: None)
+
+    def around(self) -> Conjunction:
+        """What holds inside."""
+        return tuple(c for s in self.chain() for c in s.known())
 
     def chain(self) -> Iterable[Scope]:
         scope: Scope | None = self
@@ -240,8 +249,15 @@ class Builder:
         here = {id(s) for s in self.scope.chain()}
         for writer in self.writers.get(id(buffer), ()):
             common = next(s for s in writer.chain() if id(s) in here)
+            needs = tuple(c for s in writer.chain() if id(s) not in here for c in s.known())
+            if needs:  # it has that value in certain cases only
+                common = next((s for s in self.outside_in() if implies(s.around(), needs)), self.scope)
             found = common if common.depth > found.depth else found
         return found
+
+    def outside_in(self) -> Iterable[Scope]:
+        """The open scopes from the outermost on."""
+        return reversed(list(self.scope.chain()))
 
     def emit(self, statement: Statement) -> None:
         self.scope.items.append(statement)
