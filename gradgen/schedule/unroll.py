@@ -120,9 +120,9 @@ def _distributed(loop: Loop) -> tuple[Loop | None, tuple[Statement, ...]]:
     effects = [k for k in others if not isinstance(body[k], (Let, Comment))]
     if not effects:
         return None, loop.body
-    if any(uses[a].conflicts(uses[b]) for a in effects for b in picked):
-        return None, loop.body
     kept, wanted = _closure(body, uses, effects), _closure(body, uses, sorted(picked))
+    if any(uses[a].conflicts(uses[b]) for a in kept for b in wanted):  # also what a Let reads from memory
+        return None, loop.body
     if _lacks(uses, kept) or _lacks(uses, wanted):
         return None, loop.body
     rest = replace(loop, body=tuple(body[k] for k in kept), reductions=_reductions(loop, [uses[k] for k in kept]))
