@@ -12,7 +12,9 @@ from typing import Any
 from gradgen.debug import debug_level
 from gradgen.ir.nodes import Node
 from gradgen.ir.verify import GraphError, problems, verify_nodes
+from gradgen.loops.draft import Draft
 from gradgen.loops.procedure import Procedure
+from gradgen.loops.verify import LoopError, verify
 from gradgen.passes import Pass, observed
 from gradgen.simplify.levels import Whole
 
@@ -29,7 +31,9 @@ def check(one: Pass[Any], before: Any, after: Any) -> None:
             verify_nodes(after.outputs)
         elif isinstance(after, Procedure):
             verify_nodes([o.node for o in after.outputs])
-    except GraphError as e:
+        elif isinstance(after, Draft):
+            verify(after, before if isinstance(before, Draft) else None)
+    except (GraphError, LoopError) as e:
         e.add_note(f"behind the pass {one.name!r}: {one.why}")
         raise
 

@@ -680,7 +680,8 @@ gradgen_status digits_forward(
         gg_pairwise_f32_add(&s5, s6);
     }
     const float t21 = gg_pairwise_f32_total(&s5);
-    if (saved != NULL) {
+    const int t22 = saved != NULL;
+    if (t22) {
         s4[0] = t21;
     }
     /* digits.py:29 mm, digits.py:29 add, digits.py:29 relu, digits.py:30 mm, digits.py:30 add, digits.py:31
@@ -692,11 +693,7 @@ gradgen_status digits_forward(
     /* s14[j,0] = max_k scores[j,k] */
     gg_pairwise_f32 s7;
     memset(&s7, 0, sizeof s7);
-    const int t22 = saved != NULL;
     const int t23 = scores != NULL;
-    const int t24 = saved != NULL;
-    const int t25 = saved != NULL;
-    const int t26 = saved != NULL;
     for (int64_t i = 0; i < N; i += 256) {
         const int64_t rows8 = gg_least(256, N - i);
         gg_gemm_f32_set((ptrdiff_t)(rows8), 64, 64,
@@ -708,9 +705,9 @@ gradgen_status digits_forward(
             float *const row10 = t22 ? s0 + i * 64 + j * 64 : sink11;
             GRADGEN_SIMD
             for (int64_t k = 0; k < 64; ++k) {
-                const float t27 = v9[j * 64 + k] + b1[k];
-                row10[k] = t27;
-                v12[j * 64 + k] = t27 <= 0.0f ? 0.0f : t27;
+                const float t24 = v9[j * 64 + k] + b1[k];
+                row10[k] = t24;
+                v12[j * 64 + k] = t24 <= 0.0f ? 0.0f : t24;
             }
         }
         gg_gemm_f32_set((ptrdiff_t)(rows8), 10, 64,
@@ -722,39 +719,39 @@ gradgen_status digits_forward(
             float s14 = -INFINITY;
             int s15 = 0;
             float *const row17 = t23 ? scores + i * 10 + j * 10 : sink11;
-            float *const row18 = t24 ? s1 + i * 10 + j * 10 : sink11;
+            float *const row18 = t22 ? s1 + i * 10 + j * 10 : sink11;
             GRADGEN_SIMD_WITH(reduction(max:s14) reduction(|:s15))
             for (int64_t k = 0; k < 10; ++k) {
-                const float t28 = v13[j * 10 + k] + b2[k];
-                v16[k] = t28;
-                row17[k] = t28;
-                row18[k] = t28;
-                s14 = t28 > s14 ? t28 : s14;
-                s15 = s15 | gg_isnan_f32(t28);
+                const float t25 = v13[j * 10 + k] + b2[k];
+                v16[k] = t25;
+                row17[k] = t25;
+                row18[k] = t25;
+                s14 = t25 > s14 ? t25 : s14;
+                s15 = s15 | gg_isnan_f32(t25);
             }
-            const float t29 = s15 ? NAN : s14;
-            if (t25) {
-                s2[i + j] = t29;
+            const float t26 = s15 ? NAN : s14;
+            if (t22) {
+                s2[i + j] = t26;
             }
             float s19 = 0.0f;
             GRADGEN_SIMD_WITH(reduction(+:s19))
             for (int64_t k = 0; k < 10; ++k) {
-                s19 = s19 + gg_exp_f32(v16[k] - t29);
+                s19 = s19 + gg_exp_f32(v16[k] - t26);
             }
-            if (t26) {
+            if (t22) {
                 s3[i + j] = s19;
             }
-            const int64_t t30 = t[i + j];
-            const int t31 = t30 == (int64_t)(-100);
-            const int64_t n20 = t31 ? (int64_t)0 : t30;
-            gg_pairwise_f32_add(&s7, t31 ? 0.0f : -(v16[n20] - t29 - gg_log_scalar_f32(s19)));
+            const int64_t t27 = t[i + j];
+            const int t28 = t27 == (int64_t)(-100);
+            const int64_t n20 = t28 ? (int64_t)0 : t27;
+            gg_pairwise_f32_add(&s7, t28 ? 0.0f : -(v16[n20] - t26 - gg_log_scalar_f32(s19)));
         }
     }
     /* digits.py:31 nll_loss */
     /* loss = s7/s5 */
-    const float t32 = gg_pairwise_f32_total(&s7) / t21;
+    const float t29 = gg_pairwise_f32_total(&s7) / t21;
     if (loss != NULL) {
-        loss[0] = t32;
+        loss[0] = t29;
     }
 
     if (saved != NULL) {

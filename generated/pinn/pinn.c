@@ -235,58 +235,55 @@ gradgen_status pinn_forward(
     gg_pairwise_f32 s4;
     memset(&s4, 0, sizeof s4);
     const int t13 = saved != NULL;
-    const int t14 = saved != NULL;
-    const int t15 = saved != NULL;
-    const int t16 = u != NULL;
+    const int t14 = u != NULL;
     for (int64_t i = 0; i < N; ++i) {
         float s5 = 0.0f;
         float s6 = 0.0f;
         float *const row7 = t13 ? s0 + i * 16 : sink8;
-        const float t17 = x[i];
-        float *const row9 = t14 ? s1 + i * 16 : sink8;
+        const float t15 = x[i];
+        float *const row9 = t13 ? s1 + i * 16 : sink8;
         GRADGEN_SIMD_WITH(reduction(+:s5) reduction(+:s6))
         for (int64_t j = 0; j < 16; ++j) {
-            const float t18 = w2[j];
-            const float t19 = t18 * 1.0f;
-            row7[j] = t19;
-            const float t20 = w1[j];
-            const float t21 = gg_tanh_f32(t17 * t20 + b1[j]);
-            const float t22 = (1.0f - t21 * t21) * (t19 * t21 * t20 * -2.0f + 0.0f);
-            row9[j] = t22;
-            s5 = s5 + t20 * t22;
-            s6 = s6 + t21 * t18;
+            const float t16 = w2[j];
+            const float t17 = t16 * 1.0f;
+            row7[j] = t17;
+            const float t18 = w1[j];
+            const float t19 = gg_tanh_f32(t15 * t18 + b1[j]);
+            const float t20 = (1.0f - t19 * t19) * (t17 * t19 * t18 * -2.0f + 0.0f);
+            row9[j] = t20;
+            s5 = s5 + t18 * t20;
+            s6 = s6 + t19 * t16;
         }
-        const float t23 = 0.0f + s5 - f[i];
-        if (t15) {
-            s2[i] = t23;
+        const float t21 = 0.0f + s5 - f[i];
+        if (t13) {
+            s2[i] = t21;
         }
-        if (t16) {
+        if (t14) {
             u[i] = s6;
         }
-        gg_pairwise_f32_add(&s4, t23 * t23);
+        gg_pairwise_f32_add(&s4, t21 * t21);
     }
     /* pinn.py:23 tanh, pinn.py:23 add, pinn.py:23 mul, pinn.py:23 mm, pinn.py:33 sum, pinn.py:33 pow_fixed */
     /* s11[i,0] = sum_j w2[j,0] tanh(w1[0,j] ... + b1[j]) */
     /* s10 = sum_i s11[i,0]^2 */
     float s10 = 0.0f;
-    const int t24 = saved != NULL;
     for (int64_t i = 0; i < 2; ++i) {
         float s11 = 0.0f;
-        const float t25 = table12[i];
+        const float t22 = table12[i];
         GRADGEN_SIMD_WITH(reduction(+:s11))
         for (int64_t j = 0; j < 16; ++j) {
-            s11 = s11 + gg_tanh_f32(t25 * w1[j] + b1[j]) * w2[j];
+            s11 = s11 + gg_tanh_f32(t22 * w1[j] + b1[j]) * w2[j];
         }
-        if (t24) {
+        if (t13) {
             s3[i] = s11;
         }
         s10 = s10 + s11 * s11;
     }
     /* pinn.py:33 add, pinn.py:33 mean, pinn.py:33 mul */
     /* loss = s4/N + 100 s10 */
-    const float t26 = gg_pairwise_f32_total(&s4) / (float)N + s10 * 100.0f;
+    const float t23 = gg_pairwise_f32_total(&s4) / (float)N + s10 * 100.0f;
     if (loss != NULL) {
-        loss[0] = t26;
+        loss[0] = t23;
     }
 
     if (saved != NULL) {

@@ -407,6 +407,18 @@ def substituted(block: Iterable[Statement], symbols: Mapping[sympy.Basic, sympy.
     return Rewriting(index=index).block(block)
 
 
+def same(a: tuple[Statement, ...], b: tuple[Statement, ...]) -> bool:
+    """The same statements, loops and conditions perhaps made anew around them."""
+    return len(a) == len(b) and all(x is y or _made_anew(x, y) for x, y in zip(a, b))
+
+
+def _made_anew(x: Statement, y: Statement) -> bool:
+    if type(x) is not type(y) or not _BLOCKS[type(x)]:
+        return False
+    own = all(getattr(x, f) == getattr(y, f) for f, role in ROWS[type(x)].items() if role is not Role.BLOCK)
+    return own and all(same(a, b) for a, b in zip(blocks(x), blocks(y)))
+
+
 def unclassified() -> list[str]:
     """Fields of kinds that no row mentions, and entries for fields that are not there: none, if this file is right."""
     kinds = {k for k in vars(statements).values() if isinstance(k, type) and issubclass(k, (Expr, Statement))}

@@ -84,7 +84,6 @@ def loops_of(draft: Draft) -> Loops:
 
 def calls_of(program: Program, procedure: Procedure, dims_of: Sequence[str], kept: Mapping[str, Any]) -> Iterator[Call]:
     """The calls of one procedure; `kept` is what forward left in SAVED, by the text of the dimensions."""
-    nulls = not calls.without_nulls(program.name)
     added = calls.accumulated(procedure)
     reads_saved = any(p.space == SAVED for p in procedure.given.values())
     writes_saved = any(o.place.space == SAVED for o in procedure.outputs)
@@ -95,7 +94,7 @@ def calls_of(program: Program, procedure: Procedure, dims_of: Sequence[str], kep
         expected = Expected(procedure, dims, values)
         saved = kept[str(dims)] if reads_saved else {}
         names = calls.optional(procedure)
-        for null in calls.subsets(names) if nulls else (frozenset(),):
+        for null in calls.subsets(names):
             try:
                 want, status = expected.without(null), OK
             except IndexError:
@@ -107,7 +106,7 @@ def calls_of(program: Program, procedure: Procedure, dims_of: Sequence[str], kep
             yield Call(Request(dims, given, old, null, saved, bool(null)), want, status)
             if not null and added:
                 yield Call(Request(dims, given, old, null, saved, True), want, status)
-        if writes_saved and nulls:
+        if writes_saved:
             yield Call(Request(dims, values, calls.old_values(procedure, dims), saved=None), expected.without(frozenset()))
 
 

@@ -20,15 +20,6 @@ from gradgen.loops.procedure import ACCUMULATE, ARGUMENT, SAVED, Procedure
 from gradgen.options import Options
 
 SIZES = (0, 1, 2, 7)
-PENDING = ("attention", "batch_of_products", "golden_guards", "large_products", "products", "small_fixed_model",
-           "statistics", "threads")
-"""Programs in which something is read under a condition under which nobody wrote it: without NULLs for the time being."""
-GENERATED = ("plain", "differentiable")
-"""Names of generated programs begin so; likewise."""
-
-
-def without_nulls(name: str) -> bool:
-    return name in PENDING or name.startswith(GENERATED)
 ALL = 4  # optional arguments up to which every subset is NULL once; else none, all, every one and every pair
 # Chains of a few operations and sums of some thousand terms: hundreds of ulp of the largest element.
 TOLERANCE = {"float32": 3e-4, "float64": 1e-9}

@@ -195,33 +195,30 @@ gradgen_status guards_value_and_grad(
     float *const sink3 = (float *)(void *)((unsigned char *)work + 128);
     /* small.py:60 mul */
     /* v0[i] = 2 x[i] */
-    const int t7 = smooth != NULL;
-    if (t7) {
-        GRADGEN_SIMD
-        for (int64_t i = 0; i < 2; ++i) {
-            v0[i] = x[i] * 2.0f;
-        }
-        /* small.py:60 cat */
-        /* v1[i] = [i < 5] x[i+1] + [0 <= i-5 < 3] y[i-5] + [i >= 8] v0[i-8] */
-        GRADGEN_SIMD
-        for (int64_t i = 0; i < 10; ++i) {
-            v1[i] = ((i <= 4) ? x[i + 1] : -0.0f) + ((i >= 5 && i <= 7) ? y[i - 5] : -0.0f) + ((i >= 8) ?
-                    v0[i - 8] : -0.0f);
-        }
+    GRADGEN_SIMD
+    for (int64_t i = 0; i < 2; ++i) {
+        v0[i] = x[i] * 2.0f;
+    }
+    /* small.py:60 cat */
+    /* v1[i] = [i < 5] x[i+1] + [0 <= i-5 < 3] y[i-5] + [i >= 8] v0[i-8] */
+    GRADGEN_SIMD
+    for (int64_t i = 0; i < 10; ++i) {
+        v1[i] = ((i <= 4) ? x[i + 1] : -0.0f) + ((i >= 5 && i <= 7) ? y[i - 5] : -0.0f) + ((i >= 8) ? v0[i - 8] :
+                -0.0f);
     }
     /* small.py:61 sub */
     /* smooth[i] = v1[i+1] - v1[i] */
     /* v4[i] = -grad_smooth[i] */
-    float *const row2 = t7 ? smooth : sink3;
+    float *const row2 = smooth != NULL ? smooth : sink3;
     GRADGEN_SIMD
     for (int64_t i = 0; i < 9; ++i) {
         row2[i] = v1[i + 1] - v1[i];
         v4[i] = -grad_smooth[i];
     }
     /* v5[i] = [i < 9] v4[i] + [i >= 1] grad_smooth[i-1] */
-    const int t8 = grad_x != NULL;
-    const int t9 = grad_y != NULL;
-    if (t8 || t9) {
+    const int t7 = grad_x != NULL;
+    const int t8 = grad_y != NULL;
+    if (t7 || t8) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 10; ++i) {
             v5[i] = ((i <= 8) ? v4[i] : 0.0f) + ((i >= 1) ? grad_smooth[i - 1] : 0.0f);
@@ -229,7 +226,7 @@ gradgen_status guards_value_and_grad(
     }
     /* small.py:60 mul */
     /* v6[i] = 2 v5[i+8] */
-    if (t8) {
+    if (t7) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 2; ++i) {
             v6[i] = v5[i + 8] * 2.0f;
@@ -237,20 +234,20 @@ gradgen_status guards_value_and_grad(
     }
     /* small.py:60 cat */
     /* grad_x[i] += [i < 2] v6[i] + [i >= 1] v5[i-1] */
-    const int t10 = (flags & GRADGEN_SET_GRAD) != 0u;
-    if (t8) {
+    const int t9 = (flags & GRADGEN_SET_GRAD) != 0u;
+    if (t7) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 6; ++i) {
-            const float t11 = ((i <= 1) ? v6[i] : 0.0f) + ((i >= 1) ? v5[i - 1] : 0.0f);
-            grad_x[i] = t10 ? t11 : grad_x[i] + t11;
+            const float t10 = ((i <= 1) ? v6[i] : 0.0f) + ((i >= 1) ? v5[i - 1] : 0.0f);
+            grad_x[i] = t9 ? t10 : grad_x[i] + t10;
         }
     }
     /* grad_y[i] += v5[i+5] */
-    if (t9) {
+    if (t8) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 3; ++i) {
-            const float t12 = v5[i + 5];
-            grad_y[i] = t10 ? t12 : grad_y[i] + t12;
+            const float t11 = v5[i + 5];
+            grad_y[i] = t9 ? t11 : grad_y[i] + t11;
         }
     }
 

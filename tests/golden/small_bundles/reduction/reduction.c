@@ -201,11 +201,9 @@ gradgen_status reduction_forward(
     const int t11 = largest != NULL;
     const int t12 = saved != NULL;
     const double t13 = (double)M;
-    const double t22 = fabs(t13) < 2.2250738585072014e-308 ? 1.8014398509481984e+16 : 1.0;
-    const double t23 = 1.0 / (t13 * t22);
-    const int t14 = saved != NULL;
-    const int t15 = spread != NULL;
-    const int t16 = saved != NULL;
+    const double t20 = fabs(t13) < 2.2250738585072014e-308 ? 1.8014398509481984e+16 : 1.0;
+    const double t21 = 1.0 / (t13 * t20);
+    const int t14 = spread != NULL;
     for (int64_t i = 0; i < N; ++i) {
         gg_pairwise_f64 s3;
         memset(&s3, 0, sizeof s3);
@@ -215,40 +213,40 @@ gradgen_status reduction_forward(
             double s6 = 0.0;
             GRADGEN_SIMD_WITH(reduction(+:s6) reduction(max:s4) reduction(|:s5))
             for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
-                const double t17 = x[i * M + k];
-                s6 = s6 + t17;
-                s4 = t17 > s4 ? t17 : s4;
-                s5 = s5 | gg_isnan_f64(t17);
+                const double t15 = x[i * M + k];
+                s6 = s6 + t15;
+                s4 = t15 > s4 ? t15 : s4;
+                s5 = s5 | gg_isnan_f64(t15);
             }
             gg_pairwise_f64_add(&s3, s6);
         }
-        const double t18 = s5 ? (double)NAN : s4;
+        const double t16 = s5 ? (double)NAN : s4;
         if (t11) {
-            largest[i] = t18;
+            largest[i] = t16;
         }
         if (t12) {
-            s2[i] = t18;
+            s2[i] = t16;
         }
-        const double t19 = gg_pairwise_f64_total(&s3) * t23 * t22;
+        const double t17 = gg_pairwise_f64_total(&s3) * t21 * t20;
         gg_pairwise_f64 s7;
         memset(&s7, 0, sizeof s7);
         for (int64_t j = 0; j < M; j += 512) {
             double s8 = 0.0;
-            double *const row9 = t14 ? s0 + i * M + j : sink10;
+            double *const row9 = t12 ? s0 + i * M + j : sink10;
             GRADGEN_SIMD_WITH(reduction(+:s8))
             for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
-                const double t20 = x[i * M + k] - t19;
-                row9[k - j] = t20;
-                s8 = s8 + t20 * t20;
+                const double t18 = x[i * M + k] - t17;
+                row9[k - j] = t18;
+                s8 = s8 + t18 * t18;
             }
             gg_pairwise_f64_add(&s7, s8);
         }
-        const double t21 = gg_sqrt_f64(gg_pairwise_f64_total(&s7) * t23 * t22);
-        if (t15) {
-            spread[i] = t21;
+        const double t19 = gg_sqrt_f64(gg_pairwise_f64_total(&s7) * t21 * t20);
+        if (t14) {
+            spread[i] = t19;
         }
-        if (t16) {
-            s1[i] = t21;
+        if (t12) {
+            s1[i] = t19;
         }
     }
 

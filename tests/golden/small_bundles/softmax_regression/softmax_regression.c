@@ -322,7 +322,8 @@ gradgen_status softmax_regression_forward(
         gg_pairwise_f32_add(&s4, s5);
     }
     const float t12 = gg_pairwise_f32_total(&s4);
-    if (saved != NULL) {
+    const int t13 = saved != NULL;
+    if (t13) {
         s3[0] = t12;
     }
     /* small.py:41 mm, small.py:41 log_softmax, small.py:41 nll_loss */
@@ -332,16 +333,13 @@ gradgen_status softmax_regression_forward(
     /* s6 = N ... */
     gg_pairwise_f32 s6;
     memset(&s6, 0, sizeof s6);
-    const int t13 = saved != NULL;
-    const int t14 = saved != NULL;
-    const int t15 = saved != NULL;
     for (int64_t i = 0; i < N; ++i) {
         memset(v7, 0, (size_t)(3) * sizeof(float));
         for (int64_t j = 0; j < 6; ++j) {
-            const float t16 = x[i * 6 + j];
+            const float t14 = x[i * 6 + j];
             GRADGEN_SIMD
             for (int64_t k = 0; k < 3; ++k) {
-                v7[k] = v7[k] + t16 * w[j * 3 + k];
+                v7[k] = v7[k] + t14 * w[j * 3 + k];
             }
         }
         if (t13) {
@@ -353,32 +351,32 @@ gradgen_status softmax_regression_forward(
         int s9 = 0;
         GRADGEN_SIMD_WITH(reduction(max:s8) reduction(|:s9))
         for (int64_t j = 0; j < 3; ++j) {
-            const float t17 = v7[j];
-            s8 = t17 > s8 ? t17 : s8;
-            s9 = s9 | gg_isnan_f32(t17);
+            const float t15 = v7[j];
+            s8 = t15 > s8 ? t15 : s8;
+            s9 = s9 | gg_isnan_f32(t15);
         }
-        const float t18 = s9 ? NAN : s8;
-        if (t14) {
-            s1[i] = t18;
+        const float t16 = s9 ? NAN : s8;
+        if (t13) {
+            s1[i] = t16;
         }
         float s10 = 0.0f;
         GRADGEN_SIMD_WITH(reduction(+:s10))
         for (int64_t j = 0; j < 3; ++j) {
-            s10 = s10 + gg_exp_f32(v7[j] - t18);
+            s10 = s10 + gg_exp_f32(v7[j] - t16);
         }
-        if (t15) {
+        if (t13) {
             s2[i] = s10;
         }
-        const int64_t t19 = t[i];
-        const int t20 = t19 == (int64_t)(-100);
-        const int64_t n11 = t20 ? (int64_t)0 : t19;
-        gg_pairwise_f32_add(&s6, t20 ? 0.0f : -(v7[n11] - t18 - gg_log_scalar_f32(s10)));
+        const int64_t t17 = t[i];
+        const int t18 = t17 == (int64_t)(-100);
+        const int64_t n11 = t18 ? (int64_t)0 : t17;
+        gg_pairwise_f32_add(&s6, t18 ? 0.0f : -(v7[n11] - t16 - gg_log_scalar_f32(s10)));
     }
     /* small.py:41 nll_loss */
     /* loss = s6/s4 */
-    const float t21 = gg_pairwise_f32_total(&s6) / t12;
+    const float t19 = gg_pairwise_f32_total(&s6) / t12;
     if (loss != NULL) {
-        loss[0] = t21;
+        loss[0] = t19;
     }
 
     if (saved != NULL) {

@@ -1,0 +1,330 @@
+"""The laws of statements, checked: after every pass in tests, and when debugging.
+
+scope       names are bound where they are used, once; what changes was declared so; counters hide nothing
+dtype       a local, an element and its value, and the operands of arithmetic have one type
+presence    memory that may be NULL is touched only where it is there
+assigned    memory is read only where it was written: in every case of its conditions, and as far as ranges decide
+inside      an index is inside its array, as far as ranges and guards decide
+result      every result is written where it is wanted, gradients are added to once
+memory      what lives at the same time lies at different places, inside its block
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gradgen.ir.dtypes import DType, bool_
+from gradgen.ir.symbols import Extent
+from gradgen.loops import walk
+from gradgen.loops.alive import overlaps
+from gradgen.loops.atoms import (
+    ALWAYS,
+    NEVER,
+    Conjunction,
+    holding,
+)
+from gradgen.loops.draft import Draft
+from gradgen.loops.extremes import (
+    UNKNOWN,
+    Poly,
+    Stretch,
+    exceeds,
+    locals_of,
+    names_in,
+    plus,
+    point,
+    poly,
+    sign,
+    times,
+)
+from gradgen.loops.statements import (
+    LOCAL,
+    Apply,
+    Array,
+    Assign,
+    Buffer,
+    Call,
+    Contract,
+    Copy,
+    Declare,
+    Expr,
+    Fill,
+    Holds,
+    If,
+    Index,
+    KernelCall,
+    Let,
+    Load,
+    Loop,
+    Operand,
+    PairwiseAdd,
+    PairwiseBegin,
+    PairwiseTotal,
+    Pointer,
+    Present,
+    Statement,
+    Store,
+    Variable,
+)
+from gradgen.loops.touching import Counter, LoopError, Name, Touched
+from gradgen.loops.written import interval
+
+SAME = ("add", "sub", "mul", "div", "neg", "max", "min")
+COMPARED = ("lt", "le", "gt", "ge", "eq", "ne")
+LOGICAL = ("and_", "or_", "not_")
+
+
+def verify(draft: Draft, before: Draft | None = None) -> None:
+    """LoopError for the first statement that breaks a law; `before` is a draft that was verified."""
+    if before is None or not walk.same(before.statements, draft.statements):
+        _Verifier(draft).run()
+    if draft.work is not None:
+        for one, other in overlaps(draft):
+            what = f"lives at the same time as {other} and at the same place" if other else "reaches beyond its block"
+            raise LoopError("memory", what, one, None, draft.procedure.name)
+
+
+class _Verifier(Touched):
+    def run(self) -> None:
+        self.buffers()
+        self.block(self.draft.statements)
+        self.now = None
+        self.results()
+
+    def buffers(self) -> None:
+        seen: set[str] = set()
+        for b in self.draft.buffers:
+            if b.name in seen:
+                self.fail("scope", "two buffers have this name", b.name)
+            seen.add(b.name)
+        self.known = {id(b) for b in self.draft.buffers}
+
+    # --- statements -----------------------------------------------------------------------------------------------
+
+    def block(self, block: Iterable[Statement]) -> None:
+        outer = self.names
+        self.names = dict(outer)
+        for s in block:
+            self.now = s
+            self.statement(s)
+        self.names = outer
+
+    def statement(self, s: Statement) -> None:
+        self.scope(s)
+        for e in walk.expressions(s):
+            self.expression(e)
+        match s:
+            case Let() | Declare():
+                self.same(s.variable.name, s.variable.dtype, s.value.dtype)
+                kind = "let" if isinstance(s, Let) else "var"
+                self.bind(s.variable.name, Name(kind, s.variable.dtype, s.value if kind == "let" else None))
+            case Assign():
+                self.changes(s.variable.name, "var")
+                self.same(s.variable.name, s.variable.dtype, s.value.dtype)
+            case PairwiseBegin():
+                self.bind(s.accumulator.name, Name("sum", s.accumulator.dtype))
+            case PairwiseAdd():
+                self.changes(s.accumulator.name, "sum")
+                self.same(s.accumulator.name, s.accumulator.dtype, s.value.dtype)
+            case Array():
+                self.bind(s.buffer.name, Name("array", s.buffer.dtype))
+                self.written.records.pop(s.buffer.name, None)
+            case Pointer():
+                self.pointer(s)
+            case Store():
+                self.same(s.buffer.name, s.buffer.dtype, s.value.dtype)
+                self.write(s.buffer, point(self.at(s.index)), {(): 1})
+            case Fill():
+                self.same(s.buffer.name, s.buffer.dtype, s.value.dtype)
+                self.write(s.buffer, interval(self.at(s.start), self.at(s.count)), self.at(s.count))
+            case Copy():
+                self.same(s.target.name, s.target.dtype, s.source.dtype)
+                self.read(s.source, interval(self.at(s.source_start), self.at(s.count)))
+                self.write(s.target, interval(self.at(s.target_start), self.at(s.count)), self.at(s.count))
+            case Contract():
+                self.product(s)
+            case KernelCall():
+                for b in s.operands:
+                    self.read(b, self.whole(b))
+                for b in (*s.results, *s.workspace):
+                    self.write(b, self.whole(b), poly(b.size))
+            case Call():
+                self.call(s)
+            case If():
+                self.branch(s)
+            case Loop():
+                self.loop(s)
+
+    def bind(self, name: str, what: Name) -> None:
+        if name in self.names:
+            self.fail("scope", "hides another of this name", name)
+        self.names[name] = what
+
+    def changes(self, name: str, kind: str) -> None:
+        if name not in self.names or self.names[name].kind != kind:
+            self.fail("scope", "changes but was not declared so" if name in self.names else "is not there", name)
+
+    def same(self, name: str, a: DType, b: DType) -> None:
+        if a is not b:
+            self.fail("dtype", f"is {a.name}, and is given {b.name}", name)
+
+    def branch(self, s: If) -> None:
+        outer = self.path
+        self.path = (*outer, *self.condition(s.condition))
+        self.block(s.body)
+        if s.otherwise:
+            self.path = (*outer, *self.condition(s.condition, False))
+            self.block(s.otherwise)
+        self.path = outer
+
+    def loop(self, s: Loop) -> None:
+        name = s.variable.name
+        for _, total in s.reductions:
+            self.changes(total, "var")
+        self.bind(name, Name("counter"))
+        start, stop = self.at(s.start), self.at(s.stop)
+        last = plus(stop, {(): 1}, -1)
+        steps: Poly | None = plus(stop, start, -1)
+        if s.step != 1:
+            ends = [p.get((), 0) for p in (start, stop) if not names_in(p)]
+            last_known = len(ends) == 2
+            count = max(0, -(-(ends[1] - ends[0]) // s.step)) if last_known else 0
+            steps = poly(count) if last_known else None
+            last = poly(ends[0] + (count - 1) * s.step) if last_known else last
+        high = last if s.step == 1 or steps is not None else None
+        if s.parallel:
+            self.once = False
+        self.counters.append(Counter(name, start, high, steps))
+        self.written.enter()
+        outer = self.path
+        if exceeds(start, last):
+            self.path = (*outer, *NEVER)  # it has no iterations
+        inside = {n for t in walk.statements_in(s.body) for n in walk.bound(t)}
+        self.block(s.body)
+        self.counters.pop()
+        self.path, self.now = outer, s
+        self.written.leave({name, *inside}, name, start, high, steps)
+        del self.names[name]
+
+    def pointer(self, s: Pointer) -> None:
+        rows: list[tuple[Buffer, Poly | None, Conjunction]] = []
+        when = ALWAYS if s.condition is None else self.condition(s.condition)
+        for b, start, then in self.behind(s.buffer):
+            self.there(b, (*self.path, *then, *when))
+            rows.append((b, None if start is None else plus(start, self.at(s.start)), (*then, *when)))
+        if s.condition is not None and s.otherwise is not None:
+            self.same(s.name, s.buffer.dtype, s.otherwise.dtype)
+            never = self.condition(s.condition, False)
+            rows += [(b, start, (*then, *never)) for b, start, then in self.behind(s.otherwise)]
+        self.bind(s.name, Name("row", s.buffer.dtype, rows=tuple(rows)))
+
+    def product(self, s: Contract) -> None:
+        for o in (s.a, s.b, s.c):
+            self.same(o.buffer.name, o.buffer.dtype, s.dtype)
+        self.read(s.a.buffer, self.area(s.a, s.m, s.k))
+        self.read(s.b.buffer, self.area(s.b, s.k, s.n))
+        result = self.area(s.c, s.m, s.n)
+        if s.accumulate:
+            self.read(s.c.buffer, result)
+        count = None if s.accumulate else times(self.at(s.m), self.at(s.n))  # a sum may be made in several products
+        self.write(s.c.buffer, result, count)
+
+    def area(self, o: Operand, *extents: Extent) -> Stretch:
+        low = high = self.at(o.start)
+        for extent, stride in zip(extents, o.strides, strict=True):
+            by = self.at(stride)
+            if sign(by) != 1:
+                return UNKNOWN
+            high = plus(high, times(by, plus(self.at(extent), {(): 1}, -1)))
+        return Stretch(low, high)
+
+    def call(self, s: Call) -> None:
+        """The body of the function, with its parameters as names for what it is given."""
+        outer, now = self.names, s
+        self.names = dict(outer)
+        for (b, written), (given, offset) in zip(s.part.pointers, s.pointers, strict=True):
+            rows = tuple((m, None if at is None else plus(at, poly(offset)), then) for m, at, then in self.behind(given))
+            self.names[b.name] = Name("row", b.dtype, rows=rows)
+            self.same(b.name, b.dtype, given.dtype)
+            if not written and any(b.name == w.name for t in walk.statements_in(s.part.body) for w in walk.writes(t)):
+                self.fail("scope", "is written through a pointer to const", b.name)
+        if s.result is not None:
+            self.changes(s.result.name, "var")
+        for v, given_scalar in zip(s.part.scalars, s.scalars, strict=True):
+            value = given_scalar if isinstance(given_scalar, Expr) else Index(v.dtype, given_scalar)
+            self.same(v.name, v.dtype, value.dtype)
+            kind = "var" if s.part.result is not None and v.name == s.part.result.name else "let"
+            self.names[v.name] = Name(kind, v.dtype, value if kind == "let" else None)
+        self.block(s.part.body)
+        self.names, self.now = outer, now
+
+    # --- expressions ----------------------------------------------------------------------------------------------
+
+    def scope(self, p: Statement | Expr) -> None:
+        """Names that are used are there."""
+        for name in walk.used(p):
+            if name not in self.names:
+                self.fail("scope", "is not there", name)
+        for e in walk.indices(p):
+            if not isinstance(e, int) and not locals_of(e) <= self.names.keys():
+                self.fail("scope", f"is not there, in the index {e}", min(locals_of(e) - self.names.keys()))
+        for b in walk.buffers(p):
+            if b.space == LOCAL and (b.name not in self.names or self.names[b.name].kind not in ("row", "array")):
+                self.fail("scope", "no row or array of this name is there", b.name)
+            elif b.space != LOCAL and id(b) not in self.known:
+                self.fail("scope", "is no buffer of the procedure", b.name)
+
+    def expression(self, root: Expr) -> None:
+        """Types, and what is read under the conditions of selections around it."""
+        stack: list[tuple[Expr, Conjunction]] = [(root, self.path)]
+        while stack:
+            e, path = stack.pop()
+            self.scope(e)
+            match e:
+                case Apply():
+                    self.operation(e)
+                    if e.op == "select":
+                        test, yes, no = e.args
+                        stack += [(test, path), (yes, (*path, *self.condition(test))),
+                                  (no, (*path, *self.condition(test, False)))]
+                    elif e.op in ("and_", "or_"):
+                        for a in e.args:
+                            stack.append((a, path))
+                            path = (*path, *self.condition(a, e.op == "and_"))
+                    else:
+                        stack.extend((a, path) for a in e.args)
+                case Load():
+                    self.same(e.buffer.name, e.buffer.dtype, e.dtype)
+                    self.load(e, path)
+                case Variable():
+                    found = self.names[e.name].dtype
+                    self.same(e.name, e.dtype if found is None else found, e.dtype)
+                case PairwiseTotal():
+                    if self.names[e.accumulator.name].kind != "sum":
+                        self.fail("scope", "is no accumulator", e.accumulator.name)
+                case Index():
+                    if e.dtype.is_floating_point:
+                        self.fail("dtype", f"an index of type {e.dtype.name}", str(e.expr))
+                case Present() | Holds():
+                    self.same("a test", e.dtype, bool_)
+
+    def operation(self, e: Apply) -> None:
+        kinds = [a.dtype for a in e.args]
+        if e.op in SAME:
+            kinds.append(e.dtype)
+        elif e.op == "select":
+            kinds[0] = kinds[1]
+            kinds.append(e.dtype)
+        elif e.op in LOGICAL:
+            kinds = [e.dtype, bool_]
+        elif e.op not in COMPARED:
+            return
+        for k in kinds[1:]:
+            self.same(e.op, kinds[0], k)
+
+    def load(self, e: Load, path: Conjunction) -> None:
+        path = (*path, *holding(e.guard)) if e.guard else path
+        self.read(e.buffer, point(self.at(e.index)), path, True)
+
+
+__all__ = ["LoopError", "verify"]
