@@ -39,6 +39,9 @@ class Border:
     operations made, `changed` the storage from outside that holds a value of the trace, `outer` the border around this one.
     """
 
+    puts_back_numbers = False
+    """Whether attributes of Modules are put back that hold no tensors."""
+
     def __init__(self, function: Callable[..., Any] | None) -> None:
         self.function = function
         self.outer: Border | None = state.border
@@ -229,7 +232,7 @@ class Border:
             return
         if self.may_change(tensor):
             self.changed[cell] = tensor
-            self.remember(functools.partial(_restore, cell, cell.record, cell.version, cell.owner))
+            self.remember(restored(cell))
             cell.owner, cell.record = None, cell.current()
         else:
             raise TraceError(
@@ -237,6 +240,13 @@ class Border:
                 where=users_line(),
                 hint="pass it as an argument and return the new value, or work on a copy: clone()",
             )
+
+    def setting(self, owner: Any, name: str, value: Any) -> None:
+        """Called before attribute `name` of the Module `owner` becomes `value`; what it was comes back at the trace's end."""
+        if isinstance(value, Tensor) or hasattr(value, "_parameters") or self.puts_back_numbers:
+            tables = [*(owner.__dict__[t] for t in ("_parameters", "_buffers", "_modules")), owner.__dict__]
+            before = [(t, name in t, t.get(name)) for t in tables]
+            self.remember(lambda: [t.update({name: v}) if there else t.pop(name, None) for t, there, v in before])
 
     def rebased(self, slices: CopySlices, before: Record) -> None:
         """A view was changed in place; `before` was the value of its base."""
@@ -257,6 +267,11 @@ class Border:
     def called(self, tensor: Tensor) -> str:
         """What the user calls a tensor from outside, or its shape."""
         return name_of(tensor, self.function) or f"a tensor of shape {list(tensor.shape)}"
+
+
+def restored(cell: Cell) -> Callable[[], None]:
+    """What puts the storage back as it is now."""
+    return functools.partial(_restore, cell, cell.record, cell.version, cell.owner)
 
 
 def _restore(cell: Cell, record: Record | None, version: int, owner: Any) -> None:

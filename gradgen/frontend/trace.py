@@ -11,18 +11,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from gradgen.compiler import check_argument_names, dim_names, gradient_reach
 from gradgen.errors import DTypeError, InvalidNameError, ShapeError, TraceError
 from gradgen.frontend.apply import PACKAGE
-from gradgen.frontend.border import Constants
 from gradgen.frontend.dimensions import Dimension, stated_of
 from gradgen.frontend.drawing import Source, drawing_from
 from gradgen.frontend.engine import lower, plan_of
+from gradgen.frontend.module_state import Held, Program, name_states, settled
 from gradgen.frontend.ops.table import METHODS
-from gradgen.frontend.record import check_size, symbol_leaf
+from gradgen.frontend.record import Record, check_size, symbol_leaf
 from gradgen.frontend.requirements import collecting
 from gradgen.frontend.tensor import Tensor
 from gradgen.ir import dtypes
+from gradgen.ir.conditions import Requirement
 from gradgen.ir.draws import STATE
 from gradgen.ir.dtypes import DType
 from gradgen.ir.graph import Graph
@@ -82,7 +85,8 @@ class TracedFunction:
 
     `graph.inputs` are the arguments in order (`requires_grad` set where a gradient is wanted), `graph.outputs` the
     results with their names.  `function` is the Python function, where there is one; `again` makes the program anew from
-    other specs of the same arguments.  `constants` are the tensors from outside whose values, as they were, are part of it.
+    other specs of the same arguments.  `constants` are the tensors from outside whose values, as they were, are part of it;
+    `state` are the values of those that it replaces (`graph.states`), as they were, by their names.
     """
 
     graph: Graph
@@ -91,6 +95,7 @@ class TracedFunction:
     specs: Mapping[str, Spec] = field(default_factory=dict)
     again: Callable[[Mapping[str, Spec]], TracedFunction] | None = None
     constants: Mapping[str, Spec] = field(default_factory=dict)
+    state: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         ins = ", ".join(f"{n.name}: {n.dtype.name}{list(n.shape)}{'*' if n.requires_grad else ''}" for n in self.graph.inputs
@@ -138,7 +143,46 @@ def _traced(
     if check:
         check_argument_names(dims, specs, (), gradients=[n for n, s in specs.items() if s.requires_grad])
     inputs = {n: Input(n, s.shape, s.dtype, s.requires_grad) for n, s in specs.items()}
-    with Constants(function) as border, collecting(stated_of(d for s in specs.values() for d in s.dimensions)) as own:
+
+    def run(held: Sequence[Held]) -> tuple[Program, _Run]:
+        name_states(held, Program(function), (*dims, *specs), _usable)
+        return _recorded(function, specs, inputs, outputs, held)
+
+    held, made = settled(run)
+    names, states = made.names, tuple((h.name, f"{h.name}_next") for h in held)
+    all_names = (*names, *(new for _, new in states))
+    if check:
+        check_argument_names(dims, [*specs, *(old for old, _ in states)], all_names,
+                             gradients=[n for n, s in specs.items() if s.requires_grad],
+                             cotangents=[n for n, v in zip(names, made.differentiable) if v], draws=made.draws)
+    order, leaves = plan_of(made.records)
+    nodes, where = lower(order, leaves, constants=True)
+    given = [Input(h.name, h.holder._spec.shape, h.holder._spec.dtype) for h in held] + [STATE] * made.draws
+    outs = tuple(nodes[r] for r in made.records)
+    graph = with_conditions(Graph((*inputs.values(), *given), outs, all_names, where, made.conditions, states))
+    if check:
+        _check_reach(graph, specs)
+    return TracedFunction(graph, name, function, specs, lambda other: _traced(function, other, names, name, check),
+                          made.constants, {h.name: np.array(h.holder._value()) for h in held})
+
+
+@dataclass
+class _Run:
+    """What one run of a function gave: `records` are its results, then the new values of the states."""
+
+    names: tuple[str, ...]
+    records: list[Record]
+    differentiable: list[bool]
+    draws: bool
+    conditions: tuple[Requirement, ...]
+    constants: dict[str, Spec]
+
+
+def _recorded(
+    function: Callable[..., Any], specs: Mapping[str, Spec], inputs: Mapping[str, Input], outputs: Sequence[str] | None,
+    held: Sequence[Held],
+) -> tuple[Program, _Run]:
+    with Program(function, held) as border, collecting(stated_of(d for s in specs.values() for d in s.dimensions)) as own:
         tensors = {n: border.argument(Tensor._from_record(symbol_leaf(i, requires_grad=i.requires_grad)))
                    for n, i in inputs.items()}
         before = [t._record for t in tensors.values()]
@@ -146,21 +190,12 @@ def _traced(
         with drawing_from(source):
             result = _call(function, tensors)
         names, values = _outputs(function, result, outputs)
-        records = [border.result(v) for v in values]
+        records = [*(border.result(v) for v in values), *border.afterwards()]
         border.arguments_unchanged(list(tensors.values()), before, list(tensors))
         border.audit(values)
-    if check:
-        check_argument_names(dims, specs, names, gradients=[n for n, s in specs.items() if s.requires_grad],
-                             cotangents=[n for n, v in zip(names, values) if v.requires_grad], draws=bool(source.count))
-    order, leaves = plan_of(records)
-    nodes, where = lower(order, leaves, constants=True)
-    drawn = [STATE] if source.count else []
-    outs = tuple(nodes[r] for r in records)
-    graph = with_conditions(Graph((*inputs.values(), *drawn), outs, names, where, (*own.stated, *own.asked)))
-    if check:
-        _check_reach(graph, specs)
     constants = {n: Spec(tuple(t.shape), t.dtype) for n, t in border.constants.items()}
-    return TracedFunction(graph, name, function, specs, lambda other: _traced(function, other, names, name, check), constants)
+    wanted = [v.requires_grad for v in values]
+    return border, _Run(names, records, wanted, bool(source.count), (*own.stated, *own.asked), constants)
 
 
 def _bind(function: Callable[..., Any], positional: Sequence[Spec], named: Mapping[str, Spec]) -> dict[str, Spec]:

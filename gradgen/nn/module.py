@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 
 from gradgen.frontend.hooks import RemovableHandle
 from gradgen.frontend.modes import no_grad
+from gradgen.frontend.modes import state as modes
 from gradgen.frontend.tensor import Tensor
 from gradgen.ir import dtypes
 from gradgen.ir.dtypes import DType
@@ -85,6 +86,8 @@ class Module:
     # --- attributes ---------------------------------------------------------------------------------------------------
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if modes.border is not None and "_parameters" in self.__dict__:  # of a function that is being recorded
+            modes.border.setting(self, name, value)
         if "_parameters" not in self.__dict__ and isinstance(value, (Parameter, Module)):
             what = "parameters" if isinstance(value, Parameter) else "module"
             raise AttributeError(f"cannot assign {what} before Module.__init__() call")
