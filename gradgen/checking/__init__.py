@@ -407,6 +407,8 @@ def _torch_results(program: TracedFunction, point: Values, cotangents: Values) -
         raise NoTwin("the program does not come from a Python function")
     if STATE in program.graph.inputs:
         raise NoTwin("the program draws random numbers of its own")
+    if program.graph.states:
+        raise NoTwin("the program has states of tensors outside of the function")
     twin = as_torch(program.function)
     graph = program.graph
     tensors = {}

@@ -134,7 +134,7 @@ def _only(program: TracedFunction, kept: Sequence[str]) -> TracedFunction:
     # the function returns what was dropped too, and would take the arguments that are gone
     dims = set(dim_names(inputs))
     conditions = tuple(r for r in graph.conditions if {s.name for s in r.condition.expr.free_symbols} <= dims)
-    graph = Graph(inputs, nodes, tuple(kept), where, conditions)
+    graph = Graph(inputs, nodes, tuple(kept), where, conditions, graph.states)
     return replace(program, graph=graph, function=None, specs=specs, again=None)
 
 

@@ -15,10 +15,12 @@ from typing import Any
 
 from gradgen.errors import TraceError
 from gradgen.frontend.apply import apply, defaults
-from gradgen.frontend.border import Border
 from gradgen.frontend.closure import closed_graph, flatten, symbol, unflatten
 from gradgen.frontend.drawing import Source, drawing_from, inner_state
+from gradgen.frontend.inplace import copy_
 from gradgen.frontend.modes import state
+from gradgen.frontend.module_state import Held, Replacing, settled
+from gradgen.frontend.record import Record
 from gradgen.frontend.registry import Op
 from gradgen.frontend.requirements import ask_again, collecting
 from gradgen.frontend.tensor import Tensor
@@ -34,8 +36,9 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
 
     Tensor arguments are traced, all others (hashable) are static.  Tensors that the function uses from outside (a module's
     parameters, a closure's variables) have their present values in later calls, and get their gradients.  The result is
-    differentiable like any other operation's.  Raises TraceError as `trace` does, and where the function changes an argument
-    or a tensor from outside in place.
+    differentiable like any other operation's.  Tensors without gradient that the function changes outside of itself, such as
+    the buffers of a module in training, are changed by every call.  Raises TraceError as `trace` does, and where the function
+    changes an argument, or a tensor from outside that requires a gradient, in place.
     """
     known: dict[tuple, _Program] = {}
 
@@ -57,12 +60,16 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-class _Live(Border):
+class _Live(Replacing):
     """The border of a jitted function: what was looked at is noted."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__(function)
+    def __init__(self, function: Callable[..., Any], held: Sequence[Held] = ()) -> None:
+        super().__init__(function, held)
         self.looked: dict[Tensor, int] = {}
+
+    def stand_in(self, held: Held) -> Record:
+        """One more operand."""
+        return self._symbol(held.holder, None)
 
     def looks(self, tensor: Tensor) -> None:
         """The value of a tensor from outside decides what is recorded."""
@@ -93,7 +100,8 @@ class _Outside:
 @dataclass
 class _Program:
     """One trace: the operation, its operands from outside, how its results are packed, and what it depends on; what it asks
-    of named dimensions, and whether it draws random numbers, for which it takes a state."""
+    of named dimensions, and whether it draws random numbers, for which it takes a state; and what it replaces outside, by the
+    results that stand behind the function's."""
 
     op: Op
     outside: list[_Outside]
@@ -102,6 +110,7 @@ class _Program:
     looked: dict[Tensor, int]
     asked: Sequence[Requirement]
     draws: bool
+    held: Sequence[tuple[Held, _Outside]]
 
     def holds(self) -> bool:
         """Whether everything that the trace depended on is as it was."""
@@ -114,18 +123,31 @@ class _Program:
                 return False
             if found is not value and (type(found) is not type(value) or found != value):
                 return False
-        return all(one.now() is not None for one in self.outside)
+        return all(one.now() is not None for one in (*self.outside, *(place for _, place in self.held)))
 
     def run(self, tensors: Sequence[Tensor]) -> Any:
         ask_again(self.asked)
         random = (inner_state(),) if self.draws else ()
         results = apply(self.op, (*tensors, *random, *(one.now() for one in self.outside)), {})
-        return unflatten(self.tree, results if isinstance(results, tuple) else (results,))
+        results = results if isinstance(results, tuple) else (results,)
+        count = len(results) - len(self.held)
+        for (held, place), value in zip(self.held, results[count:], strict=True):
+            if held.owner is not None:
+                setattr(held.owner, held.attribute, value.detach())
+            else:
+                copy_(place.now(), value.detach())  # type: ignore[arg-type]
+        return unflatten(self.tree, results[:count])
 
 
 def _traced(function: Callable[..., Any], args: tuple, kwargs: dict[str, Any], tensors: Sequence[Tensor]) -> _Program:
+    return settled(lambda held: _recorded(function, args, kwargs, tensors, held))[1]
+
+
+def _recorded(
+    function: Callable[..., Any], args: tuple, kwargs: dict[str, Any], tensors: Sequence[Tensor], held: Sequence[Held]
+) -> tuple[_Live, _Program]:
     source = Source(None)
-    with _Live(function) as border, collecting(()) as collected, drawing_from(source):
+    with _Live(function, held) as border, collecting(()) as collected, drawing_from(source):
         symbols = [symbol(f"argument{k}", tuple(t.shape), t, t.requires_grad) for k, t in enumerate(tensors)]
         own = [s._record for s in symbols]
         source.state = symbol("random", (2,), STATE)
@@ -133,7 +155,7 @@ def _traced(function: Callable[..., Any], args: tuple, kwargs: dict[str, Any], t
         given = [next(left) if isinstance(v, Tensor) else v for v in args]
         named = {k: next(left) if isinstance(v, Tensor) else v for k, v in kwargs.items()}
         outputs, tree = flatten(function(*given, **named))
-        results = [border.result(t) for t in outputs]
+        results = [*(border.result(t) for t in outputs), *border.afterwards()]
         border.arguments_unchanged(symbols, own, [*_names(function, args), *kwargs])
         border.audit(outputs)
     if source.count:
@@ -147,7 +169,9 @@ def _traced(function: Callable[..., Any], args: tuple, kwargs: dict[str, Any], t
     op = Op(f"jit_{getattr(function, '__name__', 'function')}_{graph.key[:16]}", lower, "CompiledFunctionBackward",
             outputs=len(graph.outputs))
     found = [_outside(t, function, node.requires_grad) for t, node in zip(outside, graph.inputs[len(own):])]
-    return _Program(op, found, tree, plain_values(function), border.looked, collected.asked, bool(source.count))
+    places = [(one, _outside(one.holder, function, False)) for one in held]
+    made = _Program(op, found, tree, plain_values(function), border.looked, collected.asked, bool(source.count), places)
+    return border, made
 
 
 def _outside(tensor: Tensor, function: Callable[..., Any], gradient: bool) -> _Outside:

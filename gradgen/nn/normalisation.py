@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gradgen.frontend import creation
+from gradgen.frontend.modes import state as modes
 from gradgen.ir.dtypes import int64
 from gradgen.nn import functional as F
 from gradgen.nn import init
@@ -146,11 +147,12 @@ class _BatchNorm(_NormBase):
 
     def forward(self, input: Any) -> Any:
         self._check_rank(input)
-        momentum = 0.0 if self.momentum is None else self.momentum
+        momentum: Any = 0.0 if self.momentum is None else self.momentum
         if self.training and self.track_running_stats:
             self.num_batches_tracked.add_(1)
-            if self.momentum is None:
-                momentum = 1.0 / float(self.num_batches_tracked)
+            if self.momentum is None:  # the average of all batches; of a function that is recorded, by the count of each call
+                count = self.num_batches_tracked
+                momentum = 1.0 / float(count) if modes.border is None else count.to(self.running_mean.dtype).reciprocal()
         batch = self.training or self.running_mean is None
         tracked = not self.training or self.track_running_stats
         return functional.batch_norm(

@@ -299,6 +299,10 @@ def instance_norm(
                       shape=list(shape))
     _require_elements(shape[1], weight=weight, bias=bias)
     operands, flags = _options(weight, bias)
+    if running_mean is not None and running_var is not None:  # the mean over the samples of each one's statistics
+        samples = input.detach().transpose(0, 1).flatten(2)  # [C, N, *]
+        for statistic, one in ((running_mean, samples.mean(2)), (running_var, samples.var(2))):
+            statistic.copy_(statistic * (1 - momentum) + one.mean(1) * momentum)
     return call(_instance_norm, input, *operands, eps=exact(eps), **flags)
 
 
