@@ -25,7 +25,7 @@ def emit(program: TracedFunction, name: str | None = None, out: str | Path = "ge
     and the gradients that the specs ask for, unless given), and `dtype=`, float32 or float64 for all floating-point
     arguments, for which the function is traced again.
     How it is generated: the options of `gradgen.options.Options`: simplify="none|safe|fast", nan_safe, forward_only,
-    single_file, threads, derivatives=("jvp", "jacobian", "hvp", "hessian") or some of them, sparse=("jacobian",
+    single_file, threads, in_place, derivatives=("jvp", "jacobian", "hvp", "hessian") or some of them, sparse=("jacobian",
     "hessian") likewise.
     Raises InvalidNameError for names that are not C identifiers, GradgenError for names that the program does not
     have; nothing is written unless everything can be.

@@ -121,8 +121,10 @@ def _again(program: TracedFunction, specs: dict[str, Spec]) -> TracedFunction:
 
 
 def _only(program: TracedFunction, kept: Sequence[str]) -> TracedFunction:
-    """The program with some of its outputs, without the arguments that only the others depend on."""
+    """The program with some of its outputs, without the arguments that only the others depend on.  What states become is no
+    matter of choice."""
     graph = program.graph
+    kept = [*kept, *(new for _, new in graph.states if new not in kept)]
     if list(kept) == list(graph.output_names):
         return program
     nodes = tuple(n for name, n in zip(graph.output_names, graph.outputs, strict=True) if name in kept)

@@ -43,6 +43,8 @@ class Held:
 class Replacing(Border):
     """A border at which tensors from outside may be changed: they are states, `held` those that are known already."""
 
+    puts_back_numbers = True
+
     def __init__(self, function: Callable[..., Any], held: Sequence[Held] = ()) -> None:
         super().__init__(function)
         self.held = held
@@ -105,7 +107,8 @@ class Replacing(Border):
                 record = self.result(getattr(one.owner, one.attribute))
             if record.spec is not one.holder._spec:
                 raise TraceError(
-                    f"{self.called(one.holder)} is {one.holder._spec} before the call and {record.spec} after it",
+                    f"{one.name or one.attribute or self.called(one.holder)} is {one.holder._spec} before the call and "
+                    f"{record.spec} after it",
                     hint="a state keeps its shape and dtype, so that the next call can take it",
                 )
             found.append(tape.stopped(record))
@@ -126,8 +129,6 @@ def settled(run: Callable[[Sequence[Held]], tuple[Replacing, T]]) -> tuple[Seque
 
 class Program(Replacing, Constants):
     """The border of `gg.trace`: a state is an input of the program by its own name."""
-
-    puts_back_numbers = True
 
     def stand_in(self, held: Held) -> Record:
         spec = held.holder._spec
