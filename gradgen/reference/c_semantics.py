@@ -96,6 +96,9 @@ def function(op: str, dtype: DType, argument: DType) -> Operation:
         integers = _INTEGER[32 if dtype is int32 else 64]
         if op in integers:
             return integers[op]
+        if found is not None and found.expansion is None:
+            whole = dtype.numpy.type
+            return lambda *args: int(found.numpy(*map(whole, args)))
     elif found is not None and found.expansion is None:
         kind = dtype.numpy.type
         return lambda *args: kind(found.numpy(*args))
