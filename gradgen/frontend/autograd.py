@@ -311,7 +311,8 @@ def _run_node(task: _Task, node: Node, gradients: Grads) -> Sequence[Tensor | No
         if gradients[0] is not None and node.variable.requires_grad:
             task.touched.append(node.variable)
             for hook in list((node.variable._post_hooks or {}).values()):
-                hook(node.variable)
+                if hook(node.variable) is not None:
+                    raise RuntimeError("Tensor post accumulate grad hooks should return None.")
     elif node.hooks is not None and node.hooks.post:
         for hook in list(node.hooks.post.values()):
             result = hook(tuple(found), tuple(gradients))

@@ -13,6 +13,7 @@ where its edge leads.  `seen` gives the one record that says both.
 from __future__ import annotations
 
 import functools
+import heapq
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
@@ -94,6 +95,11 @@ class Border:
                     where=str(now.location) if now.location else None,
                     hint=f"work on a copy ({name} = {name}.clone()) and return the new value",
                 )
+            if tensor._grad is not None:
+                raise TraceError(
+                    f"backward() in what is traced adds into .grad of the argument {name}: the caller's stays as it is",
+                    hint=f"use autograd.grad(), which returns the gradients, or set {name}.grad to None again",
+                )
             if tensor._requires != record.requires_grad:
                 raise TraceError(f"requires_grad of the argument {name} is changed: the caller's tensor would stay as it is",
                                  hint=f"use {name}.detach(), or no_grad() around what needs no gradient")
@@ -104,17 +110,29 @@ class Border:
         RuntimeError in PyTorch's words where a saved tensor was changed in place since, TraceError where backward would do
         what a graph cannot: run hooks, or read saved values that were changed behind the tape's back.
         """
-        waiting = [edge[0] for t in results if (edge := t._edge()) is not None]
-        done: set[Node] = set()
+        given: dict[Node, set[int]] = {}
+        waiting: list[tuple[int, int, Node]] = []
+
+        def arrive(edge: Edge | None) -> None:
+            if edge is None or not self._made(edge[0]):
+                return
+            if edge[0] not in given:
+                heapq.heappush(waiting, (-edge[0].sequence, id(edge[0]), edge[0]))
+            given.setdefault(edge[0], set()).add(edge[1])
+
+        for t in results:
+            arrive(t._edge())
         while waiting:
-            node = waiting.pop()
-            if node in done:
-                continue
-            done.add(node)
-            if isinstance(node, CopySlices):
-                waiting.append(node.inner)
-            waiting.extend(edge[0] for edge in node.edges if edge is not None and self._made(edge[0]))
+            node = heapq.heappop(waiting)[2]
+            inner = node.inner if isinstance(node, CopySlices) else node
+            outputs = given[node] if inner is node else {node.number}  # type: ignore[attr-defined]
             self._audit_node(node)
+            if inner is not node:
+                self._audit_node(inner)
+            flows = inner.flows(tuple(k in outputs for k in range(len(inner.outs)))) if isinstance(inner, OpNode) else None
+            for k, edge in enumerate(node.edges):
+                if flows is None or k in flows or inner is not node:
+                    arrive(edge)
 
     def _made(self, node: Node) -> bool:
         if isinstance(node, AccumulateGrad):
@@ -123,13 +141,15 @@ class Border:
 
     def _audit_node(self, node: Node) -> None:
         hooks = node.hooks
-        if hooks is not None and (any(hooks.tensor.values()) or hooks.pre or hooks.post):
-            raise TraceError("a hook is registered on what is traced: it would never run",
+        origin = node.origin if isinstance(node, OpNode) else None
+        where = Record(None, (), (), node.outs[0], origin=origin).location if origin is not None else None
+        if (hooks is not None and (any(hooks.tensor.values()) or hooks.pre or hooks.post)) or (
+            isinstance(node, AccumulateGrad) and node.variable._post_hooks
+        ):
+            raise TraceError(f"a hook is registered on {node.name()}, which is traced: it would never run",
+                             where=str(where) if where else None,
                              hint="change the gradient by operations, for example by an autograd.Function")
-        if isinstance(node, AccumulateGrad) and node.variable._post_hooks:
-            raise TraceError("a hook is registered on an argument that is traced: it would never run")
         if isinstance(node, OpNode):
-            where = Record(None, (), (), node.outs[0], origin=node.origin).location if node.origin else None
             if node.freed and node.plan.pullback(node.wanted, tuple(True for _ in node.outs)).saves:
                 raise RuntimeError(FREED)
             if node.changed_unseen():

@@ -206,11 +206,22 @@ class OpNode(Node):
         for slot, tensor in zip(pullback.slots, found):
             result[slot] = tensor
         if len(found) < self.wanted.count(True):
-            for k, wanted in enumerate(self.wanted):
-                # the derivative is 0 everywhere; where a saved result does not count, nothing flows back through it
-                if wanted and result[k] is None and k not in self.plan.op.results:
+            for k in self.zeros(given):
+                if result[k] is None:
                     result[k] = _zeros(self.plan.ins[k])
         return result
+
+    def zeros(self, given: tuple[bool, ...]) -> list[int]:
+        """The operands whose gradient is 0 everywhere: not where it only lacks the cotangent that it comes from, nor where a
+        saved result does not count."""
+        whole = self.plan.pullback(self.wanted, (True,) * len(given)).slots
+        return [k for k, wanted in enumerate(self.wanted) if wanted and k not in whole and k not in self.plan.op.results]
+
+    def flows(self, given: tuple[bool, ...]) -> set[int]:
+        """The operands that gradients of the outputs `given` flow to."""
+        if False not in given:
+            return set(range(len(self.edges)))
+        return {*self.plan.pullback(self.wanted, given).slots, *self.zeros(given)}
 
     def _plainly(self, pullback: Pullback, grads: Sequence[Tensor | None]) -> list[Tensor]:
         if not pullback.slots:

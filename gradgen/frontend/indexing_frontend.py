@@ -16,6 +16,7 @@ from gradgen.frontend.conversion import refuse_trace, to_index, users_line
 from gradgen.frontend.registry import KEEP, Op
 from gradgen.frontend.requirements import dim_hint, require, settled
 from gradgen.frontend.tensor import Tensor
+from gradgen.frontend.views import check_partial_overlap
 from gradgen.ir import dtypes
 from gradgen.ir.canonical import compute
 from gradgen.ir.functions import lt, select
@@ -452,6 +453,7 @@ def _put_items(view: Tensor, advanced: list[tuple[int, Tensor]], value: Any) -> 
     dims = tuple(d for d, _ in advanced)
     indices = [t for _, t in advanced]
     inplace.check_in_place(view, recording.state.grad and (view.requires_grad or given.requires_grad))
+    check_partial_overlap(view, given, whole=True)
     if (mask := _open_mask(advanced)) is not None:
         inplace.overwrite(view, masks.assigned(view, dims[0], mask, given))
         return
@@ -493,4 +495,5 @@ METHODS: dict[str, Any] = {
 
 def _index_put_in_place(self: Tensor, indices: Sequence[Any], values: Tensor, accumulate: bool) -> Tensor:
     inplace.check_in_place(self, recording.state.grad and (self.requires_grad or values.requires_grad))
+    check_partial_overlap(self, values, whole=True)
     return inplace.overwrite(self, index_put(self, indices, values, accumulate))

@@ -87,17 +87,16 @@ def meaning(edge: Edge, border: Border) -> Record | None:
     node, number = edge
     if isinstance(node, AccumulateGrad) and border.is_inside(node.variable._cell):
         return None
-    if isinstance(node, views.ViewNode) and node.edges[0] is not None:
-        base = meaning(node.edges[0], border)
-        found = None if base is None else views.read(base, node.chain)
-    elif isinstance(node, OpNode) and node.plan.op.view and node.edges[0] is not None:
-        base = meaning(node.edges[0], border)
-        step = views.Step(node.plan.op, node.plan.attributes, node.outs[number], number)
-        found = None if base is None else views.read(base, (step,))
+    if isinstance(node, views.ViewNode):
+        chain = node.chain
+    elif isinstance(node, OpNode) and node.plan.op.view:
+        chain = (views.Step(node.plan.op, node.plan.attributes, node.outs[number], number),)
     else:
         raise KeyError(edge)
-    if found is not None:
-        border.carried[edge] = found
+    base = meaning(node.edges[0], border) if node.edges[0] is not None else None
+    if base is None:
+        return None
+    found = border.carried[edge] = views.read(base, chain)
     return found
 
 

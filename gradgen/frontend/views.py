@@ -30,6 +30,7 @@ from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.inversion import invert, target
 from gradgen.ir.nodes import Compute, Constant, Input, Read, Scatter, identity_read
 from gradgen.ir.nodes import Node as IRNode
+from gradgen.ir.rewrite import substitute
 from gradgen.ir.symbols import as_extent, axes, axis, placeholder
 
 if TYPE_CHECKING:
@@ -312,6 +313,22 @@ def _single(extent: Any) -> bool:
     return extent == 1
 
 
+def _adjoint(gradient: IRNode, chain: Chain, root: Spec) -> IRNode:
+    """What a gradient of the view is for its base: summed where elements of the view share one of the base."""
+    from gradgen.compiler import gradients
+
+    base, seed = Input("base", root.shape, root.dtype), Input("seed", gradient.shape, gradient.dtype)
+    view: IRNode = base
+    for step in chain:
+        found = step.op.lower(view, **dict(step.attributes))
+        view = found[step.output] if isinstance(found, tuple) else found
+    (adjoint,) = gradients([view], [seed], [base])
+    if adjoint is None:
+        return Compute(root.shape, sympy.Integer(0), [], root.dtype)
+    return substitute((adjoint,), {seed: gradient})[0]
+
+
+ADJOINT = Op("view_adjoint", _adjoint, "AsStridedBackward0", KEEP, method=False)
 WRITE = Op("write_view", _write, "CopySlices", KEEP, method=False)
 
 
@@ -330,14 +347,14 @@ PARTIAL_OVERLAP = (
 )
 
 
-def check_partial_overlap(written: Tensor, other: Tensor) -> None:
-    """RuntimeError where `other` shares some of the memory written to, but is not the same view of it."""
-    if written is other or written._cell is not other._cell or not _concrete(written._spec, other._spec):
+def check_partial_overlap(written: Tensor, other: Tensor, whole: bool = False) -> None:
+    """RuntimeError where `other` shares some of the memory written to, but is not the same view of it; `whole`: even then."""
+    if (written is other and not whole) or written._cell is not other._cell or not _concrete(written._spec, other._spec):
         return
     a, b = _extent_in_memory(written), _extent_in_memory(other)
     if a is None or b is None or a[0] >= b[1] or b[0] >= a[1]:
         return
-    if a == b and strides_of(written) == strides_of(other):
+    if a == b and strides_of(written) == strides_of(other) and not whole:
         return
     raise RuntimeError(PARTIAL_OVERLAP)
 
@@ -389,17 +406,15 @@ class ViewNode(Node):
 
     __slots__ = ("chain", "root")
 
-    def __init__(self, edge: Edge, root: Spec, chain: Chain) -> None:
+    def __init__(self, edge: Edge | None, root: Spec, chain: Chain) -> None:
         super().__init__((edge,), (chain[-1].spec,))
         self.root, self.chain = root, chain
 
     def pull(self, grads: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
-        from gradgen.frontend.internal import filled
-
         gradient = grads[0]
         if gradient is None:
             return [None]
-        return [recording.apply(WRITE, (filled(self.root, 0), gradient), {"chain": self.chain})]
+        return [recording.apply(ADJOINT, (gradient,), {"chain": self.chain, "root": self.root})]
 
 
 class AsStridedBackward0(ViewNode):
@@ -490,8 +505,7 @@ def refresh_history(view: Tensor) -> None:
     refuse_rebase(view, "its base or another view of its base has been")
     edge = base._edge()
     view._fn_version = version
-    if edge is not None:
-        set_history(view, AsStridedBackward0(edge, base._spec, below(view)), 0)
+    set_history(view, AsStridedBackward0(edge, base._spec, below(view)), 0)
 
 
 def set_history(tensor: Tensor, node: Node, number: int) -> None:

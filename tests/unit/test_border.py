@@ -281,7 +281,7 @@ def changes_its_argument(x: Any) -> Any:
 
 
 @pytest.mark.parametrize("function, error, text", [
-    (prehooked, TraceError, "a hook is registered"),
+    (prehooked, TraceError, "a hook is registered on MulBackward0"),
     (saved_and_changed, RuntimeError, "modified by an inplace operation"),
     (saved_and_changed_unseen, TraceError, "MulBackward0 saved for backward was changed"),
     (freed, RuntimeError, "backward through the graph a second time"),
