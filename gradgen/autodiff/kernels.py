@@ -379,7 +379,7 @@ def _given_reverse(node: Kernel, g: Node) -> Terms:
     arguments = [g, *(node if k < 0 else node.operands[k] for k in pullback.saved)]
     terms = list(substitute(graph.outputs, dict(zip(graph.inputs, arguments))))
     if pullback.why:  # a derivative that has none itself
-        terms = [given(t, (), Pullback(None, why=pullback.why)) for t in terms]
+        terms = [given(t, node.operands[1:], Pullback(None, why=pullback.why)) for t in terms]
     return list(zip(pullback.slots, terms))
 
 
