@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 
 from gradgen.ir.guards import EQ, GE, Condition, Guard
 from gradgen.loops.statements import SAVED, Apply, Buffer, Expr, Holds, Literal, Present, SetFlag, Variable
+from gradgen.loops.walk import index_symbols, subexpressions, used
 
 Atom = tuple
 Lit = tuple[Atom, bool]
@@ -56,7 +57,9 @@ def atom_names(atom: Atom) -> frozenset[str]:
     """The locals and counters that an atom depends on."""
     if atom[0] == "integer":
         return frozenset(s.name for s in atom[2].free_symbols)
-    return frozenset(atom[2]) if atom[0] == "opaque" else frozenset()
+    if atom[0] != "opaque":
+        return frozenset()
+    return frozenset({atom[1]}) if isinstance(atom[1], str) else _mentioned(atom[1])
 
 
 def formula(e: Expr, truth: bool, definition: Definition) -> Conjunction:
@@ -66,7 +69,7 @@ def formula(e: Expr, truth: bool, definition: Definition) -> Conjunction:
             value = definition(e.name)
             if value is not None:
                 return formula(value, truth, definition)
-            return (frozenset({(("opaque", e.name, (e.name,)), truth)}),)
+            return (frozenset({(("opaque", e.name), truth)}),)
         case Literal():
             return ALWAYS if (e.value != 0) == truth else NEVER
         case Present():
@@ -95,13 +98,11 @@ def formula(e: Expr, truth: bool, definition: Definition) -> Conjunction:
                 return tuple(found)
         case Apply(op="cast") if not e.args[0].dtype.is_floating_point:
             return formula(e.args[0], truth, definition)
-    return (frozenset({(("opaque", id(e), _mentioned(e)), truth)}),)
+    return (frozenset({(("opaque", e), truth)}),)
 
 
-def _mentioned(e: Expr) -> tuple[str, ...]:
-    from gradgen.loops.walk import index_symbols, subexpressions, used
-
-    return tuple({n for p in subexpressions((e,)) for n in (*used(p), *(s.name for s in index_symbols(p)))})
+def _mentioned(e: Expr) -> frozenset[str]:
+    return frozenset(n for p in subexpressions((e,)) for n in (*used(p), *(s.name for s in index_symbols(p))))
 
 
 def implies(known: Conjunction, wanted: Conjunction) -> bool:

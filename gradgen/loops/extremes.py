@@ -19,6 +19,7 @@ Poly = dict[Monomial, int]
 _polys: dict[sympy.Expr, Poly] = {}
 _symbols: dict[sympy.Expr, frozenset[str]] = {}
 _locals: dict[sympy.Expr, frozenset[str]] = {}
+_texts: dict[sympy.Expr, str] = {}
 _CACHED = 100_000
 
 
@@ -91,9 +92,18 @@ def times(a: Poly, b: Poly) -> Poly:
     total: Poly = {}
     for m, k in a.items():
         for n, j in b.items():
-            key = m if not n else n if not m else tuple(sorted((*m, *n), key=str))
+            key = m if not n else n if not m else tuple(sorted((*m, *n), key=_text))
             total[key] = total.get(key, 0) + k * j
     return {m: k for m, k in total.items() if k}
+
+
+def _text(f: sympy.Expr) -> str:
+    found = _texts.get(f)
+    if found is None:
+        if len(_texts) > _CACHED:
+            _texts.clear()
+        found = _texts[f] = str(f)
+    return found
 
 
 def mentions(p: Poly, name: str) -> bool:

@@ -12,6 +12,7 @@ memory      what lives at the same time lies at different places, inside its blo
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from gradgen.ir.dtypes import DType, bool_
 from gradgen.ir.symbols import Extent
@@ -82,6 +83,10 @@ def verify(draft: Draft, before: Draft | None = None) -> None:
         for one, other in overlaps(draft):
             what = f"lives at the same time as {other} and at the same place" if other else "reaches beyond its block"
             raise LoopError("memory", what, one, None, draft.procedure.name)
+
+
+Around = tuple[Any, Expr, bool] | None
+"""The choices around an expression, from the innermost on: what is around, the test, and how it came out."""
 
 
 class _Verifier(Touched):
@@ -262,6 +267,8 @@ class _Verifier(Touched):
 
     def scope(self, p: Statement | Expr) -> None:
         """Names that are used are there."""
+        if type(p) in walk.NAMELESS:
+            return
         for name in walk.used(p):
             if name not in self.names:
                 self.fail("scope", "is not there", name)
@@ -276,26 +283,25 @@ class _Verifier(Touched):
 
     def expression(self, root: Expr) -> None:
         """Types, and what is read under the conditions of selections around it."""
-        stack: list[tuple[Expr, Conjunction]] = [(root, self.path)]
+        stack: list[tuple[Expr, Around]] = [(root, None)]
         while stack:
-            e, path = stack.pop()
+            e, around = stack.pop()
             self.scope(e)
             match e:
                 case Apply():
                     self.operation(e)
                     if e.op == "select":
                         test, yes, no = e.args
-                        stack += [(test, path), (yes, (*path, *self.condition(test))),
-                                  (no, (*path, *self.condition(test, False)))]
+                        stack += [(test, around), (yes, (around, test, True)), (no, (around, test, False))]
                     elif e.op in ("and_", "or_"):
                         for a in e.args:
-                            stack.append((a, path))
-                            path = (*path, *self.condition(a, e.op == "and_"))
+                            stack.append((a, around))
+                            around = around, a, e.op == "and_"
                     else:
-                        stack.extend((a, path) for a in e.args)
+                        stack.extend((a, around) for a in e.args)
                 case Load():
                     self.same(e.buffer.name, e.buffer.dtype, e.dtype)
-                    self.load(e, path)
+                    self.load(e, around)
                 case Variable():
                     found = self.names[e.name].dtype
                     self.same(e.name, e.dtype if found is None else found, e.dtype)
@@ -322,8 +328,12 @@ class _Verifier(Touched):
         for k in kinds[1:]:
             self.same(e.op, kinds[0], k)
 
-    def load(self, e: Load, path: Conjunction) -> None:
-        path = (*path, *holding(e.guard)) if e.guard else path
+    def load(self, e: Load, around: Around) -> None:
+        path = holding(e.guard)
+        while around is not None:
+            around, test, truth = around
+            path = (*self.condition(test, truth), *path)
+        path = (*self.path, *path) if path else self.path
         self.read(e.buffer, point(self.at(e.index)), path, True)
 
 

@@ -119,6 +119,9 @@ def _of(*roles: Role) -> dict[type, tuple[str, ...]]:
 _VALUES, _BLOCKS, _TOUCHED = _of(_R.VALUE), _of(_R.BLOCK), _of(*_MEMORY)
 _WITH_INDEX = _of(_R.INDEX, _R.VALUE, *_MEMORY)  # symbols are passed to calls
 _READS, _WRITES = _of(*_READ), _of(_R.WRITES, _R.UPDATES, _R.SCRATCH)
+NAMELESS = frozenset(k for k, row in ROWS.items() if set(row.values()) <= {_R.DATA, _R.VALUE} and k is not Call)
+"""Kinds that have neither names nor indices nor memory, but for those of their operands."""
+
 _BOUND, _ASSIGNED, _USED = _of(_R.BINDS), _of(_R.ASSIGNS), _of(_R.USES)
 
 
@@ -429,6 +432,7 @@ def unclassified() -> list[str]:
 
 
 __all__ = [
+    "NAMELESS",
     "ROWS",
     "CVar",
     "Rewriting",
