@@ -44,6 +44,17 @@ def observed(*observers: Observer) -> Iterator[None]:
         del _observers[before : before + len(observers)]
 
 
+@contextmanager
+def unobserved() -> Iterator[None]:
+    """Inside, nobody is called who observes outside."""
+    before = [*_observers]
+    _observers.clear()
+    try:
+        yield
+    finally:
+        _observers[:] = before
+
+
 def fold(passes: Iterable[Pass[State]], state: State) -> State:
     """The state behind the last pass."""
     for one in passes:

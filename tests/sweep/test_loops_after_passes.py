@@ -3,7 +3,7 @@ which it must name.  `python -m tests.sweep loops` makes all the calls that are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -35,6 +35,7 @@ from gradgen.loops.statements import (
     Store,
     Variable,
 )
+from gradgen.passes import unobserved
 from gradgen.reference.loop_interpreter import Fault, Loops, Request
 from gradgen.reference.translation import Writer
 from gradgen.schedule import ScheduleOptions
@@ -216,6 +217,14 @@ BROKEN: list[tuple[str, str, str, Callable[[Block], Block], str]] = [
 ]
 
 
+@pytest.fixture
+def only_interpreted() -> Iterator[None]:
+    """Without the verifiers, which would name most of these faults first."""
+    with unobserved():
+        yield
+
+
+@pytest.mark.usefixtures("only_interpreted")
 @pytest.mark.parametrize("name, broken, function, how, said", BROKEN, ids=[b[1] for b in BROKEN])
 def test_a_broken_pass_is_named(
     name: str, broken: str, function: str, how: Callable[[Block], Block], said: str, monkeypatch: pytest.MonkeyPatch
@@ -227,6 +236,7 @@ def test_a_broken_pass_is_named(
     assert report.wrong and f"after {broken}:" in report.wrong[0] and said in "".join(report.wrong), report.wrong
 
 
+@pytest.mark.usefixtures("only_interpreted")
 def test_memory_that_is_reused_too_early_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every buffer at the start of WORK."""
     right = gradgen.schedule.plan_work
@@ -262,6 +272,7 @@ def test_chunks(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert report.runs and not report.wrong, "\n".join(report.wrong)
 
 
+@pytest.mark.usefixtures("only_interpreted")
 def test_chunks_that_write_the_same_element_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     right = gradgen.schedule.run_in_threads
     shared = Buffer("shared", float64, (1,), WORK)

@@ -16,7 +16,7 @@ from gradgen.loops.draft import Draft
 from gradgen.loops.procedure import Procedure
 from gradgen.loops.statements import WORK
 from gradgen.options import Options
-from gradgen.passes import Pass, fold, observed
+from gradgen.passes import Pass, fold, observed, unobserved
 from gradgen.schedule import NO_PASSES, Output, Place, ScheduleOptions, schedule
 from gradgen.simplify import levels, simplify
 from gradgen.verification import check
@@ -42,6 +42,15 @@ def test_a_fold_shows_every_step() -> None:
     assert seen == [("plus", 1, 2), ("twice", 2, 4), ("plus", 4, 5)]
     assert fold([PLUS], 1) == 2
     assert len(seen) == 3
+
+
+def test_observers_may_be_sent_out() -> None:
+    with observed(lambda one, before, after: 1 / 0), unobserved():
+        seen: list[int] = []
+        with observed(lambda one, before, after: seen.append(after)):
+            assert fold([PLUS], 1) == 2
+        assert fold([PLUS], 2) == 3
+        assert seen == [2]
 
 
 def test_observers_leave_in_any_case() -> None:
