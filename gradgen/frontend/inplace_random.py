@@ -73,7 +73,7 @@ def _exponential(g: Generator, shape: Any, dtype: DType, lambd: float = 1.0) -> 
 
 
 def _log_normal(g: Generator, shape: Any, dtype: DType, mean: float = 1.0, std: float = 2.0) -> Any:
-    return g.log_normal(mean, std, shape, dtype.numpy)
+    return g.log_normal(shape, mean, std, dtype.numpy)
 
 
 def _geometric(g: Generator, shape: Any, dtype: DType, p: float) -> Any:
@@ -81,7 +81,7 @@ def _geometric(g: Generator, shape: Any, dtype: DType, p: float) -> Any:
 
 
 def _cauchy(g: Generator, shape: Any, dtype: DType, median: float = 0.0, sigma: float = 1.0) -> Any:
-    return g.cauchy(median, sigma, shape, dtype.numpy)
+    return g.cauchy(shape, median, sigma, dtype.numpy)
 
 
 def _random(g: Generator, shape: Any, dtype: DType, *bounds: int | None, **named: int | None) -> Any:

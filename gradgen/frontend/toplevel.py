@@ -80,6 +80,20 @@ def _accepted(name: str, result: Any = None) -> Callable[..., Any]:
     return function
 
 
+_deterministic = False
+
+
+def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
+    """Remembered; results are the same in every run with and without."""
+    global _deterministic
+    _deterministic = bool(mode)
+
+
+def are_deterministic_algorithms_enabled() -> bool:
+    """What use_deterministic_algorithms was last given; False before."""
+    return _deterministic
+
+
 def set_default_device(where: Any) -> None:
     """RuntimeError for anything but the CPU."""
     if where is not None:
@@ -155,11 +169,12 @@ def functions() -> dict[str, Callable[..., Any]]:
     found: dict[str, Any] = {
         f.__name__.rstrip("_"): f
         for f in (is_floating_point, is_complex, is_nonzero, is_same_size, is_inference, typename, can_cast, get_num_threads,
-                  set_default_device, get_default_device, compile_, fill)
+                  set_default_device, get_default_device, use_deterministic_algorithms,
+                  are_deterministic_algorithms_enabled, compile_, fill)
     }
     for name, result in (
-        ("set_num_threads", None), ("use_deterministic_algorithms", None), ("are_deterministic_algorithms_enabled", True),
-        ("set_float32_matmul_precision", None), ("get_float32_matmul_precision", "highest"), ("set_flush_denormal", False),
+        ("set_num_threads", None), ("set_float32_matmul_precision", None), ("get_float32_matmul_precision", "highest"),
+        ("set_flush_denormal", False),
     ):
         found[name] = _accepted(name, result)
     for name in IN_PLACE:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
+
+import numpy as np
 
 from gradgen.frontend.modes import no_grad
 
-_GAINS = {"linear": 1.0, "sigmoid": 1.0, "conv1d": 1.0, "conv2d": 1.0, "conv3d": 1.0, "tanh": 5.0 / 3, "selu": 0.75,
-          "relu": math.sqrt(2.0)}
+_LINEAR = ("linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "sigmoid")
+_GAINS = {**dict.fromkeys(_LINEAR, 1), "tanh": 5.0 / 3, "selu": 3.0 / 4, "relu": math.sqrt(2.0)}
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
@@ -101,15 +104,44 @@ def kaiming_normal_(
 def trunc_normal_(
     tensor: Any, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Any = None
 ) -> Any:
-    """Normal, within [a, b], by the inverse of the distribution function of uniform numbers."""
+    """Normal, within [a, b], by rejection (von Neumann, 1951).
 
-    def below(x: float) -> float:
-        return (1.0 + math.erf(x / math.sqrt(2.0))) / 2.0
+    Where more than 0.3 of the distribution lies between the bounds, its own draws are kept that do; elsewhere uniform ones,
+    each with the probability that its density is of the largest between them.  All elements are drawn again until each has
+    one that is kept, as torch does it.
+    """
+    if mean < a - 2 * std or mean > b + 2 * std:
+        warnings.warn(
+            "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. The distribution of values may be incorrect.",
+            stacklevel=2,
+        )
+    kind = tensor.dtype.numpy.type
+    low, high = kind(a), kind(b)
+    inside = (math.erf((b - mean) / std / math.sqrt(2.0)) - math.erf((a - mean) / std / math.sqrt(2.0))) / 2
+    peak = kind(((max(a, min(mean, b)) - mean) / std) ** 2 / -2)
 
-    low, high = below((a - mean) / std), below((b - mean) / std)
+    def drawn(name: str, *parameters: float) -> np.ndarray:
+        found: np.ndarray = np.array(getattr(tensor.detach().clone(), name)(*parameters, generator=generator).numpy())
+        return found
+
+    def candidates() -> tuple[np.ndarray, np.ndarray]:
+        """One for every element, and which are kept."""
+        if inside > 0.3:
+            values = drawn("normal_", mean, std)
+            return values, (values >= low) & (values <= high)
+        values = drawn("uniform_", a, b)
+        with np.errstate(divide="ignore"):
+            chance = np.log(drawn("uniform_"))
+        return values, chance <= ((values - kind(mean)) / kind(std)) ** 2 * kind(-0.5) - peak
+
+    result, kept = candidates()
+    while not kept.all():
+        values, good = candidates()
+        result, kept = np.where(kept, result, values), kept | good
+    from gradgen.frontend.creation import tensor as made
+
     with no_grad():
-        tensor.uniform_(2 * low - 1, 2 * high - 1, generator=generator)
-        return tensor.erfinv_().mul_(std * math.sqrt(2.0)).add_(mean).clamp_(min=a, max=b)
+        return tensor.copy_(made(result, dtype=tensor.dtype))
 
 
 def orthogonal_(tensor: Any, gain: float = 1, generator: Any = None) -> Any:

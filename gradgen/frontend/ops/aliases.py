@@ -134,8 +134,15 @@ def _method(name: str, function: Any) -> None:
 
 for _name in ("share_memory_", "pin_memory", "to_dense"):
     _method(_name, lambda self, *args, **kwargs: self)
-for _name in ("is_pinned", "is_shared", "is_conj", "is_neg", "is_distributed", "is_coalesced"):
+for _name in ("is_pinned", "is_shared", "is_conj", "is_neg", "is_distributed"):
     _method(_name, lambda self, *args: False)
+
+
+def _is_coalesced(self: Any) -> bool:
+    raise RuntimeError("is_coalesced expected sparse coordinate tensor layout but got Strided")
+
+
+_method("is_coalesced", _is_coalesced)
 _method("prelu", lambda self, weight: FUNCTIONS["nn.functional"]["prelu"](self, weight))
 _method("is_same_size", lambda self, other: tuple(self.shape) == tuple(other.shape))
 _method("is_nonzero", lambda self: FUNCTIONS[""]["is_nonzero"](self))

@@ -383,16 +383,17 @@ def _expand_method(self: Tensor, size: Sequence[Any], implicit: bool = False) ->
 
 
 METHODS["expand"] = spread("expand", "size", _expand_method)
-METHODS["broadcast_to"] = broadcast_to
+METHODS["broadcast_to"] = spread("broadcast_to", "size", lambda self, size: broadcast_to(self, size))
 METHODS["expand_as"] = lambda self, other: broadcast_to(self, tuple(other.shape))
 
 
 @public("", name="broadcast_shapes")
 def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
     """The common shape."""
+    from gradgen.frontend.printing import Size
     from gradgen.frontend.registry import broadcast_shapes as shapes_of
 
-    return shapes_of(*((s,) if isinstance(s, int) else tuple(s) for s in shapes))
+    return Size(shapes_of(*((s,) if isinstance(s, int) else tuple(s) for s in shapes)))
 
 
 # --- copies and conversions ------------------------------------------------------------------------------------------
