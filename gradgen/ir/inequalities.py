@@ -106,7 +106,8 @@ def _contradiction(facts: Sequence[sympy.Expr], denied: sympy.Expr) -> bool:
     if not products:
         return False
     factors = sorted(_cofactors(products) | _divisors(exprs), key=str)
-    more = [_row(sympy.expand(e * factor)) for factor in factors for e in exprs]
+    rounded = [sympy.Add(*(c * unknown for unknown, c in r.items())) for r in rows]
+    more = [_row(sympy.expand(e * factor)) for factor in factors for e in rounded]
     known = [r for r in more if all(m in products for m in r if m.is_Mul or m.is_Pow)]
     return _infeasible([*rows, *known]) or (len(known) < len(more) and _infeasible([*rows, *more]))
 
