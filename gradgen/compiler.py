@@ -263,8 +263,7 @@ def stages(graph: Graph, options: Options) -> Stages:
             simple, where = _simplified(graph.outputs, (), graph.where, options)
             made.graph = replace(graph, outputs=simple, where=where)
         made.procedures = _renamed((_forward(made.graph, ()),), _kept_states(made))
-        check_reach(made.graph.outputs, graph.conditions)
-        return made
+        return _proved(made)
     with made.stage("differentiate"):
         joint = differentiate(graph, parameters, nan_safe=options.nan_safe)
         fused = with_unit_seed(joint) if len(joint.seeds) == 1 else joint
@@ -279,11 +278,8 @@ def stages(graph: Graph, options: Options) -> Stages:
                 graph, joint, options, lambda nodes: _simplified(nodes, (), graph.where, options)
             )
             made.procedures += tuple(made.derivatives.procedures)
-    with made.stage("conditions"):
-        for p in made.procedures:
-            check_reach([o.node for o in p.outputs], graph.conditions)
     made.procedures = _renamed(made.procedures, _kept_states(made))
-    return made
+    return _proved(made)
 
 
 def _held(graph: Graph, options: Options) -> frozenset[Node]:
@@ -301,6 +297,16 @@ def _renamed(found: Sequence[Procedure], names: Mapping[str, str]) -> tuple[Proc
             replace(o, place=replace(o.place, name=names.get(o.place.name, o.place.name))) for o in p.outputs
         )) for p in found
     )
+
+
+def _proved(made: Stages) -> Stages:
+    """Every read and write of every function is inside its tensor under the conditions of the forward pass, or ReachError."""
+    conditions = made.graph.conditions
+    with made.stage("conditions"):
+        for p in made.procedures:
+            check_reach([o.node for o in p.outputs], conditions)
+        made.procedures = tuple(replace(p, conditions=conditions) for p in made.procedures)
+    return made
 
 
 def _simplified(

@@ -24,7 +24,7 @@ from gradgen.codegen.extents import (
     to_saturating_c,
 )
 from gradgen.codegen.interface import COTANGENT, DERIVATIVE, INPUT, SAVED, WORK, Interface, Parameter
-from gradgen.ir.conditions import facts_of
+from gradgen.ir.assumptions import facts_of
 from gradgen.ir.inequalities import proves
 from gradgen.ir.symbols import Extent
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 import sympy
 
 from gradgen.codegen.extents import to_c, to_python, to_saturating_c
-from gradgen.ir.conditions import Requirement, comparison, condition_text, without_implied
+from gradgen.ir.assumptions import Requirement, comparison, condition_text, without_implied
 from gradgen.ir.guards import GE, MOD, Condition
 from gradgen.ir.symbols import Dim
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from gradgen.ir.conditions import Requirement
+from gradgen.ir.assumptions import Requirement
 from gradgen.ir.dtypes import DType
 from gradgen.ir.symbols import Extent
 

@@ -11,7 +11,7 @@ from gradgen.codegen.declarations import cdef
 from gradgen.codegen.demands import as_python, message
 from gradgen.codegen.extents import constant, to_python
 from gradgen.codegen.interface import Argument, Interface, Parameter, Pattern
-from gradgen.ir.conditions import Requirement
+from gradgen.ir.assumptions import Requirement
 from gradgen.ir.symbols import Extent
 
 

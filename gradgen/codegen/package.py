@@ -14,7 +14,7 @@ from gradgen.codegen.interface import HVP, JACOBIAN, JVP, Argument, Interface
 from gradgen.codegen.programs import TEST_DIM, dim_values
 from gradgen.codegen.templates import render
 from gradgen.errors import CodegenError
-from gradgen.ir.conditions import Requirement
+from gradgen.ir.assumptions import Requirement
 
 COPIES = {
     "_runtime.py": "runtime.py",

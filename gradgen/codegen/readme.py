@@ -9,7 +9,7 @@ from gradgen.codegen.demands import needed
 from gradgen.codegen.extents import constant, evaluate, shape_text, to_python
 from gradgen.codegen.interface import COTANGENT, DIM, FLAGS, GRADIENT, INPUT, OUTPUT, RANDOM, Interface
 from gradgen.codegen.templates import render
-from gradgen.ir.conditions import Requirement, condition_text
+from gradgen.ir.assumptions import Requirement, condition_text
 from gradgen.ir.symbols import Extent
 
 _FILES = {

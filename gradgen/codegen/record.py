@@ -29,7 +29,7 @@ from gradgen.codegen.interface import (
     Interface,
     Parameter,
 )
-from gradgen.ir.conditions import condition_text
+from gradgen.ir.assumptions import condition_text
 from gradgen.ir.dtypes import DType
 
 _TABLES = {INPUT: "inputs", OUTPUT: "outputs", COTANGENT: "cotangents", GRADIENT: "gradients",

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gradgen.errors import ShapeError
-from gradgen.ir.conditions import Requirement, condition_text
+from gradgen.ir.assumptions import Requirement, condition_text
 from gradgen.ir.guards import GE, MOD, Condition
 from gradgen.ir.symbols import Dim
 from gradgen.ir.symbols import dim as symbol_of

@@ -25,7 +25,7 @@ from gradgen.frontend.registry import Op
 from gradgen.frontend.requirements import ask_again, collecting
 from gradgen.frontend.tensor import Tensor
 from gradgen.frontend.whereabouts import Getter, place_of, plain_values
-from gradgen.ir.conditions import Requirement
+from gradgen.ir.assumptions import Requirement
 from gradgen.ir.draws import STATE
 from gradgen.ir.nodes import Node
 from gradgen.ir.rewrite import substitute

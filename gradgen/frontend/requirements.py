@@ -18,7 +18,7 @@ from typing import Any
 
 import sympy
 
-from gradgen.ir.conditions import Facts, Requirement, facts_of, follows, impossible, plain
+from gradgen.ir.assumptions import Facts, Requirement, facts_of, follows, impossible, plain
 from gradgen.ir.graph import Location
 from gradgen.ir.guards import EQ, GE, MOD, NE, Condition
 from gradgen.ir.inequalities import proves

@@ -25,7 +25,7 @@ from gradgen.frontend.record import Record, check_size, symbol_leaf
 from gradgen.frontend.requirements import collecting
 from gradgen.frontend.tensor import Tensor
 from gradgen.ir import dtypes
-from gradgen.ir.conditions import Requirement
+from gradgen.ir.assumptions import Requirement
 from gradgen.ir.draws import STATE
 from gradgen.ir.dtypes import DType
 from gradgen.ir.graph import Graph

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Read, Scan, Scatter
 
 if TYPE_CHECKING:
-    from gradgen.ir.conditions import Requirement
+    from gradgen.ir.assumptions import Requirement
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def topological_until(outputs: tuple[Node, ...], stop: set[Node]) -> list[Node]:
 class Graph:
     """`inputs` in the order of the user's arguments, `outputs` with their names, `where` from node to user line.
 
-    `conditions`: what the named dimensions must satisfy, in the order of the program (see conditions.py).
+    `conditions`: what the named dimensions must satisfy, in the order of the program (see assumptions.py).
     `states` are the names of an input and of the output that is its value in the next call.
     """
 

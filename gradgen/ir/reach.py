@@ -15,7 +15,7 @@ import numpy as np
 import sympy
 
 from gradgen.errors import GradgenError
-from gradgen.ir.conditions import Facts, Requirement, condition_text, facts_of, guard_facts, in_order, plain
+from gradgen.ir.assumptions import Facts, Requirement, condition_text, facts_of, guard_facts, in_order, plain
 from gradgen.ir.graph import Graph, Location, topological
 from gradgen.ir.guards import GE, Condition, Guard
 from gradgen.ir.inequalities import contradictory, proves

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gradgen.ir.assumptions import Requirement
 from gradgen.ir.graph import Location
 from gradgen.ir.nodes import Node
 
@@ -47,10 +48,14 @@ class Output:
 @dataclass(frozen=True, eq=False)
 class Procedure:
     """`name` is "forward", "backward", "value_and_grad", "run", ...; `where` gives user lines for comments; `laid` are
-    nodes that some pass wants in memory as they are."""
+    nodes that some pass wants in memory as they are.
+
+    `conditions` hold of the named dimensions while it runs: they were checked on entry, and every read and write of its nodes
+    is proved under them (`gradgen.ir.assumptions.facts_of` gives them as inequalities)."""
 
     name: str
     outputs: tuple[Output, ...]
     given: Mapping[Node, Place]
     where: Mapping[Node, Location] = field(default_factory=dict)
     laid: frozenset[Node] = frozenset()
+    conditions: tuple[Requirement, ...] = ()

@@ -17,7 +17,7 @@ from gradgen.codegen.demands import fitting
 from gradgen.compiler import stages
 from gradgen.errors import ShapeError
 from gradgen.ir import dtypes
-from gradgen.ir.conditions import Requirement, condition_text, facts_of, follows, in_order, plain, without_implied
+from gradgen.ir.assumptions import Requirement, condition_text, facts_of, follows, in_order, plain, without_implied
 from gradgen.ir.graph import Graph
 from gradgen.ir.guards import EQ, GE, MOD, Condition, in_range
 from gradgen.ir.indexing import modulo, quotient
@@ -159,7 +159,8 @@ def test_what_is_asked(name: str) -> None:
 def test_gradients_need_no_more(name: str) -> None:
     """stages() proves every read of forward, backward and value_and_grad under the conditions of forward."""
     function, shapes, _ = ASKED[name]
-    stages(gg.trace(lambda *x: function(*x).pow(2).sum(), *_specs(shapes, gradient=True)).graph, Options())
+    made = stages(gg.trace(lambda *x: function(*x).pow(2).sum(), *_specs(shapes, gradient=True)).graph, Options())
+    assert all(p.conditions == made.graph.conditions for p in made.procedures)
 
 
 @pytest.mark.parametrize("name", [n for n, (_, _, asked) in ASKED.items() if asked])
