@@ -315,6 +315,7 @@ def _edges(operands: tuple[Any, ...]) -> tuple[Edge | None, ...] | None:
         if isinstance(x, Tensor):
             if x._base is not None:
                 edge = x._edge()
+                tracked = tracked or x.requires_grad  # a view made under no_grad leads nowhere, and yet requires a gradient
             elif x._fn is not None:
                 edge = (x._fn, x._nr)
             elif x._requires:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 Edge = tuple["Node", int]
 Version = tuple[Any, int, Any, Any, int, Any]
-"""A weak reference to a version counter, the version when saved, one to the tensor (None for results); its storage, how
-often that had been written, and the view of it that was saved."""
+"""A version counter, the version when saved, a weak reference to the tensor (None for results); its storage, how often that
+had been written, and the view of it that was saved."""
 
 FREED = (
     "Trying to backward through the graph a second time (or directly access saved tensors after they have already been "
@@ -168,7 +168,7 @@ class OpNode(Node):
     def _note_version(self, k: int, x: Tensor) -> None:
         counter = x._counter if x._counter is not None else x._cell
         cell = x._cell
-        self.versions[k] = (weakref.ref(counter), counter.version, weakref.ref(x), cell, cell.generation, x._chain)
+        self.versions[k] = (counter, counter.version, weakref.ref(x), cell, cell.generation, x._chain)
 
     def keep_outputs(self, tensors: Sequence[Tensor]) -> None:
         """The results' records are kept where the derivative is written in them.
@@ -260,16 +260,18 @@ class OpNode(Node):
         for k in pullback.saved_outputs:
             if (record := _written(self.output_versions[k])) is not None:
                 self.outputs = (*self.outputs[:k], record, *self.outputs[k + 1 :])
+        if any(_written(self.output_versions[k]) for k in pullback.checked_outputs if k not in pullback.saved_outputs):
+            raise RuntimeError(f"what {self.name()} saved for backward was changed in place, through .data or numpy()")
 
     def changed_unseen(self) -> bool:
         """Whether a saved tensor was changed in place without a version counted; RuntimeError where one was counted."""
         saved = [v for v in (*self.versions, *self.output_versions) if v is not None]
-        if all(_counter_of(v) in (None, v[1]) and _written(v) is None and not v[3].cut for v in saved):
+        if all(v[0].version == v[1] and _written(v) is None and not v[3].cut for v in saved):
             return False
         pullback = self.plan.pullback(self.wanted, tuple(True for _ in self.outs))
         self._check_versions(pullback)
         return any(_written(self.versions[k]) is not None for k in pullback.saved_inputs if k < len(self.versions)) or any(
-            _written(self.output_versions[k]) is not None for k in pullback.saved_outputs
+            _written(self.output_versions[k]) is not None for k in {*pullback.saved_outputs, *pullback.checked_outputs}
         )
 
     def _check_versions(self, pullback: Pullback) -> None:
@@ -284,18 +286,13 @@ class OpNode(Node):
 def noted(tensor: Tensor, counter: Any) -> Version:
     """What is noted of a result that is saved, or stored in place."""
     cell = tensor._cell
-    return (weakref.ref(counter), counter.version, None, cell, cell.generation, tensor._chain)
+    return (counter, counter.version, None, cell, cell.generation, tensor._chain)
 
 
 def _is_cut(version: Version, edge: Edge | None) -> bool:
     """Whether `detach_()` was called on the saved operand that `edge` leads to."""
     cut = version[3].cut
     return bool(cut) and edge is not None and any(node() is edge[0] and k == edge[1] for node, k in cut)
-
-
-def _counter_of(version: Version) -> int | None:
-    counter = version[0]()
-    return None if counter is None else counter.version
 
 
 def _written(version: Version | None) -> Record | None:
@@ -310,13 +307,12 @@ def _check_version(version: Version | None, spec: Spec, edge: Edge | None) -> No
     """RuntimeError in PyTorch's words where a saved tensor was changed, or cut off its history, in place."""
     if version is not None and version[2] is not None and _is_cut(version, edge):
         raise RuntimeError(CUT)
-    counter = version[0]() if version is not None else None
-    if counter is None or version is None or counter.version == version[1]:
-        return  # nobody is left who could have changed it, or it is unchanged
+    if version is None or version[0].version == version[1]:
+        return
     raise RuntimeError(
         "one of the variables needed for gradient computation has been modified by an inplace operation: "
         f"[{tensor_type_name(spec.dtype)} [{', '.join(map(str, spec.shape))}]]{_origin(version, edge)} is at version "
-        f"{counter.version}; expected version {version[1]} instead. {_HINT}"
+        f"{version[0].version}; expected version {version[1]} instead. {_HINT}"
     )
 
 

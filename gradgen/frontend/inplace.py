@@ -56,7 +56,7 @@ def check_in_place(tensor: Tensor, tracked: bool) -> None:
 
 def _check_view(tensor: Tensor, base: Tensor) -> None:
     refuse_rebase(tensor, "is being")
-    if base.requires_grad and base.is_leaf:
+    if tensor.requires_grad and base.is_leaf:
         raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
 
 

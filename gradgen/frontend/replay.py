@@ -110,15 +110,13 @@ def _as_recorded(node: Any, parts: list[Any], saved: list[Record]) -> bool:
         return False
     for version in node.versions:
         if version is not None:
-            counter = version[0]()
             cell = version[3]
-            if (counter is not None and counter.version != version[1]) or cell.generation != version[4] or cell.cut:
+            if version[0].version != version[1] or cell.generation != version[4] or cell.cut:
                 return False
     for version in node.output_versions:
         if version is not None:
-            counter = version[0]()
             cell = version[3]
-            if (counter is not None and counter.version != version[1]) or cell.generation != version[4] or cell.cut:
+            if version[0].version != version[1] or cell.generation != version[4] or cell.cut:
                 return False
     known = node.known
     if known is not None:  # tells the operation, which edges there are, and what is saved

@@ -23,7 +23,7 @@ CHANGE = ["{a}.mul_({n})", "{a}.add_({n})", "{a} += {n}", "{a} *= {n}", "{a}.zer
           "{a}.clamp_(-0.5, 0.5)", "{a}.sin_()", "{a}.sigmoid_()", "{a}.tanh_()", "{a}.relu_()",
           "{a}.neg_()", "{a}.copy_(T.ones(1, dtype=T.float64))",
           "{a}.clamp_(min={n})", "{a}.masked_fill_({a} > {n}, 0.3)"]
-CHANGE_BY = ["{a}.mul_({b})", "{a}.add_({b})", "{a} += {b}", "{a} *= {b}", "{a}.copy_({b})", "{a}.sub_({b}, alpha=0.5)",
+CHANGE_BY = ["{a}.mul_({b})", "{a}.add_({b})", "{a} += {b}", "{a} *= {b}", "{a}.copy_({b} + 0)", "{a}.sub_({b}, alpha=0.5)",
              "{a}.lerp_({b}, 0.25)", "{a}.addcmul_({b}, {b}, value=0.3)", "{a}.copy_({b} * {b})"]
 TWIN = ["{a}.detach()", "{a}.data", "{a}.detach().clone()", "{a}.clone()", "{a}.detach().requires_grad_()"]
 BEHIND = ["{a}.data.mul_({n})", "{a}.detach().add_({n})", "{a}.data.clamp_(-0.4, 0.4)", "{a}.detach().mul_({n})",
