@@ -409,6 +409,30 @@ def four_outputs() -> Any:
     return gg.trace(four_outputs, x=wanted("N", 3), y=wanted("N", 3))
 
 
+@case(below={"i": lambda d: 4})
+def a_table_that_one_of_two_wants() -> Any:
+    """With grad_x NULL the positions of what was overwritten were not computed, and used."""
+    def a_table_that_one_of_two_wants(x, i, w):
+        v = x.clone()
+        v[i] = v * 2
+        m = x.amin(dim=0)
+        h = gg.cat([m[..., 1:], m, m[..., :1] * 2], -1)
+        return gg.hstack([h, h]) @ w, v
+
+    return gg.trace(a_table_that_one_of_two_wants, x=wanted(4, 2, 1, 2, dtype=f64), i=gg.spec(4, dtype=gg.int64),
+                    w=wanted(4, 16, dtype=f64))
+
+
+@case()
+def positions_that_are_an_output() -> Any:
+    """With the integers NULL nobody computed them, and their test failed."""
+    def positions_that_are_an_output(x, y):
+        at = (x.argmax(1) + 1) % 5
+        return at, y[at] * 2, x.amax(1), y.sum()
+
+    return gg.trace(positions_that_are_an_output, x=wanted("N", 5), y=wanted(5))
+
+
 @case(positive=True, nan_safe=True)
 def safe_branches() -> Any:
     def safe_branches(x):

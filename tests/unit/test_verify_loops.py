@@ -407,6 +407,16 @@ def narrow_borders(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(unfold_module, "_range", narrow)
 
 
+def test_what_is_written_out_stays_in_front_of_what_reads_it() -> None:
+    """unroll put the stores of elements that a guard singles out behind a loop that reads them, through a Let."""
+
+    def squares(x: Any) -> Any:
+        v = gg.stack([x, x], 1)
+        return v, v.square().diagonal(), x.reshape(-1)
+
+    schedules(squares, {"x": spec(2)})
+
+
 TWO = ScheduleOptions(threads=2)
 FAULTS: list[tuple[Callable[[pytest.MonkeyPatch], None], Function, dict[str, Any], str, str, ScheduleOptions | None]] = [
     (conditions_of_what_readers_work_for, table_of_positions, POSITIONS, "assigned", "emit", None),
