@@ -184,6 +184,8 @@ def _body(body: sympy.Expr, known: set[sympy.Symbol], reads: int) -> Iterator[tu
         elif not isinstance(s, Dim):
             yield "body", f"the body mentions {s}, which is neither a read, an axis nor a dimension"
     for f in body.atoms(sympy.Function):
+        if f.is_number:
+            continue
         if not isinstance(f, (ScalarFunction, sympy.floor, sympy.ceiling, sympy.Mod, sympy.Min, sympy.Max)):
             yield "body", f"{type(f).__name__} is not a scalar function of gradgen.ir.functions"
     for number in body.atoms(sympy.Float):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import sympy
 
 import gradgen as gg
 from gradgen.compiler import stages
@@ -93,3 +94,9 @@ def test_a_procedure_that_a_pass_breaks_is_named() -> None:
     with pytest.raises(GraphError) as error, observed(check):
         fold([Pass("break", "on purpose", "none", lambda _: bad)], p)
     assert "'break'" in error.value.__notes__[0]
+
+
+def test_a_constant_may_be_the_logarithm_of_a_number() -> None:
+    x = Input("x", (3,), float64)
+    with observed(check):
+        simplify([map_node(sin(placeholder(0)) / sympy.log(2), [x], float64)])
