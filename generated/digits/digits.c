@@ -18,6 +18,38 @@ typedef char digits_saved_bytes_agree[DIGITS_SAVED_BYTES(3) ==
             -1];
 typedef char digits_work_bytes_agree[DIGITS_WORK_BYTES(3) == (size_t)(324736) ? 1 : -1];
 
+/* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
+#define gg_bits_f32 digits_gg_bits_f32
+#define gg_from_bits_f32 digits_gg_from_bits_f32
+#define gg_scale_f32 digits_gg_scale_f32
+#define gg_exp_poly_f32 digits_gg_exp_poly_f32
+#define gg_exp_f32 digits_gg_exp_f32
+#define gg_pair_f32 digits_gg_pair_f32
+#define gg_split_f32 digits_gg_split_f32
+#define gg_log_tail_f32 digits_gg_log_tail_f32
+#define gg_log_sum_f32 digits_gg_log_sum_f32
+#define gg_log_f32 digits_gg_log_f32
+#define gg_log_far_scalar_f32 digits_gg_log_far_scalar_f32
+#define gg_log_scalar_f32 digits_gg_log_scalar_f32
+#define gg_pairwise_f32 digits_gg_pairwise_f32
+#define gg_pairwise_f32_add digits_gg_pairwise_f32_add
+#define gg_pairwise_f32_total digits_gg_pairwise_f32_total
+#define gg_least digits_gg_least
+#define gg_isnan_f32 digits_gg_isnan_f32
+#define gg_vec_f32 digits_gg_vec_f32
+#define gg_mem_f32 digits_gg_mem_f32
+#define gg_quad_f32 digits_gg_quad_f32
+#define gg_tile_f32 digits_gg_tile_f32
+#define gg_tiles_f32 digits_gg_tiles_f32
+#define gg_pack_f32 digits_gg_pack_f32
+#define gg_row_f32 digits_gg_row_f32
+#define gg_outer_f32 digits_gg_outer_f32
+#define gg_dots_f32 digits_gg_dots_f32
+#define gg_block_f32 digits_gg_block_f32
+#define gg_gemm_f32 digits_gg_gemm_f32
+#define gg_gemm_f32_set digits_gg_gemm_f32_set
+#define gg_gemm_f32_add digits_gg_gemm_f32_add
+
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
 #endif
@@ -1277,6 +1309,57 @@ const gradgen_module *digits_module(void)
     };
     return &module;
 }
+
+/* What was defined for this module alone. */
+#undef gg_bits_f32
+#undef gg_from_bits_f32
+#undef gg_scale_f32
+#undef gg_exp_poly_f32
+#undef gg_exp_f32
+#undef gg_pair_f32
+#undef gg_split_f32
+#undef gg_log_tail_f32
+#undef gg_log_sum_f32
+#undef gg_log_f32
+#undef gg_log_far_scalar_f32
+#undef gg_log_scalar_f32
+#undef gg_pairwise_f32
+#undef gg_pairwise_f32_add
+#undef gg_pairwise_f32_total
+#undef gg_least
+#undef gg_isnan_f32
+#undef gg_vec_f32
+#undef gg_mem_f32
+#undef gg_quad_f32
+#undef gg_tile_f32
+#undef gg_tiles_f32
+#undef gg_pack_f32
+#undef gg_row_f32
+#undef gg_outer_f32
+#undef gg_dots_f32
+#undef gg_block_f32
+#undef gg_gemm_f32
+#undef gg_gemm_f32_set
+#undef gg_gemm_f32_add
+#undef GG_INLINE
+#undef GG_NOINLINE
+#undef GG_VECTOR_BYTES
+#undef GG_TILE_ROWS
+#undef GG_KERNEL
+#undef GG_ALWAYS_INLINE
+#undef GG_PREFETCH
+#undef GG_VL
+#undef GG_QL
+#undef GG_LOAD
+#undef GG_LOADQ
+#undef GG_STORE
+#undef GG_STOREQ
+#undef GG_ROWS
+#undef GG_ZERO
+#undef GG_STEP
+#undef GG_WRITE
+#undef GG_TILE
+#undef GG_MIX
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)
 #pragma GCC diagnostic pop

@@ -17,6 +17,25 @@ typedef char linear_bce_saved_bytes_agree[LINEAR_BCE_SAVED_BYTES(3) ==
     (size_t)(64 * ((12 * INT64_C(3) + 63) / 64) + 64) ? 1 : -1];
 typedef char linear_bce_work_bytes_agree[LINEAR_BCE_WORK_BYTES(3) == (size_t)(256) ? 1 : -1];
 
+/* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
+#define gg_bits_f32 linear_bce_gg_bits_f32
+#define gg_from_bits_f32 linear_bce_gg_from_bits_f32
+#define gg_scale_f32 linear_bce_gg_scale_f32
+#define gg_exp_poly_f32 linear_bce_gg_exp_poly_f32
+#define gg_exp_f32 linear_bce_gg_exp_f32
+#define gg_pair_f32 linear_bce_gg_pair_f32
+#define gg_two_sum_f32 linear_bce_gg_two_sum_f32
+#define gg_log_tail_f32 linear_bce_gg_log_tail_f32
+#define gg_log_sum_f32 linear_bce_gg_log_sum_f32
+#define gg_log1p_finite_f32 linear_bce_gg_log1p_finite_f32
+#define gg_softplus_f32 linear_bce_gg_softplus_f32
+#define gg_pairwise_f32 linear_bce_gg_pairwise_f32
+#define gg_pairwise_f32_add linear_bce_gg_pairwise_f32_add
+#define gg_pairwise_f32_total linear_bce_gg_pairwise_f32_total
+#define gg_least linear_bce_gg_least
+#define gg_mul_i64 linear_bce_gg_mul_i64
+#define gg_sigmoid_f32 linear_bce_gg_sigmoid_f32
+
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
 #endif
@@ -978,6 +997,26 @@ const gradgen_module *linear_bce_module(void)
     };
     return &module;
 }
+
+/* What was defined for this module alone. */
+#undef gg_bits_f32
+#undef gg_from_bits_f32
+#undef gg_scale_f32
+#undef gg_exp_poly_f32
+#undef gg_exp_f32
+#undef gg_pair_f32
+#undef gg_two_sum_f32
+#undef gg_log_tail_f32
+#undef gg_log_sum_f32
+#undef gg_log1p_finite_f32
+#undef gg_softplus_f32
+#undef gg_pairwise_f32
+#undef gg_pairwise_f32_add
+#undef gg_pairwise_f32_total
+#undef gg_least
+#undef gg_mul_i64
+#undef gg_sigmoid_f32
+#undef GG_INLINE
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)
 #pragma GCC diagnostic pop

@@ -15,6 +15,21 @@
 typedef char pendulum_saved_bytes_agree[PENDULUM_SAVED_BYTES == (size_t)(0) ? 1 : -1];
 typedef char pendulum_work_bytes_agree[PENDULUM_WORK_BYTES == (size_t)(128) ? 1 : -1];
 
+/* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
+#define gg_bits_f64 pendulum_gg_bits_f64
+#define gg_from_bits_f64 pendulum_gg_from_bits_f64
+#define gg_pair_f64 pendulum_gg_pair_f64
+#define gg_two_sum_f64 pendulum_gg_two_sum_f64
+#define gg_fast_two_sum_f64 pendulum_gg_fast_two_sum_f64
+#define gg_two_prod_f64 pendulum_gg_two_prod_f64
+#define gg_angle_f64 pendulum_gg_angle_f64
+#define gg_trig_far_f64 pendulum_gg_trig_far_f64
+#define gg_trig_reduce_f64 pendulum_gg_trig_reduce_f64
+#define gg_sin_pair_f64 pendulum_gg_sin_pair_f64
+#define gg_cos_pair_f64 pendulum_gg_cos_pair_f64
+#define gg_cos_f64 pendulum_gg_cos_f64
+#define gg_sin_f64 pendulum_gg_sin_f64
+
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
 #endif
@@ -736,6 +751,23 @@ const gradgen_module *pendulum_module(void)
     };
     return &module;
 }
+
+/* What was defined for this module alone. */
+#undef gg_bits_f64
+#undef gg_from_bits_f64
+#undef gg_pair_f64
+#undef gg_two_sum_f64
+#undef gg_fast_two_sum_f64
+#undef gg_two_prod_f64
+#undef gg_angle_f64
+#undef gg_trig_far_f64
+#undef gg_trig_reduce_f64
+#undef gg_sin_pair_f64
+#undef gg_cos_pair_f64
+#undef gg_cos_f64
+#undef gg_sin_f64
+#undef GG_INLINE
+#undef GG_FUSED_F64
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)
 #pragma GCC diagnostic pop

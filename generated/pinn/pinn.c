@@ -17,6 +17,16 @@ typedef char pinn_saved_bytes_agree[PINN_SAVED_BYTES(3) ==
     (size_t)(128 * INT64_C(3) + 64 * ((4 * INT64_C(3) + 63) / 64) + 128) ? 1 : -1];
 typedef char pinn_work_bytes_agree[PINN_WORK_BYTES(3) == (size_t)(960) ? 1 : -1];
 
+/* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
+#define gg_bits_f32 pinn_gg_bits_f32
+#define gg_from_bits_f32 pinn_gg_from_bits_f32
+#define gg_exp_poly_f32 pinn_gg_exp_poly_f32
+#define gg_tanh_f32 pinn_gg_tanh_f32
+#define gg_pairwise_f32 pinn_gg_pairwise_f32
+#define gg_pairwise_f32_add pinn_gg_pairwise_f32_add
+#define gg_pairwise_f32_total pinn_gg_pairwise_f32_total
+#define gg_least pinn_gg_least
+
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
 #endif
@@ -789,6 +799,17 @@ const gradgen_module *pinn_module(void)
     };
     return &module;
 }
+
+/* What was defined for this module alone. */
+#undef gg_bits_f32
+#undef gg_from_bits_f32
+#undef gg_exp_poly_f32
+#undef gg_tanh_f32
+#undef gg_pairwise_f32
+#undef gg_pairwise_f32_add
+#undef gg_pairwise_f32_total
+#undef gg_least
+#undef GG_INLINE
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)
 #pragma GCC diagnostic pop

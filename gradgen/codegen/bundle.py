@@ -36,7 +36,7 @@ from gradgen.codegen.manifest import manifest_text
 from gradgen.codegen.names import check_interface
 from gradgen.codegen.package import package_files
 from gradgen.codegen.programs import Samples, example_text, selftest_text
-from gradgen.codegen.prune import pruned
+from gradgen.codegen.prune import defined, pruned
 from gradgen.codegen.readme import readme_text
 from gradgen.codegen.templates import render, template_text
 from gradgen.codegen.write import write_bundle
@@ -96,7 +96,7 @@ def make_bundle(code: ModuleCode, *, single_file: bool = False) -> dict[str, str
         banner_line=banner(interface).splitlines()[0],
         name=interface.name,
         upper=interface.name.upper(),
-        threads=dict(interface.options).get("threads", "0") != "0",
+        threads=bool(_threads(interface)),
     )
     files |= package_files(interface, ABI_VERSION)
     files["README.md"] = readme_text(interface, files, ABI_VERSION, single_file=single_file)
@@ -115,8 +115,7 @@ def make_sources(code: ModuleCode, *, single_file: bool = False) -> dict[str, st
     header = header.replace('#include "gradgen_abi.h"\n', abi, 1)
     source = source.replace(f'#include "{name}.h"\n\n', "", 1)
     both = f"""{header}
-/* The implementation: define {implementation} before including this file in exactly one source file, which
- * implements no other module. */
+/* The implementation: define {implementation} before including this file in exactly one source file. */
 #ifdef {implementation}
 {source}#endif
 """
@@ -157,6 +156,7 @@ def _header(code: ModuleCode) -> str:
         upper=interface.name.upper(),
         formula_lines=wrapped_formulas(interface, " * "),
         condition_lines=[comment_text(line) for line in lines(interface.conditions)],
+        threads=_threads(interface),
         size_doc=comment_block(_size_lines(interface)),
         size_parameters=size_parameters(interface),
         pattern_macros=pattern_macros(interface),
@@ -166,6 +166,10 @@ def _header(code: ModuleCode) -> str:
         members=[record.struct_member(p) for p in args_members(interface)],
         struct_functions=struct_functions(interface),
     )
+
+
+def _threads(interface: Interface) -> int:
+    return int(dict(interface.options).get("threads", "0"))
 
 
 def _size_lines(interface: Interface) -> list[str]:
@@ -190,6 +194,7 @@ def _source(code: ModuleCode) -> str:
     checks = [str(p["head"]) for p in procedures]
     sizes = [code.saved_bytes_c, code.work_bytes_c]
     helpers = [portable_pragmas(text) for text in pruned(merge_helpers(code), [*bodies, *checks, *sizes]).values()]
+    names, macros = defined(helpers)
     zero = "zero_grad" in interface.functions
     fit = dims_fit_lines(interface) if checks_sizes(interface) else []
     return folded(render(
@@ -201,6 +206,8 @@ def _source(code: ModuleCode) -> str:
         size_checks=_size_checks(code),
         quiet_pragmas=any("GRADGEN_SIMD" in text for text in (*helpers, *bodies)),
         helpers=helpers,
+        helper_names=names,
+        helper_macros=macros,
         dims_fit_lines=fit,
         conditions_text=", the conditions hold" if interface.conditions else "",
         size_helpers=saturating_helpers("\n".join(fit), interface.name),

@@ -31,18 +31,20 @@ _HEADER_WORDS = """
 NULL EOF BUFSIZ INFINITY NAN HUGE_VAL HUGE_VALF HUGE_VALL I complex imaginary errno stdin stdout stderr offsetof assert
 size_t ptrdiff_t FILE va_list fpos_t div_t ldiv_t float_t double_t max_align_t
 int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t intptr_t uintptr_t intmax_t uintmax_t
-linux unix near far small interface M_E M_PI M_PI_2 M_SQRT2 M_LN2
+linux unix near far small interface EDOM ERANGE EILSEQ RAND_MAX EXIT_SUCCESS EXIT_FAILURE MATH_ERRNO MATH_ERREXCEPT
 """
-# functions of <math.h>, <string.h>, <stdio.h> and <stdlib.h> that emitted C or its example may call
+# families of them: limits of <stdint.h>, <limits.h> and <float.h>, constants of <math.h>
+_HEADER_MACROS = re.compile(
+    r"(U?INT((_FAST|_LEAST)?[0-9]+|PTR|MAX)?|S?CHAR|UCHAR|U?SHRT|U?L?LONG|SIZE|SSIZE|PTRDIFF|SIG_ATOMIC|WCHAR|WINT)_(MIN|MAX|WIDTH)"
+    r"|(CHAR|WORD|LONG)_BIT|MB_LEN_MAX|(FLT|DBL|LDBL|DECIMAL|FP)_[A-Z0-9_]+|M_[A-Z0-9_]+l?|_*[A-Z]+_SOURCE"
+)
+# functions of <math.h> and <string.h> that emitted C may call where the argument would hide them; others it hides from nobody
 _MATH = """
 acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp2 expm1 fabs fdim floor fma fmax fmin
 fmod frexp hypot ilogb ldexp lgamma llrint llround log log10 log1p log2 logb lrint lround modf nan nearbyint nextafter
 nexttoward pow remainder remquo rint round scalbln scalbn sin sinh sqrt tan tanh tgamma trunc
 """
-_FUNCTIONS = """
-abs labs llabs malloc calloc realloc free exit abort printf fprintf puts main isnan isinf isfinite isnormal signbit
-fpclassify memcpy memmove memset memcmp strlen strcmp
-"""
+_FUNCTIONS = "isnan isinf isfinite isnormal signbit fpclassify memcpy memmove memset"
 
 _KEYWORDS = {
     **{w: "a keyword of C++" for w in _CPP_KEYWORDS.split()},
@@ -87,6 +89,8 @@ def check_argument_name(name: str, what: str = "argument name") -> None:
     """Raises InvalidNameError unless `name` can be a parameter of a C, C++ and Python function."""
     _check_identifier(name, what)
     reason = _KEYWORDS.get(name) or _LIBRARY.get(name) or _OWN_PARAMETERS.get(name)
+    if not reason and _HEADER_MACROS.fullmatch(name):
+        reason = "taken by the standard C headers"
     if reason:
         raise _refused(name, what, f"is {reason}", f"choose another name, for example {name}_")
 
@@ -113,8 +117,9 @@ def check_argument_names(
         for name in names:
             check_argument_name(name, f"{kind} name")
             _check_python(name, kind, name in gradients)
-            if module and name.startswith(f"{module}_"):
-                raise _refused(name, f"{kind} name", f"begins with {module}_ like the module's functions", "rename it")
+            for prefix, own in ((f"{module}_", "functions"), (f"{module.upper()}_", "macros")):
+                if module and name.startswith(prefix):
+                    raise _refused(name, f"{kind} name", f"begins with {prefix} like the module's {own}", "rename it")
             _take(taken, name, f"the {kind} {name!r}")
     for name in gradients:
         _take(taken, f"grad_{name}", f"the gradient of {name!r}")

@@ -111,3 +111,15 @@ def _in_body(code: str, body: bool) -> bool:
 def _open_comment(line: str, comment: bool) -> bool:
     """Whether a comment is open at the end of the line."""
     return line.rfind("/*") > line.rfind("*/") or (comment and "*/" not in line)
+
+
+def defined(texts: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The functions, types and tables that helper texts define, and their macros, each in order and once."""
+    names: dict[str, None] = {}
+    macros: dict[str, None] = {}
+    for text in texts:
+        own = dict.fromkeys(_DEFINE.findall(_COMMENT.sub(" ", text)))
+        macros |= own
+        found = {n for item in _items(text) for n in item.names if n not in own}
+        names |= dict.fromkeys(w for w in WORD.findall(_COMMENT.sub(" ", text)) if w in found)
+    return list(names), list(macros)

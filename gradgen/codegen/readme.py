@@ -58,6 +58,7 @@ def readme_text(interface: Interface, paths: Iterable[str], abi: int, *, single_
         single_file=single_file,
         snippet=_snippet(interface, single_file),
         differentiable=interface.differentiable,
+        threads=int(dict(interface.options).get("threads", "0")),
         saved_text=_bytes_text(interface.saved_bytes, name, "saved"),
         work_text=_bytes_text(interface.work_bytes, name, "work"),
         derivatives=[{"name": s, "text": _DERIVATIVE_TEXT[s]} for s in interface.derivatives],

@@ -116,7 +116,7 @@ def _info_row(interface: Interface, kind: str, argument: Argument) -> str:
     row = f"    {{{head}, {c_string(argument.formula)}, {tail}}}"
     if len(row) < WIDTH:
         return row
-    formula = "\n".join("     " + c_string(piece) for piece in _pieces(argument.formula))
+    formula = "\n".join("     " + c_string(piece) for piece in _pieces(argument.formula) or [""])
     return f"    {{{head},\n{formula},\n     {tail}}}"
 
 

@@ -16,8 +16,11 @@ from tests.embed.toolchain import C_COMPILERS, STRICT, needs_c
 
 pytestmark = needs_c
 HOST = Path(__file__).with_name("host_chunks.c")
-FLAGS = ["-std=c99", "-D_POSIX_C_SOURCE=200809L", "-O2", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast",
-         "-fopenmp-simd", *STRICT]  # fmt: skip
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "embedder.md"
+DOCUMENTED = re.findall(r" (-f\S+)", next(line for line in GUIDE.read_text().splitlines() if line.startswith("cc ")))
+"""What the embedder's guide says to compile with: equal bits hold for that."""
+
+FLAGS = ["-std=c99", "-D_POSIX_C_SOURCE=200809L", "-O2", *DOCUMENTED, *STRICT]
 F = gg.nn.functional
 
 
@@ -277,3 +280,14 @@ def test_calls_from_the_hosts_own_parallel_loop(tmp_path: Path) -> None:
             env = {**os.environ, "OMP_MAX_ACTIVE_LEVELS": levels, "OMP_WAIT_POLICY": "passive"}
             found.add(subprocess.run([folder / "program"], capture_output=True, text=True, env=env).stdout)
     assert len(found) == 1 and found.pop().startswith("0 ")
+
+
+def test_header_readme_and_guide_say_the_same_flags(tmp_path: Path) -> None:
+    folder = gg.emit(traced_rows(), "rows", out=tmp_path, threads=3)
+    readme, header = ((folder / name).read_text() for name in ("README.md", "rows.h"))
+    flags = re.search(r"Optimise with `-O3 (.*?)`", readme)
+    assert flags is not None and sorted(flags[1].split()) == sorted(DOCUMENTED)
+    cmake = (folder / "CMakeLists.txt").read_text()
+    assert all(flag in cmake for flag in DOCUMENTED) and "-fopenmp-simd" in DOCUMENTED
+    assert "`-fopenmp`" in readme and "up to 3 threads" in readme and "-fopenmp-simd alone" in header
+    assert "threads" not in (gg.emit(traced_rows(), "rows", out=tmp_path) / "rows.h").read_text().replace("one thread", "")

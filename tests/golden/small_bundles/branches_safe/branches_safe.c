@@ -16,6 +16,10 @@
 typedef char branches_safe_saved_bytes_agree[BRANCHES_SAFE_SAVED_BYTES(3) == (size_t)(64) ? 1 : -1];
 typedef char branches_safe_work_bytes_agree[BRANCHES_SAFE_WORK_BYTES(3) == (size_t)(4096) ? 1 : -1];
 
+/* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
+#define gg_sqrt_f32 branches_safe_gg_sqrt_f32
+#define gg_least branches_safe_gg_least
+
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
 #endif
@@ -349,6 +353,11 @@ const gradgen_module *branches_safe_module(void)
     };
     return &module;
 }
+
+/* What was defined for this module alone. */
+#undef gg_sqrt_f32
+#undef gg_least
+#undef GG_INLINE
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)
 #pragma GCC diagnostic pop

@@ -16,6 +16,19 @@
 typedef char constants_saved_bytes_agree[CONSTANTS_SAVED_BYTES(3) == (size_t)(64) ? 1 : -1];
 typedef char constants_work_bytes_agree[CONSTANTS_WORK_BYTES(3) == (size_t)(0) ? 1 : -1];
 
+/* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
+#define gg_bits_f32 constants_gg_bits_f32
+#define gg_from_bits_f32 constants_gg_from_bits_f32
+#define gg_pair_f32 constants_gg_pair_f32
+#define gg_fast_two_sum_f32 constants_gg_fast_two_sum_f32
+#define gg_two_prod_f32 constants_gg_two_prod_f32
+#define gg_angle_f32 constants_gg_angle_f32
+#define gg_trig_reduce_f32 constants_gg_trig_reduce_f32
+#define gg_sin_pair_f32 constants_gg_sin_pair_f32
+#define gg_cos_pair_f32 constants_gg_cos_pair_f32
+#define gg_sin_f32 constants_gg_sin_f32
+#define gg_cos_f32 constants_gg_cos_f32
+
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
 #endif
@@ -498,6 +511,21 @@ const gradgen_module *constants_module(void)
     };
     return &module;
 }
+
+/* What was defined for this module alone. */
+#undef gg_bits_f32
+#undef gg_from_bits_f32
+#undef gg_pair_f32
+#undef gg_fast_two_sum_f32
+#undef gg_two_prod_f32
+#undef gg_angle_f32
+#undef gg_trig_reduce_f32
+#undef gg_sin_pair_f32
+#undef gg_cos_pair_f32
+#undef gg_sin_f32
+#undef gg_cos_f32
+#undef GG_INLINE
+#undef GG_FUSED_F32
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)
 #pragma GCC diagnostic pop

@@ -16,6 +16,12 @@
 typedef char forward_only_saved_bytes_agree[FORWARD_ONLY_SAVED_BYTES(3) == (size_t)(0) ? 1 : -1];
 typedef char forward_only_work_bytes_agree[FORWARD_ONLY_WORK_BYTES(3) == (size_t)(64) ? 1 : -1];
 
+/* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
+#define gg_bits_f32 forward_only_gg_bits_f32
+#define gg_from_bits_f32 forward_only_gg_from_bits_f32
+#define gg_exp_poly_f32 forward_only_gg_exp_poly_f32
+#define gg_tanh_f32 forward_only_gg_tanh_f32
+
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
 #endif
@@ -218,6 +224,13 @@ const gradgen_module *forward_only_module(void)
     };
     return &module;
 }
+
+/* What was defined for this module alone. */
+#undef gg_bits_f32
+#undef gg_from_bits_f32
+#undef gg_exp_poly_f32
+#undef gg_tanh_f32
+#undef GG_INLINE
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)
 #pragma GCC diagnostic pop

@@ -11,6 +11,14 @@
 typedef char integers_saved_bytes_agree[INTEGERS_SAVED_BYTES(3) == (size_t)(0) ? 1 : -1];
 typedef char integers_work_bytes_agree[INTEGERS_WORK_BYTES(3) == (size_t)(0) ? 1 : -1];
 
+/* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
+#define gg_quotient_i64 integers_gg_quotient_i64
+#define gg_divide_i64 integers_gg_divide_i64
+#define gg_floor_div_i64 integers_gg_floor_div_i64
+#define gg_remainder_i64 integers_gg_remainder_i64
+#define gg_mul_i64 integers_gg_mul_i64
+#define gg_add_i64 integers_gg_add_i64
+
 /* Inlining is what lets a loop over a kernel vectorise; a build for size may still share one copy. */
 #ifndef GG_INLINE
 #if defined(__GNUC__) && !defined(__OPTIMIZE_SIZE__)
@@ -214,3 +222,12 @@ const gradgen_module *integers_module(void)
     };
     return &module;
 }
+
+/* What was defined for this module alone. */
+#undef gg_quotient_i64
+#undef gg_divide_i64
+#undef gg_floor_div_i64
+#undef gg_remainder_i64
+#undef gg_mul_i64
+#undef gg_add_i64
+#undef GG_INLINE

@@ -11,6 +11,12 @@
 typedef char lookup_saved_bytes_agree[LOOKUP_SAVED_BYTES(3) == (size_t)(64) ? 1 : -1];
 typedef char lookup_work_bytes_agree[LOOKUP_WORK_BYTES(3) == (size_t)(128) ? 1 : -1];
 
+/* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
+#define gg_add_i64 lookup_gg_add_i64
+#define gg_pairwise_f32 lookup_gg_pairwise_f32
+#define gg_pairwise_f32_add lookup_gg_pairwise_f32_add
+#define gg_pairwise_f32_total lookup_gg_pairwise_f32_total
+
 static inline int64_t gg_add_i64(int64_t a, int64_t b) {
     return (int64_t)((uint64_t)a + (uint64_t)b);
 }
@@ -371,3 +377,9 @@ const gradgen_module *lookup_module(void)
     };
     return &module;
 }
+
+/* What was defined for this module alone. */
+#undef gg_add_i64
+#undef gg_pairwise_f32
+#undef gg_pairwise_f32_add
+#undef gg_pairwise_f32_total

@@ -17,6 +17,13 @@ typedef char matmul_saved_bytes_agree[MATMUL_SAVED_BYTES(3) ==
     (size_t)(64 * ((16 * INT64_C(3) + 63) / 64) + 64) ? 1 : -1];
 typedef char matmul_work_bytes_agree[MATMUL_WORK_BYTES(3) == (size_t)(384) ? 1 : -1];
 
+/* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
+#define gg_bits_f32 matmul_gg_bits_f32
+#define gg_from_bits_f32 matmul_gg_from_bits_f32
+#define gg_exp_poly_f32 matmul_gg_exp_poly_f32
+#define gg_tanh_f32 matmul_gg_tanh_f32
+#define gg_least matmul_gg_least
+
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
 #endif
@@ -802,6 +809,14 @@ const gradgen_module *matmul_module(void)
     };
     return &module;
 }
+
+/* What was defined for this module alone. */
+#undef gg_bits_f32
+#undef gg_from_bits_f32
+#undef gg_exp_poly_f32
+#undef gg_tanh_f32
+#undef gg_least
+#undef GG_INLINE
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)
 #pragma GCC diagnostic pop

@@ -16,6 +16,18 @@
 typedef char pointwise_saved_bytes_agree[POINTWISE_SAVED_BYTES(3) == (size_t)(64) ? 1 : -1];
 typedef char pointwise_work_bytes_agree[POINTWISE_WORK_BYTES(3) == (size_t)(4096) ? 1 : -1];
 
+/* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
+#define gg_bits_f32 pointwise_gg_bits_f32
+#define gg_from_bits_f32 pointwise_gg_from_bits_f32
+#define gg_scale_f32 pointwise_gg_scale_f32
+#define gg_exp_poly_f32 pointwise_gg_exp_poly_f32
+#define gg_exp_f32 pointwise_gg_exp_f32
+#define gg_sigmoid_f32 pointwise_gg_sigmoid_f32
+#define gg_least pointwise_gg_least
+#define gg_pairwise_f32 pointwise_gg_pairwise_f32
+#define gg_pairwise_f32_add pointwise_gg_pairwise_f32_add
+#define gg_pairwise_f32_total pointwise_gg_pairwise_f32_total
+
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
 #endif
@@ -468,6 +480,19 @@ const gradgen_module *pointwise_module(void)
     };
     return &module;
 }
+
+/* What was defined for this module alone. */
+#undef gg_bits_f32
+#undef gg_from_bits_f32
+#undef gg_scale_f32
+#undef gg_exp_poly_f32
+#undef gg_exp_f32
+#undef gg_sigmoid_f32
+#undef gg_least
+#undef gg_pairwise_f32
+#undef gg_pairwise_f32_add
+#undef gg_pairwise_f32_total
+#undef GG_INLINE
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)
 #pragma GCC diagnostic pop

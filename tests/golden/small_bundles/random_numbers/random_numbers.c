@@ -17,6 +17,36 @@ typedef char random_numbers_saved_bytes_agree[RANDOM_NUMBERS_SAVED_BYTES(3) ==
     (size_t)(64 * ((12 * INT64_C(3) + 63) / 64) + 64) ? 1 : -1];
 typedef char random_numbers_work_bytes_agree[RANDOM_NUMBERS_WORK_BYTES(3) == (size_t)(128) ? 1 : -1];
 
+/* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
+#define gg_bits_f32 random_numbers_gg_bits_f32
+#define gg_from_bits_f32 random_numbers_gg_from_bits_f32
+#define gg_pair_f32 random_numbers_gg_pair_f32
+#define gg_fast_two_sum_f32 random_numbers_gg_fast_two_sum_f32
+#define gg_two_prod_f32 random_numbers_gg_two_prod_f32
+#define gg_angle_f32 random_numbers_gg_angle_f32
+#define gg_trig_reduce_f32 random_numbers_gg_trig_reduce_f32
+#define gg_sin_pair_f32 random_numbers_gg_sin_pair_f32
+#define gg_cos_pair_f32 random_numbers_gg_cos_pair_f32
+#define gg_cos_f32 random_numbers_gg_cos_f32
+#define gg_split_f32 random_numbers_gg_split_f32
+#define gg_log_tail_f32 random_numbers_gg_log_tail_f32
+#define gg_log_sum_f32 random_numbers_gg_log_sum_f32
+#define gg_log_f32 random_numbers_gg_log_f32
+#define gg_philox_words random_numbers_gg_philox_words
+#define gg_philox_round random_numbers_gg_philox_round
+#define gg_philox random_numbers_gg_philox
+#define gg_philox_high_i64 random_numbers_gg_philox_high_i64
+#define gg_philox_low_i64 random_numbers_gg_philox_low_i64
+#define gg_sqrt_f32 random_numbers_gg_sqrt_f32
+#define gg_exp_poly_f32 random_numbers_gg_exp_poly_f32
+#define gg_tanh_f32 random_numbers_gg_tanh_f32
+#define gg_least random_numbers_gg_least
+#define gg_mul_i64 random_numbers_gg_mul_i64
+#define gg_add_i64 random_numbers_gg_add_i64
+#define gg_shift_right_i64 random_numbers_gg_shift_right_i64
+#define gg_bit_and_i64 random_numbers_gg_bit_and_i64
+#define gg_maximum_f32 random_numbers_gg_maximum_f32
+
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
 #endif
@@ -1068,6 +1098,38 @@ const gradgen_module *random_numbers_module(void)
     };
     return &module;
 }
+
+/* What was defined for this module alone. */
+#undef gg_bits_f32
+#undef gg_from_bits_f32
+#undef gg_pair_f32
+#undef gg_fast_two_sum_f32
+#undef gg_two_prod_f32
+#undef gg_angle_f32
+#undef gg_trig_reduce_f32
+#undef gg_sin_pair_f32
+#undef gg_cos_pair_f32
+#undef gg_cos_f32
+#undef gg_split_f32
+#undef gg_log_tail_f32
+#undef gg_log_sum_f32
+#undef gg_log_f32
+#undef gg_philox_words
+#undef gg_philox_round
+#undef gg_philox
+#undef gg_philox_high_i64
+#undef gg_philox_low_i64
+#undef gg_sqrt_f32
+#undef gg_exp_poly_f32
+#undef gg_tanh_f32
+#undef gg_least
+#undef gg_mul_i64
+#undef gg_add_i64
+#undef gg_shift_right_i64
+#undef gg_bit_and_i64
+#undef gg_maximum_f32
+#undef GG_INLINE
+#undef GG_FUSED_F32
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)
 #pragma GCC diagnostic pop

@@ -18,6 +18,14 @@ typedef char reduction_saved_bytes_agree[REDUCTION_SAVED_BYTES(3, 5) ==
 typedef char reduction_work_bytes_agree[REDUCTION_WORK_BYTES(3, 5) ==
     (size_t)(64 * ((8 * INT64_C(5) + 63) / 64) + 8256) ? 1 : -1];
 
+/* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
+#define gg_sqrt_f64 reduction_gg_sqrt_f64
+#define gg_pairwise_f64 reduction_gg_pairwise_f64
+#define gg_pairwise_f64_add reduction_gg_pairwise_f64_add
+#define gg_pairwise_f64_total reduction_gg_pairwise_f64_total
+#define gg_least reduction_gg_least
+#define gg_isnan_f64 reduction_gg_isnan_f64
+
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
 #endif
@@ -567,6 +575,15 @@ const gradgen_module *reduction_module(void)
     };
     return &module;
 }
+
+/* What was defined for this module alone. */
+#undef gg_sqrt_f64
+#undef gg_pairwise_f64
+#undef gg_pairwise_f64_add
+#undef gg_pairwise_f64_total
+#undef gg_least
+#undef gg_isnan_f64
+#undef GG_INLINE
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)
 #pragma GCC diagnostic pop

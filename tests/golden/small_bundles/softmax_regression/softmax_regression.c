@@ -17,6 +17,25 @@ typedef char softmax_regression_saved_bytes_agree[SOFTMAX_REGRESSION_SAVED_BYTES
     (size_t)(128 * ((4 * INT64_C(3) + 63) / 64) + 64 * ((12 * INT64_C(3) + 63) / 64) + 128) ? 1 : -1];
 typedef char softmax_regression_work_bytes_agree[SOFTMAX_REGRESSION_WORK_BYTES(3) == (size_t)(448) ? 1 : -1];
 
+/* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
+#define gg_bits_f32 softmax_regression_gg_bits_f32
+#define gg_from_bits_f32 softmax_regression_gg_from_bits_f32
+#define gg_scale_f32 softmax_regression_gg_scale_f32
+#define gg_exp_poly_f32 softmax_regression_gg_exp_poly_f32
+#define gg_exp_f32 softmax_regression_gg_exp_f32
+#define gg_pair_f32 softmax_regression_gg_pair_f32
+#define gg_split_f32 softmax_regression_gg_split_f32
+#define gg_log_tail_f32 softmax_regression_gg_log_tail_f32
+#define gg_log_sum_f32 softmax_regression_gg_log_sum_f32
+#define gg_log_f32 softmax_regression_gg_log_f32
+#define gg_log_far_scalar_f32 softmax_regression_gg_log_far_scalar_f32
+#define gg_log_scalar_f32 softmax_regression_gg_log_scalar_f32
+#define gg_pairwise_f32 softmax_regression_gg_pairwise_f32
+#define gg_pairwise_f32_add softmax_regression_gg_pairwise_f32_add
+#define gg_pairwise_f32_total softmax_regression_gg_pairwise_f32_total
+#define gg_least softmax_regression_gg_least
+#define gg_isnan_f32 softmax_regression_gg_isnan_f32
+
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
 #endif
@@ -853,6 +872,27 @@ const gradgen_module *softmax_regression_module(void)
     };
     return &module;
 }
+
+/* What was defined for this module alone. */
+#undef gg_bits_f32
+#undef gg_from_bits_f32
+#undef gg_scale_f32
+#undef gg_exp_poly_f32
+#undef gg_exp_f32
+#undef gg_pair_f32
+#undef gg_split_f32
+#undef gg_log_tail_f32
+#undef gg_log_sum_f32
+#undef gg_log_f32
+#undef gg_log_far_scalar_f32
+#undef gg_log_scalar_f32
+#undef gg_pairwise_f32
+#undef gg_pairwise_f32_add
+#undef gg_pairwise_f32_total
+#undef gg_least
+#undef gg_isnan_f32
+#undef GG_INLINE
+#undef GG_NOINLINE
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)
 #pragma GCC diagnostic pop
