@@ -24,7 +24,6 @@ from gradgen.loops.statements import (
     Comment,
     Contract,
     Copy,
-    CVar,
     Declare,
     Expr,
     Fail,
@@ -434,7 +433,6 @@ def unclassified() -> list[str]:
 __all__ = [
     "NAMELESS",
     "ROWS",
-    "CVar",
     "Rewriting",
     "Role",
     "assigned",
