@@ -10,7 +10,7 @@ into scratch memory (Goto & van de Geijn, Anatomy of High-Performance Matrix Mul
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import sympy
 
@@ -74,6 +74,7 @@ class GemmRequest:
     a_strides: Strides = (None, None)
     b_strides: Strides = (None, None)
     c_strides: Strides = (None, None)
+    absent: str = ""  # "a", "b" or both: where -0 stands for a term that is not there (`templates/kernels/gemm/absent.c`)
 
     def __post_init__(self) -> None:
         if self.dtype not in _C_TYPE:
@@ -172,6 +173,8 @@ def gemm_function(request: GemmRequest, target: GemmTarget | None = None, number
     bytes, aligned to 64.
     """
     target = target or GemmTarget()
+    if request.absent:
+        return _with_absent_terms(request, target, number)
     if is_row_product(request):
         row, parts = row_function(request)
         return GemmCode(row, "", parts, WorkBytes(request, target))
@@ -187,6 +190,31 @@ def gemm_function(request: GemmRequest, target: GemmTarget | None = None, number
         name: f"{_signature(name, request.dtype)}\n{{\n    {call}\n}}\n",
     }
     return GemmCode(name, "", fragments, WorkBytes(request, target))
+
+
+def _with_absent_terms(request: GemmRequest, target: GemmTarget, number: int) -> GemmCode:
+    """The same function behind a test whether a term that is not there could be nan."""
+    code = gemm_function(replace(request, absent=""), target, number)
+    s, t = _SUFFIX[request.dtype], _C_TYPE[request.dtype]
+    unsigned = "uint32_t" if s == "f32" else "uint64_t"
+    exponent = "0x7f800000u" if s == "f32" else "UINT64_C(0x7ff0000000000000)"
+    sign = "0x80000000u" if s == "f32" else "UINT64_C(0x8000000000000000)"
+    finite = {"a": f"gg_all_finite_{s}(k, n, b, bs_k, bs_n)", "b": f"gg_all_finite_{s}(m, k, a, as_m, as_k)"}
+    test = " || ".join(f"!{finite[side]}" for side in request.absent)
+    flags = ", ".join(str(int(flag)) for flag in (request.accumulate, "a" in request.absent, "b" in request.absent))
+    rest = f"gg_gemm_absent_{s}(m, n, k, a, as_m, as_k, b, bs_k, bs_n, c, cs_m, cs_n, {flags});"
+    head = f"    if ({test}) {{\n        {rest}\n        return;\n    }}\n"
+    text = render("kernels/gemm/absent.c", T=t, s=s, U=unsigned, exponent=exponent, sign=sign)
+    fragments = {"gg_gemm_config": render("kernels/gemm/config.c"), **code.fragments, f"gg_gemm_absent_{s}": text}
+    if code.source:  # a function of its own: it begins with the test
+        start = code.source.index("{\n    ptrdiff_t i, j, p;\n") + 2
+        return replace(code, source=code.source[:start] + head + code.source[start:], fragments=fragments)
+    name = f"{code.name}_absent_{request.absent}"
+    call = f"    {code.name}(m, n, k, a, as_m, as_k, b, bs_k, bs_n, c, cs_m, cs_n, work);\n"
+    # inline, so that the literals of a call reach the kernel as they do without the test
+    signature = _signature(name, request.dtype).replace("static void", "GG_ALWAYS_INLINE void", 1)
+    fragments[name] = f"{signature}\n{{\n{head}{call}}}\n"
+    return replace(code, name=name, fragments=fragments)
 
 
 def gemm_functions(requests: Iterable[GemmRequest], target: GemmTarget | None = None) -> tuple[list[GemmCode], str]:

@@ -76,14 +76,15 @@ def product_function(s: Contract) -> GemmCode:
         return e if isinstance(e, int) else None
 
     strides = [(known(o.strides[0]), known(o.strides[1])) for o in (s.a, s.b, s.c)]
-    request = GemmRequest(s.dtype.name, known(s.m), known(s.n), known(s.k), s.accumulate, *strides)
+    request = GemmRequest(s.dtype.name, known(s.m), known(s.n), known(s.k), s.accumulate,
+                          strides[0], strides[1], strides[2], s.absent)
     code = gemm_function(request)
     if not code.source:  # the general function: arguments tell it everything
         return code
     size = "x".join(letter if n is None else str(n) for letter, n in zip("mnk", (request.m, request.n, request.k),
                                                                          strict=True))
     layout = "_".join("x".join("s" if n is None else str(n).replace("-", "m") for n in pair) for pair in strides)
-    name = f"gg_gemm_{s.dtype.suffix}_{size}_{layout}{'_add' if s.accumulate else ''}"
+    name = f"gg_gemm_{s.dtype.suffix}_{size}_{layout}{'_add' if s.accumulate else ''}{s.absent and f'_absent_{s.absent}'}"
     return replace(code, name=name, source=code.source.replace(code.name + "(", name + "("))
 
 

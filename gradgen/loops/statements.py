@@ -268,6 +268,7 @@ class Contract(Statement):
     c: Operand
     accumulate: bool
     limits: tuple[Extent, Extent, Extent]  # the largest m, n and k of any call, over dims alone
+    absent: str = ""  # "a", "b": an operand in which -0 is a term that is not there, whatever it is multiplied with
 
 
 @dataclass(frozen=True, eq=False, slots=True)

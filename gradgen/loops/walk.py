@@ -98,7 +98,7 @@ ROWS: dict[type, dict[str, Role]] = {
     Copy: {"target": _R.WRITES, "target_start": _R.INDEX, "source": _R.READS, "source_start": _R.INDEX, "count": _R.INDEX},
     Fail: {"status": _R.DATA},
     Contract: {"dtype": _R.DATA, "m": _R.INDEX, "n": _R.INDEX, "k": _R.INDEX, "a": _R.READS, "b": _R.READS,
-               "c": _R.UPDATES, "accumulate": _R.DATA, "limits": _R.INDEX},
+               "c": _R.UPDATES, "accumulate": _R.DATA, "limits": _R.INDEX, "absent": _R.DATA},
     KernelCall: {"spec": _R.DATA, "dtype": _R.DATA, "sizes": _R.INDEX, "operands": _R.READS, "results": _R.WRITES,
                  "flags": _R.DATA, "workspace": _R.SCRATCH},
     Call: {"part": _R.DATA, "pointers": _R.UPDATES, "scalars": _R.VALUE, "result": _R.ASSIGNS},

@@ -353,7 +353,8 @@ class Writer:
                     f"{self.index(o.strides[1])})" for o in (s.a, s.b, s.c)]
         sizes = ", ".join(self.index(e) for e in (s.m, s.n, s.k))
         limits = ", ".join(self.index(e) for e in s.limits)
-        self.out(f"contract(m, ({sizes}), ({limits}), {', '.join(operands)}, {s.accumulate}, {self.current})")
+        self.out(f"contract(m, ({sizes}), ({limits}), {', '.join(operands)}, {s.accumulate}, {s.absent!r}, "
+                 f"{self.current})")
 
     @statement.register
     def _(self, s: KernelCall) -> None:

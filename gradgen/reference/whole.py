@@ -54,9 +54,9 @@ def _matrix(o: Operand, rows: int, columns: int, statement: int) -> np.ndarray:
 
 def contract(
     machine: Machine, sizes: tuple[int, int, int], limits: tuple[int, int, int], a: Operand, b: Operand, c: Operand,
-    accumulate: bool, statement: int,
+    accumulate: bool, absent: str, statement: int,
 ) -> None:
-    """`c[m, n] (+)= sum_k a[m, k] b[k, n]`, in float64 and rounded once."""
+    """`c[m, n] (+)= sum_k a[m, k] b[k, n]`, in float64 and rounded once; -0 in an operand `absent` is no term."""
     m, n, k = sizes
     for size, limit in zip(sizes, limits, strict=True):
         if size > limit:
@@ -66,7 +66,12 @@ def contract(
     left, right = _matrix(a, m, k, statement), _matrix(b, k, n, statement)
     kind = c[0].dtype.numpy.type
     with np.errstate(all="ignore"):
-        product = (left.astype(np.float64) @ right.astype(np.float64)).astype(kind)
+        there = np.ones((m, n, k), bool)
+        for name, operand in (("a", left[:, None, :]), ("b", right.T[None])):
+            if name in absent:
+                there &= ~((operand == 0) & np.signbit(operand))
+        terms = left.astype(np.float64)[:, None, :] * right.astype(np.float64).T[None]
+        product = np.where(there, terms, 0.0).sum(-1).astype(kind)
     buffer, start, down, across = c
     for i in range(m):
         for j in range(n):

@@ -19,7 +19,17 @@ from gradgen.ir.guards import GE, Condition, Guard
 from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.nodes import Compute, Node, Read
 from gradgen.ir.rewrite import with_sources
-from gradgen.ir.symbols import Axis, Extent, Placeholder, ReduceAxis, axes, axis, placeholder, reduce_axes
+from gradgen.ir.symbols import (
+    NEGATIVE_ZERO,
+    Axis,
+    Extent,
+    Placeholder,
+    ReduceAxis,
+    axes,
+    axis,
+    placeholder,
+    reduce_axes,
+)
 from gradgen.loops.procedure import Procedure
 
 Symbol = Axis | ReduceAxis
@@ -236,9 +246,15 @@ def _laid_out(read: Read, order: list[Symbol], extents: Mapping[Symbol, Extent],
     index = [e.xreplace(mapping) for e in read.index]
     guard: Guard = tuple(c.substitute(mapping) for c in read.guard)
     shape = tuple(extents[s] for s in order)
-    matrix = Compute(shape, placeholder(0), [Read(read.source, index, guard, read.fill)], read.dtype)
+    fill = NEGATIVE_ZERO if guard and read.fill == 0 else read.fill
+    matrix = Compute(shape, placeholder(0), [Read(read.source, index, guard, fill)], read.dtype)
     laid[matrix] = None
     return Read(matrix, order)
+
+
+def marks_absent(node: Node) -> bool:
+    """A matrix of windows, with -0 for what lies outside of them."""
+    return isinstance(node, Compute) and len(node.reads) == 1 and node.reads[0].fill is NEGATIVE_ZERO
 
 
 def _order(

@@ -297,9 +297,10 @@ def _lower_transposed(
         places.append(place)
         spatial.append(known((n - 1) * stride[k] - 2 * padding[k] + dilation[k] * (size - 1) + output_padding[k] + 1))
     _require_outputs(node, spatial)
+    guard = conjunction(*conditions) or ()  # of both: an infinite weight is not multiplied by what is not there
     reads = [
-        Read(node, [axis(0), channels.into, *places], conjunction(*conditions) or ()),
-        Read(weight, [channels.into, channels.place, *(reduce_axis(1 + k) for k in range(rank))]),
+        Read(node, [axis(0), channels.into, *places], guard),
+        Read(weight, [channels.into, channels.place, *(reduce_axis(1 + k) for k in range(rank))], guard),
     ]
     shape = (node.shape[0], *channels.shape, *spatial)
     terms = (channels.per_in, *weight.shape[2:])
