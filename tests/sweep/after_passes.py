@@ -82,12 +82,15 @@ def loops_of(draft: Draft) -> Loops:
     return Loops(draft.procedure, draft.statements, draft.buffers, (draft.work, draft.saved))
 
 
-def calls_of(program: Program, procedure: Procedure, dims_of: Sequence[str], kept: Mapping[str, Any]) -> Iterator[Call]:
+def calls_of(
+    program: Program, procedure: Procedure, dims_of: Sequence[str], kept: Mapping[str, Any],
+    sizes: Sequence[int] = calls.SIZES,
+) -> Iterator[Call]:
     """The calls of one procedure; `kept` is what forward left in SAVED, by the text of the dimensions."""
     added = calls.accumulated(procedure)
     reads_saved = any(p.space == SAVED for p in procedure.given.values())
     writes_saved = any(o.place.space == SAVED for o in procedure.outputs)
-    for dims in calls.assignments(dims_of, program.sizes or calls.SIZES):
+    for dims in calls.assignments(dims_of, program.sizes or sizes):
         if not program.fits(dims) or (reads_saved and str(dims) not in kept):
             continue
         values = calls.values_of(program, procedure, dims)
@@ -106,6 +109,13 @@ def calls_of(program: Program, procedure: Procedure, dims_of: Sequence[str], kep
             yield Call(Request(dims, given, old, null, saved, bool(null)), want, status)
             if not null and added:
                 yield Call(Request(dims, given, old, null, saved, True), want, status)
+        for wrong in () if reads_saved else calls.outside(program, values):
+            given = {**values, **wrong}
+            try:
+                want, status = Expected(procedure, dims, given).without(frozenset()), OK
+            except IndexError:
+                want, status = {}, INDEX
+            yield Call(Request(dims, given, calls.old_values(procedure, dims), set_grad=True), want, status)
         if writes_saved:
             yield Call(Request(dims, values, calls.old_values(procedure, dims), saved=None), expected.without(frozenset()))
 

@@ -22,6 +22,7 @@ from gradgen.options import Options
 SIZES = (0, 1, 2, 7)
 ALL = 4  # optional arguments up to which every subset is NULL once; else none, all, every one and every pair
 # Chains of a few operations and sums of some thousand terms: hundreds of ulp of the largest element.
+LARGE = 2**60
 TOLERANCE = {"float32": 3e-4, "float64": 1e-9}
 
 
@@ -40,6 +41,9 @@ class Program:
     def stages(self) -> Stages:
         return stages(self.graph, self.options)
 
+    def dims(self) -> tuple[str, ...]:
+        return dim_names(self.graph.inputs)
+
     @functools.cached_property
     def conditions(self) -> Guard:
         return tuple(r.condition for r in with_conditions(self.graph).conditions)
@@ -48,7 +52,9 @@ class Program:
         """Whether the dimensions satisfy what the program asks of them; if not, no emitted function gets to its loops."""
         values = {dim(d): n for d, n in dims.items()}
         extents = [e for n in (*self.graph.inputs, *self.graph.outputs) for e in n.shape]
-        return bool(holds(self.conditions, values)) and all(extent_value(e, values) >= 0 for e in extents)
+        if not all(0 <= n < LARGE for n in dims.values()) or not holds(self.conditions, values):
+            return False
+        return all(extent_value(e, values) >= 0 for e in extents)
 
 
 def dims_of(procedures: Iterable[Procedure]) -> tuple[str, ...]:
@@ -94,6 +100,16 @@ def values_of(program: Program, procedure: Procedure, dims: Mapping[str, int]) -
             array = rng.integers(low, max(below, 1), size=shape)
         found[place.name] = array.astype(node.dtype.numpy)
     return found
+
+
+def outside(program: Program, values: Mapping[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+    """Positions of which the last is too large, or too small, one argument at a time."""
+    for name in program.below:
+        for wrong in (10**6, -(10**6)):
+            if values[name].size:
+                changed = values[name].copy()
+                changed.reshape(-1)[-1] = wrong
+                yield {name: changed}
 
 
 class Expected:

@@ -383,11 +383,11 @@ def chain_of_neighbours() -> Any:
 
 
 @case(threads=3)
-def threads() -> Any:
-    def threads(x, w):
+def chunks_of_products() -> Any:
+    def chunks_of_products(x, w):
         return gg.tanh(x @ w).sum(), (x * x).sum(0), x.exp() + 1
 
-    return gg.trace(threads, x=wanted("N", 24), w=wanted(24, 8))
+    return gg.trace(chunks_of_products, x=wanted("N", 24), w=wanted(24, 8))
 
 
 @case(threads=2)

@@ -255,7 +255,8 @@ def test_memory_that_is_reused_too_early_is_named(monkeypatch: pytest.MonkeyPatc
     assert "after memory:" in report.wrong[0] and "nobody wrote since" in report.wrong[0], report.wrong
 
 
-CHUNKED = ["threads", "threads_in_a_small_batch", "two_layers", "mixture", "classifier", "gather_and_scatter", "statistics"]
+CHUNKED = ["chunks_of_products", "threads_in_a_small_batch", "two_layers", "mixture", "classifier", "gather_and_scatter",
+           "statistics"]
 
 
 def chunked(name: str, monkeypatch: pytest.MonkeyPatch) -> Report:
