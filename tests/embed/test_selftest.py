@@ -99,6 +99,17 @@ def test_a_right_module_passes(name: str, tmp_path: Path) -> None:
         assert "all tests passed" in said
 
 
+def test_the_package_tests_itself_too(tmp_path: Path) -> None:
+    """At kinks, and with integers that differ; and a wrong gradient is found."""
+    for name in ("index_copy", "deep"):
+        function, specs = RIGHT[name]
+        module = gg.build(gg.trace(function, name=name, **specs), out=tmp_path)
+        assert max(module.self_test().values()) < 0.02
+    wrong = gg.trace(lambda x: (x * x.detach()).sum(), name="half", x=floats(5))
+    with pytest.raises(RuntimeError, match="gradient of x"):
+        gg.build(wrong, out=tmp_path).self_test()
+
+
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,10 @@ typedef char linear_bce_saved_bytes_agree[LINEAR_BCE_SAVED_BYTES(3) ==
     (size_t)(64 + INT64_C(3) * 12) ? 1 : -1];
 typedef char linear_bce_work_bytes_agree[LINEAR_BCE_WORK_BYTES(3) == (size_t)(INT64_C(3) * 12) ? 1 : -1];
 
+/* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
+#define logistic linear_bce_logistic
+#define softplus linear_bce_softplus
+
 /* 1 / (1 + exp(-x)), without overflow */
 static inline float logistic(float x)
 {
@@ -361,3 +365,7 @@ const gradgen_module *linear_bce_module(void)
     };
     return &module;
 }
+
+/* What was defined for this module alone. */
+#undef logistic
+#undef softplus

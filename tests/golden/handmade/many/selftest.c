@@ -242,7 +242,7 @@ static void check_slope(int g)
     const tensor *x = &inputs[gradients[g].of];
     double claimed = 0.0, size = 0.0, fine = 0.0, step = gradients[g].step;
     int good = 0, rough = 1;
-    for (size_t k = 0; k < x->count; k++) {
+    for (size_t k = 0; k < gradients[g].count; k++) {
         kept[k] = value(x, k);
         claimed += first[g][k] * direction(k);
         size += fabs(first[g][k]);
