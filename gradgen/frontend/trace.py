@@ -307,23 +307,40 @@ def _outputs(
 
 
 def _returned_names(function: Callable[..., Any], count: int) -> list[str]:
-    """The variable names in the function's last return statement, as far as they are plain and distinct."""
+    """The variable names in the function's return statements, as far as they are plain, distinct and agree."""
     default = ["output"] if count == 1 else [f"output{k}" for k in range(count)]
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, TypeError, SyntaxError):
-        return default
-    returns = [n.value for n in ast.walk(tree) if isinstance(n, ast.Return) and n.value is not None]
-    if not returns:
-        return default
-    last = returns[-1]
-    parts = list(last.elts) if isinstance(last, (ast.Tuple, ast.List)) else [last]
-    if len(parts) != count:
-        return default
-    names = [p.id if isinstance(p, ast.Name) and _usable(p.id) else d for p, d in zip(parts, default)]
+    found: list[set[str]] = [set() for _ in default]
+    for value in _own_returns(function):
+        parts = list(value.elts) if isinstance(value, (ast.Tuple, ast.List)) else [value]
+        if len(parts) != count:
+            continue
+        for names, part in zip(found, parts):
+            if isinstance(part, ast.Name):
+                names.add(part.id)
+    alone = [next(iter(names)) if len(names) == 1 else "" for names in found]
+    names = [name if name and _usable(name) else d for name, d in zip(alone, default)]
     arguments = set(inspect.signature(function).parameters)
     distinct = len(set(names)) == count and not arguments & set(names)
     return names if distinct else default
+
+
+def _own_returns(function: Callable[..., Any]) -> list[ast.expr]:
+    """What the function itself returns, and not one that is defined in it or around it; of lambdas nothing is known."""
+    name = getattr(inspect.unwrap(function), "__name__", "")
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return []
+    found: list[ast.expr] = []
+    stack: list[ast.AST] = [s for s in tree.body if isinstance(s, ast.FunctionDef) and s.name == name]
+    stack = [s for f in stack for s in f.body]  # type: ignore[attr-defined]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ast.Return) and node.value is not None:
+            found.append(node.value)
+        elif not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+            stack.extend(ast.iter_child_nodes(node))
+    return found
 
 
 def _usable(name: str) -> bool:
