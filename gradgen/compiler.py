@@ -43,6 +43,7 @@ from gradgen.runner import Runner, note, recalled, remembered, runner
 from gradgen.samples import recorded_call
 from gradgen.schedule import Program, ScheduleOptions, saved_layout, schedule
 from gradgen.simplify import simplify
+from gradgen.simplify.tables import computed
 from gradgen.verification import verified_when_debugging
 from gradgen.version import VERSION
 
@@ -315,7 +316,8 @@ def _simplified(
     wanted = [*outputs, *(n for n in more if n is not None)]
     lines: dict[Node, Location] = {}
     new = simplify(wanted, level=options.simplify, where=where, found=lines)
-    return tuple(new[n] for n in wanted), lines
+    whole = computed if options.simplify != "none" else lambda n: n
+    return tuple(whole(new[n]) for n in wanted), lines
 
 
 def _simplified_joint(joint: Joint, options: Options) -> Joint:

@@ -15,7 +15,8 @@ import sympy
 
 from gradgen.ir.canonical import compute
 from gradgen.ir.functions import and_, eq, ge, lt, select
-from gradgen.ir.nodes import Compute, Constant, Node, Read
+from gradgen.ir.nodes import Compute, Constant, Kernel, Node, Read, Scan, Scatter
+from gradgen.ir.rewrite import with_sources
 from gradgen.ir.symbols import Placeholder, ReduceAxis, axis, placeholder
 
 LEAST = 64
@@ -24,9 +25,12 @@ LEAST = 64
 
 def inline_tables(node: Node) -> Node:
     """Reads of large constant arrays become reads of smaller ones, or formulas of the axes."""
+    if isinstance(node, (Scatter, Scan, Kernel)):
+        return _computed_operands(node)
     if not isinstance(node, Compute) or not any(_is_table(r) for r in node.reads):
         return node
     reads = [_narrowed(k, r, node) if _is_table(r) else r for k, r in enumerate(node.reads)]
+    reads = [_counted(r) if _is_table(r) and not _indexes(node, k) else r for k, r in enumerate(reads)]
     if node.reducer is not None:
         reads = [_made(r) if _is_table(r) else r for r in reads]
         same = all(a is b for a, b in zip(reads, node.reads))
@@ -42,6 +46,61 @@ def inline_tables(node: Node) -> Node:
     if not mapping and all(a is b for a, b in zip(reads, node.reads)):
         return node
     return compute(node.shape, node.body.xreplace(mapping), reads, node.dtype)
+
+
+def _computed_operands(node: Scatter | Scan | Kernel) -> Node:
+    """What is needed as memory (the base of an update, operands of recurrences and kernels) is filled by a loop where it
+    need not be stored.  Positions of an update stay: those of a table are checked when code is generated."""
+    positions: set[Node] = set()
+    if isinstance(node, Scatter):
+        named = {s for e in (*node.index, *(e for r in node.reads for e in r.index)) for s in sympy.sympify(e).free_symbols}
+        positions = {r.source for k, r in enumerate(node.reads) if placeholder(k) in named}
+    new = {s: s if s in positions or not isinstance(s, Constant) else computed(s) for s in node.sources}
+    return with_sources(node, new)
+
+
+def _counted(read: Read) -> Read:
+    """Whole numbers in a float's type that count are a tensor of their own: in a formula they would be added as integers."""
+    found = _counting(read.source)  # type: ignore[arg-type]
+    return read if found is None else Read(found, read.index, read.guard, read.fill)
+
+
+@lru_cache(maxsize=1024)
+def _counting(table: Constant) -> Node | None:
+    """The loop that gives arange(...), in any shape, as floats; None where the array is something else."""
+    array = table.array
+    if not table.dtype.is_floating_point or array.size < LEAST or not np.isfinite(array[..., :2]).all():
+        return None
+    flat = array.ravel()
+    start, step = int(flat[0]), int(flat[1]) - int(flat[0])
+    last = start + step * (flat.size - 1)
+    if step == 0 or max(abs(start), abs(last)) > 1 << np.finfo(array.dtype).nmant:
+        return None
+    if not (_bits(flat) == _bits((start + step * np.arange(flat.size)).astype(array.dtype))).all():
+        return None
+    place: sympy.Expr = sympy.S.Zero
+    for d, extent in enumerate(array.shape):
+        place = place * extent + axis(d)
+    return Compute(table.shape, sympy.expand(start + step * place), [], table.dtype)
+
+
+@lru_cache(maxsize=1024)
+def computed(table: Node) -> Node:
+    """A constant array as a loop over what is left of it; itself where it is small or nothing is known of it."""
+    if not isinstance(table, Constant) or table.array.size < LEAST:
+        return table
+    counting = _counting(table)
+    if counting is not None:
+        return counting
+    kept = [d for d in range(table.ndim) if d not in _flat_axes(table)]
+    part = Constant(table.array[tuple(slice(None) if d in kept else 0 for d in range(table.ndim))], table.dtype)
+    index = tuple(axis(d) for d in kept)
+    found = _formula(part) if kept else None
+    if found is None:
+        return table if part.array.size == table.array.size else Compute(
+            table.shape, placeholder(0), [Read(part, index)], table.dtype)
+    reads: list[Read] = []
+    return Compute(table.shape, _placed(found, Read(part, index), reads), reads, table.dtype)
 
 
 def _is_table(read: Read) -> bool:

@@ -14,6 +14,7 @@ from gradgen.ir.dtypes import float64
 from gradgen.ir.graph import topological
 from gradgen.ir.interpreter import evaluate
 from gradgen.simplify import simplify
+from gradgen.simplify.tables import computed
 
 N = 80
 i0, i1 = axes(2)
@@ -154,3 +155,41 @@ def test_an_index_that_counts_is_a_slice(where: str, tmp_path: Path) -> None:
     reads = [r for node in topological(program.graph.outputs) if isinstance(node, Compute) for r in node.reads]
     indexed = [e for r in reads for e in r.index if any(s in e.free_symbols for s in (a0, a1))]
     assert len(indexed) == (1 if where == "beside labels" else 0)
+
+
+COUNTING = {"arange": np.arange(N * N * 1.0).reshape(N, N), "backwards": np.arange(9.0, 9.0 - 3 * N * N, -3).reshape(N, N)}
+
+
+@pytest.mark.parametrize("name", COUNTING)
+@pytest.mark.parametrize("reducer", [None, "sum"])
+def test_floats_that_count(name: str, reducer: str | None) -> None:
+    """They are a tensor of their own: x + k is not what x + (k as an integer plus another) would be."""
+    reads = [Read(x, (i0, i1)), Read(Constant(COUNTING[name]), (i0, i1))]
+    node = Compute((N, N), a0 * a1 + a1, reads, float64)
+    if reducer is not None:
+        reads = [Read(x, (i0, r0)), Read(Constant(COUNTING[name]), (r0, i1))]
+        node = Compute((N, N), a0 * a1, reads, float64, reduce_shape=(N,), reducer="sum")
+    assert not tables(same(node))
+
+
+@pytest.mark.parametrize("name", ["zeros", "negative zeros", "identity", "one column", "arange", "numbers"])
+def test_operands_that_need_memory(name: str) -> None:
+    """The base of an update, what a recurrence starts from and reads, operands of kernels, results: filled by a loop."""
+    array = (FORMULAS | TABLES | COUNTING)[name]
+    table, stored = Constant(array), name in TABLES
+
+    def left(f: object, **specs: object) -> int:
+        graph = gg.trace(f, **specs).graph  # type: ignore[arg-type]
+        return max([0, *tables(simplify(graph.outputs)[graph.outputs[0]], N + 1)])
+
+    def tensor() -> gg.Tensor:
+        return gg.from_numpy(array.copy())
+
+    row, at = gg.spec(1, N, dtype=gg.float64), gg.spec(1, dtype=gg.int64)
+    assert bool(left(lambda x, i: tensor().index_put((i,), x), x=row, i=at)) is stored
+    assert bool(left(lambda x: gg.scan(lambda c, r: (c * r.sum(), c), tensor(), x)[0], x=row)) is stored
+    assert bool(left(lambda x: gg.scan(lambda c, r: (c * r.sum(), c), x[0], tensor())[0], x=row)) is stored
+    assert bool(left(lambda x: gg.linalg.solve(tensor(), x[0]), x=row)) is stored
+    made = computed(table)
+    assert (made is table) is stored
+    np.testing.assert_array_equal(evaluate([made], {})[0].view(np.uint64), array.view(np.uint64))
