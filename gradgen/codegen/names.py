@@ -101,22 +101,25 @@ def check_argument_names(
     outputs: Iterable[str],
     *,
     gradients: Iterable[str] = (),
+    states: Iterable[str] = (),
     cotangents: Iterable[str] = (),
     module: str = "",
     draws: bool = False,
 ) -> None:
     """Raises InvalidNameError unless all names are possible and no two of the emitted parameters collide.
 
-    `gradients` are the inputs and `cotangents` the outputs for which a parameter `grad_<name>` is emitted; a module that
-    `draws` random numbers has the parameters seed and step.
+    `gradients` are the inputs and `cotangents` the outputs for which a parameter `grad_<name>` is emitted, `states` the
+    inputs that the Python Module holds like parameters; a module that `draws` random numbers has the parameters seed and
+    step.
     """
     taken = dict.fromkeys(SEEDS, "the module's random numbers") if draws else {}
     kinds = (("dimension", dims), ("input", inputs), ("output", outputs))
     gradients, cotangents = list(gradients), list(cotangents)
+    attributes = {*gradients, *states}
     for kind, names in kinds:
         for name in names:
             check_argument_name(name, f"{kind} name")
-            _check_python(name, kind, name in gradients)
+            _check_python(name, kind, name in attributes)
             for prefix, own in ((f"{module}_", "functions"), (f"{module.upper()}_", "macros")):
                 if module and name.startswith(prefix):
                     raise _refused(name, f"{kind} name", f"begins with {prefix} like the module's {own}", "rename it")
@@ -135,6 +138,7 @@ def check_interface(interface: Interface) -> None:
         [a.name for a in interface.inputs],
         [a.name for a in interface.outputs],
         gradients=[a.name for a in interface.parameters],
+        states=[old for old, _ in interface.states],
         cotangents=[a.name for a in interface.differentiable_outputs],
         module=interface.name,
         draws=interface.draws,
@@ -171,8 +175,8 @@ def _check_identifier(name: str, what: str) -> None:
         raise _refused(shown, what, "begins with gradgen_ or gg_, which emitted C uses itself", "choose another prefix")
 
 
-def _check_python(name: str, kind: str, has_gradient: bool) -> None:
-    taken = (kind == "input" and name in _PYTHON_PARAMETERS) or (has_gradient and name in _MODULE_ATTRIBUTES)
+def _check_python(name: str, kind: str, is_attribute: bool) -> None:
+    taken = (kind == "input" and name in _PYTHON_PARAMETERS) or (is_attribute and name in _MODULE_ATTRIBUTES)
     if taken:
         reason = "is a parameter or attribute of the generated Python wrapper"
         raise _refused(name, f"{kind} name", reason, f"choose another name, for example {name}_")

@@ -348,3 +348,35 @@ def test_draws_and_states_together(tmp_path: Path) -> None:
     again = pickle.loads(pickle.dumps((model.state_dict(), model.seed, model.step)))
     other = module.Module(**again[0], seed=again[1], step=again[2])
     np.testing.assert_array_equal(other.forward(x), model.forward(x))
+
+
+def test_a_counter_may_be_called_step(tmp_path: Path) -> None:
+    class Stepping(gg.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("step", gg.tensor(5))
+            self.register_buffer("grad", gg.zeros(1))
+
+        def forward(self, x, w):
+            self.step += 1
+            return (x * w * self.step).sum()
+
+    own = gg.spec(2, requires_grad=True)
+    module = gg.build(gg.trace(Stepping(), gg.spec(2), own), name="stepping", out=tmp_path)
+    model = module.Module(args1=np.ones(2, np.float32), step=np.array(5))
+    assert model.forward(np.ones(2, np.float32)) == 12 and model.step == 6
+
+    class Drawing(Stepping):
+        def forward(self, x):
+            return super().forward(x, gg.rand(2))
+
+    with pytest.raises(InvalidNameError, match="'step'"):
+        gg.trace(Drawing(), gg.spec(2))
+
+    class Grad(Stepping):
+        def forward(self, x, w):
+            self.grad += 1
+            return (x * w).sum()
+
+    with pytest.raises(InvalidNameError, match="'grad'"):
+        gg.emit(gg.trace(Grad(), gg.spec(2), own), "named", out=tmp_path)
