@@ -16,7 +16,6 @@ from gradgen.ir.functions import (
     cos,
     eq,
     log,
-    maximum,
     philox_high,
     philox_low,
     remainder,
@@ -34,7 +33,7 @@ A0, A1 = placeholder(0), placeholder(1)
 _HALF = sympy.Rational(1, 2)
 _MASK = {bits: sympy.Integer(2**bits - 1) for bits in (24, 31, 52, 53, 63)}
 _UNIFORM = {float32: A0 * _HALF**24, float64: A0 * _HALF**53}
-_LOGARITHM = {float32: maximum(-log((A0 + _HALF) * _HALF**31), _HALF**26), float64: -log((A0 + _HALF) * _HALF**52)}
+_LOGARITHM = {float32: -log((A0 + _HALF) * (1 - _HALF**24) * _HALF**31), float64: -log((A0 + _HALF) * _HALF**52)}
 _NORMAL = {kind: sqrt_(2 * A0) * cos(A1 * (sympy.pi * _HALF**digits)) for kind, digits in ((float32, 23), (float64, 52))}
 _WORDS = {
     bit_and(A0, _MASK[63]): "integer",
@@ -92,7 +91,7 @@ def logarithm(shape: Sequence[Extent], state: Node, number: int, dtype: DType) -
     """-log of a uniform number in (0, 1): exponentially distributed, positive and finite.
 
     (k + 1/2) / 2^31 with 31 random bits for float32, so that the tail reaches 22.2 where 24 bits would end at 17.3; 2^52
-    with 52 bits for float64, up to 36.7.  A float32 may round to 1, where half the last step stands for -log(1).
+    with 52 bits for float64, up to 36.7.  The float32 is made smaller by its last bit, because it may round to 1.
     """
     digits, whole = (31, int32) if dtype is float32 else (52, int64)
     bits = map_node(bit_and(A0, _MASK[digits]), [_bits(philox_low, shape, state, number)], whole)
