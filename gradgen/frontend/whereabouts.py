@@ -13,6 +13,8 @@ from gradgen.frontend.tensor import Tensor
 DEPTH = 6
 """Attributes and entries are followed so far: `self.encoder.layers[3].attention.weight`."""
 Getter = Callable[[], Any]
+_TABLES = ("_parameters", "_buffers", "_modules")
+"""What a Module has, in its own dictionary: some objects have any attribute that one asks for."""
 
 
 def name_of(tensor: Tensor, function: Callable[..., Any] | None) -> str | None:
@@ -117,8 +119,8 @@ def _inside(name: str, value: Any, getter: Getter) -> Iterator[tuple[str, Any, G
     elif isinstance(value, dict) and len(value) <= 1024:
         for key, item in list(value.items()):
             yield f"{name}[{key!r}]", item, (lambda key=key: getter()[key])
-    elif hasattr(value, "_parameters") and hasattr(value, "_buffers") and hasattr(value, "_modules"):
-        for table in ("_parameters", "_buffers", "_modules"):
+    elif all(isinstance(getattr(value, "__dict__", {}).get(t), dict) for t in _TABLES):
+        for table in _TABLES:
             for key, item in list(getattr(value, table).items()):
                 yield _attribute(name, key), item, (lambda t=table, key=key: getattr(getter(), t)[key])
         yield from _attributes(name, value, getter)

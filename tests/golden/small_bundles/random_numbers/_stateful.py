@@ -42,7 +42,8 @@ class Stateful:
         self._states: list[Any] = [None] * len(states)
         for k, value in enumerate(states):
             self._set_state(k, value)
-        self.seed, self.step = seed, step
+        if self._native.info.draws:
+            self.seed, self.step = seed, step
         self._drawn: tuple[int, int] | None = None  # what the last forward took
 
     def _forward(self, data: tuple[Any, ...], out: Any = None) -> Any:
@@ -67,8 +68,7 @@ class Stateful:
         given = dict(zip(names, named(native, "out", names, out), strict=True))
         return given | {new: np.empty_like(s) for (_, new), s in zip(native.info.states, self._states, strict=True)}
 
-    @property
-    def seeds(self) -> tuple[int, ...]:
+    def _seeds(self) -> tuple[int, ...]:
         """Seed and step of the last forward(), with which derivatives are taken; before that those of the first."""
         return (self._drawn or (self.seed, self.step)) if self._native.info.draws else ()
 
