@@ -55,24 +55,23 @@ def _bird(a: Node) -> Node:
     n, i = a.shape[-1], axes(a.ndim)
     one = Compute(a.shape, sympy.Integer(1), [], a.dtype)
     identity = Compute(a.shape, A0, [Read(one, i, (Condition(EQ, i[-1] - i[-2]),))], a.dtype)
-    found, above = _bird_steps(a, identity)
+    found = _bird_steps(a, identity)
     lead, r = axes(a.ndim - 2), reduce_axis(0)
     first = Read(found, (*lead, r, r), (Condition(EQ, r),))
-    del above
     return Compute(a.shape[:-2], A0, [first], a.dtype, reduce_shape=(n,), reducer="sum")
 
 
-def _bird_steps(a: Node, identity: Node) -> tuple[Node, Node]:
+def _bird_steps(a: Node, identity: Node) -> Node:
+    """The last F."""
     n = a.shape[-1]
     if isinstance(n, int) and n <= DIRECT:
         found, g = identity, identity
         for _ in range(n):
             found, g = _bird_step(g, a)
-        return found, g
+        return found
     f, g, own = (Input(name, a.shape, a.dtype) for name in ("f", "g", "own"))
     step = Graph((f, g, own), _bird_step(g, own), ("f", "g"))
-    scans = [Scan(step, [identity, identity], [], [a], n, k) for k in range(2)]
-    return scans[0], scans[1]
+    return Scan(step, [identity, identity], [], [a], n, 0)
 
 
 def _bird_step(g: Node, a: Node) -> tuple[Node, Node]:
