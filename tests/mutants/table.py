@@ -1,0 +1,158 @@
+"""The mutations, by kind.  Texts are short and say one thing, so that they stay when the code around them moves."""
+
+from __future__ import annotations
+
+from tests.mutants.running import Mutant
+
+IR, AD, SIMPLIFY, SCHEDULE = "gradgen/ir", "gradgen/autodiff", "gradgen/simplify", "gradgen/schedule"
+CODEGEN, FRONT, MATH = "gradgen/codegen", "gradgen/frontend", "templates/kernels/math"
+
+
+def _ops(which: str, *files: str) -> tuple[str, ...]:
+    """Tests of the operation library whose names hold one of these words."""
+    return (*(f"tests/ops/test_{f}.py" for f in files or ("gradcheck", "kinks")), "-k", which)
+
+
+SLOPE = ("gradcheck",)
+LIKE_TORCH = ("parity",)
+
+GRADIENTS = (
+    Mutant("cos: the sign of its derivative", f"{IR}/functions.py", '"cos", (lambda x, f: -sin(x),)',
+           '"cos", (lambda x, f: sin(x),)', _ops("cos", *SLOPE)),
+    Mutant("atan2: a denominator", f"{IR}/functions.py", "0, div(x, x**2 + y**2))", "0, div(x, x**2 - y**2))",
+           _ops("atan2", *SLOPE)),
+    Mutant("logsigmoid: the other side", f"{IR}/functions.py", '"logsigmoid", (lambda x, f: sigmoid(-x),)',
+           '"logsigmoid", (lambda x, f: sigmoid(x),)', _ops("logsigmoid", *SLOPE)),
+    Mutant("rsqrt: a power", f"{IR}/functions.py", "(lambda x, f: -_HALF * f**3,)", "(lambda x, f: -_HALF * f**2,)",
+           _ops("rsqrt", *SLOPE)),
+    Mutant("erf: a constant", f"{IR}/functions.py", "(lambda x, f: 2 / sqrt(pi) * exp(-(x**2)),)",
+           "(lambda x, f: 1 / sqrt(pi) * exp(-(x**2)),)", _ops("erf", *SLOPE)),
+    Mutant("solve: the sign of the matrix' gradient", f"{AD}/kernels.py",
+           "[(0, _negative(product(*pair, right=True))), (3, b_bar)]", "[(0, product(*pair, right=True)), (3, b_bar)]",
+           _ops("solve", *SLOPE)),
+    Mutant("triangular solve: a unit diagonal gets a gradient", f"{AD}/kernels.py",
+           "[(0, _triangle(_negative(product(*pair, right=True)), upper, unit)), (1, b_bar)]",
+           "[(0, _triangle(_negative(product(*pair, right=True)), upper, False)), (1, b_bar)]",
+           _ops("triangular", *LIKE_TORCH)),
+    Mutant("cholesky: the diagonal is not halved", f"{AD}/kernels.py", "_on_diagonal(_triangle(a, False), A0 / 2)",
+           "_on_diagonal(_triangle(a, False), A0)", _ops("cholesky", *LIKE_TORCH)),
+    Mutant("eigenvectors: the order of two eigenvalues", f"{AD}/kernels.py", "div(A0, A2 - A1)", "div(A0, A1 - A2)",
+           ("tests/ops/test_kernels.py", "tests/ops/test_parity.py", "-k", "eig")),
+    Mutant("qr: the diagonal counts twice", f"{AD}/kernels.py", "Condition(GE, i[-1] - i[-2] - 1),)",
+           "Condition(GE, i[-1] - i[-2]),)", _ops("qr", *SLOPE)),
+    Mutant("recurrences: backward goes forward", f"{AD}/scan.py", "node.length, position, not node.reverse)",
+           "node.length, position, node.reverse)", ("tests/unit/test_scan_func.py",)),
+    Mutant("recurrences: only the last step's gradient of what is constant", f"{AD}/scan.py",
+           "*(add(s, g) for s, g in zip(sums.values(), terms", "*(g for s, g in zip(sums.values(), terms",
+           ("tests/unit/test_scan_func.py",)),
+    Mutant("forward mode: solve forgets the matrix", f"{AD}/kernels.py",
+           "moved = _negative(product(dot[0], node, left=transposed)) if 0 in dot else None", "moved = None",
+           ("tests/ops/test_tangents.py", "-k", "solve")),
+    Mutant("detach lets a gradient through", f"{IR}/functions.py", 'define("stop", (0,)', 'define("stop", (1,)',
+           ("tests/unit/test_checking.py", "-k", "detached")),
+    Mutant("nan_safe does nothing", f"{AD}/reverse.py", "found = support(body) if self.nan_safe else LIVENESS", "found = LIVENESS",
+           ("tests/semantics/test_nan_safe.py",)),
+)
+
+KINKS = (
+    Mutant("maximum: a tie is not shared", f"{IR}/functions.py",
+           "(lambda a, b, f: select(lt(a, b), 0, select(eq(a, b), _HALF, 1)),", "(lambda a, b, f: select(lt(a, b), 0, 1),",
+           _ops("maximum", "kinks"), quick=True),
+    Mutant("amax: ties are not shared", f"{AD}/reverse.py",
+           "div(select(eq(placeholder(0), placeholder(1)), placeholder(2), 0), placeholder(3))",
+           "select(eq(placeholder(0), placeholder(1)), placeholder(2), 0)", _ops("amax", "kinks"), quick=True),
+    Mutant("scatter_reduce: ties are not shared", f"{AD}/scattered.py", "select(eq(a0, a1), div(1, a2), 0)",
+           "select(eq(a0, a1), 1, 0)", ("tests/ops/test_tangents.py", "-k", "ties")),
+    Mutant("relu: the derivative at 0", f"{FRONT}/ops/activation.py", "fn.select(fn.le(x, 0), 0, x)",
+           "fn.select(fn.lt(x, 0), 0, x)", _ops("relu", "kinks")),
+    Mutant("pow: the derivative by the exponent at 0", f"{IR}/functions.py",
+           "select(and_(eq(x, 0), ge(p, 0)), 0, f * log(x))", "f * log(x)", _ops("pow", "kinks", "parity")),
+)
+
+INDICES = (
+    Mutant("ranges: one element too many", f"{IR}/guards.py", "sympy.sympify(extent) - 1 - expr", "sympy.sympify(extent) - expr",
+           _ops("pad or conv1d", *LIKE_TORCH)),
+    Mutant("inversion: the remainder is not tested", f"{IR}/inversion.py",
+           "self.conditions.append(Condition(MOD, difference, modulus))", "pass", _ops("conv1d or conv_transpose or slice or unfold",
+                                                                                   *SLOPE)),
+    Mutant("inversion: a flip's sign", f"{IR}/inversion.py", "solution = sympy.expand(-difference)",
+           "solution = sympy.expand(difference)", _ops("flip", *SLOPE)),
+    Mutant("inversion: a diagonal is not tested", f"{IR}/inversion.py",
+           "self.conditions.append(Condition(EQ, q.value - self.solved[v]))", "pass", _ops("diag", *SLOPE)),
+    Mutant("inversion: roll goes the other way", f"{IR}/inversion.py", "modulo(sympy.expand(coefficient * (q.value - rest))",
+           "modulo(sympy.expand(coefficient * (q.value + rest))", _ops("roll", *SLOPE)),
+    Mutant("guards: equality is taken for granted", f"{IR}/guards.py", "return e.is_zero", "return True",
+           _ops("diag or eye", *SLOPE)),
+)
+
+SIMPLIFICATION = (
+    Mutant("constants: 1/2^k is wrong by a factor", f"{SIMPLIFY}/constants.py", "sympy.Rational(1, int(n))",
+           "sympy.Rational(1, 2 * int(n))", ("tests/unit/test_simplify.py", "tests/unit/test_formula.py"), quick=True),
+    Mutant("constants: zeros are numbers", f"{SIMPLIFY}/constants.py", "math.isfinite(value) and value != 0.0",
+           "math.isfinite(value)", ("tests/unit/test_simplify.py", "tests/fuzz/test_schedule_fuzz.py")),
+    Mutant("views: a guard is lost", f"{SIMPLIFY}/views.py",
+           "joined = conjunction(*read.guard, *(c.substitute(mapping) for c in inner.guard))", "joined = conjunction(*read.guard)",
+           ("tests/unit/test_simplify.py", "tests/fuzz/test_traced_programs.py")),
+    Mutant("one-hot: a label out of range picks something", f"{SIMPLIFY}/one_hot.py",
+           "select(and_(ge(label, 0), lt(label, extent)), value, 0)", "value", ("tests/unit/test_simplify.py",)),
+    Mutant("guards: the end of a range is not looked at", f"{SIMPLIFY}/guards.py",
+           "least = least + coefficient * (sympy.sympify(extents[symbols[0]]) - 1)", "pass",
+           ("tests/unit/test_simplify.py", "tests/unit/test_windows.py")),
+)
+
+PASSES = (
+    Mutant("memory: neighbours in time share an address", f"{SCHEDULE}/memory.py",
+           "if life[p][0] <= last and first <= life[p][1])", "if life[p][0] < last and first < life[p][1])",
+           ("tests/unit/test_memory_plan.py",), quick=True),
+    Mutant("memory: saved scalars on one place", f"{SCHEDULE}/memory.py", "small += size", "small += 0",
+           ("tests/unit/test_schedule_passes.py", "tests/fuzz/test_traced_programs.py", "tests/models/test_traced_modules.py")),
+    Mutant("unroll: sums of the rest are out of reach", f"{SCHEDULE}/unroll.py",
+           "return any((u.defines | u.assigns) & reads for k, u in enumerate(uses) if k not in part)", "return False",
+           ("tests/unit/test_unroll.py", "tests/unit/test_scopes.py")),
+    Mutant("peel: a stretch is one short", f"{SCHEDULE}/peel.py", "found.append(replace(loop, start=first, stop=last, body=tuple(body)))",
+           "found.append(replace(loop, start=first, stop=max(first + 1, last - 1), body=tuple(body)))",
+           ("tests/unit/test_windows.py", "tests/unit/test_digits.py")),
+    Mutant("flatten: the inner extent", f"{SCHEDULE}/flatten.py", "slope * (self.extent * self.outer + self.inner)",
+           "slope * (self.extent * self.outer - self.inner)", ("tests/unit/test_flatten.py",)),
+    Mutant("digits: the offset of a phase", f"{SCHEDULE}/digits.py", "(extent - 1 + p.offset) // p.stride + 1",
+           "(extent - 1) // p.stride + 1", ("tests/unit/test_digits.py",)),
+    Mutant("registers: locals are not written back", f"{SCHEDULE}/registers.py",
+           "after += [Store(b, sympy.Integer(k), v)] if outside else []", "pass", ("tests/unit/test_registers.py",)),
+    Mutant("reciprocals: small divisors are not lifted", f"{SCHEDULE}/reciprocals.py", "factors.append(inverse.lift)", "pass",
+           ("tests/fuzz/test_reciprocals.py",)),
+    Mutant("reciprocals: what decides may be off", f"{SCHEDULE}/reciprocals.py",
+           "return not e.dtype.is_floating_point or e.op in DISCONTINUOUS", "return False", ("tests/fuzz/test_reciprocals.py",)),
+    Mutant("lanes: those behind the last item count", f"{SCHEDULE}/lanes.py", "(Condition(GE, last - 1 - self.lane),)",
+           "(Condition(GE, last - self.lane),)", ("tests/fuzz/test_straight_code.py",)),
+)
+
+CONTRACT = (
+    Mutant("a gradient is set where it should be added to", f"{SCHEDULE}/emit_results.py",
+           'value = b.apply("select", (self.set_flag(), value, total), target.dtype)', "pass",
+           ("tests/embed/test_emitted_c.py", "-k", "selftest or states")),
+    Mutant("zero_grad clears one element", f"{CODEGEN}/bundle.py", 'size = f"{known} * sizeof(*{p.name})" if known not in (None, 1) else size',
+           'size = f"sizeof(*{p.name})" if known not in (None, 1) else size', ("tests/embed/test_emitted_c.py", "-k", "selftest")),
+)
+
+C_TEXT = (
+)
+
+EAGER = (
+    Mutant("in place: versions are not counted", f"{FRONT}/views.py", "tensor._versions().version += 1", "pass",
+           ("tests/semantics/test_cases.py", "-k", "recorded and inplace")),
+    Mutant("files: no dimensions become one", "gradgen/serialization.py", 'np.asarray(array, order="C")', "np.atleast_1d(array)",
+           ("tests/semantics/test_cases.py", "-k", "recorded and scalars")),
+    Mutant("check: the report is an object", "gradgen/checking/__init__.py", "    def __bool__(self) -> bool:\n        return self.passed\n",
+           "", ("tests/unit/test_checking.py",)),
+)
+
+HOUSE = (
+    Mutant("cache: boundaries of what is digested", "gradgen/build/cache.py", 'state.update(b"%d:" % len(data))', "pass",
+           ("tests/unit/test_build_cache.py",), quick=True),
+    Mutant("cache: damaged entries are used", "gradgen/build/cache.py", "return path.stat().st_size == size and (sha is None or _file_digest(path) == sha)",
+           "return path.stat().st_size == size", ("tests/faults/test_build_faults.py", "-k", "damaged")),
+    Mutant("command line: a failed check ends with 0", "gradgen/cli.py", "return OK if found.passed else FAILED", "return OK",
+           ("tests/unit/test_cli.py",)),
+)
+
+MUTANTS = (*GRADIENTS, *KINKS, *INDICES, *SIMPLIFICATION, *PASSES, *CONTRACT, *C_TEXT, *EAGER, *HOUSE)
