@@ -100,3 +100,15 @@ def test_import_brings_nothing_heavy(fresh: Path) -> None:
     new = {m for m in done.stdout.split() if not m.startswith("generated")}
     heavy = {"cffi", "json", "dataclasses", "inspect", "subprocess", "argparse", "pathlib"}
     assert not new & (heavy | {"sympy", "jinja2", "gradgen"})
+
+
+def test_a_package_in_an_archive_says_that_it_must_be_unpacked(fresh: Path) -> None:
+    shutil.move(fresh / "generated", fresh / "packed")
+    shutil.make_archive(str(fresh / "bundle"), "zip", fresh, "packed")
+    shutil.rmtree(fresh / "packed")
+    begin = "import sys; sys.path.insert(0, 'bundle.zip'); "
+    done = outside(f"{begin}import packed.linear_bce", fresh)
+    assert "ImportError: packed.linear_bce is inside of an archive" in done.stderr and "unpack it" in done.stderr
+    done = outside(f"{begin}from packed.linear_bce import _build", fresh)
+    assert "unpack it" in done.stderr
+    assert [p.name for p in fresh.iterdir()] == ["bundle.zip"]
