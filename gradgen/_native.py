@@ -82,11 +82,11 @@ class Info(NamedTuple):
     @property
     def parameters(self) -> tuple[Tensor, ...]:
         """The inputs that have gradients."""
-        return tuple(t for t in self.inputs if t.requires_grad) if self.differentiable else ()
+        return tuple(t for t in self.inputs if t.requires_grad)
 
     @property
     def differentiable_outputs(self) -> tuple[Tensor, ...]:
-        return tuple(t for t in self.outputs if t.requires_grad) if self.differentiable else ()
+        return tuple(t for t in self.outputs if t.requires_grad)
 
 
 class Plan(NamedTuple):

@@ -86,7 +86,8 @@ class Stages:
 
     graph: Graph
     options: Options
-    joint: Joint | None = None
+    joint: Joint | None = None  # None without a backward
+    derived: Joint | None = None  # tells what derivative functions are of and by
     procedures: tuple[Procedure, ...] = ()
     derivatives: Derivatives = field(default_factory=Derivatives)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -157,7 +158,7 @@ def schedule_options(options: Options) -> ScheduleOptions:
 
 
 def _interface(made: Stages, name: str, saved: Extent, work: Extent) -> Interface:
-    graph, joint = made.graph, made.joint
+    graph, joint = made.graph, made.joint or made.derived
     differentiated = {n for n, _ in joint.seeds} if joint else set()
     wanted = {n.name for n in joint.parameters} if joint else set()
     formulas = _formulas(made)
@@ -171,8 +172,8 @@ def _interface(made: Stages, name: str, saved: Extent, work: Extent) -> Interfac
     )
     return Interface(
         name=name, dims=dim_names(graph.inputs), inputs=inputs, outputs=outputs,
-        digest=digest(graph, name, made.options), version=VERSION, saved_bytes=saved if joint else 0, work_bytes=work,
-        differentiable=joint is not None, options=made.options.items(), lines=user_lines(graph),
+        digest=digest(graph, name, made.options), version=VERSION, saved_bytes=saved if made.joint else 0, work_bytes=work,
+        differentiable=made.joint is not None, options=made.options.items(), lines=user_lines(graph),
         derivatives=made.derivatives.names, patterns=tuple(made.derivatives.patterns),
         derivative_formulas=_derivative_formulas(made), conditions=graph.conditions, draws=STATE in graph.inputs,
         states=graph.states, in_place=made.options.in_place,
@@ -255,8 +256,9 @@ def stages(graph: Graph, options: Options) -> Stages:
     """Runs everything before scheduling."""
     graph = with_conditions(graph)
     made = Stages(graph, options)
-    parameters = () if options.forward_only else tuple(n for n in graph.inputs if n.requires_grad)
-    if not parameters and (options.derivatives or options.sparse):
+    more = bool(options.derivatives or options.sparse)
+    parameters = () if options.forward_only and not more else tuple(n for n in graph.inputs if n.requires_grad)
+    if not parameters and more:
         raise DerivativeError("derivatives= needs an input to differentiate by",
                               hint="gg.spec(..., requires_grad=True) for those that count")
     if not parameters:
@@ -271,9 +273,12 @@ def stages(graph: Graph, options: Options) -> Stages:
     with made.stage("simplify"):
         joint, fused = _simplified_joint(joint, options), _simplified_joint(fused, options)
     with made.stage("partition"):
-        made.graph, made.joint = joint.graph, joint
-        made.procedures = procedures(joint, fused, _held(graph, options))
-    if options.derivatives or options.sparse:
+        made.graph = joint.graph
+        if options.forward_only:
+            made.derived, made.procedures = joint, (_forward(made.graph, ()),)
+        else:
+            made.joint, made.procedures = joint, procedures(joint, fused, _held(graph, options))
+    if more:
         with made.stage("derivatives"):
             made.derivatives = derivative_functions(
                 graph, joint, options, lambda nodes: _simplified(nodes, (), graph.where, options)

@@ -18,7 +18,7 @@ class Options:
 
     simplify      "none", "safe" (default: PyTorch's result for every input) or "fast" (real-number algebra)
     nan_safe      the branch not taken cannot make a gradient nan (PyTorch's can: where(x > 0, sqrt(x), 0) at -1)
-    forward_only  no backward, value_and_grad and zero_grad
+    forward_only  no backward, value_and_grad and zero_grad; what derivatives= and sparse= ask for is there
     single_file   everything in <name>.h
     in_place      a state's new value may be written where the old one is
     threads       0: no OpenMP in the emitted C
@@ -38,8 +38,6 @@ class Options:
     def __post_init__(self) -> None:
         for name, known in (("derivatives", DERIVATIVES), ("sparse", SPARSE)):
             object.__setattr__(self, name, _chosen(name, getattr(self, name), known))
-        if (self.derivatives or self.sparse) and self.forward_only:
-            raise GradgenError("forward_only=True leaves no derivatives", hint="drop derivatives= and sparse=")
         if self.simplify not in LEVELS:
             raise GradgenError(f"simplify={self.simplify!r} is not one of {', '.join(map(repr, LEVELS))}")
 

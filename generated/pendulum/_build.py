@@ -454,6 +454,8 @@ def install(built: Path, target: Path) -> None:
 
 def build_here(package: Path, profile: str) -> Path:
     """Builds the extension of the package in `package` into it; returns its path.  Keeps the work folder on failure."""
+    if not package.is_dir():
+        raise BuildFailure(f"{package} is no folder", hint="unpack the archive that the package is in")
     manifest = read_manifest(package)
     recipe = None if os.name == "nt" else find_recipe(profile, wants_threads(manifest))
     folder = Path(tempfile.mkdtemp(prefix=f"gradgen-{manifest['name']}-"))

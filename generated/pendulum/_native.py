@@ -82,11 +82,11 @@ class Info(NamedTuple):
     @property
     def parameters(self) -> tuple[Tensor, ...]:
         """The inputs that have gradients."""
-        return tuple(t for t in self.inputs if t.requires_grad) if self.differentiable else ()
+        return tuple(t for t in self.inputs if t.requires_grad)
 
     @property
     def differentiable_outputs(self) -> tuple[Tensor, ...]:
-        return tuple(t for t in self.outputs if t.requires_grad) if self.differentiable else ()
+        return tuple(t for t in self.outputs if t.requires_grad)
 
 
 class Plan(NamedTuple):
@@ -109,6 +109,9 @@ def load(package: str, folder: str, info: Info) -> Native:
     """
     extension = f"_{info.name}_cffi"
     known = f"{package}.{extension}" in sys.modules  # gradgen.build puts it there itself
+    if not known and not os.path.isdir(folder):
+        what = f"{package} is inside of an archive ({folder}), where its compiled part can be neither built nor loaded"
+        raise ImportError(f"{what}: unpack it into a folder", name=package)
     if not known and not _is_current(folder, extension, info.digest):
         _build(package, folder, info)
         importlib.invalidate_caches()

@@ -96,12 +96,12 @@ class Interface:
 
     @cached_property
     def parameters(self) -> tuple[Argument, ...]:
-        """The inputs that have gradients."""
-        return tuple(a for a in self.inputs if a.requires_grad) if self.differentiable else ()
+        """The inputs that it can be differentiated by: those that have gradients, where there is a backward."""
+        return tuple(a for a in self.inputs if a.requires_grad) if self.differentiable or self.derivatives else ()
 
     @cached_property
     def differentiable_outputs(self) -> tuple[Argument, ...]:
-        return tuple(a for a in self.outputs if a.requires_grad) if self.differentiable else ()
+        return tuple(a for a in self.outputs if a.requires_grad) if self.differentiable or self.derivatives else ()
 
     def _dims(self) -> list[Parameter]:
         return [Parameter(d, DIM, d) for d in self.dims]

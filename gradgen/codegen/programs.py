@@ -140,9 +140,10 @@ def _block(interface: Interface, which: str, values: Mapping[str, int]) -> str:
 def example_text(interface: Interface, banner: str) -> str:
     values = dim_values(interface, EXAMPLE_DIM)
     floating = {a.dtype.name: a.dtype for a in interface.inputs if a.dtype.is_floating_point}
-    stepped = {a.dtype.name: a.dtype for a in interface.parameters}
+    trained = interface.parameters if interface.differentiable else ()
+    stepped = {a.dtype.name: a.dtype for a in trained}
     listed = [(a.dtype, a.name, a.shape) for a in (*interface.inputs, *interface.outputs)]
-    listed += [(a.dtype, f"grad_{a.name}", a.shape) for a in interface.parameters]
+    listed += [(a.dtype, f"grad_{a.name}", a.shape) for a in trained]
     listed += [(p.dtype, p.name, p.shape) for p in _given_seeds(interface) if p.dtype is not None]
     steps = "a few steps of gradient descent on made-up numbers." if interface.differentiable else "one call."
     return render(

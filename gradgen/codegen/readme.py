@@ -46,7 +46,7 @@ def readme_text(interface: Interface, paths: Iterable[str], abi: int, *, single_
         f"{name}.c": f"asks `{name}.h` for the implementation" if single_file else "the implementation",
         f"{name}.json": "the manifest: shapes, sizes, options, checksums",
     }
-    gradients = f", and gradients of {_listed([a.name for a in interface.parameters])}" if interface.parameters else ""
+    gradients = f", and gradients of {_listed([a.name for a in interface.parameters])}" if interface.differentiable else ""
     computes = f"Computes {_listed(outputs)} from {_listed(inputs)}{gradients}."
     return render(
         "README.md.j2",
@@ -80,7 +80,7 @@ def _listed(names: list[str]) -> str:
 def _rows(interface: Interface) -> list[dict[str, str]]:
     rows, states = [], {new: f"`{old}`" for old, new in interface.states}
     for a in interface.inputs:
-        role = f"input, with gradient `grad_{a.name}`" if a in interface.parameters else "input"
+        role = f"input, with gradient `grad_{a.name}`" if interface.differentiable and a in interface.parameters else "input"
         rows.append({"name": a.name, "dtype": a.dtype.name, "shape": shape_text(a.shape), "role": role})
     for a in interface.outputs:
         role = f"output: {states[a.name]} in the next call" if a.name in states else "output"

@@ -346,7 +346,6 @@ def test_second_derivatives_need_one_scalar(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("options", "text"), [
     ({"derivatives": "gradient"}, "derivatives='gradient' is not one of"),
     ({"sparse": ("jacobian", "hvp")}, "sparse='hvp' is not one of"),
-    ({"derivatives": ALL, "forward_only": True}, "forward_only=True leaves no derivatives"),
 ])
 def test_bad_options(options: dict[str, Any], text: str, tmp_path: Path) -> None:
     with pytest.raises(GradgenError, match=text):
@@ -405,3 +404,29 @@ def test_mixed_types(tmp_path: Path) -> None:
     expected = np.diag(2 * b * np.cos(a.astype(np.float64)))
     np.testing.assert_allclose(hessian.b.a, expected, rtol=1e-6)  # one factor is float32
     np.testing.assert_allclose(m.hessian_sparse(a, b).a.b.toarray(), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["rosen", "network"])
+def test_derivatives_without_a_backward(name: str, tmp_path: Path) -> None:
+    """forward_only leaves out backward, value_and_grad and zero_grad; what was asked for beside is the same."""
+    make, options = MODULES[name]
+    traced, made = make(), {}
+    for lean in (True, False):
+        module = gg.build(traced, name, out=tmp_path / f"lean_{lean}".lower(), forward_only=lean, **options)
+        shapes = [tuple(e if isinstance(e, int) else 3 for e in t.shape) for t in module.info.inputs]
+        rng = np.random.default_rng(0)
+        x = [rng.uniform(0.1, 0.9, s) for s in shapes]
+        along = tuple(np.ones(s) for t, s in zip(module.info.inputs, shapes) if t.requires_grad)
+        found = [module.jvp(*x, tangents=along), module.jacobian(*x), module.hvp(*x, directions=along), module.hessian(*x)]
+        made[lean] = repr((module.forward(*x), found))
+        assert hasattr(module, "value_and_grad") is not lean and module.info.differentiable is not lean
+        if lean:
+            held = module.Module(*(v for t, v in zip(module.info.inputs, x) if t.requires_grad))
+            with pytest.raises(RuntimeError, match="without gradients"):
+                held.backward()
+    assert made[True] == made[False]
+    folder = tmp_path / "lean_true" / name
+    header = (folder / f"{name}.h").read_text()
+    assert "grad_" not in header and "_backward(" not in header and f"{name}_hessian(" in header
+    for source in ("selftest.c", "example.c"):
+        run([program(C_COMPILERS[0], [source, f"{name}.c"], folder, "-O1", name=source[:4])], folder)
