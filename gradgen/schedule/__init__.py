@@ -70,9 +70,9 @@ def _statement_passes(options: ScheduleOptions, saved: SavedLayout) -> Iterator[
         if options.has(name):
             yield Pass(name, PASSES[name], "safe", run)
 
+    yield from optional("straight", _with_names(straighten))
     yield from optional("unroll", _statements(unroll))
     yield from optional("registers", _with_names(in_registers))
-    yield from optional("straight", _with_names(straighten))
     yield from optional("peel", _statements(peel))
     yield Pass("conditions", "neighbours under one condition are tested together", "none", _statements(merge_conditions))
     if threads > 1:
