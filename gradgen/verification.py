@@ -13,8 +13,8 @@ from gradgen.debug import debug_level
 from gradgen.ir.nodes import Node
 from gradgen.ir.verify import GraphError, problems, verify_nodes
 from gradgen.loops.draft import Draft
+from gradgen.loops.laws import LoopError, verify
 from gradgen.loops.procedure import Procedure
-from gradgen.loops.verify import LoopError, verify
 from gradgen.passes import Pass, observed
 from gradgen.simplify.levels import Whole
 

@@ -66,7 +66,7 @@ def test_every_step_of_scheduling_is_seen() -> None:
         seen = steps(procedure)
         names = [name for name, _ in seen]
         assert [n for n in names if n != "sharing" and n != "packing"] == [
-            "pairs", "digits", "unfold", "emit", "unroll", "registers", "straight", "peel", "conditions", "reciprocals",
+            "pairs", "digits", "unfold", "emit", "straight", "unroll", "registers", "peel", "conditions", "reciprocals",
             "lanes", "flatten", "loads", "memory", "outline",
         ]  # fmt: skip
         drafts = [state for _, state in seen if isinstance(state, Draft)]

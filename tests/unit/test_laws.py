@@ -19,6 +19,7 @@ from gradgen.loops import walk
 from gradgen.loops.atoms import covered, formula, implies
 from gradgen.loops.draft import Draft
 from gradgen.loops.extremes import poly, sign
+from gradgen.loops.laws import LoopError, verify
 from gradgen.loops.procedure import ACCUMULATE, STORE, Output, Place, Procedure
 from gradgen.loops.statements import (
     ARGUMENT,
@@ -49,7 +50,6 @@ from gradgen.loops.statements import (
     Store,
     Variable,
 )
-from gradgen.loops.verify import LoopError, verify
 from gradgen.options import Options
 from gradgen.schedule import ScheduleOptions, conditions, memory, schedule, threads
 from gradgen.schedule import wanted as wanted_module
