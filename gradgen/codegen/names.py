@@ -137,7 +137,7 @@ def check_interface(interface: Interface) -> None:
         interface.dims,
         [a.name for a in interface.inputs],
         [a.name for a in interface.outputs],
-gradients=[a.name for a in interface.parameters] if interface.differentiable else (),
+        gradients=[a.name for a in interface.parameters] if interface.differentiable else (),
         states=[old for old, _ in interface.states],
         cotangents=[a.name for a in interface.differentiable_outputs] if interface.differentiable else (),
         module=interface.name,
