@@ -331,7 +331,7 @@ class BodyCopy:
     def applied(self, e: Apply, args: tuple[Expr, ...]) -> Expr:
         if e.op == "select" and isinstance(args[0], Literal):
             chosen = args[1] if args[0].value != 0 else args[2]
-            zero = chosen is args[2] and isinstance(chosen, Literal) and chosen.value == 0
+            zero = chosen is args[2] and isinstance(chosen, Literal) and is_nothing(chosen.value)
             return self.keep(chosen, absent=True) if zero else chosen
         if e.op in ("and_", "or_"):
             return self.logical(e, args)

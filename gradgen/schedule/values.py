@@ -414,7 +414,7 @@ class Values:
         condition = args[0]
         assert isinstance(condition, Literal)
         kept, other = (args[1], args[2]) if condition.value != 0 else (args[2], args[1])
-        if isinstance(kept, Literal) and kept.value == 0 and id(condition) in self.decided:
+        if isinstance(kept, Literal) and is_nothing(kept.value) and id(condition) in self.decided:
             constant = isinstance(other, Literal)
             return self.absent(Literal(kept.dtype, kept.value), NOTHING if constant else ABSENT)
         return kept
