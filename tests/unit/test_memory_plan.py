@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from gradgen.compiler import programs, stages
 from gradgen.loops.statements import WORK, If, Loop
 from gradgen.loops.walk import statements_in, touched
 from gradgen.options import Options
+from gradgen.schedule.memory import lifetimes
 
 
 def weight(*shape: Any) -> Any:
@@ -61,6 +62,19 @@ def test_what_a_statement_touches_lies_apart(name: str) -> None:
                     assert last <= first, f"{s} touches two arrays at one place: {places}"
                     pairs += 1
     assert pairs
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_lives_at_one_time_lies_apart(name: str) -> None:
+    """Slots that are used again are large enough."""
+    function, specs = MODELS[name]
+    for program in programs(stages(gg.trace(function, name="model", **specs).graph, Options())):
+        life = {b: found for b, found in lifetimes(program.statements).items() if b.space == WORK and b.place is None}
+        for n in (1, 2, 7, 300):
+            places = {b: _range(b, n) for b in life}
+            for a, b in combinations(life, 2):
+                if life[a][0] <= life[b][1] and life[b][0] <= life[a][1]:
+                    assert places[a][1] <= places[b][0] or places[b][1] <= places[a][0], f"{a.name} and {b.name}: {places}"
 
 
 def _range(buffer: Any, n: int) -> tuple[int, int]:
