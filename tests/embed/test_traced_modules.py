@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import gradgen as gg
@@ -189,3 +190,16 @@ def test_diagonal_of_a_value_that_is_kept(tmp_path: Path) -> None:
 
     folder = gg.emit(gg.trace(diagonal, a=gg.spec(8), b=gg.spec(8)), "diagonal", out=tmp_path)
     assert "all tests passed" in run([program(C_COMPILERS[0], ["selftest.c", "diagonal.c"], folder)], folder)
+
+
+def test_shifts_of_negative_integers(tmp_path: Path) -> None:
+    """To the right the sign stays, for a compiler that says nothing about it too."""
+    specs = {"a": gg.spec(4, dtype=gg.int32), "b": gg.spec(4, dtype=gg.int64), "n": gg.spec(4, dtype=gg.int32)}
+    traced = gg.trace(lambda a, b, n: (a >> n, b >> n, a << n), **specs)
+    module = gg.build(traced, "shifts", out=tmp_path)
+    a, n = np.array([-9, -1, 7, -(2**31)], np.int32), np.array([1, 31, 2, 30], np.int32)
+    b = np.array([-9, -(2**40), 7, -(2**63)], np.int64)
+    right, wide, left = module.forward(a, b, n)
+    assert right.tolist() == [int(x) >> int(k) for x, k in zip(a, n)]
+    assert wide.tolist() == [int(x) >> int(k) for x, k in zip(b, n)]
+    assert left.tolist() == [-18, -(2**31), 28, 0]

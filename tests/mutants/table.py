@@ -148,9 +148,17 @@ CONTRACT = (
            ("tests/embed/test_emitted_c.py",)),
     Mutant("any ABI fits", "templates/c/gradgen_abi.h", "module->abi_version == GRADGEN_ABI_VERSION && module->struct_size",
            "module->struct_size", ("tests/embed",)),
+    Mutant("an index error loses its type", "gradgen/_native.py", "if status == BAD_INDEX:", "if False:",
+           ("tests/unit/test_runtime.py", "tests/embed/test_traced_modules.py")),
+    Mutant("a status is dropped", "gradgen/runtime.py", "        status = self._native.backward(*back, flags)\n        if status:",
+           "        status = self._native.backward(*back, flags)\n        if False:", ("tests/unit/test_runtime.py",)),
+    Mutant("results may overlap their arguments", "gradgen/_native.py", "if any(np.may_share_memory(value, other) for other in inputs):",
+           "if False:", ("tests/unit/test_runtime.py",)),
 )
 
 C_TEXT = (
+    Mutant("integers: the arithmetic shift", f"{CODEGEN}/arithmetic.py", "return ({ctype})(a < 0 ? ~(~a >> n) : a >> n);",
+           "return ({ctype})(({utype})a >> n);", ("tests/embed/test_traced_modules.py", "-k", "shifts")),
     Mutant("sin: a coefficient in the last digits", f"{MATH}/trig_poly_f64.h", "0.008333333333321919", "0.008333333333421919",
            ("tests/kernels/test_math.py", "-k", "sin or cos")),
     Mutant("exp: a coefficient", f"{MATH}/exp_f32.h", "GG_INLINE float gg_exp_poly_f32(float r)\n{\n    float p = 0.0013820946f;",
