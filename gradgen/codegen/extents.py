@@ -48,7 +48,7 @@ def to_c(extent: Extent, names: Mapping[str, str] | None = None) -> str:
 
 
 def to_saturating_c(extent: Extent, prefix: str) -> str:
-    """C text that calls `<prefix>_add`, `_mul` and `_div`, which stay at INT64_MAX once they reach it."""
+    """C text that calls `<prefix>_add`, `_mul`, `_div`, `_max` and `_min`, which stay at INT64_MAX once they reach it."""
     return _strip(_Saturating(prefix).print(extent))
 
 
@@ -69,6 +69,8 @@ _SATURATING = {
         "/* a / b of sizes, rounded down; INT64_MAX where a overflowed. */",
         "    return a == INT64_MAX || b <= 0 ? INT64_MAX : a / b - (a % b < 0);",
     ),
+    "max": ("/* The larger size. */", "    return a > b ? a : b;"),
+    "min": ("/* The smaller size. */", "    return a < b ? a : b;"),
 }
 
 
@@ -173,10 +175,14 @@ class _C:
 
     def extremum(self, sign: str, extent: sympy.Expr) -> str:
         arguments = sorted((_strip(self.print(a)) for a in extent.args), key=lambda t: (len(t), t))
-        text = arguments[0]
-        for other in arguments[1:]:
-            text = f"GRADGEN_{'MAX' if sign == '>' else 'MIN'}({text}, {other})"  # of gradgen_abi.h
-        return text
+        while len(arguments) > 1:  # by halves: a macro writes its arguments twice
+            pairs = zip(arguments[::2], arguments[1::2])
+            rest = arguments[-1:] if len(arguments) % 2 else []
+            arguments = [self.either("MAX" if sign == ">" else "MIN", a, b) for a, b in pairs] + rest
+        return arguments[0]
+
+    def either(self, name: str, a: str, b: str) -> str:
+        return f"GRADGEN_{name}({a}, {b})"  # of gradgen_abi.h
 
 
 class _Saturating(_C):
@@ -209,6 +215,9 @@ class _Saturating(_C):
         for factor in factors[1:]:
             text = f"{self.prefix}_mul({_strip(text)}, {_strip(factor)})"
         return text
+
+    def either(self, name: str, a: str, b: str) -> str:
+        return f"{self.prefix}_{name.lower()}({a}, {b})"
 
     def quotient(self, numerator: sympy.Expr, denominator: sympy.Expr) -> str:
         return f"{self.prefix}_div({_strip(self.print(numerator))}, {_strip(self.print(denominator))})"

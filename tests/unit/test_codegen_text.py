@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import sympy
 
 from gradgen.codegen.expressions import ExpressionPrinter
+from gradgen.codegen.extents import to_c, to_saturating_c
 from gradgen.codegen.integers import guard_text, index_text
 from gradgen.codegen.literals import literal
 from gradgen.codegen.printer import StatementPrinter
@@ -131,3 +133,15 @@ def test_recipes_are_typed_and_shared() -> None:
     assert [s.op for s in made.steps].count("mul") == 3  # a*a, a*a*a and b*0.5: never pow, never a division
     assert all(s.dtype is F32 for s in made.steps if s.op in ("mul", "add"))
     assert recipe(a**3 + b / 2, ((a, F32), (b, I64)), F32) is made
+
+
+def test_the_largest_of_many_sizes_is_as_long_as_they_are() -> None:
+    """Nested macros write their arguments twice: eleven maxima of scratch sizes took gcc minutes."""
+    sizes = [sympy.Max(dim(f"d{k}"), 8) * (k + 3) + sympy.Min(dim(f"d{k}"), 100) for k in range(32)]
+    text = to_saturating_c(sympy.Max(*sizes), "m")
+    assert "GRADGEN_" not in text and len(text) < 32 * 80
+    depth = deepest = 0
+    for piece in re.findall(r"GRADGEN_MAX\(|\(|\)", to_c(sympy.Max(*(dim(f"d{k}") for k in range(32))))):
+        depth += 1 if piece != ")" else -1
+        deepest = max(deepest, depth)
+    assert deepest <= 6  # by halves

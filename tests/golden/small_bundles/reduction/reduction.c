@@ -97,6 +97,12 @@ static int64_t reduction_div(int64_t a, int64_t b)
     return a == INT64_MAX || b <= 0 ? INT64_MAX : a / b - (a % b < 0);
 }
 
+/* The larger size. */
+static int64_t reduction_max(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
 /* 1 where no dimension is negative, the conditions hold and every tensor and block can be counted in size_t and
  *   int64_t. */
 static int reduction_dims_fit(int64_t N, int64_t M)
@@ -111,7 +117,7 @@ static int reduction_dims_fit(int64_t N, int64_t M)
         return 1;
     }
     const int64_t limit = PTRDIFF_MAX < INT64_MAX / 2 ? PTRDIFF_MAX : INT64_MAX / 2;
-    return reduction_mul(reduction_mul(8, GRADGEN_MAX(1, M)), GRADGEN_MAX(1, N)) <= limit &&
+    return reduction_mul(reduction_mul(8, reduction_max(1, M)), reduction_max(1, N)) <= limit &&
         reduction_mul(8, N) <= limit &&
         reduction_add(reduction_add(reduction_mul(128, reduction_div(reduction_add(reduction_mul(8, N), 63), 64)),
                 reduction_mul(64, reduction_div(reduction_add(reduction_mul(reduction_mul(8, M), N), 63), 64))),
