@@ -26,6 +26,12 @@ static int64_t power_sum_add(int64_t a, int64_t b)
     return b < 0 && a < -INT64_MAX - b ? -INT64_MAX : a + b;
 }
 
+/* The larger size. */
+static int64_t power_sum_max(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
 /* 1 where no dimension is negative and every tensor and block can be counted in size_t and int64_t. */
 static int power_sum_dims_fit(int64_t N, int64_t M)
 {
@@ -39,8 +45,8 @@ static int power_sum_dims_fit(int64_t N, int64_t M)
         return 1;
     }
     const int64_t limit = PTRDIFF_MAX < INT64_MAX / 2 ? PTRDIFF_MAX : INT64_MAX / 2;
-    return power_sum_mul(power_sum_mul(8, GRADGEN_MAX(1, M)), GRADGEN_MAX(1, N)) <= limit &&
-        power_sum_mul(power_sum_mul(8, GRADGEN_MAX(1, power_sum_mul(2, M))), GRADGEN_MAX(1, power_sum_add(N,
+    return power_sum_mul(power_sum_mul(8, power_sum_max(1, M)), power_sum_max(1, N)) <= limit &&
+        power_sum_mul(power_sum_mul(8, power_sum_max(1, power_sum_mul(2, M))), power_sum_max(1, power_sum_add(N,
                 -1))) <= limit;
 }
 
