@@ -78,8 +78,10 @@ def whole(e: sympy.Expr, *, rounded: bool) -> sympy.Expr:
         return e
     scale = sympy.Integer(math.lcm(*(int(c.q) for c in coefficients)))
     scale = scale / math.gcd(*(int(c * scale) for c in coefficients))
-    constant = sympy.floor(constant * scale) if rounded else constant * scale
-    return sympy.expand(rest * scale) + constant
+    constant = constant * scale
+    if rounded:
+        return sympy.expand(rest * scale) + sympy.floor(constant)
+    return sympy.expand((rest * scale + constant) * constant.q)  # 2 N != 1
 
 
 def plain(condition: Condition) -> Condition:

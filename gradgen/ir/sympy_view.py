@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import sympy
@@ -15,12 +16,15 @@ from sympy.core.relational import Relational
 from sympy.logic.boolalg import BooleanAtom, BooleanFunction
 
 from gradgen.errors import UnsupportedOperationError
+from gradgen.ir.canonical import compute
 from gradgen.ir.formula import links_of, wanted_of
-from gradgen.ir.functions import REGISTRY
+from gradgen.ir.functions import REGISTRY, instead
+from gradgen.ir.graph import Graph
 from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.naming import walk
-from gradgen.ir.nodes import Input, Node, Scatter
+from gradgen.ir.nodes import Compute, Input, Node, Scatter
 from gradgen.ir.notation import Definition, definitions, names_in
+from gradgen.ir.rewrite import rewrite
 from gradgen.ir.symbols import Dim, Extent
 from gradgen.ir.terms import (
     Apply,
@@ -55,12 +59,23 @@ class SympyView(NamedTuple):
     outputs: list[Pair]
 
 
+def _value(node: Node) -> Node:
+    """What the value is made of, without what only derivatives are."""
+    if not isinstance(node, Compute) or not node.body.has(instead):
+        return node
+    body = node.body.replace(lambda e: isinstance(e, instead), lambda e: e.args[0])
+    return compute(node.shape, body, node.reads, node.dtype, node.reduce_shape, node.reducer or "sum")
+
+
 def to_sympy(program: Any) -> SympyView:
     """The definitions and outputs of a Graph (or of a Joint, gradients as grad_<name>).
 
     Raises UnsupportedOperationError for what SymPy cannot say: kernels, scans, rounding, reductions other than sums and
     products over named dimensions.
     """
+    if isinstance(program, Graph):
+        new = rewrite(program.outputs, _value)
+        program = replace(program, outputs=tuple(new[n] for n in program.outputs))
     wanted = wanted_of(program)
     found, _ = definitions(wanted, links=links_of(program), split=False)
     view = _View(walk([w.node for w in wanted]))

@@ -161,7 +161,7 @@ class _Verifier(Touched):
                 self.loop(s)
 
     def bind(self, name: str, what: Name) -> None:
-        if name in self.names:
+        if name in self.names and name not in self.beyond:
             self.fail("scope", "hides another of this name", name)
         self.names[name] = what
 
@@ -245,8 +245,9 @@ class _Verifier(Touched):
 
     def call(self, s: Call) -> None:
         """The body of the function, with its parameters as names for what it is given."""
-        outer, now = self.names, s
-        self.names = dict(outer)
+        outer, now, beyond = self.names, s, self.beyond
+        self.names, self.beyond = dict(outer), frozenset(outer)  # which C does not see there
+        own = {name for t in walk.statements_in(s.part.body) for name in walk.bound(t)}
         for (b, written), (given, offset) in zip(s.part.pointers, s.pointers, strict=True):
             rows = tuple((m, None if at is None else plus(at, poly(offset)), then) for m, at, then in self.behind(given))
             self.names[b.name] = Name("row", b.dtype, rows=rows)
@@ -259,9 +260,10 @@ class _Verifier(Touched):
             value = given_scalar if isinstance(given_scalar, Expr) else Index(v.dtype, given_scalar)
             self.same(v.name, v.dtype, value.dtype)
             kind = "var" if s.part.result is not None and v.name == s.part.result.name else "let"
-            self.names[v.name] = Name(kind, v.dtype, value if kind == "let" else None)
+            mentioned = {n for e in walk.subexpressions([value]) for n in (*walk.used(e), *map(str, walk.index_symbols(e)))}
+            self.names[v.name] = Name(kind, v.dtype, value if kind == "let" and not mentioned & own else None)
         self.block(s.part.body)
-        self.names, self.now = outer, now
+        self.names, self.now, self.beyond = outer, now, beyond
 
     # --- expressions ----------------------------------------------------------------------------------------------
 

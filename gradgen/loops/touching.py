@@ -70,6 +70,7 @@ class Touched:
     def __init__(self, draft: Draft) -> None:
         self.draft = draft
         self.names: dict[str, Name] = {}
+        self.beyond: frozenset[str] = frozenset()  # names around the function whose body is looked at
         self.path: Conjunction = ALWAYS
         self.counters: list[Counter] = []
         self.written = Written()

@@ -148,11 +148,11 @@ def test_failed_builds_are_kept_but_not_without_end(cache: Cache, fake: Callable
     fake("exit 1")
     for number in range(25):
         with pytest.raises(CompileError):
-            build_shared({"answer.c": f"/* {number} */"}, cache=cache)
+            build_shared({"answer.c": f"int n{number};"}, cache=cache)
     kept = list(cache.root.glob("v1/failed/*"))
     assert len(kept) == 20
     with pytest.raises(CompileError) as caught:
-        build_shared({"answer.c": "/* 24 */"}, cache=cache)
+        build_shared({"answer.c": "int n24;"}, cache=cache)
     assert caught.value.source in kept and (caught.value.source / "command.txt").is_file()
 
 
@@ -168,7 +168,7 @@ def test_a_file_in_the_place_of_the_cache(tmp_path: Path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert build_shared(SOURCE, cache=cache) == path
-        build_shared({"answer.c": SOURCE["answer.c"] + "/* other */"}, cache=cache)
+        build_shared({"answer.c": SOURCE["answer.c"] + "int other;"}, cache=cache)
     assert (tmp_path / "cache").read_text() == "a file"
 
 
@@ -201,7 +201,7 @@ def test_finished_entries_of_a_cache_that_cannot_be_written_are_used(cache: Cach
     again = Cache(cache.root)
     assert build_shared(SOURCE, cache=again) == path
     with pytest.warns(CacheWarning, match="Read-only"):
-        other = build_shared({"answer.c": SOURCE["answer.c"] + "/* other */"}, cache=again)
+        other = build_shared({"answer.c": SOURCE["answer.c"] + "int other;"}, cache=again)
     assert cache.root not in other.parents and answer(other, again) == 42
 
 
