@@ -16,7 +16,7 @@ from gradgen.frontend.ops.table import call, is_tensor, public
 from gradgen.frontend.registry import KEEP, PROMOTE, Op, broadcast_shapes, register
 from gradgen.frontend.requirements import dim_hint, is_whole, require, settled
 from gradgen.ir import dtypes
-from gradgen.ir.guards import EQ, Condition, conjunction, in_range
+from gradgen.ir.guards import conjunction, in_range
 from gradgen.ir.nodes import Compute, Node, Read
 from gradgen.ir.packing import one_of
 from gradgen.ir.symbols import Extent, axis, placeholder, same_extent
@@ -37,7 +37,7 @@ def _joined(nodes: Sequence[Node], dim: int, sizes: Sequence[Extent], lead: bool
         total = known(total + size)
     for node, start, size in zip(nodes, starts, sizes):
         place = axis(dim) - start
-        guard = conjunction(Condition(EQ, place)) if lead else conjunction(*in_range(place, size))
+        guard = conjunction(*in_range(place, size))
         if guard is None:
             continue
         if lead:
