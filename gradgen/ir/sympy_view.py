@@ -19,7 +19,6 @@ from gradgen.errors import UnsupportedOperationError
 from gradgen.ir.canonical import compute
 from gradgen.ir.formula import links_of, wanted_of
 from gradgen.ir.functions import REGISTRY, instead
-from gradgen.ir.graph import Graph
 from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.naming import walk
 from gradgen.ir.nodes import Compute, Input, Node, Scatter
@@ -73,11 +72,11 @@ def to_sympy(program: Any) -> SympyView:
     Raises UnsupportedOperationError for what SymPy cannot say: kernels, scans, rounding, reductions other than sums and
     products over named dimensions.
     """
-    if isinstance(program, Graph):
-        new = rewrite(program.outputs, _value)
-        program = replace(program, outputs=tuple(new[n] for n in program.outputs))
     wanted = wanted_of(program)
-    found, _ = definitions(wanted, links=links_of(program), split=False)
+    links = links_of(program)
+    new = rewrite([*(w.node for w in wanted), *(n for pair in links for n in pair)], _value)
+    wanted = [replace(w, node=new[w.node]) for w in wanted]
+    found, _ = definitions(wanted, links=[(new[a], new[b]) for a, b in links], split=False)
     view = _View(walk([w.node for w in wanted]))
     mentioned = {name for d in found for name in names_in(d)}
     shared: list[Pair] = []
