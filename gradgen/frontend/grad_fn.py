@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from gradgen.frontend.hooks import Hooks, RemovableHandle
 from gradgen.frontend.modes import state
 from gradgen.frontend.record import Record, Spec
@@ -260,8 +262,9 @@ class OpNode(Node):
         for k in pullback.saved_outputs:
             if (record := _written(self.output_versions[k])) is not None:
                 self.outputs = (*self.outputs[:k], record, *self.outputs[k + 1 :])
-        if any(_written(self.output_versions[k]) for k in pullback.checked_outputs if k not in pullback.saved_outputs):
-            raise RuntimeError(f"what {self.name()} saved for backward was changed in place, through .data or numpy()")
+        checked = [k for k in pullback.checked_outputs if k not in pullback.saved_outputs]
+        if any(_overwritten(self.output_versions[k], self.outputs[k]) for k in checked):
+            raise RuntimeError(f"what {self.name()} saved for backward was changed in place, through .data")
 
     def changed_unseen(self) -> bool:
         """Whether a saved tensor was changed in place without a version counted; RuntimeError where one was counted."""
@@ -301,6 +304,14 @@ def _written(version: Version | None) -> Record | None:
         return None
     record: Record = version[3].current()
     return record if version[5] is None else views.read(record, version[5])
+
+
+def _overwritten(version: Version | None, saved: Record) -> bool:
+    """Whether a saved tensor holds another value now.  That numpy() handed its array out is no reason to refuse."""
+    record = _written(version)
+    if record is None or record.value is None or saved.value is None:
+        return record is not None and record.value is None
+    return not np.array_equal(record.value, saved.value, equal_nan=record.dtype.is_floating_point)
 
 
 def _check_version(version: Version | None, spec: Spec, edge: Edge | None) -> None:

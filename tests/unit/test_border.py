@@ -310,3 +310,13 @@ def test_eager_backward_reads_what_saved_tensors_hold_now() -> None:
     h.data[0] = 5.0
     (gradient,) = gg.autograd.grad(y, h)
     np.testing.assert_allclose(gradient.numpy(), [np.exp(30.0) + 10, np.exp(40.0) + 80], rtol=1e-6)
+
+
+@pytest.mark.parametrize("operation", [gg.relu, lambda x: x ** gg.tensor([2.0, 3.0]), gg.exp])
+def test_a_result_that_numpy_looked_at_still_has_a_gradient(operation: Any) -> None:
+    """Handing out the array is no write; a write through .data is one, where the derivative reads another value."""
+    x = gg.tensor([1.0, 2.0], requires_grad=True)
+    y = operation(x)
+    assert y.detach().numpy().shape == (2,)
+    y.sum().backward()
+    assert x.grad is not None
