@@ -81,7 +81,7 @@ def _cost(made: Any) -> str:
     lines = []
     for program in programs(made):
         code = bodies([program])[0]
-        lines.append(f"{program.name:<15} work {code.work_bytes} bytes, saved {program.saved_bytes} bytes, "
+        lines.append(f"{program.name:<15} work {code.work_bytes} bytes, saved {program.layout.saved} bytes, "
                      f"{len(code.body)} characters of C")
     dims = dim_names(made.graph.inputs)
     return "\n".join([*lines, f"dimensions: {', '.join(dims) or 'none'}", *_conditions(made)])

@@ -16,7 +16,7 @@ from gradgen.codegen.pieces import Cut, cut, used
 from gradgen.codegen.printer import INDENT, StatementPrinter, called_often, local_type, wrapped
 from gradgen.codegen.templates import render
 from gradgen.ir.symbols import Extent, as_extent
-from gradgen.loops.statements import CONSTANT, SAVED, WORK, Buffer, Loop, Program, Statement
+from gradgen.loops.statements import CONSTANT, SAVED, WORK, Buffer, Layout, Loop, Program, Statement
 from gradgen.schedule.memory import aligned
 
 LINE = 116
@@ -50,12 +50,12 @@ def c_procedure(program: Program) -> ProcedureCode:
     if pieces is None:
         printer.sequence(program.statements)
     else:
-        parts += in_pieces(printer, pieces)
+        parts += in_pieces(printer, pieces, program.layout)
     tables = [_table(b) for b in program.buffers if b.space == CONSTANT]  # inside: procedures number theirs alike
     head = [f"    {line}" for table in tables for line in table.splitlines()]
     own = program.buffers if pieces is None else pieces.own_buffers(program.buffers)
-    head += [line for b in own for line in _pointer(b)]
-    work = program.work_bytes
+    head += [line for b in own for line in _pointer(b, program.layout)]
+    work = program.layout.work
     if printer.products:
         sizes = [size for _, calls in printer.products.values() for size in calls]
         head.append(f"    void *const gg_scratch = (unsigned char *)work + {index_text(work)};")
@@ -71,8 +71,8 @@ def c_procedure(program: Program) -> ProcedureCode:
     if printer.parts:
         helpers |= {"GG_CHUNK": GG_CHUNK, **printer.parts}
     return ProcedureCode(
-        program.name, "\n".join([*head, *printer.out]) + "\n", helpers, work, bytes_text(work), program.saved_bytes,
-        bytes_text(program.saved_bytes), STACK_BYTES + printer.stack_bytes,
+        program.name, "\n".join([*head, *printer.out]) + "\n", helpers, work, bytes_text(work), program.layout.saved,
+        bytes_text(program.layout.saved), STACK_BYTES + printer.stack_bytes,
     )
 
 
@@ -90,35 +90,35 @@ def bytes_text(extent: Extent) -> str:
     return index_text(extent)
 
 
-def _pointer(buffer: Buffer) -> list[str]:
+def _pointer(buffer: Buffer, layout: Layout) -> list[str]:
     if buffer.space not in (SAVED, WORK):
         return []
     base = "saved" if buffer.space == SAVED else "work"
     # forward without a backward to follow
     absent = "saved == NULL ? NULL : " if buffer.space == SAVED and not buffer.given else ""
-    return [_array(buffer.dtype.ctype, buffer.name, base, index_text(buffer.offset), absent)]
+    return [_array(buffer.dtype.ctype, buffer.name, base, index_text(layout.offsets[buffer]), absent)]
 
 
 def _array(ctype: str, name: str, base: str, offset: str, absent: str = "") -> str:
     return f"    {ctype} *const {name} = {absent}({ctype} *)(void *)((unsigned char *){base} + {offset});"
 
 
-def in_pieces(printer: StatementPrinter, pieces: Cut) -> list[tuple[str, str]]:
+def in_pieces(printer: StatementPrinter, pieces: Cut, layout: Layout) -> list[tuple[str, str]]:
     """Prints a procedure's segments, pieces as calls; the functions called, by name, and the macro they need."""
     made = [("noinline", mathlib.noinline())]
     for segment in pieces.segments:
         if segment.piece:
-            made.append(_piece(printer, f"gg_{printer.procedure}_piece{len(made)}", segment.statements))
+            made.append(_piece(printer, f"gg_{printer.procedure}_piece{len(made)}", segment.statements, layout))
         else:
             printer.sequence(segment.statements)
     return made
 
 
-def _piece(printer: StatementPrinter, name: str, statements: tuple[Statement, ...]) -> tuple[str, str]:
+def _piece(printer: StatementPrinter, name: str, statements: tuple[Statement, ...], layout: Layout) -> tuple[str, str]:
     """A piece's function: arrays in SAVED and WORK are found anew in it, everything else is a parameter."""
     found = used(statements)
     blocks = [b for b in found.pointers.values() if b.space in (SAVED, WORK)]
-    index((b.offset for b in blocks), found)
+    index((layout.offsets[b] for b in blocks), found)
     given = [(v, f"{local_type(dtype)} {v}") for v, dtype in found.scalars.items()]
     for b in found.pointers.values():
         if b.space not in (SAVED, WORK):
@@ -133,7 +133,7 @@ def _piece(printer: StatementPrinter, name: str, statements: tuple[Statement, ..
     lines = printer.apart(statements)
     printer.line(wrapped(f"{name}(", [v for v, _ in given], INDENT * 2) + ");")
     head = wrapped(f"GG_NOINLINE void {name}(", [text for _, text in given], INDENT)
-    body = "\n".join([*(line for b in blocks for line in _pointer(b)), *lines])
+    body = "\n".join([*(line for b in blocks for line in _pointer(b, layout)), *lines])
     return name, f"{head}) {{\n{body}\n}}\n"
 
 

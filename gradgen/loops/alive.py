@@ -10,20 +10,20 @@ from collections.abc import Iterator
 
 from gradgen.loops.draft import Draft
 from gradgen.loops.extremes import exceeds, plus, poly
-from gradgen.loops.statements import SAVED, WORK, Buffer, Loop, Statement
+from gradgen.loops.statements import SAVED, WORK, Buffer, Layout, Loop, Statement
 from gradgen.loops.walk import behind, blocks, buffers, expressions, pointer_targets, subexpressions
 
 Life = tuple[int, int]
 
 
-def overlaps(draft: Draft) -> Iterator[tuple[str, str]]:
+def overlaps(draft: Draft, layout: Layout) -> Iterator[tuple[str, str]]:
     """Pairs of names that break the law; the other one is empty where a buffer reaches beyond its block."""
     found = _lives(draft.statements)
-    for space, total in ((WORK, draft.work), (SAVED, draft.saved)):
-        placed = [(b, poly(b.offset), plus(poly(b.offset), poly(b.size * b.dtype.itemsize)))
-                  for b in draft.buffers if b.space == space and (b in found or space == SAVED)]
+    for space, total in ((WORK, layout.work), (SAVED, layout.saved)):
+        placed = [(b, poly(at), plus(poly(at), poly(b.size * b.dtype.itemsize)))
+                  for b, at in layout.offsets.items() if b.space == space and (b in found or space == SAVED)]
         for b, _, end in placed:
-            if total is not None and exceeds(end, poly(total)):
+            if exceeds(end, poly(total)):
                 yield b.name, ""
         yield from _meeting(placed, found if space == WORK else {})
 

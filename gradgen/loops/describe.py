@@ -40,9 +40,9 @@ from gradgen.loops.walk import blocks
 
 def describe(program: Program) -> str:
     """Buffers with their places first, then the statements, then what the passes decided."""
-    lines = [f"{program.name}: work {program.work_bytes} bytes, saved {program.saved_bytes} bytes"]
+    lines = [f"{program.name}: work {program.layout.work} bytes, saved {program.layout.saved} bytes"]
     for b in program.buffers:
-        at = f" +{b.offset}" if b.space in ("work", "saved") else ""
+        at = f" +{program.layout.offsets[b]}" if b in program.layout.offsets else ""
         lines.append(f"  {b.name}: {b.dtype.name}[{', '.join(map(str, b.shape))}] {b.space}{at}")
     stack: list[tuple[Statement, int]] = [(s, 1) for s in reversed(program.statements)]
     while stack:

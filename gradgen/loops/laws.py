@@ -79,8 +79,8 @@ def verify(draft: Draft, before: Draft | None = None) -> None:
     """LoopError for the first statement that breaks a law; `before` is a draft that was verified."""
     if before is None or not walk.same(before.statements, draft.statements):
         _Verifier(draft).run()
-    if draft.work is not None:
-        for one, other in overlaps(draft):
+    if draft.layout is not None:
+        for one, other in overlaps(draft, draft.layout):
             what = f"lives at the same time as {other} and at the same place" if other else "reaches beyond its block"
             raise LoopError("memory", what, one, None, draft.procedure.name)
 

@@ -1,12 +1,12 @@
 """Program: loop nests over buffers with planned addresses.  What will be printed, with nothing left to decide.
 
 Expressions are typed trees; index expressions are SymPy integer expressions over symbols that are named like the C
-variables they stand for.  Everything is immutable once the Program exists.
+variables they stand for.  Everything is immutable; where a buffer lies is said by the Layout.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import sympy
@@ -26,9 +26,9 @@ class CVar(sympy.Symbol):
     __slots__ = ()
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Buffer:
-    """Dense row-major memory.  `offset` is in bytes from the start of its block (SAVED or WORK), set by the planner."""
+    """Dense row-major memory; two of them are one only where they are the same object."""
 
     name: str
     dtype: DType
@@ -36,7 +36,6 @@ class Buffer:
     space: str
     place: Place | None = None
     values: object = None  # CONSTANT: the NumPy array
-    offset: Extent = 0
     given: bool = False  # holds a value before the function starts
     below: Extent | None = None  # its elements are positions from 0 to below that: what an argmax gives
 
@@ -306,15 +305,23 @@ class Call(Statement):
     result: Variable | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the buffers of WORK and SAVED start, in bytes from the start of their block, and the bytes of the blocks."""
+
+    offsets: Mapping[Buffer, Extent] = field(default_factory=dict)
+    work: Extent = 0
+    saved: Extent = 0
+
+
 @dataclass(frozen=True, eq=False)
 class Program:
-    """One function, scheduled: its buffers and statements, the sizes of its blocks, and what the passes did."""
+    """One function, scheduled: its buffers and statements, where they lie, and what the passes did."""
 
     name: str
     buffers: tuple[Buffer, ...]
     statements: tuple[Statement, ...]
-    work_bytes: Extent
-    saved_bytes: Extent
+    layout: Layout = field(default_factory=Layout)
     notes: tuple[str, ...] = field(default=())
     parts: tuple[Part, ...] = ()
 

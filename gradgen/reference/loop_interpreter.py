@@ -14,7 +14,7 @@ import numpy as np
 
 from gradgen.ir.symbols import Extent
 from gradgen.loops.procedure import ACCUMULATE, Procedure
-from gradgen.loops.statements import ARGUMENT, CONSTANT, SAVED, WORK, Buffer, Statement
+from gradgen.loops.statements import ARGUMENT, CONSTANT, SAVED, WORK, Buffer, Layout, Statement
 from gradgen.reference.cells import NOBODY, Array, Block, Fault, Machine, Missing, Planned, elements_of
 from gradgen.reference.index_python import NAMES, index_python, local
 from gradgen.reference.translation import translate
@@ -58,15 +58,15 @@ def extent_number(extent: Extent, dims: Mapping[str, int]) -> int:
 class Loops:
     """The statements of a procedure, ready to run.
 
-    `sizes` are the bytes of WORK and SAVED where the buffers have their places in them; without, each is memory of its own.
+    `layout` says where the buffers are in WORK and SAVED; without, each is memory of its own.
     Raises Fault where a name is not in scope.
     """
 
     def __init__(
         self, procedure: Procedure, statements: Sequence[Statement], buffers: Iterable[Buffer] = (),
-        sizes: tuple[Extent, Extent] | None = None,
+        layout: Layout | None = None,
     ) -> None:
-        self.procedure, self.sizes = procedure, sizes
+        self.procedure, self.layout = procedure, layout
         self.made = translate(statements)
         self.buffers = dict(self.made.buffers)
         for b in buffers:  # what nothing mentions must have its place too
@@ -91,8 +91,8 @@ class Loops:
 
     def memory(self, machine: Machine, request: Request) -> dict[str, Any]:
         blocks: dict[str, Block] = {}
-        if self.sizes is not None:
-            for space, size in zip((WORK, SAVED), self.sizes, strict=True):
+        if self.layout is not None:
+            for space, size in ((WORK, self.layout.work), (SAVED, self.layout.saved)):
                 blocks[space] = Block(space.upper(), extent_number(size, request.dims))
         return {name: self.array(machine, request, b, blocks) for name, b in self.buffers.items()}
 
@@ -106,10 +106,11 @@ class Loops:
             return self.argument(machine, request, b, count)
         if b.space == SAVED and request.saved is None:
             return Missing(machine, b.name, b.dtype)
-        if b.space not in blocks:
+        if self.layout is None or b not in self.layout.offsets:
             array = Array(machine, b.name, b.dtype, count)
         else:
-            array = Planned(machine, b.name, b.dtype, count, blocks[b.space], extent_number(b.offset, request.dims))
+            at = extent_number(self.layout.offsets[b], request.dims)
+            array = Planned(machine, b.name, b.dtype, count, blocks[b.space], at)
         if b.space == SAVED and b.given and request.saved is not None:
             for k, value in enumerate(request.saved.get(b.name, ())):
                 if value is not NOBODY:

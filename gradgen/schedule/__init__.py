@@ -8,7 +8,7 @@ from typing import Any
 
 from gradgen.loops.draft import Draft
 from gradgen.loops.procedure import Output, Place, Procedure
-from gradgen.loops.statements import SAVED, WORK, Program, Statement
+from gradgen.loops.statements import SAVED, WORK, Layout, Program, Statement
 from gradgen.passes import Pass, fold
 from gradgen.schedule.conditions import merge_conditions
 from gradgen.schedule.emit import Emitter
@@ -57,10 +57,8 @@ def _emitted(asked: Procedure, procedure: Procedure, options: ScheduleOptions) -
     tree = fusion.tree()
     emitter = Emitter(procedure, ops, tree, _reserved(procedure), fusion.contractions, options)
     emitter.run()
-    statements = emitter.builder.finish()
-    buffers = [*emitter.places.values(), *emitter.constants.values(), *(b for b, _ in emitter.buffers.values()),
-               *emitter.wasted.values(), *emitter.extra]
-    return Draft(asked, emitter.builder.fresh, tuple(dict.fromkeys(buffers)), statements)
+    statements, buffers = emitter.finish()
+    return Draft(asked, emitter.builder.fresh, buffers, statements)
 
 
 def _statement_passes(options: ScheduleOptions, saved: SavedLayout) -> Iterator[Pass[Draft]]:
@@ -100,13 +98,11 @@ def _in_threads(draft: Draft, threads: int) -> Draft:
 
 
 def _planned(draft: Draft, options: ScheduleOptions, saved: SavedLayout) -> Draft:
-    for b in draft.buffers:
-        if b.space == SAVED:
-            b.offset = saved.offsets[b.name]
-    work = plan_work(draft.buffers, draft.statements, options.has("reuse"))
+    offsets, work = plan_work(draft.buffers, draft.statements, options.has("reuse"))
     used = lifetimes(draft.statements)
     buffers = tuple(b for b in draft.buffers if b.space not in (WORK, SAVED) or b in used)
-    return replace(draft, buffers=buffers, work=work, saved=saved.bytes)
+    offsets |= {b: saved.offsets[b.name] for b in buffers if b.space == SAVED}
+    return replace(draft, buffers=buffers, layout=Layout(offsets, work, saved.bytes))
 
 
 def _outlined(draft: Draft) -> Draft:

@@ -57,6 +57,7 @@ class Emitter(Products):
         self.extra += inside.wasted.values()
         self.inner_waste += inside.wasted.items()
         self.inner_waste += inside.inner_waste
+        self.widths |= inside.widths
 
     def visit(self, node: LoopNode | Leaf) -> None:
         """A part of a nest, under a test where less is wanted of it than of the nest."""

@@ -81,6 +81,7 @@ class Base:
         self.strip_buffers: dict[Buffer, dict[sympy.Symbol, StripNode]] = {}
         self.strip_local: dict[Op, dict[sympy.Symbol, StripNode]] = {}
         self.wasted: dict[tuple[str, DType], Buffer] = {}
+        self.widths: dict[Buffer, Extent] = {}  # elements of wasted rows
         self.checked: dict[tuple, list[Places | None]] = {}  # checks, and where they were made
         self.term_symbols: dict[Op, dict[sympy.Symbol, sympy.Expr]] = {}
 

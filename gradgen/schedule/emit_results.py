@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import sympy
 
 from gradgen.ir.dtypes import DType, bool_
@@ -9,7 +11,20 @@ from gradgen.ir.formula import node_formula
 from gradgen.ir.nodes import Compute, Scatter
 from gradgen.ir.symbols import Extent
 from gradgen.loops.procedure import ACCUMULATE, Output
-from gradgen.loops.statements import ARGUMENT, LOCAL, WORK, Apply, Buffer, Expr, Fill, Literal, Pointer, Store
+from gradgen.loops.statements import (
+    ARGUMENT,
+    LOCAL,
+    WORK,
+    Apply,
+    Buffer,
+    Expr,
+    Fill,
+    Literal,
+    Pointer,
+    Statement,
+    Store,
+)
+from gradgen.loops.walk import renamed
 from gradgen.schedule.emit_base import ROW
 from gradgen.schedule.emit_reads import Reads
 from gradgen.schedule.inline import MAP, SCATTER, Op
@@ -160,7 +175,7 @@ class Results(Reads):
         if key not in self.wasted:
             self.wasted[key] = Buffer(self.builder.fresh(what), dtype, (0,), WORK)
         buffer = self.wasted[key]
-        buffer.shape = (max(buffer.shape[0], size),)  # type: ignore[type-var]
+        self.widths[buffer] = max(self.widths.get(buffer, 0), size)  # type: ignore[type-var]
         return buffer
 
     def fill_nothing(self) -> None:
@@ -169,7 +184,17 @@ class Results(Reads):
         for (what, dtype), buffer in [*self.wasted.items(), *self.inner_waste]:
             if what == "nothing":
                 zero = Apply(dtype, "neg", (Literal(dtype, sympy.S.Zero),))
-                b.root.items.insert(0, Fill(buffer, 0, buffer.size, zero))
+                b.root.items.insert(0, Fill(buffer, 0, self.widths[buffer], zero))
+
+    def finish(self) -> tuple[tuple[Statement, ...], tuple[Buffer, ...]]:
+        """All statements and buffers, wasted rows as long as the longest that was asked for."""
+        sized = {b: replace(b, shape=(size,)) for b, size in self.widths.items()}
+        found = [*self.places.values(), *self.constants.values(), *(b for b, _ in self.buffers.values()),
+                 *self.wasted.values(), *self.extra]
+        statements = self.builder.finish()
+        if sized:
+            statements = renamed(statements, sized, {})
+        return statements, tuple(dict.fromkeys(sized.get(b, b) for b in found))
 
     def comments(self, node: LoopNode | Leaf) -> list[str]:
         """The user's lines behind a nest that has just been built, and what it computes in the names of the C."""

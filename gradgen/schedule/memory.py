@@ -66,58 +66,61 @@ def saved_layout(procedures: Iterable[Procedure]) -> SavedLayout:
     return SavedLayout(offsets, position)
 
 
-def plan_work(buffers: Iterable[Buffer], statements: tuple[Statement, ...], reuse: bool) -> Extent:
-    """Gives every buffer of WORK its offset and returns the total.
+Offsets = dict[Buffer, Extent]
+
+
+def plan_work(buffers: Iterable[Buffer], statements: tuple[Statement, ...], reuse: bool) -> tuple[Offsets, Extent]:
+    """The offset of every buffer of WORK that is used, and the total.
 
     Buffers whose lifetimes, in top-level statements, do not meet may share memory.
     """
     found = [b for b in buffers if b.space == WORK]
     sizes = {b: aligned(as_extent(b.size * b.dtype.itemsize)) for b in found}
     if not reuse:
-        total = _side_by_side(found, sizes)
+        offsets, total = _side_by_side(found, sizes)
     else:
         life = lifetimes(statements)
         found = [b for b in found if b in life]
         if len(found) <= MANY and all(isinstance(s, int) for s in sizes.values()):
-            total = _best_fit(found, sizes, life)  # type: ignore[arg-type]
+            offsets, total = _best_fit(found, sizes, life)  # type: ignore[arg-type]
         else:
-            total = _slots(found, sizes, life)
+            offsets, total = _slots(found, sizes, life)
     if not isinstance(total, int):
         total = as_extent(total + ALIGNMENT)  # never 0 where a dimension is, so that `work` is a real address
-    return total
+    return offsets, total
 
 
 MANY = 400  # buffers up to which the quadratic planner is used
 Life = tuple[int, int]
 
 
-def _side_by_side(buffers: list[Buffer], sizes: dict[Buffer, Extent]) -> Extent:
+def _side_by_side(buffers: list[Buffer], sizes: dict[Buffer, Extent]) -> tuple[Offsets, Extent]:
     position: Extent = 0
+    offsets: Offsets = {}
     for b in buffers:
-        b.offset = position
+        offsets[b] = position
         position = as_extent(position + sizes[b])
-    return position
+    return offsets, position
 
 
-def _best_fit(buffers: list[Buffer], sizes: dict[Buffer, int], life: dict[Buffer, Life]) -> int:
+def _best_fit(buffers: list[Buffer], sizes: dict[Buffer, int], life: dict[Buffer, Life]) -> tuple[Offsets, int]:
     """Largest first, each at the lowest offset where nothing that lives at the same time is."""
-    placed: list[Buffer] = []
+    offsets: dict[Buffer, int] = {}
     total = 0
     for b in sorted(buffers, key=lambda b: -sizes[b]):  # stable
         first, last = life[b]
-        busy = sorted((p.offset, p.offset + sizes[p]) for p in placed if life[p][0] <= last and first <= life[p][1])
+        busy = sorted((at, at + sizes[p]) for p, at in offsets.items() if life[p][0] <= last and first <= life[p][1])
         position = 0
         for start, stop in busy:
             if start - position >= sizes[b]:
                 break
             position = max(position, stop)
-        b.offset = position
-        placed.append(b)
+        offsets[b] = position
         total = max(total, position + sizes[b])
-    return total
+    return {**offsets}, total
 
 
-def _slots(buffers: list[Buffer], sizes: dict[Buffer, Extent], life: dict[Buffer, Life]) -> Extent:
+def _slots(buffers: list[Buffer], sizes: dict[Buffer, Extent], life: dict[Buffer, Life]) -> tuple[Offsets, Extent]:
     """In order of first use; a slot is reused where it is certainly large enough."""
     free: dict[Extent, list[int]] = {}
     size_of: list[Extent] = []
@@ -137,9 +140,7 @@ def _slots(buffers: list[Buffer], sizes: dict[Buffer, Extent], life: dict[Buffer
     for s in size_of:
         offsets.append(position)
         position = as_extent(position + s)
-    for b, k in owner.items():
-        b.offset = offsets[k]
-    return position
+    return {b: offsets[k] for b, k in owner.items()}, position
 
 
 def _slot(size: Extent, free: dict[Extent, list[int]], size_of: list[Extent]) -> int:

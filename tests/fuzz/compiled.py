@@ -122,7 +122,7 @@ class Compiled:
                 results[name] = array
             keep.append(array)
             call.append(array.ctypes.data_as(ctypes.c_void_p))
-        saved = _block(extent_value(self.program.saved_bytes, dims))
+        saved = _block(extent_value(self.program.layout.saved, dims))
         work = _block(extent_value(self.code.work_bytes, dims))
         call += [None if no_saved else saved.ctypes.data_as(ctypes.c_void_p), work.ctypes.data_as(ctypes.c_void_p),
                  ctypes.c_uint32(2 if set_grad else 0)]

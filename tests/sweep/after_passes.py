@@ -77,9 +77,9 @@ def drafts(procedure: Procedure, options: ScheduleOptions, layout: Any) -> list[
 
 def loops_of(draft: Draft) -> Loops:
     """The statements, ready to run, in the memory that is planned if it is."""
-    if draft.work is None:
+    if draft.layout is None:
         return Loops(draft.procedure, draft.statements)
-    return Loops(draft.procedure, draft.statements, draft.buffers, (draft.work, draft.saved))
+    return Loops(draft.procedure, draft.statements, draft.buffers, draft.layout)
 
 
 def calls_of(

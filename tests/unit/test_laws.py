@@ -37,6 +37,7 @@ from gradgen.loops.statements import (
     Holds,
     If,
     Index,
+    Layout,
     Let,
     Literal,
     Load,
@@ -182,18 +183,9 @@ def test_results() -> None:
     verify(draft(If(there, (If(SetFlag(bool_), (all_of(Y),)), If(keep, (all_of(Y, old),)))), mode=ACCUMULATE))
 
 
-def placed(v: int, w: int) -> tuple[Buffer, Buffer]:
-    return replace(V, offset=v), replace(W, offset=w)
-
-
 def test_what_lives_at_the_same_time_lies_apart() -> None:
     def memory(v: int, w: int, total: int, *statements: Statement) -> None:
-        at = placed(v, w)
-        moved = {V: at[0], W: at[1]}
-        from gradgen.loops.walk import renamed
-
-        made = draft(*renamed((*statements, GOOD), moved, {}), work=total)
-        verify(replace(made, buffers=(X, Y, G, *at)))
+        verify(draft(*statements, GOOD, layout=Layout({V: v, W: w}, total)))
 
     together = (all_of(V), all_of(W), Let(t, add(Load(F, V, sympy.S.Zero), Load(F, W, sympy.S.Zero))))
     apart = (all_of(V), Let(t, Load(F, V, sympy.S.Zero)), all_of(W), Let(s, Load(F, W, sympy.S.Zero)))

@@ -45,4 +45,4 @@ def mixture() -> gg.TracedFunction:  # type: ignore[name-defined]
 def test_memory_is_independent_of_the_batch(model: Callable[[], gg.TracedFunction], threads: int) -> None:  # type: ignore[name-defined]
     made = stages(model().graph, Options(threads=threads))
     (p,) = [p for p in programs(made) if p.name == "value_and_grad"]
-    assert isinstance(p.work_bytes, int) or not p.work_bytes.free_symbols, p.work_bytes
+    assert isinstance(p.layout.work, int) or not p.layout.work.free_symbols, p.layout.work

@@ -12,7 +12,7 @@ import sympy
 import gradgen as gg
 import gradgen.nn.functional as F
 from gradgen.compiler import programs, stages
-from gradgen.loops.statements import WORK, If, Loop
+from gradgen.loops.statements import WORK, Buffer, If, Loop, Program
 from gradgen.loops.walk import statements_in, touched
 from gradgen.options import Options
 from gradgen.schedule.memory import lifetimes
@@ -55,8 +55,8 @@ def test_what_a_statement_touches_lies_apart(name: str) -> None:
             for s in statements_in(program.statements):
                 if isinstance(s, (Loop, If)):
                     continue
-                places = {b: _range(b, n) for b in touched(s) if b.space == WORK and b.place is None}
-                assert all(first >= 0 and last <= _number(program.work_bytes, n) for first, last in places.values())
+                places = {b: _range(program, b, n) for b in touched(s) if b.space == WORK and b.place is None}
+                assert all(first >= 0 and last <= _number(program.layout.work, n) for first, last in places.values())
                 ordered = sorted(places.values())
                 for (_, last), (first, _) in pairwise(ordered):
                     assert last <= first, f"{s} touches two arrays at one place: {places}"
@@ -71,14 +71,14 @@ def test_what_lives_at_one_time_lies_apart(name: str) -> None:
     for program in programs(stages(gg.trace(function, name="model", **specs).graph, Options())):
         life = {b: found for b, found in lifetimes(program.statements).items() if b.space == WORK and b.place is None}
         for n in (1, 2, 7, 300):
-            places = {b: _range(b, n) for b in life}
+            places = {b: _range(program, b, n) for b in life}
             for a, b in combinations(life, 2):
                 if life[a][0] <= life[b][1] and life[b][0] <= life[a][1]:
                     assert places[a][1] <= places[b][0] or places[b][1] <= places[a][0], f"{a.name} and {b.name}: {places}"
 
 
-def _range(buffer: Any, n: int) -> tuple[int, int]:
-    first = _number(buffer.offset, n)
+def _range(program: Program, buffer: Buffer, n: int) -> tuple[int, int]:
+    first = _number(program.layout.offsets[buffer], n)
     return first, first + _number(buffer.size, n) * buffer.dtype.itemsize
 
 

@@ -45,7 +45,7 @@ def test_carries_live_in_locals() -> None:
     assert all(recurrences(p) for p in scheduled)
     for p in scheduled:
         for loop in recurrences(p):
-            inside = list(Program("", (), loop.body, 0, 0).walk())
+            inside = list(Program("", (), loop.body).walk())
             assert not any(isinstance(s, (Loop, Copy)) for s in inside)
             assert not any(isinstance(s, Store) and s.buffer.space == WORK and s.index.is_Integer for s in inside)
 
@@ -54,7 +54,7 @@ def test_without_the_pass_they_live_in_memory() -> None:
     made = stages(gg.trace(spring, **SPECS).graph, Options())
     options = ScheduleOptions(passes=tuple(p for p in PASSES if p != "registers"))
     assert any(isinstance(s, Copy) for p in made.procedures for loop in recurrences(schedule(p, options))
-               for s in Program("", (), loop.body, 0, 0).walk())
+               for s in Program("", (), loop.body).walk())
 
 
 def test_values_and_gradients_are_those_of_the_plain_loop(tmp_path) -> None:

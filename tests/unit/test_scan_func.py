@@ -234,7 +234,7 @@ def test_a_long_scan_of_scans_keeps_one_carry_a_segment() -> None:
                        gg.spec(wide, wide, dtype=gg.float64, requires_grad=True), gg.spec(wide, dtype=gg.float64))
     one = steps // segments * wide * 8  # bytes of a value of all steps of a segment
     for scheduled in programs(stages(program.graph, Options())):
-        assert scheduled.work_bytes < 5 * one + segments * wide * wide * 8
+        assert scheduled.layout.work < 5 * one + segments * wide * wide * 8
 
 
 @pytest.mark.parametrize("steps, extent", [(2, 1), (1, 1), (3, 3)])

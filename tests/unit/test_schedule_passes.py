@@ -176,8 +176,8 @@ def test_strips_memory_does_not_grow_with_the_batch() -> None:
     y = matmul(hidden, v)
     weights = Compute((64, 32), A * B, [Read(x, (R0, I0)), Read(hidden, (R0, I1))], F32, reduce_shape=(N,),
                       reducer="sum")
-    assert isinstance(schedule(procedure([x, w, v], y, weights)).work_bytes, int)
-    assert not isinstance(schedule(procedure([x, w, v], y, weights), without("strips")).work_bytes, int)
+    assert isinstance(schedule(procedure([x, w, v], y, weights)).layout.work, int)
+    assert not isinstance(schedule(procedure([x, w, v], y, weights), without("strips")).layout.work, int)
 
 
 def test_reuse_buffers_that_never_meet_share_memory() -> None:
@@ -187,8 +187,8 @@ def test_reuse_buffers_that_never_meet_share_memory() -> None:
         t = Compute((100,), F.tanh(A), [Read(y, (99 - I0,))], F32)
         y = Compute((100,), A + B, [identity_read(t), Read(t, (99 - I0,))], F32)
     p, q = schedule(procedure([x], y)), schedule(procedure([x], y), without("reuse"))
-    assert isinstance(p.work_bytes, int) and isinstance(q.work_bytes, int)
-    assert p.work_bytes <= 2 * 448 < q.work_bytes
+    assert isinstance(p.layout.work, int) and isinstance(q.layout.work, int)
+    assert p.layout.work <= 2 * 448 < q.layout.work
 
 
 def test_optional_rows_are_written_without_a_branch_inside_the_loop() -> None:
@@ -221,7 +221,7 @@ def test_saved_slots_have_one_layout_for_both_directions() -> None:
     backward = Procedure("backward", (Output(back, Place("grad")),), {x: Place("x"), u: slots[1]})
     layout = saved_layout([forward, backward])
     assert layout.offsets["s0"] == 64
-    places = [{b.name: b.offset for b in schedule(p, None, layout).buffers if b.space == "saved"}
+    places = [{b.name: at for b, at in schedule(p, None, layout).layout.offsets.items() if b.space == "saved"}
               for p in (forward, backward)]
     assert places[1]["s1"] == places[0]["s1"] == layout.offsets["s1"]
 

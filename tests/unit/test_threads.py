@@ -63,7 +63,7 @@ def test_rows_have_their_own_temporaries_and_gradients() -> None:
     rows = [s for s in loop.body if isinstance(s, Pointer)]
     assert any(r.condition is None for r in rows), "a row of memory that only the loop uses: one for each chunk"
     assert any(r.condition is not None for r in rows), "the gradient of g: the first chunk adds to it, others to a part"
-    assert int(p.work_bytes) > int(scheduled(normalised(4096), 0).work_bytes)  # type: ignore[call-overload]
+    assert int(p.layout.work) > int(scheduled(normalised(4096), 0).layout.work)  # type: ignore[call-overload]
     assert any("partial sums of" in note and "own" in note for note in p.notes)
 
 

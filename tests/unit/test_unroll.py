@@ -135,7 +135,7 @@ def test_packing_becomes_stores(shape: tuple[int, int]) -> None:
     written = unroll(program.statements)
     assert count(program.statements, pr.Loop) > count(written, pr.Loop)
     assert count(written, pr.Store) >= shape[0] * shape[1]
-    text = str(pr.Program("p", program.buffers, written, 0, 0).describe())
+    text = str(pr.Program("p", program.buffers, written).describe())
     assert "holds(eq" not in text
 
 
@@ -199,6 +199,6 @@ def test_what_does_not_depend_on_the_guards_keeps_its_loop() -> None:
     backward = procedures(joint, joint)[1]
     program = without_unrolling(backward)
     written = unroll(program.statements)
-    text = pr.Program("p", program.buffers, written, 0, 0).describe()
+    text = pr.Program("p", program.buffers, written).describe()
     assert count(written, pr.Loop) <= count(program.statements, pr.Loop)
     assert "holds(eq" not in text

@@ -45,7 +45,7 @@ def convolution(images: int) -> Program:
 
 
 def inside(loop: Loop, kind: type) -> list[Statement]:
-    return [s for s in Program("", (), (loop,), 0, 0).walk() if isinstance(s, kind)]
+    return [s for s in Program("", (), (loop,)).walk() if isinstance(s, kind)]
 
 
 def test_windows_and_products_of_one_image_share_a_loop_and_memory_does_not_grow() -> None:
@@ -54,7 +54,7 @@ def test_windows_and_products_of_one_image_share_a_loop_and_memory_does_not_grow
     assert len(shared) == 1
     laid = [b for b in p.buffers if b.space == WORK and b.shape[1:] == (3, 3, 28, 28)]
     assert sorted(b.shape[0] for b in laid) == [16, 32]
-    assert p.work_bytes == convolution(64).work_bytes
+    assert p.layout.work == convolution(64).layout.work
 
 
 def test_bias_gradient_sums_in_a_local() -> None:
