@@ -45,6 +45,7 @@ from gradgen.api import build, emit, jit, scan  # noqa: E402  `build` the functi
 from gradgen.frontend.dimensions import dim  # noqa: E402
 from gradgen.frontend.trace import TracedFunction, spec, trace  # noqa: E402  trace(matrix) is PyTorch's, too
 from gradgen.show import show  # noqa: E402  likewise before its module
+from gradgen.target import Target  # noqa: E402
 
 _LAZY = {
     "nn": "gradgen.nn", "optim": "gradgen.optim", "func": "gradgen.func", "linalg": "gradgen.linalg",

@@ -16,6 +16,7 @@ from gradgen.frontend.scan import scan
 from gradgen.frontend.trace import TracedFunction
 from gradgen.options import Options
 from gradgen.show import show
+from gradgen.target import NATIVE, target_of
 
 
 def emit(program: TracedFunction, name: str | None = None, out: str | Path = "generated", **options: Any) -> Path:
@@ -27,6 +28,9 @@ def emit(program: TracedFunction, name: str | None = None, out: str | Path = "ge
     How it is generated: the options of `gradgen.options.Options`: simplify="none|safe|fast", nan_safe, forward_only,
     single_file, threads, in_place, derivatives=("jvp", "jacobian", "hvp", "hessian") or some of them, sparse=("jacobian",
     "hessian") likewise.
+    For what: target="portable" (any PC, and right everywhere), "native", "scalar", "cortex-m0", "cortex-m4", "cortex-m7",
+    "avr", "riscv32", "wasm" or a `gradgen.Target` of your own; optimise="speed|size"; flash=, ram= and stack=, bytes that the
+    module may take, BudgetError with the numbers where it takes more.
     Raises InvalidNameError for names that are not C identifiers, GradgenError for names that the program does not
     have; nothing is written unless everything can be.
     """
@@ -37,18 +41,20 @@ def emit(program: TracedFunction, name: str | None = None, out: str | Path = "ge
 
 
 def build(
-    program: TracedFunction, name: str | None = None, out: str | Path = "generated", *, profile: str = "native",
-    **options: Any
+    program: TracedFunction, name: str | None = None, out: str | Path = "generated", **options: Any
 ) -> ModuleType:
     """Writes the bundle, compiles it and returns the imported module `<out>.<name>`.
 
-    `profile` is "native" (for this machine) or "portable".  Other options as for `emit`.  A second build of the same
-    thing compiles nothing.  Raises CompilerNotFoundError where there is no C compiler (the bundle is written all the
+    Options as for `emit`, target="native" unless given: compiled for the processor of this machine.  What is meant for
+    another target is compiled for any processor of this machine's kind, to be tried here.  A second build of the same thing
+    compiles nothing.  Raises CompilerNotFoundError where there is no C compiler (the bundle is written all the
     same) and CompileError with the compiler's own words.
     """
+    options = {"target": NATIVE, **options}
     name, files = _files(program, name, options)
     folder = Path(out) / name
     write_bundle(files, folder)
+    profile = "native" if target_of(options["target"]).name == NATIVE.name else "portable"
     return load_package(folder, name, files=files, profile=profile, threads=bool(options.get("threads")))
 
 

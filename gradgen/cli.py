@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gradgen.errors import GradgenError
+from gradgen.target import KNOWN, OBJECTIVES
 from gradgen.version import VERSION
 
 OK, FAILED, USER_ERROR, INTERNAL_ERROR = 0, 1, 2, 3
@@ -26,6 +27,7 @@ Examples:
   gradgen build model.py:loss --arg x=N,784 --arg t=N:int64 --arg w=784,10:grad --name softmax
   gradgen emit model.py:loss --single-file          # C only, needs no compiler
   gradgen emit model.py:loss --gradients w --dtype float64 --derivatives jvp,hvp
+  gradgen emit model.py:loss --target cortex-m4 --optimise size --ram 64000
   gradgen show model.py:loss                        # the formulas, forward and gradient
   gradgen show model.py:loss --svg graph.svg
   gradgen check model.py:loss                       # gradients against differences and PyTorch
@@ -121,6 +123,11 @@ def _program_options(command: Callable[..., Any]) -> Callable[..., Any]:
                      help="Further functions, dense: jvp,jacobian,hvp,hessian or some of them."),
         click.option("--sparse", metavar="NAMES", callback=_listed,
                      help="Further functions, in compressed rows: jacobian,hessian or one of them."),
+        click.option("--target", "machine", metavar="NAME",
+                     help=f"What the C is for: {', '.join(KNOWN)} [default: portable; of build: native]."),
+        click.option("--optimise", type=click.Choice(OBJECTIVES), help="Time, or bytes of code [default: speed]."),
+        *(click.option(f"--{limit}", type=click.IntRange(0), metavar="BYTES", help=f"Refuse what takes more {word}.")
+          for limit, word in (("flash", "flash"), ("ram", "RAM (SAVED and WORK)"), ("stack", "stack"))),
     )):
         command = option(command)
     return command
@@ -146,16 +153,14 @@ def _bundle_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @main.command()
 @_bundle_options
-@click.option("--profile", type=click.Choice(["native", "portable"]), default="native", show_default=True,
-              help="Compile for this machine or for any of its kind.")
 @guarded
-def build(target: str, out: Path, name: str | None, profile: str, **given: Any) -> None:
+def build(target: str, out: Path, name: str | None, **given: Any) -> None:
     """Write the bundle of TARGET, compile it, and import it once."""
     from gradgen.api import build as build_module
 
     start = time.perf_counter()
     program, options = _split(target, given)
-    module = build_module(program, name, out, profile=profile, **options)
+    module = build_module(program, name, out, **options)
     _written(out / (name or program.name), program, time.perf_counter() - start)
     package, _, own = module.__name__.rpartition(".")
     _console().print(Text(f"from {package or out.name} import {own}", style="green"))
@@ -177,6 +182,7 @@ def emit(target: str, out: Path, name: str | None, **given: Any) -> None:
 def _split(target: str, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """The program, and the options of code generation that were given."""
     program = _load(target, given.pop("arguments"), given.pop("bounds"), given.pop("grad"), given.pop("names"))
+    given["target"] = given.pop("machine", None)
     return program, {k: v for k, v in given.items() if v is not None}
 
 

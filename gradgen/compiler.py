@@ -34,6 +34,7 @@ from gradgen.ir.batch import batched
 from gradgen.ir.draws import STATE, described
 from gradgen.ir.formula import argument_formulas, shortened
 from gradgen.ir.graph import Graph, Location
+from gradgen.ir.limits import greatest, limits
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
 from gradgen.ir.reach import check_reach, with_conditions
 from gradgen.ir.symbols import Extent, as_extent, placeholder
@@ -131,6 +132,7 @@ def _generate(graph: Graph, name: str, options: Options) -> dict[str, str]:
             code = [copied_last(c, interface.functions[c.name], kept) for c in code]
         work = as_extent(sympy.Max(0, *(c.work_bytes for c in code)))
         interface = replace(interface, work_bytes=work)
+        options.budget.check(name, _bill(made.graph, code, layout.bytes if made.joint else 0, work))
         saved = to_c(interface.saved_bytes)
         samples = recorded_call(made.graph, made.joint, interface, graph)
         module = ModuleCode(interface, tuple(code), saved, to_c(work), samples)
@@ -138,6 +140,17 @@ def _generate(graph: Graph, name: str, options: Options) -> dict[str, str]:
     if debug_level() >= 3:
         print(*(p.describe() for p in scheduled), sep="\n\n", file=sys.stderr)
     return files
+
+
+def _bill(graph: Graph, code: Sequence[ProcedureCode], saved: Extent, work: Extent) -> dict[str, tuple[int | None, str]]:
+    """What the module costs, for `Budget.check`."""
+    known = limits(graph.conditions)
+    deepest = max(code, key=lambda c: c.stack_bytes)
+    ram = as_extent(sympy.sympify(saved) + work)
+    return {
+        "ram": (greatest(ram, known), f"SAVED {saved} and WORK {work} bytes"),
+        "stack": (deepest.stack_bytes, f"at most, in {deepest.name}"),
+    }
 
 
 def programs(made: Stages) -> list[Program]:
@@ -154,7 +167,7 @@ def bodies(scheduled: Sequence[Program]) -> list[ProcedureCode]:
 
 def schedule_options(options: Options) -> ScheduleOptions:
     """What the scheduler may do under the user's options."""
-    return ScheduleOptions(threads=options.threads)
+    return ScheduleOptions(target=options.target, size=options.optimise == "size", threads=options.threads)
 
 
 def _interface(made: Stages, name: str, saved: Extent, work: Extent) -> Interface:

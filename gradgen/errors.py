@@ -12,6 +12,7 @@ from pathlib import Path
 
 __all__ = [
     "AbiError",
+    "BudgetError",
     "BuildError",
     "CacheError",
     "CodegenError",
@@ -88,6 +89,10 @@ class DerivativeError(GradgenError, RuntimeError):
 
 class ScheduleError(GradgenError):
     """The graph could not be turned into loops and buffers."""
+
+
+class BudgetError(GradgenError):
+    """A module takes more flash, RAM or stack than ram=, flash= and stack= allow."""
 
 
 class CodegenError(GradgenError):

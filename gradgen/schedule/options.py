@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gradgen.target import NATIVE, Target
+
 PASSES: dict[str, str] = {
     "packing": "a matrix that every step of a recurrence multiplies by is laid out once for the kernel",
     "sharing": "an expensive function that several nodes apply to the same values is computed once",
@@ -33,10 +35,11 @@ PASSES: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class ScheduleOptions:
-    """`passes` names the optimisations that are on (default: all of `PASSES`)."""
+    """`passes` names the optimisations that are on (default: all of `PASSES`); `size`: code is dear, time is not."""
 
     passes: tuple[str, ...] = tuple(PASSES)
-    strip_bytes: int = 32 * 1024  # what the temporaries of one strip should fit in
+    target: Target = NATIVE
+    size: bool = False
     threads: int = 0  # chunks of parallel loops; below 2 there are none
 
     def has(self, name: str) -> bool:

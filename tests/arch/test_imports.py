@@ -11,12 +11,13 @@ ROOT = Path(__file__).resolve().parents[2] / "gradgen"
 
 MAY_IMPORT = {
     "ir": {"ir"},
-    "autodiff": {"ir", "autodiff"},
-    "simplify": {"ir", "simplify"},
-    "loops": {"ir", "loops"},
+    "target": {"target"},
+    "autodiff": {"ir", "target", "autodiff"},
+    "simplify": {"ir", "target", "simplify"},
+    "loops": {"ir", "target", "loops"},
     "reference": {"ir", "loops", "reference"},
-    "schedule": {"ir", "loops", "schedule"},
-    "codegen": {"ir", "loops", "schedule", "codegen"},
+    "schedule": {"ir", "target", "loops", "schedule"},
+    "codegen": {"ir", "target", "loops", "schedule", "codegen"},
     "build": {"build", "ir"},
     "frontend": {"ir", "frontend", "compiler", "show", "autograd"},
     "runtime": set(),
