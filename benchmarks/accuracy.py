@@ -2,7 +2,7 @@
 
 Every case of `benchmarks/cases` that has a function is run in float32 and float64 by gradgen, PyTorch and JAX on the
 same inputs, a few draws of them, at a size at which the reference is affordable.  The reference is the case's graph,
-gradients included, node by node through the interpreter of `gradgen/ir/interpreter.py` in NumPy's long double (64 bits
+gradients included, node by node through the interpreter of `gradgen/reference/interpreter.py` in NumPy's long double (64 bits
 of mantissa on x86: 2,000 times finer than float64).  It shares the symbolic derivative with gradgen, not the code
 generator nor the kernels; that the derivative is right shows in PyTorch's and JAX's columns, whose errors against it are
 roundings too.
@@ -76,22 +76,22 @@ def wide() -> Iterator[None]:
     """Inside, the interpreter computes float64 in long double, literals included."""
     import sympy
 
-    from gradgen.ir import functions, interpreter
+    from gradgen.ir import evaluation, functions
     from gradgen.ir.dtypes import DType
 
-    narrow, usual = DType.numpy, interpreter._Body.cast
+    narrow, usual = DType.numpy, evaluation.Body.cast
 
     def numpy_type(self: DType) -> Any:
         return np.dtype(np.longdouble) if self.name == "float64" else narrow.fget(self)  # type: ignore[attr-defined]
 
     def cast(self: Any, item: tuple[Any, Any], dtype: DType) -> np.ndarray:
         value, kind = item
-        weak = kind in (interpreter._WEAK_INT, interpreter._WEAK_FLOAT)
+        weak = kind in (evaluation.WEAK_INT, evaluation.WEAK_FLOAT)
         if weak and dtype.name == "float64" and getattr(value, "is_finite", False):
             return np.asarray(np.longdouble(str(sympy.N(value, 25))))
         return usual(self, item, dtype)
 
-    with (mock.patch.object(DType, "numpy", property(numpy_type)), mock.patch.object(interpreter._Body, "cast", cast),
+    with (mock.patch.object(DType, "numpy", property(numpy_type)), mock.patch.object(evaluation.Body, "cast", cast),
           mock.patch.object(functions.erf, "numpy", _wide_erf("erf")),
           mock.patch.object(functions.erfc, "numpy", _wide_erf("erfc"))):
         yield
@@ -101,7 +101,7 @@ def reference(case: Case, arrays: Arrays) -> list[np.ndarray]:
     """Values, then gradients, in long double."""
     from gradgen.autodiff import differentiate
     from gradgen.autodiff.joint import with_unit_seed
-    from gradgen.ir.interpreter import evaluate
+    from gradgen.reference.interpreter import evaluate
 
     graph = program_of(case, in_dtype(arrays, "float64")).graph
     wanted = [n for n in graph.inputs if n.requires_grad]

@@ -8,7 +8,8 @@ from typing import Any
 
 from gradgen.build.load import load_package
 from gradgen.codegen.bundle import write_bundle
-from gradgen.compiler import check_module_name, generate
+from gradgen.codegen.names import check_module_name
+from gradgen.compiler.pipeline import generate
 from gradgen.errors import GradgenError
 from gradgen.frontend.choice import CHOICES, prepared
 from gradgen.frontend.jit import jit

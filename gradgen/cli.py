@@ -215,7 +215,7 @@ def show(target: str, view: str, svg: Path | None, **given: Any) -> None:
 
     program, options = _split(target, given)
     if svg is not None:
-        from gradgen.ir.dot import svg as draw
+        from gradgen.notation.dot import svg as draw
 
         svg.write_text(draw(view_of(program, "dot", **options)), encoding="utf-8")
         _console().print(Text(f"{svg}"))

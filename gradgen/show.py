@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from gradgen.codegen import demands
-from gradgen.compiler import bodies, dim_names, generate, programs, stages, user_names
+from gradgen.compiler.pipeline import bodies, generate, programs, stages, user_names
 from gradgen.errors import GradgenError
 from gradgen.frontend.choice import prepared
-from gradgen.ir.formula import formulas
-from gradgen.ir.graph import serialise
+from gradgen.ir.graph import dim_names, serialise
+from gradgen.notation.formula import formulas
 from gradgen.options import Options
 
 VIEWS = {
@@ -42,11 +42,11 @@ def show(program: Any, what: str = "formulas", **options: Any) -> str:
         case "formulas":
             return "\n".join([*formulas(subject, names), *_constants(program), *_conditions(made)])
         case "latex":
-            from gradgen.ir.latex import latex
+            from gradgen.notation.latex import latex
 
             return latex(subject, names)
         case "dot":
-            from gradgen.ir.dot import dot
+            from gradgen.notation.dot import dot
 
             return dot(subject)
         case "graph":

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from gradgen.compiler.verification import check
 from gradgen.passes import observed
-from gradgen.verification import check
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import sympy
 
-from gradgen.autodiff import kernels, scattered
+from gradgen.autodiff import kernel_rules as kernels
+from gradgen.autodiff import scattered
+from gradgen.autodiff.bodies import add, compute, partial
 from gradgen.autodiff.liveness import guarded, of_items, only_alive, repeated, settled
 from gradgen.autodiff.products import product_partials
+from gradgen.autodiff.recurrences import tangent_scan
 from gradgen.autodiff.reverse import expanded
-from gradgen.autodiff.scan import tangent_scan
-from gradgen.autodiff.terms import add, compute, partial
 from gradgen.ir.functions import NoDerivative, div, eq, scaled, select
 from gradgen.ir.graph import topological
 from gradgen.ir.nodes import Compute, Kernel, Node, Read, Scan, Scatter, identity_read

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from gradgen.autodiff.bodies import partial
 from gradgen.autodiff.recompute import kept_values
 from gradgen.autodiff.reverse import gradients
-from gradgen.autodiff.terms import partial
 from gradgen.ir.graph import Graph, Location, topological
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Scatter
 from gradgen.ir.rewrite import substitute

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import sympy
 
-from gradgen.autodiff.kernels import A0, A1, A2, _map, _negative, _sum, _transposed
+from gradgen.autodiff.kernel_rules import A0, A1, A2, _map, _negative, _sum, _transposed
 from gradgen.autodiff.kernels_det import product
 from gradgen.ir.functions import div, eq, select
 from gradgen.ir.kernels import call

@@ -14,8 +14,8 @@ from functools import lru_cache
 
 import sympy
 
+from gradgen.ir.evaluation import of_constants
 from gradgen.ir.functions import div, ne, select
-from gradgen.ir.interpreter import evaluate
 from gradgen.ir.nodes import Compute, Constant, Node, Read, map_node
 from gradgen.ir.symbols import COTANGENT, LIVENESS, Dim, Placeholder, axes, axis, placeholder, reduce_axis
 
@@ -100,7 +100,7 @@ def _known_alive(term: Compute) -> bool:
         return False
     if math.prod(extents) > MOST or any(isinstance(s, Dim) for r in term.reads for c in r.guard for s in c.expr.free_symbols):
         return False
-    return bool((evaluate([term], {})[0] > 0).all())
+    return bool((of_constants(term) > 0).all())
 
 
 def of_items(live: Node, lead: int) -> Node:

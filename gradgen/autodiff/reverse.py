@@ -13,10 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import sympy
 
-from gradgen.autodiff import kernels, scattered
+from gradgen.autodiff import kernel_rules as kernels
+from gradgen.autodiff import scattered
+from gradgen.autodiff.bodies import add, adjoint_body, compact, compute, is_polynomial, placeholders_in
 from gradgen.autodiff.liveness import full, guarded, merged, of_items, one, only_alive, repeated, settled, support
 from gradgen.autodiff.products import product_partials
-from gradgen.autodiff.terms import add, adjoint_body, compact, compute, is_polynomial, placeholders_in
 from gradgen.errors import DerivativeError
 from gradgen.ir.functions import NoDerivative, and_, div, eq, select, stop
 from gradgen.ir.graph import Location, topological
@@ -182,7 +183,7 @@ class _Sweep:
 
     def pull_scan(self, node: Scan) -> None:
         """Once per call, when the first of its outputs comes up: by then all cotangents are complete."""
-        from gradgen.autodiff.scan import adjoint_scan
+        from gradgen.autodiff.recurrences import adjoint_scan
 
         siblings = {n.output: n for n in self.order if isinstance(n, Scan) and n.call == node.call}
         if next(iter(siblings.values())) is not node:

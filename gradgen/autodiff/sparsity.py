@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 import sympy
 
-from gradgen.autodiff.terms import partial
+from gradgen.autodiff.bodies import partial
 from gradgen.errors import GradgenError
+from gradgen.ir.evaluation import holds, integer
 from gradgen.ir.graph import topological_until
-from gradgen.ir.interpreter import holds, integer
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read, Scan, Scatter
 from gradgen.ir.symbols import Placeholder, axis, is_nothing, placeholder, reduce_axis
 

@@ -27,11 +27,11 @@ from gradgen.frontend.trace import TracedFunction
 from gradgen.ir.draws import STATE
 from gradgen.ir.functions import instead, stop
 from gradgen.ir.graph import Graph
-from gradgen.ir.interpreter import evaluate
 from gradgen.ir.nodes import Compute, Input, Node, identity_read
 from gradgen.ir.rewrite import rewrite
 from gradgen.ir.symbols import placeholder
 from gradgen.ir.widen import widened_graph
+from gradgen.reference.interpreter import evaluate
 
 __all__ = ["CheckReport", "Comparison", "Row", "check"]
 

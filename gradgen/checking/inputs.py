@@ -9,13 +9,13 @@ import numpy as np
 import sympy
 
 from gradgen.codegen.demands import fitting
+from gradgen.compiler.recorded_calls import index_bounds
 from gradgen.errors import GradgenError, ShapeError
 from gradgen.ir.dtypes import bool_
+from gradgen.ir.evaluation import extent_value, holds
 from gradgen.ir.graph import Graph
-from gradgen.ir.interpreter import extent_value, holds
 from gradgen.ir.nodes import Input
 from gradgen.ir.symbols import Dim
-from gradgen.samples import index_bounds
 
 SIZES = (5, 4, 6, 3, 7)
 """What named dimensions are by default, in order: small and different, so that mixed-up axes show."""

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from gradgen.codegen import record
+from gradgen.codegen import module_record as record
 from gradgen.codegen.checks import checks_sizes, dims_fit_lines, function_checks
 from gradgen.codegen.declarations import (
     args_members,
@@ -28,7 +28,7 @@ from gradgen.codegen.declarations import (
     wrapped_formulas,
 )
 from gradgen.codegen.demands import lines, needed
-from gradgen.codegen.derivatives import pattern_macros
+from gradgen.codegen.derivative_headers import pattern_macros
 from gradgen.codegen.extents import constant, dims_of, elements, saturating_helpers, to_c
 from gradgen.codegen.fold import folded
 from gradgen.codegen.interface import Interface, Parameter

@@ -6,7 +6,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
-from gradgen.codegen.derivatives import derivative_documentation
+from gradgen.codegen.derivative_headers import derivative_documentation
 from gradgen.codegen.extents import shape_text, to_c
 from gradgen.codegen.interface import (
     COTANGENT,

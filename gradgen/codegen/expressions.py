@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import singledispatchmethod
 
 from gradgen.codegen import mathlib
-from gradgen.codegen.arithmetic import HELPERS, PLAIN_FUNCTIONS
 from gradgen.codegen.integers import HELPERS as INDEX_HELPERS
 from gradgen.codegen.integers import guard_text, index_text
 from gradgen.codegen.literals import literal
+from gradgen.codegen.small_functions import HELPERS, PLAIN_FUNCTIONS
 from gradgen.errors import CodegenError
 from gradgen.ir.dtypes import DType, bool_
 from gradgen.loops.statements import (

@@ -25,7 +25,7 @@ from gradgen.codegen.interface import (
     Interface,
     Parameter,
 )
-from gradgen.codegen.record import c_dtype, c_string
+from gradgen.codegen.module_record import c_dtype, c_string
 from gradgen.codegen.selftest_derivatives import derivative_parameters, derivative_tests
 from gradgen.codegen.templates import render
 from gradgen.ir.dtypes import DType

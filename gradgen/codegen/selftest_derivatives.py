@@ -17,7 +17,7 @@ from gradgen.codegen.interface import (
     Interface,
     Parameter,
 )
-from gradgen.codegen.record import c_dtype, c_string
+from gradgen.codegen.module_record import c_dtype, c_string
 from gradgen.codegen.templates import render
 
 _SECOND = (HVP, HESSIAN, HESSIAN_VALUES)

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from gradgen.compiler import dim_names, gradient_reach
+from gradgen.autodiff import gradient_reach
 from gradgen.errors import DTypeError, GradgenError
 from gradgen.frontend.trace import Spec, TracedFunction
 from gradgen.ir import dtypes
 from gradgen.ir.dtypes import DType
-from gradgen.ir.graph import Graph, topological
+from gradgen.ir.graph import Graph, dim_names, topological
 from gradgen.ir.nodes import Input
 
 __all__ = ["CHOICES", "chosen", "prepared"]

@@ -13,7 +13,7 @@ from typing import Any
 
 import sympy.tensor.tensor  # noqa: F401  SymPy imports it at the first sum: 0.1 s that the first look should not pay
 
-from gradgen import compiler
+from gradgen.compiler import runner as compiled
 from gradgen.errors import TraceError
 from gradgen.frontend.record import Record
 from gradgen.ir.functions import stop
@@ -31,14 +31,14 @@ class _Plan:
     key: tuple[Any, ...]  # the structure: equal keys run the same code
 
 
-_runners: dict[tuple[Any, ...], compiler.Runner] = {}
+_runners: dict[tuple[Any, ...], compiled.Runner] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """What was run: code for the values of `leaves`, giving those of `pending`."""
 
-    runner: compiler.Runner
+    runner: compiled.Runner
     leaves: list[Record]
     pending: list[Record]
 
@@ -62,7 +62,7 @@ def evaluate(records: Sequence[Record]) -> Evaluation | None:
                 )
         text = repr(plan.key)
         structure = "" if " at 0x" in text else text  # an attribute without a lasting text is not kept on disk
-        runner = compiler.remembered(structure) if structure else None
+        runner = compiled.remembered(structure) if structure else None
         runner = _runners[plan.key] = runner or _build(plan, pending, structure)
     results = runner([r.value for r in plan.leaves])  # type: ignore[misc]
     for record, value in zip(pending, results):
@@ -100,9 +100,9 @@ def _plan(pending: Sequence[Record]) -> _Plan:
     return _Plan(order, leaves, tuple(parts))
 
 
-def _build(plan: _Plan, pending: Sequence[Record], structure: str) -> compiler.Runner:
+def _build(plan: _Plan, pending: Sequence[Record], structure: str) -> compiled.Runner:
     nodes, where = lower(plan.order, plan.leaves)
-    return compiler.runner([nodes[r] for r in pending], [nodes[r] for r in plan.leaves], where, structure)
+    return compiled.runner([nodes[r] for r in pending], [nodes[r] for r in plan.leaves], where, structure)
 
 
 def plan_of(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:

@@ -13,7 +13,8 @@ from typing import Any
 import sympy
 from sympy.core.function import AppliedUndef
 
-from gradgen.compiler import check_argument_names, gradient_reach, gradients, tangents
+from gradgen.autodiff import gradient_reach, gradients, tangents
+from gradgen.codegen.names import check_argument_names
 from gradgen.errors import GradgenError, ShapeError, TraceError, UnsupportedOperationError
 from gradgen.frontend.sympy_scalars import Lowering
 from gradgen.frontend.sympy_tensors import Tensors, extent_of
@@ -22,7 +23,7 @@ from gradgen.ir import dtypes
 from gradgen.ir.dtypes import DType
 from gradgen.ir.graph import Graph
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
-from gradgen.ir.packing import pack
+from gradgen.ir.packed import pack
 from gradgen.ir.reach import with_conditions
 from gradgen.ir.rewrite import substitute
 from gradgen.ir.symbols import Extent, placeholder

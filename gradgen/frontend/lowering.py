@@ -117,18 +117,18 @@ def pullback(op: Op, ins: tuple[Spec, ...], attributes: Attributes, wanted: Mask
     What is asked here of an operation of the library is kept on disk: code that an earlier process compiled is then
     found without differentiating anything.
     """
-    from gradgen import compiler
+    from gradgen.compiler import runner as compiled
 
     question = ""
     if OPS.get(op.name) is op and all(type(e) is int for s in ins for e in s.shape):
         question = repr(("pullback", op.name, ins, attributes, wanted, given))
         if " at 0x" in question:  # an attribute without a lasting text
             question = ""
-    facts = compiler.recalled(question) if question else None
+    facts = compiled.recalled(question) if question else None
     if facts is None:
         facts = _facts(op, ins, attributes, wanted, given)
         if question:
-            compiler.note(question, facts)
+            compiled.note(question, facts)
     slots, specs, saves_inputs, saves_outputs = facts
     return Pullback(
         pullback_op(op, len(ins), wanted, given),
@@ -159,7 +159,7 @@ def _template(
     op: Op, ins: tuple[Spec, ...], attributes: Attributes, wanted: Mask, given: Mask
 ) -> tuple[Node | None, ...]:
     """One gradient per input, over Inputs x0.. (inputs), y0.. (outputs), g0.. (cotangents)."""
-    from gradgen.compiler import gradients
+    from gradgen.autodiff import gradients
 
     arguments = inputs_for(ins)
     results = lower_on(op, ins, attributes)

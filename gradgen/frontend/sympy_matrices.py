@@ -34,7 +34,7 @@ from gradgen.frontend.tensor import Tensor
 from gradgen.ir import functions as fn
 from gradgen.ir.dtypes import DType
 from gradgen.ir.nodes import Compute, Input, Node, Read
-from gradgen.ir.packing import pack
+from gradgen.ir.packed import pack
 from gradgen.ir.rewrite import substitute
 from gradgen.ir.symbols import axis, placeholder, reduce_axis
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from gradgen.compiler import check_argument_names, dim_names, gradient_reach
+from gradgen.autodiff import gradient_reach
+from gradgen.codegen.names import check_argument_names
 from gradgen.errors import DTypeError, InvalidNameError, ShapeError, TraceError
 from gradgen.frontend.apply import PACKAGE
 from gradgen.frontend.dimensions import Dimension, stated_of
@@ -28,7 +29,7 @@ from gradgen.ir import dtypes
 from gradgen.ir.assumptions import Requirement
 from gradgen.ir.draws import STATE
 from gradgen.ir.dtypes import DType
-from gradgen.ir.graph import Graph
+from gradgen.ir.graph import Graph, dim_names
 from gradgen.ir.nodes import Input
 from gradgen.ir.reach import with_conditions
 from gradgen.ir.symbols import Extent, dim
@@ -106,7 +107,7 @@ class TracedFunction:
 
     def to_sympy(self) -> Any:
         """The mathematics as ordinary SymPy: (definitions of shared values, outputs)."""
-        from gradgen.ir.sympy_view import to_sympy
+        from gradgen.notation.sympy_view import to_sympy
 
         return to_sympy(self.graph)
 

@@ -315,7 +315,7 @@ def _single(extent: Any) -> bool:
 
 def _adjoint(gradient: IRNode, chain: Chain, root: Spec) -> IRNode:
     """What a gradient of the view is for its base: summed where elements of the view share one of the base."""
-    from gradgen.compiler import gradients
+    from gradgen.autodiff import gradients
 
     base, seed = Input("base", root.shape, root.dtype), Input("seed", gradient.shape, gradient.dtype)
     view: IRNode = base

@@ -10,13 +10,16 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gradgen.compiler import batched, gradients, graph_hessian, graph_hvp, graph_jacobian, tangents
+from gradgen.autodiff import gradients, tangents
+from gradgen.autodiff.jacobian import hessian as graph_hessian
+from gradgen.autodiff.jacobian import hvp as graph_hvp
+from gradgen.autodiff.jacobian import jacobian as graph_jacobian
 from gradgen.errors import DerivativeError, ShapeError
 from gradgen.frontend.apply import apply
 from gradgen.frontend.closure import capture, flatten, operation, unflatten
 from gradgen.frontend.drawing import Source, current, states_by_step
 from gradgen.frontend.tensor import Tensor
-from gradgen.ir.batch import moved_axis, repeated
+from gradgen.ir.batch import batched, moved_axis, repeated
 from gradgen.ir.functions import NoDerivative
 from gradgen.ir.graph import Graph
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Read, Scan, Scatter
 
@@ -149,3 +149,13 @@ def serialise(graph: Graph) -> list[str]:
     if graph.states:
         lines.append("states " + " ".join(f"{old}->{new}" for old, new in graph.states))
     return lines
+
+
+def dim_names(inputs: Iterable[Any]) -> tuple[str, ...]:
+    """The named dimensions, in the order in which the shapes of the inputs mention them."""
+    found: dict[str, None] = {}
+    for node in inputs:
+        for extent in node.shape:
+            if not isinstance(extent, int):
+                found.update(dict.fromkeys(sorted(s.name for s in extent.free_symbols)))
+    return tuple(found)

@@ -16,10 +16,10 @@ import sympy
 
 from gradgen.errors import GradgenError
 from gradgen.ir.assumptions import Facts, Requirement, condition_text, facts_of, guard_facts, in_order, plain
+from gradgen.ir.evaluation import integer
 from gradgen.ir.graph import Graph, Location, topological
 from gradgen.ir.guards import GE, Condition, Guard
 from gradgen.ir.inequalities import contradictory, proves
-from gradgen.ir.interpreter import integer
 from gradgen.ir.nodes import Compute, Node, Read, Scan, Scatter
 from gradgen.ir.symbols import Axis, Dim, Extent, Placeholder, ReduceAxis, axes, reduce_axes
 

@@ -1,7 +1,6 @@
 """Neural networks by PyTorch's names: Module and Parameter, layers, activations, losses, `functional`, `init`, `utils`."""
 
 from gradgen.nn import functional, init, utils
-from gradgen.nn.attention import MultiheadAttention
 from gradgen.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from gradgen.nn.convolutions import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from gradgen.nn.layers import (
@@ -17,7 +16,8 @@ from gradgen.nn.layers import (
     Linear,
 )
 from gradgen.nn.module import Module
-from gradgen.nn.normalisation import (
+from gradgen.nn.multihead import MultiheadAttention
+from gradgen.nn.norm_layers import (
     BatchNorm1d,
     BatchNorm2d,
     BatchNorm3d,
@@ -29,10 +29,18 @@ from gradgen.nn.normalisation import (
     LocalResponseNorm,
     RMSNorm,
 )
+from gradgen.nn.one_function import CLASSES, Flatten, PReLU, Unflatten
 from gradgen.nn.paddings import CLASSES as PADDINGS
 from gradgen.nn.parameter import Parameter
 from gradgen.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNBase, RNNCell, RNNCellBase
-from gradgen.nn.resampling import (
+from gradgen.nn.transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
+from gradgen.nn.upsampling import (
     EmbeddingBag,
     MaxUnpool1d,
     MaxUnpool2d,
@@ -43,14 +51,6 @@ from gradgen.nn.resampling import (
     Upsample,
     UpsamplingBilinear2d,
     UpsamplingNearest2d,
-)
-from gradgen.nn.stateless import CLASSES, Flatten, PReLU, Unflatten
-from gradgen.nn.transformer import (
-    Transformer,
-    TransformerDecoder,
-    TransformerDecoderLayer,
-    TransformerEncoder,
-    TransformerEncoderLayer,
 )
 
 globals().update(CLASSES)

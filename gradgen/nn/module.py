@@ -12,8 +12,8 @@ from gradgen.frontend.modes import state as modes
 from gradgen.frontend.tensor import Tensor
 from gradgen.ir import dtypes
 from gradgen.ir.dtypes import DType
-from gradgen.nn import hooks
-from gradgen.nn.hooks import HookTable
+from gradgen.nn import module_hooks as hooks
+from gradgen.nn.module_hooks import HookTable
 from gradgen.nn.parameter import Parameter
 
 

@@ -8,11 +8,11 @@ from typing import Any
 from gradgen.frontend import namespace
 from gradgen.nn import functional as F
 from gradgen.nn import init
-from gradgen.nn.attention import MultiheadAttention
 from gradgen.nn.containers import ModuleList
 from gradgen.nn.layers import Dropout, Linear
 from gradgen.nn.module import Module
-from gradgen.nn.normalisation import LayerNorm
+from gradgen.nn.multihead import MultiheadAttention
+from gradgen.nn.norm_layers import LayerNorm
 
 functional: Any = F
 _functions: Any = namespace.functions()

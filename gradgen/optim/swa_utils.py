@@ -11,7 +11,7 @@ from gradgen.frontend import creation
 from gradgen.frontend.modes import no_grad
 from gradgen.ir.dtypes import int64
 from gradgen.nn.module import Module
-from gradgen.nn.normalisation import _BatchNorm
+from gradgen.nn.norm_layers import _BatchNorm
 from gradgen.optim.lr_scheduler import LRScheduler, _for_groups
 from gradgen.optim.optimizer import Optimizer
 

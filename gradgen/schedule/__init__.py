@@ -10,6 +10,7 @@ from gradgen.loops.draft import Draft
 from gradgen.loops.procedure import Output, Place, Procedure
 from gradgen.loops.statements import SAVED, WORK, Layout, Program, Statement
 from gradgen.passes import Pass, fold
+from gradgen.schedule.allowed import NO_PASSES, PASSES, ScheduleOptions
 from gradgen.schedule.conditions import merge_conditions
 from gradgen.schedule.emit import Emitter
 from gradgen.schedule.flatten import flatten
@@ -18,7 +19,6 @@ from gradgen.schedule.inline import Inliner
 from gradgen.schedule.lanes import lanes
 from gradgen.schedule.loads import unconditional
 from gradgen.schedule.memory import SavedLayout, lifetimes, plan_work, saved_layout
-from gradgen.schedule.options import NO_PASSES, PASSES, ScheduleOptions
 from gradgen.schedule.outline import outline
 from gradgen.schedule.peel import peel
 from gradgen.schedule.preparation import prepared

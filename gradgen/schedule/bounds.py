@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import sympy
 
+from gradgen.ir.evaluation import holds, integer
 from gradgen.ir.guards import GE, Condition
-from gradgen.ir.interpreter import holds, integer
 from gradgen.ir.nodes import ARG_REDUCERS, Compute, Constant, Node
 from gradgen.ir.symbols import Extent
 

@@ -11,7 +11,7 @@ from gradgen.loops.statements import Buffer, Comment, Declare, Fill, Store, Vari
 from gradgen.schedule.emit_base import ROW, Row
 from gradgen.schedule.emit_products import Products
 from gradgen.schedule.inline import ARG, KERNEL, MAP, REDUCE, SCAN, SCATTER, Op
-from gradgen.schedule.kernels import emit_kernel
+from gradgen.schedule.kernel_calls import emit_kernel
 from gradgen.schedule.reductions import BLOCK, CLAUSE, UNCUT, exceeds, is_float_sum, reducer_of, vectorisable
 from gradgen.schedule.scans import emit_scan
 from gradgen.schedule.tree import Leaf, LoopNode, StripNode, leaves

@@ -12,11 +12,11 @@ from gradgen.ir.nodes import Constant, Node
 from gradgen.ir.symbols import Extent
 from gradgen.loops.procedure import ACCUMULATE, Place, Procedure
 from gradgen.loops.statements import ARGUMENT, CONSTANT, SAVED, WORK, Buffer, CVar, Expr, Load, Present, SetFlag
+from gradgen.schedule.allowed import ScheduleOptions
 from gradgen.schedule.bounds import positions
 from gradgen.schedule.contraction import Contraction
 from gradgen.schedule.fusion import whole_sources
 from gradgen.schedule.inline import KERNEL, SCAN, SCATTER, Op
-from gradgen.schedule.options import ScheduleOptions
 from gradgen.schedule.reductions import Accumulator
 from gradgen.schedule.scope import Builder, Scope
 from gradgen.schedule.tree import Leaf, LoopNode, StripNode, Tree, paths

@@ -7,7 +7,6 @@ from dataclasses import replace
 import sympy
 
 from gradgen.ir.dtypes import DType, bool_
-from gradgen.ir.formula import node_formula
 from gradgen.ir.nodes import Compute, Scatter
 from gradgen.ir.symbols import Extent
 from gradgen.loops.procedure import ACCUMULATE, Output
@@ -25,6 +24,7 @@ from gradgen.loops.statements import (
     Store,
 )
 from gradgen.loops.walk import renamed
+from gradgen.notation.formula import node_formula
 from gradgen.schedule.emit_base import ROW
 from gradgen.schedule.emit_reads import Reads
 from gradgen.schedule.inline import MAP, SCATTER, Op

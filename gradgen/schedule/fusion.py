@@ -19,9 +19,9 @@ import sympy
 from gradgen.ir.nodes import Node
 from gradgen.ir.symbols import Extent, same_extent
 from gradgen.loops.procedure import Procedure
+from gradgen.schedule.allowed import ScheduleOptions
 from gradgen.schedule.contraction import Contraction, contraction
 from gradgen.schedule.inline import ARG, KERNEL, MAP, REDUCE, SCAN, SCATTER, BodyTerm, Op, ReadTerm
-from gradgen.schedule.options import ScheduleOptions
 from gradgen.schedule.reductions import is_float_sum
 from gradgen.schedule.sharing import CHEAP
 from gradgen.schedule.tree import Leaf, LoopNode, StripNode, Tree, separate

@@ -22,8 +22,8 @@ from gradgen.ir.nodes import ARG_REDUCERS, Compute, Constant, Kernel, Node, Read
 from gradgen.ir.symbols import Axis, Extent, Placeholder, ReduceAxis, axes, axis, placeholder, reduce_axes, reduce_axis
 from gradgen.loops.procedure import Output, Procedure
 from gradgen.loops.statements import CVar
+from gradgen.schedule.allowed import ScheduleOptions
 from gradgen.schedule.bounds import certainly_inside
-from gradgen.schedule.options import ScheduleOptions
 from gradgen.schedule.ordering import sums_where_terms_arise
 from gradgen.schedule.scalars import Recipe, Step, recipe
 from gradgen.schedule.sharing import is_expensive

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from gradgen.loops.procedure import Procedure
 from gradgen.passes import Pass, fold
+from gradgen.schedule.allowed import PASSES, ScheduleOptions
 from gradgen.schedule.digits import split_digits
-from gradgen.schedule.options import PASSES, ScheduleOptions
 from gradgen.schedule.packing import pack_invariants
 from gradgen.schedule.pairs import in_pairs
 from gradgen.schedule.sharing import share_functions

@@ -9,8 +9,8 @@ import numpy as np
 import sympy
 
 from gradgen.ir.canonical import compute
+from gradgen.ir.evaluation import of_constants
 from gradgen.ir.functions import div, extent, pow_, scaled
-from gradgen.ir.interpreter import evaluate
 from gradgen.ir.nodes import Compute, Constant, Node
 from gradgen.ir.symbols import Dim, placeholder
 
@@ -90,4 +90,4 @@ def fold_constants(node: Node) -> Node:
         return node  # a broadcast number stays a number: the loop needs no table
     if any(isinstance(s, Dim) for s in node.body.free_symbols) or node.body.has(extent):
         return node  # sizes are, or will be, arguments
-    return Constant(evaluate([node], {})[0], node.dtype)
+    return Constant(of_constants(node), node.dtype)

@@ -21,15 +21,15 @@ from gradgen.ir.rewrite import rewrite
 from gradgen.ir.symbols import placeholder
 from gradgen.passes import Pass, fold
 from gradgen.simplify.constants import fold_constants, inline_constants
+from gradgen.simplify.decided import drop_unit_axes, plain_guards
 from gradgen.simplify.deltas import collapse_deltas
 from gradgen.simplify.distribution import distribute_scans
-from gradgen.simplify.guards import drop_unit_axes, plain_guards
+from gradgen.simplify.factors import factor_reductions
 from gradgen.simplify.one_hot import collapse_one_hot
-from gradgen.simplify.ranges import ranges, simplify_index
-from gradgen.simplify.reductions import factor_reductions
-from gradgen.simplify.scans import merge_scans, simplify_step
+from gradgen.simplify.plain_indices import ranges, simplify_index
+from gradgen.simplify.read_through import inline_views
+from gradgen.simplify.steps import merge_scans, simplify_step
 from gradgen.simplify.tables import inline_tables
-from gradgen.simplify.views import inline_views
 
 VALUE_OF = {"given": 0, "pseudo_inverse": 1}
 """Kernels whose value is that of an operand."""

@@ -150,7 +150,7 @@ def test_header_cdef_and_manifest_agree(emitted: Path, name: str) -> None:
 def test_same_bytes_under_any_hash_seed() -> None:
     script = (
         "import hashlib, json\n"
-        "from gradgen.compiler import generate\nfrom gradgen.options import Options\n"
+        "from gradgen.compiler.pipeline import generate\nfrom gradgen.options import Options\n"
         "from tests.embed.test_derivative_functions import MODULES\n"
         "files = [sorted(generate(make().graph, n, Options(**o)).items()) for n, (make, o) in MODULES.items()]\n"
         "print(hashlib.sha256(json.dumps(files).encode()).hexdigest())\n"

@@ -11,7 +11,7 @@ import pytest
 
 import gradgen as gg
 from benchmarks.cases.convolution import lenet
-from gradgen.compiler import stages
+from gradgen.compiler.pipeline import stages
 from gradgen.options import Options
 from gradgen.schedule import saved_layout
 from tests.embed.toolchain import C_COMPILERS, STRICT, needs_c, program, run

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from gradgen.codegen.kernels_body import ProcedureCode, c_procedure
-from gradgen.ir.interpreter import bind_dims, evaluate, extent_value
+from gradgen.ir.evaluation import bind_dims, extent_value
 from gradgen.ir.nodes import Node
 from gradgen.loops.procedure import SAVED
+from gradgen.reference.interpreter import evaluate
 from gradgen.schedule import Procedure, ScheduleOptions, schedule
 
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wfloat-conversion", "-Wshadow",

@@ -16,7 +16,7 @@ from gradgen.ir.graph import Graph, topological
 from gradgen.ir.nodes import Compute, Input, Node, Read, Scan, identity_read
 from gradgen.ir.symbols import axes, placeholder, reduce_axes
 from gradgen.schedule import Output, Place, Procedure, ScheduleOptions
-from gradgen.schedule.options import PASSES
+from gradgen.schedule.allowed import PASSES
 from gradgen.schedule.packing import pack_invariants
 
 A, B = placeholder(0), placeholder(1)

@@ -7,7 +7,7 @@ import pytest
 from compiled import Compiled
 
 import gradgen as gg
-from gradgen.compiler import stages
+from gradgen.compiler.pipeline import stages
 from gradgen.loops.statements import Apply
 from gradgen.loops.walk import expressions, subexpressions
 from gradgen.options import Options

@@ -12,7 +12,7 @@ from gradgen.ir.graph import Graph
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read, Scan, identity_read
 from gradgen.ir.symbols import axis, dim, placeholder, reduce_axes, reduce_axis
 from gradgen.schedule import Output, Place, Procedure, ScheduleOptions
-from gradgen.schedule.options import PASSES
+from gradgen.schedule.allowed import PASSES
 
 A, B, C = (placeholder(k) for k in range(3))
 I0, I1, R0 = axis(0), axis(1), reduce_axis(0)

@@ -11,7 +11,7 @@ import sympy
 from compiled import Compiled, arguments, expected
 
 import gradgen as gg
-from gradgen.compiler import stages
+from gradgen.compiler.pipeline import stages
 from gradgen.ir import dtypes
 from gradgen.loops.statements import (
     ARGUMENT,

@@ -12,10 +12,10 @@ from random_programs import Program, expected, grow
 
 import gradgen as gg
 from gradgen.autodiff.joint import differentiable_outputs
-from gradgen.compiler import stages
+from gradgen.compiler.pipeline import stages
 from gradgen.errors import TraceError
-from gradgen.ir.interpreter import evaluate
 from gradgen.options import Options
+from gradgen.reference.interpreter import evaluate
 
 torch = pytest.importorskip("torch")
 LEVELS = ("none", "safe", "fast")

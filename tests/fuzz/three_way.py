@@ -25,10 +25,11 @@ from typing import Any
 import numpy as np
 
 import gradgen as gg
-from gradgen import compiler
+from gradgen.autodiff import gradients
+from gradgen.compiler import runner as compiled
 from gradgen.errors import GradgenError
-from gradgen.ir.interpreter import evaluate
 from gradgen.ir.nodes import Constant
+from gradgen.reference.interpreter import evaluate
 from tests.fuzz.tape_programs import SHAPE, Program, grow
 
 REFUSALS = ("the caller's tensor would stay as it is", "the caller's stays as it is", "a hook",
@@ -88,7 +89,7 @@ def as_graph(program: Program) -> Outcome:
     """The traced graph and its derivative, interpreted."""
     try:
         graph = traced(program).graph
-        found = compiler.gradients(graph.outputs, [Constant(1.0)], list(graph.inputs))
+        found = gradients(graph.outputs, [Constant(1.0)], list(graph.inputs))
         values = dict(zip(graph.inputs, program.arguments()))
         nodes = [*graph.outputs, *(g for g in found if g is not None)]
         value, *rest = evaluate(nodes, values)
@@ -103,16 +104,16 @@ def interpreted() -> Iterator[None]:
     """Inside, eager values are computed by the interpreter of graphs: nothing is compiled."""
     from gradgen.frontend import engine
 
-    kept = engine._runners, compiler.remembered, compiler.runner
+    kept = engine._runners, compiled.remembered, compiled.runner
     engine._runners = {}
-    compiler.remembered = lambda structure: None  # type: ignore[assignment]
-    compiler.runner = (  # type: ignore[assignment]
+    compiled.remembered = lambda structure: None  # type: ignore[assignment]
+    compiled.runner = (  # type: ignore[assignment]
         lambda outputs, given, where, structure="": lambda values: evaluate(outputs, dict(zip(given, values)))
     )
     try:
         yield
     finally:
-        engine._runners, compiler.remembered, compiler.runner = kept
+        engine._runners, compiled.remembered, compiled.runner = kept
 
 
 def judged(program: Program, torch: Any = None) -> tuple[str, str]:

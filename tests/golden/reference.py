@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 
-from gradgen.compiler import generate
+from gradgen.compiler.pipeline import generate
 from gradgen.options import Options
 from tests.golden.small import PROGRAMS, Program
 

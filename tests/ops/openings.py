@@ -15,10 +15,11 @@ import sympy
 
 import gradgen as gg
 from gradgen.errors import GradgenError
+from gradgen.ir.evaluation import holds, integer
 from gradgen.ir.graph import Graph
-from gradgen.ir.interpreter import evaluate, holds, integer
 from gradgen.ir.reach import ReachError
 from gradgen.ir.symbols import dim
+from gradgen.reference.interpreter import evaluate
 
 from .cases import Case, all_cases
 

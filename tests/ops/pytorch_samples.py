@@ -25,7 +25,7 @@ import numpy as np
 import gradgen as gg
 from gradgen.autodiff import differentiate
 from gradgen.frontend.trace import TracedFunction
-from gradgen.ir.interpreter import evaluate, run
+from gradgen.reference.interpreter import evaluate, run
 
 DTYPES = {"float64", "float32", "int64", "int32", "bool"}
 RIGHT, WRONG, REFUSED, MISSING, CRASHED = "right", "wrong", "refused", "missing", "crashed"

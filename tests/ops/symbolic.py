@@ -16,8 +16,8 @@ from gradgen.autodiff import gradients
 from gradgen.frontend.ops import table
 from gradgen.frontend.registry import FLOAT, KEEP, cast
 from gradgen.ir import dtypes
-from gradgen.ir.interpreter import evaluate
 from gradgen.ir.nodes import Constant, Input, Node
+from gradgen.reference.interpreter import evaluate
 
 from .cases import Case, cotangent
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from gradgen.autodiff import gradients
+from gradgen.compiler.runner import runner
 from gradgen.ir import dtypes
-from gradgen.ir.interpreter import evaluate
 from gradgen.ir.nodes import Input, Node
-from gradgen.runner import runner
+from gradgen.reference.interpreter import evaluate
 
 from .cases import Case, all_cases, cotangent
 from .symbolic import Symbolic, flat, function, symbolic_operations

@@ -18,11 +18,11 @@ from gradgen.ir.batch import batched
 from gradgen.ir.functions import eq, select
 from gradgen.ir.generalise import generalise
 from gradgen.ir.graph import topological
-from gradgen.ir.interpreter import evaluate
 from gradgen.ir.kernels import call, same_call
 from gradgen.ir.nodes import Compute, Input, Kernel, Node, Read
 from gradgen.ir.symbols import axis, placeholder, reduce_axis
 from gradgen.ir.verify import verify_nodes
+from gradgen.reference.interpreter import evaluate
 
 needs_compiler = pytest.mark.skipif(not any(shutil.which(c) for c in ("cc", "gcc", "clang")), reason="needs a C compiler")
 A, B = Input("a", (3, 3), dtypes.float64), Input("b", (3, 2), dtypes.float64)

@@ -11,8 +11,8 @@ import pytest
 from gradgen.autodiff import gradients
 from gradgen.frontend.ops import table
 from gradgen.ir import dtypes
-from gradgen.ir.interpreter import evaluate
 from gradgen.ir.nodes import Constant, Input, Node
+from gradgen.reference.interpreter import evaluate
 
 from .kinks import KINKS, PAGE, Kink, page
 from .symbolic import Symbolic, symbolic_operations

@@ -17,8 +17,8 @@ import pytest
 import gradgen
 from gradgen.autodiff import gradients
 from gradgen.ir import dtypes
-from gradgen.ir.interpreter import evaluate
 from gradgen.ir.nodes import Constant, Input, Node
+from gradgen.reference.interpreter import evaluate
 
 from . import test_named_extents as named
 from .symbolic import Symbolic, flat, symbolic_operations

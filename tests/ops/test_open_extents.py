@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import gradgen as gg
-from gradgen.ir.interpreter import evaluate, holds
+from gradgen.ir.evaluation import holds
 from gradgen.ir.reach import with_conditions
+from gradgen.reference.interpreter import evaluate
 
 from .openings import SIZES, N, cases, differences, prepared, traced, words
 

@@ -14,8 +14,8 @@ from gradgen.autodiff import gradients
 from gradgen.autodiff.forward import tangents
 from gradgen.ir import dtypes
 from gradgen.ir.functions import NoDerivative
-from gradgen.ir.interpreter import evaluate
 from gradgen.ir.nodes import Constant, Input, Node
+from gradgen.reference.interpreter import evaluate
 
 from .cases import Case, all_cases, cotangent
 from .symbolic import Symbolic, flat, function, symbolic_operations

@@ -20,7 +20,7 @@ import pytest
 
 import gradgen as gg
 from gradgen.frontend.ops import table
-from gradgen.ir.interpreter import evaluate
+from gradgen.reference.interpreter import evaluate
 from tests.ops.cases import Case, all_cases
 
 TESTS = Path(__file__).resolve().parents[1]

@@ -12,9 +12,9 @@ import sympy
 import gradgen as gg
 from gradgen.autodiff.forward import tangents
 from gradgen.autodiff.reverse import gradients
-from gradgen.ir.interpreter import evaluate
 from gradgen.ir.nodes import Compute, Constant, Node, identity_read
 from gradgen.ir.symbols import placeholder
+from gradgen.reference.interpreter import evaluate
 
 RNG = np.random.default_rng(7)
 

@@ -19,8 +19,8 @@ from gradgen.autodiff.compressed import sparse_hessian
 from gradgen.autodiff.forward import tangents
 from gradgen.autodiff.jacobian import hessian, jacobian
 from gradgen.autodiff.reverse import gradients
-from gradgen.ir.interpreter import evaluate
 from gradgen.ir.nodes import Constant, Node
+from gradgen.reference.interpreter import evaluate
 
 INF, NAN = float("inf"), float("nan")
 

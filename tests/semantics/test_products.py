@@ -78,7 +78,7 @@ def test_every_order_is_that_of_the_polynomial(name: str) -> None:
 
 def test_the_first_derivative_needs_no_recurrence() -> None:
     program = gg.trace(lambda x: x.prod(), x=gg.spec(7, requires_grad=True))
-    from gradgen.compiler import stages
+    from gradgen.compiler.pipeline import stages
     from gradgen.ir.graph import topological
     from gradgen.ir.nodes import Scan
     from gradgen.options import Options

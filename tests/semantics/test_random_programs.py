@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 import gradgen as gg
-from gradgen import compiler
-from gradgen.ir.interpreter import evaluate
+from gradgen.compiler import runner as compiled
+from gradgen.reference.interpreter import evaluate
 
 torch = pytest.importorskip("torch")
 SEEDS = range(240)
@@ -30,9 +30,9 @@ def interpreted(monkeypatch):
     from gradgen.frontend import engine
 
     monkeypatch.setattr(engine, "_runners", {})
-    monkeypatch.setattr(compiler, "remembered", lambda structure: None)
+    monkeypatch.setattr(compiled, "remembered", lambda structure: None)
     monkeypatch.setattr(
-        compiler, "runner",
+        compiled, "runner",
         lambda outputs, given, where, structure="": lambda values: evaluate(outputs, dict(zip(given, values))),
     )  # fmt: skip
 

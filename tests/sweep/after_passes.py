@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gradgen.compiler import schedule_options
+from gradgen.compiler.pipeline import schedule_options
 from gradgen.errors import GradgenError
 from gradgen.loops.draft import Draft
 from gradgen.loops.procedure import SAVED, Procedure

@@ -9,15 +9,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gradgen.compiler import Stages, dim_names, stages
-from gradgen.ir.graph import Graph
+from gradgen.compiler.pipeline import Stages, stages
+from gradgen.ir.evaluation import extent_value, holds
+from gradgen.ir.graph import Graph, dim_names
 from gradgen.ir.guards import Guard
-from gradgen.ir.interpreter import evaluate, extent_value, holds
 from gradgen.ir.nodes import Node
 from gradgen.ir.reach import with_conditions
 from gradgen.ir.symbols import dim
 from gradgen.loops.procedure import ACCUMULATE, ARGUMENT, SAVED, Procedure
 from gradgen.options import Options
+from gradgen.reference.interpreter import evaluate
 
 SIZES = (0, 1, 2, 7)
 ALL = 4  # optional arguments up to which every subset is NULL once; else none, all, every one and every pair

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from gradgen.compiler import generate
+from gradgen.compiler.pipeline import generate
 from gradgen.ir.draws import STATE
-from gradgen.ir.interpreter import extent_value
+from gradgen.ir.evaluation import extent_value
 from gradgen.ir.symbols import dim
 from gradgen.loops.procedure import SAVED, Procedure
 from gradgen.reference.loop_interpreter import OK, Request

@@ -9,9 +9,9 @@ from gradgen.autodiff import gradients
 from gradgen.ir import dtypes
 from gradgen.ir import functions as fn
 from gradgen.ir.graph import Graph
-from gradgen.ir.interpreter import evaluate
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read, Scan, map_node
 from gradgen.ir.symbols import placeholder, reduce_axis
+from gradgen.reference.interpreter import evaluate
 
 A0, A1 = placeholder(0), placeholder(1)
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import gradgen as gg
-from gradgen.compiler import gradients
+from gradgen.autodiff import gradients
 from gradgen.errors import TraceError
-from gradgen.ir.interpreter import evaluate
 from gradgen.ir.nodes import Constant
+from gradgen.reference.interpreter import evaluate
 from tests.unit.tracing import X, assert_alike
 
 

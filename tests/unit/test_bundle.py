@@ -29,10 +29,10 @@ from gradgen.codegen.extents import (
     to_saturating_c,
 )
 from gradgen.codegen.interface import Argument
+from gradgen.codegen.module_record import c_string
 from gradgen.codegen.names import check_argument_names, check_module_name
 from gradgen.codegen.programs import SUMS, Recorded, Samples, made_up, weights
-from gradgen.codegen.record import c_string
-from gradgen.compiler import generate
+from gradgen.compiler.pipeline import generate
 from gradgen.errors import CodegenError, InvalidNameError
 from gradgen.ir.dtypes import float32
 from gradgen.ir.symbols import dim

@@ -10,12 +10,12 @@ import pytest
 import sympy
 
 import gradgen as gg
-from gradgen.compiler import generate
+from gradgen.compiler.pipeline import generate
 from gradgen.errors import DTypeError, GradgenError
 from gradgen.frontend.choice import chosen, prepared
 from gradgen.frontend.trace import TracedFunction
-from gradgen.ir.interpreter import evaluate
 from gradgen.options import Options
+from gradgen.reference.interpreter import evaluate
 
 
 def classify(x: Any, t: Any, w: Any, b: Any) -> tuple[Any, Any]:

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 import gradgen as gg
-from gradgen.compiler import stages
+from gradgen.compiler.pipeline import stages
 from gradgen.ir.graph import topological_until
 from gradgen.ir.indexing import modulo, quotient
-from gradgen.ir.interpreter import evaluate
 from gradgen.ir.nodes import Compute, Node
 from gradgen.loops.procedure import Procedure
 from gradgen.loops.statements import Contract
 from gradgen.options import Options
+from gradgen.reference.interpreter import evaluate
 from gradgen.schedule import PASSES, ScheduleOptions, schedule
 from gradgen.schedule.digits import split_digits
 

@@ -14,7 +14,7 @@ import sympy
 
 import gradgen as gg
 from gradgen.codegen.demands import fitting
-from gradgen.compiler import stages
+from gradgen.compiler.pipeline import stages
 from gradgen.errors import ShapeError
 from gradgen.ir import dtypes
 from gradgen.ir.assumptions import Requirement, condition_text, facts_of, follows, in_order, plain, without_implied
@@ -242,7 +242,7 @@ def test_what_no_dimension_allows_is_an_error() -> None:
 def test_a_gradient_that_needs_more_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """The check of the derivatives is not one that cannot fail."""
     program = gg.trace(lambda x: x[2].pow(2), gg.spec("N", requires_grad=True))
-    monkeypatch.setattr("gradgen.compiler.with_conditions", lambda graph: replace(graph, conditions=()))
+    monkeypatch.setattr("gradgen.compiler.pipeline.with_conditions", lambda graph: replace(graph, conditions=()))
     with pytest.raises(ReachError):
         stages(program.graph, Options())
 

@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 
 import gradgen as gg
-from gradgen.compiler import Options, stages
+from gradgen.compiler.pipeline import stages
 from gradgen.ir import Compute, Constant, Input, Node, Read, axes, placeholder, reduce_axes
 from gradgen.ir.dtypes import float64, int64
 from gradgen.ir.functions import sigmoid, tanh
 from gradgen.ir.graph import Graph, topological
-from gradgen.ir.interpreter import evaluate
 from gradgen.ir.nodes import Scan, map_node
+from gradgen.options import Options
+from gradgen.reference.interpreter import evaluate
 from gradgen.simplify.dependence import components
 from gradgen.simplify.distribution import distribute_scans
-from gradgen.simplify.scans import merge_scans
+from gradgen.simplify.steps import merge_scans
 
 i0, i1 = axes(2)
 (r0,) = reduce_axes(1)

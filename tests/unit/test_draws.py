@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 import gradgen as gg
-from gradgen.compiler import runner
+from gradgen.compiler.runner import runner
 from gradgen.errors import InvalidNameError, TraceError
 from gradgen.ir import dtypes
 from gradgen.ir.draws import STATE
 from gradgen.ir.functions import philox_high, philox_low
-from gradgen.ir.interpreter import run
 from gradgen.ir.nodes import Input, map_node
 from gradgen.ir.philox import philox
 from gradgen.ir.symbols import placeholder
+from gradgen.reference.interpreter import run
 
 F = gg.nn.functional
 COUNT = 40_000

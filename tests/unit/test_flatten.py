@@ -8,7 +8,7 @@ import pytest
 import sympy
 
 import gradgen as gg
-from gradgen.compiler import programs, stages
+from gradgen.compiler.pipeline import programs, stages
 from gradgen.loops.statements import (
     WORK,
     Apply,

@@ -8,7 +8,7 @@ import pytest
 
 import gradgen as gg
 from gradgen.codegen.fold import WIDTH, folded
-from gradgen.compiler import generate
+from gradgen.compiler.pipeline import generate
 from gradgen.options import Options
 
 

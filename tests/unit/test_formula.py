@@ -10,16 +10,16 @@ import sympy
 from gradgen.autodiff import differentiate
 from gradgen.ir import dtypes
 from gradgen.ir.dtypes import DType
-from gradgen.ir.formula import argument_formulas, formulas, node_formula
 from gradgen.ir.functions import div, exp, gt, maximum, select, sigmoid, sin, softplus
 from gradgen.ir.graph import Graph
 from gradgen.ir.guards import EQ, MOD, Condition, in_range
 from gradgen.ir.indexing import modulo, quotient
-from gradgen.ir.latex import latex
 from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Read, Scatter, identity_read
-from gradgen.ir.packing import pack
+from gradgen.ir.packed import pack
 from gradgen.ir.symbols import axes, dim, placeholder, reduce_axes
-from gradgen.ir.text import number_text
+from gradgen.notation.formula import argument_formulas, formulas, node_formula
+from gradgen.notation.latex import latex
+from gradgen.notation.text import number_text
 
 F32, F64, I64 = dtypes.float32, dtypes.float64, dtypes.int64
 a0, a1, a2 = (placeholder(k) for k in range(3))

@@ -18,11 +18,11 @@ from gradgen.ir.functions import and_, div, exp, gt, lt, maximum, select, sigmoi
 from gradgen.ir.graph import Graph
 from gradgen.ir.guards import in_range
 from gradgen.ir.indexing import modulo, quotient
-from gradgen.ir.interpreter import evaluate
 from gradgen.ir.nodes import Compute, Input, Kernel, Node, Read, identity_read
 from gradgen.ir.symbols import axes, dim, placeholder, reduce_axes
-from gradgen.ir.sympy_view import SympyView, to_sympy
 from gradgen.ir.widen import widened_graph
+from gradgen.notation.sympy_view import SympyView, to_sympy
+from gradgen.reference.interpreter import evaluate
 
 F64, I64 = dtypes.float64, dtypes.int64
 a0, a1 = placeholder(0), placeholder(1)

@@ -11,13 +11,13 @@ import sympy
 from gradgen.autodiff import differentiate
 from gradgen.errors import GradgenError
 from gradgen.ir import dtypes
-from gradgen.ir.dot import dot, svg
 from gradgen.ir.functions import abs_, div, floor, gt, maximum, select, softplus, sqrt_
 from gradgen.ir.graph import Graph, Location
 from gradgen.ir.guards import in_range
-from gradgen.ir.latex import latex
 from gradgen.ir.nodes import Compute, Input, Node, Read, identity_read
 from gradgen.ir.symbols import axes, dim, placeholder, reduce_axes
+from gradgen.notation.dot import dot, svg
+from gradgen.notation.latex import latex
 
 F32 = dtypes.float32
 a0, a1 = placeholder(0), placeholder(1)

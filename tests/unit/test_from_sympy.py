@@ -18,7 +18,7 @@ from gradgen.errors import GradgenError, InvalidNameError, ShapeError, TraceErro
 from gradgen.frontend.from_sympy import from_sympy
 from gradgen.frontend.trace import TracedFunction
 from gradgen.ir import dtypes
-from gradgen.ir.interpreter import evaluate, run
+from gradgen.reference.interpreter import evaluate, run
 
 x, y, z = sp.symbols("x y z")
 i, j, k = sp.symbols("i j k", integer=True)

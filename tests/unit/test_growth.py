@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import gradgen as gg
-from gradgen.compiler import generate
+from gradgen.compiler.pipeline import generate
 from gradgen.options import Options
 from gradgen.passes import unobserved
 

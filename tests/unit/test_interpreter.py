@@ -10,10 +10,10 @@ from gradgen.ir import dtypes
 from gradgen.ir import functions as F
 from gradgen.ir.graph import Graph
 from gradgen.ir.guards import in_range
-from gradgen.ir.interpreter import evaluate, run
 from gradgen.ir.nodes import Compute, Constant, Input, Read, Scan, Scatter, identity_read
 from gradgen.ir.symbols import axis, dim, placeholder, reduce_axis
 from gradgen.ir.verify import GraphError, problems, verify
+from gradgen.reference.interpreter import evaluate, run
 
 A, B = placeholder(0), placeholder(1)
 I0, I1, R0 = axis(0), axis(1), reduce_axis(0)

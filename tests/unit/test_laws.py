@@ -11,7 +11,7 @@ import pytest
 import sympy
 
 import gradgen as gg
-from gradgen.compiler import stages
+from gradgen.compiler.pipeline import stages
 from gradgen.ir import Input, map_node, placeholder
 from gradgen.ir.dtypes import bool_, float32, float64, int64
 from gradgen.ir.guards import EQ, GE, MOD, Condition

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import gradgen as gg
-from gradgen.compiler import programs, stages
+from gradgen.compiler.pipeline import programs, stages
 from gradgen.loops.statements import Apply, Holds, Load, Present, SetFlag
 from gradgen.loops.walk import expressions, subexpressions
 from gradgen.options import Options

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 import gradgen as gg
-from gradgen.compiler import programs, stages
+from gradgen.compiler.pipeline import programs, stages
 from gradgen.options import Options
 
 F = gg.nn.functional

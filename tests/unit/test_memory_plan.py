@@ -11,7 +11,7 @@ import sympy
 
 import gradgen as gg
 import gradgen.nn.functional as F
-from gradgen.compiler import programs, stages
+from gradgen.compiler.pipeline import programs, stages
 from gradgen.loops.statements import WORK, Buffer, If, Loop, Program
 from gradgen.loops.walk import statements_in, touched
 from gradgen.options import Options

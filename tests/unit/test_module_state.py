@@ -11,7 +11,7 @@ import pytest
 
 import gradgen as gg
 from gradgen.errors import InvalidNameError, TraceError
-from gradgen.ir.interpreter import run
+from gradgen.reference.interpreter import run
 from tests.embed.toolchain import C_COMPILERS, needs_c, program
 from tests.embed.toolchain import run as run_command
 

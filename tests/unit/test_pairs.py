@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 import gradgen as gg
-from gradgen.compiler import stages
+from gradgen.compiler.pipeline import stages
 from gradgen.ir.graph import topological_until
-from gradgen.ir.interpreter import evaluate
 from gradgen.ir.nodes import Compute, Node
 from gradgen.loops.procedure import Procedure
 from gradgen.options import Options
+from gradgen.reference.interpreter import evaluate
 from gradgen.schedule.pairs import in_pairs
 
 

@@ -8,7 +8,8 @@ import pytest
 import sympy
 
 import gradgen as gg
-from gradgen.compiler import stages
+from gradgen.compiler.pipeline import stages
+from gradgen.compiler.verification import check
 from gradgen.ir import Compute, Input, Node, map_node, placeholder
 from gradgen.ir.dtypes import float64
 from gradgen.ir.functions import sin
@@ -20,7 +21,6 @@ from gradgen.options import Options
 from gradgen.passes import Pass, fold, observed, unobserved
 from gradgen.schedule import NO_PASSES, Output, Place, ScheduleOptions, schedule
 from gradgen.simplify import levels, simplify
-from gradgen.verification import check
 
 PLUS: Pass[int] = Pass("plus", "one more", "none", lambda k: k + 1)
 TWICE: Pass[int] = Pass("twice", "two times as much", "fast", lambda k: 2 * k)

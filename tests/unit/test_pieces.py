@@ -13,7 +13,7 @@ import pytest
 import gradgen as gg
 from gradgen.codegen import pieces
 from gradgen.codegen.pieces import cut
-from gradgen.compiler import generate, programs, stages
+from gradgen.compiler.pipeline import generate, programs, stages
 from gradgen.loops.statements import Comment
 from gradgen.options import Options
 

@@ -10,8 +10,8 @@ import pytest
 import gradgen as gg
 from gradgen.codegen.gemm import GemmTarget, _general_function
 from gradgen.codegen.prune import _items, pruned
-from gradgen.compiler import generate
-from gradgen.ir.formula import shortened
+from gradgen.compiler.pipeline import generate
+from gradgen.notation.formula import shortened
 from gradgen.options import Options
 from gradgen.paths import templates_dir
 

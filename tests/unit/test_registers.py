@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gradgen as gg
-from gradgen.compiler import programs, stages
+from gradgen.compiler.pipeline import programs, stages
 from gradgen.loops.statements import WORK, Copy, Loop, Pointer, Store
 from gradgen.options import Options
 from gradgen.schedule import PASSES, Program, ScheduleOptions, schedule

@@ -220,7 +220,8 @@ def test_tangents_and_hessians_through_a_scan() -> None:
 
 
 def test_a_long_scan_of_scans_keeps_one_carry_a_segment() -> None:
-    from gradgen.compiler import Options, programs, stages
+    from gradgen.compiler.pipeline import programs, stages
+    from gradgen.options import Options
 
     steps, segments, wide = 250_000, 50, 64
 

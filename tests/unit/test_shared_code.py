@@ -13,8 +13,8 @@ import gradgen as gg
 from gradgen.ir.generalise import Generalised, generalise
 from gradgen.ir.graph import topological
 from gradgen.ir.inequalities import proves
-from gradgen.ir.interpreter import evaluate
 from gradgen.ir.reach import obligations
+from gradgen.reference.interpreter import evaluate
 from gradgen.simplify import simplify
 
 F = gg.nn.functional

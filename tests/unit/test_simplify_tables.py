@@ -12,7 +12,7 @@ from gradgen.ir import Compute, Constant, Input, Node, Read, axes, placeholder, 
 from gradgen.ir.dtypes import dtype as dtype_of
 from gradgen.ir.dtypes import float64
 from gradgen.ir.graph import topological
-from gradgen.ir.interpreter import evaluate
+from gradgen.reference.interpreter import evaluate
 from gradgen.simplify import simplify
 from gradgen.simplify.tables import computed
 

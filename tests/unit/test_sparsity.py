@@ -14,7 +14,7 @@ from gradgen.autodiff.compressed import SparseBlock, sparse_hessian, sparse_jaco
 from gradgen.autodiff.jacobian import hessian, jacobian
 from gradgen.autodiff.sparsity import Rows, patterns, rows_of
 from gradgen.errors import GradgenError
-from gradgen.ir.interpreter import evaluate
+from gradgen.reference.interpreter import evaluate
 
 
 def spec(*shape: Any) -> Any:

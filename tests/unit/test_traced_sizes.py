@@ -12,7 +12,7 @@ import pytest
 
 import gradgen as gg
 from gradgen.errors import TraceError
-from gradgen.ir.interpreter import evaluate
+from gradgen.reference.interpreter import evaluate
 
 X = np.arange(1.0, 13.0).reshape(4, 3)
 FORMULAS: list[Callable[[Any], Any]] = [

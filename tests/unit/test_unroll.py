@@ -9,19 +9,19 @@ import pytest
 import sympy
 
 from gradgen.autodiff import differentiate
-from gradgen.compiler import procedures, stages
+from gradgen.compiler.pipeline import procedures, stages
 from gradgen.ir import dtypes
 from gradgen.ir.functions import cos, sin
 from gradgen.ir.graph import Graph
 from gradgen.ir.guards import Condition, Guard
-from gradgen.ir.interpreter import evaluate
 from gradgen.ir.nodes import Compute, Input, Node, Read, identity_read
-from gradgen.ir.packing import pack
+from gradgen.ir.packed import pack
 from gradgen.ir.symbols import axes, dim, placeholder
 from gradgen.loops import statements as pr
 from gradgen.options import Options
+from gradgen.reference.interpreter import evaluate
 from gradgen.schedule import Procedure, schedule
-from gradgen.schedule.options import PASSES, ScheduleOptions
+from gradgen.schedule.allowed import PASSES, ScheduleOptions
 from gradgen.schedule.unroll import unroll
 
 F64 = dtypes.float64

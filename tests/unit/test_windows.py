@@ -9,7 +9,7 @@ import pytest
 import sympy
 
 import gradgen as gg
-from gradgen.compiler import programs, stages
+from gradgen.compiler.pipeline import programs, stages
 from gradgen.ir.guards import Condition
 from gradgen.loops.statements import (
     WORK,

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 import gradgen as gg
-from gradgen.compiler import gradients
-from gradgen.ir.interpreter import evaluate
+from gradgen.autodiff import gradients
 from gradgen.ir.nodes import Constant
+from gradgen.reference.interpreter import evaluate
 
 X = np.array([0.5, -1.5, 2.0, 3.0])
 

@@ -18,7 +18,7 @@ from gradgen.frontend.requirements import dim_hint, is_whole, require, settled
 from gradgen.ir import dtypes
 from gradgen.ir.guards import conjunction, in_range
 from gradgen.ir.nodes import Compute, Node, Read
-from gradgen.ir.packing import one_of
+from gradgen.ir.packed import one_of
 from gradgen.ir.symbols import Extent, axis, placeholder, same_extent
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from gradgen.frontend.requirements import require
 from gradgen.ir.guards import EQ, GE, Condition, conjunction, in_range
 from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.nodes import Compute, Node, Read
-from gradgen.ir.packing import one_of
+from gradgen.ir.packed import one_of
 from gradgen.ir.symbols import Extent, axis, same_extent
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gradgen.codegen.declarations import TENSORS, parameter_text, pointer_base, return_type, wrap
 from gradgen.codegen.demands import needed
-from gradgen.codegen.derivatives import pattern_array, pattern_tables
+from gradgen.codegen.derivative_headers import pattern_array, pattern_tables
 from gradgen.codegen.extents import constant, shape_text, to_c
 from gradgen.codegen.fold import WIDTH
 from gradgen.codegen.interface import (

@@ -1,7 +1,7 @@
 """Which tensors of a graph get a line of their own, and under which name.
 
 Decided by estimated text lengths alone, in linear time: outputs, what is long and used twice, what does not fit into
-its reader's line.  What is not named is written where it is read (gradgen.ir.notation).
+its reader's line.  What is not named is written where it is read (gradgen.notation.definitions).
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
     grad_w[i,j] += grad_loss/(3N) sum_n x[n,i] (sigmoid(z[n,j]) - y[n,j])
 
 How to read it: letters in brackets run over their axes; a reduction reaches as far right as its brackets allow; `[c] x`
-is x where c holds and 0 elsewhere.  Which values get a line of their own is decided in gradgen.ir.notation.
+is x where c holds and 0 elsewhere.  Which values get a line of their own is decided in gradgen.notation.definitions.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from dataclasses import replace
 from typing import Any
 
 from gradgen.ir.graph import Graph
-from gradgen.ir.letters import Letters
-from gradgen.ir.naming import Plan, Wanted
 from gradgen.ir.nodes import Node
-from gradgen.ir.notation import Builder, Definition, definitions, names_in
 from gradgen.ir.symbols import Axis, ReduceAxis
-from gradgen.ir.terms import OMITTED, Letter, Sum, Term, add
-from gradgen.ir.text import index_text, text
+from gradgen.notation.definitions import Builder, Definition, definitions, names_in
+from gradgen.notation.letters import Letters
+from gradgen.notation.naming import Plan, Wanted
+from gradgen.notation.terms import OMITTED, Letter, Sum, Term, add
+from gradgen.notation.text import index_text, text
 
 __all__ = ["argument_formulas", "formulas", "links_of", "node_formula", "shortened", "wanted_of"]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from gradgen.autodiff.bodies import add
 from gradgen.autodiff.liveness import full
 from gradgen.autodiff.recompute import RECOMPUTE_COST, kept_values, nominal, nominal_bytes
-from gradgen.autodiff.terms import add
 from gradgen.ir.graph import Graph, topological
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read, Scan
 from gradgen.ir.rewrite import substitute

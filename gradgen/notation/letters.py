@@ -12,7 +12,7 @@ from itertools import chain, count
 
 from gradgen.ir.nodes import Compute, Input, Node, Scatter
 from gradgen.ir.symbols import Axis, Dim, Extent, ReduceAxis
-from gradgen.ir.terms import Letter
+from gradgen.notation.terms import Letter
 
 ALPHABET = "ijklmnpqrsuvabcdefgh"
 Slot = tuple[Node, str, int]

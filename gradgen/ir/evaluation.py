@@ -1,9 +1,9 @@
-"""Reference interpreter: a Graph or Procedure evaluated by NumPy, straight from the definition of each node kind.
+"""Evaluation by NumPy of what one node says: index expressions, guards, scalar bodies, one Compute over arrays.
 
-It is the oracle for everything that has no PyTorch counterpart, so it is written to be obviously right and shares no
-code with the scheduler: every node is computed whole, over dense index grids, in the arithmetic that bodies promise
-(the promoted type of the operands; an integer literal adopts it; the result is cast to the node's dtype).
-Float sums run in float64 and are rounded once, which is at least as accurate as any order a loop may choose.
+It is written to be obviously right: a node is computed whole, over dense index grids, in the arithmetic that bodies promise
+(the promoted type of the operands; an integer literal adopts it; the result is cast to the node's dtype).  Float sums run
+in float64 and are rounded once, which is at least as accurate as any order a loop may choose.  Whole graphs are evaluated
+by `gradgen.reference.interpreter`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,9 @@ from gradgen.errors import GradgenError
 from gradgen.ir import dtypes
 from gradgen.ir.dtypes import DType
 from gradgen.ir.functions import BOOL, SAME, ScalarFunction
-from gradgen.ir.graph import Graph, topological
 from gradgen.ir.guards import EQ, GE, NE, Guard
 from gradgen.ir.indexing import modulo, quotient
-from gradgen.ir.kernels import reference, same_call
-from gradgen.ir.nodes import ARG_REDUCERS, Compute, Constant, Input, Kernel, Node, Read, Scan, Scatter
+from gradgen.ir.nodes import ARG_REDUCERS, Compute, Constant, Node, Read, Scatter
 from gradgen.ir.symbols import Dim, Extent, axis, placeholder, reduce_axis
 
 Env = Mapping[sympy.Basic, Any]
@@ -34,7 +32,7 @@ EXACT = frozenset({
     "copysign",
 })
 """Scalar functions whose result is one of their arguments, or an integer."""
-_WEAK_INT, _WEAK_FLOAT = "weak int", "weak float"
+WEAK_INT, WEAK_FLOAT = "weak int", "weak float"
 _REDUCERS = {
     "sum": np.add.reduce, "prod": np.multiply.reduce, "max": np.maximum.reduce, "min": np.minimum.reduce,
     "any": np.logical_or.reduce, "all": np.logical_and.reduce,
@@ -124,7 +122,7 @@ def holds(guard: Guard, env: Env) -> Any:
     return result
 
 
-class _Body:
+class Body:
     """One body over arrays: a subexpression is a pair of value and type; literals stay untyped until they meet one."""
 
     def __init__(
@@ -141,7 +139,7 @@ class _Body:
 
     def cast(self, item: tuple[Any, Any], dtype: DType) -> np.ndarray:
         value, kind = item
-        if kind in (_WEAK_INT, _WEAK_FLOAT):
+        if kind in (WEAK_INT, WEAK_FLOAT):
             if dtype.is_floating_point:
                 return np.asarray(float(value) if value is not sympy.nan else np.nan, dtype=dtype.numpy)
             return np.asarray(bool(value) if dtype is dtypes.bool_ else int(value), dtype=dtype.numpy)
@@ -151,13 +149,13 @@ class _Body:
     def promoted(self, items: Sequence[tuple[Any, Any]]) -> DType:
         kinds = [k for _, k in items if isinstance(k, DType)]
         if not kinds:
-            return self.float_type if any(k == _WEAK_FLOAT for _, k in items) else dtypes.int64
+            return self.float_type if any(k == WEAK_FLOAT for _, k in items) else dtypes.int64
         found = kinds[0]
         for k in kinds[1:]:
             found = dtypes.promote(found, k)
-        if found is dtypes.bool_ and any(k == _WEAK_INT for _, k in items):
+        if found is dtypes.bool_ and any(k == WEAK_INT for _, k in items):
             found = dtypes.int64
-        if not found.is_floating_point and any(k == _WEAK_FLOAT for _, k in items):
+        if not found.is_floating_point and any(k == WEAK_FLOAT for _, k in items):
             found = self.float_type
         return found
 
@@ -177,7 +175,7 @@ class _Body:
         if expr in (sympy.true, sympy.false):
             return np.bool_(expr is sympy.true), dtypes.bool_
         if expr.is_number and not expr.has(ScalarFunction):
-            return (expr, _WEAK_INT) if expr.is_Integer else (expr, _WEAK_FLOAT)
+            return (expr, WEAK_INT) if expr.is_Integer else (expr, WEAK_FLOAT)
         if isinstance(expr, ScalarFunction):
             return self.function(expr)
         if isinstance(expr, (sympy.Add, sympy.Mul)):
@@ -193,7 +191,7 @@ class _Body:
         items = [self.visit(a) for a in expr.args if a not in numbers]
         if numbers:  # exact subexpressions are one literal
             exact = expr.func(*numbers)
-            items.append((exact, _WEAK_INT if exact.is_Integer else _WEAK_FLOAT))
+            items.append((exact, WEAK_INT if exact.is_Integer else WEAK_FLOAT))
         kind = self.promoted(items)
         compute_in = dtypes.int64 if kind is dtypes.bool_ else kind
         values = [self.cast(i, compute_in) for i in items]
@@ -272,10 +270,11 @@ def _load(read: Read, value: np.ndarray, env: Env) -> np.ndarray:
     return np.where(inside, picked, fill)
 
 
-def _environment(
+def environment(
     node: Compute | Scatter, shape: Sequence[int], reduce_shape: Sequence[int], values: Mapping[Node, np.ndarray],
     dims: Env,
 ) -> tuple[dict[sympy.Basic, Any], dict[sympy.Basic, DType]]:
+    """Axes as index grids, placeholders as what they read; and the dtypes of the reads."""
     grid = _grid([*shape, *reduce_shape])
     env: dict[sympy.Basic, Any] = dict(dims)
     env |= {axis(k): grid[k] for k in range(len(shape))}
@@ -287,14 +286,15 @@ def _environment(
     return env, types
 
 
-def _compute(
+def compute_value(
     node: Compute, values: Mapping[Node, np.ndarray], dims: Env, rounding: Rounding | None = None
 ) -> np.ndarray:
+    """The value of a Compute, given those of its sources; IndexError where it reads outside of one."""
     shape = tuple(extent_value(e, dims) for e in node.shape)
     reduce_shape = tuple(extent_value(e, dims) for e in node.reduce_shape)
-    env, types = _environment(node, shape, reduce_shape, values, dims)
+    env, types = environment(node, shape, reduce_shape, values, dims)
     arg = node.reducer in ARG_REDUCERS
-    body = _Body(env, types, node.dtype, rounding)
+    body = Body(env, types, node.dtype, rounding)
     kind = body.visit(node.body)[1]
     inner = kind if (arg or node.reducer in ("any", "all")) and isinstance(kind, DType) else node.dtype
     full = np.broadcast_to(body.value(node.body, inner), (*shape, *reduce_shape))
@@ -326,93 +326,6 @@ def highest(dtype: DType) -> Any:
     return True if dtype is dtypes.bool_ else np.iinfo(dtype.numpy).max
 
 
-def _scatter(
-    node: Scatter, values: Mapping[Node, np.ndarray], dims: Env, rounding: Rounding | None = None
-) -> np.ndarray:
-    shape = tuple(extent_value(e, dims) for e in node.shape)
-    update = tuple(extent_value(e, dims) for e in node.update_shape)
-    result = np.zeros(shape, node.dtype.numpy) if node.base is None else values[node.base].astype(node.dtype.numpy)
-    env, types = _environment(node, update, (), values, dims)
-    inside = np.broadcast_to(holds(node.guard, env), update)
-    index = [np.broadcast_to(integer(e, env), update) for e in node.index]
-    body = np.broadcast_to(_Body(env, types, node.dtype, rounding).value(node.body, node.dtype), update)
-    combine = {"add": np.add, "max": np.maximum, "min": np.minimum, "prod": np.multiply}
-    for where in np.ndindex(*update):
-        if not inside[where]:
-            continue
-        at = tuple(int(i[where]) for i in index)
-        if any(k < 0 or k >= n for k, n in zip(at, shape, strict=True)):
-            raise IndexError(f"scatter index {at} outside {shape}")
-        with np.errstate(all="ignore"):
-            result[at] = body[where] if node.mode == "set" else combine[node.mode](result[at], body[where])
-    return result
-
-
-def _scan(
-    node: Scan, values: Mapping[Node, np.ndarray], dims: Env, rounding: Rounding | None = None
-) -> list[np.ndarray]:
-    """The results of all outputs of the recurrence."""
-    length = extent_value(node.length, dims)
-    step: Graph = node.step
-    carry = [values[n] for n in node.init]
-    stacked = [
-        np.zeros((length, *(extent_value(e, dims) for e in o.shape)), o.dtype.numpy)
-        for o in step.outputs[len(node.init):]
-    ]
-    head = len(node.init) + len(node.sequences) + len(node.constants)
-    for t in reversed(range(length)) if node.reverse else range(length):
-        counter = [np.asarray(t, np.int64)] if len(step.inputs) > head else []
-        arguments = [*carry, *(values[n][t] for n in node.sequences), *counter, *(values[n] for n in node.constants)]
-        done = evaluate(step.outputs, dict(zip(step.inputs, arguments, strict=True)), dims, rounding)
-        carry = done[: len(carry)]
-        for rows, row in zip(stacked, done[len(carry):], strict=True):
-            rows[t] = row
-    return [*carry, *stacked]
-
-
-def evaluate(
-    outputs: Sequence[Node], given: Mapping[Node, Any], dims: Env | None = None, rounding: Rounding | None = None
-) -> list[np.ndarray]:
-    """The values of `outputs`, where `given` nodes (inputs, or any others) have theirs already."""
-    values: dict[Node, np.ndarray] = {n: np.asarray(v, n.dtype.numpy) for n, v in given.items()}
-    if dims is None:
-        dims = bind_dims([(n.shape, values[n].shape) for n in given])
-    calls: dict[tuple, Sequence[np.ndarray]] = {}  # of kernels and recurrences with several outputs
-    for node in topological(outputs):
-        if node in values:
-            continue
-        match node:
-            case Constant():
-                values[node] = node.array
-            case Compute():
-                if all(s in values for s in node.sources):
-                    values[node] = _compute(node, values, dims, rounding)
-            case Scatter():
-                if all(s in values for s in node.sources):
-                    values[node] = _scatter(node, values, dims, rounding)
-            case Scan():
-                if node.call not in calls:
-                    calls[node.call] = _scan(node, values, dims, rounding)
-                values[node] = calls[node.call][node.output]
-            case Input():
-                continue  # needed only below a given node, or reported just below
-            case Kernel():
-                if all(s in values for s in node.sources):
-                    key = same_call(node)
-                    if key not in calls:
-                        operands = [values[n] for n in node.operands]
-                        if rounding is not None:  # what an algorithm that is backward stable may make of them
-                            operands = [rounding("kernel", v) if v.dtype.kind == "f" else v for v in operands]
-                        calls[key] = reference(node, operands)
-                    values[node] = calls[key][node.output]
-    missing = [n for n in outputs if n not in values]
-    if missing:
-        raise GradgenError(f"no value for {missing[0]!r}: an input is missing")
-    return [values[n] for n in outputs]
-
-
-def run(graph: Graph, *arguments: Any, **named: Any) -> list[np.ndarray]:
-    """The outputs of a graph for its inputs, by position or name."""
-    given: dict[Node, Any] = dict(zip(graph.inputs, arguments, strict=False))
-    given |= {n: named[n.name] for n in graph.inputs if n.name in named}
-    return evaluate(graph.outputs, given)
+def of_constants(node: Compute) -> np.ndarray:
+    """The value of a Compute whose sources are all constants and whose extents are numbers."""
+    return compute_value(node, {s: s.array for s in node.sources if isinstance(s, Constant)}, {})

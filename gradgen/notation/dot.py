@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gradgen.errors import GradgenError
-from gradgen.ir.formula import wanted_of
 from gradgen.ir.graph import Graph, Location
-from gradgen.ir.naming import uniform, walk
 from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Scan, Scatter
+from gradgen.notation.formula import wanted_of
+from gradgen.notation.naming import uniform, walk
 
 ROOMS = 400
 """Rooms drawn by default: Graphviz takes minutes for thousands."""

@@ -17,15 +17,15 @@ from sympy.logic.boolalg import BooleanAtom, BooleanFunction
 
 from gradgen.errors import UnsupportedOperationError
 from gradgen.ir.canonical import compute
-from gradgen.ir.formula import links_of, wanted_of
 from gradgen.ir.functions import REGISTRY, instead
 from gradgen.ir.indexing import modulo, quotient
-from gradgen.ir.naming import walk
 from gradgen.ir.nodes import Compute, Input, Node, Scatter
-from gradgen.ir.notation import Definition, definitions, names_in
 from gradgen.ir.rewrite import rewrite
 from gradgen.ir.symbols import Dim, Extent
-from gradgen.ir.terms import (
+from gradgen.notation.definitions import Definition, definitions, names_in
+from gradgen.notation.formula import links_of, wanted_of
+from gradgen.notation.naming import walk
+from gradgen.notation.terms import (
     Apply,
     Choice,
     Condition,

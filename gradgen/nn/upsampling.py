@@ -125,7 +125,7 @@ class TripletMarginWithDistanceLoss(Module):
         if margin <= 0:
             raise ValueError(f"TripletMarginWithDistanceLoss: expected margin to be greater than 0, got {margin} instead")
         if distance_function is None:
-            from gradgen.nn.stateless import CLASSES
+            from gradgen.nn.one_function import CLASSES
 
             distance_function = CLASSES["PairwiseDistance"]()
         self.distance_function = distance_function

@@ -16,7 +16,7 @@ from gradgen.ir.functions import ScalarFunction
 from gradgen.ir.guards import EQ, GE
 from gradgen.ir.guards import Condition as GuardCondition
 from gradgen.ir.indexing import modulo, quotient
-from gradgen.ir.terms import (
+from gradgen.notation.terms import (
     Apply,
     Choice,
     Condition,

@@ -11,13 +11,13 @@ from typing import Any
 import sympy
 from sympy.printing.latex import latex as sympy_latex
 
-from gradgen.ir.formula import links_of, wanted_of
 from gradgen.ir.guards import EQ, GE, Guard
 from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.nodes import Node
-from gradgen.ir.notation import Definition, definitions
 from gradgen.ir.symbols import Extent
-from gradgen.ir.terms import (
+from gradgen.notation.definitions import Definition, definitions
+from gradgen.notation.formula import links_of, wanted_of
+from gradgen.notation.terms import (
     Apply,
     Choice,
     Condition,
@@ -36,7 +36,7 @@ from gradgen.ir.terms import (
     is_negative,
     negate,
 )
-from gradgen.ir.text import decimal_text, is_short
+from gradgen.notation.text import decimal_text, is_short
 
 LOGIC, ADD, OPEN, MUL, POWER, ATOM = range(6)
 Text = tuple[str, int]

@@ -40,13 +40,13 @@ from gradgen.codegen.programs import (
 from gradgen.errors import GradgenError
 from gradgen.ir.draws import STATE
 from gradgen.ir.dtypes import DType, bool_, float32, float64
+from gradgen.ir.evaluation import extent_value
 from gradgen.ir.functions import REGISTRY, stop
 from gradgen.ir.graph import Graph, topological
-from gradgen.ir.interpreter import evaluate as interpret
-from gradgen.ir.interpreter import extent_value
 from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Scan, Scatter
 from gradgen.ir.symbols import Placeholder
 from gradgen.ir.widen import LONG, widened
+from gradgen.reference.interpreter import evaluate as interpret
 
 MOST_NODES = 160
 MOST_OPERATIONS = 1 << 17

@@ -1,6 +1,6 @@
 """Eager code: a set of wanted nodes becomes a callable over arrays, compiled for the structure of its graph.
 
-Part of the compiler's room.  Extents are arguments of the compiled function, so that all shapes of one structure share
+Extents are arguments of the compiled function, so that all shapes of one structure share
 it; it is found in memory, on disk, or built.  Without a C compiler the reference interpreter runs instead.
 """
 
@@ -26,18 +26,18 @@ from gradgen.codegen.extents import saturating_helpers, to_saturating_c
 from gradgen.codegen.kernels_body import c_procedure
 from gradgen.codegen.prune import pruned
 from gradgen.codegen.templates import template_text
+from gradgen.compiler.verification import verified_when_debugging
 from gradgen.errors import CacheError, CompilerNotFoundError
 from gradgen.ir.dtypes import DType
 from gradgen.ir.generalise import generalise
 from gradgen.ir.graph import Location, topological, topological_until
-from gradgen.ir.interpreter import evaluate
 from gradgen.ir.nodes import Node
 from gradgen.loops.procedure import Output, Place, Procedure
 from gradgen.paths import templates_dir
+from gradgen.reference.interpreter import evaluate
 from gradgen.schedule import ScheduleOptions, schedule
-from gradgen.schedule.options import PASSES
+from gradgen.schedule.allowed import PASSES
 from gradgen.simplify import simplify
-from gradgen.verification import verified_when_debugging
 from gradgen.version import VERSION
 
 Runner = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
@@ -109,7 +109,7 @@ def _structure_key(structure: str) -> str:
 @cache
 def _source_digest() -> str:
     """Changes with gradgen's own files: what an older gradgen compiled is not what this one would."""
-    root = Path(__file__).parent
+    root = Path(__file__).parents[1]
     files = sorted([*root.rglob("*.py"), *templates_dir().rglob("*.[cht]*")])
     return digest(*(f"{f.name} {s.st_size} {s.st_mtime_ns}" for f in files for s in [f.stat()]))
 

@@ -10,69 +10,36 @@ import hashlib
 import itertools
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import sympy
 
-from gradgen.autodiff import Joint, differentiate, gradient_reach, gradients, saved_nodes, tangents, with_unit_seed
-from gradgen.autodiff.jacobian import hessian as graph_hessian
-from gradgen.autodiff.jacobian import hvp as graph_hvp
-from gradgen.autodiff.jacobian import jacobian as graph_jacobian
+from gradgen.autodiff import Joint, differentiate, saved_nodes, with_unit_seed
 from gradgen.codegen.bundle import ModuleCode, make_bundle
 from gradgen.codegen.extents import to_c
 from gradgen.codegen.interface import Argument, Interface
 from gradgen.codegen.kernels_body import ProcedureCode, c_procedure
-from gradgen.codegen.names import check_argument_names, check_module_name
 from gradgen.codegen.states import copied_last, kept_name
+from gradgen.compiler.derivative_functions import Derivatives, derivative_functions
+from gradgen.compiler.recorded_calls import recorded_call
+from gradgen.compiler.verification import verified_when_debugging
 from gradgen.debug import debug_level
-from gradgen.derivatives import Derivatives, derivative_functions
 from gradgen.errors import DerivativeError
-from gradgen.ir.batch import batched
 from gradgen.ir.draws import STATE, described
-from gradgen.ir.formula import argument_formulas, shortened
-from gradgen.ir.graph import Graph, Location
+from gradgen.ir.graph import Graph, Location, dim_names
 from gradgen.ir.limits import greatest, limits
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
 from gradgen.ir.reach import check_reach, with_conditions
 from gradgen.ir.symbols import Extent, as_extent, placeholder
 from gradgen.loops.procedure import ACCUMULATE, SAVED, Output, Place, Procedure
+from gradgen.notation.formula import argument_formulas, shortened
 from gradgen.options import Options
-from gradgen.runner import Runner, note, recalled, remembered, runner
-from gradgen.samples import recorded_call
 from gradgen.schedule import Program, ScheduleOptions, saved_layout, schedule
 from gradgen.simplify import simplify
 from gradgen.simplify.tables import computed
-from gradgen.verification import verified_when_debugging
 from gradgen.version import VERSION
-
-__all__ = [
-    "Options",
-    "Runner",
-    "Stages",
-    "batched",
-    "bodies",
-    "check_argument_names",
-    "check_module_name",
-    "dim_names",
-    "generate",
-    "gradient_reach",
-    "gradients",
-    "graph_hessian",
-    "graph_hvp",
-    "graph_jacobian",
-    "note",
-    "procedures",
-    "programs",
-    "recalled",
-    "remembered",
-    "runner",
-    "stages",
-    "tangents",
-    "user_names",
-]
 
 FORMULA_LINES, FORMULA_CHARACTERS = 16, 2400
 """How much of a formula a bundle says (`show` says all); C99 compilers need not take strings over 4,095 characters."""
@@ -247,16 +214,6 @@ def user_lines(graph: Graph) -> tuple[str, ...]:
             found = [number for _, number in run]
             runs.append(f"{file}:{found[0]}-{found[-1]}" if len(found) > 1 else f"{file}:{found[0]}")
     return tuple(runs)
-
-
-def dim_names(inputs: Iterable[Any]) -> tuple[str, ...]:
-    """The named dimensions, in the order in which the shapes of the inputs mention them."""
-    found: dict[str, None] = {}
-    for node in inputs:
-        for extent in node.shape:
-            if not isinstance(extent, int):
-                found.update(dict.fromkeys(sorted(s.name for s in extent.free_symbols)))
-    return tuple(found)
 
 
 def digest(graph: Graph, name: str, options: Options) -> str:

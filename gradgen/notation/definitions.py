@@ -1,4 +1,4 @@
-"""From nodes to definitions: what stands on the line of each named tensor (gradgen.ir.naming says which have one).
+"""From nodes to definitions: what stands on the line of each named tensor (gradgen.notation.naming says which have one).
 
 Only the definitions that will be printed are built; the time for a graph is linear in its size.
 """
@@ -13,16 +13,16 @@ from typing import Any
 
 import sympy
 
-from gradgen.ir import terms as tm
 from gradgen.ir.draws import described
 from gradgen.ir.functions import ScalarFunction
 from gradgen.ir.graph import Graph
 from gradgen.ir.guards import EQ, Guard
-from gradgen.ir.letters import Letters
-from gradgen.ir.naming import LONGEST, Plan, Wanted, measure, uniform, walk
 from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Read, Scan, Scatter
 from gradgen.ir.symbols import Axis, Dim, Extent, Placeholder, ReduceAxis, axes, placeholder, reduce_axis, shown_fill
-from gradgen.ir.terms import Datum, Element, Index, Integral, Letter, Number, Term
+from gradgen.notation import terms as tm
+from gradgen.notation.letters import Letters
+from gradgen.notation.naming import LONGEST, Plan, Wanted, measure, uniform, walk
+from gradgen.notation.terms import Datum, Element, Index, Integral, Letter, Number, Term
 
 ELEMENTS = 8
 """Elements of a packed tensor that a comment shows."""
