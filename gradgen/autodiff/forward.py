@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import sympy
 
-from gradgen.autodiff import kernel_rules as kernels
-from gradgen.autodiff import scattered
+from gradgen.autodiff import kernel_rules, scattered
 from gradgen.autodiff.bodies import add, compute, partial
 from gradgen.autodiff.liveness import guarded, of_items, only_alive, repeated, settled
 from gradgen.autodiff.products import product_partials
@@ -66,7 +65,7 @@ class _Sweep:
                 found = scattered.tangent(node, self.dot, moved and moved[0])
                 return None if found is None else (found, None)
             case Scan():
-                return tangent_scan(node, self.dot, self.live)
+                return tangent_scan(node, self.dot, self.live, tangents_alive)
             case Kernel():
                 return self.kernel(node)
         raise NoDerivative(f"gradgen has no forward-mode derivative of {node!r}")
@@ -164,7 +163,7 @@ class _Sweep:
 
     def kernel(self, node: Kernel) -> Moved | None:
         """An item (a matrix) is alive where something of it is."""
-        found = kernels.push(node, self.dot)
+        found = kernel_rules.push(node, self.dot, tangents)
         lives = [self.live.get(n) for n in node.operands if n in self.dot]
         if found is None or None in lives:
             return None if found is None else (found, None)

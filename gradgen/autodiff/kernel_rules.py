@@ -11,17 +11,31 @@ value decomposition are in kernels_svd.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import sympy
 
+from gradgen.autodiff import kernels_svd
 from gradgen.autodiff.kernels_det import polynomial, product
+from gradgen.autodiff.matrices import (
+    A0,
+    A1,
+    A2,
+    diagonal_of,
+    mapped,
+    negative,
+    on_diagonal,
+    total_of,
+    triangle,
+    turned,
+    unit_lower,
+)
 from gradgen.ir.functions import NoDerivative, div, eq, instead, select
 from gradgen.ir.guards import GE, Condition
 from gradgen.ir.kernels import Pullback, call, given
-from gradgen.ir.nodes import Compute, Kernel, Node, Read, Scatter, identity_read
+from gradgen.ir.nodes import Compute, Kernel, Node, Read, Scatter
 from gradgen.ir.rewrite import substitute
-from gradgen.ir.symbols import axes, axis, placeholder, reduce_axis
+from gradgen.ir.symbols import axes, placeholder, reduce_axis
 
 Terms = list[tuple[int, Node]]
 Reverse = Callable[[Kernel, Node], Terms]
@@ -29,71 +43,34 @@ Reverse = Callable[[Kernel, Node], Terms]
 Forward = Callable[[Kernel, Mapping[int, Node]], Node | None]
 """The node and its operands' tangents, by position, give its tangent."""
 
-A0, A1, A2 = (placeholder(k) for k in range(3))
 
 
-def pull(node: Kernel, cotangent: Node) -> list[tuple[Node, Node]]:
+Gradients = Callable[[Sequence[Node], Sequence[Node], Sequence[Node]], Sequence[Node | None]]
+Tangents = Callable[[Sequence[Node], Mapping[Node, Node]], Sequence[Node | None]]
+"""Reverse and forward mode of graphs: (outputs, cotangents, inputs) and (outputs, {input: tangent})."""
+
+
+def pull(node: Kernel, cotangent: Node, gradients: Gradients) -> list[tuple[Node, Node]]:
     """(operand, term of its cotangent); raises NoDerivative where the kernel has no rule."""
-    rule = RULES.get((node.name, node.output))
-    if rule is None:
+    key = (node.name, node.output)
+    if key in OF_A_FORMULA:
+        terms = OF_A_FORMULA[key][0](node, cotangent, gradients)
+    elif key in RULES:
+        terms = RULES[key][0](node, cotangent)
+    else:
         raise NoDerivative(f"gradgen has no derivative of {node.name}, output {node.output}")
-    return [(node.operands[k], term) for k, term in rule[0](node, cotangent)]
+    return [(node.operands[k], term) for k, term in terms]
 
 
-def push(node: Kernel, dot: Mapping[Node, Node]) -> Node | None:
+def push(node: Kernel, dot: Mapping[Node, Node], tangents: Tangents) -> Node | None:
     """The tangent, given those of operands in `dot`."""
-    rule = RULES.get((node.name, node.output))
-    if rule is None:
-        raise NoDerivative(f"gradgen has no forward-mode derivative of {node.name}, output {node.output}")
-    return rule[1](node, {k: dot[n] for k, n in enumerate(node.operands) if n in dot})
-
-
-# --- matrices: the last two axes ---------------------------------------------------------------------------------------
-
-
-def _transposed(a: Node) -> Node:
-    i = axes(a.ndim)
-    shape = (*a.shape[:-2], a.shape[-1], a.shape[-2])
-    return Compute(shape, A0, [Read(a, (*i[:-2], i[-1], i[-2]))], a.dtype)
-
-
-def _map(body: sympy.Expr, *operands: Node) -> Node:
-    """Element by element; an operand without matrix axes counts for all of its matrix."""
-    shape = max((n.shape for n in operands), key=len)
-    return Compute(shape, body, [Read(n, axes(n.ndim)) for n in operands], operands[0].dtype)
-
-
-def _negative(a: Node) -> Node:
-    return _map(-A0, a)
-
-
-def _sum(*terms: Node | None) -> Node | None:
-    found = [t for t in terms if t is not None]
-    return _map(sympy.Add(*(placeholder(k) for k in range(len(found)))), *found) if found else None
-
-
-def _triangle(a: Node, upper: bool, strict: bool = False) -> Node:
-    """One triangle, zeros elsewhere."""
-    i, j = axis(a.ndim - 2), axis(a.ndim - 1)
-    inside = (j - i if upper else i - j) - (1 if strict else 0)
-    return Compute(a.shape, A0, [Read(a, axes(a.ndim), (Condition(GE, inside),))], a.dtype)
-
-
-def _diagonal_of(a: Node, scalar: Node) -> Node:
-    """scalar * I for every matrix of a."""
-    i, j = axis(a.ndim - 2), axis(a.ndim - 1)
-    on = (Condition(GE, i - j), Condition(GE, j - i))
-    return Compute(a.shape, A0, [Read(scalar, axes(a.ndim - 2), on)], a.dtype)
-
-
-def _on_diagonal(a: Node, body: sympy.Expr) -> Node:
-    """`body` of the elements on the diagonal, the others as they are."""
-    i, j = axis(a.ndim - 2), axis(a.ndim - 1)
-    return Compute(a.shape, select(eq(i, j), body, A0), [identity_read(a)], a.dtype)
-
-
-def _unit_lower(packed: Node) -> Node:
-    return _on_diagonal(_triangle(packed, False), sympy.Integer(1))
+    key = (node.name, node.output)
+    moved = {k: dot[n] for k, n in enumerate(node.operands) if n in dot}
+    if key in OF_A_FORMULA:
+        return OF_A_FORMULA[key][1](node, moved, tangents)
+    if key in RULES:
+        return RULES[key][1](node, moved)
+    raise NoDerivative(f"gradgen has no forward-mode derivative of {node.name}, output {node.output}")
 
 
 def _flag(node: Kernel, name: str) -> bool:
@@ -109,14 +86,14 @@ def _solve_reverse(node: Kernel, g: Node) -> Terms:
     transposed = _flag(node, "transposed")
     b_bar = call("solve", a, packed, rows, g, transposed=not transposed)[0]
     pair = (node, b_bar) if transposed else (b_bar, node)
-    return [(0, _negative(product(*pair, right=True))), (3, b_bar)]
+    return [(0, negative(product(*pair, right=True))), (3, b_bar)]
 
 
 def _solve_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
     a, packed, rows, _ = node.operands
     transposed = _flag(node, "transposed")
-    moved = _negative(product(dot[0], node, left=transposed)) if 0 in dot else None
-    total = _sum(dot.get(3), moved)
+    moved = negative(product(dot[0], node, left=transposed)) if 0 in dot else None
+    total = total_of(dot.get(3), moved)
     return None if total is None else call("solve", a, packed, rows, total, transposed=transposed)[0]
 
 
@@ -125,15 +102,15 @@ def _triangular_reverse(node: Kernel, g: Node) -> Terms:
     transposed, unit, upper = (_flag(node, name) for name in ("transposed", "unit", "upper"))
     b_bar = call("triangular_solve", node.operands[0], g, transposed=not transposed, unit=unit, upper=upper)[0]
     pair = (node, b_bar) if transposed else (b_bar, node)
-    return [(0, _triangle(_negative(product(*pair, right=True)), upper, unit)), (1, b_bar)]
+    return [(0, triangle(negative(product(*pair, right=True)), upper, unit)), (1, b_bar)]
 
 
 def _triangular_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
     transposed, unit, upper = (_flag(node, name) for name in ("transposed", "unit", "upper"))
     moved = None
     if 0 in dot:
-        moved = _negative(product(_triangle(dot[0], upper, unit), node, left=transposed))
-    total = _sum(dot.get(1), moved)
+        moved = negative(product(triangle(dot[0], upper, unit), node, left=transposed))
+    total = total_of(dot.get(1), moved)
     if total is None:
         return None
     return call("triangular_solve", node.operands[0], total, transposed=transposed, unit=unit, upper=upper)[0]
@@ -152,30 +129,30 @@ def _cholesky_reverse(node: Kernel, g: Node) -> Terms:
     i = axes(inner.ndim)
     half = Compute(inner.shape, (A0 + A1) / 2, [Read(inner, i), Read(inner, (*i[:-2], i[-1], i[-2]))], inner.dtype)
     left = _lower_solve(node, half, transposed=True)
-    return [(0, _lower_solve(node, _transposed(left), transposed=True))]
+    return [(0, _lower_solve(node, turned(left), transposed=True))]
 
 
 def _halved(a: Node) -> Node:
     """The lower triangle with half the diagonal."""
-    return _on_diagonal(_triangle(a, False), A0 / 2)
+    return on_diagonal(triangle(a, False), A0 / 2)
 
 
 def _cholesky_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
     """L' = L P with P the lower triangle of L^-1 A' L^-T, its diagonal halved."""
     left = _lower_solve(node, dot[0])
-    both = _lower_solve(node, _transposed(left))
-    return product(node, _halved(_transposed(both)))
+    both = _lower_solve(node, turned(left))
+    return product(node, _halved(turned(both)))
 
 
 def _lu_reverse(node: Kernel, g: Node) -> Terms:
     """P A' = L^-T (strictly lower triangle of L^T L' + upper triangle of U' U^T) U^-T."""
     rows = _rows(node)
-    low, up = _unit_lower(node), _triangle(node, True)
-    inner = _sum(_triangle(product(low, _triangle(g, False, True), left=True), False, True),
-                 _triangle(product(_triangle(g, True), up, right=True), True))
+    low, up = unit_lower(node), triangle(node, True)
+    inner = total_of(triangle(product(low, triangle(g, False, True), left=True), False, True),
+                 triangle(product(triangle(g, True), up, right=True), True))
     assert inner is not None
     left = _lower_solve(node, inner, transposed=True, unit=True)
-    both = call("triangular_solve", node, _transposed(left), transposed=False, unit=False, upper=True)[0]
+    both = call("triangular_solve", node, turned(left), transposed=False, unit=False, upper=True)[0]
     i = axes(node.ndim)
     order = Read(rows, i[:-1])
     back = Scatter(node.shape, None, node.shape, (*i[:-2], A0, i[-1]), A1,
@@ -194,44 +171,40 @@ def _lu_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
     i = axes(node.ndim)
     permuted = Compute(node.shape, A1, [Read(rows, i[:-1]), Read(dot[0], (*i[:-2], A0, i[-1]))], node.dtype)
     left = _lower_solve(node, permuted, unit=True)
-    both = call("triangular_solve", node, _transposed(left), transposed=True, unit=False, upper=True)[0]
-    inner = _transposed(both)
-    return _sum(product(_unit_lower(node), _triangle(inner, False, True)),
-                product(_triangle(inner, True), _triangle(node, True)))
+    both = call("triangular_solve", node, turned(left), transposed=True, unit=False, upper=True)[0]
+    inner = turned(both)
+    return total_of(product(unit_lower(node), triangle(inner, False, True)),
+                product(triangle(inner, True), triangle(node, True)))
 
 
 # --- determinants -----------------------------------------------------------------------------------------------------
 
 
-def _det_reverse(node: Kernel, g: Node) -> Terms:
+def _det_reverse(node: Kernel, g: Node, gradients: Gradients) -> Terms:
     """A' = det' det(A) A^-T, the adjugate: a pivot that is 0 is taken as the dtype's eps, the limit's neighbour."""
-    from gradgen.autodiff.reverse import gradients
-
     a, packed, rows, exchanges = node.operands
     near = _regular(packed)
     value = call("det", a, near, rows, exchanges)[0]
-    scaled = _diagonal_of(a, _map(A0 * A1, g, value))
+    scaled = diagonal_of(a, mapped(A0 * A1, g, value))
     quick = call("solve", a, near, rows, scaled, transposed=True)[0]
     (exact,) = gradients([polynomial(a)], [g], [a])
     assert exact is not None
-    return [(0, _map(instead(A0, A1), quick, exact))]
+    return [(0, mapped(instead(A0, A1), quick, exact))]
 
 
 def _regular(packed: Node) -> Node:
     eps = sympy.Rational(1, 2 ** (23 if packed.dtype.itemsize == 4 else 52))
-    return _on_diagonal(packed, select(eq(A0, 0), eps, A0))
+    return on_diagonal(packed, select(eq(A0, 0), eps, A0))
 
 
 def _trace(a: Node, *others: Node) -> Node:
     """The trace of every matrix, times the others."""
     lead, r = axes(a.ndim - 2), reduce_axis(0)
     trace = Compute(a.shape[:-2], A0, [Read(a, (*lead, r, r))], a.dtype, reduce_shape=a.shape[-1:], reducer="sum")
-    return _map(sympy.Mul(*(placeholder(k) for k in range(1 + len(others)))), trace, *others) if others else trace
+    return mapped(sympy.Mul(*(placeholder(k) for k in range(1 + len(others)))), trace, *others) if others else trace
 
 
-def _det_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
-    from gradgen.autodiff.forward import tangents
-
+def _det_forward(node: Kernel, dot: Mapping[int, Node], tangents: Tangents) -> Node | None:
     if 0 not in dot:
         return None
     a, packed, rows, exchanges = node.operands
@@ -240,13 +213,13 @@ def _det_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
     quick = _trace(call("solve", a, near, rows, dot[0], transposed=False)[0], value)
     (exact,) = tangents([polynomial(a)], {a: dot[0]})
     assert exact is not None
-    return _map(instead(A0, A1), quick, exact)
+    return mapped(instead(A0, A1), quick, exact)
 
 
 def _logabsdet_reverse(node: Kernel, g: Node) -> Terms:
     """A' = g A^-T."""
     a, packed, rows = node.operands
-    return [(0, call("solve", a, packed, rows, _diagonal_of(a, g), transposed=True)[0])]
+    return [(0, call("solve", a, packed, rows, diagonal_of(a, g), transposed=True)[0])]
 
 
 def _logabsdet_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
@@ -280,8 +253,8 @@ def _eigenvalues_reverse(node: Kernel, g: Node) -> Terms:
 def _eigenvectors_reverse(node: Kernel, g: Node) -> Terms:
     """A' = V (skew part of V^T V' / (w_j - w_i)) V^T, which is symmetric."""
     values, vectors = call(node.name, *node.operands)
-    turned = product(vectors, g, left=True)
-    inner = _between(vectors, values, _map((A0 - A1) / 2, turned, _transposed(turned)))
+    flipped = product(vectors, g, left=True)
+    inner = _between(vectors, values, mapped((A0 - A1) / 2, flipped, turned(flipped)))
     return [(0, product(product(vectors, inner), vectors, right=True))]
 
 
@@ -305,20 +278,20 @@ def _eigenvectors_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
 def _mirrored(a: Node) -> Node:
     """The lower triangle, and its mirror image above."""
     i = axes(a.ndim)
-    turned = Read(a, (*i[:-2], i[-1], i[-2]), (Condition(GE, i[-1] - i[-2] - 1),))
-    return Compute(a.shape, A0 + A1, [Read(a, i, (Condition(GE, i[-2] - i[-1]),)), turned], a.dtype)
+    flipped = Read(a, (*i[:-2], i[-1], i[-2]), (Condition(GE, i[-1] - i[-2] - 1),))
+    return Compute(a.shape, A0 + A1, [Read(a, i, (Condition(GE, i[-2] - i[-1]),)), flipped], a.dtype)
 
 
 def _over_upper(y: Node, r: Node, *, transposed: bool) -> Node:
     """Y R^-1, transposed: Y R^-T."""
-    return _transposed(
-        call("triangular_solve", r, _transposed(y), transposed=not transposed, unit=False, upper=True)[0])
+    return turned(
+        call("triangular_solve", r, turned(y), transposed=not transposed, unit=False, upper=True)[0])
 
 
 def _q_reverse(node: Kernel, g: Node) -> Terms:
     """A' = (Q' - Q mirrored(Q'^T Q)) R^-T."""
     q, r = call(node.name, *node.operands)
-    inner = _sum(g, _negative(product(q, _mirrored(product(g, q, left=True)))))
+    inner = total_of(g, negative(product(q, _mirrored(product(g, q, left=True)))))
     assert inner is not None
     return [(0, _over_upper(inner, r, transposed=True))]
 
@@ -326,7 +299,7 @@ def _q_reverse(node: Kernel, g: Node) -> Terms:
 def _r_reverse(node: Kernel, g: Node) -> Terms:
     """A' = Q mirrored(R R'^T) R^-T."""
     q, r = call(node.name, *node.operands)
-    inner = product(q, _mirrored(product(r, _triangle(g, True), right=True)))
+    inner = product(q, _mirrored(product(r, triangle(g, True), right=True)))
     return [(0, _over_upper(inner, r, transposed=True))]
 
 
@@ -335,10 +308,10 @@ def _qr_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
     q, r = call(node.name, *node.operands)
     w = _over_upper(dot[0], r, transposed=False)
     b = product(q, w, left=True)
-    low = _triangle(b, False, True)
-    upper = _sum(b, _negative(low), _transposed(low))
+    low = triangle(b, False, True)
+    upper = total_of(b, negative(low), turned(low))
     assert upper is not None
-    return product(upper, r) if node.output else _sum(w, _negative(product(q, upper)))
+    return product(upper, r) if node.output else total_of(w, negative(product(q, upper)))
 
 
 # --- pseudo-inverse -----------------------------------------------------------------------------------------------------
@@ -346,12 +319,12 @@ def _qr_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
 
 def _pseudo_reverse(node: Kernel, g: Node) -> Terms:
     """At constant rank (Golub & Pereyra, 1973): A' = -P^T P' P^T + (I - A P) P'^T P P^T + P^T P P'^T (I - P A)."""
-    a, (g_turned, p_turned) = node.operands[0], (_transposed(g), _transposed(node))
+    a, (g_turned, p_turned) = node.operands[0], (turned(g), turned(node))
     left = product(product(g_turned, node), p_turned)
     right = product(p_turned, product(node, g_turned))
-    total = _sum(
-        _negative(product(product(p_turned, g), p_turned)), left, _negative(product(a, product(node, left))),
-        right, _negative(product(product(right, node), a)))
+    total = total_of(
+        negative(product(product(p_turned, g), p_turned)), left, negative(product(a, product(node, left))),
+        right, negative(product(product(right, node), a)))
     assert total is not None
     return [(0, total)]
 
@@ -360,12 +333,12 @@ def _pseudo_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
     """P' = -P A' P + P P^T A'^T (I - A P) + (I - P A) A'^T P^T P."""
     if 0 not in dot:
         return None
-    a, turned, p_turned = node.operands[0], _transposed(dot[0]), _transposed(node)
-    left = product(product(node, p_turned), turned)
-    right = product(turned, product(p_turned, node))
-    return _sum(
-        _negative(product(product(node, dot[0]), node)), left, _negative(product(product(left, a), node)),
-        right, _negative(product(node, product(a, right))))
+    a, flipped, p_turned = node.operands[0], turned(dot[0]), turned(node)
+    left = product(product(node, p_turned), flipped)
+    right = product(flipped, product(p_turned, node))
+    return total_of(
+        negative(product(product(node, dot[0]), node)), left, negative(product(product(left, a), node)),
+        right, negative(product(node, product(a, right))))
 
 
 # --- derivatives that the user wrote --------------------------------------------------------------------------------------
@@ -390,7 +363,6 @@ def _given_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
 RULES: dict[tuple[str, int], tuple[Reverse, Forward]] = {
     ("pseudo_inverse", 0): (_pseudo_reverse, _pseudo_forward),
     ("cholesky", 0): (_cholesky_reverse, _cholesky_forward),
-    ("det", 0): (_det_reverse, _det_forward),
     ("given", 0): (_given_reverse, _given_forward),
     ("eigh", 0): (_eigenvalues_reverse, _eigenvalues_forward),
     ("eigh", 1): (_eigenvectors_reverse, _eigenvectors_forward),
@@ -400,13 +372,7 @@ RULES: dict[tuple[str, int], tuple[Reverse, Forward]] = {
     ("qr", 1): (_r_reverse, _qr_forward),
     ("solve", 0): (_solve_reverse, _solve_forward),
     ("triangular_solve", 0): (_triangular_reverse, _triangular_forward),
+    **kernels_svd.RULES,
 }
-
-
-def _add_rules() -> None:
-    from gradgen.autodiff.kernels_svd import RULES as of_svd
-
-    RULES.update(of_svd)
-
-
-_add_rules()
+OF_A_FORMULA = {("det", 0): (_det_reverse, _det_forward)}
+"""Rules that differentiate a formula, by the function they are given: not all of a kernel's derivative has a closed form."""

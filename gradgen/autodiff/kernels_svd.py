@@ -10,8 +10,16 @@ from collections.abc import Callable, Mapping
 
 import sympy
 
-from gradgen.autodiff.kernel_rules import A0, A1, A2, _map, _negative, _sum, _transposed
 from gradgen.autodiff.kernels_det import product
+from gradgen.autodiff.matrices import (
+    A0,
+    A1,
+    A2,
+    mapped,
+    negative,
+    total_of,
+    turned,
+)
 from gradgen.ir.functions import div, eq, select
 from gradgen.ir.kernels import call
 from gradgen.ir.nodes import Compute, Kernel, Node, Read
@@ -48,20 +56,20 @@ def _between(a: Node, s: Node) -> Node:
 
 def _outside(u: Node, x: Node) -> Node:
     """(I - U U^T) X."""
-    found = _sum(x, _negative(product(u, product(u, x, left=True))))
+    found = total_of(x, negative(product(u, product(u, x, left=True))))
     assert found is not None
     return found
 
 
 def _skew(a: Node) -> Node:
-    return _map(A0 - A1, a, _transposed(a))
+    return mapped(A0 - A1, a, turned(a))
 
 
 def _u_reverse(node: Kernel, g: Node) -> Terms:
     """A' = U (F o (U^T U' - U'^T U)) S V^T + (I - U U^T) U' S^-1 V^T."""
     u, s, v = _parts(node)
     inner = _columns(_between(_skew(product(u, g, left=True)), s), s, A0 * A1)
-    total = _sum(product(u, inner), _outside(u, _columns(g, s, div(A0, A1))))
+    total = total_of(product(u, inner), _outside(u, _columns(g, s, div(A0, A1))))
     assert total is not None
     return [(0, product(total, v, right=True))]
 
@@ -86,8 +94,8 @@ def _moved(u: Node, dot: Node, v: Node) -> Node:
 def _u_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
     u, s, v = _parts(node)
     d = _moved(u, dot[0], v)
-    inner = _between(_map(placeholder(0) + placeholder(1), _columns(d, s, A0 * A1), _rows(_transposed(d), s)), s)
-    return _sum(product(u, inner), _columns(_outside(u, product(dot[0], v)), s, div(A0, A1)))
+    inner = _between(mapped(placeholder(0) + placeholder(1), _columns(d, s, A0 * A1), _rows(turned(d), s)), s)
+    return total_of(product(u, inner), _columns(_outside(u, product(dot[0], v)), s, div(A0, A1)))
 
 
 def _s_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
@@ -99,7 +107,7 @@ def _s_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
 def _v_forward(node: Kernel, dot: Mapping[int, Node]) -> Node | None:
     u, s, v = _parts(node)
     d = _moved(u, dot[0], v)
-    inner = _map(placeholder(0) + placeholder(1), _rows(d, s), _columns(_transposed(d), s, A0 * A1))
+    inner = mapped(placeholder(0) + placeholder(1), _rows(d, s), _columns(turned(d), s, A0 * A1))
     return product(v, _between(inner, s))
 
 

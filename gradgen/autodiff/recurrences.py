@@ -7,7 +7,7 @@ forward Scan.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from gradgen.autodiff.bodies import add
 from gradgen.autodiff.liveness import full
@@ -16,6 +16,12 @@ from gradgen.ir.graph import Graph, topological
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read, Scan
 from gradgen.ir.rewrite import substitute
 from gradgen.ir.symbols import placeholder
+
+WithLife = tuple[Node | None, Node | None]
+StepGradients = Callable[[Sequence[Node], Sequence[Node], Sequence[Node] | None, Sequence[Node]], list[WithLife]]
+StepTangents = Callable[[Sequence[Node], Mapping[Node, Node], Mapping[Node, Node]], list[WithLife]]
+"""Reverse and forward mode of a step's graph: (outputs, cotangents, their livenesses, inputs) and
+(outputs, tangents, their livenesses)."""
 
 KEPT_BYTES = 64 << 20
 """Of all steps together, up to which a step keeps every function of many instructions that its derivative needs.
@@ -110,12 +116,11 @@ def _wanted(
 
 def adjoint_scan(
     node: Scan, cotangents: Mapping[int, Node], active: set[Node], lives: Mapping[int, Node | None] | None,
-    nan_safe: bool,
+    gradients: StepGradients,
 ) -> Iterator[tuple[Node, Node, Node | None]]:
     """(source, cotangent of it, its liveness) for every active source; `cotangents`, and `lives` where something is not
-    alive, by output position.  What is alive is carried from step to step beside the cotangents."""
-    from gradgen.autodiff.reverse import gradients, gradients_alive
-
+    alive, by output position.  What is alive is carried from step to step beside the cotangents.
+    `gradients` differentiates the step."""
     step, (carries, sequences, index, _) = node.step, parts(node)
     first_constant = carries + sequences + index
     wanted_constants = [k for k, n in enumerate(node.constants) if n in active]
@@ -133,11 +138,8 @@ def adjoint_scan(
     wrt = [step.inputs[k] for k in moving]
     wrt += [step.inputs[first_constant + k] for k in wanted_constants]
     wrt += [step.inputs[carries + k] for k in wanted_sequences]
-    found: list[tuple[Node | None, Node | None]]
-    if lives is None:
-        found = [(g, None) for g in gradients([o for o, _ in seeds], [s for _, s in seeds], wrt)]
-    else:
-        found = gradients_alive([o for o, _ in seeds], [s for _, s in seeds], [alive[s] for _, s in seeds], wrt, nan_safe)
+    careful = None if lives is None else [alive[s] for _, s in seeds]
+    found = gradients([o for o, _ in seeds], [s for _, s in seeds], careful, wrt)
     held = len(moving) + len(wanted_constants)
     terms = [g if g is not None else zeros(n) for (g, _), n in zip(found, wrt)]
     carried = [*carry_bar.values(), *sums.values()]
@@ -217,11 +219,10 @@ def _reached(start: set[Node], outputs: Sequence[Node]) -> set[Node]:
 
 
 def tangent_scan(
-    node: Scan, dot: Mapping[Node, Node], live: Mapping[Node, Node | None]
+    node: Scan, dot: Mapping[Node, Node], live: Mapping[Node, Node | None], tangents: StepTangents
 ) -> tuple[Node, Node | None] | None:
-    """The tangent of one output and its liveness: the recurrence carried on with those of its carries beside them."""
-    from gradgen.autodiff.forward import tangents_alive
-
+    """The tangent of one output and its liveness: the recurrence carried on with those of its carries beside them.
+    `tangents` differentiates the step."""
     step, (carries, sequences, index, _) = node.step, parts(node)
     outer = [*node.init, *node.sequences, *([None] * index), *node.constants]
     moving = _moving_tangents(node, dot)
@@ -234,7 +235,7 @@ def tangent_scan(
             seeds[inner] = Input(f"dot_{k}_{step.key[:8]}", inner.shape, inner.dtype)
             if careful and (k in moving or live.get(source) is not None):  # type: ignore[arg-type]
                 lives[inner] = Input(f"alive_{k}_{step.key[:8]}", inner.shape, inner.dtype)
-    found = tangents_alive(step.outputs, seeds, lives)
+    found = tangents(step.outputs, seeds, lives)
     if node.output < carries and node.output not in moving:
         return None
     if node.output >= carries and found[node.output][0] is None:

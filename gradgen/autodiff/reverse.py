@@ -13,11 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import sympy
 
-from gradgen.autodiff import kernel_rules as kernels
-from gradgen.autodiff import scattered
+from gradgen.autodiff import kernel_rules, scattered
 from gradgen.autodiff.bodies import add, adjoint_body, compact, compute, is_polynomial, placeholders_in
 from gradgen.autodiff.liveness import full, guarded, merged, of_items, one, only_alive, repeated, settled, support
 from gradgen.autodiff.products import product_partials
+from gradgen.autodiff.recurrences import adjoint_scan
 from gradgen.errors import DerivativeError
 from gradgen.ir.functions import NoDerivative, and_, div, eq, select, stop
 from gradgen.ir.graph import Location, topological
@@ -183,23 +183,29 @@ class _Sweep:
 
     def pull_scan(self, node: Scan) -> None:
         """Once per call, when the first of its outputs comes up: by then all cotangents are complete."""
-        from gradgen.autodiff.recurrences import adjoint_scan
-
         siblings = {n.output: n for n in self.order if isinstance(n, Scan) and n.call == node.call}
         if next(iter(siblings.values())) is not node:
             return
         found = {k: self.adjoint[n] for k, n in siblings.items() if n in self.adjoint}
         lives = {k: self.live.get(n) for k, n in siblings.items()}
         careful = self.nan_safe or any(live is not None for live in lives.values())
-        for source, term, live in adjoint_scan(node, found, self.active, lives if careful else None, self.nan_safe):
+        for source, term, live in adjoint_scan(node, found, self.active, lives if careful else None, self.of_step):
             self.contribute(source, term, node, live)
+
+    def of_step(
+        self, outputs: Sequence[Node], cotangents: Sequence[Node], lives: Sequence[Node] | None, wrt: Sequence[Node]
+    ) -> list[tuple[Node | None, Node | None]]:
+        """Gradients of a step's graph, each with its liveness where `lives` says that of the cotangents."""
+        if lives is None:
+            return [(g, None) for g in gradients(outputs, cotangents, wrt)]
+        return gradients_alive(outputs, cotangents, lives, wrt, self.nan_safe)
 
     # --- Kernel -------------------------------------------------------------------------------------------------------
 
     def pull_kernel(self, node: Kernel, cotangent: Node, live: Node | None) -> None:
         """An item (a matrix) is alive where something of it is."""
         items = None if live is None else of_items(live, node.operands[0].ndim - 2)
-        for source, term in kernels.pull(node, cotangent):
+        for source, term in kernel_rules.pull(node, cotangent, gradients):
             if source in self.active:
                 if items is not None:
                     term = only_alive(term, items)
