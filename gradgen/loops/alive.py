@@ -43,7 +43,7 @@ def _lives(statements: tuple[Statement, ...]) -> dict[Buffer, Life]:
     """The first and the last moment of each buffer."""
     rows = pointer_targets(statements)
     touches: dict[Buffer, list[tuple[int, tuple[Loop, ...]]]] = {}
-    spans: dict[int, Life] = {}
+    spans: dict[Statement, Life] = {}
     clock = 0
 
     def look(block: tuple[Statement, ...], around: tuple[Loop, ...]) -> None:
@@ -56,14 +56,14 @@ def _lives(statements: tuple[Statement, ...]) -> dict[Buffer, Life]:
                 touches.setdefault(b, []).append((first, around))
             for inner in blocks(s):
                 look(inner, (*around, s) if isinstance(s, Loop) else around)
-            spans[id(s)] = (first, clock)
+            spans[s] = (first, clock)
             clock += 1
 
     look(statements, ())
     return {b: _life(found, spans) for b, found in touches.items()}
 
 
-def _life(touches: list[tuple[int, tuple[Loop, ...]]], spans: dict[int, Life]) -> Life:
+def _life(touches: list[tuple[int, tuple[Loop, ...]]], spans: dict[Statement, Life]) -> Life:
     common = touches[0][1]
     for _, around in touches:
         common = tuple(a for a, b in zip(common, around) if a is b)
@@ -73,5 +73,5 @@ def _life(touches: list[tuple[int, tuple[Loop, ...]]], spans: dict[int, Life]) -
             break
     found: list[Life] = []
     for at, around in touches:
-        found.append(spans[id(around[len(common)])] if len(around) > len(common) else (at, at))
+        found.append(spans[around[len(common)]] if len(around) > len(common) else (at, at))
     return min(x for x, _ in found), max(y for _, y in found)

@@ -102,7 +102,7 @@ class _Verifier(Touched):
             if b.name in seen:
                 self.fail("scope", "two buffers have this name", b.name)
             seen.add(b.name)
-        self.known = {id(b) for b in self.draft.buffers}
+        self.known = set(self.draft.buffers)
 
     # --- statements -----------------------------------------------------------------------------------------------
 
@@ -280,7 +280,7 @@ class _Verifier(Touched):
         for b in walk.buffers(p):
             if b.space == LOCAL and (b.name not in self.names or self.names[b.name].kind not in ("row", "array")):
                 self.fail("scope", "no row or array of this name is there", b.name)
-            elif b.space != LOCAL and id(b) not in self.known:
+            elif b.space != LOCAL and b not in self.known:
                 self.fail("scope", "is no buffer of the procedure", b.name)
 
     def expression(self, root: Expr) -> None:

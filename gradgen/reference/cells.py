@@ -28,8 +28,8 @@ class Watch:
     def __init__(self, loop: str) -> None:
         self.loop = loop
         self.turn = 0
-        self.wrote: dict[tuple[int, int], int] = {}
-        self.read: dict[tuple[int, int], int] = {}  # the last iteration that read it, -1 for several
+        self.wrote: dict[tuple[object, int], int] = {}
+        self.read: dict[tuple[object, int], int] = {}  # the last iteration that read it, -1 for several
 
     def note(self, array: Array, index: int, write: bool, statement: str) -> None:
         cell = array.place(index)
@@ -111,7 +111,7 @@ class Array:
             raise self.outside(start, statement, "points to")
         return Row(self, start, name, constant)
 
-    def place(self, index: int) -> tuple[int, int]:
+    def place(self, index: int) -> tuple[object, int]:
         """The memory that the element lies in, and where in it, in bytes."""
         return self.number, index * self.dtype.itemsize
 
@@ -185,8 +185,8 @@ class Planned(Array):
         self.block.bytes[self.offset : self.offset + self.count * self.dtype.itemsize] = (
             [None] * (self.count * self.dtype.itemsize))
 
-    def place(self, index: int) -> tuple[int, int]:
-        return id(self.block), self.offset + index * self.dtype.itemsize
+    def place(self, index: int) -> tuple[object, int]:
+        return self.block, self.offset + index * self.dtype.itemsize
 
 
 class Row:
@@ -209,7 +209,7 @@ class Row:
     def row(self, start: int, name: str, constant: bool, statement: int) -> Row:
         return self.source.row(self.start + start, name, constant or self.constant, statement)
 
-    def place(self, index: int) -> tuple[int, int]:
+    def place(self, index: int) -> tuple[object, int]:
         return self.source.place(self.start + index)
 
 
@@ -232,7 +232,7 @@ class Missing:
             raise self.machine.fault(f"points to {self.name} + {start}, which is NULL", statement)
         return Missing(self.machine, name, self.dtype)
 
-    def place(self, index: int) -> tuple[int, int]:
+    def place(self, index: int) -> tuple[object, int]:
         return 0, index
 
     def poison(self) -> None:

@@ -225,7 +225,7 @@ class Base:
     def raw_load(self, buffer: Buffer, index: sympy.Expr) -> Expr:
         """A load of memory that this nest also writes: never remembered."""
         b = self.builder
-        return b.place(("raw", id(buffer), index, len(b.keep)), b.scope, Load(buffer.dtype, buffer, index))
+        return b.place(("raw", len(b.home)), b.scope, Load(buffer.dtype, buffer, index))
 
     def linear(self, buffer: Buffer, index: tuple[sympy.Expr, ...]) -> sympy.Expr:
         return linear_index(buffer.shape, index)

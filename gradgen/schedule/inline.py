@@ -87,10 +87,10 @@ class Check:
 
 def _term_key(term: Term) -> tuple:
     if isinstance(term, ReadTerm):
-        return (id(term.source), term.index, term.guard, term.fill)
+        return (term.source, term.index, term.guard, term.fill)
     if isinstance(term, SelectTerm):
         return (term.guard, term.value, term.fill)
-    return (id(term.recipe), term.args, tuple(sorted((str(k), v) for k, v in term.where.items())))
+    return (term.recipe, term.args, tuple(sorted((str(k), v) for k, v in term.where.items())))
 
 
 @dataclass(eq=False)
@@ -450,7 +450,7 @@ class _Terms:
         return (t.source for t in needed if isinstance(t, ReadTerm))
 
     def body(self, node: Compute, mapping: Mapping, context: Guard, inner: bool = False) -> int:
-        where = ("at", id(node), frozenset(mapping.items()), context, inner, self.left > 0)
+        where = ("at", node, frozenset(mapping.items()), context, inner, self.left > 0)
         if where not in self.memo:
             self.memo[where] = self._body(node, mapping, context, inner)
         return self.memo[where]
@@ -459,7 +459,7 @@ class _Terms:
         args, _ = self.arguments(node.reads, mapping, context)
         target = _value_type(node) if inner else node.dtype
         made = recipe(node.body, tuple((placeholder(k), r.dtype) for k, r in enumerate(node.reads)), target)
-        key = ("body", id(node), tuple(sorted((str(k), v) for k, v in mapping.items())), args)
+        key = ("body", node, tuple(sorted((str(k), v) for k, v in mapping.items())), args)
         if key in self.memo:
             return self.memo[key]
         if isinstance(node.body, Placeholder):
@@ -474,14 +474,14 @@ class _Terms:
         guard = _joined(tuple(c.substitute(dict(mapping)) for c in read.guard) if mapping else read.guard, context)
         source = read.source
         if not self.joins(source) and not is_uniform(source):
-            key = ("read", id(source), index, guard, read.fill)
+            key = ("read", source, index, guard, read.fill)
             return self.add(key, ReadTerm(source, index, guard, read.fill, read.dtype))
         if isinstance(source, Constant):
             value: int
             if is_uniform(source):
                 value = self.number(source)
             else:
-                key = ("read", id(source), index, guard, read.fill)
+                key = ("read", source, index, guard, read.fill)
                 return self.add(key, ReadTerm(source, index, guard, read.fill, read.dtype))
         else:
             assert isinstance(source, Compute)
@@ -508,12 +508,12 @@ class _Terms:
             if x == 0 and np.signbit(item):  # SymPy's zero has no sign
                 zero = Step("literal", (), node.dtype, sympy.S.Zero)
                 made = Recipe((zero, Step("neg", (0,), node.dtype)))
-                return self.add(("number", id(node)), BodyTerm(made, (), {}, node.dtype, node))
+                return self.add(("number", node), BodyTerm(made, (), {}, node.dtype, node))
             exact = sympy.nan if x != x else sympy.oo if x == np.inf else -sympy.oo if x == -np.inf else _rational(x)
         else:
             exact = sympy.Integer(int(item))
         made = recipe(exact, (), node.dtype)
-        return self.add(("number", id(node)), BodyTerm(made, (), {}, node.dtype, node))
+        return self.add(("number", node), BodyTerm(made, (), {}, node.dtype, node))
 
     def scatter(self, node: Scatter) -> tuple[int, tuple[sympy.Expr, ...], Guard]:
         indices = [*node.index, *(c.expr for c in node.guard)]

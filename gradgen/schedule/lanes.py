@@ -94,7 +94,7 @@ class Group:
 
     condition: Expr | None
     body: list[Statement] = field(default_factory=list)
-    buffers: set[int] = field(default_factory=set)
+    buffers: set[Buffer] = field(default_factory=set)
     names: set[str] = field(default_factory=set)
 
 
@@ -113,7 +113,7 @@ class Blocks:
     def __init__(self, loop: Loop, fresh: Callable[[str], str]) -> None:
         self.source, self.fresh = loop, fresh
         inside = list(statements_in(loop.body))
-        self.written = {id(s.buffer) for s in inside if isinstance(s, Store)}
+        self.written = {s.buffer for s in inside if isinstance(s, Store)}
         self.varying = {loop.variable.name} | {s.variable.name for s in inside if isinstance(s, Let)}
         self.assigned = {s.variable.name for s in inside if isinstance(s, Assign)}
         self.check(loop.body)
@@ -137,8 +137,7 @@ class Blocks:
         self.late: dict[str, tuple[Let, int]] = {}  # what reads memory that the loop writes, and the stores before it
         self.now: set[str] = set()  # names of the third loop
         self.stores = 0
-        self.conditions: dict[tuple[str, ...], Expr] = {}
-        self.keep: list[Expr] = []  # expressions whose ids are keys
+        self.conditions: dict[tuple[str | Expr, ...], Expr] = {}
         self.computed: dict[str, DType] = {}
 
     def check(self, body: Sequence[Statement]) -> None:
@@ -237,8 +236,8 @@ class Blocks:
 
     def is_one_number(self, s: Store, old: Load) -> bool:
         """Every item adds to the same element, and no other statement reads it."""
-        here = (id(s.buffer), s.index)
-        same = (id(old.buffer), old.index) == here and not old.guard
+        here = (s.buffer, s.index)
+        same = (old.buffer, old.index) == here and not old.guard
         others = [at for key, at in (*(k for k in self.targets if len(k) == 2), *self.reads) if key == here[0]]
         apart = all((at - s.index).is_Integer for at in others)
         return same and apart and not self.mentions(s.index) and self.reads[here] == 1
@@ -263,7 +262,7 @@ class Blocks:
         for s in self.sums:
             value = s.value
             if last is not None:
-                value = self.kept(("term", id(s)), value.dtype, value, self.work)
+                value = self.kept(("term", s), value.dtype, value, self.work)
                 there = Holds(bool_, (Condition(GE, last - 1 - self.lane),))
                 value = Apply(value.dtype, "select", (there, value, Literal(value.dtype, sympy.S.Zero)))
             value = Apply(value.dtype, "add", (Load(value.dtype, s.lanes, self.lane), value))
@@ -346,7 +345,7 @@ class Blocks:
             made = replace(s, value=self.finished(s.value))
             if isinstance(made, Store):
                 made = replace(made, index=self.moved(made.index))
-                group.buffers.add(id(made.buffer))
+                group.buffers.add(made.buffer)
             else:
                 group.names.add(made.variable.name if isinstance(made, Assign) else made.accumulator.name)
             group.body.append(made)
@@ -368,14 +367,14 @@ class Blocks:
         for t in (*waiting, s):
             for e in subexpressions(expressions(t)):
                 own = isinstance(s, Store) and isinstance(e, Load) and e.buffer is s.buffer
-                if isinstance(e, Load) and id(e.buffer) in self.written and not own:
+                if isinstance(e, Load) and e.buffer in self.written and not own:
                     raise Unfit("a result that reads another one")
 
     def both(self, outer: Expr | None, inner: Expr) -> Expr:
         """A condition inside another: the same expression for the same two."""
         if outer is None:
             return inner
-        key = tuple(e.name if isinstance(e, Variable) else str(id(e)) for e in (outer, inner))
+        key = tuple(e.name if isinstance(e, Variable) else e for e in (outer, inner))
         return self.conditions.setdefault(key, Apply(bool_, "and_", (outer, inner)))
 
     def reads_of(self, e: Expr) -> list[Statement]:
@@ -395,7 +394,7 @@ class Blocks:
         for p in subexpressions((e,)):
             if isinstance(p, Variable) and p.name in self.varying:
                 return True
-            if isinstance(p, Load) and id(p.buffer) in self.written:
+            if isinstance(p, Load) and p.buffer in self.written:
                 return True
             if any(v.name in self.varying for v in index_symbols(p)):
                 return True
@@ -430,11 +429,11 @@ class Blocks:
             return e
         if not self.varies(e):
             return e
-        if isinstance(e, Load) and id(e.buffer) in self.written:
+        if isinstance(e, Load) and e.buffer in self.written:
             raise Unfit("memory that is read and written")
         made = self.fetched(e)
         if isinstance(made, Load):
-            key: tuple = ("load", id(made.buffer), made.index, made.guard, made.fill)
+            key: tuple = ("load", made.buffer, made.index, made.guard, made.fill)
         elif isinstance(made, Index):
             key = ("index", made.expr)
         elif isinstance(made, Holds):
@@ -467,14 +466,13 @@ class Blocks:
         if not self.varies(e):
             return e
         if isinstance(e, Apply):
-            self.keep.append(e)
-            return self.kept(("value", id(e)), e.dtype, self.by_lanes(e), self.work)
+            return self.kept(("value", e), e.dtype, self.by_lanes(e), self.work)
         return self.by_lanes(e)
 
     def is_now(self, e: Expr) -> bool:
         """What depends on memory or sums that the loop changes."""
         return any(
-            (isinstance(p, Load) and id(p.buffer) in self.written)
+            (isinstance(p, Load) and p.buffer in self.written)
             or (isinstance(p, Variable) and (p.name in self.assigned or p.name in self.now))
             for p in subexpressions((e,))
         )
@@ -482,13 +480,13 @@ class Blocks:
 
 def _by_target(body: Sequence[Statement]) -> list[list[Statement]]:
     """Results in loops of their own for each array, in order, and what is no array together."""
-    found: dict[int, list[Statement]] = {}
+    found: dict[Buffer | None, list[Statement]] = {}
     pending: list[Statement] = []
     for s in body:
         if isinstance(s, Let):
             pending.append(s)
             continue
-        found.setdefault(id(s.buffer) if isinstance(s, Store) else 0, []).extend([*pending, s])
+        found.setdefault(s.buffer if isinstance(s, Store) else None, []).extend([*pending, s])
         pending = []
     return list(found.values())
 
@@ -507,14 +505,14 @@ def _used(block: Sequence[Statement]) -> tuple[Statement, ...]:
 def _target(s: Store | Assign | PairwiseAdd) -> tuple:
     """What a statement changes."""
     if isinstance(s, Store):
-        return id(s.buffer), s.index
+        return s.buffer, s.index
     return ((s.variable if isinstance(s, Assign) else s.accumulator).name,)
 
 
 def _reads(inside: Sequence[Statement]) -> Counter[tuple]:
     """How often elements are read."""
     loads = (e for s in inside for e in subexpressions(expressions(s)) if isinstance(e, Load))
-    return Counter((id(e.buffer), e.index) for e in loads)
+    return Counter((e.buffer, e.index) for e in loads)
 
 
 def _is_float(dtype: DType) -> bool:

@@ -48,9 +48,9 @@ class _Loads:
     def __init__(self, fresh: Callable[[str], str]) -> None:
         self.fresh = fresh
         self.counters: set[sympy.Symbol] = set()
-        self.arrays: set[int] = set()  # on the stack
+        self.arrays: set[Buffer] = set()  # on the stack
         self.before: list[Statement] = []
-        self.known: dict[tuple[int, sympy.Expr], Variable] = {}
+        self.known: dict[tuple[Buffer, sympy.Expr], Variable] = {}
 
     def block(self, statements: Iterable[Statement]) -> tuple[Statement, ...]:
         found: list[Statement] = []
@@ -67,7 +67,7 @@ class _Loads:
                     value = self.expression(s.value, False)
                     found += [*self.before, s if value is s.value else replace(s, value=value)]
                 case Array():
-                    self.arrays.add(id(s.buffer))
+                    self.arrays.add(s.buffer)
                     found.append(s)
                 case _:
                     found.append(s)
@@ -94,10 +94,10 @@ class _Loads:
     def is_whole(self, b: Buffer) -> bool:
         if b.space == ARGUMENT:
             return b.place is None or not b.place.optional
-        return b.space in (WORK, CONSTANT) or (b.space == SAVED and b.given) or id(b) in self.arrays
+        return b.space in (WORK, CONSTANT) or (b.space == SAVED and b.given) or b in self.arrays
 
     def local(self, e: Load) -> Variable:
-        key = (id(e.buffer), e.index)
+        key = (e.buffer, e.index)
         if key not in self.known:
             self.known[key] = Variable(e.dtype, self.fresh("t"))
             self.before.append(Let(self.known[key], e))

@@ -57,31 +57,31 @@ def outline(statements: tuple[Statement, ...], name: str) -> tuple[tuple[Stateme
     nests = list(_nests(statements))
     if len(nests) < MANY_NESTS:
         return statements, ()
-    found: dict[int, _Found] = {}
+    found: dict[Statement, _Found] = {}
     count: dict[tuple, int] = {}
-    keys: dict[int, tuple] = {}
+    keys: dict[Statement, tuple] = {}
     for s in nests:
         try:
             made = _Canonical().nest(s)
         except _Unfit:
             continue
-        keys[id(s)] = made.part.key
-        found[id(s)] = made
+        keys[s] = made.part.key
+        found[s] = made
         count[made.part.key] = count.get(made.part.key, 0) + 1
     parts: dict[tuple, Part] = {}
 
     def replaced(block: tuple[Statement, ...]) -> tuple[Statement, ...]:
         out: list[Statement] = []
         for s in block:
-            key = keys.get(id(s))
+            key = keys.get(s)
             if isinstance(s, If):
                 out.append(If(s.condition, replaced(s.body), replaced(s.otherwise)))
             elif key is None or count[key] < 2:
                 out.append(s)
             else:
                 if key not in parts:
-                    parts[key] = replace(found[id(s)].part, name=f"{name}_part_{len(parts) + 1}")
-                out.append(replace(found[id(s)].call, part=parts[key]))
+                    parts[key] = replace(found[s].part, name=f"{name}_part_{len(parts) + 1}")
+                out.append(replace(found[s].call, part=parts[key]))
         return tuple(out)
 
     return replaced(statements), tuple(parts.values())
@@ -100,12 +100,11 @@ class _Canonical:
     """One nest with everything from outside under the names of parameters, numbered in order of appearance."""
 
     def __init__(self) -> None:
-        self.pointers: dict[tuple[int, int], tuple[Buffer, Buffer, int]] = {}  # -> parameter, buffer, offset
+        self.pointers: dict[tuple[Buffer, int], tuple[Buffer, Buffer, int]] = {}  # -> parameter, buffer, offset
         self.written: dict[str, None] = {}
         self.scalars: dict[str, tuple[Variable, Expr | sympy.Symbol]] = {}
         self.locals: dict[str, str] = {}
         self.outputs: dict[str, Variable] = {}
-        self.keep: list[Buffer] = []
 
     def nest(self, loop: Loop) -> _Found:
         body = self.statement(loop)
@@ -128,9 +127,8 @@ class _Canonical:
         if buffer.place is not None and buffer.place.optional:
             raise _Unfit
         offset, rest = _split(index)
-        key = (id(buffer), offset)
+        key = (buffer, offset)
         if key not in self.pointers:
-            self.keep.append(buffer)
             parameter = Buffer(f"p{len(self.pointers)}", buffer.dtype, (), LOCAL)
             self.pointers[key] = (parameter, buffer, offset)
         parameter = self.pointers[key][0]

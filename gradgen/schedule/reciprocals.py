@@ -19,6 +19,7 @@ from gradgen.ir.dtypes import DType, bool_
 from gradgen.loops.statements import (
     Apply,
     Assign,
+    Buffer,
     Declare,
     Expr,
     Fill,
@@ -228,7 +229,7 @@ def _is_moderate(e: Expr) -> bool:
 
 # --- what decides -----------------------------------------------------------------------------------------------------
 
-Key = str | int  # a name, or the identity of a buffer
+Key = str | Buffer  # a name, or memory
 
 
 def _is_deciding(e: Expr) -> bool:
@@ -255,7 +256,7 @@ def _target(s: Statement) -> Key | None:
         case PairwiseAdd():
             return s.accumulator.name
         case Store() | Fill():
-            return id(s.buffer)
+            return s.buffer
     return None
 
 
@@ -267,7 +268,7 @@ def _mentioned(roots: Iterable[Expr]) -> set[Key]:
         elif isinstance(e, PairwiseTotal):
             found.add(e.accumulator.name)
         elif isinstance(e, Load):
-            found.add(id(e.buffer))
+            found.add(e.buffer)
             found |= {v.name for v in e.index.free_symbols}
     return found
 

@@ -63,14 +63,14 @@ def _recurrence(loop: Loop, others: tuple[Statement, ...], fresh: Callable[[str]
     if size(body) > MOST:
         return [loop]
     chosen = _promotable(replace(loop, body=body))
-    elsewhere = {id(b) for s in others for b in touched(s)}
+    elsewhere = {b for s in others for b in touched(s)}
     before: list[Statement] = []
     after: list[Statement] = []
-    names: dict[tuple[int, int], Variable] = {}
+    names: dict[tuple[Buffer, int], Variable] = {}
     for b in chosen:
         for k in range(int(b.size)):  # type: ignore[arg-type]
-            v = names[id(b), k] = Variable(b.dtype, fresh("r"))
-            outside = id(b) in elsewhere
+            v = names[b, k] = Variable(b.dtype, fresh("r"))
+            outside = b in elsewhere
             start: Expr = Load(b.dtype, b, sympy.Integer(k)) if outside else Literal(b.dtype, sympy.S.Zero)
             before.append(Declare(v, start))
             after += [Store(b, sympy.Integer(k), v)] if outside else []
@@ -100,8 +100,8 @@ def _assigned(loop: Loop) -> set[str]:
 
 def _promotable(loop: Loop) -> list[Buffer]:
     """Small arrays of WORK whose elements the loop addresses by number, and writes outside of loops inside it."""
-    found: dict[int, Buffer] = {}
-    barred: set[int] = set()
+    found: dict[Buffer, None] = {}
+    barred: set[Buffer] = set()
     for s in statements_in(loop.body):
         numbered: list[Buffer] = []
         if isinstance(s, Store) and s.index.is_Integer:
@@ -109,19 +109,19 @@ def _promotable(loop: Loop) -> list[Buffer]:
         elif isinstance(s, Copy) and _is_small_copy(s):
             numbered += [s.target, s.source]
         elif not isinstance(s, (Loop, If)):
-            barred |= {id(b) for b in touched(s) if not _is_read_only(s, b)}
+            barred |= {b for b in touched(s) if not _is_read_only(s, b)}
         for part in subexpressions(expressions(s)):
             if isinstance(part, Load):
                 numbered.append(part.buffer)
                 if not part.index.is_Integer or part.guard:
-                    barred.add(id(part.buffer))
+                    barred.add(part.buffer)
         if isinstance(s, Store) and not s.index.is_Integer:
-            barred.add(id(s.buffer))
+            barred.add(s.buffer)
         if isinstance(s, Loop):
-            barred |= {id(t.buffer) for t in statements_in(s.body) if isinstance(t, Store)}
-            barred |= {id(b) for t in statements_in(s.body) if isinstance(t, Copy) for b in (t.target, t.source)}
-        found.update({id(b): b for b in numbered})
-    small = [b for k, b in found.items() if k not in barred and b.space == WORK and _is_small(b)]
+            barred |= {t.buffer for t in statements_in(s.body) if isinstance(t, Store)}
+            barred |= {b for t in statements_in(s.body) if isinstance(t, Copy) for b in (t.target, t.source)}
+        found.update(dict.fromkeys(numbered))
+    small = [b for b in found if b not in barred and b.space == WORK and _is_small(b)]
     return small if sum(int(b.size) for b in small) <= LOCALS else []  # type: ignore[arg-type]
 
 
@@ -137,7 +137,7 @@ def _is_read_only(s: Statement, b: Buffer) -> bool:
 class _Registers(BodyCopy):
     """Statements with elements of arrays replaced by locals."""
 
-    def __init__(self, names: dict[tuple[int, int], Variable], assigned: set[str]) -> None:
+    def __init__(self, names: dict[tuple[Buffer, int], Variable], assigned: set[str]) -> None:
         super().__init__(CVar("", integer=True), 0, assigned | {v.name for v in names.values()})
         self.elements, self.index = names, {}
 
@@ -167,7 +167,7 @@ class _Registers(BodyCopy):
         return found
 
     def element(self, buffer: Buffer, index: sympy.Expr | int) -> Variable | None:
-        return self.elements.get((id(buffer), int(index))) if sympy.sympify(index).is_Integer else None
+        return self.elements.get((buffer, int(index))) if sympy.sympify(index).is_Integer else None
 
     def rebuilt(self, e: Expr) -> Expr:
         if isinstance(e, Load) and not e.guard:

@@ -35,7 +35,7 @@ class Step:
     payload: object = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Recipe:
     """Steps in order; the last one is the value."""
 

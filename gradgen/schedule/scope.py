@@ -91,15 +91,13 @@ class Builder:
         self.reserved = set(reserved)
         self.root = Scope()
         self.scope = self.root
-        self.home: dict[int, Scope] = {}
-        self.keep: list[Expr] = []  # ids stay valid as long as the expressions live
-        self.pinned: dict[int, CVar] = {}
+        self.home: dict[Expr, Scope] = {}
+        self.pinned: dict[Expr, CVar] = {}
         self.symbols: dict[sympy.Symbol, tuple[Scope, Extent | None]] = {}
         self.known: dict[sympy.Expr, Extent] = {}  # sums of counters that stay in a range
-        self.accumulating: dict[int, Scope] = {}  # variables that an open loop assigns, by id: where they are declared
-        self.assigned: dict[int, None] = {}
-        self.writers: dict[int, dict[Scope, None]] = {}  # of buffers, by id: the scopes that write them
-        self.keep_buffers: list[Buffer] = []  # ids stay valid
+        self.accumulating: dict[Expr, Scope] = {}  # variables that an open loop assigns: where they are declared
+        self.assigned: dict[Expr, None] = {}
+        self.writers: dict[Buffer, dict[Scope, None]] = {}  # of buffers: the scopes that write them
         self.pointers: dict[str, Scope] = {}  # where a pointer is declared
         self.counter = 0
 
@@ -170,8 +168,7 @@ class Builder:
 
     def place(self, key: tuple, home: Scope, expr: Expr) -> Expr:
         home.values[key] = expr
-        self.home[id(expr)] = home
-        self.keep.append(expr)
+        self.home[expr] = home
         if not isinstance(expr, (Literal, Index, Variable)):
             home.items.append(_Value(expr))
         return expr
@@ -187,19 +184,18 @@ class Builder:
 
     def variable(self, variable: Variable) -> Variable:
         """Registers a declared local as living in the current scope."""
-        self.home[id(variable)] = self.scope
-        self.keep.append(variable)
+        self.home[variable] = self.scope
         return variable
 
     def apply(self, op: str, args: tuple[Expr, ...], dtype: DType) -> Expr:
         home = self.root
         for a in args:
-            scope = self.home[id(a)]
+            scope = self.home[a]
             if scope.depth > home.depth:
                 home = scope
-            if self.accumulating.get(id(a), self.scope) is not self.scope:
+            if self.accumulating.get(a, self.scope) is not self.scope:
                 home = self.scope  # another value each time round
-        key = (op, dtype, *(id(a) for a in args))
+        key = (op, dtype, *args)
         return home.values.get(key) or self.place(key, home, Apply(dtype, op, args))
 
     def load(self, buffer: Buffer, index: sympy.Expr, guard: Guard, fill: sympy.Expr, hoist: bool) -> Expr:
@@ -209,7 +205,7 @@ class Builder:
             home = self.scope_of_index(index)
             for inner in (self.scope_of_guard(guard), self.written(buffer)):
                 home = inner if inner.depth > home.depth else home
-        key = ("load", id(buffer), index, guard, fill)
+        key = ("load", buffer, index, guard, fill)
         for scope in self.scope.chain():  # a pinned load serves the scopes inside its own
             if scope.depth < home.depth:
                 break
@@ -228,12 +224,12 @@ class Builder:
             return expr.expr
         if isinstance(expr, Literal):
             return sympy.sympify(expr.value)
-        if id(expr) not in self.pinned:
+        if expr not in self.pinned:
             name = self.fresh("n") if not isinstance(expr, Variable) else expr.name
             symbol = CVar(name, integer=True)
-            self.pinned[id(expr)] = symbol
-            self.symbols[symbol] = (self.home[id(expr)], None)
-        return self.pinned[id(expr)]
+            self.pinned[expr] = symbol
+            self.symbols[symbol] = (self.home[expr], None)
+        return self.pinned[expr]
 
     def named_index(self, variable: Variable, value: sympy.Expr) -> CVar:
         """A local of the current scope for an index expression."""
@@ -246,10 +242,10 @@ class Builder:
         """The outermost scope in which the buffer has the value that is read now: a loop that fills it anew each time
         round holds its readers too, whatever their index mentions."""
         found = self.pointers.get(buffer.name, self.root)
-        here = {id(s) for s in self.scope.chain()}
-        for writer in self.writers.get(id(buffer), ()):
-            common = next(s for s in writer.chain() if id(s) in here)
-            needs = tuple(c for s in writer.chain() if id(s) not in here for c in s.known())
+        here = set(self.scope.chain())
+        for writer in self.writers.get(buffer, ()):
+            common = next(s for s in writer.chain() if s in here)
+            needs = tuple(c for s in writer.chain() if s not in here for c in s.known())
             if needs:  # it has that value in certain cases only
                 common = next((s for s in self.outside_in() if implies(s.around(), needs)), self.scope)
             found = common if common.depth > found.depth else found
@@ -262,9 +258,9 @@ class Builder:
     def emit(self, statement: Statement) -> None:
         self.scope.items.append(statement)
         if isinstance(statement, Declare):
-            self.accumulating[id(statement.variable)] = self.scope
+            self.accumulating[statement.variable] = self.scope
         elif isinstance(statement, Assign):
-            self.assigned[id(statement.variable)] = None
+            self.assigned[statement.variable] = None
         targets = list(writes(statement))
         if isinstance(statement, Pointer):
             self.pointers[statement.name] = self.scope
@@ -274,8 +270,7 @@ class Builder:
 
     def will_write(self, buffer: Buffer) -> None:
         """The current scope writes the buffer, now or further down: what reads it there is not hoisted out."""
-        self.writers.setdefault(id(buffer), {})[self.scope] = None
-        self.keep_buffers.append(buffer)
+        self.writers.setdefault(buffer, {})[self.scope] = None
 
     # --- completion -----------------------------------------------------------------------------------------------
 
@@ -288,12 +283,11 @@ class _Finisher:
 
     def __init__(self, builder: Builder) -> None:
         self.builder = builder
-        self.uses: dict[int, int] = {}
-        self.foreign: dict[int, None] = {}  # used from another scope than its own
-        self.named: dict[int, Variable] = {}
-        self.text: dict[int, tuple[Expr, int]] = {}
-        self.by_symbol = {symbol: key for key, symbol in builder.pinned.items()}
-        self.expr_by_id = {id(e): e for e in builder.keep}
+        self.uses: dict[Expr, int] = {}
+        self.foreign: dict[Expr, None] = {}  # used from another scope than its own
+        self.named: dict[Expr, Variable] = {}
+        self.text: dict[Expr, tuple[Expr, int]] = {}
+        self.by_symbol = {symbol: expr for expr, symbol in builder.pinned.items()}
         self.count(builder.root)
 
     def count(self, root: Scope) -> None:
@@ -313,7 +307,7 @@ class _Finisher:
                         self.use_symbol(s, stack)
         while stack:
             expr, scope = stack.pop()
-            key = id(expr)
+            key = expr
             first = key not in self.uses
             self.uses[key] = self.uses.get(key, 0) + 1
             home = self.builder.home.get(key)
@@ -326,10 +320,9 @@ class _Finisher:
                     self.use_symbol(s, stack)
 
     def use_symbol(self, symbol: sympy.Symbol, stack: list[tuple[Expr, Scope]]) -> None:
-        key = self.by_symbol.get(symbol)
-        if key is not None:
-            expr = self.expr_by_id[key]
-            stack.append((expr, self.builder.home[key]))
+        expr = self.by_symbol.get(symbol)
+        if expr is not None:
+            stack.append((expr, self.builder.home[expr]))
 
     def block(self, scope: Scope) -> tuple[Statement, ...]:
         out: list[Statement] = []
@@ -344,7 +337,7 @@ class _Finisher:
         return tuple(out)
 
     def value(self, expr: Expr, out: list[Statement]) -> None:
-        key = id(expr)
+        key = expr
         if key not in self.uses:
             return
         tree, depth = self.tree(expr)
@@ -366,12 +359,12 @@ class _Finisher:
         for a in expr.args:
             found = self.reference(a)
             args.append(found)
-            if id(a) in self.text:
-                depth = max(depth, self.text[id(a)][1] + 1)
+            if a in self.text:
+                depth = max(depth, self.text[a][1] + 1)
         return Apply(expr.dtype, expr.op, tuple(args)), depth
 
     def reference(self, expr: Expr) -> Expr:
-        key = id(expr)
+        key = expr
         if key in self.named:
             return self.named[key]
         if key in self.text:

@@ -45,7 +45,7 @@ def share_functions(procedure: Procedure) -> Procedure:
                     uses.setdefault(made[0], []).append((node, expr, made[1]))
     changes: dict[Node, list[tuple[Compute, sympy.Expr, tuple[sympy.Expr, ...]]]] = {}
     for shared, found in uses.items():
-        if len({id(n) for n, _, _ in found}) > 1:
+        if len({n for n, _, _ in found}) > 1:
             for node, expr, index in found:
                 if node is not shared:
                     changes.setdefault(node, []).append((shared, expr, index))

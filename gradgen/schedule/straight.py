@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import chain
 
 from gradgen.loops.statements import (
     WORK,
@@ -46,14 +47,14 @@ _SIMPLE = (Let, Declare, Assign, Store, Fill, If, Loop, Comment, Pointer, Pairwi
 
 def straighten(statements: tuple[Statement, ...], fresh: Callable[[str], str]) -> tuple[Statement, ...]:
     """The statements with such bodies written out; `fresh` makes names."""
-    everywhere = Counter(id(b) for s in statements for b in touched(s))
+    everywhere = Counter(chain.from_iterable(map(touched, statements)))
     return without_waste(Straight(everywhere, fresh).block(statements))
 
 
 class Straight:
     """The pass; `everywhere` says how often each buffer is mentioned."""
 
-    def __init__(self, everywhere: Counter[int], fresh: Callable[[str], str]) -> None:
+    def __init__(self, everywhere: Counter[Buffer], fresh: Callable[[str], str]) -> None:
         self.everywhere, self.fresh = everywhere, fresh
 
     def block(self, statements: Iterable[Statement]) -> tuple[Statement, ...]:
@@ -94,31 +95,31 @@ class Straight:
     def pays(self, s: Loop) -> bool:
         """Memory becomes names, guards are decided or sums are of a few terms, and no vector loop over memory that stays is
         taken apart."""
-        alone = {id(b) for b in self.alone(s)}
+        alone = set(self.alone(s))
         inner = [t for t in statements_in(s.body) if isinstance(t, Loop)]
         if not alone and not any(_decides(t) or _is_short_sum(t) for t in inner):
             return False
         stays = [
             (loop, t) for loop in inner for t in statements_in(loop.body)
-            if isinstance(t, Store) and id(t.buffer) not in alone
+            if isinstance(t, Store) and t.buffer not in alone
         ]  # fmt: skip
         return not any(_is_vector(loop) for loop, _ in stays)
 
     def is_calculation(self, s: Loop) -> bool:
         """More than sums in memory: rows of those are better left to loops, unless several items make a vector."""
-        updates = _updates(s.body, {id(b) for b in self.alone(s)})
+        updates = _updates(s.body, set(self.alone(s)))
         return not updates or (written_size(s.body) or 0) >= WORTH * updates
 
     def alone(self, s: Loop) -> list[Buffer]:
         """Arrays of WORK that nothing outside the loop looks at, small enough for names."""
-        inside: Counter[int] = Counter()
-        found: dict[int, Buffer] = {}
+        inside: Counter[Buffer] = Counter()
+        found: dict[Buffer, None] = {}
         for b in touched(s):
-            inside[id(b)] += 1
+            inside[b] += 1
             if b.space == WORK and isinstance(b.size, int) and b.size <= NAMES:
-                found[id(b)] = b
-        rows = {id(b) for t in statements_in(s.body) if isinstance(t, Pointer) for b in (t.buffer, t.otherwise)}
-        return [b for key, b in found.items() if inside[key] == self.everywhere[key] and key not in rows]
+                found[b] = None
+        rows = {b for t in statements_in(s.body) if isinstance(t, Pointer) for b in (t.buffer, t.otherwise)}
+        return [b for b in found if inside[b] == self.everywhere[b] and b not in rows]
 
 
 def fits(loop: Loop) -> bool:
@@ -148,7 +149,7 @@ def _is_short_sum(loop: Loop) -> bool:
     return int(loop.stop) - int(loop.start) <= VECTOR and any(isinstance(s, Assign) for s in loop.body)
 
 
-def _updates(body: Iterable[Statement], alone: set[int]) -> int:
+def _updates(body: Iterable[Statement], alone: set[Buffer]) -> int:
     """Sums in memory that stays, once loops are written out."""
     found = 0
     for s in body:
@@ -157,7 +158,7 @@ def _updates(body: Iterable[Statement], alone: set[int]) -> int:
         elif isinstance(s, If):
             found += _updates((*s.body, *s.otherwise), alone)
         else:
-            found += isinstance(s, Store) and id(s.buffer) not in alone and _is_update(s)
+            found += isinstance(s, Store) and s.buffer not in alone and _is_update(s)
     return found
 
 
@@ -200,8 +201,8 @@ def _is_short(loop: Loop, size: int) -> bool:
 
 def without_waste(statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
     """Without fills of memory that nothing else mentions."""
-    seen = Counter(id(b) for s in statements for b in touched(s))
-    return tuple(s for s in statements if not (isinstance(s, Fill) and s.buffer.space == WORK and seen[id(s.buffer)] == 1))
+    seen = Counter(chain.from_iterable(map(touched, statements)))
+    return tuple(s for s in statements if not (isinstance(s, Fill) and s.buffer.space == WORK and seen[s.buffer] == 1))
 
 
 __all__ = ["straighten"]

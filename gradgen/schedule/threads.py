@@ -64,12 +64,12 @@ TILE = {"m": 12, "n": 32, "k": 32}  # of the matrix kernel: chunks are whole til
 LINE = 64  # bytes: what two threads write must not share a line of the cache
 
 
-def users(statements: Iterable[Statement], rows: Mapping[str, tuple[Buffer, ...]]) -> dict[Buffer, set[int]]:
+def users(statements: Iterable[Statement], rows: Mapping[str, tuple[Buffer, ...]]) -> dict[Buffer, set[Statement]]:
     """Which of these statements (conditions aside) touch each buffer, through row pointers too; `rows` are those from
     before."""
     statements = tuple(statements)
     pointers = {**rows, **pointer_targets(statements)}
-    found: dict[Buffer, set[int]] = {}
+    found: dict[Buffer, set[Statement]] = {}
 
     def look(block: Iterable[Statement]) -> None:
         for s in block:
@@ -77,7 +77,7 @@ def users(statements: Iterable[Statement], rows: Mapping[str, tuple[Buffer, ...]
                 look((*s.body, *s.otherwise))
                 continue
             for b in behind(touched(s), pointers):
-                found.setdefault(b, set()).add(id(s))
+                found.setdefault(b, set()).add(s)
 
     look(statements)
     return found
@@ -129,7 +129,7 @@ class Threads:
         self.count, self.fresh = count, fresh
         self.record = Record()
         self.rows: dict[str, tuple[Row, ...]] = {}
-        self.users: dict[Buffer, set[int]] = {}
+        self.users: dict[Buffer, set[Statement]] = {}
         self.read: set[str] = set()
         self.known: dict[str, int] = {}  # what counters and named indices around are taken to be
         self.times = 1  # how often what is looked at runs
@@ -211,11 +211,11 @@ class Threads:
             return [s], 0.0
         return self.cut(s, plan, time, lambda first, last: replace(s, start=first, stop=last))
 
-    def users_inside(self, s: Loop) -> dict[Buffer, set[int]]:
+    def users_inside(self, s: Loop) -> dict[Buffer, set[Statement]]:
         """Which statements of the body touch each buffer; one more where others than the loop do."""
         within = users(s.body, {name: tuple(r.buffer for r in found) for name, found in self.rows.items()})
         shared = {b for b, found in self.users.items() if len(found) > 1}
-        return {b: found | {id(s)} if b in shared else found for b, found in within.items()}
+        return {b: found | {s} if b in shared else found for b, found in within.items()}
 
     def inside(self, s: Loop, time: float) -> list[Statement]:
         """The loop with those inside it in chunks."""

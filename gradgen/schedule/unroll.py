@@ -193,7 +193,7 @@ def _picks(s: Statement, counter: CVar) -> bool:
 
 def size(statements: Iterable[Statement]) -> int:
     """Expressions in the statements."""
-    return sum(1 + len({id(e) for e in walk.subexpressions(walk.expressions(s))}) for s in walk.statements_in(statements))
+    return sum(1 + len(set(walk.subexpressions(walk.expressions(s)))) for s in walk.statements_in(statements))
 
 
 def _in_indices(value: Literal | Variable) -> sympy.Basic:
@@ -215,9 +215,8 @@ class BodyCopy:
         self.index: dict[sympy.Basic, sympy.Basic] = {counter: sympy.Integer(value)}
         self.names: dict[str, str] = {}
         self.known: dict[str, Literal | Variable] = {}
-        self.memo: dict[int, Expr] = {}
-        self.absent: set[int] = set()
-        self.alive: list[Expr] = []  # keeps ids in `absent` and `memo` from being given again
+        self.memo: dict[Expr, Expr] = {}
+        self.absent: set[Expr] = set()
 
     def block(self, statements: Iterable[Statement]) -> list[Statement]:
         found: list[Statement] = []
@@ -242,12 +241,12 @@ class BodyCopy:
                 value = self.expression(s.value)
                 target = self.variable(s.variable)
                 same = isinstance(value, Variable) and value.name == target.name
-                return [] if same or id(value) in self.absent else [Assign(target, value)]
+                return [] if same or value in self.absent else [Assign(target, value)]
             case PairwiseBegin():
                 return [PairwiseBegin(self.local(s.accumulator))]
             case PairwiseAdd():
                 value = self.expression(s.value)
-                return [] if id(value) in self.absent else [PairwiseAdd(self.variable(s.accumulator), value)]
+                return [] if value in self.absent else [PairwiseAdd(self.variable(s.accumulator), value)]
             case Store():
                 return [Store(s.buffer, self.integer(s.index), self.expression(s.value))]
             case If():
@@ -285,10 +284,9 @@ class BodyCopy:
     def guard(self, guard: Guard) -> Guard | None:
         return conjunction(*(c.substitute(dict(self.index)) for c in guard))
 
-    def keep(self, e: Expr, *, absent: bool = False) -> Expr:
-        self.alive.append(e)
-        if absent:
-            self.absent.add(id(e))
+    def missing(self, e: Expr) -> Expr:
+        """The value as one that is not there."""
+        self.absent.add(e)
         return e
 
     def expression(self, e: Expr) -> Expr:
@@ -296,15 +294,14 @@ class BodyCopy:
         stack: list[tuple[Expr, bool]] = [(e, False)]
         while stack:
             part, ready = stack.pop()
-            if id(part) in self.memo:
+            if part in self.memo:
                 continue
             if isinstance(part, Apply) and not ready:
                 stack.append((part, True))
                 stack.extend((a, False) for a in part.args)
                 continue
-            self.memo[id(part)] = self.rebuilt(part)
-            self.alive.append(part)
-        return self.memo[id(e)]
+            self.memo[part] = self.rebuilt(part)
+        return self.memo[e]
 
     def rebuilt(self, e: Expr) -> Expr:
         match e:
@@ -317,28 +314,29 @@ class BodyCopy:
             case Load():
                 guard = self.guard(e.guard)
                 if guard is None:
-                    return self.keep(Literal(e.dtype, e.fill), absent=is_nothing(e.fill))
+                    made = Literal(e.dtype, e.fill)
+                    return self.missing(made) if is_nothing(e.fill) else made
                 return Load(e.dtype, e.buffer, self.integer(e.index), guard, e.fill)
             case Holds():
                 guard = self.guard(e.guard)
                 if guard is None or not guard:
-                    return self.keep(Literal(e.dtype, sympy.Integer(int(guard is not None))))
+                    return Literal(e.dtype, sympy.Integer(int(guard is not None)))
                 return Holds(e.dtype, guard)
             case Apply():
-                return self.applied(e, tuple(self.memo[id(a)] for a in e.args))
+                return self.applied(e, tuple(self.memo[a] for a in e.args))
         return e
 
     def applied(self, e: Apply, args: tuple[Expr, ...]) -> Expr:
         if e.op == "select" and isinstance(args[0], Literal):
             chosen = args[1] if args[0].value != 0 else args[2]
             zero = chosen is args[2] and isinstance(chosen, Literal) and is_nothing(chosen.value)
-            return self.keep(chosen, absent=True) if zero else chosen
+            return self.missing(chosen) if zero else chosen
         if e.op in ("and_", "or_"):
             return self.logical(e, args)
         if e.op == "not_" and isinstance(args[0], Literal):
-            return self.keep(Literal(e.dtype, sympy.Integer(int(args[0].value == 0))))
+            return Literal(e.dtype, sympy.Integer(int(args[0].value == 0)))
         if e.op == "add" and e.args:
-            there = [a for a in args if id(a) not in self.absent]
+            there = [a for a in args if a not in self.absent]
             if len(there) < len(args):
                 return there[0] if there else args[0]
         if args == e.args:
@@ -350,9 +348,9 @@ class BodyCopy:
         decisive = 0 if e.op == "and_" else 1
         open_ = [a for a in args if not isinstance(a, Literal)]
         if any(isinstance(a, Literal) and (a.value != 0) == bool(decisive) for a in args):
-            return self.keep(Literal(e.dtype, sympy.Integer(decisive)))
+            return Literal(e.dtype, sympy.Integer(decisive))
         if not open_:
-            return self.keep(Literal(e.dtype, sympy.Integer(1 - decisive)))
+            return Literal(e.dtype, sympy.Integer(1 - decisive))
         if len(open_) == 1 and open_[0].dtype is e.dtype:
             return open_[0]
         return e if args == e.args else Apply(e.dtype, e.op, args)

@@ -83,12 +83,12 @@ class Values:
 
     def __init__(self, body: Sequence[Statement], alone: Iterable[Buffer], fresh: Callable[[str], str]) -> None:
         self.fresh = fresh
-        self.alone = {id(b) for b in alone}
+        self.alone = set(alone)
         inside = list(statements_in(body))
         self.own = {s.variable.name for s in inside if isinstance(s, (Let, Declare))}
         self.outer = _outer(inside, self.own)
         self.carried = {name for name in self.outer if not _only_added(name, inside)}
-        self.written = {id(b) for s in inside for b in writes(s)}
+        self.written = {b for s in inside for b in writes(s)}
         if self.outer & {v.name for p in parts_in(body) for v in index_symbols(p)}:
             raise Unfit("an index that changes from one step to the next")
         self.root = Block()
@@ -96,17 +96,15 @@ class Values:
         self.env: dict[str, Expr] = {}
         self.index: dict[sympy.Basic, sympy.Basic] = {}
         self.rows: dict[str, Pointer] = {}
-        self.elements: dict[tuple[int, sympy.Expr], Expr] = {}
-        self.version: dict[int, int] = {}
-        self.buffers: list[Buffer] = []  # ids stay valid
-        self.marks: dict[int, str] = {}
-        self.hints: dict[int, str] = {}
-        self.pinned: dict[int, CVar] = {}
+        self.elements: dict[tuple[Buffer, sympy.Expr], Expr] = {}
+        self.version: dict[Buffer, int] = {}
+        self.marks: dict[Expr, str] = {}
+        self.hints: dict[Expr, str] = {}
+        self.pinned: dict[Expr, CVar] = {}
         self.by_symbol: dict[sympy.Symbol, Expr] = {}
-        self.keep: list[Expr] = []
-        self.decided: set[int] = set()  # literals that a guard became
-        self.loaded: dict[int, int] = {}  # the stores to its buffer before a load
-        self.updated: set[int] = set()  # loads that the next store to their buffer adds to
+        self.decided: set[Expr] = set()  # literals that a guard became
+        self.loaded: dict[Expr, int] = {}  # the stores to its buffer before a load
+        self.updated: set[Expr] = set()  # loads that the next store to their buffer adds to
         self.looping = 0
 
     # --- statements -----------------------------------------------------------------------------------------------
@@ -134,7 +132,7 @@ class Values:
                 self.emit(s)
             case PairwiseAdd():
                 value = self.value(s.value)
-                if id(value) not in self.marks:
+                if value not in self.marks:
                     self.emit(PairwiseAdd(s.accumulator, value))
             case Fill():
                 self.fill(s)
@@ -151,7 +149,7 @@ class Values:
 
     def bind(self, variable: Variable, value: Expr) -> None:
         self.env[variable.name] = value
-        self.hints.setdefault(id(value), variable.name)
+        self.hints.setdefault(value, variable.name)
         if variable.dtype.is_floating_point or variable.dtype is bool_:
             return
         symbol = CVar(variable.name, integer=True)
@@ -161,10 +159,10 @@ class Values:
         elif isinstance(value, Literal):
             found = sympy.sympify(value.value)
         else:
-            if id(value) not in self.pinned:
-                self.pinned[id(value)] = CVar(self.fresh("n"), integer=True)
-                self.by_symbol[self.pinned[id(value)]] = value
-            found = self.pinned[id(value)]
+            if value not in self.pinned:
+                self.pinned[value] = CVar(self.fresh("n"), integer=True)
+                self.by_symbol[self.pinned[value]] = value
+            found = self.pinned[value]
         self.index[symbol] = found
         self.index[CVar(variable.name, integer=True, nonnegative=True)] = found
 
@@ -193,10 +191,10 @@ class Values:
         while row is not None:
             index, buffer, condition = self.onto(row, index, condition)
             row = self.rows.get(buffer.name) if buffer.space == LOCAL else None
-        if id(buffer) in self.alone:
+        if buffer in self.alone:
             if not index.is_Integer or condition is not None or len(self.stack) > 1:
                 raise NotAlone(buffer)
-            self.elements[id(buffer), index] = value
+            self.elements[buffer, index] = value
             return
         self.updates(buffer, index, value)
         self.changed(buffer, index, None if condition is not None or len(self.stack) > 1 else value)
@@ -212,8 +210,8 @@ class Values:
             near += [a for e in near if isinstance(e, Apply) for a in e.args]
         for e in near:
             old = isinstance(e, Load) and e.buffer is buffer and e.index == index
-            if old and self.loaded.get(id(e)) == self.version.get(id(buffer), 0):
-                self.updated.add(id(e))
+            if old and self.loaded.get(e) == self.version.get(buffer, 0):
+                self.updated.add(e)
 
     def onto(self, row: Pointer, index: sympy.Expr, condition: Expr | None) -> tuple[sympy.Expr, Buffer, Expr | None]:
         """An element of a row as one of what it points at."""
@@ -222,15 +220,13 @@ class Values:
         return sympy.expand(index + row.start), row.buffer, condition
 
     def changed(self, buffer: Buffer, index: sympy.Expr, value: Expr | None) -> None:
-        key = id(buffer)
-        self.buffers.append(buffer)
-        self.version[key] = self.version.get(key, 0) + 1
-        for b, at in [k for k in self.elements if k[0] == key]:
+        self.version[buffer] = self.version.get(buffer, 0) + 1
+        for b, at in [k for k in self.elements if k[0] is buffer]:
             apart = sympy.expand(at - index)
             if not (apart.is_Integer and apart != 0):
                 del self.elements[b, at]
         if value is not None and value.dtype is buffer.dtype:
-            self.elements[key, index] = value
+            self.elements[buffer, index] = value
 
     def fill(self, s: Fill) -> None:
         if not isinstance(s.count, int) or s.count > FEW:
@@ -281,21 +277,21 @@ class Values:
 
     def value(self, e: Expr) -> Expr:
         """The canonical value of an expression, post-order without recursion."""
-        memo: dict[int, Expr] = {}
+        memo: dict[Expr, Expr] = {}
         stack: list[tuple[Expr, bool]] = [(e, False)]
         while stack:
             part, ready = stack.pop()
-            if id(part) in memo:
+            if part in memo:
                 continue
             if isinstance(part, Apply) and not ready:
                 stack.append((part, True))
                 stack.extend((a, False) for a in reversed(part.args))
                 continue
             if isinstance(part, Apply):
-                memo[id(part)] = self.applied(part, tuple(memo[id(a)] for a in part.args))
+                memo[part] = self.applied(part, tuple(memo[a] for a in part.args))
             else:
-                memo[id(part)] = self.leaf(part)
-        return memo[id(e)]
+                memo[part] = self.leaf(part)
+        return memo[e]
 
     def leaf(self, e: Expr) -> Expr:
         match e:
@@ -312,23 +308,22 @@ class Values:
                 guard = self.guard(e.guard)
                 if guard is None or not guard:
                     found = self.absent(Literal(e.dtype, sympy.Integer(int(guard is not None))), None)
-                    self.decided.add(id(found))
+                    self.decided.add(found)
                     return found
                 return self.place(("holds", guard), Holds(e.dtype, guard))
             case Present():
-                return self.place(("present", id(e.buffer)), e)
+                return self.place(("present", e.buffer), e)
             case SetFlag():
                 return self.place(("set flag",), e)
             case PairwiseTotal():
-                return self.place(("total", len(self.keep)), e)
+                return self.place(("total", object()), e)  # another sum each time
         raise Unfit(type(e).__name__)
 
     def variable(self, e: Variable) -> Expr:
         if e.name in self.env:
             return self.env[e.name]
         if e.name in self.outer and e.name not in self.carried:
-            self.keep.append(own := Variable(e.dtype, e.name))  # another value after each assignment
-            return own
+            return Variable(e.dtype, e.name)  # another value after each assignment
         found = self.place(("variable", e.name), e)
         if e.name in self.carried:
             self.env[e.name] = found
@@ -345,16 +340,15 @@ class Values:
                 return self.old(row, index, e)
             index, buffer = sympy.expand(index + row.start), row.buffer
             row = self.rows.get(buffer.name) if buffer.space == LOCAL else None
-        if id(buffer) in self.alone:
-            if guard or (id(buffer), index) not in self.elements:
+        if buffer in self.alone:
+            if guard or (buffer, index) not in self.elements:
                 raise NotAlone(buffer)
-            return self.elements[id(buffer), index]
-        if not guard and (id(buffer), index) in self.elements:
-            return self.elements[id(buffer), index]
-        self.buffers.append(buffer)
-        key: tuple = ("load", id(buffer), index, guard, e.fill, self.version.get(id(buffer), 0))
+            return self.elements[buffer, index]
+        if not guard and (buffer, index) in self.elements:
+            return self.elements[buffer, index]
+        key: tuple = ("load", buffer, index, guard, e.fill, self.version.get(buffer, 0))
         found = self.place(key, Load(e.dtype, buffer, index, guard, e.fill))
-        self.loaded[id(found)] = key[-1]
+        self.loaded[found] = key[-1]
         return found
 
     def old(self, row: Pointer, index: sympy.Expr, e: Load) -> Expr:
@@ -364,14 +358,13 @@ class Values:
             raise Unfit("a row that is read and written")
         zero = Apply(e.dtype, "neg", (Literal(e.dtype, sympy.S.Zero),))
         inner = Load(e.dtype, row.buffer, sympy.expand(index + row.start))
-        key = ("old", id(row.condition), id(row.buffer), inner.index, self.version.get(id(row.buffer), 0))
+        key = ("old", row.condition, row.buffer, inner.index, self.version.get(row.buffer, 0))
         return self.place(key, Apply(e.dtype, "select", (row.condition, inner, zero)))
 
     def absent(self, e: Literal, mark: str | None) -> Expr:
         """A fresh literal, since the number itself may be a number elsewhere."""
-        self.keep.append(e)
         if mark is not None:
-            self.marks[id(e)] = mark
+            self.marks[e] = mark
         return e
 
     def place(self, key: tuple, expr: Expr) -> Expr:
@@ -379,19 +372,16 @@ class Values:
             if key in block.known:
                 return block.known[key]
         self.stack[-1].known[key] = expr
-        self.keep.append(expr)
         if not isinstance(expr, Literal):
             self.stack[-1].items.append(Value(expr))
         return expr
 
     def apply(self, op: str, args: tuple[Expr, ...], dtype: DType) -> Expr:
-        ids = [id(a) for a in args]
-        if op in ("add", "mul") and ids[0] > ids[1]:  # the same bits either way
-            ids.reverse()
-        return self.place((op, dtype, *ids), Apply(dtype, op, args))
+        operands = frozenset(args) if op in ("add", "mul") else args  # the same bits either way
+        return self.place((op, dtype, operands), Apply(dtype, op, args))
 
     def applied(self, e: Apply, args: tuple[Expr, ...]) -> Expr:
-        marks = [self.marks.get(id(a)) for a in args]
+        marks = [self.marks.get(a) for a in args]
         if e.op == "select" and isinstance(args[0], Literal):
             return self.chosen(e, args)
         if e.op == "cast" and marks[0] is not None:
@@ -414,7 +404,7 @@ class Values:
         condition = args[0]
         assert isinstance(condition, Literal)
         kept, other = (args[1], args[2]) if condition.value != 0 else (args[2], args[1])
-        if isinstance(kept, Literal) and is_nothing(kept.value) and id(condition) in self.decided:
+        if isinstance(kept, Literal) and is_nothing(kept.value) and condition in self.decided:
             constant = isinstance(other, Literal)
             return self.absent(Literal(kept.dtype, kept.value), NOTHING if constant else ABSENT)
         return kept

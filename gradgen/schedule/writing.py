@@ -29,9 +29,9 @@ class Writer:
 
     def __init__(self, values: Values) -> None:
         self.values = values
-        self.uses: dict[int, int] = {}
-        self.named: dict[int, Variable] = {}
-        self.text: dict[int, tuple[Expr, int]] = {}
+        self.uses: dict[Expr, int] = {}
+        self.named: dict[Expr, Variable] = {}
+        self.text: dict[Expr, tuple[Expr, int]] = {}
         self.names: set[str] = set()
         self.count(values.root)
 
@@ -49,8 +49,8 @@ class Writer:
                         stack.extend((*expressions(s), *self.symbols(s)))
         while stack:
             e = stack.pop()
-            self.uses[id(e)] = self.uses.get(id(e), 0) + 1
-            if self.uses[id(e)] == 1:
+            self.uses[e] = self.uses.get(e, 0) + 1
+            if self.uses[e] == 1:
                 stack.extend((*expressions(e), *self.symbols(e)))
 
     def symbols(self, p: Statement | Expr) -> Iterable[Expr]:
@@ -77,30 +77,30 @@ class Writer:
         return mapped(s, expr=self.reference, block=lambda block: tuple(map(self.statement, block)))
 
     def value(self, e: Expr, out: list[Statement]) -> None:
-        if id(e) not in self.uses:
+        if e not in self.uses:
             return
         tree, depth = self.tree(e)
-        symbol = self.values.pinned.get(id(e))
-        if symbol is None and not self.must_be_named(e) and self.uses[id(e)] == 1 and depth <= MAX_DEPTH:
-            self.text[id(e)] = (tree, depth)
+        symbol = self.values.pinned.get(e)
+        if symbol is None and not self.must_be_named(e) and self.uses[e] == 1 and depth <= MAX_DEPTH:
+            self.text[e] = (tree, depth)
             return
         if symbol is None and isinstance(e, (Literal, Index, Present, SetFlag)):
             return
         if isinstance(e, Variable) and e.name not in self.values.carried:
             return
         name = symbol.name if symbol is not None else self.name(e)
-        self.named[id(e)] = Variable(e.dtype, name)
-        out.append(Let(self.named[id(e)], tree))
+        self.named[e] = Variable(e.dtype, name)
+        out.append(Let(self.named[e], tree))
 
     def must_be_named(self, e: Expr) -> bool:
         """What another statement may change before the value is used."""
         if isinstance(e, Load):
-            once = id(e) in self.values.updated and self.uses[id(e)] == 1
-            return id(e.buffer) in self.values.written and not once
+            once = e in self.values.updated and self.uses[e] == 1
+            return e.buffer in self.values.written and not once
         return (isinstance(e, Variable) and e.name in self.values.carried) or isinstance(e, PairwiseTotal)
 
     def name(self, e: Expr) -> str:
-        hint = self.values.hints.get(id(e))
+        hint = self.values.hints.get(e)
         if hint is not None and hint in self.values.own and hint not in self.names:
             self.names.add(hint)
             return hint
@@ -111,15 +111,15 @@ class Writer:
             return e, 0
         depth = 0
         for a in e.args:
-            if id(a) in self.text:
-                depth = max(depth, self.text[id(a)][1] + 1)
+            if a in self.text:
+                depth = max(depth, self.text[a][1] + 1)
         return Apply(e.dtype, e.op, tuple(self.reference(a) for a in e.args)), depth
 
     def reference(self, e: Expr) -> Expr:
-        if id(e) in self.named:
-            return self.named[id(e)]
-        if id(e) in self.text:
-            return self.text[id(e)][0]
+        if e in self.named:
+            return self.named[e]
+        if e in self.text:
+            return self.text[e][0]
         return e
 
 
