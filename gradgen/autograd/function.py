@@ -9,8 +9,18 @@ from typing import Any
 from gradgen.autograd.recorded import tracing, with_backward
 from gradgen.frontend import internal
 from gradgen.frontend.grad_fn import FREED, Edge, Node
+from gradgen.frontend.inplace import check_in_place, detach_, rebase
 from gradgen.frontend.modes import no_grad, state
 from gradgen.frontend.tensor import Tensor
+from gradgen.frontend.views import set_history
+
+VIEW_AND_MORE = (
+    "If your Function modifies inplace an input that is a view of another Tensor, your Function cannot return more than one "
+    "Tensor. This is not supported by the current autograd engine. You should either make sure the input is not a view "
+    "(using .clone() for example) or make your Function only return one Tensor (potentially splitting it into two "
+    "Functions: one doing the inplace that returns a single Tensor and a second one that does the other operations). You "
+    "can ask on the forum https://discuss.pytorch.org/ if you need help to do this change."
+)
 
 
 class Context:
@@ -109,67 +119,107 @@ class Function:
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Runs forward and records backward."""
-        edges = tuple(a._edge() if isinstance(a, Tensor) and state.grad else None for a in args)
-        context = Context(tuple(e is not None for e in edges))
+        needs = tuple(isinstance(a, Tensor) and a.requires_grad for a in args)
+        tracked = state.grad and any(needs)
+        edges = tuple(a._edge() if tracked and isinstance(a, Tensor) else None for a in args)
+        context = Context(needs)
         with no_grad():
             if cls.setup_context is not Function.setup_context:
                 result = cls.forward(*args, **kwargs)
                 cls.setup_context(context, args, result)
             else:
                 result = cls.forward(context, *args, **kwargs)
-        if any(edges):
-            if tracing():
-                return _recorded(cls, context, args, edges, result)
-            _record(cls, context, args, edges, result)
-        return result
+        for t in context.dirty_tensors:
+            t._versions().version += 1
+        outputs = list(result) if isinstance(result, tuple) else [result]
+        if any(edges) and tracing():
+            _record(cls, context, args, edges, outputs)
+        else:
+            outs = tuple(o._spec for o in outputs if isinstance(o, Tensor))
+            _attach(_node_class(cls.__name__)(cls, context, edges, outs) if tracked else None, context, args, outputs)
+        return tuple(outputs) if isinstance(result, tuple) else outputs[0]
 
 
-def _recorded(cls: type[Function], context: Context, args: Any, edges: tuple[Edge | None, ...], result: Any) -> Any:
-    """In a trace: the results with backward as their derivative."""
-    outputs = list(result) if isinstance(result, (tuple, list)) else [result]
+def _record(cls: type[Function], context: Context, args: Any, edges: tuple[Edge | None, ...], outputs: list[Any]) -> None:
+    """In a trace: the results get backward as their derivative."""
     places = [k for k, o in enumerate(outputs) if _differentiable(context, o)]
     if not places:
-        return result
+        return
     node = _node_class(cls.__name__)(cls, context, edges, tuple(outputs[k]._spec for k in places))
-    results = sum(isinstance(o, Tensor) for o in outputs)
+    tensors = [o for o in outputs if isinstance(o, Tensor)]
 
     def pull(*cotangents: Tensor) -> Sequence[Tensor | None]:
         given = iter(cotangents)
-        tensors = [o for o in outputs if isinstance(o, Tensor)]
         node.outs = tuple(o._spec for o in tensors)
         return node.pull([next(given) if _differentiable(context, o) else None for o in tensors])
 
     arguments = [a if e is not None else None for a, e in zip(args, edges)]
     once = getattr(cls.backward, "once_differentiable", False)
     made = with_backward(cls.__name__, pull, arguments, [outputs[k] for k in places], context.dirty_tensors, once,
-                         context.materialize_grads or results == 1)
+                         context.materialize_grads or len(tensors) == 1)
     for k, tensor in zip(places, made):
+        if (outputs[k]._base is not None or _among(outputs[k], args)) and not _among(outputs[k], context.dirty_tensors):
+            tensor._created = "multi" if len(places) > 1 else "custom"
         outputs[k] = tensor
-    return type(result)(outputs) if isinstance(result, (tuple, list)) else outputs[0]
+
+
+def _among(tensor: Tensor, others: Sequence[Any]) -> bool:
+    return any(tensor is o for o in others)
 
 
 def _differentiable(context: Context, output: Any) -> bool:
     """Whether a result has a gradient."""
     return (isinstance(output, Tensor) and output.dtype.is_floating_point
-            and not any(output is n for n in context.non_differentiable))
+            and not _among(output, context.non_differentiable))
 
 
-def _record(cls: type[Function], context: Context, args: Any, edges: tuple[Edge | None, ...], result: Any) -> None:
-    from gradgen.frontend.inplace import _rebase
-
-    outputs = list(result) if isinstance(result, (tuple, list)) else [result]
-    outs = tuple(o._spec for o in outputs if isinstance(o, Tensor))
-    node = _node_class(cls.__name__)(cls, context, edges, outs)
-    number = 0
-    for output in outputs:
+def _attach(node: _FunctionNode | None, context: Context, args: Any, outputs: list[Any]) -> None:
+    """In eager use: the results become those of `node`; None where no argument has a history."""
+    number = several = 0
+    for k, output in enumerate(outputs):
         if not isinstance(output, Tensor):
             continue
-        plain = _differentiable(context, output)
-        if plain and any(output is d for d in context.dirty_tensors):
-            _rebase(output, node, number, None)
-        elif plain:
-            output._fn, output._nr = node, number
+        given, changed = _among(output, args), _among(output, context.dirty_tensors)
+        if node is not None and _differentiable(context, output):
+            several += 1
+            if given and changed:
+                _changed(output, node, number)
+            else:
+                outputs[k] = output = _itself(output) if given else output
+                set_history(output, node, number)
+        else:
+            outputs[k] = output = _without_history(output, given, changed)
+        if output._base is not None and not (given and changed):
+            output._created = "custom"
         number += 1
+    for output in outputs:
+        if several > 1 and isinstance(output, Tensor) and output._base is not None:
+            output._created = "multi"
+
+
+def _changed(argument: Tensor, node: _FunctionNode, number: int) -> None:
+    """An argument that forward changed in place becomes a result."""
+    if argument.requires_grad and argument._fn is None:
+        raise RuntimeError("a leaf Variable that requires grad has been used in an in-place operation.")
+    if argument._base is not None and len(node.outs) > 1:
+        raise RuntimeError(VIEW_AND_MORE)
+    check_in_place(argument, True)
+    rebase(argument, node, number, None)
+
+
+def _without_history(output: Tensor, given: bool, changed: bool) -> Tensor:
+    """A result that has no gradient; a view of an argument stays one, as one that `no_grad` made."""
+    if not output.requires_grad:
+        return _itself(output) if given and not changed else output
+    if given:
+        return output.detach()
+    return output if output._base is not None else detach_(output)
+
+
+def _itself(argument: Tensor) -> Tensor:
+    """An argument that is returned as it is: a view, which can have a history of its own."""
+    with no_grad():
+        return argument.view_as(argument)
 
 
 def once_differentiable(function: Any) -> Any:

@@ -107,6 +107,18 @@ class Plan:
                 self.usual[wanted] = found
         return found
 
+    def unguarded(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The inputs and outputs that PyTorch saves, and checks in backward, even where no gradient is wanted.
+
+        It asks which gradients are wanted only where an operation has several operands, and there only for what the
+        derivative by one of them alone reads.
+        """
+        tensors = [k for k, s in enumerate(self.ins) if self.numbers[k] is None and s.dtype.is_floating_point]
+        each = [self.pullback(tuple(k == n for n in range(len(self.ins))), (True,) * len(self.outs)) for k in tensors]
+        read = [k for p in each for k in p.checked_inputs]
+        inputs = tuple(k for k in dict.fromkeys(read) if len(each) == 1 or read.count(k) > 1)
+        return inputs, tuple(dict.fromkeys(k for p in each for k in p.checked_outputs))
+
 
 _plans: dict[tuple, Plan] = {}
 

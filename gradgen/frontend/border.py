@@ -149,6 +149,8 @@ class Border:
             raise TraceError(f"a hook is registered on {node.name()}, which is traced: it would never run",
                              where=str(where) if where else None,
                              hint="change the gradient by operations, for example by an autograd.Function")
+        if isinstance(node, AccumulateGrad):
+            node.check_leaf()
         if isinstance(node, OpNode):
             if node.freed and node.plan.pullback(node.wanted, tuple(True for _ in node.outs)).saves:
                 raise RuntimeError(FREED)

@@ -145,7 +145,7 @@ class OpNode(Node):
         self.versions: list[Version | None] = [None] * len(edges)
         self.origin = None
         self.freed = False
-        self.known = known = plan.usual.get(wanted)
+        self.known = known = plan.usual.get(wanted) if True in wanted else None
         if not inputs:  # a view: an index map, whose derivative needs no values
             self.inputs, self.outputs = plan.phantom_ins, plan.phantom_outs
             self.output_versions: list[Version | None] = [None] * len(plan.outs)
@@ -197,11 +197,14 @@ class OpNode(Node):
         given = tuple([g is not None for g in grads])
         if True not in given:
             return [None] * len(self.edges)
+        if True not in self.wanted:  # its operands are views made under no_grad, which lead nowhere
+            self._check_unguarded()
+            return [None] * len(self.edges)
         pullback = self.plan.pullback(self.wanted, given)
         if pullback.saves:
             if self.freed:
                 raise RuntimeError(FREED)
-            self._check_versions(pullback)
+            self._check_versions(pullback.checked_inputs, pullback.checked_outputs)
             self._look_again(pullback)
         found = self._differentiably(pullback, grads) if state.grad else self._plainly(pullback, grads)
         result: list[Tensor | None] = [None] * len(self.edges)
@@ -271,19 +274,30 @@ class OpNode(Node):
         saved = [v for v in (*self.versions, *self.output_versions) if v is not None]
         if all(v[0].version == v[1] and _written(v) is None and not v[3].cut for v in saved):
             return False
+        if True not in self.wanted:
+            self._check_unguarded()
+            return False
         pullback = self.plan.pullback(self.wanted, tuple(True for _ in self.outs))
-        self._check_versions(pullback)
+        self._check_versions(pullback.checked_inputs, pullback.checked_outputs)
         return any(_written(self.versions[k]) is not None for k in pullback.saved_inputs if k < len(self.versions)) or any(
             _written(self.output_versions[k]) is not None for k in {*pullback.saved_outputs, *pullback.checked_outputs}
         )
 
-    def _check_versions(self, pullback: Pullback) -> None:
-        for k in pullback.checked_inputs:
+    def _check_versions(self, inputs: Sequence[int], outputs: Sequence[int]) -> None:
+        for k in inputs:
             if k < len(self.versions) and self.versions[k] is not None:
                 _check_version(self.versions[k], self.plan.ins[k], self.edges[k])
-        for k in pullback.checked_outputs:
+        for k in outputs:
             if self.output_versions[k] is not None:
                 _check_version(self.output_versions[k], self.outs[k], (self, k))
+
+    def _check_unguarded(self) -> None:
+        if self.plan.op.view:
+            return
+        inputs, outputs = self.plan.unguarded()
+        if self.freed and (inputs or outputs):
+            raise RuntimeError(FREED)
+        self._check_versions(inputs, outputs)
 
 
 def noted(tensor: Tensor, counter: Any) -> Version:
@@ -376,8 +390,14 @@ class AccumulateGrad(Node):
     def pull(self, grads: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
         gradient = grads[0]
         if gradient is not None and self.variable.requires_grad:  # it may have been cut off since
+            self.check_leaf()
             accumulate(self.variable, gradient)
         return ()
+
+    def check_leaf(self) -> None:
+        """RuntimeError for a view that was a leaf and got a history since, by a change of its base."""
+        if self.variable.grad_fn is not None:
+            raise RuntimeError("leaf variable has been moved into the graph interior")
 
 
 def accumulate(variable: Tensor, gradient: Tensor) -> None:

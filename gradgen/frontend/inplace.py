@@ -45,19 +45,13 @@ def check_in_place(tensor: Tensor, tracked: bool) -> None:
     check_overlap(tensor)
     if not (tracked and state.grad):
         return
-    base = tensor._base
-    if base is not None:
-        _check_view(tensor, base)
+    refuse_rebase(tensor, "is being")
+    if tensor._base is not None and tensor.requires_grad and tensor._base._fn is None:
+        raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
     if (
         tensor.requires_grad and tensor._fn is None
     ):  # as it stands: a view may not have noticed yet that it has a history
         raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
-
-
-def _check_view(tensor: Tensor, base: Tensor) -> None:
-    refuse_rebase(tensor, "is being")
-    if tensor.requires_grad and base.is_leaf:
-        raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
 
 
 def overwrite(target: Tensor, result: Tensor) -> Tensor:
@@ -68,7 +62,7 @@ def overwrite(target: Tensor, result: Tensor) -> Tensor:
     before = target._base._record if target._base is not None else None
     store(target, result._record if result is not target else target._record)
     if node is not None:
-        _rebase(target, node, number, before)
+        rebase(target, node, number, before)
     return target
 
 
@@ -89,7 +83,7 @@ def _fitted(target: Tensor, result: Tensor) -> Tensor:
     return found
 
 
-def _rebase(target: Tensor, node: Node, number: int, before: Record | None) -> None:
+def rebase(target: Tensor, node: Node, number: int, before: Record | None) -> None:
     """`node` made the new value of `target`; `before` was that of its base."""
     if isinstance(node, OpNode):
         if node.versions:

@@ -74,7 +74,7 @@ def filled(spec: Spec, value: int) -> Tensor:
 
 def clone(tensor: Tensor) -> Tensor:
     """A copy with history.  Records never change, so nothing is copied."""
-    if recording.state.border is not None or (recording.state.grad and tensor._edge() is not None):
+    if recording.state.border is not None or (recording.state.grad and tensor.requires_grad):
         return recording.apply(CLONE, (tensor,))
     return tensor._alone()
 

@@ -95,6 +95,7 @@ class Pullback:
 
 
 CHECKED: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    "CumprodBackward0": ((0,), (0,)),
     "DivBackward0": ((0, 1), ()),
     "GatherBackward0": ((0,), ()),
     "LinalgVectorNormBackward0": ((0,), (0,)),

@@ -92,7 +92,8 @@ def _nodes(start: Any, parts: list[Any], saved: list[Record]) -> tuple[list[Any]
         elif kind == ACCUMULATES:
             variable = node.variable
             current = variable._accumulator_ref
-            if variable._post_hooks or current is None or current() is not node or not variable._requires:
+            if (variable._post_hooks or current is None or current() is not node or not variable._requires
+                    or variable._fn is not None or variable._base is not None):
                 return None
             leaves.append(node)
             parts.append(variable._grad is None)

@@ -60,7 +60,7 @@ class Tensor:
     _requires = False
     _grad: Tensor | None = None
     _base: Tensor | None = None
-    _created = ""  # how a view was made: "" ordinarily, "no_grad", "inference", "multi"
+    _created = ""  # PyTorch's CreationMeta of a view: "" ordinarily, "multi", "custom" (a Function's), "no_grad", "inference"
     _fn_version = 0  # of a view: the version its grad_fn belongs to
     _inference = False
     _accumulator_ref: Callable[[], AccumulateGrad | None] | None = None
@@ -187,13 +187,14 @@ class Tensor:
         """Says whether operations on this leaf are recorded.  RuntimeError for non-leaves and non-floating dtypes."""
         if self._inference and requires_grad and not state.inference:
             raise RuntimeError("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.")
-        if not self.is_leaf and (setter or not requires_grad):
+        leaf = self._fn is None  # as it stands: a view need not have noticed yet that its base was changed
+        if not leaf and (setter or not requires_grad):
             if requires_grad:
                 return self
             raise RuntimeError(FLAGS)
         if requires_grad and not self.dtype.is_floating_point:
             raise RuntimeError("only Tensors of floating point dtype can require gradients")
-        if self.is_leaf:
+        if leaf:
             self._requires = bool(requires_grad)
         return self
 
@@ -285,9 +286,8 @@ class Tensor:
         """Keeps the gradient of this non-leaf in `.grad`.  RuntimeError where it requires none."""
         if not self.requires_grad:
             raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
-        if self.is_leaf:
+        if self._fn is None:
             return
-        assert self._fn is not None
         self._fn.own_hooks().retain[self._nr] = weakref.ref(self)
         self._retains = True
 
@@ -363,7 +363,7 @@ class Tensor:
     def detach(self) -> Tensor:
         """The same storage without history: changes in place are seen by both."""
         tensor = self._alias()
-        tensor._inference = self._inference or state.inference
+        tensor._inference = self._inference
         return tensor
 
     @property

@@ -120,16 +120,14 @@ def make_view(source: Tensor, op: Op, attributes: Attributes, plan: Plan) -> Any
                 raise RuntimeError(NOT_VIEWABLE)
             return _copied(source, op, attributes, plan)
     views = [_view(source, (*chain, Step(op, attributes, s, k))) for k, s in enumerate(plan.outs)]
-    if state.grad:
-        edge = source._edge() if plan.differentiable else None
-        if edge is not None:
-            node = plan.node_class(plan, (), (edge,), ())
-            for k, v in enumerate(views):
-                v._fn, v._nr = node, k
+    if state.grad and plan.differentiable and source.requires_grad:
+        node = plan.node_class(plan, (), (source._edge(),), ())
+        for k, v in enumerate(views):
+            v._fn, v._nr = node, k
     several = len(views) > 1 or op.outputs != 1
-    created = "multi" if several else "" if state.grad else "inference" if state.inference else "no_grad"
+    created = "inference" if state.inference else "no_grad" if not state.grad else "multi" if several else ""
     for v in views:
-        v._created = source._created or created
+        v._created = created or source._created
     return tuple(views) if several else views[0]
 
 
@@ -140,7 +138,8 @@ def _concrete(*specs: Spec) -> bool:
 def _view(source: Tensor, chain: Chain) -> Tensor:
     view = source._alias()
     view._chain, view._rec, view._gen = chain, None, -1
-    view._base = source._base if source._base is not None else source
+    if not source._inference:
+        view._base = source._base if source._base is not None else source
     view._inference = source._inference
     view._fn_version = view._versions().version
     return view
@@ -474,6 +473,11 @@ _ENDS = {
         "the view and the inplace either both inside the no_grad block (if you don't want the inplace to be tracked) or "
         "both outside (if you want the inplace to be tracked)."
     ),
+    "custom": (
+        "This view was created inside a custom Function (or because an input was returned as-is) and the autograd logic to "
+        "handle view+inplace would override the custom backward associated with the custom Function, leading to incorrect "
+        "gradients. This behavior is forbidden. You can fix this by cloning the output of the custom Function."
+    ),
     "inference": (
         "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both "
         "the view and the inplace either both inside the inference_mode block (if you don't want the inplace to be "
@@ -483,15 +487,16 @@ _ENDS = {
 
 
 def refuse_rebase(view: Tensor, changed: str) -> None:
-    """RuntimeError for views whose history cannot be rebased after a change in place: of several results, or of no_grad."""
+    """RuntimeError for views whose history cannot be rebased after a change in place, by how they were made (`_created`)."""
     if view._created not in _ENDS:
         return
-    if view._fn is not None:
-        begin = f"Output {view._nr} of {short_name(view._fn)} is a view and {changed} modified inplace."
-    elif view._created == "inference":
-        begin = f"A view was created in inference mode and {changed} modified inplace in normal mode."
+    made = f"Output {view._nr} of {short_name(view._fn)} is a view" if view._fn is not None else "A view"
+    if view._fn is not None and view._created in ("multi", "custom"):
+        begin = f"{made} and {changed} modified inplace."
     else:
-        begin = f"A view was created in no_grad mode and {changed} modified inplace with grad mode enabled."
+        made = f"{made} of a view which was created" if view._fn is not None else f"{made} was created"
+        mode, at = ("inference", "in normal mode") if view._created == "inference" else ("no_grad", "with grad mode enabled")
+        begin = f"{made} in {mode} mode and {changed} modified inplace {at}."
     raise RuntimeError(f"{begin} {_ENDS[view._created]}")
 
 
