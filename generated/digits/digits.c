@@ -36,6 +36,8 @@ typedef char digits_work_bytes_agree[DIGITS_WORK_BYTES(3) == (size_t)(324736) ? 
 #define gg_pairwise_f32_total digits_gg_pairwise_f32_total
 #define gg_least digits_gg_least
 #define gg_isnan_f32 digits_gg_isnan_f32
+#define gg_at_if digits_gg_at_if
+#define gg_at digits_gg_at
 #define gg_vec_f32 digits_gg_vec_f32
 #define gg_mem_f32 digits_gg_mem_f32
 #define gg_quad_f32 digits_gg_quad_f32
@@ -90,10 +92,8 @@ GG_INLINE float gg_scale_f32(float p, uint32_t u)
 }
 
 /* e^x = 2^n e^r, n = round(x / ln 2), |r| <= ln(2)/2 with ln 2 in two parts (Cody & Waite 1980); e^r by a minimax
- * polynomial of degree 6 (relative error 2^-28). Adding 1.5 * 2^23 + 254 rounds to an integer and leaves it, biased
- *   for
- * the scaling, in the low bits. Overflow and underflow are chosen at the end, where two selections are cheaper than
- *   two
+ * polynomial of degree 6 (relative error 2^-28). Adding 1.5 * 2^23 + 254 rounds to an integer and leaves it, biased for
+ * the scaling, in the low bits. Overflow and underflow are chosen at the end, where two selections are cheaper than two
  * clamps that compilers turn into branches' worth of them. Measured: at most 1.02 ulp. */
 /* e^r - 1, to the accuracy that adding 1 leaves. */
 GG_INLINE float gg_exp_poly_f32(float r)
@@ -196,13 +196,15 @@ typedef struct {
     float level[64];
 } gg_pairwise_f32;
 
-static inline void gg_pairwise_f32_add(gg_pairwise_f32 *s, float x) {
+static inline void gg_pairwise_f32_add(gg_pairwise_f32 *s, float x)
+{
     int b = 0;
     for (uint64_t count = s->count++; (count & 1u) != 0u; count >>= 1) x += s->level[b++];
     s->level[b] = x;
 }
 
-static inline float gg_pairwise_f32_total(const gg_pairwise_f32 *s) {
+static inline float gg_pairwise_f32_total(const gg_pairwise_f32 *s)
+{
     float x = 0.0f;
     for (int b = 0; b < 64; ++b) {
         if ((s->count >> b & 1u) != 0u) x += s->level[b];
@@ -210,19 +212,30 @@ static inline float gg_pairwise_f32_total(const gg_pairwise_f32 *s) {
     return x;
 }
 
-static inline int64_t gg_least(int64_t a, int64_t b) {
+static inline int64_t gg_least(int64_t a, int64_t b)
+{
     return a < b ? a : b;
 }
 
-static inline int gg_isnan_f32(float a) {
+static inline int gg_isnan_f32(float a)
+{
     return a != a;
 }
 
+/* NULL in a block that is not there. */
+static inline void *gg_at_if(void *block, size_t offset)
+{
+    return block == NULL ? NULL : (unsigned char *)block + offset;
+}
+
+static inline void *gg_at(void *block, size_t offset)
+{
+    return (unsigned char *)block + offset;
+}
+
 /*
- * Matrix products.  With GCC or Clang on a CPU with SIMD registers the kernels compute in vectors of
- *   GG_VECTOR_BYTES;
- * any other compiler, or GRADGEN_NO_VECTOR_EXT, gets the same code with "vectors" of one element.  A register tile
- *   is
+ * Matrix products.  With GCC or Clang on a CPU with SIMD registers the kernels compute in vectors of GG_VECTOR_BYTES;
+ * any other compiler, or GRADGEN_NO_VECTOR_EXT, gets the same code with "vectors" of one element.  A register tile is
  * GG_TILE_ROWS rows by two vectors of the result: as many sums as the register file holds.
  */
 #if defined(__GNUC__) && !defined(GRADGEN_NO_VECTOR_EXT)
@@ -321,8 +334,7 @@ GG_ALWAYS_INLINE void gg_tile_f32(const int rows, const int vectors, ptrdiff_t k
         else gg_tile_f32(h, 1, k, a, as_m, as_k, b, bs_k, c, cs_m, add); \
         return h; \
     }
-GG_KERNEL ptrdiff_t gg_tiles_f32(ptrdiff_t rows, int wide, ptrdiff_t k, const float *a, ptrdiff_t as_m,
-        ptrdiff_t as_k,
+GG_KERNEL ptrdiff_t gg_tiles_f32(ptrdiff_t rows, int wide, ptrdiff_t k, const float *a, ptrdiff_t as_m, ptrdiff_t as_k,
     const float *b, ptrdiff_t bs_k, float *c, ptrdiff_t cs_m, int add)
 {
     GG_TILE(GG_TILE_ROWS) GG_TILE(4) GG_TILE(2) GG_TILE(1)
@@ -477,11 +489,9 @@ static void gg_block_f32(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *a, 
 }
 
 /*
- * c[i,j] = or (add) += sum_p a[i,p] b[p,j] for i < m, j < n, p < k; every operand has two strides, counted in
- *   elements.
+ * c[i,j] = or (add) += sum_p a[i,p] b[p,j] for i < m, j < n, p < k; every operand has two strides, counted in elements.
  * The sum runs in blocks of at most 256 terms, each added to c when complete, and in these over blocks of 240 rows.
- * (Goto & van de Geijn, Anatomy of High-Performance Matrix Multiplication, ACM TOMS 34(3), 2008.)  work: room to
- *   pack.
+ * (Goto & van de Geijn, Anatomy of High-Performance Matrix Multiplication, ACM TOMS 34(3), 2008.)  work: room to pack.
  */
 static void gg_gemm_f32(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *a, ptrdiff_t as_m, ptrdiff_t as_k,
     const float *b, ptrdiff_t bs_k, ptrdiff_t bs_n, float *c, ptrdiff_t cs_m, ptrdiff_t cs_n, int add, void *work)
@@ -493,8 +503,7 @@ static void gg_gemm_f32(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *a, p
     int row, dots, pack_a, pack_b;
     if (m <= 0 || n <= 0 || (k <= 0 && add)) return;
     /* Vectors run along n: where m is the contiguous or the longer side, compute the transpose c' = b' a'. */
-    if (n == 1 || (m > 1 && cs_m == 1 && cs_n != 1) || (n < m && ((as_m == 1 && n < GG_VL) || (dotted &&
-            n <= few)))) {
+    if (n == 1 || (m > 1 && cs_m == 1 && cs_n != 1) || (n < m && ((as_m == 1 && n < GG_VL) || (dotted && n <= few)))) {
         const float *const swap = a;
         a = b; b = swap;
         t = m; m = n; n = t;
@@ -523,8 +532,7 @@ static void gg_gemm_f32(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *a, p
         else if (dots) gg_dots_f32(m, n, kb, ap, as_m, bp, bs_n, c, cs_m, cs_n, add);
         else
             for (i = 0; i < m; i += mc)
-                gg_block_f32(m - i < mc ? m - i : mc, n, kb, ap + i * as_m, as_m, as_k, bp, bs_k, bs_n,
-                        c + i * cs_m,
+                gg_block_f32(m - i < mc ? m - i : mc, n, kb, ap + i * as_m, as_m, as_k, bp, bs_k, bs_n, c + i * cs_m,
                     cs_m, cs_n, add, pack_b, room, pack_a ? room + kc * 2 * GG_VL : NULL);
         p += kc;
         add = 1;
@@ -679,22 +687,33 @@ gradgen_status digits_forward(
         digits_set_state(saved, 0, N);
     }
 
-    float *const s4 = saved == NULL ? NULL : (float *)(void *)((unsigned char *)saved + 64);
-    float *const s3 = saved == NULL ? NULL : (float *)(void *)((unsigned char *)saved + ((N * 4 + 63) / 64) * 64 +
-            ((N * 40 + 63) / 64) * 64 + N * 256 + 128);
-    float *const s2 = saved == NULL ? NULL : (float *)(void *)((unsigned char *)saved + ((N * 40 + 63) / 64) * 64 +
-            N * 256 + 128);
-    float *const s1 = saved == NULL ? NULL : (float *)(void *)((unsigned char *)saved + N * 256 + 128);
-    float *const s0 = saved == NULL ? NULL : (float *)(void *)((unsigned char *)saved + 128);
-    float *const v9 = (float *)(void *)((unsigned char *)work + 0);
-    float *const v12 = (float *)(void *)((unsigned char *)work + 65536);
-    float *const v13 = (float *)(void *)((unsigned char *)work + 0);
-    float *const v16 = (float *)(void *)((unsigned char *)work + 10240);
-    float *const sink11 = (float *)(void *)((unsigned char *)work + 131072);
-    void *const gg_scratch = (unsigned char *)work + 131328;
+    /* SAVED, after its header:
+     *              64  s4  float
+     *             128  s0  float [N, 64]
+     *   N * 256 + 128  s1  float [N, 10]
+     *            then  s2  float [N, 1]
+     *            then  s3  float [N, 1] */
+    /* WORK; values that are never needed together share memory:
+     *        0  v9      float [256, 64]
+     *        0  v13     float [256, 10]
+     *    10240  v16     float [10]
+     *    65536  v12     float [256, 64]
+     *   131072  sink11  float [64] */
+    float *const s4 = (float *)gg_at_if(saved, 64);
+    float *const s0 = (float *)gg_at_if(saved, 128);
+    float *const s1 = (float *)gg_at_if(saved, (size_t)(N * 256 + 128));
+    float *const s2 = (float *)gg_at_if(saved, (size_t)(((N * 40 + 63) / 64) * 64 + N * 256 + 128));
+    float *const s3 = (float *)gg_at_if(saved, (size_t)(((N * 4 + 63) / 64) * 64 + ((N * 40 + 63) / 64) * 64 +
+            N * 256 + 128));
+    float *const v9 = (float *)work;
+    float *const v13 = (float *)work;
+    float *const v16 = (float *)gg_at(work, 10240);
+    float *const v12 = (float *)gg_at(work, 65536);
+    float *const sink11 = (float *)gg_at(work, 131072);
+    void *const gg_scratch = gg_at(work, 131328);
     for (int64_t i = 0; i < N; ++i) {
         const int64_t n0 = t[i];
-        const int64_t n1 = n0 == (int64_t)(-100) ? (int64_t)0 : n0;
+        const int64_t n1 = n0 == -100 ? 0 : n0;
         if (!(n1 >= 0 && n1 <= 9)) {
             return GRADGEN_ERR_INDEX;
         }
@@ -707,7 +726,7 @@ gradgen_status digits_forward(
         float s6 = 0.0f;
         GRADGEN_SIMD_WITH(reduction(+:s6))
         for (int64_t j = i; j < gg_least(N, i + 512); ++j) {
-            s6 = s6 + (t[j] == (int64_t)(-100) ? 0.0f : 1.0f);
+            s6 = s6 + (t[j] == -100 ? 0.0f : 1.0f);
         }
         gg_pairwise_f32_add(&s5, s6);
     }
@@ -728,7 +747,7 @@ gradgen_status digits_forward(
     const int t23 = scores != NULL;
     for (int64_t i = 0; i < N; i += 256) {
         const int64_t rows8 = gg_least(256, N - i);
-        gg_gemm_f32_set((ptrdiff_t)(rows8), 64, 64,
+        gg_gemm_f32_set((ptrdiff_t)rows8, 64, 64,
             x + i * 64, 64, 1,
             w1, 64, 1,
             v9, 64, 1,
@@ -742,7 +761,7 @@ gradgen_status digits_forward(
                 v12[j * 64 + k] = t24 <= 0.0f ? 0.0f : t24;
             }
         }
-        gg_gemm_f32_set((ptrdiff_t)(rows8), 10, 64,
+        gg_gemm_f32_set((ptrdiff_t)rows8, 10, 64,
             v12, 64, 1,
             w2, 10, 1,
             v13, 10, 1,
@@ -774,8 +793,8 @@ gradgen_status digits_forward(
                 s3[i + j] = s19;
             }
             const int64_t t27 = t[i + j];
-            const int t28 = t27 == (int64_t)(-100);
-            const int64_t n20 = t28 ? (int64_t)0 : t27;
+            const int t28 = t27 == -100;
+            const int64_t n20 = t28 ? 0 : t27;
             gg_pairwise_f32_add(&s7, t28 ? 0.0f : -(v16[n20] - t26 - gg_log_scalar_f32(s19)));
         }
     }
@@ -817,23 +836,40 @@ gradgen_status digits_backward(
         return gradgen_state;
     }
 
-    float *const s4 = (float *)(void *)((unsigned char *)saved + 64);
-    float *const s3 = (float *)(void *)((unsigned char *)saved + ((N * 4 + 63) / 64) * 64 + ((N * 40 +
-            63) / 64) * 64 + N * 256 + 128);
-    float *const s1 = (float *)(void *)((unsigned char *)saved + N * 256 + 128);
-    float *const s2 = (float *)(void *)((unsigned char *)saved + ((N * 40 + 63) / 64) * 64 + N * 256 + 128);
-    float *const s0 = (float *)(void *)((unsigned char *)saved + 128);
-    float *const v0 = (float *)(void *)((unsigned char *)work + 196608);
-    float *const v1 = (float *)(void *)((unsigned char *)work + 225792);
-    float *const v2 = (float *)(void *)((unsigned char *)work + 223232);
-    float *const v3 = (float *)(void *)((unsigned char *)work + 226304);
-    float *const v7 = (float *)(void *)((unsigned char *)work + 212992);
-    float *const v8 = (float *)(void *)((unsigned char *)work + 0);
-    float *const v9 = (float *)(void *)((unsigned char *)work + 65536);
-    float *const v10 = (float *)(void *)((unsigned char *)work + 131072);
-    float *const v5 = (float *)(void *)((unsigned char *)work + 226048);
-    float *const v6 = (float *)(void *)((unsigned char *)work + 226368);
-    void *const gg_scratch = (unsigned char *)work + 226432;
+    /* SAVED, after its header:
+     *              64  s4  float
+     *             128  s0  float [N, 64]
+     *   N * 256 + 128  s1  float [N, 10]
+     *            then  s2  float [N, 1]
+     *            then  s3  float [N, 1] */
+    /* WORK; values that are never needed together share memory:
+     *        0  v8   float [256, 64]
+     *    65536  v9   float [256, 64]
+     *   131072  v10  float [256, 64]
+     *   196608  v0   float [64, 64]
+     *   212992  v7   float [256, 10]
+     *   223232  v2   float [64, 10]
+     *   225792  v1   float [64]
+     *   226048  v5   float [64]
+     *   226304  v3   float [10]
+     *   226368  v6   float [10] */
+    float *const s4 = (float *)gg_at(saved, 64);
+    float *const s0 = (float *)gg_at(saved, 128);
+    float *const s1 = (float *)gg_at(saved, (size_t)(N * 256 + 128));
+    float *const s2 = (float *)gg_at(saved, (size_t)(((N * 40 + 63) / 64) * 64 + N * 256 + 128));
+    float *const s3 = (float *)gg_at(saved, (size_t)(((N * 4 + 63) / 64) * 64 + ((N * 40 + 63) / 64) * 64 +
+            N * 256 + 128));
+    float *const v8 = (float *)work;
+    float *const v9 = (float *)gg_at(work, 65536);
+    float *const v10 = (float *)gg_at(work, 131072);
+    float *const v0 = (float *)gg_at(work, 196608);
+    float *const v7 = (float *)gg_at(work, 212992);
+    float *const v2 = (float *)gg_at(work, 223232);
+    float *const v1 = (float *)gg_at(work, 225792);
+    float *const v5 = (float *)gg_at(work, 226048);
+    float *const v3 = (float *)gg_at(work, 226304);
+    float *const v6 = (float *)gg_at(work, 226368);
+    void *const gg_scratch = gg_at(work, 226432);
     /* digits.py:31 nll_loss */
     /* digits.py:31 nll_loss, digits.py:31 log_softmax, digits.py:30 add, digits.py:29 relu, digits.py:30 mm,
      *   digits.py:29 add, digits.py:29 mm */
@@ -842,10 +878,10 @@ gradgen_status digits_backward(
     /* v8[j,k] = if(s0[j,k] <= 0, 0, s0[j,k]) */
     /* v9[n,i] = sum_j w2[i,j] v7[n,j] */
     /* v10[j,k] = if(s0[j,k] <= 0, 0, v9[j,k]) */
-    memset(v0, 0, (size_t)(4096) * sizeof(float));
-    memset(v1, 0, (size_t)(64) * sizeof(float));
-    memset(v2, 0, (size_t)(640) * sizeof(float));
-    memset(v3, 0, (size_t)(10) * sizeof(float));
+    memset(v0, 0, 4096 * sizeof(float));
+    memset(v1, 0, 64 * sizeof(float));
+    memset(v2, 0, 640 * sizeof(float));
+    memset(v3, 0, 10 * sizeof(float));
     const float t11 = -((grad_loss != NULL ? grad_loss[0] : 1.0f) / s4[0]);
     const int t12 = grad_w2 != NULL;
     const int t13 = grad_w1 != NULL;
@@ -853,15 +889,15 @@ gradgen_status digits_backward(
     const int t15 = t13 || t14;
     for (int64_t i = 0; i < N; i += 256) {
         const int64_t rows4 = gg_least(256, N - i);
-        memset(v5, 0, (size_t)(64) * sizeof(float));
-        memset(v6, 0, (size_t)(10) * sizeof(float));
+        memset(v5, 0, 64 * sizeof(float));
+        memset(v6, 0, 10 * sizeof(float));
         for (int64_t j = 0; j < rows4; ++j) {
             const int64_t t16 = t[i + j];
-            const int t17 = t16 == (int64_t)(-100);
-            const int64_t t18 = t17 ? (int64_t)0 : t16;
+            const int t17 = t16 == -100;
+            const int64_t t18 = t17 ? 0 : t16;
             const float t19 = t17 ? 0.0f : t11;
             const float t46 = s3[i + j];
-            const float t20 = t18 >= (int64_t)0 && t18 < (int64_t)10 ? -t19 / t46 : 0.0f;
+            const float t20 = t18 >= 0 && t18 < 10 ? -t19 / t46 : 0.0f;
             const float t21 = s2[i + j];
             GRADGEN_SIMD
             for (int64_t k = 0; k < 10; ++k) {
@@ -878,7 +914,7 @@ gradgen_status digits_backward(
             }
         }
         if (t15) {
-            gg_gemm_f32_set(64, (ptrdiff_t)(rows4), 10,
+            gg_gemm_f32_set(64, (ptrdiff_t)rows4, 10,
                 w2, 10, 1,
                 v7, 1, 10,
                 v9, 1, 64,
@@ -896,14 +932,14 @@ gradgen_status digits_backward(
             }
         }
         if (t13) {
-            gg_gemm_f32_add(64, 64, (ptrdiff_t)(rows4),
+            gg_gemm_f32_add(64, 64, (ptrdiff_t)rows4,
                 x + i * 64, 1, 64,
                 v10, 64, 1,
                 v0, 64, 1,
                 gg_scratch);
         }
         if (t12) {
-            gg_gemm_f32_add(64, 10, (ptrdiff_t)(rows4),
+            gg_gemm_f32_add(64, 10, (ptrdiff_t)rows4,
                 v8, 1, 64,
                 v7, 10, 1,
                 v2, 10, 1,
@@ -976,26 +1012,43 @@ gradgen_status digits_value_and_grad(
         return GRADGEN_ERR_ALIGN;
     }
 
-    float *const v5 = (float *)(void *)((unsigned char *)work + 262144);
-    float *const v6 = (float *)(void *)((unsigned char *)work + 291328);
-    float *const v7 = (float *)(void *)((unsigned char *)work + 288768);
-    float *const v8 = (float *)(void *)((unsigned char *)work + 291840);
-    int64_t *const v12 = (int64_t *)(void *)((unsigned char *)work + 141312);
-    float *const v13 = (float *)(void *)((unsigned char *)work + 0);
-    float *const v14 = (float *)(void *)((unsigned char *)work + 65536);
-    float *const v15 = (float *)(void *)((unsigned char *)work + 131072);
-    float *const v18 = (float *)(void *)((unsigned char *)work + 143360);
-    float *const v22 = (float *)(void *)((unsigned char *)work + 143424);
-    float *const v24 = (float *)(void *)((unsigned char *)work + 278528);
-    float *const v25 = (float *)(void *)((unsigned char *)work + 131072);
-    float *const v26 = (float *)(void *)((unsigned char *)work + 196608);
-    float *const sink20 = (float *)(void *)((unsigned char *)work + 143488);
-    float *const v10 = (float *)(void *)((unsigned char *)work + 291584);
-    float *const v11 = (float *)(void *)((unsigned char *)work + 291904);
-    void *const gg_scratch = (unsigned char *)work + 291968;
+    /* WORK; values that are never needed together share memory:
+     *        0  v13     float [256, 64]
+     *    65536  v14     float [256, 64]
+     *   131072  v15     float [256, 10]
+     *   131072  v25     float [256, 64]
+     *   141312  v12     int64_t [256]
+     *   143360  v18     float [10]
+     *   143424  v22     float [10]
+     *   143488  sink20  float [10]
+     *   196608  v26     float [256, 64]
+     *   262144  v5      float [64, 64]
+     *   278528  v24     float [256, 10]
+     *   288768  v7      float [64, 10]
+     *   291328  v6      float [64]
+     *   291584  v10     float [64]
+     *   291840  v8      float [10]
+     *   291904  v11     float [10] */
+    float *const v13 = (float *)work;
+    float *const v14 = (float *)gg_at(work, 65536);
+    float *const v15 = (float *)gg_at(work, 131072);
+    float *const v25 = (float *)gg_at(work, 131072);
+    int64_t *const v12 = (int64_t *)gg_at(work, 141312);
+    float *const v18 = (float *)gg_at(work, 143360);
+    float *const v22 = (float *)gg_at(work, 143424);
+    float *const sink20 = (float *)gg_at(work, 143488);
+    float *const v26 = (float *)gg_at(work, 196608);
+    float *const v5 = (float *)gg_at(work, 262144);
+    float *const v24 = (float *)gg_at(work, 278528);
+    float *const v7 = (float *)gg_at(work, 288768);
+    float *const v6 = (float *)gg_at(work, 291328);
+    float *const v10 = (float *)gg_at(work, 291584);
+    float *const v8 = (float *)gg_at(work, 291840);
+    float *const v11 = (float *)gg_at(work, 291904);
+    void *const gg_scratch = gg_at(work, 291968);
     for (int64_t i = 0; i < N; ++i) {
         const int64_t n0 = t[i];
-        const int64_t n1 = n0 == (int64_t)(-100) ? (int64_t)0 : n0;
+        const int64_t n1 = n0 == -100 ? 0 : n0;
         if (!(n1 >= 0 && n1 <= 9)) {
             return GRADGEN_ERR_INDEX;
         }
@@ -1008,7 +1061,7 @@ gradgen_status digits_value_and_grad(
         float s3 = 0.0f;
         GRADGEN_SIMD_WITH(reduction(+:s3))
         for (int64_t j = i; j < gg_least(N, i + 512); ++j) {
-            s3 = s3 + (t[j] == (int64_t)(-100) ? 0.0f : 1.0f);
+            s3 = s3 + (t[j] == -100 ? 0.0f : 1.0f);
         }
         gg_pairwise_f32_add(&s2, s3);
     }
@@ -1022,10 +1075,10 @@ gradgen_status digits_value_and_grad(
     /* scores[j,k] = v15[j,k] + b2[k] */
     gg_pairwise_f32 s4;
     memset(&s4, 0, sizeof s4);
-    memset(v5, 0, (size_t)(4096) * sizeof(float));
-    memset(v6, 0, (size_t)(64) * sizeof(float));
-    memset(v7, 0, (size_t)(640) * sizeof(float));
-    memset(v8, 0, (size_t)(10) * sizeof(float));
+    memset(v5, 0, 4096 * sizeof(float));
+    memset(v6, 0, 64 * sizeof(float));
+    memset(v7, 0, 640 * sizeof(float));
+    memset(v8, 0, 10 * sizeof(float));
     const int t28 = scores != NULL;
     const float t29 = -(1.0f / t27);
     const int t30 = grad_w1 != NULL;
@@ -1034,14 +1087,14 @@ gradgen_status digits_value_and_grad(
     const int t33 = grad_w2 != NULL;
     for (int64_t i = 0; i < N; i += 256) {
         const int64_t rows9 = gg_least(256, N - i);
-        memset(v10, 0, (size_t)(64) * sizeof(float));
-        memset(v11, 0, (size_t)(10) * sizeof(float));
+        memset(v10, 0, 64 * sizeof(float));
+        memset(v11, 0, 10 * sizeof(float));
         GRADGEN_SIMD
         for (int64_t j = 0; j < rows9; ++j) {
             const int64_t t34 = t[i + j];
-            v12[j] = t34 == (int64_t)(-100) ? (int64_t)0 : t34;
+            v12[j] = t34 == -100 ? 0 : t34;
         }
-        gg_gemm_f32_set((ptrdiff_t)(rows9), 64, 64,
+        gg_gemm_f32_set((ptrdiff_t)rows9, 64, 64,
             x + i * 64, 64, 1,
             w1, 64, 1,
             v13, 64, 1,
@@ -1053,7 +1106,7 @@ gradgen_status digits_value_and_grad(
                 v14[j * 64 + k] = t35 <= 0.0f ? 0.0f : t35;
             }
         }
-        gg_gemm_f32_set((ptrdiff_t)(rows9), 10, 64,
+        gg_gemm_f32_set((ptrdiff_t)rows9, 10, 64,
             v14, 64, 1,
             w2, 10, 1,
             v15, 10, 1,
@@ -1079,9 +1132,9 @@ gradgen_status digits_value_and_grad(
                 s21 = s21 + t38;
             }
             const int64_t n23 = v12[j];
-            const int t39 = t[i + j] == (int64_t)(-100);
+            const int t39 = t[i + j] == -100;
             const float t40 = t39 ? 0.0f : t29;
-            const float t41 = n23 >= (int64_t)0 && n23 < (int64_t)10 ? -t40 / s21 : 0.0f;
+            const float t41 = n23 >= 0 && n23 < 10 ? -t40 / s21 : 0.0f;
             gg_pairwise_f32_add(&s4, t39 ? 0.0f : -(v18[n23] - t37 - gg_log_scalar_f32(s21)));
             GRADGEN_SIMD
             for (int64_t k = 0; k < 10; ++k) {
@@ -1091,7 +1144,7 @@ gradgen_status digits_value_and_grad(
             }
         }
         if (t32) {
-            gg_gemm_f32_set(64, (ptrdiff_t)(rows9), 10,
+            gg_gemm_f32_set(64, (ptrdiff_t)rows9, 10,
                 w2, 10, 1,
                 v24, 1, 10,
                 v25, 1, 64,
@@ -1109,14 +1162,14 @@ gradgen_status digits_value_and_grad(
             }
         }
         if (t30) {
-            gg_gemm_f32_add(64, 64, (ptrdiff_t)(rows9),
+            gg_gemm_f32_add(64, 64, (ptrdiff_t)rows9,
                 x + i * 64, 1, 64,
                 v26, 64, 1,
                 v5, 64, 1,
                 gg_scratch);
         }
         if (t33) {
-            gg_gemm_f32_add(64, 10, (ptrdiff_t)(rows9),
+            gg_gemm_f32_add(64, 10, (ptrdiff_t)rows9,
                 v14, 1, 64,
                 v24, 10, 1,
                 v7, 10, 1,
@@ -1328,6 +1381,8 @@ const gradgen_module *digits_module(void)
 #undef gg_pairwise_f32_total
 #undef gg_least
 #undef gg_isnan_f32
+#undef gg_at_if
+#undef gg_at
 #undef gg_vec_f32
 #undef gg_mem_f32
 #undef gg_quad_f32

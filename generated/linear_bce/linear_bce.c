@@ -34,7 +34,9 @@ typedef char linear_bce_work_bytes_agree[LINEAR_BCE_WORK_BYTES(3) == (size_t)(25
 #define gg_pairwise_f32_total linear_bce_gg_pairwise_f32_total
 #define gg_least linear_bce_gg_least
 #define gg_mul_i64 linear_bce_gg_mul_i64
+#define gg_at_if linear_bce_gg_at_if
 #define gg_sigmoid_f32 linear_bce_gg_sigmoid_f32
+#define gg_at linear_bce_gg_at
 
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
@@ -76,10 +78,8 @@ GG_INLINE float gg_scale_f32(float p, uint32_t u)
 }
 
 /* e^x = 2^n e^r, n = round(x / ln 2), |r| <= ln(2)/2 with ln 2 in two parts (Cody & Waite 1980); e^r by a minimax
- * polynomial of degree 6 (relative error 2^-28). Adding 1.5 * 2^23 + 254 rounds to an integer and leaves it, biased
- *   for
- * the scaling, in the low bits. Overflow and underflow are chosen at the end, where two selections are cheaper than
- *   two
+ * polynomial of degree 6 (relative error 2^-28). Adding 1.5 * 2^23 + 254 rounds to an integer and leaves it, biased for
+ * the scaling, in the low bits. Overflow and underflow are chosen at the end, where two selections are cheaper than two
  * clamps that compilers turn into branches' worth of them. Measured: at most 1.02 ulp. */
 /* e^r - 1, to the accuracy that adding 1 leaves. */
 GG_INLINE float gg_exp_poly_f32(float r)
@@ -162,13 +162,15 @@ typedef struct {
     float level[64];
 } gg_pairwise_f32;
 
-static inline void gg_pairwise_f32_add(gg_pairwise_f32 *s, float x) {
+static inline void gg_pairwise_f32_add(gg_pairwise_f32 *s, float x)
+{
     int b = 0;
     for (uint64_t count = s->count++; (count & 1u) != 0u; count >>= 1) x += s->level[b++];
     s->level[b] = x;
 }
 
-static inline float gg_pairwise_f32_total(const gg_pairwise_f32 *s) {
+static inline float gg_pairwise_f32_total(const gg_pairwise_f32 *s)
+{
     float x = 0.0f;
     for (int b = 0; b < 64; ++b) {
         if ((s->count >> b & 1u) != 0u) x += s->level[b];
@@ -176,17 +178,24 @@ static inline float gg_pairwise_f32_total(const gg_pairwise_f32 *s) {
     return x;
 }
 
-static inline int64_t gg_least(int64_t a, int64_t b) {
+static inline int64_t gg_least(int64_t a, int64_t b)
+{
     return a < b ? a : b;
 }
 
-static inline int64_t gg_mul_i64(int64_t a, int64_t b) {
+static inline int64_t gg_mul_i64(int64_t a, int64_t b)
+{
     return (int64_t)((uint64_t)a * (uint64_t)b);
 }
 
+/* NULL in a block that is not there. */
+static inline void *gg_at_if(void *block, size_t offset)
+{
+    return block == NULL ? NULL : (unsigned char *)block + offset;
+}
+
 /* 1/(1 + e^-x) for x >= 0 and e^x/(1 + e^x) for x < 0, both through e = e^-|x| = 2^n (1 + q): no overflow, and
- * subnormal results right. Of the rounding error of 1 + e, which only the second form feels, q takes the part that
- *   is
+ * subnormal results right. Of the rounding error of 1 + e, which only the second form feels, q takes the part that is
  * right within a factor of 3/2. Measured: at most 1.76 ulp. */
 GG_INLINE float gg_sigmoid_f32(float x)
 {
@@ -201,6 +210,11 @@ GG_INLINE float gg_sigmoid_f32(float x)
     q = q - 0.75f * (e - (d - 1.0f));
     e = (s1 * q + s1) * s2;
     return (x < 0.0f ? e : 1.0f) / d;
+}
+
+static inline void *gg_at(void *block, size_t offset)
+{
+    return (unsigned char *)block + offset;
 }
 
 /* a * b of sizes; INT64_MAX where that would overflow, or -INT64_MAX. */
@@ -311,7 +325,7 @@ gradgen_status linear_bce_forward(
         linear_bce_set_state(saved, 0, N);
     }
 
-    float *const s0 = saved == NULL ? NULL : (float *)(void *)((unsigned char *)saved + 64);
+    float *const s0 = (float *)gg_at_if(saved, 64);
     /* linear_bce.py:20 mm, linear_bce.py:20 add, linear_bce.py:21 binary_cross_entropy_with_logits */
     /* v2[i,k] = sum_j x[i,j] w[j,k] */
     /* s1 = sum_ij softplus(v2[i,j] + b[j]) - y[i,j] (v2[i,j] + b[j]) */
@@ -320,7 +334,7 @@ gradgen_status linear_bce_forward(
     const int t4 = saved != NULL;
     float a24[16];
     for (int64_t first30 = 0; first30 < N; first30 += 1024) {
-        memset(a24, 0, (size_t)(16) * sizeof(float));
+        memset(a24, 0, 16 * sizeof(float));
         for (int64_t i = first30; i < gg_least(N, first30 + 1024); i += 16) {
             float a16[16];
             float a17[16];
@@ -380,7 +394,7 @@ gradgen_status linear_bce_forward(
     }
     /* linear_bce.py:21 binary_cross_entropy_with_logits */
     /* loss = s1/(3N) */
-    const float t7 = gg_pairwise_f32_total(&s1) / (float)gg_mul_i64(N, (int64_t)3);
+    const float t7 = gg_pairwise_f32_total(&s1) / (float)gg_mul_i64(N, 3);
     if (loss != NULL) {
         loss[0] = t7;
     }
@@ -414,23 +428,28 @@ gradgen_status linear_bce_backward(
         return gradgen_state;
     }
 
-    float *const s0 = (float *)(void *)((unsigned char *)saved + 64);
-    float *const v0 = (float *)(void *)((unsigned char *)work + 0);
-    float *const v1 = (float *)(void *)((unsigned char *)work + 64);
-    float *const v3 = (float *)(void *)((unsigned char *)work + 128);
-    float *const v4 = (float *)(void *)((unsigned char *)work + 192);
+    /* WORK; values that are never needed together share memory:
+     *     0  v0  float [5, 3]
+     *    64  v1  float [3]
+     *   128  v3  float [5, 3]
+     *   192  v4  float [3] */
+    float *const s0 = (float *)gg_at(saved, 64);
+    float *const v0 = (float *)work;
+    float *const v1 = (float *)gg_at(work, 64);
+    float *const v3 = (float *)gg_at(work, 128);
+    float *const v4 = (float *)gg_at(work, 192);
     /* linear_bce.py:21 binary_cross_entropy_with_logits */
-    const float t6 = (grad_loss != NULL ? grad_loss[0] : 1.0f) / (float)gg_mul_i64(N, (int64_t)3);
+    const float t6 = (grad_loss != NULL ? grad_loss[0] : 1.0f) / (float)gg_mul_i64(N, 3);
     /* linear_bce.py:21 binary_cross_entropy_with_logits, linear_bce.py:20 add, linear_bce.py:20 mm */
     /* v5[j,k] = grad_loss/(3N) (sigmoid(s0[j,k]) - y[j,k]) */
     /* grad_b[k] += sum_j v5[j,k] */
     /* grad_w[k,l] += sum_j x[j,k] v5[j,l] */
-    memset(v0, 0, (size_t)(15) * sizeof(float));
-    memset(v1, 0, (size_t)(3) * sizeof(float));
+    memset(v0, 0, 15 * sizeof(float));
+    memset(v1, 0, 3 * sizeof(float));
     for (int64_t i = 0; i < N; i += 256) {
         const int64_t rows2 = gg_least(256, N - i);
-        memset(v3, 0, (size_t)(15) * sizeof(float));
-        memset(v4, 0, (size_t)(3) * sizeof(float));
+        memset(v3, 0, 15 * sizeof(float));
+        memset(v4, 0, 3 * sizeof(float));
         float a72[16];
         float a75[16];
         float a78[16];
@@ -449,24 +468,24 @@ gradgen_status linear_bce_backward(
         float a96[16];
         float a97[16];
         float a98[16];
-        memset(a72, 0, (size_t)(16) * sizeof(float));
-        memset(a75, 0, (size_t)(16) * sizeof(float));
-        memset(a78, 0, (size_t)(16) * sizeof(float));
-        memset(a80, 0, (size_t)(16) * sizeof(float));
-        memset(a81, 0, (size_t)(16) * sizeof(float));
-        memset(a82, 0, (size_t)(16) * sizeof(float));
-        memset(a84, 0, (size_t)(16) * sizeof(float));
-        memset(a85, 0, (size_t)(16) * sizeof(float));
-        memset(a86, 0, (size_t)(16) * sizeof(float));
-        memset(a88, 0, (size_t)(16) * sizeof(float));
-        memset(a89, 0, (size_t)(16) * sizeof(float));
-        memset(a90, 0, (size_t)(16) * sizeof(float));
-        memset(a92, 0, (size_t)(16) * sizeof(float));
-        memset(a93, 0, (size_t)(16) * sizeof(float));
-        memset(a94, 0, (size_t)(16) * sizeof(float));
-        memset(a96, 0, (size_t)(16) * sizeof(float));
-        memset(a97, 0, (size_t)(16) * sizeof(float));
-        memset(a98, 0, (size_t)(16) * sizeof(float));
+        memset(a72, 0, 16 * sizeof(float));
+        memset(a75, 0, 16 * sizeof(float));
+        memset(a78, 0, 16 * sizeof(float));
+        memset(a80, 0, 16 * sizeof(float));
+        memset(a81, 0, 16 * sizeof(float));
+        memset(a82, 0, 16 * sizeof(float));
+        memset(a84, 0, 16 * sizeof(float));
+        memset(a85, 0, 16 * sizeof(float));
+        memset(a86, 0, 16 * sizeof(float));
+        memset(a88, 0, 16 * sizeof(float));
+        memset(a89, 0, 16 * sizeof(float));
+        memset(a90, 0, 16 * sizeof(float));
+        memset(a92, 0, 16 * sizeof(float));
+        memset(a93, 0, 16 * sizeof(float));
+        memset(a94, 0, 16 * sizeof(float));
+        memset(a96, 0, 16 * sizeof(float));
+        memset(a97, 0, 16 * sizeof(float));
+        memset(a98, 0, 16 * sizeof(float));
         for (int64_t j = 0; j < rows2; j += 16) {
             float a70[16];
             float a71[16];
@@ -648,12 +667,17 @@ gradgen_status linear_bce_value_and_grad(
         return GRADGEN_ERR_ALIGN;
     }
 
-    float *const v1 = (float *)(void *)((unsigned char *)work + 0);
-    float *const v2 = (float *)(void *)((unsigned char *)work + 64);
-    float *const v4 = (float *)(void *)((unsigned char *)work + 128);
-    float *const v5 = (float *)(void *)((unsigned char *)work + 192);
+    /* WORK; values that are never needed together share memory:
+     *     0  v1  float [5, 3]
+     *    64  v2  float [3]
+     *   128  v4  float [5, 3]
+     *   192  v5  float [3] */
+    float *const v1 = (float *)work;
+    float *const v2 = (float *)gg_at(work, 64);
+    float *const v4 = (float *)gg_at(work, 128);
+    float *const v5 = (float *)gg_at(work, 192);
     /* linear_bce.py:21 binary_cross_entropy_with_logits */
-    const float t9 = (float)gg_mul_i64(N, (int64_t)3);
+    const float t9 = (float)gg_mul_i64(N, 3);
     const float t10 = 1.0f / t9;
     /* linear_bce.py:20 mm, linear_bce.py:21 binary_cross_entropy_with_logits, linear_bce.py:20 add */
     /* v6[j,l] = sum_k x[j,k] w[k,l] */
@@ -663,12 +687,12 @@ gradgen_status linear_bce_value_and_grad(
     /* grad_w[k,l] += sum_j x[j,k] v8[j,l] */
     gg_pairwise_f32 s0;
     memset(&s0, 0, sizeof s0);
-    memset(v1, 0, (size_t)(15) * sizeof(float));
-    memset(v2, 0, (size_t)(3) * sizeof(float));
+    memset(v1, 0, 15 * sizeof(float));
+    memset(v2, 0, 3 * sizeof(float));
     for (int64_t i = 0; i < N; i += 256) {
         const int64_t rows3 = gg_least(256, N - i);
-        memset(v4, 0, (size_t)(15) * sizeof(float));
-        memset(v5, 0, (size_t)(3) * sizeof(float));
+        memset(v4, 0, 15 * sizeof(float));
+        memset(v5, 0, 3 * sizeof(float));
         float a88[16];
         float a90[16];
         float a92[16];
@@ -688,26 +712,26 @@ gradgen_status linear_bce_value_and_grad(
         float a106[16];
         float a107[16];
         float a108[16];
-        memset(a88, 0, (size_t)(16) * sizeof(float));
-        memset(a90, 0, (size_t)(16) * sizeof(float));
-        memset(a92, 0, (size_t)(16) * sizeof(float));
-        memset(a94, 0, (size_t)(16) * sizeof(float));
-        memset(a95, 0, (size_t)(16) * sizeof(float));
-        memset(a96, 0, (size_t)(16) * sizeof(float));
-        memset(a97, 0, (size_t)(16) * sizeof(float));
-        memset(a98, 0, (size_t)(16) * sizeof(float));
-        memset(a99, 0, (size_t)(16) * sizeof(float));
-        memset(a100, 0, (size_t)(16) * sizeof(float));
-        memset(a101, 0, (size_t)(16) * sizeof(float));
-        memset(a102, 0, (size_t)(16) * sizeof(float));
-        memset(a103, 0, (size_t)(16) * sizeof(float));
-        memset(a104, 0, (size_t)(16) * sizeof(float));
-        memset(a105, 0, (size_t)(16) * sizeof(float));
-        memset(a106, 0, (size_t)(16) * sizeof(float));
-        memset(a107, 0, (size_t)(16) * sizeof(float));
-        memset(a108, 0, (size_t)(16) * sizeof(float));
+        memset(a88, 0, 16 * sizeof(float));
+        memset(a90, 0, 16 * sizeof(float));
+        memset(a92, 0, 16 * sizeof(float));
+        memset(a94, 0, 16 * sizeof(float));
+        memset(a95, 0, 16 * sizeof(float));
+        memset(a96, 0, 16 * sizeof(float));
+        memset(a97, 0, 16 * sizeof(float));
+        memset(a98, 0, 16 * sizeof(float));
+        memset(a99, 0, 16 * sizeof(float));
+        memset(a100, 0, 16 * sizeof(float));
+        memset(a101, 0, 16 * sizeof(float));
+        memset(a102, 0, 16 * sizeof(float));
+        memset(a103, 0, 16 * sizeof(float));
+        memset(a104, 0, 16 * sizeof(float));
+        memset(a105, 0, 16 * sizeof(float));
+        memset(a106, 0, 16 * sizeof(float));
+        memset(a107, 0, 16 * sizeof(float));
+        memset(a108, 0, 16 * sizeof(float));
         for (int64_t first129 = 0; first129 < rows3; first129 += 1024) {
-            memset(a93, 0, (size_t)(16) * sizeof(float));
+            memset(a93, 0, 16 * sizeof(float));
             for (int64_t j = first129; j < gg_least(rows3, first129 + 1024); j += 16) {
                 float a82[16];
                 float a83[16];
@@ -1015,7 +1039,9 @@ const gradgen_module *linear_bce_module(void)
 #undef gg_pairwise_f32_total
 #undef gg_least
 #undef gg_mul_i64
+#undef gg_at_if
 #undef gg_sigmoid_f32
+#undef gg_at
 #undef GG_INLINE
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)

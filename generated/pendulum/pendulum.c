@@ -29,6 +29,7 @@ typedef char pendulum_work_bytes_agree[PENDULUM_WORK_BYTES == (size_t)(128) ? 1 
 #define gg_cos_pair_f64 pendulum_gg_cos_pair_f64
 #define gg_cos_f64 pendulum_gg_cos_f64
 #define gg_sin_f64 pendulum_gg_sin_f64
+#define gg_at pendulum_gg_at
 
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
@@ -248,6 +249,11 @@ GG_INLINE double gg_sin_f64(double x)
     return fabs(x) < 7.450580596923828e-09 ? x : y;
 }
 
+static inline void *gg_at(void *block, size_t offset)
+{
+    return (unsigned char *)block + offset;
+}
+
 size_t pendulum_saved_bytes(void)
 {
     return (size_t)(0);
@@ -273,8 +279,11 @@ gradgen_status pendulum_forward(
         return GRADGEN_ERR_ALIGN;
     }
 
-    double *const v0 = (double *)(void *)((unsigned char *)work + 0);
-    double *const v1 = (double *)(void *)((unsigned char *)work + 64);
+    /* WORK; values that are never needed together share memory:
+     *    0  v0  double [4]
+     *   64  v1  double [4] */
+    double *const v0 = (double *)work;
+    double *const v1 = (double *)gg_at(work, 64);
     const double t2 = constants[5];
     const double t3 = constants[6];
     const double t4 = constants[7];
@@ -407,34 +416,34 @@ gradgen_status pendulum_forward(
     const double t124 = -(t49 * t76 * t22);
     const double t125 = -(t46 * t84 * t20);
     const double t126 = -(t49 * t85 * t21);
-    /* f[i] = [i = 0] (force - ... - ... - ... - ... - ... - constants[3] constants[7] u[3]^2 v1[3]) + [i = 1] (...
-     *   + ... + constants[0] constants[1] constants[7] v1[1] - ... - ... - ...) + [i = 2] (... + constants[0]
-     *   constants[2] constants[7] v1[2] - ... - ... - ...) + [i = 3] (constants[0] constants[3] constants[7] v1[3]
-     *   - ... - ...) */
+    /* f[i] = [i = 0] (force - ... - ... - ... - ... - ... - constants[3] constants[7] u[3]^2 v1[3]) + [i = 1]
+     *   (... + ... + constants[0] constants[1] constants[7] v1[1] - ... - ... - ...) + [i = 2] (... +
+     *   constants[0] constants[2] constants[7] v1[2] - ... - ... - ...) + [i = 3] (constants[0] constants[3]
+     *   constants[7] v1[3] - ... - ...) */
     /* M[i,j] = [i = 0 and j = 0] (constants[4] + constants[5] + constants[6] + constants[7]) + [i = 2 and j = 2]
-     *   (constants[6] constants[2]^2 + constants[7] constants[2]^2) + [i = 3 and j = 0] (-constants[3] constants[7]
-     *   v0[3]) + [i = 3 and j = 3] constants[7] constants[3]^2 + [i = 0 and j = 3] (-constants[3] constants[7]
-     *   v0[3]) + [i = 1 and j = 1] (constants[5] constants[1]^2 + constants[6] constants[1]^2 + constants[7]
-     *   constants[1]^2) + ... */
+     *   (constants[6] constants[2]^2 + constants[7] constants[2]^2) + [i = 3 and j = 0] (-constants[3]
+     *   constants[7] v0[3]) + [i = 3 and j = 3] constants[7] constants[3]^2 + [i = 0 and j = 3] (-constants[3]
+     *   constants[7] v0[3]) + [i = 1 and j = 1] (constants[5] constants[1]^2 + constants[6] constants[1]^2 +
+     *   constants[7] constants[1]^2) + ... */
     /* df_dq[i,j] = [i = 0 and j = 1] (-... - ... - constants[1] constants[7] u[1]^2 v0[1]) + [i = 0 and j = 2]
      *   (-constants[2] constants[6] u[2]^2 v0[2] - constants[2] constants[7] u[2]^2 v0[2]) + [i = 3 and j = 2]
      *   (-constants[2] constants[3] constants[7] u[2]^2 (-v0[3] v0[2] - v1[3] v1[2])) + [i = 3 and j = 3]
-     *   (constants[0] constants[3] constants[7] v0[3] - ... - ...) + [i = 0 and j = 3] (-constants[3] constants[7]
-     *   u[3]^2 v0[3]) + [i = 1 and j = 1] (... + ... + constants[0] constants[1] constants[7] v0[1] - ... - ... -
-     *   ...) + [i = 1 and j = 2] (-... - ...) + [i = 1 and j = 3] (-constants[1] constants[3] constants[7] u[3]^2
-     *   (-v0[1] v0[3] - v1[1] v1[3])) + [i = 2 and j = 1] (-... - ...) + [i = 2 and j = 2] (... + constants[0]
-     *   constants[2] constants[7] v0[2] - ... - ... - ...) + [i = 2 and j = 3] (-constants[2] constants[3]
-     *   constants[7] u[3]^2 (-v0[2] v0[3] - v1[2] v1[3])) + [i = 3 and j = 1] (-constants[1] constants[3]
-     *   constants[7] u[1]^2 (-v0[3] v0[1] - v1[3] v1[1])) */
-    /* df_du[i,j] = [i = 0 and j = 1] (-... - ... - 2 constants[1] constants[7] v1[1] u[1]) + [i = 0 and j = 2] (-2
-     *   constants[2] constants[6] v1[2] u[2] - 2 constants[2] constants[7] v1[2] u[2]) + [i = 0 and j = 3] (-2
-     *   constants[3] constants[7] v1[3] u[3]) + [i = 1 and j = 2] (-... - 2 constants[1] constants[2] constants[7]
-     *   u[2] (v0[2] v1[1] - v0[1] v1[2])) + [i = 1 and j = 3] (-2 constants[1] constants[3] constants[7] u[3]
-     *   (v0[3] v1[1] - v0[1] v1[3])) + [i = 2 and j = 1] (-... - 2 constants[1] constants[2] constants[7] u[1]
-     *   (v0[1] v1[2] - v0[2] v1[1])) + [i = 2 and j = 3] (-2 constants[2] constants[3] constants[7] u[3] (v0[3]
-     *   v1[2] - v0[2] v1[3])) + [i = 3 and j = 1] (-2 constants[1] constants[3] constants[7] u[1] (v0[1] v1[3] -
-     *   v0[3] v1[1])) + [i = 3 and j = 2] (-2 constants[2] constants[3] constants[7] u[2] (v0[2] v1[3] - v0[3]
-     *   v1[2])) */
+     *   (constants[0] constants[3] constants[7] v0[3] - ... - ...) + [i = 0 and j = 3] (-constants[3]
+     *   constants[7] u[3]^2 v0[3]) + [i = 1 and j = 1] (... + ... + constants[0] constants[1] constants[7] v0[1]
+     *   - ... - ... - ...) + [i = 1 and j = 2] (-... - ...) + [i = 1 and j = 3] (-constants[1] constants[3]
+     *   constants[7] u[3]^2 (-v0[1] v0[3] - v1[1] v1[3])) + [i = 2 and j = 1] (-... - ...) + [i = 2 and j = 2]
+     *   (... + constants[0] constants[2] constants[7] v0[2] - ... - ... - ...) + [i = 2 and j = 3]
+     *   (-constants[2] constants[3] constants[7] u[3]^2 (-v0[2] v0[3] - v1[2] v1[3])) + [i = 3 and j = 1]
+     *   (-constants[1] constants[3] constants[7] u[1]^2 (-v0[3] v0[1] - v1[3] v1[1])) */
+    /* df_du[i,j] = [i = 0 and j = 1] (-... - ... - 2 constants[1] constants[7] v1[1] u[1]) + [i = 0 and j = 2]
+     *   (-2 constants[2] constants[6] v1[2] u[2] - 2 constants[2] constants[7] v1[2] u[2]) + [i = 0 and j = 3]
+     *   (-2 constants[3] constants[7] v1[3] u[3]) + [i = 1 and j = 2] (-... - 2 constants[1] constants[2]
+     *   constants[7] u[2] (v0[2] v1[1] - v0[1] v1[2])) + [i = 1 and j = 3] (-2 constants[1] constants[3]
+     *   constants[7] u[3] (v0[3] v1[1] - v0[1] v1[3])) + [i = 2 and j = 1] (-... - 2 constants[1] constants[2]
+     *   constants[7] u[1] (v0[1] v1[2] - v0[2] v1[1])) + [i = 2 and j = 3] (-2 constants[2] constants[3]
+     *   constants[7] u[3] (v0[3] v1[2] - v0[2] v1[3])) + [i = 3 and j = 1] (-2 constants[1] constants[3]
+     *   constants[7] u[1] (v0[1] v1[3] - v0[3] v1[1])) + [i = 3 and j = 2] (-2 constants[2] constants[3]
+     *   constants[7] u[2] (v0[2] v1[3] - v0[3] v1[2])) */
     const int t127 = f != NULL;
     const int t128 = M != NULL;
     const int t129 = df_dq != NULL;
@@ -730,6 +739,7 @@ const gradgen_module *pendulum_module(void)
 #undef gg_cos_pair_f64
 #undef gg_cos_f64
 #undef gg_sin_f64
+#undef gg_at
 #undef GG_INLINE
 #undef GG_FUSED_F64
 

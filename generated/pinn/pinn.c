@@ -25,7 +25,9 @@ typedef char pinn_work_bytes_agree[PINN_WORK_BYTES(3) == (size_t)(960) ? 1 : -1]
 #define gg_pairwise_f32 pinn_gg_pairwise_f32
 #define gg_pairwise_f32_add pinn_gg_pairwise_f32_add
 #define gg_pairwise_f32_total pinn_gg_pairwise_f32_total
+#define gg_at_if pinn_gg_at_if
 #define gg_least pinn_gg_least
+#define gg_at pinn_gg_at
 
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
@@ -58,10 +60,8 @@ GG_INLINE float gg_from_bits_f32(uint32_t u)
 }
 
 /* e^x = 2^n e^r, n = round(x / ln 2), |r| <= ln(2)/2 with ln 2 in two parts (Cody & Waite 1980); e^r by a minimax
- * polynomial of degree 6 (relative error 2^-28). Adding 1.5 * 2^23 + 254 rounds to an integer and leaves it, biased
- *   for
- * the scaling, in the low bits. Overflow and underflow are chosen at the end, where two selections are cheaper than
- *   two
+ * polynomial of degree 6 (relative error 2^-28). Adding 1.5 * 2^23 + 254 rounds to an integer and leaves it, biased for
+ * the scaling, in the low bits. Overflow and underflow are chosen at the end, where two selections are cheaper than two
  * clamps that compilers turn into branches' worth of them. Measured: at most 1.02 ulp. */
 /* e^r - 1, to the accuracy that adding 1 leaves. */
 GG_INLINE float gg_exp_poly_f32(float r)
@@ -74,8 +74,7 @@ GG_INLINE float gg_exp_poly_f32(float r)
     return r * r * p + r;
 }
 
-/* |x| < 0.55: x + x^3 P(x^2), minimax, relative error 2^-29; else 1 - 2/(e^(2|x|) + 1), where nothing cancels; 1
- *   from
+/* |x| < 0.55: x + x^3 P(x^2), minimax, relative error 2^-29; else 1 - 2/(e^(2|x|) + 1), where nothing cancels; 1 from
  * 9.1 on. Measured: at most 1.34 ulp. */
 GG_INLINE float gg_tanh_f32(float x)
 {
@@ -99,13 +98,15 @@ typedef struct {
     float level[64];
 } gg_pairwise_f32;
 
-static inline void gg_pairwise_f32_add(gg_pairwise_f32 *s, float x) {
+static inline void gg_pairwise_f32_add(gg_pairwise_f32 *s, float x)
+{
     int b = 0;
     for (uint64_t count = s->count++; (count & 1u) != 0u; count >>= 1) x += s->level[b++];
     s->level[b] = x;
 }
 
-static inline float gg_pairwise_f32_total(const gg_pairwise_f32 *s) {
+static inline float gg_pairwise_f32_total(const gg_pairwise_f32 *s)
+{
     float x = 0.0f;
     for (int b = 0; b < 64; ++b) {
         if ((s->count >> b & 1u) != 0u) x += s->level[b];
@@ -113,8 +114,20 @@ static inline float gg_pairwise_f32_total(const gg_pairwise_f32 *s) {
     return x;
 }
 
-static inline int64_t gg_least(int64_t a, int64_t b) {
+/* NULL in a block that is not there. */
+static inline void *gg_at_if(void *block, size_t offset)
+{
+    return block == NULL ? NULL : (unsigned char *)block + offset;
+}
+
+static inline int64_t gg_least(int64_t a, int64_t b)
+{
     return a < b ? a : b;
+}
+
+static inline void *gg_at(void *block, size_t offset)
+{
+    return (unsigned char *)block + offset;
 }
 
 /* a * b of sizes; INT64_MAX where that would overflow, or -INT64_MAX. */
@@ -230,14 +243,19 @@ gradgen_status pinn_forward(
     static const float table12[2] = {
         -1.0f, 1.0f,
     };
-    float *const s3 = saved == NULL ? NULL : (float *)(void *)((unsigned char *)saved + 64);
-    float *const s2 = saved == NULL ? NULL : (float *)(void *)((unsigned char *)saved + N * 128 + 128);
-    float *const s1 = saved == NULL ? NULL : (float *)(void *)((unsigned char *)saved + N * 64 + 128);
-    float *const s0 = saved == NULL ? NULL : (float *)(void *)((unsigned char *)saved + 128);
-    float *const sink8 = (float *)(void *)((unsigned char *)work + 0);
+    /* SAVED, after its header:
+     *              64  s3  float [2, 1]
+     *             128  s0  float [N, 16]
+     *    N * 64 + 128  s1  float [N, 16]
+     *   N * 128 + 128  s2  float [N] */
+    float *const s3 = (float *)gg_at_if(saved, 64);
+    float *const s0 = (float *)gg_at_if(saved, 128);
+    float *const s1 = (float *)gg_at_if(saved, (size_t)(N * 64 + 128));
+    float *const s2 = (float *)gg_at_if(saved, (size_t)(N * 128 + 128));
+    float *const sink8 = (float *)work;
     /* pinn.py:30 mm_backward_11, pinn.py:30 sum_backward_1, pinn.py:23 tanh, pinn.py:23 add, pinn.py:23 mul,
-     *   pinn.py:31 tanh_backward_1, pinn.py:31 tanh_backward_1_backward_011, pinn.py:31 mul_backward_11, pinn.py:23
-     *   mm, pinn.py:33 sub, pinn.py:33 mean, pinn.py:33 pow_fixed */
+     *   pinn.py:31 tanh_backward_1, pinn.py:31 tanh_backward_1_backward_011, pinn.py:31 mul_backward_11,
+     *   pinn.py:23 mm, pinn.py:33 sub, pinn.py:33 mean, pinn.py:33 pow_fixed */
     /* s5[i,0] = ... sum_j w1[0,j] (1 - tanh(x[i,0] w1[0,j] + b1[j])^2) */
     /* s6[i,0] = sum_j w2[j,0] tanh(x[i,0] w1[0,j] + b1[j]) */
     /* u[i] = s6[i,0] */
@@ -252,7 +270,7 @@ gradgen_status pinn_forward(
         float *const row7 = t13 ? s0 + i * 16 : sink8;
         const float t15 = x[i];
         float *const row9 = t13 ? s1 + i * 16 : sink8;
-        GRADGEN_SIMD_WITH(reduction(+:s5) reduction(+:s6))
+        GRADGEN_SIMD_WITH(reduction(+:s5, s6))
         for (int64_t j = 0; j < 16; ++j) {
             const float t16 = w2[j];
             const float t17 = t16 * 1.0f;
@@ -329,25 +347,46 @@ gradgen_status pinn_backward(
     static const float table3[2] = {
         -1.0f, 1.0f,
     };
-    float *const s3 = (float *)(void *)((unsigned char *)saved + 64);
-    float *const s2 = (float *)(void *)((unsigned char *)saved + N * 128 + 128);
-    float *const s0 = (float *)(void *)((unsigned char *)saved + 128);
-    float *const s1 = (float *)(void *)((unsigned char *)saved + N * 64 + 128);
-    float *const v0 = (float *)(void *)((unsigned char *)work + 0);
-    float *const v1 = (float *)(void *)((unsigned char *)work + 64);
-    float *const v2 = (float *)(void *)((unsigned char *)work + 128);
-    float *const v4 = (float *)(void *)((unsigned char *)work + 192);
-    float *const v5 = (float *)(void *)((unsigned char *)work + 256);
-    float *const v6 = (float *)(void *)((unsigned char *)work + 320);
-    float *const v7 = (float *)(void *)((unsigned char *)work + 384);
-    float *const v8 = (float *)(void *)((unsigned char *)work + 448);
-    float *const sink16 = (float *)(void *)((unsigned char *)work + 512);
-    float *const nothing18 = (float *)(void *)((unsigned char *)work + 576);
-    float *const v10 = (float *)(void *)((unsigned char *)work + 512);
-    float *const v11 = (float *)(void *)((unsigned char *)work + 640);
-    float *const v12 = (float *)(void *)((unsigned char *)work + 704);
-    float *const v13 = (float *)(void *)((unsigned char *)work + 768);
-    float *const v14 = (float *)(void *)((unsigned char *)work + 832);
+    /* SAVED, after its header:
+     *              64  s3  float [2, 1]
+     *             128  s0  float [N, 16]
+     *    N * 64 + 128  s1  float [N, 16]
+     *   N * 128 + 128  s2  float [N] */
+    /* WORK; values that are never needed together share memory:
+     *     0  v0         float [16]
+     *    64  v1         float [16]
+     *   128  v2         float [16]
+     *   192  v4         float [16]
+     *   256  v5         float [16]
+     *   320  v6         float [16]
+     *   384  v7         float [16]
+     *   448  v8         float [16]
+     *   512  sink16     float [16]
+     *   512  v10        float [16]
+     *   576  nothing18  float [16]
+     *   640  v11        float [16]
+     *   704  v12        float [16]
+     *   768  v13        float [16]
+     *   832  v14        float [16] */
+    float *const s3 = (float *)gg_at(saved, 64);
+    float *const s0 = (float *)gg_at(saved, 128);
+    float *const s1 = (float *)gg_at(saved, (size_t)(N * 64 + 128));
+    float *const s2 = (float *)gg_at(saved, (size_t)(N * 128 + 128));
+    float *const v0 = (float *)work;
+    float *const v1 = (float *)gg_at(work, 64);
+    float *const v2 = (float *)gg_at(work, 128);
+    float *const v4 = (float *)gg_at(work, 192);
+    float *const v5 = (float *)gg_at(work, 256);
+    float *const v6 = (float *)gg_at(work, 320);
+    float *const v7 = (float *)gg_at(work, 384);
+    float *const v8 = (float *)gg_at(work, 448);
+    float *const sink16 = (float *)gg_at(work, 512);
+    float *const v10 = (float *)gg_at(work, 512);
+    float *const nothing18 = (float *)gg_at(work, 576);
+    float *const v11 = (float *)gg_at(work, 640);
+    float *const v12 = (float *)gg_at(work, 704);
+    float *const v13 = (float *)gg_at(work, 768);
+    float *const v14 = (float *)gg_at(work, 832);
     for (int64_t gg_element = 0; gg_element < 16; ++gg_element) {
         nothing18[gg_element] = -0.0f;
     }
@@ -360,9 +399,9 @@ gradgen_status pinn_backward(
     /* v0[0,j] = 2 ...^2 */
     /* v1[j] = 2 ... */
     /* v2[j,0] = 200 grad_loss tanh(w1[0,j] ... + b1[j]) sum_i s3[i,0] */
-    memset(v0, 0, (size_t)(16) * sizeof(float));
-    memset(v1, 0, (size_t)(16) * sizeof(float));
-    memset(v2, 0, (size_t)(16) * sizeof(float));
+    memset(v0, 0, 16 * sizeof(float));
+    memset(v1, 0, 16 * sizeof(float));
+    memset(v2, 0, 16 * sizeof(float));
     for (int64_t i = 0; i < 2; ++i) {
         const float t26 = s3[i] * t24 * 2.0f;
         const float t27 = table3[i];
@@ -375,26 +414,26 @@ gradgen_status pinn_backward(
             v2[j] = v2[j] + t28 * t26;
         }
     }
-    /* pinn.py:33 pow_fixed, pinn.py:23 tanh, pinn.py:23 add, pinn.py:23 mul, pinn.py:31 tanh_backward_1, pinn.py:31
-     *   mul_backward_11, pinn.py:31 tanh_backward_1_backward_011, pinn.py:31 mul_backward_11_backward_1101_10,
-     *   pinn.py:30 sum_backward_1, pinn.py:30 mm_backward_11 */
+    /* pinn.py:33 pow_fixed, pinn.py:23 tanh, pinn.py:23 add, pinn.py:23 mul, pinn.py:31 tanh_backward_1,
+     *   pinn.py:31 mul_backward_11, pinn.py:31 tanh_backward_1_backward_011, pinn.py:31
+     *   mul_backward_11_backward_1101_10, pinn.py:30 sum_backward_1, pinn.py:30 mm_backward_11 */
     /* v4[0,k] = 2 grad_loss/N sum_j s1[j,k] s2[j] */
     /* v5[0,k] = -2 ... sum_j s0[j,k] tanh(x[j,0] w1[0,k] + b1[k]) */
     /* v6[0,k] = ... sum_j x[j,0] */
     /* v7[k] = sum_j (1 - tanh(x[j,0] w1[0,k] + b1[k])^2) (... - 2 s0[j,k] w1[0,k] ...) */
     /* v8[k,0] = -2 w1[0,k] ... sum_j tanh(x[j,0] w1[0,k] + b1[k]) */
-    memset(v4, 0, (size_t)(16) * sizeof(float));
-    memset(v5, 0, (size_t)(16) * sizeof(float));
-    memset(v6, 0, (size_t)(16) * sizeof(float));
-    memset(v7, 0, (size_t)(16) * sizeof(float));
-    memset(v8, 0, (size_t)(16) * sizeof(float));
+    memset(v4, 0, 16 * sizeof(float));
+    memset(v5, 0, 16 * sizeof(float));
+    memset(v6, 0, 16 * sizeof(float));
+    memset(v7, 0, 16 * sizeof(float));
+    memset(v8, 0, 16 * sizeof(float));
     for (int64_t i = 0; i < N; i += 256) {
         const int64_t rows9 = gg_least(256, N - i);
-        memset(v10, 0, (size_t)(16) * sizeof(float));
-        memset(v11, 0, (size_t)(16) * sizeof(float));
-        memset(v12, 0, (size_t)(16) * sizeof(float));
-        memset(v13, 0, (size_t)(16) * sizeof(float));
-        memset(v14, 0, (size_t)(16) * sizeof(float));
+        memset(v10, 0, 16 * sizeof(float));
+        memset(v11, 0, 16 * sizeof(float));
+        memset(v12, 0, 16 * sizeof(float));
+        memset(v13, 0, 16 * sizeof(float));
+        memset(v14, 0, 16 * sizeof(float));
         for (int64_t j = 0; j < rows9; ++j) {
             const float t30 = s2[i + j] * t25 * 2.0f;
             const float t31 = x[i + j];
@@ -486,26 +525,47 @@ gradgen_status pinn_value_and_grad(
     static const float table23[2] = {
         -1.0f, 1.0f,
     };
-    float *const v1 = (float *)(void *)((unsigned char *)work + 0);
-    float *const v2 = (float *)(void *)((unsigned char *)work + 64);
-    float *const v3 = (float *)(void *)((unsigned char *)work + 128);
-    float *const v4 = (float *)(void *)((unsigned char *)work + 192);
-    float *const v5 = (float *)(void *)((unsigned char *)work + 256);
-    float *const v14 = (float *)(void *)((unsigned char *)work + 320);
-    float *const v15 = (float *)(void *)((unsigned char *)work + 384);
-    float *const v16 = (float *)(void *)((unsigned char *)work + 448);
-    float *const v17 = (float *)(void *)((unsigned char *)work + 512);
-    float *const v19 = (float *)(void *)((unsigned char *)work + 320);
-    float *const v20 = (float *)(void *)((unsigned char *)work + 384);
-    float *const v21 = (float *)(void *)((unsigned char *)work + 448);
-    float *const v24 = (float *)(void *)((unsigned char *)work + 512);
-    float *const sink26 = (float *)(void *)((unsigned char *)work + 512);
-    float *const nothing28 = (float *)(void *)((unsigned char *)work + 576);
-    float *const v7 = (float *)(void *)((unsigned char *)work + 640);
-    float *const v8 = (float *)(void *)((unsigned char *)work + 704);
-    float *const v9 = (float *)(void *)((unsigned char *)work + 768);
-    float *const v10 = (float *)(void *)((unsigned char *)work + 832);
-    float *const v11 = (float *)(void *)((unsigned char *)work + 896);
+    /* WORK; values that are never needed together share memory:
+     *     0  v1         float [16]
+     *    64  v2         float [16]
+     *   128  v3         float [16]
+     *   192  v4         float [16]
+     *   256  v5         float [16]
+     *   320  v14        float [16]
+     *   320  v19        float [16]
+     *   384  v15        float [16]
+     *   384  v20        float [16]
+     *   448  v16        float [16]
+     *   448  v21        float [16]
+     *   512  v17        float [16]
+     *   512  v24        float [16]
+     *   512  sink26     float [16]
+     *   576  nothing28  float [16]
+     *   640  v7         float [16]
+     *   704  v8         float [16]
+     *   768  v9         float [16]
+     *   832  v10        float [16]
+     *   896  v11        float [16] */
+    float *const v1 = (float *)work;
+    float *const v2 = (float *)gg_at(work, 64);
+    float *const v3 = (float *)gg_at(work, 128);
+    float *const v4 = (float *)gg_at(work, 192);
+    float *const v5 = (float *)gg_at(work, 256);
+    float *const v14 = (float *)gg_at(work, 320);
+    float *const v19 = (float *)gg_at(work, 320);
+    float *const v15 = (float *)gg_at(work, 384);
+    float *const v20 = (float *)gg_at(work, 384);
+    float *const v16 = (float *)gg_at(work, 448);
+    float *const v21 = (float *)gg_at(work, 448);
+    float *const v17 = (float *)gg_at(work, 512);
+    float *const v24 = (float *)gg_at(work, 512);
+    float *const sink26 = (float *)gg_at(work, 512);
+    float *const nothing28 = (float *)gg_at(work, 576);
+    float *const v7 = (float *)gg_at(work, 640);
+    float *const v8 = (float *)gg_at(work, 704);
+    float *const v9 = (float *)gg_at(work, 768);
+    float *const v10 = (float *)gg_at(work, 832);
+    float *const v11 = (float *)gg_at(work, 896);
     for (int64_t gg_element = 0; gg_element < 16; ++gg_element) {
         nothing28[gg_element] = -0.0f;
     }
@@ -513,8 +573,9 @@ gradgen_status pinn_value_and_grad(
     const float t33 = (float)N;
     const float t34 = 1.0f / t33;
     /* pinn.py:30 mm_backward_11, pinn.py:30 sum_backward_1, pinn.py:23 tanh, pinn.py:23 add, pinn.py:23 mul,
-     *   pinn.py:31 tanh_backward_1_backward_011, pinn.py:31 tanh_backward_1, pinn.py:31 mul_backward_11, pinn.py:23
-     *   mm, pinn.py:33 sub, pinn.py:33 pow_fixed, pinn.py:33 mean, pinn.py:31 mul_backward_11_backward_1101_10 */
+     *   pinn.py:31 tanh_backward_1_backward_011, pinn.py:31 tanh_backward_1, pinn.py:31 mul_backward_11,
+     *   pinn.py:23 mm, pinn.py:33 sub, pinn.py:33 pow_fixed, pinn.py:33 mean, pinn.py:31
+     *   mul_backward_11_backward_1101_10 */
     /* v14[j,k] = w2[k,0] */
     /* v15[j,k] = tanh(x[j,0] w1[0,k] + b1[k]) */
     /* v16[j,k] = -2 v14[j,k] v15[j,k] w1[0,k] */
@@ -522,24 +583,24 @@ gradgen_status pinn_value_and_grad(
     /* s12[j,0] = sum_k w1[0,k] v17[j,k] */
     gg_pairwise_f32 s0;
     memset(&s0, 0, sizeof s0);
-    memset(v1, 0, (size_t)(16) * sizeof(float));
-    memset(v2, 0, (size_t)(16) * sizeof(float));
-    memset(v3, 0, (size_t)(16) * sizeof(float));
-    memset(v4, 0, (size_t)(16) * sizeof(float));
-    memset(v5, 0, (size_t)(16) * sizeof(float));
+    memset(v1, 0, 16 * sizeof(float));
+    memset(v2, 0, 16 * sizeof(float));
+    memset(v3, 0, 16 * sizeof(float));
+    memset(v4, 0, 16 * sizeof(float));
+    memset(v5, 0, 16 * sizeof(float));
     const int t35 = u != NULL;
     for (int64_t i = 0; i < N; i += 256) {
         const int64_t rows6 = gg_least(256, N - i);
-        memset(v7, 0, (size_t)(16) * sizeof(float));
-        memset(v8, 0, (size_t)(16) * sizeof(float));
-        memset(v9, 0, (size_t)(16) * sizeof(float));
-        memset(v10, 0, (size_t)(16) * sizeof(float));
-        memset(v11, 0, (size_t)(16) * sizeof(float));
+        memset(v7, 0, 16 * sizeof(float));
+        memset(v8, 0, 16 * sizeof(float));
+        memset(v9, 0, 16 * sizeof(float));
+        memset(v10, 0, 16 * sizeof(float));
+        memset(v11, 0, 16 * sizeof(float));
         for (int64_t j = 0; j < rows6; ++j) {
             float s12 = 0.0f;
             float s13 = 0.0f;
             const float t36 = x[i + j];
-            GRADGEN_SIMD_WITH(reduction(+:s12) reduction(+:s13))
+            GRADGEN_SIMD_WITH(reduction(+:s12, s13))
             for (int64_t k = 0; k < 16; ++k) {
                 const float t37 = w2[k];
                 const float t38 = t37 * 1.0f;
@@ -604,9 +665,9 @@ gradgen_status pinn_value_and_grad(
     /* v19[0,j] = 2 ...^2 */
     /* v20[j] = 2 ... */
     float s18 = 0.0f;
-    memset(v19, 0, (size_t)(16) * sizeof(float));
-    memset(v20, 0, (size_t)(16) * sizeof(float));
-    memset(v21, 0, (size_t)(16) * sizeof(float));
+    memset(v19, 0, 16 * sizeof(float));
+    memset(v20, 0, 16 * sizeof(float));
+    memset(v21, 0, 16 * sizeof(float));
     for (int64_t i = 0; i < 2; ++i) {
         float s22 = 0.0f;
         const float t52 = table23[i];
@@ -808,7 +869,9 @@ const gradgen_module *pinn_module(void)
 #undef gg_pairwise_f32
 #undef gg_pairwise_f32_add
 #undef gg_pairwise_f32_total
+#undef gg_at_if
 #undef gg_least
+#undef gg_at
 #undef GG_INLINE
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)

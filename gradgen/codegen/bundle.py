@@ -30,8 +30,9 @@ from gradgen.codegen.declarations import (
 from gradgen.codegen.demands import lines, needed
 from gradgen.codegen.derivative_headers import pattern_macros
 from gradgen.codegen.extents import constant, dims_of, elements, saturating_helpers, to_c
-from gradgen.codegen.fold import folded
 from gradgen.codegen.interface import Interface, Parameter
+from gradgen.codegen.kernels_body import VECTOR_LOOPS
+from gradgen.codegen.layout import short
 from gradgen.codegen.manifest import manifest_text
 from gradgen.codegen.names import check_interface
 from gradgen.codegen.package import package_files
@@ -201,18 +202,19 @@ def _source(code: ModuleCode) -> str:
     bodies = [str(p["body"]) for p in procedures]
     checks = [str(p["head"]) for p in procedures]
     sizes = [code.saved_bytes_c, code.work_bytes_c]
-    helpers = [portable_pragmas(text) for text in pruned(merge_helpers(code), [*bodies, *checks, *sizes]).values()]
+    texts = merge_helpers(code)
+    helpers = list(pruned(texts, [*bodies, *checks, *sizes]).values())
     names, macros = defined(helpers)
     zero = "zero_grad" in interface.functions
-    fit = dims_fit_lines(interface) if checks_sizes(interface) else []
-    return folded(render(
+    fit = short(dims_fit_lines(interface)) if checks_sizes(interface) else []
+    return render(
         "c/module.c.j2",
         banner=banner(interface),
         origin_lines=_origin_lines(interface),
         name=interface.name,
         upper=interface.name.upper(),
-        size_checks=_size_checks(code),
-        quiet_pragmas=any("GRADGEN_SIMD" in text for text in (*helpers, *bodies)),
+        size_checks=short(_size_checks(code)),
+        quiet_pragmas=VECTOR_LOOPS in texts,
         helpers=helpers,
         helper_names=names,
         helper_macros=macros,
@@ -232,7 +234,7 @@ def _source(code: ModuleCode) -> str:
         wrappers=record.wrappers(interface),
         tables=record.tables(interface),
         record=_record(interface),
-    ))
+    )
 
 
 def _in_order(code: ModuleCode) -> list[ProcedureCode]:
@@ -269,12 +271,6 @@ def _size_checks(code: ModuleCode) -> list[str]:
     return checks
 
 
-def portable_pragmas(text: str) -> str:
-    """`#pragma omp simd` said through the macros of gradgen_abi.h, which are empty where a compiler would warn."""
-    text = re.sub(r"^ *#pragma omp simd *\n( *)", r"\1GRADGEN_SIMD\n\1", text, flags=re.M)
-    return re.sub(r"^ *#pragma omp simd +(.+)\n( *)", r"\2GRADGEN_SIMD_WITH(\1)\n\2", text, flags=re.M)
-
-
 def substitute(text: str, names: Mapping[str, str]) -> str:
     """C text with whole identifiers replaced."""
     return re.sub(r"\b[A-Za-z_]\w*", lambda m: names.get(m.group(), m.group()), text)
@@ -283,7 +279,7 @@ def substitute(text: str, names: Mapping[str, str]) -> str:
 def _procedure(code: ModuleCode, procedure: ProcedureCode) -> dict[str, object]:
     interface, suffix = code.interface, procedure.name
     dims = "".join(f", {d}" for d in interface.dims)
-    head = function_checks(interface, suffix, procedure.work_bytes, procedure.work_bytes_c)
+    head = short(function_checks(interface, suffix, procedure.work_bytes, procedure.work_bytes_c))
     tail: list[str] = []
     if suffix == "forward" and interface.differentiable:
         head += ["    if (saved != NULL) {", f"        {interface.name}_set_state(saved, 0{dims});", "    }"]
@@ -304,7 +300,7 @@ def _procedure(code: ModuleCode, procedure: ProcedureCode) -> dict[str, object]:
             f"        {interface.name}_set_state(saved, {interface.name.upper()}_USED{dims});",
             "    }",
         ]
-    body = portable_pragmas(procedure.body.strip("\n"))
+    body = procedure.body.strip("\n")
     if re.search(rf"\b{STATE.name}\b", body):
         head.append(f"    const int64_t {STATE.name}[2] = {{(int64_t)seed, (int64_t)step}};")
     unread = [p for p in _unread(interface.functions[suffix], "\n".join([*head, body, *tail]))]

@@ -11,6 +11,7 @@ from gradgen.codegen.literals import literal
 from gradgen.codegen.small_functions import HELPERS, PLAIN_FUNCTIONS
 from gradgen.errors import CodegenError
 from gradgen.ir.dtypes import DType, bool_
+from gradgen.ir.symbols import Extent
 from gradgen.loops.statements import (
     Apply,
     Expr,
@@ -64,6 +65,13 @@ class ExpressionPrinter:
     def index(self, expr: object) -> str:
         return self.note_helpers(index_text(expr))  # type: ignore[arg-type]
 
+    def size_of(self, count: Extent, dtype: DType) -> str:
+        """The bytes of so many elements."""
+        text = self.index(count)
+        if text.isdigit():
+            return f"sizeof({dtype.ctype})" if text == "1" else f"{text} * sizeof({dtype.ctype})"
+        return f"(size_t){text if text.isidentifier() else f'({text})'} * sizeof({dtype.ctype})"
+
     @singledispatchmethod
     def visit(self, expr: Expr) -> Text:
         raise CodegenError(f"no C form for {type(expr).__name__}")
@@ -77,7 +85,7 @@ class ExpressionPrinter:
     def _index(self, expr: Index) -> Text:
         text = self.index(expr.expr)
         if expr.expr.is_Integer:
-            return f"(int64_t){text}" if int(expr.expr) >= 0 else f"(int64_t)({text})", UNARY
+            return text, ATOM if text.isdigit() else UNARY
         return text, ATOM if expr.expr.is_Symbol else SUM
 
     @visit.register
@@ -192,7 +200,7 @@ class ExpressionPrinter:
             letters = [chr(ord("a") + k) for k in range(len(expr.args))]
             parameters = ", ".join(f"{a.dtype.ctype} {x}" for a, x in zip(expr.args, letters, strict=True))
             self.calls[op, suffix] = (
-                f"GG_NOINLINE {result} {name}({parameters}) {{\n    return {inlined}({', '.join(letters)});\n}}\n"
+                f"GG_NOINLINE {result} {name}({parameters})\n{{\n    return {inlined}({', '.join(letters)});\n}}\n"
             )
         return name
 
@@ -206,7 +214,7 @@ class ExpressionPrinter:
         if ("sin", suffix) in self.out_of_line:
             called = f"{inlined}_call"
             parameters = f"{ctype} a, {ctype} *b, {ctype} *c"
-            self.calls[function, suffix] = f"GG_NOINLINE void {called}({parameters}) {{\n    {inlined}(a, b, c);\n}}\n"
+            self.calls[function, suffix] = f"GG_NOINLINE void {called}({parameters})\n{{\n    {inlined}(a, b, c);\n}}\n"
         sine, cosine = f"gg_sin_{name}", f"gg_cos_{name}"
         self.known["sin", name], self.known["cos", name] = sine, cosine
         return [f"{ctype} {sine}, {cosine};", f"{called}({name}, &{sine}, &{cosine});"]

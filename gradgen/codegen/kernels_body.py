@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -10,6 +11,7 @@ import sympy
 
 from gradgen.codegen import mathlib
 from gradgen.codegen.chunks import GG_CHUNK, index
+from gradgen.codegen.extents import dims_of, evaluate, shape_text
 from gradgen.codegen.integers import index_text
 from gradgen.codegen.literals import floating, literal
 from gradgen.codegen.pieces import Cut, cut, used
@@ -20,6 +22,9 @@ from gradgen.loops.statements import CONSTANT, SAVED, WORK, Buffer, Layout, Loop
 from gradgen.schedule.memory import aligned
 
 LINE = 116
+VECTOR_LOOPS = "vector loops"
+"""The helper of procedures that have some."""
+
 QUIET_VECTORISER = """#if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
 #endif
@@ -43,30 +48,28 @@ class ProcedureCode:
 
 def c_procedure(program: Program) -> ProcedureCode:
     """The C of a Program."""
-    printer = StatementPrinter(program.name)
+    printer = StatementPrinter(program.name, program.layout)
     printer.expressions.out_of_line = called_often(program)
     parts = [(p.name, printer.part(p)) for p in program.parts]
     pieces = cut(program.statements)
     if pieces is None:
         printer.sequence(program.statements)
     else:
-        parts += in_pieces(printer, pieces, program.layout)
+        parts += in_pieces(printer, pieces)
     tables = [_table(b) for b in program.buffers if b.space == CONSTANT]  # inside: procedures number theirs alike
     head = [f"    {line}" for table in tables for line in table.splitlines()]
-    own = program.buffers if pieces is None else pieces.own_buffers(program.buffers)
-    head += [line for b in own for line in _pointer(b, program.layout)]
+    own = sorted_by_place(program.buffers if pieces is None else pieces.own_buffers(program.buffers), program.layout)
+    head += [*memory_map(own, program.layout), *printer.pointers(own)]
     work = program.layout.work
     if printer.products:
         sizes = [size for _, calls in printer.products.values() for size in calls]
-        head.append(f"    void *const gg_scratch = (unsigned char *)work + {index_text(work)};")
+        head.append(f"    void *const gg_scratch = {printer.at('work', work)};")
         if printer.chunks > 1:
             head.append(f"    const size_t gg_scratch_bytes = (size_t)({index_text(aligned(_largest(sizes)))});")
         work = as_extent(work + printer.chunks * aligned(_largest(sizes)))
     for array, length in pieces.arrays.items() if pieces is not None else ():
-        head.append(_array(array.dtype.ctype, array.name, "work", index_text(work)))
+        head.append(f"    {array.dtype.ctype} *const {array.name} = ({array.dtype.ctype} *){printer.at('work', work)};")
         work = as_extent(work + aligned(length * array.dtype.itemsize))
-    for text in (*head, *(text for _, text in parts)):  # offsets that depend on dimensions
-        printer.expressions.note_helpers(text)
     helpers = {**_helpers(program, printer), **dict(parts)}
     if printer.parts:
         helpers |= {"GG_CHUNK": GG_CHUNK, **printer.parts}
@@ -90,35 +93,55 @@ def bytes_text(extent: Extent) -> str:
     return index_text(extent)
 
 
-def _pointer(buffer: Buffer, layout: Layout) -> list[str]:
-    if buffer.space not in (SAVED, WORK):
-        return []
-    base = "saved" if buffer.space == SAVED else "work"
-    # forward without a backward to follow
-    absent = "saved == NULL ? NULL : " if buffer.space == SAVED and not buffer.given else ""
-    return [_array(buffer.dtype.ctype, buffer.name, base, index_text(layout.offsets[buffer]), absent)]
+MAP_TITLES = {SAVED: "SAVED, after its header", WORK: "WORK; values that are never needed together share memory"}
+FEWEST = 2  # places that are worth a map
+LONGEST_PLACE = 24
+TYPICAL = 1000  # an open dimension, where offsets are compared
 
 
-def _array(ctype: str, name: str, base: str, offset: str, absent: str = "") -> str:
-    return f"    {ctype} *const {name} = {absent}({ctype} *)(void *)((unsigned char *){base} + {offset});"
+def memory_map(buffers: Sequence[Buffer], layout: Layout) -> list[str]:
+    """A comment that says where in SAVED and WORK everything is."""
+    lines: list[str] = []
+    for space, title in MAP_TITLES.items():
+        found = [b for b in buffers if b.space == space]
+        if len(found) < FEWEST:
+            continue
+        places = [index_text(layout.offsets[b]) for b in found]
+        whats = [f"{b.dtype.ctype} {shape_text(b.shape)}" if b.shape else b.dtype.ctype for b in found]
+        places = [at if len(at) <= LONGEST_PLACE else "then" for at in places]
+        rows = list(zip(places, [b.name for b in found], whats, strict=True))
+        widths = [max(len(row[k]) for row in rows) for k in range(2)]
+        lines.append(f"    /* {title}:")
+        lines += [f"     *   {at.rjust(widths[0])}  {name.ljust(widths[1])}  {what}" for at, name, what in rows]
+        lines[-1] += " */"
+    return lines
 
 
-def in_pieces(printer: StatementPrinter, pieces: Cut, layout: Layout) -> list[tuple[str, str]]:
+def sorted_by_place(buffers: Iterable[Buffer], layout: Layout) -> list[Buffer]:
+    """In the order of their offsets, those of large dimensions."""
+    def place(b: Buffer) -> float:
+        offset = layout.offsets[b]
+        return evaluate(offset, dict.fromkeys(dims_of([offset]), TYPICAL))
+
+    return sorted((b for b in buffers if b.space in MAP_TITLES), key=lambda b: (b.space, place(b)))
+
+
+def in_pieces(printer: StatementPrinter, pieces: Cut) -> list[tuple[str, str]]:
     """Prints a procedure's segments, pieces as calls; the functions called, by name, and the macro they need."""
     made = [("noinline", mathlib.noinline())]
     for segment in pieces.segments:
         if segment.piece:
-            made.append(_piece(printer, f"gg_{printer.procedure}_piece{len(made)}", segment.statements, layout))
+            made.append(_piece(printer, f"gg_{printer.procedure}_piece{len(made)}", segment.statements))
         else:
             printer.sequence(segment.statements)
     return made
 
 
-def _piece(printer: StatementPrinter, name: str, statements: tuple[Statement, ...], layout: Layout) -> tuple[str, str]:
+def _piece(printer: StatementPrinter, name: str, statements: tuple[Statement, ...]) -> tuple[str, str]:
     """A piece's function: arrays in SAVED and WORK are found anew in it, everything else is a parameter."""
     found = used(statements)
     blocks = [b for b in found.pointers.values() if b.space in (SAVED, WORK)]
-    index((layout.offsets[b] for b in blocks), found)
+    index((printer.layout.offsets[b] for b in blocks), found)
     given = [(v, f"{local_type(dtype)} {v}") for v, dtype in found.scalars.items()]
     for b in found.pointers.values():
         if b.space not in (SAVED, WORK):
@@ -133,15 +156,15 @@ def _piece(printer: StatementPrinter, name: str, statements: tuple[Statement, ..
     lines = printer.apart(statements)
     printer.line(wrapped(f"{name}(", [v for v, _ in given], INDENT * 2) + ");")
     head = wrapped(f"GG_NOINLINE void {name}(", [text for _, text in given], INDENT)
-    body = "\n".join([*(line for b in blocks for line in _pointer(b, layout)), *lines])
-    return name, f"{head}) {{\n{body}\n}}\n"
+    body = "\n".join([*printer.pointers(blocks), *lines])
+    return name, f"{head})\n{{\n{body}\n}}\n"
 
 
 def _helpers(program: Program, printer: StatementPrinter) -> dict[str, str]:
     found: dict[str, str] = {}
     expressions = printer.expressions
     if any(isinstance(s, Loop) and s.simd for s in program.walk()):
-        found["vector loops"] = QUIET_VECTORISER
+        found[VECTOR_LOOPS] = QUIET_VECTORISER
     if expressions.math:
         for k, fragment in enumerate(mathlib.fragments(expressions.math)):
             found[f"math {_fragment_name(fragment, k)}"] = fragment

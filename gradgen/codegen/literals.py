@@ -56,7 +56,7 @@ def _integer(number: int, dtype: DType) -> str:
         return f"(-INT64_C({2**63 - 1}) - 1)"
     if abs(number) >= 2**31:
         return f"INT64_C({number})"
-    return f"(int64_t){number}" if number >= 0 else f"(int64_t)({number})"
+    return str(number)
 
 
 def _rounded(value: sympy.Basic, dtype: DType) -> np.floating:

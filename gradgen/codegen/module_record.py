@@ -6,7 +6,6 @@ from gradgen.codegen.declarations import TENSORS, parameter_text, pointer_base, 
 from gradgen.codegen.demands import needed
 from gradgen.codegen.derivative_headers import pattern_array, pattern_tables
 from gradgen.codegen.extents import constant, shape_text, to_c
-from gradgen.codegen.fold import WIDTH
 from gradgen.codegen.interface import (
     COTANGENT,
     DERIVATIVE,
@@ -29,6 +28,7 @@ from gradgen.codegen.interface import (
     Interface,
     Parameter,
 )
+from gradgen.codegen.layout import WIDTH
 from gradgen.ir.assumptions import condition_text
 from gradgen.ir.dtypes import DType
 

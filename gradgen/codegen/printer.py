@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import singledispatchmethod
 
 from gradgen.codegen.chunks import Needs, local_type, needs
 from gradgen.codegen.expressions import OR, ExpressionPrinter
 from gradgen.codegen.gemm import GemmCode, GemmRequest, gemm_function
+from gradgen.codegen.layout import code_lines, comment
 from gradgen.errors import CodegenError
 from gradgen.ir.dtypes import DType, bool_
 from gradgen.ir.kernels import KernelSpec
 from gradgen.ir.symbols import Extent
 from gradgen.loops.statements import (
+    SAVED,
     Apply,
     Array,
     Assign,
+    Buffer,
     Call,
     Comment,
     Contract,
@@ -27,6 +30,7 @@ from gradgen.loops.statements import (
     Fill,
     If,
     KernelCall,
+    Layout,
     Let,
     Literal,
     Loop,
@@ -44,6 +48,17 @@ from gradgen.loops.walk import subexpressions
 
 INDENT = "    "
 
+
+PLACES = {
+    "gg_at": (
+        "static inline void *gg_at(void *block, size_t offset)\n{\n    return (unsigned char *)block + offset;\n}\n"
+    ),
+    "gg_at_if": (
+        "/* NULL in a block that is not there. */\n"
+        "static inline void *gg_at_if(void *block, size_t offset)\n"
+        "{\n    return block == NULL ? NULL : (unsigned char *)block + offset;\n}\n"
+    ),
+}
 
 MANY_CALLS = 6
 
@@ -127,20 +142,42 @@ def sines_and_cosines(statements: Sequence[Statement], fixed: set[str]) -> dict[
 class StatementPrinter:
     """Collects lines; `out` is the text so far."""
 
-    def __init__(self, procedure: str = "") -> None:
+    def __init__(self, procedure: str, layout: Layout) -> None:
         self.expressions = ExpressionPrinter()
         self.out: list[str] = []
         self.depth = 1
         self.products: dict[str, tuple[GemmCode, list[Extent]]] = {}
         self.scratch, self.chunks = "gg_scratch", 1  # memory of the matrix kernel: its name here, the copies of it
-        self.procedure = procedure
+        self.procedure, self.layout = procedure, layout
         self.stack_bytes = 0  # of arrays
         self.parts: dict[str, str] = {}  # functions of chunks
         self.kernels: dict[tuple[str, str], tuple[KernelSpec, DType]] = {}
         self.fixed: set[str] = set()  # variables that keep their value
 
+    def pointers(self, buffers: Iterable[Buffer]) -> list[str]:
+        """The lines that find arrays in SAVED and WORK."""
+        lines = []
+        for b in buffers:
+            nobody = b.space == SAVED and not b.given  # forward without a backward to follow
+            address = self.at("saved" if b.space == SAVED else "work", self.layout.offsets[b], nobody)
+            lines += code_lines(f"{INDENT}{b.dtype.ctype} *const {b.name} = ({b.dtype.ctype} *){address};")
+        return lines
+
+    def at(self, block: str, offset: Extent, nobody: bool = False) -> str:
+        """The address so many bytes into a block; NULL for a block that nobody wants."""
+        if offset == 0:
+            return block
+        name = "gg_at_if" if nobody else "gg_at"
+        self.expressions.helpers.setdefault(name, PLACES[name])
+        return f"{name}({block}, {self.bytes(offset)})"
+
+    def bytes(self, extent: Extent) -> str:
+        """A size or offset as size_t."""
+        text = self.expressions.index(extent)
+        return text if text.isdigit() else f"(size_t)({text})"
+
     def line(self, text: str) -> None:
-        self.out.append(INDENT * self.depth + text)
+        self.out += code_lines(INDENT * self.depth + text)
 
     def block(self, statements: tuple[Statement, ...]) -> None:
         self.depth += 1
@@ -166,8 +203,7 @@ class StatementPrinter:
 
     @visit.register
     def _comment(self, s: Comment) -> None:
-        for text in s.text.replace("*/", "* /").split("\n"):
-            self.line(f"/* {text} */")
+        self.out += comment(s.text.split("\n"), INDENT * self.depth)
 
     @visit.register
     def _let(self, s: Let) -> None:
@@ -226,14 +262,21 @@ class StatementPrinter:
             self.parallel(s)
             return
         if s.simd:
-            clauses = "".join(f" reduction({op}:{name})" for op, name in s.reductions)
-            self.out.append(f"#pragma omp simd{clauses}")
+            self.simd(s)
         before, e.vector = e.vector, s.simd or e.vector
         step = f"++{i}" if s.step == 1 else f"{i} += {s.step}"
         self.line(f"for (int64_t {i} = {e.index(s.start)}; {i} < {e.index(s.stop)}; {step}) {{")
         self.block(s.body)
         self.line("}")
         e.vector = before
+
+    def simd(self, s: Loop) -> None:
+        """What tells compilers that the loop is a vector loop, in the words of gradgen_abi.h."""
+        names: dict[str, list[str]] = {}
+        for op, name in s.reductions:
+            names.setdefault(op, []).append(name)
+        clauses = [f"reduction({op}:{', '.join(several)})" for op, several in names.items()]
+        self.line(f"GRADGEN_SIMD_WITH({' '.join(clauses)})" if clauses else "GRADGEN_SIMD")
 
     def parallel(self, s: Loop) -> None:
         """A loop over chunks: each is a call of a function, which has its own part of the kernel's scratch memory."""
@@ -260,7 +303,7 @@ class StatementPrinter:
         self.expressions.known = known
         lines, self.out, self.depth, self.scratch = self.out, kept, depth, "gg_scratch"
         head = wrapped(f"GG_CHUNK void {name}(", [text for _, text in found.parameters()], INDENT)
-        return head + ") {\n" + "\n".join(lines) + "\n}\n"
+        return head + ")\n{\n" + "\n".join(lines) + "\n}\n"
 
     def apart(self, statements: Sequence[Statement]) -> list[str]:
         """The lines of statements that stand in a function of their own."""
@@ -286,8 +329,7 @@ class StatementPrinter:
         start, count = e.index(s.start), e.index(s.count)
         where = s.buffer.name if start == "0" else f"{s.buffer.name} + {start}"
         if isinstance(s.value, Literal) and s.value.value.is_zero:
-            size = f"(size_t)({count}) * sizeof({s.buffer.dtype.ctype})"
-            self.line(f"memset({where}, 0, {size});")
+            self.line(f"memset({where}, 0, {e.size_of(s.count, s.buffer.dtype)});")
             return
         i = self.counter()
         self.line(f"for (int64_t {i} = 0; {i} < {count}; ++{i}) {{")
@@ -305,8 +347,7 @@ class StatementPrinter:
         for buffer, start in ((s.target, s.target_start), (s.source, s.source_start)):
             text = e.index(start)
             ends.append(buffer.name if text == "0" else f"{buffer.name} + {text}")
-        size = f"(size_t)({e.index(s.count)}) * sizeof({s.target.dtype.ctype})"
-        self.line(f"memcpy({ends[0]}, {ends[1]}, {size});")
+        self.line(f"memcpy({ends[0]}, {ends[1]}, {e.size_of(s.count, s.target.dtype)});")
 
     @visit.register
     def _call(self, s: Call) -> None:
@@ -325,7 +366,7 @@ class StatementPrinter:
         lines, self.out = self.out, kept
         if p.result is not None:
             lines.append(f"{INDENT}return {p.result.name};")
-        return f"static {result} {p.name}({', '.join(parameters)}) {{\n" + "\n".join(lines) + "\n}\n"
+        return f"static {result} {p.name}({', '.join(parameters)})\n{{\n" + "\n".join(lines) + "\n}\n"
 
     @visit.register
     def _fail(self, s: Fail) -> None:
@@ -358,7 +399,9 @@ class StatementPrinter:
     def size(self, extent: Extent) -> str:
         """An argument of type ptrdiff_t, which has 32 bits on small machines."""
         text = self.expressions.index(extent)
-        return text if text.lstrip("-").isdigit() else f"(ptrdiff_t)({text})"
+        if text.lstrip("-").isdigit():
+            return text
+        return f"(ptrdiff_t){text if text.isidentifier() else f'({text})'}"
 
     def pointer(self, operand: Operand) -> str:
         start = self.expressions.index(operand.start)

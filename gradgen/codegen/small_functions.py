@@ -35,7 +35,7 @@ def _integer_text(suffix: str, ctype: str, utype: str, low: str) -> dict[str, tu
     two = f"({ctype} a, {ctype} b)"
 
     def function(name: str, arguments: str, *lines: str) -> str:
-        return head.format(name) + arguments + " {\n" + "".join(f"    {line}\n" for line in lines) + "}\n"
+        return head.format(name) + arguments + "\n{\n" + "".join(f"    {line}\n" for line in lines) + "}\n"
 
     wrap = {
         name: ((), function(name, two, f"return ({ctype})(({utype})a {sign} ({utype})b);"))
@@ -75,7 +75,7 @@ def _integer_text(suffix: str, ctype: str, utype: str, low: str) -> dict[str, tu
             "}", f"return ({ctype})result;")),
     } | {
         f"gg_to_{suffix}_{f}": ((), (
-            f"static inline {ctype} gg_to_{suffix}_{f}({ft} a) {{\n"
+            f"static inline {ctype} gg_to_{suffix}_{f}({ft} a)\n{{\n"
             f"    return a >= {bound[0]} && a < {bound[1]} ? ({ctype})a : {low};\n}}\n"))
         for f, ft, bound in (
             ("f32", "float", ("-2147483648.0f", "2147483648.0f") if suffix == "i32"
@@ -93,7 +93,7 @@ def _float_text(suffix: str, ctype: str, f: str, infinity: str) -> dict[str, tup
     zero, half = (("0.0f", "0.5f") if suffix == "f32" else ("0.0", "0.5"))
 
     def function(name: str, arguments: str, *lines: str) -> tuple[tuple[str, ...], str]:
-        return (), head.format(name) + arguments + " {\n" + "".join(f"    {line}\n" for line in lines) + "}\n"
+        return (), head.format(name) + arguments + "\n{\n" + "".join(f"    {line}\n" for line in lines) + "}\n"
 
     found = {
         f"gg_maximum_{suffix}": function("maximum", two, "return a > b || a != a ? a : b;"),
@@ -122,7 +122,7 @@ def _float_text(suffix: str, ctype: str, f: str, infinity: str) -> dict[str, tup
         "isnan": "a != a", "isinf": f"fabs{f}(a) == {infinity}", "isfinite": f"fabs{f}(a) < {infinity}",
     }
     for name, test in tests.items():
-        text = f"static inline int gg_{name}_{suffix}({ctype} a) {{\n    return {test};\n}}\n"
+        text = f"static inline int gg_{name}_{suffix}({ctype} a)\n{{\n    return {test};\n}}\n"
         found[f"gg_{name}_{suffix}"] = (), text
     for name, c_name in LIBM.items():
         arguments, call = (two, "a, b") if name in ("pow", "atan2") else (f"({ctype} a)", "a")
@@ -135,7 +135,7 @@ def digamma_text() -> dict[str, tuple[tuple[str, ...], str]]:
     found: dict[str, tuple[tuple[str, ...], str]] = {}
     for suffix, ctype, f, s in (("f32", "float", "f", "f"), ("f64", "double", "", "")):
         lines = [
-            f"static inline {ctype} gg_digamma_{suffix}({ctype} a) {{",
+            f"static inline {ctype} gg_digamma_{suffix}({ctype} a)", "{",
             f"    {ctype} x = a, shift = 0.0{s}, y;",
             f"    if (a == 0.0{s}) return -1.0{s} / a;",
             f"    if (a < 0.0{s}) {{",
@@ -165,10 +165,10 @@ def pairwise_text() -> dict[str, tuple[tuple[str, ...], str]]:
         found[name] = (), (
             "/* Pairwise summation: level[b] is a sum of 2^b terms where bit b of the count is set. */\n"
             f"typedef struct {{\n    uint64_t count;\n    {ctype} level[64];\n}} {name};\n\n"
-            f"static inline void {name}_add({name} *s, {ctype} x) {{\n    int b = 0;\n"
+            f"static inline void {name}_add({name} *s, {ctype} x)\n{{\n    int b = 0;\n"
             "    for (uint64_t count = s->count++; (count & 1u) != 0u; count >>= 1) x += s->level[b++];\n"
             "    s->level[b] = x;\n}\n\n"
-            f"static inline {ctype} {name}_total(const {name} *s) {{\n    {ctype} x = {zero};\n"
+            f"static inline {ctype} {name}_total(const {name} *s)\n{{\n    {ctype} x = {zero};\n"
             "    for (int b = 0; b < 64; ++b) {\n        if ((s->count >> b & 1u) != 0u) x += s->level[b];\n    }\n"
             "    return x;\n}\n"
         )

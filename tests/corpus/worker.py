@@ -33,7 +33,7 @@ def programs() -> Iterator[tuple[str, Factory]]:
         yield f"golden-{name}", lambda factory=factory, options=options: (factory(), options)
     reference = importlib.import_module("tests.golden.reference")
     for name, source in reference.EXAMPLES.items():
-        yield f"example-{name}", lambda source=source: (reference.example(source).program, {})
+        yield f"example-{name}", lambda source=source: (reference.example(source).program(), {})
     for name, make in importlib.import_module("tests.models.cases").CASES.items():
         yield f"model-{name}", lambda make=make: (_model(make), {})
     for stored in json.loads((HERE / "programs.json").read_text()):

@@ -31,6 +31,9 @@ PRELUDE = """#include <math.h>
 #define GRADGEN_SET_GRAD 2u
 #define GRADGEN_ERR_INDEX 9
 #define GRADGEN_PARALLEL_FOR(n, worth)
+#define GRADGEN_PRAGMA(text) _Pragma(#text)
+#define GRADGEN_SIMD GRADGEN_PRAGMA(omp simd)
+#define GRADGEN_SIMD_WITH(clauses) GRADGEN_PRAGMA(omp simd clauses)
 #if defined(__GNUC__)
 #define GRADGEN_RESTRICT __restrict__
 #else

@@ -105,7 +105,7 @@ def test_an_expensive_function_beside_inner_loops_runs_in_a_vector_loop() -> Non
     code = Compiled(p)
     lines = code.code.body.split("\n")
     where = next(k for k, line in enumerate(lines) if "gg_sigmoid_f32(" in line and "*" not in line.split("=")[0])
-    assert any("#pragma omp simd" in line for line in lines[max(0, where - 3) : where]), code.code.body
+    assert any("GRADGEN_SIMD" in line for line in lines[max(0, where - 3) : where]), code.code.body
     v = {"w": RNG.normal(size=(60, 9)).astype(np.float32), "x": RNG.normal(size=9).astype(np.float32)}
     np.testing.assert_allclose(code.run(v)[1]["out"], expected(p, v)["out"], rtol=1e-5)
 

@@ -17,7 +17,7 @@ from gradgen.codegen.printer import StatementPrinter
 from gradgen.ir import dtypes
 from gradgen.ir.guards import GE, MOD, Condition
 from gradgen.ir.symbols import dim
-from gradgen.loops.statements import Apply, Assign, CVar, Declare, Let, Literal, Loop, Statement, Variable
+from gradgen.loops.statements import Apply, Assign, CVar, Declare, Layout, Let, Literal, Loop, Statement, Variable
 from gradgen.schedule.scalars import recipe
 
 F32, F64, I32, I64 = dtypes.float32, dtypes.float64, dtypes.int32, dtypes.int64
@@ -90,7 +90,7 @@ def test_integer_arithmetic_goes_through_functions_that_wrap() -> None:
 
 
 def _lines(*statements: Statement) -> list[str]:
-    printer = StatementPrinter()
+    printer = StatementPrinter("run", Layout())
     printer.sequence(statements)
     return [line.strip() for line in printer.out]
 

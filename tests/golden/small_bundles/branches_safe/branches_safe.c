@@ -19,6 +19,7 @@ typedef char branches_safe_work_bytes_agree[BRANCHES_SAFE_WORK_BYTES(3) == (size
 /* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
 #define gg_sqrt_f32 branches_safe_gg_sqrt_f32
 #define gg_least branches_safe_gg_least
+#define gg_at branches_safe_gg_at
 
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
@@ -41,8 +42,14 @@ GG_INLINE float gg_sqrt_f32(float x)
     return sqrtf(x);
 }
 
-static inline int64_t gg_least(int64_t a, int64_t b) {
+static inline int64_t gg_least(int64_t a, int64_t b)
+{
     return a < b ? a : b;
+}
+
+static inline void *gg_at(void *block, size_t offset)
+{
+    return (unsigned char *)block + offset;
 }
 
 /* a * b of sizes; INT64_MAX where that would overflow, or -INT64_MAX. */
@@ -135,7 +142,7 @@ gradgen_status branches_safe_forward(
         branches_safe_set_state(saved, 0, N);
     }
 
-    float *const sink1 = (float *)(void *)((unsigned char *)work + 0);
+    float *const sink1 = (float *)work;
     /* small.py:80 where, small.py:80 gt, small.py:80 sqrt, small.py:80 relu, small.py:80 add */
     /* y[j] = if((x[j] > 0) != 0, sqrt(x[j]), if(x[j] + 1 <= 0, 0, x[j] + 1)) */
     const int t2 = y != NULL;
@@ -175,8 +182,11 @@ gradgen_status branches_safe_backward(
         return gradgen_state;
     }
 
-    float *const sink1 = (float *)(void *)((unsigned char *)work + 0);
-    float *const nothing3 = (float *)(void *)((unsigned char *)work + 2048);
+    /* WORK; values that are never needed together share memory:
+     *      0  sink1     float [512]
+     *   2048  nothing3  float [512] */
+    float *const sink1 = (float *)work;
+    float *const nothing3 = (float *)gg_at(work, 2048);
     for (int64_t gg_element = 0; gg_element < 512; ++gg_element) {
         nothing3[gg_element] = -0.0f;
     }
@@ -219,8 +229,11 @@ gradgen_status branches_safe_value_and_grad(
         return GRADGEN_ERR_ALIGN;
     }
 
-    float *const sink1 = (float *)(void *)((unsigned char *)work + 0);
-    float *const nothing4 = (float *)(void *)((unsigned char *)work + 2048);
+    /* WORK; values that are never needed together share memory:
+     *      0  sink1     float [512]
+     *   2048  nothing4  float [512] */
+    float *const sink1 = (float *)work;
+    float *const nothing4 = (float *)gg_at(work, 2048);
     for (int64_t gg_element = 0; gg_element < 512; ++gg_element) {
         nothing4[gg_element] = -0.0f;
     }
@@ -357,6 +370,7 @@ const gradgen_module *branches_safe_module(void)
 /* What was defined for this module alone. */
 #undef gg_sqrt_f32
 #undef gg_least
+#undef gg_at
 #undef GG_INLINE
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)

@@ -295,7 +295,7 @@ gradgen_status constants_forward(
         0.5f, 1.25f, -2.0f, 3.0f,
     };
     static const int64_t table1[4] = {
-        (int64_t)0, (int64_t)1, (int64_t)2, (int64_t)3,
+        0, 1, 2, 3,
     };
     /* small.py:90 sin, small.py:90 add, small.py:90 mul */
     /* y[i,j] = sin(x[i,j] ... + ...) */
@@ -340,7 +340,7 @@ gradgen_status constants_backward(
         0.5f, 1.25f, -2.0f, 3.0f,
     };
     static const int64_t table1[4] = {
-        (int64_t)0, (int64_t)1, (int64_t)2, (int64_t)3,
+        0, 1, 2, 3,
     };
     /* small.py:90 mul, small.py:90 sin, small.py:90 add */
     /* grad_x[i,j] += grad_y[i,j] ... cos(x[i,j] ... + ...) */
@@ -383,7 +383,7 @@ gradgen_status constants_value_and_grad(
         0.5f, 1.25f, -2.0f, 3.0f,
     };
     static const int64_t table1[4] = {
-        (int64_t)0, (int64_t)1, (int64_t)2, (int64_t)3,
+        0, 1, 2, 3,
     };
     /* small.py:90 sin, small.py:90 add, small.py:90 mul */
     /* y[i,j] = sin(x[i,j] ... + ...) */

@@ -53,10 +53,8 @@ GG_INLINE float gg_from_bits_f32(uint32_t u)
 }
 
 /* e^x = 2^n e^r, n = round(x / ln 2), |r| <= ln(2)/2 with ln 2 in two parts (Cody & Waite 1980); e^r by a minimax
- * polynomial of degree 6 (relative error 2^-28). Adding 1.5 * 2^23 + 254 rounds to an integer and leaves it, biased
- *   for
- * the scaling, in the low bits. Overflow and underflow are chosen at the end, where two selections are cheaper than
- *   two
+ * polynomial of degree 6 (relative error 2^-28). Adding 1.5 * 2^23 + 254 rounds to an integer and leaves it, biased for
+ * the scaling, in the low bits. Overflow and underflow are chosen at the end, where two selections are cheaper than two
  * clamps that compilers turn into branches' worth of them. Measured: at most 1.02 ulp. */
 /* e^r - 1, to the accuracy that adding 1 leaves. */
 GG_INLINE float gg_exp_poly_f32(float r)
@@ -69,8 +67,7 @@ GG_INLINE float gg_exp_poly_f32(float r)
     return r * r * p + r;
 }
 
-/* |x| < 0.55: x + x^3 P(x^2), minimax, relative error 2^-29; else 1 - 2/(e^(2|x|) + 1), where nothing cancels; 1
- *   from
+/* |x| < 0.55: x + x^3 P(x^2), minimax, relative error 2^-29; else 1 - 2/(e^(2|x|) + 1), where nothing cancels; 1 from
  * 9.1 on. Measured: at most 1.34 ulp. */
 GG_INLINE float gg_tanh_f32(float x)
 {
@@ -139,13 +136,13 @@ gradgen_status forward_only_forward(
         return GRADGEN_ERR_ALIGN;
     }
 
-    float *const v0 = (float *)(void *)((unsigned char *)work + 0);
+    float *const v0 = (float *)work;
     /* small.py:33 mm, small.py:33 tanh */
     /* v0[i,k] = sum_j a[i,j] b[j,k] */
     /* c[i,j] = tanh(v0[i,j]) */
     const int t1 = c != NULL;
     for (int64_t i = 0; i < N; ++i) {
-        memset(v0, 0, (size_t)(4) * sizeof(float));
+        memset(v0, 0, 4 * sizeof(float));
         for (int64_t j = 0; j < 8; ++j) {
             const float t2 = a[i * 8 + j];
             GRADGEN_SIMD

@@ -16,9 +16,17 @@
 typedef char guards_saved_bytes_agree[GUARDS_SAVED_BYTES == (size_t)(64) ? 1 : -1];
 typedef char guards_work_bytes_agree[GUARDS_WORK_BYTES == (size_t)(192) ? 1 : -1];
 
+/* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
+#define gg_at guards_gg_at
+
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
 #endif
+
+static inline void *gg_at(void *block, size_t offset)
+{
+    return (unsigned char *)block + offset;
+}
 
 size_t guards_saved_bytes(void)
 {
@@ -77,9 +85,13 @@ gradgen_status guards_forward(
         guards_set_state(saved, 0);
     }
 
-    float *const v0 = (float *)(void *)((unsigned char *)work + 0);
-    float *const v1 = (float *)(void *)((unsigned char *)work + 64);
-    float *const sink3 = (float *)(void *)((unsigned char *)work + 0);
+    /* WORK; values that are never needed together share memory:
+     *    0  v0     float [2]
+     *    0  sink3  float [9]
+     *   64  v1     float [10] */
+    float *const v0 = (float *)work;
+    float *const sink3 = (float *)work;
+    float *const v1 = (float *)gg_at(work, 64);
     /* small.py:60 mul */
     /* v0[i] = 2 x[i] */
     GRADGEN_SIMD
@@ -125,9 +137,13 @@ gradgen_status guards_backward(
         return gradgen_state;
     }
 
-    float *const v0 = (float *)(void *)((unsigned char *)work + 0);
-    float *const v1 = (float *)(void *)((unsigned char *)work + 64);
-    float *const v2 = (float *)(void *)((unsigned char *)work + 0);
+    /* WORK; values that are never needed together share memory:
+     *    0  v0  float [9]
+     *    0  v2  float [2]
+     *   64  v1  float [10] */
+    float *const v0 = (float *)work;
+    float *const v2 = (float *)work;
+    float *const v1 = (float *)gg_at(work, 64);
     /* small.py:61 sub */
     /* v0[i] = -grad_smooth[i] */
     GRADGEN_SIMD
@@ -187,12 +203,19 @@ gradgen_status guards_value_and_grad(
         return GRADGEN_ERR_ALIGN;
     }
 
-    float *const v0 = (float *)(void *)((unsigned char *)work + 0);
-    float *const v1 = (float *)(void *)((unsigned char *)work + 64);
-    float *const v4 = (float *)(void *)((unsigned char *)work + 0);
-    float *const v5 = (float *)(void *)((unsigned char *)work + 64);
-    float *const v6 = (float *)(void *)((unsigned char *)work + 0);
-    float *const sink3 = (float *)(void *)((unsigned char *)work + 128);
+    /* WORK; values that are never needed together share memory:
+     *     0  v0     float [2]
+     *     0  v4     float [9]
+     *     0  v6     float [2]
+     *    64  v1     float [10]
+     *    64  v5     float [10]
+     *   128  sink3  float [9] */
+    float *const v0 = (float *)work;
+    float *const v4 = (float *)work;
+    float *const v6 = (float *)work;
+    float *const v1 = (float *)gg_at(work, 64);
+    float *const v5 = (float *)gg_at(work, 64);
+    float *const sink3 = (float *)gg_at(work, 128);
     /* small.py:60 mul */
     /* v0[i] = 2 x[i] */
     GRADGEN_SIMD
@@ -367,6 +390,9 @@ const gradgen_module *guards_module(void)
     };
     return &module;
 }
+
+/* What was defined for this module alone. */
+#undef gg_at
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)
 #pragma GCC diagnostic pop

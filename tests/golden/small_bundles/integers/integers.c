@@ -60,11 +60,13 @@ GG_INLINE int64_t gg_remainder_i64(int64_t a, int64_t b)
     return ((q.remainder != 0) & ((q.remainder < 0) != (b < 0))) ? q.remainder + b : q.remainder;
 }
 
-static inline int64_t gg_mul_i64(int64_t a, int64_t b) {
+static inline int64_t gg_mul_i64(int64_t a, int64_t b)
+{
     return (int64_t)((uint64_t)a * (uint64_t)b);
 }
 
-static inline int64_t gg_add_i64(int64_t a, int64_t b) {
+static inline int64_t gg_add_i64(int64_t a, int64_t b)
+{
     return (int64_t)((uint64_t)a + (uint64_t)b);
 }
 
@@ -131,17 +133,16 @@ gradgen_status integers_forward(
     const int t4 = best != NULL;
     for (int64_t i = 0; i < N; ++i) {
         const int64_t t5 = k[i];
-        const int64_t t6 = gg_add_i64(gg_mul_i64(gg_floor_div_i64(t5, (int64_t)3), (int64_t)5), gg_remainder_i64(t5,
-                (int64_t)4));
+        const int64_t t6 = gg_add_i64(gg_mul_i64(gg_floor_div_i64(t5, 3), 5), gg_remainder_i64(t5, 4));
         if (t2) {
             output1[i] = t6;
         }
-        const int t7 = t5 < (int64_t)7;
+        const int t7 = t5 < 7;
         if (t3) {
             output2[i] = (uint8_t)(t7);
         }
         int32_t s0 = (-2147483647 - 1);
-        int64_t s1 = (int64_t)0;
+        int64_t s1 = 0;
         for (int64_t j = 0; j < 5; ++j) {
             const int32_t t8 = x[i * 5 + j];
             const int t9 = t8 > s0;

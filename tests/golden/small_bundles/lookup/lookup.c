@@ -17,7 +17,8 @@ typedef char lookup_work_bytes_agree[LOOKUP_WORK_BYTES(3) == (size_t)(128) ? 1 :
 #define gg_pairwise_f32_add lookup_gg_pairwise_f32_add
 #define gg_pairwise_f32_total lookup_gg_pairwise_f32_total
 
-static inline int64_t gg_add_i64(int64_t a, int64_t b) {
+static inline int64_t gg_add_i64(int64_t a, int64_t b)
+{
     return (int64_t)((uint64_t)a + (uint64_t)b);
 }
 
@@ -27,13 +28,15 @@ typedef struct {
     float level[64];
 } gg_pairwise_f32;
 
-static inline void gg_pairwise_f32_add(gg_pairwise_f32 *s, float x) {
+static inline void gg_pairwise_f32_add(gg_pairwise_f32 *s, float x)
+{
     int b = 0;
     for (uint64_t count = s->count++; (count & 1u) != 0u; count >>= 1) x += s->level[b++];
     s->level[b] = x;
 }
 
-static inline float gg_pairwise_f32_total(const gg_pairwise_f32 *s) {
+static inline float gg_pairwise_f32_total(const gg_pairwise_f32 *s)
+{
     float x = 0.0f;
     for (int b = 0; b < 64; ++b) {
         if ((s->count >> b & 1u) != 0u) x += s->level[b];
@@ -133,7 +136,7 @@ gradgen_status lookup_forward(
 
     for (int64_t i = 0; i < K; ++i) {
         const int64_t n0 = rows[i];
-        const int64_t n1 = n0 < (int64_t)0 ? gg_add_i64(n0, (int64_t)10) : n0;
+        const int64_t n1 = n0 < 0 ? gg_add_i64(n0, 10) : n0;
         if (!(n1 >= 0 && n1 <= 9)) {
             return GRADGEN_ERR_INDEX;
         }
@@ -144,7 +147,7 @@ gradgen_status lookup_forward(
     memset(&s2, 0, sizeof s2);
     for (int64_t i = 0; i < K; ++i) {
         const int64_t n8 = rows[i];
-        const int64_t n9 = n8 < (int64_t)0 ? gg_add_i64(n8, (int64_t)10) : n8;
+        const int64_t n9 = n8 < 0 ? gg_add_i64(n8, 10) : n8;
         const float t6 = table[n9 * 3];
         const float t10 = table[n9 * 3 + 1];
         const float t11 = table[n9 * 3 + 2];
@@ -181,21 +184,21 @@ gradgen_status lookup_backward(
         return gradgen_state;
     }
 
-    float *const v2 = (float *)(void *)((unsigned char *)work + 0);
+    float *const v2 = (float *)work;
     for (int64_t i = 0; i < K; ++i) {
         const int64_t n0 = rows[i];
-        const int64_t n1 = n0 < (int64_t)0 ? gg_add_i64(n0, (int64_t)10) : n0;
+        const int64_t n1 = n0 < 0 ? gg_add_i64(n0, 10) : n0;
         if (!(n1 >= 0 && n1 <= 9)) {
             return GRADGEN_ERR_INDEX;
         }
     }
     /* small.py:51 index_wrap, small.py:51 index_gather, small.py:51 pow_fixed */
     /* grad_table[...,j] += ...  for k < K, j < 3 */
-    memset(v2, 0, (size_t)(30) * sizeof(float));
+    memset(v2, 0, 30 * sizeof(float));
     const float t4 = grad_total != NULL ? grad_total[0] : 1.0f;
     for (int64_t i = 0; i < K; ++i) {
         const int64_t t5 = rows[i];
-        const int64_t n3 = t5 < (int64_t)0 ? gg_add_i64(t5, (int64_t)10) : t5;
+        const int64_t n3 = t5 < 0 ? gg_add_i64(t5, 10) : t5;
         for (int64_t j = 0; j < 3; ++j) {
             const float t6 = table[n3 * 3 + j];
             v2[n3 * 3 + j] = v2[n3 * 3 + j] + t6 * t6 * t4 * 3.0f;
@@ -233,10 +236,10 @@ gradgen_status lookup_value_and_grad(
         return GRADGEN_ERR_ALIGN;
     }
 
-    float *const v3 = (float *)(void *)((unsigned char *)work + 0);
+    float *const v3 = (float *)work;
     for (int64_t i = 0; i < K; ++i) {
         const int64_t n0 = rows[i];
-        const int64_t n1 = n0 < (int64_t)0 ? gg_add_i64(n0, (int64_t)10) : n0;
+        const int64_t n1 = n0 < 0 ? gg_add_i64(n0, 10) : n0;
         if (!(n1 >= 0 && n1 <= 9)) {
             return GRADGEN_ERR_INDEX;
         }
@@ -246,10 +249,10 @@ gradgen_status lookup_value_and_grad(
     /* grad_table[...,j] += ...  for k < K, j < 3 */
     gg_pairwise_f32 s2;
     memset(&s2, 0, sizeof s2);
-    memset(v3, 0, (size_t)(30) * sizeof(float));
+    memset(v3, 0, 30 * sizeof(float));
     for (int64_t i = 0; i < K; ++i) {
         const int64_t t5 = rows[i];
-        const int64_t n4 = t5 < (int64_t)0 ? gg_add_i64(t5, (int64_t)10) : t5;
+        const int64_t n4 = t5 < 0 ? gg_add_i64(t5, 10) : t5;
         for (int64_t j = 0; j < 3; ++j) {
             const float t6 = table[n4 * 3 + j];
             const float t7 = t6 * t6;

@@ -22,7 +22,9 @@ typedef char matmul_work_bytes_agree[MATMUL_WORK_BYTES(3) == (size_t)(384) ? 1 :
 #define gg_from_bits_f32 matmul_gg_from_bits_f32
 #define gg_exp_poly_f32 matmul_gg_exp_poly_f32
 #define gg_tanh_f32 matmul_gg_tanh_f32
+#define gg_at_if matmul_gg_at_if
 #define gg_least matmul_gg_least
+#define gg_at matmul_gg_at
 
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
@@ -55,10 +57,8 @@ GG_INLINE float gg_from_bits_f32(uint32_t u)
 }
 
 /* e^x = 2^n e^r, n = round(x / ln 2), |r| <= ln(2)/2 with ln 2 in two parts (Cody & Waite 1980); e^r by a minimax
- * polynomial of degree 6 (relative error 2^-28). Adding 1.5 * 2^23 + 254 rounds to an integer and leaves it, biased
- *   for
- * the scaling, in the low bits. Overflow and underflow are chosen at the end, where two selections are cheaper than
- *   two
+ * polynomial of degree 6 (relative error 2^-28). Adding 1.5 * 2^23 + 254 rounds to an integer and leaves it, biased for
+ * the scaling, in the low bits. Overflow and underflow are chosen at the end, where two selections are cheaper than two
  * clamps that compilers turn into branches' worth of them. Measured: at most 1.02 ulp. */
 /* e^r - 1, to the accuracy that adding 1 leaves. */
 GG_INLINE float gg_exp_poly_f32(float r)
@@ -71,8 +71,7 @@ GG_INLINE float gg_exp_poly_f32(float r)
     return r * r * p + r;
 }
 
-/* |x| < 0.55: x + x^3 P(x^2), minimax, relative error 2^-29; else 1 - 2/(e^(2|x|) + 1), where nothing cancels; 1
- *   from
+/* |x| < 0.55: x + x^3 P(x^2), minimax, relative error 2^-29; else 1 - 2/(e^(2|x|) + 1), where nothing cancels; 1 from
  * 9.1 on. Measured: at most 1.34 ulp. */
 GG_INLINE float gg_tanh_f32(float x)
 {
@@ -90,8 +89,20 @@ GG_INLINE float gg_tanh_f32(float x)
     return copysignf(a > 9.1f ? 1.0f : y, x);
 }
 
-static inline int64_t gg_least(int64_t a, int64_t b) {
+/* NULL in a block that is not there. */
+static inline void *gg_at_if(void *block, size_t offset)
+{
+    return block == NULL ? NULL : (unsigned char *)block + offset;
+}
+
+static inline int64_t gg_least(int64_t a, int64_t b)
+{
     return a < b ? a : b;
+}
+
+static inline void *gg_at(void *block, size_t offset)
+{
+    return (unsigned char *)block + offset;
 }
 
 /* a * b of sizes; INT64_MAX where that would overflow, or -INT64_MAX. */
@@ -200,15 +211,15 @@ gradgen_status matmul_forward(
         matmul_set_state(saved, 0, N);
     }
 
-    float *const s0 = saved == NULL ? NULL : (float *)(void *)((unsigned char *)saved + 64);
-    float *const v0 = (float *)(void *)((unsigned char *)work + 0);
+    float *const s0 = (float *)gg_at_if(saved, 64);
+    float *const v0 = (float *)work;
     /* small.py:33 mm, small.py:33 tanh */
     /* v0[i,k] = sum_j a[i,j] b[j,k] */
     /* c[i,j] = tanh(v0[i,j]) */
     const int t1 = c != NULL;
     const int t2 = saved != NULL;
     for (int64_t i = 0; i < N; ++i) {
-        memset(v0, 0, (size_t)(4) * sizeof(float));
+        memset(v0, 0, 4 * sizeof(float));
         for (int64_t j = 0; j < 8; ++j) {
             const float t3 = a[i * 8 + j];
             GRADGEN_SIMD
@@ -255,19 +266,22 @@ gradgen_status matmul_backward(
         return gradgen_state;
     }
 
-    float *const s0 = (float *)(void *)((unsigned char *)saved + 64);
-    float *const v0 = (float *)(void *)((unsigned char *)work + 0);
-    float *const v2 = (float *)(void *)((unsigned char *)work + 128);
+    /* WORK; values that are never needed together share memory:
+     *     0  v0  float [8, 4]
+     *   128  v2  float [8, 4] */
+    float *const s0 = (float *)gg_at(saved, 64);
+    float *const v0 = (float *)work;
+    float *const v2 = (float *)gg_at(work, 128);
     /* small.py:33 tanh, small.py:33 mm */
     /* v3[j,k] = grad_c[j,k] (1 - s0[j,k]^2) */
     /* grad_a[j,k] += sum_l b[k,l] v3[j,l] */
     /* grad_b[k,l] += sum_j a[j,k] v3[j,l] */
-    memset(v0, 0, (size_t)(32) * sizeof(float));
+    memset(v0, 0, 32 * sizeof(float));
     const int t5 = grad_a != NULL;
     const int t6 = (flags & GRADGEN_SET_GRAD) != 0u;
     for (int64_t i = 0; i < N; i += 256) {
         const int64_t rows1 = gg_least(256, N - i);
-        memset(v2, 0, (size_t)(32) * sizeof(float));
+        memset(v2, 0, 32 * sizeof(float));
         float a133[16];
         float a134[16];
         float a135[16];
@@ -300,38 +314,38 @@ gradgen_status matmul_backward(
         float a176[16];
         float a177[16];
         float a178[16];
-        memset(a133, 0, (size_t)(16) * sizeof(float));
-        memset(a134, 0, (size_t)(16) * sizeof(float));
-        memset(a135, 0, (size_t)(16) * sizeof(float));
-        memset(a136, 0, (size_t)(16) * sizeof(float));
-        memset(a139, 0, (size_t)(16) * sizeof(float));
-        memset(a140, 0, (size_t)(16) * sizeof(float));
-        memset(a141, 0, (size_t)(16) * sizeof(float));
-        memset(a142, 0, (size_t)(16) * sizeof(float));
-        memset(a145, 0, (size_t)(16) * sizeof(float));
-        memset(a146, 0, (size_t)(16) * sizeof(float));
-        memset(a147, 0, (size_t)(16) * sizeof(float));
-        memset(a148, 0, (size_t)(16) * sizeof(float));
-        memset(a151, 0, (size_t)(16) * sizeof(float));
-        memset(a152, 0, (size_t)(16) * sizeof(float));
-        memset(a153, 0, (size_t)(16) * sizeof(float));
-        memset(a154, 0, (size_t)(16) * sizeof(float));
-        memset(a157, 0, (size_t)(16) * sizeof(float));
-        memset(a158, 0, (size_t)(16) * sizeof(float));
-        memset(a159, 0, (size_t)(16) * sizeof(float));
-        memset(a160, 0, (size_t)(16) * sizeof(float));
-        memset(a163, 0, (size_t)(16) * sizeof(float));
-        memset(a164, 0, (size_t)(16) * sizeof(float));
-        memset(a165, 0, (size_t)(16) * sizeof(float));
-        memset(a166, 0, (size_t)(16) * sizeof(float));
-        memset(a169, 0, (size_t)(16) * sizeof(float));
-        memset(a170, 0, (size_t)(16) * sizeof(float));
-        memset(a171, 0, (size_t)(16) * sizeof(float));
-        memset(a172, 0, (size_t)(16) * sizeof(float));
-        memset(a175, 0, (size_t)(16) * sizeof(float));
-        memset(a176, 0, (size_t)(16) * sizeof(float));
-        memset(a177, 0, (size_t)(16) * sizeof(float));
-        memset(a178, 0, (size_t)(16) * sizeof(float));
+        memset(a133, 0, 16 * sizeof(float));
+        memset(a134, 0, 16 * sizeof(float));
+        memset(a135, 0, 16 * sizeof(float));
+        memset(a136, 0, 16 * sizeof(float));
+        memset(a139, 0, 16 * sizeof(float));
+        memset(a140, 0, 16 * sizeof(float));
+        memset(a141, 0, 16 * sizeof(float));
+        memset(a142, 0, 16 * sizeof(float));
+        memset(a145, 0, 16 * sizeof(float));
+        memset(a146, 0, 16 * sizeof(float));
+        memset(a147, 0, 16 * sizeof(float));
+        memset(a148, 0, 16 * sizeof(float));
+        memset(a151, 0, 16 * sizeof(float));
+        memset(a152, 0, 16 * sizeof(float));
+        memset(a153, 0, 16 * sizeof(float));
+        memset(a154, 0, 16 * sizeof(float));
+        memset(a157, 0, 16 * sizeof(float));
+        memset(a158, 0, 16 * sizeof(float));
+        memset(a159, 0, 16 * sizeof(float));
+        memset(a160, 0, 16 * sizeof(float));
+        memset(a163, 0, 16 * sizeof(float));
+        memset(a164, 0, 16 * sizeof(float));
+        memset(a165, 0, 16 * sizeof(float));
+        memset(a166, 0, 16 * sizeof(float));
+        memset(a169, 0, 16 * sizeof(float));
+        memset(a170, 0, 16 * sizeof(float));
+        memset(a171, 0, 16 * sizeof(float));
+        memset(a172, 0, 16 * sizeof(float));
+        memset(a175, 0, 16 * sizeof(float));
+        memset(a176, 0, 16 * sizeof(float));
+        memset(a177, 0, 16 * sizeof(float));
+        memset(a178, 0, 16 * sizeof(float));
         for (int64_t j = 0; j < rows1; j += 16) {
             float a124[16];
             float a125[16];
@@ -634,25 +648,30 @@ gradgen_status matmul_value_and_grad(
         return GRADGEN_ERR_ALIGN;
     }
 
-    float *const v0 = (float *)(void *)((unsigned char *)work + 0);
-    float *const v3 = (float *)(void *)((unsigned char *)work + 256);
-    float *const v4 = (float *)(void *)((unsigned char *)work + 320);
-    float *const v2 = (float *)(void *)((unsigned char *)work + 128);
+    /* WORK; values that are never needed together share memory:
+     *     0  v0  float [8, 4]
+     *   128  v2  float [8, 4]
+     *   256  v3  float [4]
+     *   320  v4  float [4] */
+    float *const v0 = (float *)work;
+    float *const v2 = (float *)gg_at(work, 128);
+    float *const v3 = (float *)gg_at(work, 256);
+    float *const v4 = (float *)gg_at(work, 320);
     /* small.py:33 mm, small.py:33 tanh */
     /* v3[j,l] = sum_k a[j,k] b[k,l] */
     /* c[j,k] = tanh(v3[j,k]) */
     /* v4[j,k] = grad_c[j,k] (1 - c[j,k]^2) */
     /* grad_a[j,k] += sum_l b[k,l] v4[j,l] */
     /* grad_b[k,l] += sum_j a[j,k] v4[j,l] */
-    memset(v0, 0, (size_t)(32) * sizeof(float));
+    memset(v0, 0, 32 * sizeof(float));
     const int t6 = c != NULL;
     const int t7 = grad_a != NULL;
     const int t8 = (flags & GRADGEN_SET_GRAD) != 0u;
     for (int64_t i = 0; i < N; i += 256) {
         const int64_t rows1 = gg_least(256, N - i);
-        memset(v2, 0, (size_t)(32) * sizeof(float));
+        memset(v2, 0, 32 * sizeof(float));
         for (int64_t j = 0; j < rows1; ++j) {
-            memset(v3, 0, (size_t)(4) * sizeof(float));
+            memset(v3, 0, 4 * sizeof(float));
             for (int64_t k = 0; k < 8; ++k) {
                 const float t9 = a[i * 8 + j * 8 + k];
                 GRADGEN_SIMD
@@ -815,7 +834,9 @@ const gradgen_module *matmul_module(void)
 #undef gg_from_bits_f32
 #undef gg_exp_poly_f32
 #undef gg_tanh_f32
+#undef gg_at_if
 #undef gg_least
+#undef gg_at
 #undef GG_INLINE
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)

@@ -27,6 +27,7 @@ typedef char pointwise_work_bytes_agree[POINTWISE_WORK_BYTES(3) == (size_t)(4096
 #define gg_pairwise_f32 pointwise_gg_pairwise_f32
 #define gg_pairwise_f32_add pointwise_gg_pairwise_f32_add
 #define gg_pairwise_f32_total pointwise_gg_pairwise_f32_total
+#define gg_at pointwise_gg_at
 
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
@@ -68,10 +69,8 @@ GG_INLINE float gg_scale_f32(float p, uint32_t u)
 }
 
 /* e^x = 2^n e^r, n = round(x / ln 2), |r| <= ln(2)/2 with ln 2 in two parts (Cody & Waite 1980); e^r by a minimax
- * polynomial of degree 6 (relative error 2^-28). Adding 1.5 * 2^23 + 254 rounds to an integer and leaves it, biased
- *   for
- * the scaling, in the low bits. Overflow and underflow are chosen at the end, where two selections are cheaper than
- *   two
+ * polynomial of degree 6 (relative error 2^-28). Adding 1.5 * 2^23 + 254 rounds to an integer and leaves it, biased for
+ * the scaling, in the low bits. Overflow and underflow are chosen at the end, where two selections are cheaper than two
  * clamps that compilers turn into branches' worth of them. Measured: at most 1.02 ulp. */
 /* e^r - 1, to the accuracy that adding 1 leaves. */
 GG_INLINE float gg_exp_poly_f32(float r)
@@ -94,8 +93,7 @@ GG_INLINE float gg_exp_f32(float x)
 }
 
 /* 1/(1 + e^-x) for x >= 0 and e^x/(1 + e^x) for x < 0, both through e = e^-|x| = 2^n (1 + q): no overflow, and
- * subnormal results right. Of the rounding error of 1 + e, which only the second form feels, q takes the part that
- *   is
+ * subnormal results right. Of the rounding error of 1 + e, which only the second form feels, q takes the part that is
  * right within a factor of 3/2. Measured: at most 1.76 ulp. */
 GG_INLINE float gg_sigmoid_f32(float x)
 {
@@ -112,7 +110,8 @@ GG_INLINE float gg_sigmoid_f32(float x)
     return (x < 0.0f ? e : 1.0f) / d;
 }
 
-static inline int64_t gg_least(int64_t a, int64_t b) {
+static inline int64_t gg_least(int64_t a, int64_t b)
+{
     return a < b ? a : b;
 }
 
@@ -122,18 +121,25 @@ typedef struct {
     float level[64];
 } gg_pairwise_f32;
 
-static inline void gg_pairwise_f32_add(gg_pairwise_f32 *s, float x) {
+static inline void gg_pairwise_f32_add(gg_pairwise_f32 *s, float x)
+{
     int b = 0;
     for (uint64_t count = s->count++; (count & 1u) != 0u; count >>= 1) x += s->level[b++];
     s->level[b] = x;
 }
 
-static inline float gg_pairwise_f32_total(const gg_pairwise_f32 *s) {
+static inline float gg_pairwise_f32_total(const gg_pairwise_f32 *s)
+{
     float x = 0.0f;
     for (int b = 0; b < 64; ++b) {
         if ((s->count >> b & 1u) != 0u) x += s->level[b];
     }
     return x;
+}
+
+static inline void *gg_at(void *block, size_t offset)
+{
+    return (unsigned char *)block + offset;
 }
 
 /* a * b of sizes; INT64_MAX where that would overflow, or -INT64_MAX. */
@@ -226,7 +232,7 @@ gradgen_status pointwise_forward(
         pointwise_set_state(saved, 0, N);
     }
 
-    float *const sink1 = (float *)(void *)((unsigned char *)work + 0);
+    float *const sink1 = (float *)work;
     /* small.py:15 add, small.py:15 sigmoid, small.py:15 mul, small.py:15 div, small.py:15 exp, small.py:15 neg */
     /* y[j] = sigmoid(a x[j]) + exp(-x[j]^2)/3 */
     const float t2 = a[0];
@@ -267,8 +273,11 @@ gradgen_status pointwise_backward(
         return gradgen_state;
     }
 
-    float *const sink3 = (float *)(void *)((unsigned char *)work + 0);
-    float *const nothing5 = (float *)(void *)((unsigned char *)work + 2048);
+    /* WORK; values that are never needed together share memory:
+     *      0  sink3     float [512]
+     *   2048  nothing5  float [512] */
+    float *const sink3 = (float *)work;
+    float *const nothing5 = (float *)gg_at(work, 2048);
     for (int64_t gg_element = 0; gg_element < 512; ++gg_element) {
         nothing5[gg_element] = -0.0f;
     }
@@ -326,8 +335,11 @@ gradgen_status pointwise_value_and_grad(
         return GRADGEN_ERR_ALIGN;
     }
 
-    float *const sink3 = (float *)(void *)((unsigned char *)work + 0);
-    float *const nothing6 = (float *)(void *)((unsigned char *)work + 2048);
+    /* WORK; values that are never needed together share memory:
+     *      0  sink3     float [512]
+     *   2048  nothing6  float [512] */
+    float *const sink3 = (float *)work;
+    float *const nothing6 = (float *)gg_at(work, 2048);
     for (int64_t gg_element = 0; gg_element < 512; ++gg_element) {
         nothing6[gg_element] = -0.0f;
     }
@@ -492,6 +504,7 @@ const gradgen_module *pointwise_module(void)
 #undef gg_pairwise_f32
 #undef gg_pairwise_f32_add
 #undef gg_pairwise_f32_total
+#undef gg_at
 #undef GG_INLINE
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)

@@ -45,6 +45,8 @@ typedef char random_numbers_work_bytes_agree[RANDOM_NUMBERS_WORK_BYTES(3) == (si
 #define gg_add_i64 random_numbers_gg_add_i64
 #define gg_shift_right_i64 random_numbers_gg_shift_right_i64
 #define gg_bit_and_i64 random_numbers_gg_bit_and_i64
+#define gg_at_if random_numbers_gg_at_if
+#define gg_at random_numbers_gg_at
 
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
@@ -271,8 +273,7 @@ GG_INLINE gg_philox_words gg_philox_round(gg_philox_words x, uint32_t key_a, uin
 
 GG_INLINE gg_philox_words gg_philox(int64_t key, int64_t high, int64_t low)
 {
-    const uint32_t key_a = (uint32_t)((uint64_t)key & UINT32_C(0xFFFFFFFF)), key_b =
-            (uint32_t)((uint64_t)key >> 32);
+    const uint32_t key_a = (uint32_t)((uint64_t)key & UINT32_C(0xFFFFFFFF)), key_b = (uint32_t)((uint64_t)key >> 32);
     gg_philox_words x;
     x.a = (uint32_t)((uint64_t)low & UINT32_C(0xFFFFFFFF));
     x.b = (uint32_t)((uint64_t)low >> 32);
@@ -311,10 +312,8 @@ GG_INLINE float gg_sqrt_f32(float x)
 }
 
 /* e^x = 2^n e^r, n = round(x / ln 2), |r| <= ln(2)/2 with ln 2 in two parts (Cody & Waite 1980); e^r by a minimax
- * polynomial of degree 6 (relative error 2^-28). Adding 1.5 * 2^23 + 254 rounds to an integer and leaves it, biased
- *   for
- * the scaling, in the low bits. Overflow and underflow are chosen at the end, where two selections are cheaper than
- *   two
+ * polynomial of degree 6 (relative error 2^-28). Adding 1.5 * 2^23 + 254 rounds to an integer and leaves it, biased for
+ * the scaling, in the low bits. Overflow and underflow are chosen at the end, where two selections are cheaper than two
  * clamps that compilers turn into branches' worth of them. Measured: at most 1.02 ulp. */
 /* e^r - 1, to the accuracy that adding 1 leaves. */
 GG_INLINE float gg_exp_poly_f32(float r)
@@ -327,8 +326,7 @@ GG_INLINE float gg_exp_poly_f32(float r)
     return r * r * p + r;
 }
 
-/* |x| < 0.55: x + x^3 P(x^2), minimax, relative error 2^-29; else 1 - 2/(e^(2|x|) + 1), where nothing cancels; 1
- *   from
+/* |x| < 0.55: x + x^3 P(x^2), minimax, relative error 2^-29; else 1 - 2/(e^(2|x|) + 1), where nothing cancels; 1 from
  * 9.1 on. Measured: at most 1.34 ulp. */
 GG_INLINE float gg_tanh_f32(float x)
 {
@@ -346,25 +344,41 @@ GG_INLINE float gg_tanh_f32(float x)
     return copysignf(a > 9.1f ? 1.0f : y, x);
 }
 
-static inline int64_t gg_least(int64_t a, int64_t b) {
+static inline int64_t gg_least(int64_t a, int64_t b)
+{
     return a < b ? a : b;
 }
 
-static inline int64_t gg_mul_i64(int64_t a, int64_t b) {
+static inline int64_t gg_mul_i64(int64_t a, int64_t b)
+{
     return (int64_t)((uint64_t)a * (uint64_t)b);
 }
 
-static inline int64_t gg_add_i64(int64_t a, int64_t b) {
+static inline int64_t gg_add_i64(int64_t a, int64_t b)
+{
     return (int64_t)((uint64_t)a + (uint64_t)b);
 }
 
-static inline int64_t gg_shift_right_i64(int64_t a, int64_t b) {
+static inline int64_t gg_shift_right_i64(int64_t a, int64_t b)
+{
     const int64_t n = b < 0 || b > 63 ? 63 : b;
     return (int64_t)(a < 0 ? ~(~a >> n) : a >> n);
 }
 
-static inline int64_t gg_bit_and_i64(int64_t a, int64_t b) {
+static inline int64_t gg_bit_and_i64(int64_t a, int64_t b)
+{
     return (int64_t)(a & b);
+}
+
+/* NULL in a block that is not there. */
+static inline void *gg_at_if(void *block, size_t offset)
+{
+    return block == NULL ? NULL : (unsigned char *)block + offset;
+}
+
+static inline void *gg_at(void *block, size_t offset)
+{
+    return (unsigned char *)block + offset;
 }
 
 /* a * b of sizes; INT64_MAX where that would overflow, or -INT64_MAX. */
@@ -475,15 +489,15 @@ gradgen_status random_numbers_forward(
     }
     const int64_t gradgen_random[2] = {(int64_t)seed, (int64_t)step};
 
-    float *const s0 = saved == NULL ? NULL : (float *)(void *)((unsigned char *)saved + 64);
+    float *const s0 = (float *)gg_at_if(saved, 64);
     /* small.py:99 draw_uniform */
     const int64_t t1 = gradgen_random[0];
     const int64_t t2 = gradgen_random[1];
-    const int64_t t3 = gg_philox_low_i64(t1, t2, (int64_t)0);
-    const int64_t t4 = gg_philox_high_i64(t1, t2, (int64_t)0);
+    const int64_t t3 = gg_philox_low_i64(t1, t2, 0);
+    const int64_t t4 = gg_philox_high_i64(t1, t2, 0);
     /* small.py:100 draw_normal */
-    const int64_t t5 = gg_philox_low_i64(t1, t2, (int64_t)1);
-    const int64_t t6 = gg_philox_high_i64(t1, t2, (int64_t)1);
+    const int64_t t5 = gg_philox_low_i64(t1, t2, 1);
+    const int64_t t6 = gg_philox_high_i64(t1, t2, 1);
     /* small.py:99 mm, small.py:99 tanh, small.py:100 add, small.py:99 mul, small.py:99 to, small.py:99 lt,
      *   small.py:99 draw_uniform, small.py:100 mul, small.py:100 draw_normal */
     /* v0[i,k] = sum_j x[i,j] w[j,k] */
@@ -510,12 +524,12 @@ gradgen_status random_numbers_forward(
             a29[lane26] = x[item27 * 4 + 1];
             a30[lane26] = x[item27 * 4 + 2];
             a31[lane26] = x[item27 * 4 + 3];
-            const int64_t n15 = gg_mul_i64(item27, (int64_t)3);
-            const int64_t n16 = gg_add_i64(n15, (int64_t)0);
+            const int64_t n15 = gg_mul_i64(item27, 3);
+            const int64_t n16 = gg_add_i64(n15, 0);
             a33[lane26] = n16;
-            const int64_t n17 = gg_add_i64(n15, (int64_t)1);
+            const int64_t n17 = gg_add_i64(n15, 1);
             a36[lane26] = n17;
-            const int64_t n18 = gg_add_i64(n15, (int64_t)2);
+            const int64_t n18 = gg_add_i64(n15, 2);
             a39[lane26] = n18;
         }
         const int64_t rest41 = gg_least(16, N - i);
@@ -528,27 +542,27 @@ gradgen_status random_numbers_forward(
             const float t11 = gg_tanh_f32(0.0f + t9 * w[0] + t19 * w[3] + t20 * w[6] + t21 * w[9]);
             a32[lane26] = t11;
             const float t13 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t5, t6, a33[lane26]),
-                    (int64_t)40) * 3.7450704e-07f) *
+                    40) * 3.7450704e-07f) *
                     gg_sqrt_f32(-gg_log_f32((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t5, t6, a33[lane26]),
-                    (int64_t)2147483647) * 4.6566126e-10f + 2.3283063e-10f) * 2.0f) * 0.1f;
+                    2147483647) * 4.6566126e-10f + 2.3283063e-10f) * 2.0f) * 0.1f;
             a34[lane26] = t11 * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t3, t4, a33[lane26]),
-                    (int64_t)16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f) + t13;
+                    16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f) + t13;
             const float t22 = gg_tanh_f32(0.0f + t9 * w[1] + t19 * w[4] + t20 * w[7] + t21 * w[10]);
             a35[lane26] = t22;
             const float t23 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t5, t6, a36[lane26]),
-                    (int64_t)40) * 3.7450704e-07f) *
+                    40) * 3.7450704e-07f) *
                     gg_sqrt_f32(-gg_log_f32((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t5, t6, a36[lane26]),
-                    (int64_t)2147483647) * 4.6566126e-10f + 2.3283063e-10f) * 2.0f) * 0.1f;
+                    2147483647) * 4.6566126e-10f + 2.3283063e-10f) * 2.0f) * 0.1f;
             a37[lane26] = t22 * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t3, t4, a36[lane26]),
-                    (int64_t)16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f) + t23;
+                    16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f) + t23;
             const float t24 = gg_tanh_f32(0.0f + t9 * w[2] + t19 * w[5] + t20 * w[8] + t21 * w[11]);
             a38[lane26] = t24;
             const float t25 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t5, t6, a39[lane26]),
-                    (int64_t)40) * 3.7450704e-07f) *
+                    40) * 3.7450704e-07f) *
                     gg_sqrt_f32(-gg_log_f32((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t5, t6, a39[lane26]),
-                    (int64_t)2147483647) * 4.6566126e-10f + 2.3283063e-10f) * 2.0f) * 0.1f;
+                    2147483647) * 4.6566126e-10f + 2.3283063e-10f) * 2.0f) * 0.1f;
             a40[lane26] = t24 * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t3, t4, a39[lane26]),
-                    (int64_t)16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f) + t25;
+                    16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f) + t25;
         }
         if (t7) {
             for (int64_t lane26 = 0; lane26 < rest41; ++lane26) {
@@ -595,21 +609,25 @@ gradgen_status random_numbers_backward(
     }
     const int64_t gradgen_random[2] = {(int64_t)seed, (int64_t)step};
 
-    float *const s0 = (float *)(void *)((unsigned char *)saved + 64);
-    float *const v0 = (float *)(void *)((unsigned char *)work + 0);
-    float *const v2 = (float *)(void *)((unsigned char *)work + 64);
+    /* WORK; values that are never needed together share memory:
+     *    0  v0  float [4, 3]
+     *   64  v2  float [4, 3] */
+    float *const s0 = (float *)gg_at(saved, 64);
+    float *const v0 = (float *)work;
+    float *const v2 = (float *)gg_at(work, 64);
     /* small.py:99 draw_uniform */
     const int64_t t4 = gradgen_random[0];
     const int64_t t5 = gradgen_random[1];
-    const int64_t t6 = gg_philox_low_i64(t4, t5, (int64_t)0);
-    const int64_t t7 = gg_philox_high_i64(t4, t5, (int64_t)0);
-    /* small.py:99 tanh, small.py:99 mul, small.py:99 to, small.py:99 lt, small.py:99 draw_uniform, small.py:99 mm */
+    const int64_t t6 = gg_philox_low_i64(t4, t5, 0);
+    const int64_t t7 = gg_philox_high_i64(t4, t5, 0);
+    /* small.py:99 tanh, small.py:99 mul, small.py:99 to, small.py:99 lt, small.py:99 draw_uniform, small.py:99
+     *   mm */
     /* v3[j,k] = 1.3333334 grad_noisy[j,k] (uniform0[j,k] < 3/4) (1 - s0[j,k]^2) */
     /* grad_w[k,l] += sum_j x[j,k] v3[j,l] */
-    memset(v0, 0, (size_t)(12) * sizeof(float));
+    memset(v0, 0, 12 * sizeof(float));
     for (int64_t i = 0; i < N; i += 256) {
         const int64_t rows1 = gg_least(256, N - i);
-        memset(v2, 0, (size_t)(12) * sizeof(float));
+        memset(v2, 0, 12 * sizeof(float));
         float a70[16];
         float a71[16];
         float a72[16];
@@ -622,18 +640,18 @@ gradgen_status random_numbers_backward(
         float a82[16];
         float a83[16];
         float a84[16];
-        memset(a70, 0, (size_t)(16) * sizeof(float));
-        memset(a71, 0, (size_t)(16) * sizeof(float));
-        memset(a72, 0, (size_t)(16) * sizeof(float));
-        memset(a74, 0, (size_t)(16) * sizeof(float));
-        memset(a75, 0, (size_t)(16) * sizeof(float));
-        memset(a76, 0, (size_t)(16) * sizeof(float));
-        memset(a78, 0, (size_t)(16) * sizeof(float));
-        memset(a79, 0, (size_t)(16) * sizeof(float));
-        memset(a80, 0, (size_t)(16) * sizeof(float));
-        memset(a82, 0, (size_t)(16) * sizeof(float));
-        memset(a83, 0, (size_t)(16) * sizeof(float));
-        memset(a84, 0, (size_t)(16) * sizeof(float));
+        memset(a70, 0, 16 * sizeof(float));
+        memset(a71, 0, 16 * sizeof(float));
+        memset(a72, 0, 16 * sizeof(float));
+        memset(a74, 0, 16 * sizeof(float));
+        memset(a75, 0, 16 * sizeof(float));
+        memset(a76, 0, 16 * sizeof(float));
+        memset(a78, 0, 16 * sizeof(float));
+        memset(a79, 0, 16 * sizeof(float));
+        memset(a80, 0, 16 * sizeof(float));
+        memset(a82, 0, 16 * sizeof(float));
+        memset(a83, 0, 16 * sizeof(float));
+        memset(a84, 0, 16 * sizeof(float));
         for (int64_t j = 0; j < rows1; j += 16) {
             float a62[16];
             int64_t a63[16];
@@ -660,7 +678,7 @@ gradgen_status random_numbers_backward(
             float a97[16];
             for (int64_t lane60 = 0; lane60 < 16; ++lane60) {
                 const int64_t item61 = gg_least(j + lane60, rows1 - 1);
-                const int64_t n13 = gg_mul_i64(i + item61, (int64_t)3);
+                const int64_t n13 = gg_mul_i64(i + item61, 3);
                 a62[lane60] = s0[i * 3 + item61 * 3];
                 a63[lane60] = n13;
                 a64[lane60] = grad_noisy[i * 3 + item61 * 3];
@@ -678,16 +696,16 @@ gradgen_status random_numbers_backward(
             for (int64_t lane60 = 0; lane60 < 16; ++lane60) {
                 const float t9 = a62[lane60];
                 const float t14 = (1.0f - t9 * t9) * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t6,
-                        t7, gg_add_i64(a63[lane60], (int64_t)0)), (int64_t)16777215) * 5.9604645e-08f < 0.75f) *
-                        1.3333334f * a64[lane60]);
+                        t7, gg_add_i64(a63[lane60], 0)), 16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f *
+                        a64[lane60]);
                 const float t15 = a65[lane60];
                 const float t16 = (1.0f - t15 * t15) * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t6,
-                        t7, gg_add_i64(a63[lane60], (int64_t)1)), (int64_t)16777215) * 5.9604645e-08f < 0.75f) *
-                        1.3333334f * a66[lane60]);
+                        t7, gg_add_i64(a63[lane60], 1)), 16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f *
+                        a66[lane60]);
                 const float t17 = a67[lane60];
                 const float t18 = (1.0f - t17 * t17) * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t6,
-                        t7, gg_add_i64(a63[lane60], (int64_t)2)), (int64_t)16777215) * 5.9604645e-08f < 0.75f) *
-                        1.3333334f * a68[lane60]);
+                        t7, gg_add_i64(a63[lane60], 2)), 16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f *
+                        a68[lane60]);
                 const float t10 = a69[lane60];
                 const float t19 = a73[lane60];
                 const float t20 = a77[lane60];
@@ -784,27 +802,30 @@ gradgen_status random_numbers_value_and_grad(
     }
     const int64_t gradgen_random[2] = {(int64_t)seed, (int64_t)step};
 
-    float *const v0 = (float *)(void *)((unsigned char *)work + 0);
-    float *const v2 = (float *)(void *)((unsigned char *)work + 64);
+    /* WORK; values that are never needed together share memory:
+     *    0  v0  float [4, 3]
+     *   64  v2  float [4, 3] */
+    float *const v0 = (float *)work;
+    float *const v2 = (float *)gg_at(work, 64);
     /* small.py:99 draw_uniform */
     const int64_t t5 = gradgen_random[0];
     const int64_t t6 = gradgen_random[1];
-    const int64_t t7 = gg_philox_low_i64(t5, t6, (int64_t)0);
-    const int64_t t8 = gg_philox_high_i64(t5, t6, (int64_t)0);
+    const int64_t t7 = gg_philox_low_i64(t5, t6, 0);
+    const int64_t t8 = gg_philox_high_i64(t5, t6, 0);
     /* small.py:100 draw_normal */
-    const int64_t t9 = gg_philox_low_i64(t5, t6, (int64_t)1);
-    const int64_t t10 = gg_philox_high_i64(t5, t6, (int64_t)1);
+    const int64_t t9 = gg_philox_low_i64(t5, t6, 1);
+    const int64_t t10 = gg_philox_high_i64(t5, t6, 1);
     /* small.py:99 mm, small.py:99 tanh, small.py:99 draw_uniform, small.py:100 add, small.py:99 mul, small.py:99
      *   to, small.py:99 lt, small.py:100 mul, small.py:100 draw_normal */
     /* v3[j,l] = sum_k x[j,k] w[k,l] */
     /* noisy[j,k] = 1.3333334 tanh(v3[j,k]) (uniform0[j,k] < 3/4) + 0.1 normal1[j,k] */
     /* v4[j,k] = 1.3333334 grad_noisy[j,k] (uniform0[j,k] < 3/4) (1 - tanh(v3[j,k])^2) */
     /* grad_w[k,l] += sum_j x[j,k] v4[j,l] */
-    memset(v0, 0, (size_t)(12) * sizeof(float));
+    memset(v0, 0, 12 * sizeof(float));
     const int t11 = noisy != NULL;
     for (int64_t i = 0; i < N; i += 256) {
         const int64_t rows1 = gg_least(256, N - i);
-        memset(v2, 0, (size_t)(12) * sizeof(float));
+        memset(v2, 0, 12 * sizeof(float));
         float a53[16];
         float a54[16];
         float a55[16];
@@ -817,18 +838,18 @@ gradgen_status random_numbers_value_and_grad(
         float a62[16];
         float a63[16];
         float a64[16];
-        memset(a53, 0, (size_t)(16) * sizeof(float));
-        memset(a54, 0, (size_t)(16) * sizeof(float));
-        memset(a55, 0, (size_t)(16) * sizeof(float));
-        memset(a56, 0, (size_t)(16) * sizeof(float));
-        memset(a57, 0, (size_t)(16) * sizeof(float));
-        memset(a58, 0, (size_t)(16) * sizeof(float));
-        memset(a59, 0, (size_t)(16) * sizeof(float));
-        memset(a60, 0, (size_t)(16) * sizeof(float));
-        memset(a61, 0, (size_t)(16) * sizeof(float));
-        memset(a62, 0, (size_t)(16) * sizeof(float));
-        memset(a63, 0, (size_t)(16) * sizeof(float));
-        memset(a64, 0, (size_t)(16) * sizeof(float));
+        memset(a53, 0, 16 * sizeof(float));
+        memset(a54, 0, 16 * sizeof(float));
+        memset(a55, 0, 16 * sizeof(float));
+        memset(a56, 0, 16 * sizeof(float));
+        memset(a57, 0, 16 * sizeof(float));
+        memset(a58, 0, 16 * sizeof(float));
+        memset(a59, 0, 16 * sizeof(float));
+        memset(a60, 0, 16 * sizeof(float));
+        memset(a61, 0, 16 * sizeof(float));
+        memset(a62, 0, 16 * sizeof(float));
+        memset(a63, 0, 16 * sizeof(float));
+        memset(a64, 0, 16 * sizeof(float));
         for (int64_t j = 0; j < rows1; j += 16) {
             float a40[16];
             float a41[16];
@@ -861,14 +882,14 @@ gradgen_status random_numbers_value_and_grad(
                 a41[lane38] = x[i * 4 + item39 * 4 + 1];
                 a42[lane38] = x[i * 4 + item39 * 4 + 2];
                 a43[lane38] = x[i * 4 + item39 * 4 + 3];
-                const int64_t n22 = gg_mul_i64(i + item39, (int64_t)3);
-                const int64_t n23 = gg_add_i64(n22, (int64_t)0);
+                const int64_t n22 = gg_mul_i64(i + item39, 3);
+                const int64_t n23 = gg_add_i64(n22, 0);
                 a44[lane38] = n23;
                 a46[lane38] = grad_noisy[i * 3 + item39 * 3];
-                const int64_t n24 = gg_add_i64(n22, (int64_t)1);
+                const int64_t n24 = gg_add_i64(n22, 1);
                 a47[lane38] = n24;
                 a49[lane38] = grad_noisy[i * 3 + item39 * 3 + 1];
-                const int64_t n25 = gg_add_i64(n22, (int64_t)2);
+                const int64_t n25 = gg_add_i64(n22, 2);
                 a50[lane38] = n25;
                 a52[lane38] = grad_noisy[i * 3 + item39 * 3 + 2];
             }
@@ -881,29 +902,29 @@ gradgen_status random_numbers_value_and_grad(
                 const float t28 = a43[lane38];
                 const float t14 = gg_tanh_f32(0.0f + t12 * w[0] + t26 * w[3] + t27 * w[6] + t28 * w[9]);
                 const float t16 = (float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t7, t8, a44[lane38]),
-                        (int64_t)16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f;
+                        16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f;
                 const float t17 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t9, t10,
-                        a44[lane38]), (int64_t)40) * 3.7450704e-07f) *
+                        a44[lane38]), 40) * 3.7450704e-07f) *
                         gg_sqrt_f32(-gg_log_f32((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t9, t10,
-                        a44[lane38]), (int64_t)2147483647) * 4.6566126e-10f + 2.3283063e-10f) * 2.0f) * 0.1f;
+                        a44[lane38]), 2147483647) * 4.6566126e-10f + 2.3283063e-10f) * 2.0f) * 0.1f;
                 a45[lane38] = t14 * t16 + t17;
                 const float t29 = (1.0f - t14 * t14) * (t16 * a46[lane38]);
                 const float t30 = gg_tanh_f32(0.0f + t12 * w[1] + t26 * w[4] + t27 * w[7] + t28 * w[10]);
                 const float t31 = (float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t7, t8, a47[lane38]),
-                        (int64_t)16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f;
+                        16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f;
                 const float t32 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t9, t10,
-                        a47[lane38]), (int64_t)40) * 3.7450704e-07f) *
+                        a47[lane38]), 40) * 3.7450704e-07f) *
                         gg_sqrt_f32(-gg_log_f32((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t9, t10,
-                        a47[lane38]), (int64_t)2147483647) * 4.6566126e-10f + 2.3283063e-10f) * 2.0f) * 0.1f;
+                        a47[lane38]), 2147483647) * 4.6566126e-10f + 2.3283063e-10f) * 2.0f) * 0.1f;
                 a48[lane38] = t30 * t31 + t32;
                 const float t33 = (1.0f - t30 * t30) * (t31 * a49[lane38]);
                 const float t34 = gg_tanh_f32(0.0f + t12 * w[2] + t26 * w[5] + t27 * w[8] + t28 * w[11]);
                 const float t35 = (float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t7, t8, a50[lane38]),
-                        (int64_t)16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f;
+                        16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f;
                 const float t36 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t9, t10,
-                        a50[lane38]), (int64_t)40) * 3.7450704e-07f) *
+                        a50[lane38]), 40) * 3.7450704e-07f) *
                         gg_sqrt_f32(-gg_log_f32((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t9, t10,
-                        a50[lane38]), (int64_t)2147483647) * 4.6566126e-10f + 2.3283063e-10f) * 2.0f) * 0.1f;
+                        a50[lane38]), 2147483647) * 4.6566126e-10f + 2.3283063e-10f) * 2.0f) * 0.1f;
                 a51[lane38] = t34 * t35 + t36;
                 const float t37 = (1.0f - t34 * t34) * (t35 * a52[lane38]);
                 a66[lane38] = t12 * t29;
@@ -1119,6 +1140,8 @@ const gradgen_module *random_numbers_module(void)
 #undef gg_add_i64
 #undef gg_shift_right_i64
 #undef gg_bit_and_i64
+#undef gg_at_if
+#undef gg_at
 #undef GG_INLINE
 #undef GG_FUSED_F32
 

@@ -25,6 +25,8 @@ typedef char reduction_work_bytes_agree[REDUCTION_WORK_BYTES(3, 5) ==
 #define gg_pairwise_f64_total reduction_gg_pairwise_f64_total
 #define gg_least reduction_gg_least
 #define gg_isnan_f64 reduction_gg_isnan_f64
+#define gg_at_if reduction_gg_at_if
+#define gg_at reduction_gg_at
 
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
@@ -53,13 +55,15 @@ typedef struct {
     double level[64];
 } gg_pairwise_f64;
 
-static inline void gg_pairwise_f64_add(gg_pairwise_f64 *s, double x) {
+static inline void gg_pairwise_f64_add(gg_pairwise_f64 *s, double x)
+{
     int b = 0;
     for (uint64_t count = s->count++; (count & 1u) != 0u; count >>= 1) x += s->level[b++];
     s->level[b] = x;
 }
 
-static inline double gg_pairwise_f64_total(const gg_pairwise_f64 *s) {
+static inline double gg_pairwise_f64_total(const gg_pairwise_f64 *s)
+{
     double x = 0.0;
     for (int b = 0; b < 64; ++b) {
         if ((s->count >> b & 1u) != 0u) x += s->level[b];
@@ -67,12 +71,25 @@ static inline double gg_pairwise_f64_total(const gg_pairwise_f64 *s) {
     return x;
 }
 
-static inline int64_t gg_least(int64_t a, int64_t b) {
+static inline int64_t gg_least(int64_t a, int64_t b)
+{
     return a < b ? a : b;
 }
 
-static inline int gg_isnan_f64(double a) {
+static inline int gg_isnan_f64(double a)
+{
     return a != a;
+}
+
+/* NULL in a block that is not there. */
+static inline void *gg_at_if(void *block, size_t offset)
+{
+    return block == NULL ? NULL : (unsigned char *)block + offset;
+}
+
+static inline void *gg_at(void *block, size_t offset)
+{
+    return (unsigned char *)block + offset;
 }
 
 /* a * b of sizes; INT64_MAX where that would overflow, or -INT64_MAX. */
@@ -103,8 +120,7 @@ static int64_t reduction_max(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-/* 1 where no dimension is negative, the conditions hold and every tensor and block can be counted in size_t and
- *   int64_t. */
+/* 1 where no dimension is negative, the conditions hold and every tensor and block can be counted in size_t and int64_t. */
 static int reduction_dims_fit(int64_t N, int64_t M)
 {
     if (N < 0 || M < 0) {
@@ -200,14 +216,17 @@ gradgen_status reduction_forward(
         reduction_set_state(saved, 0, N, M);
     }
 
-    double *const s2 = saved == NULL ? NULL : (double *)(void *)((unsigned char *)saved + ((N * 8 + 63) / 64) * 64 +
-            ((M * N * 8 + 63) / 64) * 64 + 64);
-    double *const s1 = saved == NULL ? NULL : (double *)(void *)((unsigned char *)saved + ((M * N * 8 +
-            63) / 64) * 64 + 64);
-    double *const s0 = saved == NULL ? NULL : (double *)(void *)((unsigned char *)saved + 64);
-    double *const sink10 = (double *)(void *)((unsigned char *)work + 0);
-    /* small.py:23 mean_dim, small.py:25 amax, small.py:23 sub, small.py:24 mean_dim, small.py:24 mul, small.py:24
-     *   sqrt */
+    /* SAVED, after its header:
+     *     64  s0  double [N, M]
+     *   then  s1  double [N]
+     *   then  s2  double [N] */
+    double *const s0 = (double *)gg_at_if(saved, 64);
+    double *const s1 = (double *)gg_at_if(saved, (size_t)(((M * N * 8 + 63) / 64) * 64 + 64));
+    double *const s2 = (double *)gg_at_if(saved, (size_t)(((N * 8 + 63) / 64) * 64 + ((M * N * 8 + 63) / 64) * 64 +
+            64));
+    double *const sink10 = (double *)work;
+    /* small.py:23 mean_dim, small.py:25 amax, small.py:23 sub, small.py:24 mean_dim, small.py:24 mul,
+     *   small.py:24 sqrt */
     /* s3[i,0] = sum_k x[i,k] */
     /* largest[i] = max_k x[i,k] */
     /* s7[i] = sum_k (x[i,k] - s3[i,0]/M)^2 */
@@ -292,13 +311,21 @@ gradgen_status reduction_backward(
         return gradgen_state;
     }
 
-    double *const s1 = (double *)(void *)((unsigned char *)saved + ((M * N * 8 + 63) / 64) * 64 + 64);
-    double *const s0 = (double *)(void *)((unsigned char *)saved + 64);
-    double *const s2 = (double *)(void *)((unsigned char *)saved + ((N * 8 + 63) / 64) * 64 + ((M * N * 8 +
-            63) / 64) * 64 + 64);
-    double *const v7 = (double *)(void *)((unsigned char *)work + 4096);
-    double *const sink9 = (double *)(void *)((unsigned char *)work + ((M * 8 + 63) / 64) * 64 + 4096);
-    double *const nothing11 = (double *)(void *)((unsigned char *)work + 0);
+    /* SAVED, after its header:
+     *     64  s0  double [N, M]
+     *   then  s1  double [N]
+     *   then  s2  double [N] */
+    /* WORK; values that are never needed together share memory:
+     *      0  nothing11  double [512]
+     *   4096  v7         double [M]
+     *   then  sink9      double [512] */
+    double *const s0 = (double *)gg_at(saved, 64);
+    double *const s1 = (double *)gg_at(saved, (size_t)(((M * N * 8 + 63) / 64) * 64 + 64));
+    double *const s2 = (double *)gg_at(saved, (size_t)(((N * 8 + 63) / 64) * 64 + ((M * N * 8 + 63) / 64) * 64 +
+            64));
+    double *const nothing11 = (double *)work;
+    double *const v7 = (double *)gg_at(work, 4096);
+    double *const sink9 = (double *)gg_at(work, (size_t)(((M * 8 + 63) / 64) * 64 + 4096));
     for (int64_t gg_element = 0; gg_element < 512; ++gg_element) {
         nothing11[gg_element] = -0.0;
     }
@@ -322,7 +349,7 @@ gradgen_status reduction_backward(
         for (int64_t j = 0; j < M; j += 512) {
             double s5 = 0.0;
             double s6 = 0.0;
-            GRADGEN_SIMD_WITH(reduction(+:s5) reduction(+:s6))
+            GRADGEN_SIMD_WITH(reduction(+:s5, s6))
             for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
                 const double t17 = s0[i * M + k] * t15;
                 const double t18 = t17 + t17;
@@ -372,14 +399,18 @@ gradgen_status reduction_value_and_grad(
         return GRADGEN_ERR_ALIGN;
     }
 
-    double *const v10 = (double *)(void *)((unsigned char *)work + 4096);
-    double *const sink12 = (double *)(void *)((unsigned char *)work + ((M * 8 + 63) / 64) * 64 + 4096);
-    double *const nothing14 = (double *)(void *)((unsigned char *)work + 0);
+    /* WORK; values that are never needed together share memory:
+     *      0  nothing14  double [512]
+     *   4096  v10        double [M]
+     *   then  sink12     double [512] */
+    double *const nothing14 = (double *)work;
+    double *const v10 = (double *)gg_at(work, 4096);
+    double *const sink12 = (double *)gg_at(work, (size_t)(((M * 8 + 63) / 64) * 64 + 4096));
     for (int64_t gg_element = 0; gg_element < 512; ++gg_element) {
         nothing14[gg_element] = -0.0;
     }
-    /* small.py:23 mean_dim, small.py:25 amax, small.py:24 mean_dim, small.py:24 mul, small.py:23 sub, small.py:24
-     *   sqrt */
+    /* small.py:23 mean_dim, small.py:25 amax, small.py:24 mean_dim, small.py:24 mul, small.py:23 sub,
+     *   small.py:24 sqrt */
     /* s0[i,0] = sum_k x[i,k] */
     /* largest[i] = max_k x[i,k] */
     /* s4[i] = sum_k (x[i,k] - s0[i,0]/M)^2 */
@@ -420,7 +451,7 @@ gradgen_status reduction_value_and_grad(
         for (int64_t j = 0; j < M; j += 512) {
             double s6 = 0.0;
             double s7 = 0.0;
-            GRADGEN_SIMD_WITH(reduction(+:s6) reduction(+:s7))
+            GRADGEN_SIMD_WITH(reduction(+:s6, s7))
             for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
                 const double t23 = x[i * M + k];
                 const double t24 = t23 - t22;
@@ -589,6 +620,8 @@ const gradgen_module *reduction_module(void)
 #undef gg_pairwise_f64_total
 #undef gg_least
 #undef gg_isnan_f64
+#undef gg_at_if
+#undef gg_at
 #undef GG_INLINE
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)

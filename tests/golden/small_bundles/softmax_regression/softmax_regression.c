@@ -35,6 +35,8 @@ typedef char softmax_regression_work_bytes_agree[SOFTMAX_REGRESSION_WORK_BYTES(3
 #define gg_pairwise_f32_total softmax_regression_gg_pairwise_f32_total
 #define gg_least softmax_regression_gg_least
 #define gg_isnan_f32 softmax_regression_gg_isnan_f32
+#define gg_at_if softmax_regression_gg_at_if
+#define gg_at softmax_regression_gg_at
 
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
@@ -76,10 +78,8 @@ GG_INLINE float gg_scale_f32(float p, uint32_t u)
 }
 
 /* e^x = 2^n e^r, n = round(x / ln 2), |r| <= ln(2)/2 with ln 2 in two parts (Cody & Waite 1980); e^r by a minimax
- * polynomial of degree 6 (relative error 2^-28). Adding 1.5 * 2^23 + 254 rounds to an integer and leaves it, biased
- *   for
- * the scaling, in the low bits. Overflow and underflow are chosen at the end, where two selections are cheaper than
- *   two
+ * polynomial of degree 6 (relative error 2^-28). Adding 1.5 * 2^23 + 254 rounds to an integer and leaves it, biased for
+ * the scaling, in the low bits. Overflow and underflow are chosen at the end, where two selections are cheaper than two
  * clamps that compilers turn into branches' worth of them. Measured: at most 1.02 ulp. */
 /* e^r - 1, to the accuracy that adding 1 leaves. */
 GG_INLINE float gg_exp_poly_f32(float r)
@@ -182,13 +182,15 @@ typedef struct {
     float level[64];
 } gg_pairwise_f32;
 
-static inline void gg_pairwise_f32_add(gg_pairwise_f32 *s, float x) {
+static inline void gg_pairwise_f32_add(gg_pairwise_f32 *s, float x)
+{
     int b = 0;
     for (uint64_t count = s->count++; (count & 1u) != 0u; count >>= 1) x += s->level[b++];
     s->level[b] = x;
 }
 
-static inline float gg_pairwise_f32_total(const gg_pairwise_f32 *s) {
+static inline float gg_pairwise_f32_total(const gg_pairwise_f32 *s)
+{
     float x = 0.0f;
     for (int b = 0; b < 64; ++b) {
         if ((s->count >> b & 1u) != 0u) x += s->level[b];
@@ -196,12 +198,25 @@ static inline float gg_pairwise_f32_total(const gg_pairwise_f32 *s) {
     return x;
 }
 
-static inline int64_t gg_least(int64_t a, int64_t b) {
+static inline int64_t gg_least(int64_t a, int64_t b)
+{
     return a < b ? a : b;
 }
 
-static inline int gg_isnan_f32(float a) {
+static inline int gg_isnan_f32(float a)
+{
     return a != a;
+}
+
+/* NULL in a block that is not there. */
+static inline void *gg_at_if(void *block, size_t offset)
+{
+    return block == NULL ? NULL : (unsigned char *)block + offset;
+}
+
+static inline void *gg_at(void *block, size_t offset)
+{
+    return (unsigned char *)block + offset;
 }
 
 /* a * b of sizes; INT64_MAX where that would overflow, or -INT64_MAX. */
@@ -314,16 +329,20 @@ gradgen_status softmax_regression_forward(
         softmax_regression_set_state(saved, 0, N);
     }
 
-    float *const s3 = saved == NULL ? NULL : (float *)(void *)((unsigned char *)saved + 64);
-    float *const s2 = saved == NULL ? NULL : (float *)(void *)((unsigned char *)saved + ((N * 4 + 63) / 64) * 64 +
-            ((N * 12 + 63) / 64) * 64 + 128);
-    float *const s1 = saved == NULL ? NULL : (float *)(void *)((unsigned char *)saved + ((N * 12 + 63) / 64) * 64 +
-            128);
-    float *const s0 = saved == NULL ? NULL : (float *)(void *)((unsigned char *)saved + 128);
-    float *const v7 = (float *)(void *)((unsigned char *)work + 0);
+    /* SAVED, after its header:
+     *     64  s3  float
+     *    128  s0  float [N, 3]
+     *   then  s1  float [N, 1]
+     *   then  s2  float [N, 1] */
+    float *const s3 = (float *)gg_at_if(saved, 64);
+    float *const s0 = (float *)gg_at_if(saved, 128);
+    float *const s1 = (float *)gg_at_if(saved, (size_t)(((N * 12 + 63) / 64) * 64 + 128));
+    float *const s2 = (float *)gg_at_if(saved, (size_t)(((N * 4 + 63) / 64) * 64 + ((N * 12 + 63) / 64) * 64 +
+            128));
+    float *const v7 = (float *)work;
     for (int64_t i = 0; i < N; ++i) {
         const int64_t n0 = t[i];
-        const int64_t n1 = n0 == (int64_t)(-100) ? (int64_t)0 : n0;
+        const int64_t n1 = n0 == -100 ? 0 : n0;
         if (!(n1 >= 0 && n1 <= 2)) {
             return GRADGEN_ERR_INDEX;
         }
@@ -336,7 +355,7 @@ gradgen_status softmax_regression_forward(
         float s5 = 0.0f;
         GRADGEN_SIMD_WITH(reduction(+:s5))
         for (int64_t j = i; j < gg_least(N, i + 512); ++j) {
-            s5 = s5 + (t[j] == (int64_t)(-100) ? 0.0f : 1.0f);
+            s5 = s5 + (t[j] == -100 ? 0.0f : 1.0f);
         }
         gg_pairwise_f32_add(&s4, s5);
     }
@@ -353,7 +372,7 @@ gradgen_status softmax_regression_forward(
     gg_pairwise_f32 s6;
     memset(&s6, 0, sizeof s6);
     for (int64_t i = 0; i < N; ++i) {
-        memset(v7, 0, (size_t)(3) * sizeof(float));
+        memset(v7, 0, 3 * sizeof(float));
         for (int64_t j = 0; j < 6; ++j) {
             const float t14 = x[i * 6 + j];
             GRADGEN_SIMD
@@ -387,8 +406,8 @@ gradgen_status softmax_regression_forward(
             s2[i] = s10;
         }
         const int64_t t17 = t[i];
-        const int t18 = t17 == (int64_t)(-100);
-        const int64_t n11 = t18 ? (int64_t)0 : t17;
+        const int t18 = t17 == -100;
+        const int64_t n11 = t18 ? 0 : t17;
         gg_pairwise_f32_add(&s6, t18 ? 0.0f : -(v7[n11] - t16 - gg_log_scalar_f32(s10)));
     }
     /* small.py:41 nll_loss */
@@ -425,22 +444,29 @@ gradgen_status softmax_regression_backward(
         return gradgen_state;
     }
 
-    float *const s3 = (float *)(void *)((unsigned char *)saved + 64);
-    float *const s2 = (float *)(void *)((unsigned char *)saved + ((N * 4 + 63) / 64) * 64 + ((N * 12 +
-            63) / 64) * 64 + 128);
-    float *const s0 = (float *)(void *)((unsigned char *)saved + 128);
-    float *const s1 = (float *)(void *)((unsigned char *)saved + ((N * 12 + 63) / 64) * 64 + 128);
-    float *const v0 = (float *)(void *)((unsigned char *)work + 0);
-    float *const v2 = (float *)(void *)((unsigned char *)work + 128);
+    /* SAVED, after its header:
+     *     64  s3  float
+     *    128  s0  float [N, 3]
+     *   then  s1  float [N, 1]
+     *   then  s2  float [N, 1] */
+    /* WORK; values that are never needed together share memory:
+     *     0  v0  float [6, 3]
+     *   128  v2  float [6, 3] */
+    float *const s3 = (float *)gg_at(saved, 64);
+    float *const s0 = (float *)gg_at(saved, 128);
+    float *const s1 = (float *)gg_at(saved, (size_t)(((N * 12 + 63) / 64) * 64 + 128));
+    float *const s2 = (float *)gg_at(saved, (size_t)(((N * 4 + 63) / 64) * 64 + ((N * 12 + 63) / 64) * 64 + 128));
+    float *const v0 = (float *)work;
+    float *const v2 = (float *)gg_at(work, 128);
     /* small.py:41 nll_loss */
     /* small.py:41 nll_loss, small.py:41 log_softmax, small.py:41 mm */
     /* v3[j,k] = ... + ... exp(s0[j,k] - s1[j,0]) */
     /* grad_w[k,l] += sum_j x[j,k] v3[j,l] */
-    memset(v0, 0, (size_t)(18) * sizeof(float));
+    memset(v0, 0, 18 * sizeof(float));
     const float t4 = -((grad_loss != NULL ? grad_loss[0] : 1.0f) / s3[0]);
     for (int64_t i = 0; i < N; i += 256) {
         const int64_t rows1 = gg_least(256, N - i);
-        memset(v2, 0, (size_t)(18) * sizeof(float));
+        memset(v2, 0, 18 * sizeof(float));
         float a86[16];
         float a87[16];
         float a88[16];
@@ -459,24 +485,24 @@ gradgen_status softmax_regression_backward(
         float a106[16];
         float a107[16];
         float a108[16];
-        memset(a86, 0, (size_t)(16) * sizeof(float));
-        memset(a87, 0, (size_t)(16) * sizeof(float));
-        memset(a88, 0, (size_t)(16) * sizeof(float));
-        memset(a90, 0, (size_t)(16) * sizeof(float));
-        memset(a91, 0, (size_t)(16) * sizeof(float));
-        memset(a92, 0, (size_t)(16) * sizeof(float));
-        memset(a94, 0, (size_t)(16) * sizeof(float));
-        memset(a95, 0, (size_t)(16) * sizeof(float));
-        memset(a96, 0, (size_t)(16) * sizeof(float));
-        memset(a98, 0, (size_t)(16) * sizeof(float));
-        memset(a99, 0, (size_t)(16) * sizeof(float));
-        memset(a100, 0, (size_t)(16) * sizeof(float));
-        memset(a102, 0, (size_t)(16) * sizeof(float));
-        memset(a103, 0, (size_t)(16) * sizeof(float));
-        memset(a104, 0, (size_t)(16) * sizeof(float));
-        memset(a106, 0, (size_t)(16) * sizeof(float));
-        memset(a107, 0, (size_t)(16) * sizeof(float));
-        memset(a108, 0, (size_t)(16) * sizeof(float));
+        memset(a86, 0, 16 * sizeof(float));
+        memset(a87, 0, 16 * sizeof(float));
+        memset(a88, 0, 16 * sizeof(float));
+        memset(a90, 0, 16 * sizeof(float));
+        memset(a91, 0, 16 * sizeof(float));
+        memset(a92, 0, 16 * sizeof(float));
+        memset(a94, 0, 16 * sizeof(float));
+        memset(a95, 0, 16 * sizeof(float));
+        memset(a96, 0, 16 * sizeof(float));
+        memset(a98, 0, 16 * sizeof(float));
+        memset(a99, 0, 16 * sizeof(float));
+        memset(a100, 0, 16 * sizeof(float));
+        memset(a102, 0, 16 * sizeof(float));
+        memset(a103, 0, 16 * sizeof(float));
+        memset(a104, 0, 16 * sizeof(float));
+        memset(a106, 0, 16 * sizeof(float));
+        memset(a107, 0, 16 * sizeof(float));
+        memset(a108, 0, 16 * sizeof(float));
         for (int64_t j = 0; j < rows1; j += 16) {
             uint8_t a78[16];
             int64_t a79[16];
@@ -512,8 +538,8 @@ gradgen_status softmax_regression_backward(
             for (int64_t lane76 = 0; lane76 < 16; ++lane76) {
                 const int64_t item77 = gg_least(j + lane76, rows1 - 1);
                 const int64_t n14 = t[i + item77];
-                const int t6 = n14 == (int64_t)(-100);
-                const int64_t n15 = t6 ? (int64_t)0 : n14;
+                const int t6 = n14 == -100;
+                const int64_t n15 = t6 ? 0 : n14;
                 a78[lane76] = (uint8_t)(t6);
                 a79[lane76] = n15;
                 a80[lane76] = s2[i + item77];
@@ -533,11 +559,11 @@ gradgen_status softmax_regression_backward(
             for (int64_t lane76 = 0; lane76 < 16; ++lane76) {
                 const float t8 = a78[lane76] ? 0.0f : t4;
                 const float t132 = a80[lane76];
-                const float t9 = a79[lane76] >= (int64_t)0 && a79[lane76] < (int64_t)3 ? -t8 / t132 : 0.0f;
+                const float t9 = a79[lane76] >= 0 && a79[lane76] < 3 ? -t8 / t132 : 0.0f;
                 const float t10 = a81[lane76];
-                const float t16 = (a79[lane76] == (int64_t)0 ? t8 : 0.0f) + t9 * gg_exp_f32(a82[lane76] - t10);
-                const float t17 = (a79[lane76] == (int64_t)1 ? t8 : 0.0f) + t9 * gg_exp_f32(a83[lane76] - t10);
-                const float t18 = (a79[lane76] == (int64_t)2 ? t8 : 0.0f) + t9 * gg_exp_f32(a84[lane76] - t10);
+                const float t16 = (a79[lane76] == 0 ? t8 : 0.0f) + t9 * gg_exp_f32(a82[lane76] - t10);
+                const float t17 = (a79[lane76] == 1 ? t8 : 0.0f) + t9 * gg_exp_f32(a83[lane76] - t10);
+                const float t18 = (a79[lane76] == 2 ? t8 : 0.0f) + t9 * gg_exp_f32(a84[lane76] - t10);
                 const float t11 = a85[lane76];
                 const float t19 = a89[lane76];
                 const float t20 = a93[lane76];
@@ -658,14 +684,20 @@ gradgen_status softmax_regression_value_and_grad(
         return GRADGEN_ERR_ALIGN;
     }
 
-    float *const v5 = (float *)(void *)((unsigned char *)work + 0);
-    float *const v8 = (float *)(void *)((unsigned char *)work + 256);
-    float *const v12 = (float *)(void *)((unsigned char *)work + 320);
-    float *const v14 = (float *)(void *)((unsigned char *)work + 384);
-    float *const v7 = (float *)(void *)((unsigned char *)work + 128);
+    /* WORK; values that are never needed together share memory:
+     *     0  v5   float [6, 3]
+     *   128  v7   float [6, 3]
+     *   256  v8   float [3]
+     *   320  v12  float [3]
+     *   384  v14  float [3] */
+    float *const v5 = (float *)work;
+    float *const v7 = (float *)gg_at(work, 128);
+    float *const v8 = (float *)gg_at(work, 256);
+    float *const v12 = (float *)gg_at(work, 320);
+    float *const v14 = (float *)gg_at(work, 384);
     for (int64_t i = 0; i < N; ++i) {
         const int64_t n0 = t[i];
-        const int64_t n1 = n0 == (int64_t)(-100) ? (int64_t)0 : n0;
+        const int64_t n1 = n0 == -100 ? 0 : n0;
         if (!(n1 >= 0 && n1 <= 2)) {
             return GRADGEN_ERR_INDEX;
         }
@@ -678,7 +710,7 @@ gradgen_status softmax_regression_value_and_grad(
         float s3 = 0.0f;
         GRADGEN_SIMD_WITH(reduction(+:s3))
         for (int64_t j = i; j < gg_least(N, i + 512); ++j) {
-            s3 = s3 + (t[j] == (int64_t)(-100) ? 0.0f : 1.0f);
+            s3 = s3 + (t[j] == -100 ? 0.0f : 1.0f);
         }
         gg_pairwise_f32_add(&s2, s3);
     }
@@ -691,16 +723,16 @@ gradgen_status softmax_regression_value_and_grad(
     /* s4 = N ... */
     gg_pairwise_f32 s4;
     memset(&s4, 0, sizeof s4);
-    memset(v5, 0, (size_t)(18) * sizeof(float));
+    memset(v5, 0, 18 * sizeof(float));
     const float t16 = -(1.0f / t15);
     for (int64_t i = 0; i < N; i += 256) {
         const int64_t rows6 = gg_least(256, N - i);
-        memset(v7, 0, (size_t)(18) * sizeof(float));
+        memset(v7, 0, 18 * sizeof(float));
         for (int64_t j = 0; j < rows6; ++j) {
             const int64_t t17 = t[i + j];
-            const int t18 = t17 == (int64_t)(-100);
-            const int64_t n13 = t18 ? (int64_t)0 : t17;
-            memset(v8, 0, (size_t)(3) * sizeof(float));
+            const int t18 = t17 == -100;
+            const int64_t n13 = t18 ? 0 : t17;
+            memset(v8, 0, 3 * sizeof(float));
             for (int64_t k = 0; k < 6; ++k) {
                 const float t19 = x[i * 6 + j * 6 + k];
                 GRADGEN_SIMD
@@ -725,7 +757,7 @@ gradgen_status softmax_regression_value_and_grad(
                 s11 = s11 + t22;
             }
             const float t23 = t18 ? 0.0f : t16;
-            const float t24 = n13 >= (int64_t)0 && n13 < (int64_t)3 ? -t23 / s11 : 0.0f;
+            const float t24 = n13 >= 0 && n13 < 3 ? -t23 / s11 : 0.0f;
             gg_pairwise_f32_add(&s4, t18 ? 0.0f : -(v8[n13] - t21 - gg_log_scalar_f32(s11)));
             GRADGEN_SIMD
             for (int64_t k = 0; k < 3; ++k) {
@@ -891,6 +923,8 @@ const gradgen_module *softmax_regression_module(void)
 #undef gg_pairwise_f32_total
 #undef gg_least
 #undef gg_isnan_f32
+#undef gg_at_if
+#undef gg_at
 #undef GG_INLINE
 #undef GG_NOINLINE
 
