@@ -203,6 +203,7 @@ def _written(folder: Path, program: Any, seconds: float) -> None:
 @click.option("--latex", "view", flag_value="latex", help="The mathematics as LaTeX.")
 @click.option("--graph", "view", flag_value="graph", help="The nodes, one a line.")
 @click.option("--dot", "view", flag_value="dot", help="The graph for Graphviz.")
+@click.option("--passes", "view", flag_value="passes", help="What each pass decided.")
 @click.option("--program", "view", flag_value="program", help="Loops and buffers.")
 @click.option("--c", "view", flag_value="c", help="The emitted C file.")
 @click.option("--stages", "view", flag_value="stages", help="Seconds per stage.")

@@ -1,4 +1,4 @@
-"""The debug switch: GRADGEN_DEBUG=0..4 (1 stage times, 2 graph, 3 program, 4 C)."""
+"""The debug switch: GRADGEN_DEBUG=0..4 (1 stage times and the verifiers, 2 graph, 3 passes and program, 4 C)."""
 
 from __future__ import annotations
 

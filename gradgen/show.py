@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gradgen.codegen import demands
+from gradgen.compiler.account import watched
 from gradgen.compiler.pipeline import bodies, generate, programs, stages, user_names
 from gradgen.errors import GradgenError
 from gradgen.frontend.choice import prepared
@@ -17,7 +18,8 @@ VIEWS = {
     "latex": "the same for a document",
     "graph": "the nodes of the forward graph and of the gradients",
     "dot": "the graph for Graphviz",
-    "program": "loops, buffers, and what each pass of the scheduler decided",
+    "passes": "what each pass over the graph, the nodes and the loops decided, or that it changed nothing",
+    "program": "loops and buffers",
     "c": "the emitted C file",
     "stages": "seconds per stage",
     "cost": "operations, bytes moved, bytes kept for backward and of scratch",
@@ -35,6 +37,8 @@ def show(program: Any, what: str = "formulas", **options: Any) -> str:
     wanted = Options(**rest)
     if what == "c":
         return generate(program.graph, program.name, wanted)[f"{program.name}.c"]
+    if what == "passes":
+        return "\n".join(watched(lambda: programs(stages(program.graph, wanted))))
     made = stages(program.graph, wanted)
     subject = made.joint or made.graph
     names = user_names(made.graph)

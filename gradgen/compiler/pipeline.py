@@ -22,13 +22,14 @@ from gradgen.codegen.extents import to_c
 from gradgen.codegen.interface import Argument, Interface
 from gradgen.codegen.kernels_body import ProcedureCode, c_procedure
 from gradgen.codegen.states import copied_last, kept_name
+from gradgen.compiler.account import Account
 from gradgen.compiler.derivative_functions import Derivatives, derivative_functions
 from gradgen.compiler.recorded_calls import recorded_call
 from gradgen.compiler.verification import verified_when_debugging
 from gradgen.debug import debug_level
 from gradgen.errors import DerivativeError
 from gradgen.ir.draws import STATE, described
-from gradgen.ir.graph import Graph, Location, dim_names
+from gradgen.ir.graph import Graph, Location, dim_names, serialise
 from gradgen.ir.limits import greatest, limits
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
 from gradgen.ir.reach import check_reach, with_conditions
@@ -36,6 +37,7 @@ from gradgen.ir.symbols import Extent, as_extent, placeholder
 from gradgen.loops.procedure import ACCUMULATE, SAVED, Output, Place, Procedure
 from gradgen.notation.formula import argument_formulas, shortened
 from gradgen.options import Options
+from gradgen.passes import observed
 from gradgen.schedule import Program, ScheduleOptions, saved_layout, schedule
 from gradgen.simplify import simplify
 from gradgen.simplify.tables import computed
@@ -71,8 +73,15 @@ class Stages:
 
 def generate(graph: Graph, name: str, options: Options) -> dict[str, str]:
     """The bundle of a module: path -> text, a pure function of graph, name, options and gradgen's version."""
-    with collector_paused(), verified_when_debugging():
-        return _generate(graph, name, options)
+    level = debug_level()
+    account = Account()
+    with collector_paused(), verified_when_debugging(), observed(*([account] if level >= 3 else [])):
+        files = _generate(graph, name, options)
+    if level >= 3:
+        print(*account.lines(), sep="\n", file=sys.stderr)
+    if level >= 4:
+        print(files[f"{name}.c"] if f"{name}.c" in files else files[f"{name}.h"], file=sys.stderr)
+    return files
 
 
 @contextmanager
@@ -89,6 +98,8 @@ def collector_paused() -> Iterator[None]:
 
 def _generate(graph: Graph, name: str, options: Options) -> dict[str, str]:
     made = stages(graph, options)
+    if debug_level() >= 2:
+        print(*serialise(made.graph), sep="\n", file=sys.stderr)
     layout = saved_layout(made.procedures)
     scheduled = programs(made)
     with made.stage("emit"):

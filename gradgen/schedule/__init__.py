@@ -48,7 +48,7 @@ def schedule(
     saved = saved or saved_layout([procedure])
     emit: Pass[Any] = Pass("emit", "nodes become loops over memory", "none",
                            lambda nodes: _emitted(procedure, nodes, options))
-    return fold((emit, *_statement_passes(options, saved)), prepared(procedure, options)).program()
+    return fold((emit, *statement_passes(options, saved)), prepared(procedure, options)).program()
 
 
 def _emitted(asked: Procedure, procedure: Procedure, options: ScheduleOptions) -> Draft:
@@ -61,7 +61,8 @@ def _emitted(asked: Procedure, procedure: Procedure, options: ScheduleOptions) -
     return Draft(asked, emitter.builder.fresh, buffers, statements)
 
 
-def _statement_passes(options: ScheduleOptions, saved: SavedLayout) -> Iterator[Pass[Draft]]:
+def statement_passes(options: ScheduleOptions, saved: SavedLayout) -> Iterator[Pass[Draft]]:
+    """The passes over statements; those before "memory" may run in any order, as far as results go."""
     threads = options.threads if options.has("threads") else 0
 
     def optional(name: str, run: Callable[[Draft], Draft]) -> Iterator[Pass[Draft]]:

@@ -71,7 +71,7 @@ def test_every_step_of_scheduling_is_seen() -> None:
         ]  # fmt: skip
         drafts = [state for _, state in seen if isinstance(state, Draft)]
         assert all(d.procedure is procedure for d in drafts)
-        assert [d.work is None for d in drafts] == [True] * (len(drafts) - 2) + [False] * 2
+        assert [d.layout is None for d in drafts] == [True] * (len(drafts) - 2) + [False] * 2
         assert {b for b in drafts[-1].buffers if b.space == WORK} <= set(drafts[0].buffers)
     assert [name for name, _ in steps(procedure, NO_PASSES)] == ["emit", "conditions", "memory"]
     assert "threads" in [name for name, _ in steps(procedure, ScheduleOptions(threads=2))]
