@@ -13,6 +13,7 @@ from gradgen.frontend import internal
 from gradgen.frontend.device import Device, device, strided
 from gradgen.frontend.grad_fn import tensor_type_name
 from gradgen.frontend.record import Record
+from gradgen.frontend.requirements import possible_sizes
 from gradgen.frontend.tensor import Tensor
 from gradgen.frontend.views import is_contiguous, strides_of
 from gradgen.ir import dtypes
@@ -120,6 +121,9 @@ def length(self: Tensor) -> int:
         raise TypeError("len() of a 0-d tensor")
     extent = self._spec.shape[0]
     if not isinstance(extent, int):
+        sizes = possible_sizes(extent)
+        if sizes is not None and len(sizes) == 1:
+            return sizes[0]
         raise TraceError(
             f"len() of a tensor whose first extent is the named dimension {extent}",
             hint="a Python loop needs a number; use operations over the whole axis, or gg.scan",

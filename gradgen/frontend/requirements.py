@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import builtins
 import linecache
+import math
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import CodeType
@@ -242,4 +243,54 @@ def is_whole(e: sympy.Expr, facts: Facts | None = None) -> bool:
     if facts is None:
         facts = _open.collectors[-1].assumed if _open.collectors else ()
     numerator, denominator = sympy.fraction(sympy.together(e))
-    return bool(denominator.is_Integer) and follows(Condition(MOD, sympy.expand(numerator), denominator), facts)
+    if not denominator.is_Integer:
+        return False
+    if follows(Condition(MOD, sympy.expand(numerator), denominator), facts):
+        return True
+    sizes = possible_sizes(numerator)
+    return sizes is not None and all(v % int(denominator) == 0 for v in sizes)
+
+
+MOST = 1024
+"""Of more sizes than this a range decides nothing: each is looked at."""
+
+
+def possible_sizes(extent: Extent) -> tuple[int, ...] | None:
+    """Every value of an extent of one dimension that what is stated of it leaves; None where there are too many."""
+    if isinstance(extent, int) or extent.is_Integer:
+        return (int(extent),)
+    if len(extent.free_symbols) != 1 or not _open.collectors:
+        return None
+    (n,) = extent.free_symbols
+    least, most, step = 0, math.inf, 1
+    for condition in (r.condition for r in _open.collectors[-1].stated):
+        if condition.kind == MOD and condition.expr == n:
+            step = math.lcm(step, int(condition.modulus))
+        elif condition.kind == GE and (condition.expr - n).is_Integer:
+            least = max(least, int(n - condition.expr))
+        elif condition.kind == GE and (condition.expr + n).is_Integer:
+            most = min(most, int(condition.expr + n))
+    if (most - least) / step >= MOST:
+        return None
+    values = [extent.subs(n, v) for v in range(-(-least // step) * step, int(most) + 1, step)]
+    return tuple(sorted({int(v) for v in values})) if all(v.is_Integer for v in values) else None
+
+
+def decided_parts(extent: Extent, cut: Callable[[int], Sequence[int]]) -> tuple[Extent, ...] | None:
+    """The sizes of the parts that `cut(size)` gives of an axis, where what is stated of it decides how many there are, and of
+    each its size or how much the rest is; None where it does not."""
+    sizes = possible_sizes(extent)
+    if not sizes:
+        return None
+    cuts = [tuple(cut(v)) for v in sizes]
+    if any(len(c) != len(cuts[0]) for c in cuts):
+        return None
+    found: list[Extent] = []
+    for k, first in enumerate(cuts[0]):
+        if all(c[k] == first for c in cuts):
+            found.append(first)
+        elif all(v - c[k] == sizes[0] - first for v, c in zip(sizes, cuts)):
+            found.append(extent - (sizes[0] - first))
+        else:
+            return None
+    return tuple(found)

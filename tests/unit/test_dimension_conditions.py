@@ -281,6 +281,47 @@ def test_statements_decide_reshapes_and_parts(function: Callable[..., Any], shap
         _trace(function, ("N",))
 
 
+EIGHT = gg.dim("N", min=7, max=11, multiple=4)
+FEW = gg.dim("N", min=5, max=8)
+
+
+@pytest.mark.parametrize("stated, function, shapes", [
+    (FEW, lambda x: x.split(4), [(4,), (N - 4,)]), (EIGHT, lambda x: x.split(3), [(3,), (3,), (2,)]),
+    (gg.dim("N", min=5, max=6), lambda x: x.chunk(2), [(3,), (N - 3,)]), (EIGHT, lambda x: x.chunk(5), [(2,)] * 4),
+    (FEW, lambda x: x.tensor_split((1, -3)), [(1,), (N - 4,), (3,)]),
+    (EIGHT, lambda x: x.tensor_split(3), [(3,), (3,), (2,)]),
+    (EIGHT, lambda x: x.split([5, 3]), [(5,), (3,)]), (EIGHT, lambda x: x.unbind(), [()] * 8), (EIGHT, tuple, [()] * 8),
+    (EIGHT, lambda x: [x.reshape(2, 4)], [(2, 4)]), (EIGHT, lambda x: [x.view(4, 2)], [(4, 2)]),
+    (EIGHT, lambda x: [x.unflatten(0, (2, 2, 2))], [(2, 2, 2)]),
+    (gg.dim("N", min=3, max=3), lambda x: [x.reshape(-1, 3)], [(N / 3, 3)]),
+])
+def test_bounds_decide_how_many_parts_there_are(stated: Any, function: Callable[..., Any], shapes: list[Any]) -> None:
+    program = _trace(lambda x: tuple(function(x)), (stated,))
+    assert [o.shape for o in program.graph.outputs] == shapes
+    with pytest.raises((RuntimeError, gg.GradgenError)):
+        _trace(lambda x: tuple(function(x)), (gg.dim("N", min=3, max=12),))
+
+
+def test_parts_of_every_size_that_is_stated(tmp_path: Any) -> None:
+    def function(x: Any) -> Any:
+        a, b = x.split(4)
+        c, d, e = x.tensor_split((1, -3))
+        return a.sin().sum() + (b * 3).exp().sum() + (c.sum() * d).sum() * (e * e).sum()
+
+    program = gg.trace(function, x=gg.spec(FEW, dtype=gg.float64, requires_grad=True), outputs=["loss"])
+    module = gg.build(program, name="parts", out=tmp_path)
+    for n in (5, 6, 7, 8):
+        x = gg.tensor(np.linspace(-1, 1, n), requires_grad=True)
+        loss = function(x)
+        loss.backward()
+        found, (grad,) = module.value_and_grad(x.detach().numpy())
+        assert np.allclose([found], [loss.item()], rtol=1e-13)  # some ten roundings
+        assert np.allclose(grad, x.grad.numpy(), rtol=1e-13)
+    for n in (4, 9):
+        with pytest.raises(ValueError, match="was stated by"):
+            module.value_and_grad(np.zeros(n))
+
+
 def test_one_name_one_statement() -> None:
     with pytest.raises(ShapeError, match="contradict"):
         _trace(lambda x, y: x.sum() + y.sum(), (gg.dim("N", min=3),), (gg.dim("N", min=4),))

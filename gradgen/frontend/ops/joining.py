@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from gradgen.frontend.ops.shape import atleast_1d, atleast_2d, atleast_3d, view_
 from gradgen.frontend.ops.shapes import known, shape_text, wrap_dim
 from gradgen.frontend.ops.table import call, is_tensor, public
 from gradgen.frontend.registry import KEEP, PROMOTE, Op, broadcast_shapes, register
-from gradgen.frontend.requirements import dim_hint, is_whole, require, settled
+from gradgen.frontend.requirements import decided_parts, dim_hint, is_whole, possible_sizes, require, settled
 from gradgen.ir import dtypes
 from gradgen.ir.guards import conjunction, in_range
 from gradgen.ir.nodes import Compute, Node, Read
@@ -237,19 +237,23 @@ def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int 
     if isinstance(parts, int):
         require(size - 1, RuntimeError, "split expects split_size be positive, but got split_size={size}", size=size)
         return tuple(call(_split, tensor, dim=at, sizes=(size,) * parts))
-    extent = _known_extent(tensor, at, "split", size)
-    if size < 0 or (size == 0 and extent > 0):
-        raise RuntimeError(f"split expects split_size be non-negative, but got split_size={size}")
-    sizes = tuple(min(size, extent - s) for s in range(0, extent, size)) if extent else (0,)
-    return tuple(call(_split, tensor, dim=at, sizes=sizes))
+
+    def cut(extent: int) -> list[int]:
+        if size < 0 or (size == 0 and extent > 0):
+            raise RuntimeError(f"split expects split_size be non-negative, but got split_size={size}")
+        return [min(size, extent - s) for s in range(0, extent, size)] if extent else [0]
+
+    return tuple(call(_split, tensor, dim=at, sizes=_parts(tensor, at, "split", cut, size)))
 
 
-def _known_extent(tensor: Tensor, dim: int, name: str, parts: Any = 1) -> int:
+def _parts(tensor: Tensor, dim: int, name: str, cut: Callable[[int], list[int]], parts: Any = 1) -> tuple[Extent, ...]:
+    """The extents of the parts that `cut` gives of axis `dim`; RuntimeError where nobody stated how many there are."""
     extent = tensor.shape[dim]
-    if not isinstance(extent, int):
+    found = None if isinstance(parts, sympy.Expr) else decided_parts(extent, cut)
+    if found is None:
         raise RuntimeError(f"{name}() along the named dimension {extent}: the number of parts is not known here"
                            f"{dim_hint(sympy.sympify(extent) / parts)}")
-    return extent
+    return found
 
 
 def _equal_parts(tensor: Tensor, at: int, count: int) -> tuple[Extent, ...] | None:
@@ -266,7 +270,7 @@ def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) ->
     at = wrap_dim(dim, input.ndim)
     sizes = tuple(known(s) for s in split_sizes)
     total = known(sum(sizes))
-    if not same_extent(total, input.shape[at]):
+    if not same_extent(total, input.shape[at]) and possible_sizes(input.shape[at]) != (total,):
         raise RuntimeError(
             f"split_with_sizes expects split_sizes to sum exactly to {input.shape[at]} (input tensor's size at "
             f"dimension "
@@ -287,8 +291,12 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     equal = (0,) * chunks if same_extent(input.shape[at], 0) else _equal_parts(input, at, chunks)
     if equal is not None:
         return tuple(call(_split, input, dim=at, sizes=equal))
-    extent = _known_extent(input, at, "chunk", chunks)
-    return split(input, max(math.ceil(extent / chunks), 1), dim)
+
+    def cut(extent: int) -> list[int]:
+        size = max(math.ceil(extent / chunks), 1)
+        return [min(size, extent - s) for s in range(0, extent, size)] if extent else [0] * chunks
+
+    return tuple(call(_split, input, dim=at, sizes=_parts(input, at, "chunk", cut, chunks)))
 
 
 @public("", method=True, samples=[one(t(5, 3), 2), one(t(5, 3), (1, 3)), one(t(2, 5), 3, 1)])
@@ -299,7 +307,6 @@ def tensor_split(input: Tensor, indices_or_sections: int | Sequence[int], dim: i
     equal = _equal_parts(input, at, sections) if isinstance(indices_or_sections, int) else None
     if equal is not None:
         return tuple(narrow(input, at, k * equal[0], equal[0]) for k in range(sections))
-    extent = _known_extent(input, at, "tensor_split", sections)
     if is_tensor(indices_or_sections):
         if indices_or_sections.dtype is not dtypes.int64 or indices_or_sections.ndim > 1:
             raise RuntimeError(
@@ -307,14 +314,21 @@ def tensor_split(input: Tensor, indices_or_sections: int | Sequence[int], dim: i
                 "Long"
             )
         indices_or_sections = indices_or_sections.tolist()
-    if isinstance(indices_or_sections, int):
-        if indices_or_sections <= 0:
-            raise RuntimeError(f"number of sections must be larger than 0, got {indices_or_sections}")
-        size, more = divmod(extent, indices_or_sections)
-        cuts = [k * size + min(k, more) for k in range(indices_or_sections + 1)]
-    else:
-        cuts = [0, *(min(max(i + extent if i < 0 else i, 0), extent) for i in indices_or_sections), extent]
-    return tuple(narrow(input, at, a, max(b - a, 0)) for a, b in pairwise(cuts))
+    if isinstance(indices_or_sections, int) and indices_or_sections <= 0:
+        raise RuntimeError(f"number of sections must be larger than 0, got {indices_or_sections}")
+
+    def starts(extent: int) -> list[int]:
+        if isinstance(indices_or_sections, int):
+            size, more = divmod(extent, indices_or_sections)
+            return [k * size + min(k, more) for k in range(indices_or_sections + 1)]
+        return [0, *(min(max(i + extent if i < 0 else i, 0), extent) for i in indices_or_sections), extent]
+
+    def cut(extent: int) -> list[int]:
+        return [max(b - a, 0) for a, b in pairwise(starts(extent))]
+
+    sizes = _parts(input, at, "tensor_split", cut, sections)
+    at_start = _parts(input, at, "tensor_split", starts, sections)
+    return tuple(narrow(input, at, start, size) for start, size in zip(at_start, sizes))
 
 
 @public("", method=True, samples=[sample(t(2, 3)), one(t(2, 3), 1)])
@@ -323,8 +337,8 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     if input.ndim == 0:
         raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     at = wrap_dim(dim, input.ndim)
-    _known_extent(input, at, "unbind")
-    return tuple(call(_unbind, input, dim=at))
+    count = len(_parts(input, at, "unbind", lambda extent: [1] * extent))
+    return tuple(call(_unbind, input if isinstance(input.shape[at], int) else narrow(input, at, 0, count), dim=at))
 
 
 # --- more of the same ------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from gradgen.frontend.ops.samples import one, plain, sample, t
 from gradgen.frontend.ops.shapes import A0, known, numel, shape_text, spread, wrap_dim, wrap_dims
 from gradgen.frontend.ops.table import METHODS, PROPERTIES, call, public, require_tensor
 from gradgen.frontend.registry import KEEP, Op, broadcast_read, register
-from gradgen.frontend.requirements import dim_hint, is_whole, require_different, settled
+from gradgen.frontend.requirements import dim_hint, is_whole, possible_sizes, require_different, settled
 from gradgen.ir import functions as fn
 from gradgen.ir.dtypes import DType
 from gradgen.ir.dtypes import dtype as as_dtype
@@ -92,8 +92,28 @@ def reshape(input: Tensor, shape: Sequence[int]) -> Tensor:
     return _reshaped(input, tuple(shape) if isinstance(shape, (tuple, list)) else (shape,))
 
 
+def with_decided(input: Tensor, *dims: int) -> Tensor:
+    """The tensor with numbers for those extents, of `dims` or of all axes, of which what is stated leaves one value."""
+    for d in dims or range(input.ndim):
+        sizes = possible_sizes(input.shape[d])
+        if not isinstance(input.shape[d], int) and sizes is not None and len(sizes) == 1:
+            input = input.narrow(d, 0, sizes[0])  # type: ignore[attr-defined]
+    return input
+
+
+def _fitting(input: Tensor, shape: Sequence[Any]) -> tuple[Tensor, Shape]:
+    """The tensor, and `shape` with its -1 filled in."""
+    try:
+        return input, inferred_shape(shape, numel(input.shape))
+    except RuntimeError:
+        decided = with_decided(input)
+        if decided is input:
+            raise
+        return decided, inferred_shape(shape, numel(decided.shape))
+
+
 def _reshaped(input: Tensor, shape: tuple[Any, ...]) -> Tensor:
-    wanted = inferred_shape(shape, numel(input.shape))
+    input, wanted = _fitting(input, shape)
     if not hasattr(input, "is_contiguous") or input.is_contiguous():
         return call(_view, input, shape=wanted)
     from gradgen.frontend.views import reshaped_strides, strides_of
@@ -112,7 +132,8 @@ def _view_method(self: Tensor, shape: Sequence[Any] = (), dtype: Any = None) -> 
         if as_dtype(dtype or shape[0]) is self.dtype:
             return self
         raise NotImplementedError("view(dtype) reinterprets bytes, which gradgen does not do; use .to(dtype)")
-    return call(_view, self, shape=inferred_shape(shape, numel(self.shape)))
+    viewed, wanted = _fitting(self, shape)
+    return call(_view, viewed, shape=wanted)
 
 
 METHODS["view"] = spread("view", "size", _view_method)
@@ -157,6 +178,9 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     try:
         inner = inferred_shape(tuple(sizes), shape[at])
     except RuntimeError as error:
+        decided = with_decided(input, at)
+        if decided is not input:
+            return unflatten(decided, at, sizes)
         _, line, hint = str(error).partition("\n")
         raise RuntimeError(
             f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {at} ({shape[at]}) in the input "
