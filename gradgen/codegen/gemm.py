@@ -102,7 +102,8 @@ class WorkBytes:
     def extent(self, m: Extent, n: Extent, k: Extent) -> Extent:
         """The bytes as an extent over the dimensions of m, n and k: sums, products, quotients, Min and Max."""
         m, n, k = self._known(m, n, k)
-        if self._never(m, n, k):
+        most = [_most(e) for e in (m, n, k)]
+        if self._never(m, n, k) or self._never(most[0], n, most[2]):
             return 0
         if all(isinstance(e, int) or e.is_Integer for e in (m, n, k)):
             m, n, k = int(m), int(n), int(k)
@@ -114,6 +115,8 @@ class WorkBytes:
         longest, depth = sympy.Max(m, n), sympy.Min(k, self.target.depth)
         over = (longest * k - _LARGE, longest - _WIDE, k - _SHORT)
         packs_a = sympy.Min(1, *(sympy.Max(0, excess) for excess in over))
+        if None not in most and not any(a > _WIDE and a * most[2] > _LARGE for a in most[:2]):  # type: ignore[operator]
+            packs_a = sympy.S.Zero
         rows = sympy.Min(sympy.ceiling(longest / sympy.Integer(_TILE_ROWS)) * _TILE_ROWS, self.target.rows)
         return depth * (_PANEL_BYTES + _SIZE[self.request.dtype] * rows * packs_a)
 
@@ -275,6 +278,15 @@ def _small_function(name: str, request: GemmRequest) -> str:
     formula = f"/* c[m,n] {'+=' if r.accumulate else '='} sum_k a[m,k] b[k,n]{known} */"
     body = "".join(f"    {line}\n" for line in lines)
     return f"{formula}\n{_signature(name, r.dtype)}\n{{\n{body}}}\n"
+
+
+def _most(extent: Extent) -> int | None:
+    """The greatest that an extent with minima can be, where it has a bound."""
+    if isinstance(extent, int):
+        return extent
+    numbers = {m: [a for a in m.args if a.is_Integer] for m in extent.atoms(sympy.Min)}
+    found = extent.xreplace({m: min(found) for m, found in numbers.items() if found})
+    return int(found) if found.is_Integer else None
 
 
 def _term(index: str, stride: str) -> str:

@@ -19,7 +19,7 @@ from gradgen.codegen.printer import INDENT, StatementPrinter, called_often, loca
 from gradgen.codegen.templates import render
 from gradgen.ir.symbols import Extent, as_extent
 from gradgen.loops.statements import CONSTANT, SAVED, WORK, Buffer, Layout, Loop, Program, Statement
-from gradgen.schedule.memory import aligned
+from gradgen.schedule.memory import aligned, most_of
 
 LINE = 116
 VECTOR_LOOPS = "vector loops"
@@ -65,8 +65,8 @@ def c_procedure(program: Program) -> ProcedureCode:
         sizes = [size for _, calls in printer.products.values() for size in calls]
         head.append(f"    void *const gg_scratch = {printer.at('work', work)};")
         if printer.chunks > 1:
-            head.append(f"    const size_t gg_scratch_bytes = (size_t)({index_text(aligned(_largest(sizes)))});")
-        work = as_extent(work + printer.chunks * aligned(_largest(sizes)))
+            head.append(f"    const size_t gg_scratch_bytes = (size_t)({index_text(aligned(most_of(sizes)))});")
+        work = as_extent(work + printer.chunks * aligned(most_of(sizes)))
     for array, length in pieces.arrays.items() if pieces is not None else ():
         head.append(f"    {array.dtype.ctype} *const {array.name} = ({array.dtype.ctype} *){printer.at('work', work)};")
         work = as_extent(work + aligned(length * array.dtype.itemsize))
@@ -77,15 +77,6 @@ def c_procedure(program: Program) -> ProcedureCode:
         program.name, "\n".join([*head, *printer.out]) + "\n", helpers, work, bytes_text(work), program.layout.saved,
         bytes_text(program.layout.saved), STACK_BYTES + printer.stack_bytes,
     )
-
-
-def _largest(sizes: list[Extent]) -> Extent:
-    """An upper bound of several extents."""
-    numbers = [s for s in sizes if isinstance(s, int)]
-    rest = list(dict.fromkeys(s for s in sizes if not isinstance(s, int)))
-    if not rest:
-        return max(numbers)
-    return as_extent(sympy.Max(max(numbers, default=0), *rest))
 
 
 def bytes_text(extent: Extent) -> str:

@@ -39,6 +39,7 @@ from gradgen.notation.formula import argument_formulas, shortened
 from gradgen.options import Options
 from gradgen.passes import observed
 from gradgen.schedule import Program, ScheduleOptions, saved_layout, schedule
+from gradgen.schedule.memory import most_of
 from gradgen.simplify import simplify
 from gradgen.simplify.tables import computed
 from gradgen.version import VERSION
@@ -108,7 +109,7 @@ def _generate(graph: Graph, name: str, options: Options) -> dict[str, str]:
         if options.in_place:
             kept = _kept_states(made)
             code = [copied_last(c, interface.functions[c.name], kept) for c in code]
-        work = as_extent(sympy.Max(0, *(c.work_bytes for c in code)))
+        work = most_of([0, *(c.work_bytes for c in code)])
         interface = replace(interface, work_bytes=work)
         options.budget.check(name, _bill(made.graph, code, layout.bytes if made.joint else 0, work))
         saved = to_c(interface.saved_bytes)

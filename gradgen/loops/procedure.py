@@ -37,12 +37,14 @@ class Place:
 class Output:
     """`place` (=) node, or for mode "accumulate": place += node, but place = node where GRADGEN_SET_GRAD is in `flags`.
 
-    Accumulation adds the completed value once per element: partial sums never go through the destination.
+    Accumulation adds the completed value once per element, so that partial sums never go through the destination; with
+    `in_parts` they may, which takes no memory for the value.
     """
 
     node: Node
     place: Place
     mode: str = STORE
+    in_parts: bool = False
 
 
 @dataclass(frozen=True, eq=False)

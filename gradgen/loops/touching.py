@@ -220,7 +220,7 @@ class Touched:
             why = self.written.fault(name, path, lambda depth, b=b: self.whole(b))  # type: ignore[misc]
             if why is not None:
                 self.fail("result", why, name)
-            if o.mode == ACCUMULATE and self.once:
+            if o.mode == ACCUMULATE and self.once and not o.in_parts:
                 self.added_once(b, path)
 
     def added_once(self, b: Buffer, path: Conjunction) -> None:

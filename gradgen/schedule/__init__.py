@@ -15,6 +15,7 @@ from gradgen.schedule.conditions import merge_conditions
 from gradgen.schedule.emit import Emitter
 from gradgen.schedule.flatten import flatten
 from gradgen.schedule.fusion import Fusion
+from gradgen.schedule.in_place import in_place
 from gradgen.schedule.inline import Inliner
 from gradgen.schedule.lanes import lanes
 from gradgen.schedule.loads import unconditional
@@ -24,6 +25,7 @@ from gradgen.schedule.peel import peel
 from gradgen.schedule.preparation import prepared
 from gradgen.schedule.reciprocals import reciprocals
 from gradgen.schedule.registers import in_registers
+from gradgen.schedule.running import with_parts
 from gradgen.schedule.straight import straighten
 from gradgen.schedule.threads import run_in_threads
 from gradgen.schedule.unroll import unroll
@@ -46,6 +48,8 @@ def schedule(
     """
     options = options or ScheduleOptions()
     saved = saved or saved_layout([procedure])
+    if not options.target.cache_bytes:  # nor memory for copies of gradients
+        procedure = with_parts(procedure)
     emit: Pass[Any] = Pass("emit", "nodes become loops over memory", "none",
                            lambda nodes: _emitted(procedure, nodes, options))
     return fold((emit, *statement_passes(options, saved)), prepared(procedure, options)).program()
@@ -80,6 +84,7 @@ def statement_passes(options: ScheduleOptions, saved: SavedLayout) -> Iterator[P
     yield from optional("lanes", _with_names(lanes))
     yield from optional("flatten", _statements(flatten))  # chunks are whole rows
     yield from optional("loads", _with_names(unconditional))
+    yield from optional("in place", _statements(in_place))
     yield Pass("memory", "every buffer gets its place", "none", lambda draft: _planned(draft, options, saved))
     if threads < 2:  # a chunk is a part of its loop, not of another function
         yield from optional("outline", _outlined)
@@ -99,7 +104,7 @@ def _in_threads(draft: Draft, threads: int) -> Draft:
 
 
 def _planned(draft: Draft, options: ScheduleOptions, saved: SavedLayout) -> Draft:
-    offsets, work = plan_work(draft.buffers, draft.statements, options.has("reuse"))
+    offsets, work = plan_work(draft.buffers, draft.statements, options.has("reuse"), options.target.alignment)
     used = lifetimes(draft.statements)
     buffers = tuple(b for b in draft.buffers if b.space not in (WORK, SAVED) or b in used)
     offsets |= {b: saved.offsets[b.name] for b in buffers if b.space == SAVED}

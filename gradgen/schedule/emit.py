@@ -74,7 +74,7 @@ class Emitter(Products):
             return
         starting = [op for op, s in node.binding.items() if s in op.reduced_axes and self.is_outermost(op, node)]
         for op in starting:
-            self.begin(op)
+            self.begin(op, node)
         local = [op for op in node.binding if op not in starting and self.sums_here(op, node)]
         for op in local:
             self.begin_local(op, node)
@@ -109,6 +109,8 @@ class Emitter(Products):
             self.strip_rows[node] = b.named_index(rows, sympy.Min(node.size, node.extent - first))
         totals: dict[Op, Buffer] = {}
         for op in starting:
+            if op in self.running and self.running[op].own is None:
+                continue
             if op in self.buffers and is_float_sum(op) and op not in self.contractions:
                 totals[op], kept = self.buffers[op]
                 self.buffers[op] = (self.work_buffer(op, kept), kept)
@@ -119,12 +121,15 @@ class Emitter(Products):
             self.visit(child)
         for op, total in totals.items():
             partial, kept = self.buffers[op]
+            self.buffers[op] = (total, kept)
+            tested = self.open_present(op)
             at = b.open_loop(partial.size)
             b.scope.simd = self.simd
             value = b.apply("add", (self.raw_load(total, at), self.raw_load(partial, at)), op.node.dtype)
             b.emit(Store(total, at, value))
             b.close()
-            self.buffers[op] = (total, kept)
+            if tested:
+                b.close()
         del self.open_strips[node]
         b.close()
 

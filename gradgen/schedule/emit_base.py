@@ -9,7 +9,7 @@ import sympy
 from gradgen.ir.dtypes import DType, bool_
 from gradgen.ir.indexing import recombined
 from gradgen.ir.nodes import Constant, Node
-from gradgen.ir.symbols import Extent
+from gradgen.ir.symbols import Extent, as_extent
 from gradgen.loops.procedure import ACCUMULATE, Place, Procedure
 from gradgen.loops.statements import ARGUMENT, CONSTANT, SAVED, WORK, Buffer, CVar, Expr, Load, Present, SetFlag
 from gradgen.schedule.allowed import ScheduleOptions
@@ -18,6 +18,7 @@ from gradgen.schedule.contraction import Contraction
 from gradgen.schedule.fusion import whole_sources
 from gradgen.schedule.inline import KERNEL, SCAN, SCATTER, Op
 from gradgen.schedule.reductions import Accumulator
+from gradgen.schedule.running import Running
 from gradgen.schedule.scope import Builder, Scope
 from gradgen.schedule.tree import Leaf, LoopNode, StripNode, Tree, paths
 from gradgen.schedule.wanted import Places, is_optional, key_of
@@ -76,10 +77,12 @@ class Base:
         self.extra: list[Buffer] = []  # WORK that belongs to no op
         self.given_values: dict[Node, Expr] = {}
         self.split: dict[Op, None] = {}  # contractions whose summed axis is cut into strips
+        self.running: dict[Op, Running] = {}  # sums that grow from strip to strip in a gradient
         self.open_strips: dict[StripNode, CVar] = {}
         self.strip_rows: dict[StripNode, CVar] = {}
         self.strip_buffers: dict[Buffer, dict[sympy.Symbol, StripNode]] = {}
         self.strip_local: dict[Op, dict[sympy.Symbol, StripNode]] = {}
+        self.layouts: dict[Buffer, tuple[Extent, ...]] = {}  # the extents that indices go by, where the shape says less
         self.wasted: dict[tuple[str, DType], Buffer] = {}
         self.widths: dict[Buffer, Extent] = {}  # elements of wasted rows
         self.checked: dict[tuple, list[Places | None]] = {}  # checks, and where they were made
@@ -100,9 +103,11 @@ class Base:
         if op.kind == SCATTER:
             return Buffer(name, op.node.dtype, op.shape, WORK)
         strips = self.strip_local.get(op, {})
-        shape = tuple(strips[s].size if s in strips else op.extent_of(s) for s in axes)
+        shape = tuple(most_rows(strips[s]) if s in strips else op.extent_of(s) for s in axes)
         made = Buffer(name, op.node.dtype, shape, WORK, below=positions(op.node))
         self.strip_buffers[made] = strips
+        if any(not isinstance(most_rows(strip), int) for strip in strips.values()):
+            self.layouts[made] = tuple(self.rows(strips[s]) if s in strips else op.extent_of(s) for s in axes)
         return made
 
     def constant_buffer(self, node: Constant) -> Buffer:
@@ -228,7 +233,12 @@ class Base:
         return b.place(("raw", len(b.home)), b.scope, Load(buffer.dtype, buffer, index))
 
     def linear(self, buffer: Buffer, index: tuple[sympy.Expr, ...]) -> sympy.Expr:
-        return linear_index(buffer.shape, index)
+        return linear_index(self.layouts.get(buffer, buffer.shape), index)
+
+
+def most_rows(strip: StripNode) -> Extent:
+    """The rows of the longest strip."""
+    return strip.size if isinstance(strip.extent, int) else as_extent(sympy.Min(strip.size, strip.extent))
 
 
 _linear: dict[tuple, sympy.Expr] = {}

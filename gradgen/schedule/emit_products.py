@@ -9,6 +9,7 @@ from gradgen.ir.symbols import Extent, as_extent
 from gradgen.loops.procedure import ACCUMULATE
 from gradgen.loops.statements import Buffer, Contract, Operand
 from gradgen.schedule.contraction import Contraction
+from gradgen.schedule.emit_base import most_rows
 from gradgen.schedule.emit_reductions import Reductions
 from gradgen.schedule.inline import SCATTER, Op, ReadTerm, substitute
 from gradgen.schedule.reductions import exceeds
@@ -25,7 +26,10 @@ class Products(Reductions):
         """The product goes to memory, or straight to the only place that wants it."""
         b = self.builder
         if op in self.split:
+            tested = self.open_present(op)
             self.product(op, c, *self.buffers[op], True)
+            if tested:
+                b.close()
             return
         if self.consumers[op] or len(op.effects) != 1:
             target, kept = self.buffers[op] = self.own_buffer(op)
@@ -45,7 +49,7 @@ class Products(Reductions):
             self.product(op, c, place, op.output_axes, False)
             b.close()
             b.open_if(b.apply("not_", (self.set_flag(),), bool_))
-            if self.single_pass(op, c):
+            if effect.in_parts or self.single_pass(op, c):
                 self.product(op, c, place, op.output_axes, True)
             else:  # the sum is completed before it is added
                 kept = self.kept_axes(op)
@@ -119,7 +123,7 @@ class Products(Reductions):
         """The most that an extent inside a strip can be."""
         if isinstance(extent, int) or not self.open_strips:
             return extent
-        rows = {self.strip_rows[s]: sympy.Integer(s.size) for s in self.open_strips if s in self.strip_rows}
+        rows = {self.strip_rows[s]: sympy.sympify(most_rows(s)) for s in self.open_strips if s in self.strip_rows}
         return as_extent(extent.xreplace(rows))
 
     def start(self, at: sympy.Expr, op: Op) -> Extent:

@@ -8,7 +8,9 @@ from gradgen.errors import ScheduleError
 from gradgen.ir.dtypes import DType, bool_, int64
 from gradgen.ir.nodes import Compute, Scatter
 from gradgen.ir.symbols import Extent
+from gradgen.loops.atoms import formula, implies
 from gradgen.loops.statements import (
+    LOCAL,
     Assign,
     Buffer,
     Copy,
@@ -34,6 +36,7 @@ from gradgen.schedule.reductions import (
     many_terms,
     reducer_of,
 )
+from gradgen.schedule.running import Running, running_total
 from gradgen.schedule.tree import LoopNode
 
 
@@ -44,17 +47,22 @@ class Reductions(Results):
         term = op.terms[op.root]
         return term.dtype if op.kind == ARG else op.node.dtype
 
-    def begin(self, op: Op) -> None:
+    def begin(self, op: Op, loop: LoopNode | None = None) -> None:
+        """`loop`: the outermost of those that sum."""
         node = op.node
         b = self.builder
         if op in self.contractions:  # summed strip by strip
+            self.split[op] = None
+            if self.begin_running(op, loop):
+                return
             buffer, kept = self.buffers[op] = self.own_buffer(op)
             zero = b.literal(sympy.S.Zero, node.dtype)
             self.fill(op, buffer, kept, tuple(s for s in op.output_axes if s in kept), zero)
-            self.split[op] = None
             return
         if op.kind == SCATTER:
             assert isinstance(node, Scatter)
+            if node.base is None and node.mode == "add" and node.dtype.is_floating_point and self.begin_running(op, loop):
+                return
             buffer, _ = self.buffers[op] = self.own_buffer(op)
             if node.base is None:
                 b.emit(Fill(buffer, 0, buffer.size, b.literal(sympy.S.Zero, node.dtype)))
@@ -71,8 +79,39 @@ class Reductions(Results):
             return
         if op.kind == ARG:
             raise ScheduleError("argmax over an outer axis reached the emitter without its output axes bound")
+        if is_float_sum(op) and open_axes == op.output_axes and self.begin_running(op, loop):
+            return
         buffer, kept = self.buffers[op] = self.own_buffer(op)
         self.fill(op, buffer, kept, open_axes, start)
+
+    def begin_running(self, op: Op, loop: LoopNode | None) -> bool:
+        """The sum grows in the gradient where that can be."""
+        running = running_total(self, op, loop)
+        if running is None:
+            return False
+        b = self.builder
+        self.running[op] = running
+        self.buffers[op] = running.buffer, op.output_axes
+        size = Buffer("", op.node.dtype, op.shape, LOCAL).size
+        b.open_if(running.clear if running.present is None else b.apply("and_", (running.present, running.clear), bool_))
+        b.emit(Fill(running.buffer, 0, size, b.literal(sympy.S.Zero, op.node.dtype)))
+        b.close()
+        return True
+
+    def end_running(self, op: Op, running: Running) -> None:
+        """What grew in memory of its own is added to the gradient."""
+        if running.own is None or running.apart is None:
+            return
+        b = self.builder
+        target = self.place_buffer(op.effects[0].place, op.node)
+        condition = running.apart if running.present is None else b.apply("and_", (running.present, running.apart), bool_)
+        b.open_if(condition)
+        at = b.open_loop(target.size)
+        b.scope.simd = self.simd
+        total = b.apply("add", (self.raw_load(target, at), self.raw_load(running.own, at)), op.node.dtype)
+        b.emit(Store(target, at, total))
+        b.close()
+        b.close()
 
     def fill(
         self, op: Op, buffer: Buffer, kept: tuple[sympy.Symbol, ...], open_axes: tuple[sympy.Symbol, ...], value: Expr
@@ -128,7 +167,20 @@ class Reductions(Results):
         b = self.builder
         buffer, kept = self.buffers[op]
         at = self.linear(buffer, self.local(op, buffer, self.whole_index(op), kept))
+        tested = self.open_present(op)
         b.emit(Store(buffer, at, self.combine(reducer_of(op), self.raw_load(buffer, at), value)))
+        if tested:
+            b.close()
+
+    def open_present(self, op: Op) -> bool:
+        """Opens a test whether the gradient in which an op's sum grows is there, where that is not known."""
+        running = self.running.get(op)
+        if running is None or running.present is None or self.buffers[op][0] is not running.buffer:
+            return False
+        if implies(self.builder.scope.around(), formula(running.present, True, lambda name: None)):
+            return False
+        self.builder.open_if(running.present)
+        return True
 
     def total(self, state: Accumulator) -> Expr:
         """The finished value of a reduction."""
@@ -147,6 +199,9 @@ class Reductions(Results):
             self.result(op, self.total(self.accumulators[op]))
             return
         self.split.pop(op, None)
+        if op in self.running:
+            self.end_running(op, self.running.pop(op))
+            return
         buffer, kept = self.buffers[op]
         for e in op.effects:
             target = self.place_buffer(e.place, op.node)
@@ -214,9 +269,12 @@ class Reductions(Results):
             b.open_if(b.holds(guard, bool_))
         index = tuple(substitute(e, env) for e in op.index)
         at = self.linear(buffer, index)
+        tested = self.open_present(op)
         if node.mode != "set":
             value = self.combine("sum" if node.mode == "add" else node.mode, self.raw_load(buffer, at), value)
         b.emit(Store(buffer, at, value))
+        if tested:
+            b.close()
         if guard:
             b.close()
 

@@ -28,6 +28,7 @@ from gradgen.schedule.tree import Leaf, LoopNode, StripNode, Tree, separate
 from gradgen.schedule.unfold import overlaps
 
 STRIP = 256  # rows: enough for the matrix kernel to run at full speed, few enough for the cache
+ROW_BYTES = 1024  # of what a row takes, where there is no cache and all that a strip takes is memory
 VECTOR = 4  # elements from which on a loop of an expensive function gains by being a vector loop
 SHORT = 1024  # elements of a row that may be written and read again for that
 CACHE_BYTES = 256 * 1024  # an operand of more is worth making piece by piece
@@ -53,6 +54,8 @@ class Fusion:
     def __init__(self, ops: list[Op], options: ScheduleOptions, procedure: Procedure, rows: bool = False) -> None:
         """`rows`: products of one row with a packed matrix are for the kernel too."""
         self.ops, self.options = ops, options
+        machine = options.target
+        self.strip = STRIP if machine.cache_bytes else max(1, machine.near_bytes // ROW_BYTES)
         self.maybe_absent = {n: None for n, place in procedure.given.items() if place.optional}
         self.op_of: dict[Node, Op] = {}
         for op in ops:
@@ -221,11 +224,15 @@ class Fusion:
         """The long axes of a contraction, over which it can run strip by strip."""
         if op not in self.contractions:
             return ()
-        return tuple(s for s in op.loop_axes if is_long(op.extent_of(s)))
+        return tuple(s for s in op.loop_axes if self.is_long(op.extent_of(s)))
+
+    def is_long(self, extent: Extent) -> bool:
+        """Worth cutting into strips."""
+        return not isinstance(extent, int) or extent >= 3 * self.strip
 
     def wants_strips(self, op: Op, group: Group) -> bool:
         """A contraction works on strips; a long sum into an array does so to be a sum of partial sums."""
-        if group.extent is None or not is_long(group.extent):
+        if group.extent is None or not self.is_long(group.extent):
             return False
         symbol = group.binding[op]
         if op in self.contractions:
@@ -236,7 +243,7 @@ class Fusion:
         if group.extent is None:
             return Leaf(group.ops[0])
         if group.strips:
-            return StripNode(group.extent, group.binding, self.level(group.ops, remaining), STRIP)
+            return StripNode(group.extent, group.binding, self.level(group.ops, remaining), self.strip)
         inner = {op: tuple(s for s in remaining[op] if s is not group.binding[op]) for op in group.ops}
         self.looped.update({op: () for op in group.ops if op in self.looped})  # one such loop is enough
         return LoopNode(group.extent, group.binding, self.level(group.ops, inner))
@@ -336,11 +343,6 @@ def is_costly(op: str) -> bool:
 def count(extents: Iterable[Extent]) -> int:
     """Elements; a named dimension counts as many."""
     return prod(e if isinstance(e, int) else MANY for e in extents)
-
-
-def is_long(extent: Extent) -> bool:
-    """Worth cutting into strips."""
-    return not isinstance(extent, int) or extent >= 3 * STRIP
 
 
 def mentioned(read: ReadTerm, op: Op) -> list[sympy.Symbol]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import sympy
 
 from gradgen.ir.nodes import Node
 from gradgen.ir.symbols import Extent, as_extent
+from gradgen.loops.extremes import Poly, plus, poly, reaches, times
 from gradgen.loops.procedure import SAVED, Procedure
 from gradgen.loops.statements import WORK, Buffer, If, Loop, Statement
 from gradgen.loops.walk import behind, pointer_targets, touched
@@ -25,11 +26,26 @@ class SavedLayout:
     bytes: Extent
 
 
-def aligned(size: Extent) -> Extent:
+def aligned(size: Extent, to: int = ALIGNMENT) -> Extent:
     """`size` bytes rounded up to the alignment."""
     if isinstance(size, int):
-        return -(-size // ALIGNMENT) * ALIGNMENT
-    return as_extent(ALIGNMENT * sympy.floor((size + ALIGNMENT - 1) / ALIGNMENT))
+        return -(-size // to) * to
+    if _whole(size, to):
+        return size
+    count, flag = size.as_coeff_Mul()
+    if isinstance(flag, sympy.Min) and 1 in flag.args and count.is_Integer:  # all or nothing
+        return as_extent(aligned(int(count), to) * flag)
+    return as_extent(to * sympy.floor((size + to - 1) / to))
+
+
+def _whole(size: sympy.Expr, to: int) -> bool:
+    """A multiple of the alignment whatever the dimensions are."""
+    if isinstance(size, (sympy.Max, sympy.Min)):
+        return all(_whole(a, to) for a in size.args)
+    return all(
+        k % to == 0 or (len(m) == 1 and isinstance(m[0], (sympy.Max, sympy.Min)) and _whole(m[0], to))
+        for m, k in poly(size).items()
+    )
 
 
 def node_bytes(node: Node) -> Extent:
@@ -69,28 +85,35 @@ def saved_layout(procedures: Iterable[Procedure]) -> SavedLayout:
 Offsets = dict[Buffer, Extent]
 
 
-def plan_work(buffers: Iterable[Buffer], statements: tuple[Statement, ...], reuse: bool) -> tuple[Offsets, Extent]:
+def plan_work(
+    buffers: Iterable[Buffer], statements: tuple[Statement, ...], reuse: bool, alignment: int = ALIGNMENT
+) -> tuple[Offsets, Extent]:
     """The offset of every buffer of WORK that is used, and the total.
 
     Buffers whose lifetimes, in top-level statements, do not meet may share memory.
     """
     found = [b for b in buffers if b.space == WORK]
-    sizes = {b: aligned(as_extent(b.size * b.dtype.itemsize)) for b in found}
+    sizes = {b: aligned(as_extent(b.size * b.dtype.itemsize), alignment) for b in found}
     if not reuse:
         offsets, total = _side_by_side(found, sizes)
     else:
         life = lifetimes(statements)
         found = [b for b in found if b in life]
-        if len(found) <= MANY and all(isinstance(s, int) for s in sizes.values()):
+        fixed = all(isinstance(s, int) for s in sizes.values())
+        if len(found) <= MANY and fixed:
             offsets, total = _best_fit(found, sizes, life)  # type: ignore[arg-type]
         else:
-            offsets, total = _slots(found, sizes, life)
-    if not isinstance(total, int):
+            stacked = None if fixed or len(found) > FEW else _stacked(found, sizes, life)
+            offsets, total = stacked or _slots(found, sizes, life)
+    if not isinstance(total, int) and not poly(total).get((), 0) > 0:
         total = as_extent(total + ALIGNMENT)  # never 0 where a dimension is, so that `work` is a real address
     return offsets, total
 
 
-MANY = 400  # buffers up to which the quadratic planner is used
+MANY = 400  # buffers up to which the quadratic planner is used ...
+FEW = 48  # ... and where sizes depend on dimensions
+ENDS = 4  # heights of which one may be the greatest at which a buffer begins
+LIKELY = 32  # what a dimension counts as when buffers are put in order
 Life = tuple[int, int]
 
 
@@ -118,6 +141,66 @@ def _best_fit(buffers: list[Buffer], sizes: dict[Buffer, int], life: dict[Buffer
         offsets[b] = position
         total = max(total, position + sizes[b])
     return {**offsets}, total
+
+
+def _stacked(
+    buffers: list[Buffer], sizes: dict[Buffer, Extent], life: dict[Buffer, Life]
+) -> tuple[Offsets, Extent] | None:
+    """Largest first, each on top of those that live at the same time; None where too little is known of their heights."""
+    ends: dict[Buffer, list[Poly]] = {}
+    starts: dict[Buffer, list[Poly]] = {}
+    for b in sorted(buffers, key=lambda b: -_likely(sizes[b])):  # stable
+        first, last = life[b]
+        below = [ends[p] for p in ends if life[p][0] <= last and first <= life[p][1]]
+        starts[b] = _greatest(e for found in below for e in found)
+        if len(starts[b]) > ENDS:
+            return None
+        ends[b] = [plus(at, poly(sizes[b])) for at in starts[b]]
+    offsets = {b: _maximum(found) for b, found in starts.items()}
+    return offsets, _maximum(_greatest(e for found in ends.values() for e in found))
+
+
+def _greatest(heights: Iterable[Poly]) -> list[Poly]:
+    """Without those that another one reaches whatever the dimensions are; at least the ground."""
+    kept: list[Poly] = []
+    for h in heights:
+        if not any(reaches(k, h) for k in kept):
+            kept = [*(k for k in kept if not reaches(h, k)), h]
+    return kept or [{}]
+
+
+def most_of(extents: Iterable[Extent]) -> Extent:
+    """The greatest of several sizes, said in few terms: what all have in common once, and only what may be the greatest."""
+    return _maximum(_greatest(h for e in extents for h in _heights(as_extent(e))))
+
+
+def _heights(extent: Extent) -> list[Poly]:
+    """The polynomials of which an extent is the greatest."""
+    if isinstance(extent, int):
+        return [poly(extent)]
+    found: list[Poly] = [{}]
+    for term in sympy.Add.make_args(extent):
+        count, rest = term.as_coeff_Mul()
+        if isinstance(rest, sympy.Max) and count > 0 and len(found) <= ENDS:
+            one = [times(poly(count), h) for a in rest.args for h in _heights(as_extent(a))]
+        else:
+            one = [poly(term)]
+        found = [plus(a, b) for a in found for b in one]
+    return found
+
+
+def _maximum(heights: list[Poly]) -> Extent:
+    common = {m: min(h.get(m, 0) for h in heights) for m in heights[0]}
+    rest = [_sum(plus(h, common, -1)) for h in heights]
+    return as_extent(_sum(common) + sympy.Max(*rest))
+
+
+def _sum(p: Poly) -> sympy.Expr:
+    return sympy.Add(*(k * sympy.Mul(*m) for m, k in p.items()))
+
+
+def _likely(size: Extent) -> int:
+    return size if isinstance(size, int) else int(size.subs(dict.fromkeys(size.free_symbols, LIKELY)))
 
 
 def _slots(buffers: list[Buffer], sizes: dict[Buffer, Extent], life: dict[Buffer, Life]) -> tuple[Offsets, Extent]:
@@ -161,16 +244,11 @@ def _fits(size: Extent, slot: Extent) -> bool:
     return bool(difference == 0 or difference.is_nonnegative)
 
 
-def lifetimes(statements: tuple[Statement, ...]) -> dict[Buffer, Life]:
-    """First and last moment at which each buffer is touched.
+def moments(statements: tuple[Statement, ...]) -> Iterator[tuple[int, Statement, Life | None]]:
+    """The statements between which memory can change hands, with their times and those of the loop around them.
 
-    Moments are top-level statements and the statements right inside a top-level loop.  A buffer that only one loop
-    touches is written anew at every iteration, so it lives between two statements of the body; any other one that a
-    loop touches lives through all of the loop.
+    These are top-level statements and the statements right inside a top-level loop.
     """
-    found: dict[Buffer, Life] = {}
-    within: dict[Buffer, Life | None] = {}
-    pointers = pointer_targets(statements)
     time = 0
     tops = list(reversed(statements))
     while tops:
@@ -178,15 +256,25 @@ def lifetimes(statements: tuple[Statement, ...]) -> dict[Buffer, Life]:
         if isinstance(top, If):  # what stands under a condition stands in order, too
             tops.extend(reversed((*top.body, *top.otherwise)))
             continue
-        first = time
         parts = top.body if isinstance(top, Loop) and not top.parallel else (top,)  # chunks are at different places
-        uses: list[tuple[Buffer, int]] = []
+        whole = (time, time + len(parts)) if isinstance(top, Loop) else None
         for part in parts:
-            uses += [(b, time) for b in behind(touched(part), pointers)]
+            yield time, part, whole
             time += 1
         time += 1
-        whole = (first, time - 1) if isinstance(top, Loop) else None
-        for b, at in uses:
+
+
+def lifetimes(statements: tuple[Statement, ...]) -> dict[Buffer, Life]:
+    """First and last moment at which each buffer is touched.
+
+    A buffer that only one loop touches is written anew at every iteration, so it lives between two statements of the body;
+    any other one that a loop touches lives through all of the loop.
+    """
+    found: dict[Buffer, Life] = {}
+    within: dict[Buffer, Life | None] = {}
+    pointers = pointer_targets(statements)
+    for at, part, whole in moments(statements):
+        for b in behind(touched(part), pointers):
             if b not in found:
                 found[b], within[b] = (at, at), whole
                 continue

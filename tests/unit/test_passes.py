@@ -67,7 +67,7 @@ def test_every_step_of_scheduling_is_seen() -> None:
         names = [name for name, _ in seen]
         assert [n for n in names if n != "sharing" and n != "packing"] == [
             "pairs", "digits", "unfold", "emit", "straight", "unroll", "registers", "peel", "conditions", "reciprocals",
-            "lanes", "flatten", "loads", "memory", "outline",
+            "lanes", "flatten", "loads", "in place", "memory", "outline",
         ]  # fmt: skip
         drafts = [state for _, state in seen if isinstance(state, Draft)]
         assert all(d.procedure is procedure for d in drafts)

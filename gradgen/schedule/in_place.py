@@ -1,0 +1,147 @@
+"""In place: a value that is made element by element from one that nobody reads any more takes over its memory.
+
+Both are arrays of WORK of one shape and type.  The first is read for the last time in the nest in which the second is
+first written, at the very element that is stored, and no iteration comes back to an element of another one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+import sympy
+
+from gradgen.loops.extremes import Poly, names_in, plus, poly, reaches, times
+from gradgen.loops.statements import WORK, Buffer, Comment, If, Load, Loop, Statement, Store
+from gradgen.loops.walk import (
+    bound,
+    buffers,
+    expressions,
+    pointer_targets,
+    renamed,
+    statements_in,
+    subexpressions,
+    writes,
+)
+from gradgen.schedule.memory import lifetimes, moments
+
+
+def in_place(statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
+    """The statements with such arrays merged."""
+    life = lifetimes(statements)
+    rows = {b for found in pointer_targets(statements).values() for b in found}
+    first: dict[int, list[Buffer]] = {}
+    last: dict[int, list[Buffer]] = {}
+    for b, (start, end) in life.items():
+        if b.space == WORK and b not in rows and start < end:
+            first.setdefault(start, []).append(b)
+            last.setdefault(end, []).append(b)
+    taken: dict[Buffer, Buffer] = {}
+    for time, nest, _ in moments(statements):
+        for new in first.get(time, ()):
+            for old in last.get(time, ()):
+                if old in taken.values() or not _alike(old, new) or not _elementwise(nest, old, new):
+                    continue
+                taken[new] = old
+                break
+    homes: dict[Buffer, Buffer] = {}
+    for new, old in taken.items():
+        homes[new] = homes.get(old, old)
+    return _said(renamed(statements, homes, {}), {n.name: o.name for n, o in homes.items()}) if homes else statements
+
+
+def _said(statements: tuple[Statement, ...], names: dict[str, str]) -> tuple[Statement, ...]:
+    """The formulas in comments under the names that are there."""
+    return tuple(
+        Comment(re.sub(r"\b\w+\b", lambda m: names.get(m.group(), m.group()), s.text)) if isinstance(s, Comment) else s
+        for s in statements
+    )
+
+
+def _alike(a: Buffer, b: Buffer) -> bool:
+    return a.dtype is b.dtype and len(a.shape) > 0 and a.shape == b.shape and a.below == b.below
+
+
+def _elementwise(nest: Statement, old: Buffer, new: Buffer) -> bool:
+    """All that the nest does with the two is to load elements of `old` and then to store the same ones of `new`, in one
+    body that comes to every element once."""
+    bodies = list(_bodies(nest, (), old, new))
+    if len(bodies) != 1:
+        return False
+    body, around = bodies[0]
+    index: sympy.Expr | None = None
+    stored = False
+    for s in body:
+        for e in subexpressions(expressions(s)):
+            if isinstance(e, Load) and e.buffer in (old, new):
+                if index not in (None, e.index) or (stored and e.buffer is old):
+                    return False
+                index = e.index
+        if isinstance(s, Store) and s.buffer is new:
+            if s.index != index:
+                return False
+            stored = True
+        elif any(b in (old, new) for b in (*buffers(s), *writes(s))):
+            return False
+    own = {name for s in statements_in((nest,)) for name in bound(s)}
+    return stored and index is not None and _apart(index, around, own)
+
+
+def _bodies(
+    s: Statement, around: tuple[Loop, ...], old: Buffer, new: Buffer
+) -> Iterator[tuple[Sequence[Statement], tuple[Loop, ...]]]:
+    """The straight stretches of code that touch either, with the loops around them."""
+    match s:
+        case Loop():
+            yield from _blocks(s.body, (*around, s), old, new)
+        case If():
+            own = [e.buffer for e in subexpressions((s.condition,)) if isinstance(e, Load)]
+            if old in own or new in own:
+                yield (s,), around
+            yield from _blocks(s.body, around, old, new)
+            yield from _blocks(s.otherwise, around, old, new)
+
+
+def _blocks(
+    block: Sequence[Statement], around: tuple[Loop, ...], old: Buffer, new: Buffer
+) -> Iterator[tuple[Sequence[Statement], tuple[Loop, ...]]]:
+    flat = [s for s in block if not isinstance(s, (Loop, If))]
+    if any(b in (old, new) for s in flat for b in _touched(s)):
+        yield flat, around
+    for s in block:
+        if isinstance(s, (Loop, If)):
+            yield from _bodies(s, around, old, new)
+
+
+def _touched(s: Statement) -> Iterator[Buffer]:
+    yield from buffers(s)
+    for e in subexpressions(expressions(s)):
+        yield from buffers(e)
+
+
+def _apart(index: sympy.Expr, around: Sequence[Loop], own: set[str]) -> bool:
+    """No two iterations come to the same element: each stride passes over all that the shorter ones reach.  `own` are the
+    locals of the nest, which say nothing about that."""
+    if any(s.parallel for s in around):
+        return False
+    at = poly(index)
+    counters = {*own, *(s.variable.name for s in around)}
+    strides: list[tuple[Poly, Poly]] = []
+    for s in around:
+        by = {tuple(f for f in m if f != s.variable): k for m, k in at.items() if s.variable in m}
+        if not by or names_in(by) & counters:
+            return False
+        strides.append((by, poly(sympy.sympify(s.stop) - s.start - 1)))
+    rest = {m: k for m, k in at.items() if not any(s.variable in m for s in around)}
+    if names_in(rest) & counters:
+        return False
+    reach: Poly = {}
+    ordered = sorted(strides, key=lambda pair: (len(pair[0]), max(len(m) for m in pair[0]), sum(pair[0].values())))
+    for by, most in ordered:
+        if not reaches(by, plus(reach, {(): 1})):
+            return False
+        reach = plus(reach, times(by, most))
+    return True
+
+
+__all__ = ["in_place"]

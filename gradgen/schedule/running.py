@@ -1,0 +1,78 @@
+"""Running totals: where the sum of a gradient grows from strip to strip.
+
+A gradient is added to once per element, with the completed sum, so that calls add up as PyTorch's do.  Where there is one
+strip, or the gradient is set, the sum may grow in the gradient itself; memory of its own for it is needed only where there
+are more strips than one, and then for calls that add.  On a machine whose memory is scarce, every part of the sum goes
+straight to the gradient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import sympy
+
+from gradgen.ir.dtypes import bool_
+from gradgen.ir.guards import GE, Condition
+from gradgen.ir.symbols import as_extent
+from gradgen.loops.procedure import ACCUMULATE, Procedure
+from gradgen.loops.statements import LOCAL, WORK, Buffer, Expr, Pointer
+from gradgen.schedule.tree import LoopNode, StripNode
+
+if TYPE_CHECKING:
+    from gradgen.schedule.emit_reductions import Reductions
+    from gradgen.schedule.inline import Op
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The sum of `op` grows in `buffer`: the gradient, or the memory `own`.
+
+    `present`: the gradient is there (None: it certainly is); nothing is touched where it is not.  `clear`: the sum begins
+    with 0.  `apart`: it grows in `own`, and is added to the gradient at the end; both None where it never does.
+    """
+
+    buffer: Buffer
+    own: Buffer | None
+    present: Expr | None
+    clear: Expr
+    apart: Expr | None
+
+
+def with_parts(procedure: Procedure) -> Procedure:
+    """The procedure with gradients that may be added to part by part."""
+    outputs = tuple(replace(o, in_parts=True) if o.mode == ACCUMULATE else o for o in procedure.outputs)
+    return replace(procedure, outputs=outputs)
+
+
+def running_total(emitter: Reductions, op: Op, loop: LoopNode | None) -> Running | None:
+    """How the sum of an op over a loop grows; None where it is not one gradient alone that wants it, or needs it whole."""
+    if emitter.nested or emitter.consumers[op] or len(op.effects) != 1 or emitter.options.threads > 1:
+        return None
+    effect = op.effects[0]
+    if effect.mode != ACCUMULATE or emitter.kept_axes(op) != op.output_axes:
+        return None
+    b = emitter.builder
+    target = emitter.place_buffer(effect.place, op.node)
+    if effect.in_parts:
+        return Running(target, None, emitter.presence(effect.place, target), emitter.set_flag(), None)
+    if not isinstance(loop, StripNode) or isinstance(loop.extent, int):
+        return None
+    strip = loop
+    present = emitter.presence(effect.place, target)
+    several = as_extent(sympy.Min(1, sympy.Max(0, strip.extent - strip.size)))
+    own = Buffer(b.fresh("v"), op.node.dtype, (several, *op.shape), WORK)
+    emitter.extra.append(own)
+    one = b.holds((Condition(GE, strip.size - strip.extent),), bool_)
+    whole = b.apply("or_", (one, emitter.set_flag()), bool_)
+    adds = b.apply("and_", (one, b.apply("not_", (emitter.set_flag(),), bool_)), bool_)
+    name = b.fresh("total")
+    there = whole if present is None else b.apply("and_", (present, whole), bool_)
+    b.emit(Pointer(name, target, sympy.S.Zero, there, own))
+    buffer = Buffer(name, op.node.dtype, (), LOCAL)
+    emitter.layouts[buffer] = op.shape
+    return Running(buffer, own, present, b.apply("not_", (adds,), bool_), b.apply("not_", (whole,), bool_))
+
+
+__all__ = ["Running", "running_total", "with_parts"]
