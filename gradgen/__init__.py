@@ -44,7 +44,7 @@ from math import e, inf, nan, pi  # noqa: E402
 from gradgen.api import build, emit, jit, scan  # noqa: E402  `build` the function stands before the package of that name
 from gradgen.frontend.dimensions import dim  # noqa: E402
 from gradgen.frontend.trace import TracedFunction, spec, trace  # noqa: E402  trace(matrix) is PyTorch's, too
-from gradgen.show import show  # noqa: E402  likewise before its module
+from gradgen.show import bill, show  # noqa: E402  likewise before its module
 from gradgen.target import Target  # noqa: E402
 
 _LAZY = {

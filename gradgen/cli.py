@@ -28,6 +28,7 @@ Examples:
   gradgen emit model.py:loss --single-file          # C only, needs no compiler
   gradgen emit model.py:loss --gradients w --dtype float64 --derivatives jvp,hvp
   gradgen emit model.py:loss --target cortex-m4 --optimise size --ram 64000
+  gradgen size model.py:loss --target cortex-m4     # flash, RAM by tensor, stack, multiply-adds
   gradgen show model.py:loss                        # the formulas, forward and gradient
   gradgen show model.py:loss --svg graph.svg
   gradgen check model.py:loss                       # gradients against differences and PyTorch
@@ -222,6 +223,20 @@ def show(target: str, view: str, svg: Path | None, **given: Any) -> None:
         _console().print(Text(f"{svg}"))
         return
     click.echo(view_of(program, view or "formulas", **options))
+
+
+@main.command()
+@_program_options
+@click.option("--dim", "dims", multiple=True, metavar="NAME=SIZE", help="Size of a named dimension.")
+@click.option("--name", help="Name of the module [default: the function's].")
+@click.option("--threads", type=click.IntRange(0), default=0, show_default=True, help="OpenMP threads.")
+@guarded
+def size(target: str, dims: tuple[str, ...], name: str | None, **given: Any) -> None:
+    """Print what the emitted module of TARGET takes: flash, RAM by tensor, stack, multiply-adds."""
+    from gradgen.show import bill
+
+    program, options = _split(target, given)
+    click.echo(str(bill(program, name, **options).value(**dict(map(_dimension, dims)))))
 
 
 @main.command()

@@ -6,10 +6,11 @@ from typing import Any
 
 from gradgen.codegen import demands
 from gradgen.compiler.account import watched
-from gradgen.compiler.pipeline import bodies, generate, programs, stages, user_names
+from gradgen.compiler.pipeline import bodies, costs, generate, programs, stages, user_names
 from gradgen.errors import GradgenError
 from gradgen.frontend.choice import prepared
-from gradgen.ir.graph import dim_names, serialise
+from gradgen.ir.graph import serialise
+from gradgen.loops.bill import Bill
 from gradgen.notation.formula import formulas
 from gradgen.options import Options
 
@@ -22,7 +23,7 @@ VIEWS = {
     "program": "loops and buffers",
     "c": "the emitted C file",
     "stages": "seconds per stage",
-    "cost": "operations, bytes moved, bytes kept for backward and of scratch",
+    "cost": "the bill: flash, bytes kept for backward and of scratch by tensor, stack, multiply-adds, bytes moved",
 }
 
 
@@ -40,6 +41,8 @@ def show(program: Any, what: str = "formulas", **options: Any) -> str:
     if what == "passes":
         return "\n".join(watched(lambda: programs(stages(program.graph, wanted))))
     made = stages(program.graph, wanted)
+    if what == "cost":
+        return "\n".join([str(costs(program.graph, program.name, wanted)), *_conditions(made)])
     subject = made.joint or made.graph
     names = user_names(made.graph)
     match what:
@@ -57,8 +60,6 @@ def show(program: Any, what: str = "formulas", **options: Any) -> str:
             return "\n".join(serialise(made.graph) + _gradient_lines(made))
         case "program":
             return "\n\n".join(p.describe() for p in programs(made))
-        case "cost":
-            return _cost(made)
     scheduled = programs(made)
     with made.stage("print"):
         bodies(scheduled)
@@ -80,15 +81,14 @@ def _gradient_lines(made: Any) -> list[str]:
     return ["", "gradients", *serialise(graph)]
 
 
-def _cost(made: Any) -> str:
-    """One line a function: nodes, and the bytes of its blocks as formulas over the named dimensions."""
-    lines = []
-    for program in programs(made):
-        code = bodies([program])[0]
-        lines.append(f"{program.name:<15} work {code.work_bytes} bytes, saved {program.layout.saved} bytes, "
-                     f"{len(code.body)} characters of C")
-    dims = dim_names(made.graph.inputs)
-    return "\n".join([*lines, f"dimensions: {', '.join(dims) or 'none'}", *_conditions(made)])
+def bill(program: Any, name: str | None = None, **options: Any) -> Bill:
+    """What the emitted module takes: flash, RAM by tensor, stack, multiply-adds, bytes moved; options are those of `emit`.
+
+    `str` of it is a table; `value(N=32)` is the bill at these dimensions.
+    """
+    program, rest = prepared(program, options)
+    wanted = Options(**rest)
+    return costs(program.graph, name or program.name, wanted)
 
 
 def _conditions(made: Any) -> list[str]:

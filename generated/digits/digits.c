@@ -16,7 +16,13 @@
 typedef char digits_saved_bytes_agree[DIGITS_SAVED_BYTES(3) ==
     (size_t)(256 * INT64_C(3) + 128 * ((4 * INT64_C(3) + 63) / 64) + 64 * ((40 * INT64_C(3) + 63) / 64) + 128) ? 1 :
             -1];
-typedef char digits_work_bytes_agree[DIGITS_WORK_BYTES(3) == (size_t)(324736) ? 1 : -1];
+typedef char digits_work_bytes_agree[DIGITS_WORK_BYTES(3) ==
+    (size_t)(64 * ((8 * GRADGEN_MIN(INT64_C(3), 256) + 63) / 64) + 64 * ((40 * GRADGEN_MIN(INT64_C(3),
+            256) + 63) / 64) + GRADGEN_MAX(GRADGEN_MAX(384 * GRADGEN_MIN(INT64_C(3), 256),
+            256 * GRADGEN_MIN(INT64_C(3), 256) + 8192), GRADGEN_MAX(64 * ((40 * GRADGEN_MIN(INT64_C(3),
+            256) + 63) / 64) + 8192, 64 * ((40 * GRADGEN_MIN(INT64_C(3),
+            256) + 63) / 64) + 128 * GRADGEN_MIN(INT64_C(3), 256))) + 19264 * GRADGEN_MIN(1, GRADGEN_MAX(0,
+            INT64_C(3) - 256)) + 512 * GRADGEN_MIN(INT64_C(3), 256) + 512) ? 1 : -1];
 
 /* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
 #define gg_bits_f32 digits_gg_bits_f32
@@ -50,6 +56,7 @@ typedef char digits_work_bytes_agree[DIGITS_WORK_BYTES(3) == (size_t)(324736) ? 
 #define gg_block_f32 digits_gg_block_f32
 #define gg_gemm_f32 digits_gg_gemm_f32
 #define gg_gemm_f32_set digits_gg_gemm_f32_set
+#define gg_greatest digits_gg_greatest
 #define gg_gemm_f32_add digits_gg_gemm_f32_add
 
 #if defined(__clang__)
@@ -568,6 +575,11 @@ static void gg_gemm_f32_set(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *
     gg_gemm_f32(m, n, k, a, as_m, as_k, b, bs_k, bs_n, c, cs_m, cs_n, 0, work);
 }
 
+static inline int64_t gg_greatest(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
 static void gg_gemm_f32_add(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *GRADGEN_RESTRICT a,
     ptrdiff_t as_m, ptrdiff_t as_k, const float *GRADGEN_RESTRICT b, ptrdiff_t bs_k, ptrdiff_t bs_n,
     float *GRADGEN_RESTRICT c, ptrdiff_t cs_m, ptrdiff_t cs_n, void *work)
@@ -597,19 +609,36 @@ static int64_t digits_div(int64_t a, int64_t b)
     return a == INT64_MAX || b <= 0 ? INT64_MAX : a / b - (a % b < 0);
 }
 
+/* The larger size. */
+static int64_t digits_max(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* The smaller size. */
+static int64_t digits_min(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 /* 1 where no dimension is negative and every tensor and block can be counted in size_t and int64_t. */
 static int digits_dims_fit(int64_t N)
 {
     if (N < 0) {
         return 0;
     }
-    if (PTRDIFF_MAX >= INT32_MAX && N <= 4194304) {
-        return 1;
-    }
     const int64_t limit = PTRDIFF_MAX < INT64_MAX / 2 ? PTRDIFF_MAX : INT64_MAX / 2;
     return digits_mul(256, N) <= limit &&
         digits_add(digits_add(digits_add(digits_mul(256, N), digits_mul(128, digits_div(digits_add(digits_mul(4, N),
-                63), 64))), digits_mul(64, digits_div(digits_add(digits_mul(40, N), 63), 64))), 128) <= limit;
+                63), 64))), digits_mul(64, digits_div(digits_add(digits_mul(40, N), 63), 64))), 128) <= limit &&
+        digits_add(digits_add(digits_add(digits_add(digits_add(digits_mul(64, digits_div(digits_add(digits_mul(8,
+                digits_min(N, 256)), 63), 64)), digits_mul(64, digits_div(digits_add(digits_mul(40, digits_min(N,
+                256)), 63), 64))), digits_max(digits_max(digits_mul(384, digits_min(N, 256)),
+                digits_add(digits_mul(256, digits_min(N, 256)), 8192)), digits_max(digits_add(digits_mul(64,
+                digits_div(digits_add(digits_mul(40, digits_min(N, 256)), 63), 64)), 8192),
+                digits_add(digits_mul(64, digits_div(digits_add(digits_mul(40, digits_min(N, 256)), 63), 64)),
+                digits_mul(128, digits_min(N, 256)))))), digits_mul(19264, digits_min(1, digits_max(0, digits_add(N,
+                -256))))), digits_mul(512, digits_min(N, 256))), 512) <= limit;
 }
 
 size_t digits_saved_bytes(int64_t N)
@@ -625,7 +654,7 @@ size_t digits_work_bytes(int64_t N)
     if (!digits_dims_fit(N)) {
         return SIZE_MAX;
     }
-    return (size_t)(324736);
+    return (size_t)(64 * ((8 * GRADGEN_MIN(N, 256) + 63) / 64) + 64 * ((40 * GRADGEN_MIN(N, 256) + 63) / 64) + GRADGEN_MAX(GRADGEN_MAX(384 * GRADGEN_MIN(N, 256), 256 * GRADGEN_MIN(N, 256) + 8192), GRADGEN_MAX(64 * ((40 * GRADGEN_MIN(N, 256) + 63) / 64) + 8192, 64 * ((40 * GRADGEN_MIN(N, 256) + 63) / 64) + 128 * GRADGEN_MIN(N, 256))) + 19264 * GRADGEN_MIN(1, GRADGEN_MAX(0, N - 256)) + 512 * GRADGEN_MIN(N, 256) + 512);
 }
 
 /* SAVED begins with this header of 64 bytes: what the block holds, and for which dimensions. */
@@ -694,11 +723,10 @@ gradgen_status digits_forward(
      *            then  s2  float [N, 1]
      *            then  s3  float [N, 1] */
     /* WORK; values that are never needed together share memory:
-     *        0  v9      float [256, 64]
-     *        0  v13     float [256, 10]
-     *    10240  v16     float [10]
-     *    65536  v12     float [256, 64]
-     *   131072  sink11  float [64] */
+     *                        0  v9      float [min(N, 256), 64]
+     *   gg_least(256, N) * 256  v13     float [min(N, 256), 10]
+     *                     then  sink11  float [64]
+     *                     then  v16     float [10] */
     float *const s4 = (float *)gg_at_if(saved, 64);
     float *const s0 = (float *)gg_at_if(saved, 128);
     float *const s1 = (float *)gg_at_if(saved, (size_t)(N * 256 + 128));
@@ -706,11 +734,12 @@ gradgen_status digits_forward(
     float *const s3 = (float *)gg_at_if(saved, (size_t)(((N * 4 + 63) / 64) * 64 + ((N * 40 + 63) / 64) * 64 +
             N * 256 + 128));
     float *const v9 = (float *)work;
-    float *const v13 = (float *)work;
-    float *const v16 = (float *)gg_at(work, 10240);
-    float *const v12 = (float *)gg_at(work, 65536);
-    float *const sink11 = (float *)gg_at(work, 131072);
-    void *const gg_scratch = gg_at(work, 131328);
+    float *const v13 = (float *)gg_at(work, (size_t)(gg_least(256, N) * 256));
+    float *const sink11 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256,
+            N) * 256));
+    float *const v16 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256,
+            N) * 256 + 256));
+    void *const gg_scratch = gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256, N) * 256 + 320));
     for (int64_t i = 0; i < N; ++i) {
         const int64_t n0 = t[i];
         const int64_t n1 = n0 == -100 ? 0 : n0;
@@ -738,8 +767,8 @@ gradgen_status digits_forward(
     /* digits.py:29 mm, digits.py:29 add, digits.py:29 relu, digits.py:30 mm, digits.py:30 add, digits.py:31
      *   log_softmax, digits.py:31 nll_loss */
     /* v9[n,j] = sum_i x[n,i] w1[i,j] */
-    /* v12[j,k] = if(v9[j,k] + b1[k] <= 0, 0, v9[j,k] + b1[k]) */
-    /* v13[n,j] = sum_i v12[n,i] w2[i,j] */
+    /* v9[j,k] = if(v9[j,k] + b1[k] <= 0, 0, v9[j,k] + b1[k]) */
+    /* v13[n,j] = sum_i v9[n,i] w2[i,j] */
     /* scores[j,k] = v13[j,k] + b2[k] */
     /* s14[j,0] = max_k scores[j,k] */
     gg_pairwise_f32 s7;
@@ -758,11 +787,11 @@ gradgen_status digits_forward(
             for (int64_t k = 0; k < 64; ++k) {
                 const float t24 = v9[j * 64 + k] + b1[k];
                 row10[k] = t24;
-                v12[j * 64 + k] = t24 <= 0.0f ? 0.0f : t24;
+                v9[j * 64 + k] = t24 <= 0.0f ? 0.0f : t24;
             }
         }
         gg_gemm_f32_set((ptrdiff_t)rows8, 10, 64,
-            v12, 64, 1,
+            v9, 64, 1,
             w2, 10, 1,
             v13, 10, 1,
             gg_scratch);
@@ -843,144 +872,165 @@ gradgen_status digits_backward(
      *            then  s2  float [N, 1]
      *            then  s3  float [N, 1] */
     /* WORK; values that are never needed together share memory:
-     *        0  v8   float [256, 64]
-     *    65536  v9   float [256, 64]
-     *   131072  v10  float [256, 64]
-     *   196608  v0   float [64, 64]
-     *   212992  v7   float [256, 10]
-     *   223232  v2   float [64, 10]
-     *   225792  v1   float [64]
-     *   226048  v5   float [64]
-     *   226304  v3   float [10]
-     *   226368  v6   float [10] */
+     *                        0  v12  float [min(N, 256), 64]
+     *   gg_least(256, N) * 256  v13  float [min(N, 256), 64]
+     *   gg_least(256, N) * 512  v11  float [min(N, 256), 10]
+     *                     then  v9   float [64]
+     *                     then  v10  float [10]
+     *                     then  v0   float [min(1, max(0, N - 256)), 64, 64]
+     *                     then  v2   float [min(1, max(0, N - 256)), 64]
+     *                     then  v4   float [min(1, max(0, N - 256)), 64, 10]
+     *                     then  v6   float [min(1, max(0, N - 256)), 10] */
     float *const s4 = (float *)gg_at(saved, 64);
     float *const s0 = (float *)gg_at(saved, 128);
     float *const s1 = (float *)gg_at(saved, (size_t)(N * 256 + 128));
     float *const s2 = (float *)gg_at(saved, (size_t)(((N * 40 + 63) / 64) * 64 + N * 256 + 128));
     float *const s3 = (float *)gg_at(saved, (size_t)(((N * 4 + 63) / 64) * 64 + ((N * 40 + 63) / 64) * 64 +
             N * 256 + 128));
-    float *const v8 = (float *)work;
-    float *const v9 = (float *)gg_at(work, 65536);
-    float *const v10 = (float *)gg_at(work, 131072);
-    float *const v0 = (float *)gg_at(work, 196608);
-    float *const v7 = (float *)gg_at(work, 212992);
-    float *const v2 = (float *)gg_at(work, 223232);
-    float *const v1 = (float *)gg_at(work, 225792);
-    float *const v5 = (float *)gg_at(work, 226048);
-    float *const v3 = (float *)gg_at(work, 226304);
-    float *const v6 = (float *)gg_at(work, 226368);
-    void *const gg_scratch = gg_at(work, 226432);
+    float *const v12 = (float *)work;
+    float *const v13 = (float *)gg_at(work, (size_t)(gg_least(256, N) * 256));
+    float *const v11 = (float *)gg_at(work, (size_t)(gg_least(256, N) * 512));
+    float *const v9 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256,
+            N) * 512));
+    float *const v10 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256,
+            N) * 512 + 256));
+    float *const v0 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256,
+            N) * 512 + 320));
+    float *const v2 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256,
+            N) * 512 + gg_least(1, gg_greatest(0, N - 256)) * 16384 + 320));
+    float *const v4 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256,
+            N) * 512 + gg_least(1, gg_greatest(0, N - 256)) * 16640 + 320));
+    float *const v6 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256,
+            N) * 512 + gg_least(1, gg_greatest(0, N - 256)) * 19200 + 320));
+    void *const gg_scratch = gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256, N) * 512 + gg_least(1, gg_greatest(0, N - 256)) * 19264 + 320));
     /* digits.py:31 nll_loss */
     /* digits.py:31 nll_loss, digits.py:31 log_softmax, digits.py:30 add, digits.py:29 relu, digits.py:30 mm,
      *   digits.py:29 add, digits.py:29 mm */
-    /* v7[j,k] = ... + ... exp(s1[j,k] - s2[j,0]) */
-    /* grad_b2[k] += sum_j v7[j,k] */
-    /* v8[j,k] = if(s0[j,k] <= 0, 0, s0[j,k]) */
-    /* v9[n,i] = sum_j w2[i,j] v7[n,j] */
-    /* v10[j,k] = if(s0[j,k] <= 0, 0, v9[j,k]) */
-    memset(v0, 0, 4096 * sizeof(float));
-    memset(v1, 0, 64 * sizeof(float));
-    memset(v2, 0, 640 * sizeof(float));
-    memset(v3, 0, 10 * sizeof(float));
-    const float t11 = -((grad_loss != NULL ? grad_loss[0] : 1.0f) / s4[0]);
-    const int t12 = grad_w2 != NULL;
-    const int t13 = grad_w1 != NULL;
-    const int t14 = grad_b1 != NULL;
-    const int t15 = t13 || t14;
+    /* v11[j,k] = ... + ... exp(s1[j,k] - s2[j,0]) */
+    /* grad_b2[k] += sum_j v11[j,k] */
+    /* v12[j,k] = if(s0[j,k] <= 0, 0, s0[j,k]) */
+    /* v13[n,i] = sum_j w2[i,j] v11[n,j] */
+    /* v13[j,k] = if(s0[j,k] <= 0, 0, v13[j,k]) */
+    const int t15 = grad_w1 != NULL;
+    const int t16 = N <= 256;
+    const int t17 = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t18 = t16 || t17;
+    float *const total1 = t15 && t18 ? grad_w1 : v0;
+    const int t19 = !(t16 && !t17);
+    const int t20 = !t18;
+    if (t15 && t19) {
+        memset(total1, 0, 4096 * sizeof(float));
+    }
+    const int t21 = grad_b1 != NULL;
+    float *const total3 = t21 && t18 ? grad_b1 : v2;
+    if (t21 && t19) {
+        memset(total3, 0, 64 * sizeof(float));
+    }
+    const int t22 = grad_w2 != NULL;
+    float *const total5 = t22 && t18 ? grad_w2 : v4;
+    if (t22 && t19) {
+        memset(total5, 0, 640 * sizeof(float));
+    }
+    const int t23 = grad_b2 != NULL;
+    float *const total7 = t23 && t18 ? grad_b2 : v6;
+    if (t23 && t19) {
+        memset(total7, 0, 10 * sizeof(float));
+    }
+    const float t24 = -((grad_loss != NULL ? grad_loss[0] : 1.0f) / s4[0]);
+    const int t25 = t15 || t21;
     for (int64_t i = 0; i < N; i += 256) {
-        const int64_t rows4 = gg_least(256, N - i);
-        memset(v5, 0, 64 * sizeof(float));
-        memset(v6, 0, 10 * sizeof(float));
-        for (int64_t j = 0; j < rows4; ++j) {
-            const int64_t t16 = t[i + j];
-            const int t17 = t16 == -100;
-            const int64_t t18 = t17 ? 0 : t16;
-            const float t19 = t17 ? 0.0f : t11;
-            const float t46 = s3[i + j];
-            const float t20 = t18 >= 0 && t18 < 10 ? -t19 / t46 : 0.0f;
-            const float t21 = s2[i + j];
+        const int64_t rows8 = gg_least(256, N - i);
+        memset(v9, 0, 64 * sizeof(float));
+        memset(v10, 0, 10 * sizeof(float));
+        for (int64_t j = 0; j < rows8; ++j) {
+            const int64_t t26 = t[i + j];
+            const int t27 = t26 == -100;
+            const int64_t t28 = t27 ? 0 : t26;
+            const float t29 = t27 ? 0.0f : t24;
+            const float t35 = s3[i + j];
+            const float t30 = t28 >= 0 && t28 < 10 ? -t29 / t35 : 0.0f;
+            const float t31 = s2[i + j];
             GRADGEN_SIMD
             for (int64_t k = 0; k < 10; ++k) {
-                const float t22 = (t18 == k ? t19 : 0.0f) + t20 * gg_exp_f32(s1[i * 10 + j * 10 + k] - t21);
-                v7[j * 10 + k] = t22;
-                v6[k] = v6[k] + t22;
+                const float t32 = (t28 == k ? t29 : 0.0f) + t30 * gg_exp_f32(s1[i * 10 + j * 10 + k] - t31);
+                v11[j * 10 + k] = t32;
+                v10[k] = v10[k] + t32;
             }
-            if (t12) {
+            if (t22) {
                 GRADGEN_SIMD
                 for (int64_t k = 0; k < 64; ++k) {
-                    const float t23 = s0[i * 64 + j * 64 + k];
-                    v8[j * 64 + k] = t23 <= 0.0f ? 0.0f : t23;
+                    const float t33 = s0[i * 64 + j * 64 + k];
+                    v12[j * 64 + k] = t33 <= 0.0f ? 0.0f : t33;
                 }
             }
         }
-        if (t15) {
-            gg_gemm_f32_set(64, (ptrdiff_t)rows4, 10,
+        if (t25) {
+            gg_gemm_f32_set(64, (ptrdiff_t)rows8, 10,
                 w2, 10, 1,
-                v7, 1, 10,
-                v9, 1, 64,
+                v11, 1, 10,
+                v13, 1, 64,
                 gg_scratch);
         }
-        if (t15) {
-            for (int64_t j = 0; j < rows4; ++j) {
+        if (t25) {
+            for (int64_t j = 0; j < rows8; ++j) {
                 GRADGEN_SIMD
                 for (int64_t k = 0; k < 64; ++k) {
-                    const float t47 = v9[j * 64 + k];
-                    const float t24 = s0[i * 64 + j * 64 + k] <= 0.0f ? 0.0f : t47;
-                    v10[j * 64 + k] = t24;
-                    v5[k] = v5[k] + t24;
+                    const float t36 = v13[j * 64 + k];
+                    const float t34 = s0[i * 64 + j * 64 + k] <= 0.0f ? 0.0f : t36;
+                    v13[j * 64 + k] = t34;
+                    v9[k] = v9[k] + t34;
                 }
             }
         }
-        if (t13) {
-            gg_gemm_f32_add(64, 64, (ptrdiff_t)rows4,
+        if (t15) {
+            gg_gemm_f32_add(64, 64, (ptrdiff_t)rows8,
                 x + i * 64, 1, 64,
-                v10, 64, 1,
-                v0, 64, 1,
+                v13, 64, 1,
+                total1, 64, 1,
                 gg_scratch);
         }
-        if (t12) {
-            gg_gemm_f32_add(64, 10, (ptrdiff_t)rows4,
-                v8, 1, 64,
-                v7, 10, 1,
-                v2, 10, 1,
+        if (t22) {
+            gg_gemm_f32_add(64, 10, (ptrdiff_t)rows8,
+                v12, 1, 64,
+                v11, 10, 1,
+                total5, 10, 1,
                 gg_scratch);
         }
-        GRADGEN_SIMD
-        for (int64_t j = 0; j < 64; ++j) {
-            v1[j] = v1[j] + v5[j];
-        }
-        GRADGEN_SIMD
-        for (int64_t j = 0; j < 10; ++j) {
-            v3[j] = v3[j] + v6[j];
-        }
-    }
-    const int t25 = (flags & GRADGEN_SET_GRAD) != 0u;
-    if (t13) {
-        for (int64_t i = 0; i < 64; ++i) {
+        if (t21) {
+            GRADGEN_SIMD
             for (int64_t j = 0; j < 64; ++j) {
-                const float t26 = v0[i * 64 + j];
-                grad_w1[i * 64 + j] = t25 ? t26 : grad_w1[i * 64 + j] + t26;
+                total3[j] = total3[j] + v9[j];
             }
         }
-    }
-    if (t14) {
-        for (int64_t i = 0; i < 64; ++i) {
-            const float t27 = v1[i];
-            grad_b1[i] = t25 ? t27 : grad_b1[i] + t27;
-        }
-    }
-    if (t12) {
-        for (int64_t i = 0; i < 64; ++i) {
+        if (t23) {
+            GRADGEN_SIMD
             for (int64_t j = 0; j < 10; ++j) {
-                const float t28 = v2[i * 10 + j];
-                grad_w2[i * 10 + j] = t25 ? t28 : grad_w2[i * 10 + j] + t28;
+                total7[j] = total7[j] + v10[j];
             }
         }
     }
-    if (grad_b2 != NULL) {
+    if (t15 && t20) {
+        GRADGEN_SIMD
+        for (int64_t i = 0; i < 4096; ++i) {
+            grad_w1[i] = grad_w1[i] + v0[i];
+        }
+    }
+    if (t21 && t20) {
+        GRADGEN_SIMD
+        for (int64_t i = 0; i < 64; ++i) {
+            grad_b1[i] = grad_b1[i] + v2[i];
+        }
+    }
+    if (t22 && t20) {
+        GRADGEN_SIMD
+        for (int64_t i = 0; i < 640; ++i) {
+            grad_w2[i] = grad_w2[i] + v4[i];
+        }
+    }
+    if (t23 && t20) {
+        GRADGEN_SIMD
         for (int64_t i = 0; i < 10; ++i) {
-            const float t29 = v3[i];
-            grad_b2[i] = t25 ? t29 : grad_b2[i] + t29;
+            grad_b2[i] = grad_b2[i] + v6[i];
         }
     }
 
@@ -1013,39 +1063,60 @@ gradgen_status digits_value_and_grad(
     }
 
     /* WORK; values that are never needed together share memory:
-     *        0  v13     float [256, 64]
-     *    65536  v14     float [256, 64]
-     *   131072  v15     float [256, 10]
-     *   131072  v25     float [256, 64]
-     *   141312  v12     int64_t [256]
-     *   143360  v18     float [10]
-     *   143424  v22     float [10]
-     *   143488  sink20  float [10]
-     *   196608  v26     float [256, 64]
-     *   262144  v5      float [64, 64]
-     *   278528  v24     float [256, 10]
-     *   288768  v7      float [64, 10]
-     *   291328  v6      float [64]
-     *   291584  v10     float [64]
-     *   291840  v8      float [10]
-     *   291904  v11     float [10] */
-    float *const v13 = (float *)work;
-    float *const v14 = (float *)gg_at(work, 65536);
-    float *const v15 = (float *)gg_at(work, 131072);
-    float *const v25 = (float *)gg_at(work, 131072);
-    int64_t *const v12 = (int64_t *)gg_at(work, 141312);
-    float *const v18 = (float *)gg_at(work, 143360);
-    float *const v22 = (float *)gg_at(work, 143424);
-    float *const sink20 = (float *)gg_at(work, 143488);
-    float *const v26 = (float *)gg_at(work, 196608);
-    float *const v5 = (float *)gg_at(work, 262144);
-    float *const v24 = (float *)gg_at(work, 278528);
-    float *const v7 = (float *)gg_at(work, 288768);
-    float *const v6 = (float *)gg_at(work, 291328);
-    float *const v10 = (float *)gg_at(work, 291584);
-    float *const v8 = (float *)gg_at(work, 291840);
-    float *const v11 = (float *)gg_at(work, 291904);
-    void *const gg_scratch = gg_at(work, 291968);
+     *                        0  v17     float [min(N, 256), 64]
+     *   gg_least(256, N) * 256  v18     float [min(N, 256), 64]
+     *   gg_least(256, N) * 512  v19     float [min(N, 256), 10]
+     *   gg_least(256, N) * 512  v29     float [min(N, 256), 64]
+     *                     then  v28     float [min(N, 256), 10]
+     *                     then  v16     int64_t [min(N, 256)]
+     *                     then  v14     float [64]
+     *                     then  v22     float [10]
+     *                     then  v26     float [10]
+     *                     then  sink24  float [10]
+     *                     then  v15     float [10]
+     *                     then  v5      float [min(1, max(0, N - 256)), 64, 64]
+     *                     then  v7      float [min(1, max(0, N - 256)), 64]
+     *                     then  v9      float [min(1, max(0, N - 256)), 64, 10]
+     *                     then  v11     float [min(1, max(0, N - 256)), 10] */
+    float *const v17 = (float *)work;
+    float *const v18 = (float *)gg_at(work, (size_t)(gg_least(256, N) * 256));
+    float *const v19 = (float *)gg_at(work, (size_t)(gg_least(256, N) * 512));
+    float *const v29 = (float *)gg_at(work, (size_t)(gg_least(256, N) * 512));
+    float *const v28 = (float *)gg_at(work, (size_t)(gg_least(256, N) * 512 + gg_greatest(((gg_least(256,
+            N) * 40 + 63) / 64) * 64, gg_least(256, N) * 256)));
+    int64_t *const v16 = (int64_t *)gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256,
+            N) * 512 + gg_greatest(((gg_least(256, N) * 40 + 63) / 64) * 64, gg_least(256, N) * 256)));
+    float *const v14 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 8 + 63) / 64) * 64 + ((gg_least(256,
+            N) * 40 + 63) / 64) * 64 + gg_least(256, N) * 512 + gg_greatest(((gg_least(256,
+            N) * 40 + 63) / 64) * 64, gg_least(256, N) * 256)));
+    float *const v22 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 8 + 63) / 64) * 64 + ((gg_least(256,
+            N) * 40 + 63) / 64) * 64 + gg_least(256, N) * 512 + gg_greatest(((gg_least(256,
+            N) * 40 + 63) / 64) * 64, gg_least(256, N) * 256) + 256));
+    float *const v26 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 8 + 63) / 64) * 64 + ((gg_least(256,
+            N) * 40 + 63) / 64) * 64 + gg_least(256, N) * 512 + gg_greatest(((gg_least(256,
+            N) * 40 + 63) / 64) * 64, gg_least(256, N) * 256) + 320));
+    float *const sink24 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 8 + 63) / 64) * 64 + ((gg_least(256,
+            N) * 40 + 63) / 64) * 64 + gg_least(256, N) * 512 + gg_greatest(((gg_least(256,
+            N) * 40 + 63) / 64) * 64, gg_least(256, N) * 256) + 384));
+    float *const v15 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 8 + 63) / 64) * 64 + ((gg_least(256,
+            N) * 40 + 63) / 64) * 64 + gg_least(256, N) * 512 + gg_greatest(((gg_least(256,
+            N) * 40 + 63) / 64) * 64, gg_least(256, N) * 256) + 448));
+    float *const v5 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 8 + 63) / 64) * 64 + ((gg_least(256,
+            N) * 40 + 63) / 64) * 64 + gg_least(256, N) * 512 + gg_greatest(((gg_least(256,
+            N) * 40 + 63) / 64) * 64, gg_least(256, N) * 256) + 512));
+    float *const v7 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 8 + 63) / 64) * 64 + ((gg_least(256,
+            N) * 40 + 63) / 64) * 64 + gg_least(256, N) * 512 + gg_least(1, gg_greatest(0,
+            N - 256)) * 16384 + gg_greatest(((gg_least(256, N) * 40 + 63) / 64) * 64, gg_least(256,
+            N) * 256) + 512));
+    float *const v9 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 8 + 63) / 64) * 64 + ((gg_least(256,
+            N) * 40 + 63) / 64) * 64 + gg_least(256, N) * 512 + gg_least(1, gg_greatest(0,
+            N - 256)) * 16640 + gg_greatest(((gg_least(256, N) * 40 + 63) / 64) * 64, gg_least(256,
+            N) * 256) + 512));
+    float *const v11 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 8 + 63) / 64) * 64 + ((gg_least(256,
+            N) * 40 + 63) / 64) * 64 + gg_least(256, N) * 512 + gg_least(1, gg_greatest(0,
+            N - 256)) * 19200 + gg_greatest(((gg_least(256, N) * 40 + 63) / 64) * 64, gg_least(256,
+            N) * 256) + 512));
+    void *const gg_scratch = gg_at(work, (size_t)(((gg_least(256, N) * 8 + 63) / 64) * 64 + ((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256, N) * 512 + gg_least(1, gg_greatest(0, N - 256)) * 19264 + gg_greatest(((gg_least(256, N) * 40 + 63) / 64) * 64, gg_least(256, N) * 256) + 512));
     for (int64_t i = 0; i < N; ++i) {
         const int64_t n0 = t[i];
         const int64_t n1 = n0 == -100 ? 0 : n0;
@@ -1065,159 +1136,176 @@ gradgen_status digits_value_and_grad(
         }
         gg_pairwise_f32_add(&s2, s3);
     }
-    const float t27 = gg_pairwise_f32_total(&s2);
+    const float t31 = gg_pairwise_f32_total(&s2);
     /* digits.py:31 nll_loss, digits.py:29 mm, digits.py:29 relu, digits.py:29 add, digits.py:30 mm, digits.py:30
      *   add, digits.py:31 log_softmax */
-    /* v12[j] = if(t[j] = -100, 0, t[j]) */
-    /* v13[n,j] = sum_i x[n,i] w1[i,j] */
-    /* v14[j,k] = if(v13[j,k] + b1[k] <= 0, 0, v13[j,k] + b1[k]) */
-    /* v15[n,j] = sum_i v14[n,i] w2[i,j] */
-    /* scores[j,k] = v15[j,k] + b2[k] */
+    /* v16[j] = if(t[j] = -100, 0, t[j]) */
+    /* v17[n,j] = sum_i x[n,i] w1[i,j] */
+    /* v18[j,k] = if(v17[j,k] + b1[k] <= 0, 0, v17[j,k] + b1[k]) */
+    /* v19[n,j] = sum_i v18[n,i] w2[i,j] */
+    /* scores[j,k] = v19[j,k] + b2[k] */
     gg_pairwise_f32 s4;
     memset(&s4, 0, sizeof s4);
-    memset(v5, 0, 4096 * sizeof(float));
-    memset(v6, 0, 64 * sizeof(float));
-    memset(v7, 0, 640 * sizeof(float));
-    memset(v8, 0, 10 * sizeof(float));
-    const int t28 = scores != NULL;
-    const float t29 = -(1.0f / t27);
-    const int t30 = grad_w1 != NULL;
-    const int t31 = grad_b1 != NULL;
-    const int t32 = t30 || t31;
-    const int t33 = grad_w2 != NULL;
+    const int t32 = grad_w1 != NULL;
+    const int t33 = N <= 256;
+    const int t34 = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t35 = t33 || t34;
+    float *const total6 = t32 && t35 ? grad_w1 : v5;
+    const int t36 = !(t33 && !t34);
+    const int t37 = !t35;
+    if (t32 && t36) {
+        memset(total6, 0, 4096 * sizeof(float));
+    }
+    const int t38 = grad_b1 != NULL;
+    float *const total8 = t38 && t35 ? grad_b1 : v7;
+    if (t38 && t36) {
+        memset(total8, 0, 64 * sizeof(float));
+    }
+    const int t39 = grad_w2 != NULL;
+    float *const total10 = t39 && t35 ? grad_w2 : v9;
+    if (t39 && t36) {
+        memset(total10, 0, 640 * sizeof(float));
+    }
+    const int t40 = grad_b2 != NULL;
+    float *const total12 = t40 && t35 ? grad_b2 : v11;
+    if (t40 && t36) {
+        memset(total12, 0, 10 * sizeof(float));
+    }
+    const int t41 = scores != NULL;
+    const float t42 = -(1.0f / t31);
+    const int t43 = t32 || t38;
     for (int64_t i = 0; i < N; i += 256) {
-        const int64_t rows9 = gg_least(256, N - i);
-        memset(v10, 0, 64 * sizeof(float));
-        memset(v11, 0, 10 * sizeof(float));
+        const int64_t rows13 = gg_least(256, N - i);
+        memset(v14, 0, 64 * sizeof(float));
+        memset(v15, 0, 10 * sizeof(float));
         GRADGEN_SIMD
-        for (int64_t j = 0; j < rows9; ++j) {
-            const int64_t t34 = t[i + j];
-            v12[j] = t34 == -100 ? 0 : t34;
+        for (int64_t j = 0; j < rows13; ++j) {
+            const int64_t t44 = t[i + j];
+            v16[j] = t44 == -100 ? 0 : t44;
         }
-        gg_gemm_f32_set((ptrdiff_t)rows9, 64, 64,
+        gg_gemm_f32_set((ptrdiff_t)rows13, 64, 64,
             x + i * 64, 64, 1,
             w1, 64, 1,
-            v13, 64, 1,
+            v17, 64, 1,
             gg_scratch);
-        for (int64_t j = 0; j < rows9; ++j) {
+        for (int64_t j = 0; j < rows13; ++j) {
             GRADGEN_SIMD
             for (int64_t k = 0; k < 64; ++k) {
-                const float t35 = v13[j * 64 + k] + b1[k];
-                v14[j * 64 + k] = t35 <= 0.0f ? 0.0f : t35;
+                const float t45 = v17[j * 64 + k] + b1[k];
+                v18[j * 64 + k] = t45 <= 0.0f ? 0.0f : t45;
             }
         }
-        gg_gemm_f32_set((ptrdiff_t)rows9, 10, 64,
-            v14, 64, 1,
+        gg_gemm_f32_set((ptrdiff_t)rows13, 10, 64,
+            v18, 64, 1,
             w2, 10, 1,
-            v15, 10, 1,
+            v19, 10, 1,
             gg_scratch);
-        for (int64_t j = 0; j < rows9; ++j) {
-            float s16 = -INFINITY;
-            int s17 = 0;
-            float *const row19 = t28 ? scores + i * 10 + j * 10 : sink20;
-            GRADGEN_SIMD_WITH(reduction(max:s16) reduction(|:s17))
+        for (int64_t j = 0; j < rows13; ++j) {
+            float s20 = -INFINITY;
+            int s21 = 0;
+            float *const row23 = t41 ? scores + i * 10 + j * 10 : sink24;
+            GRADGEN_SIMD_WITH(reduction(max:s20) reduction(|:s21))
             for (int64_t k = 0; k < 10; ++k) {
-                const float t36 = v15[j * 10 + k] + b2[k];
-                v18[k] = t36;
-                row19[k] = t36;
-                s16 = t36 > s16 ? t36 : s16;
-                s17 = s17 | gg_isnan_f32(t36);
+                const float t46 = v19[j * 10 + k] + b2[k];
+                v22[k] = t46;
+                row23[k] = t46;
+                s20 = t46 > s20 ? t46 : s20;
+                s21 = s21 | gg_isnan_f32(t46);
             }
-            const float t37 = s17 ? NAN : s16;
-            float s21 = 0.0f;
-            GRADGEN_SIMD_WITH(reduction(+:s21))
+            const float t47 = s21 ? NAN : s20;
+            float s25 = 0.0f;
+            GRADGEN_SIMD_WITH(reduction(+:s25))
             for (int64_t k = 0; k < 10; ++k) {
-                const float t38 = gg_exp_f32(v18[k] - t37);
-                v22[k] = t38;
-                s21 = s21 + t38;
+                const float t48 = gg_exp_f32(v22[k] - t47);
+                v26[k] = t48;
+                s25 = s25 + t48;
             }
-            const int64_t n23 = v12[j];
-            const int t39 = t[i + j] == -100;
-            const float t40 = t39 ? 0.0f : t29;
-            const float t41 = n23 >= 0 && n23 < 10 ? -t40 / s21 : 0.0f;
-            gg_pairwise_f32_add(&s4, t39 ? 0.0f : -(v18[n23] - t37 - gg_log_scalar_f32(s21)));
+            const int64_t n27 = v16[j];
+            const int t49 = t[i + j] == -100;
+            const float t50 = t49 ? 0.0f : t42;
+            const float t51 = n27 >= 0 && n27 < 10 ? -t50 / s25 : 0.0f;
+            gg_pairwise_f32_add(&s4, t49 ? 0.0f : -(v22[n27] - t47 - gg_log_scalar_f32(s25)));
             GRADGEN_SIMD
             for (int64_t k = 0; k < 10; ++k) {
-                const float t42 = (n23 == k ? t40 : 0.0f) + t41 * v22[k];
-                v24[j * 10 + k] = t42;
-                v11[k] = v11[k] + t42;
+                const float t52 = (n27 == k ? t50 : 0.0f) + t51 * v26[k];
+                v28[j * 10 + k] = t52;
+                v15[k] = v15[k] + t52;
             }
         }
-        if (t32) {
-            gg_gemm_f32_set(64, (ptrdiff_t)rows9, 10,
+        if (t43) {
+            gg_gemm_f32_set(64, (ptrdiff_t)rows13, 10,
                 w2, 10, 1,
-                v24, 1, 10,
-                v25, 1, 64,
+                v28, 1, 10,
+                v29, 1, 64,
                 gg_scratch);
         }
-        if (t32) {
-            for (int64_t j = 0; j < rows9; ++j) {
+        if (t43) {
+            for (int64_t j = 0; j < rows13; ++j) {
                 GRADGEN_SIMD
                 for (int64_t k = 0; k < 64; ++k) {
-                    const float t66 = v25[j * 64 + k];
-                    const float t43 = v13[j * 64 + k] + b1[k] <= 0.0f ? 0.0f : t66;
-                    v26[j * 64 + k] = t43;
-                    v10[k] = v10[k] + t43;
+                    const float t55 = v29[j * 64 + k];
+                    const float t53 = v17[j * 64 + k] + b1[k] <= 0.0f ? 0.0f : t55;
+                    v17[j * 64 + k] = t53;
+                    v14[k] = v14[k] + t53;
                 }
             }
         }
-        if (t30) {
-            gg_gemm_f32_add(64, 64, (ptrdiff_t)rows9,
+        if (t32) {
+            gg_gemm_f32_add(64, 64, (ptrdiff_t)rows13,
                 x + i * 64, 1, 64,
-                v26, 64, 1,
-                v5, 64, 1,
+                v17, 64, 1,
+                total6, 64, 1,
                 gg_scratch);
         }
-        if (t33) {
-            gg_gemm_f32_add(64, 10, (ptrdiff_t)rows9,
-                v14, 1, 64,
-                v24, 10, 1,
-                v7, 10, 1,
+        if (t39) {
+            gg_gemm_f32_add(64, 10, (ptrdiff_t)rows13,
+                v18, 1, 64,
+                v28, 10, 1,
+                total10, 10, 1,
                 gg_scratch);
         }
-        GRADGEN_SIMD
-        for (int64_t j = 0; j < 64; ++j) {
-            v6[j] = v6[j] + v10[j];
-        }
-        GRADGEN_SIMD
-        for (int64_t j = 0; j < 10; ++j) {
-            v8[j] = v8[j] + v11[j];
-        }
-    }
-    const int t44 = (flags & GRADGEN_SET_GRAD) != 0u;
-    if (t30) {
-        for (int64_t i = 0; i < 64; ++i) {
+        if (t38) {
+            GRADGEN_SIMD
             for (int64_t j = 0; j < 64; ++j) {
-                const float t45 = v5[i * 64 + j];
-                grad_w1[i * 64 + j] = t44 ? t45 : grad_w1[i * 64 + j] + t45;
+                total8[j] = total8[j] + v14[j];
             }
         }
-    }
-    if (t31) {
-        for (int64_t i = 0; i < 64; ++i) {
-            const float t46 = v6[i];
-            grad_b1[i] = t44 ? t46 : grad_b1[i] + t46;
-        }
-    }
-    if (t33) {
-        for (int64_t i = 0; i < 64; ++i) {
+        if (t40) {
+            GRADGEN_SIMD
             for (int64_t j = 0; j < 10; ++j) {
-                const float t47 = v7[i * 10 + j];
-                grad_w2[i * 10 + j] = t44 ? t47 : grad_w2[i * 10 + j] + t47;
+                total12[j] = total12[j] + v15[j];
             }
         }
     }
-    if (grad_b2 != NULL) {
+    if (t32 && t37) {
+        GRADGEN_SIMD
+        for (int64_t i = 0; i < 4096; ++i) {
+            grad_w1[i] = grad_w1[i] + v5[i];
+        }
+    }
+    if (t38 && t37) {
+        GRADGEN_SIMD
+        for (int64_t i = 0; i < 64; ++i) {
+            grad_b1[i] = grad_b1[i] + v7[i];
+        }
+    }
+    if (t39 && t37) {
+        GRADGEN_SIMD
+        for (int64_t i = 0; i < 640; ++i) {
+            grad_w2[i] = grad_w2[i] + v9[i];
+        }
+    }
+    if (t40 && t37) {
+        GRADGEN_SIMD
         for (int64_t i = 0; i < 10; ++i) {
-            const float t48 = v8[i];
-            grad_b2[i] = t44 ? t48 : grad_b2[i] + t48;
+            grad_b2[i] = grad_b2[i] + v11[i];
         }
     }
     /* digits.py:31 nll_loss */
     /* loss = s4/s2 */
-    const float t49 = gg_pairwise_f32_total(&s4) / t27;
+    const float t54 = gg_pairwise_f32_total(&s4) / t31;
     if (loss != NULL) {
-        loss[0] = t49;
+        loss[0] = t54;
     }
 
     return GRADGEN_OK;
@@ -1395,6 +1483,7 @@ const gradgen_module *digits_module(void)
 #undef gg_block_f32
 #undef gg_gemm_f32
 #undef gg_gemm_f32_set
+#undef gg_greatest
 #undef gg_gemm_f32_add
 #undef GG_INLINE
 #undef GG_NOINLINE

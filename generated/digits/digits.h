@@ -32,12 +32,20 @@ extern "C" {
 
 /** Bytes of SAVED (forward writes, backward reads) and WORK (scratch, free after each call).
  *  SIZE_MAX where a dimension is negative or too large.
- *  The macros give the same for constant dimensions, so that memory can be static. */
+ *  The macros give the same for constant dimensions, so that memory can be static.
+ *  About 24,308 bytes of code and constants; at most 5,744 of stack, in value_and_grad -> matrix product.
+ *  Multiply-adds of a call: forward 4736*N + 1, backward 5387*N + 1, value_and_grad 10123*N + 2. */
 GRADGEN_API size_t digits_saved_bytes(int64_t N);
 GRADGEN_API size_t digits_work_bytes(int64_t N);
 #define DIGITS_SAVED_BYTES(N) \
-    ((size_t)(256 * (int64_t)(N) + 128 * ((4 * (int64_t)(N) + 63) / 64) + 64 * ((40 * (int64_t)(N) + 63) / 64) + 128))
-#define DIGITS_WORK_BYTES(N) ((size_t)(324736))
+    ((size_t)(256 * (int64_t)(N) + 128 * ((4 * (int64_t)(N) + 63) / 64) + 64 * ((40 * (int64_t)(N) + 63) / 64) + \
+    128))
+#define DIGITS_WORK_BYTES(N) \
+    ((size_t)(64 * ((8 * GRADGEN_MIN(256, (int64_t)(N)) + 63) / 64) + 64 * ((40 * GRADGEN_MIN(256, (int64_t)(N)) + \
+    63) / 64) + GRADGEN_MAX(GRADGEN_MAX(384 * GRADGEN_MIN(256, (int64_t)(N)), 256 * GRADGEN_MIN(256, (int64_t)(N)) + \
+    8192), GRADGEN_MAX(64 * ((40 * GRADGEN_MIN(256, (int64_t)(N)) + 63) / 64) + 8192, 64 * ((40 * GRADGEN_MIN(256, \
+    (int64_t)(N)) + 63) / 64) + 128 * GRADGEN_MIN(256, (int64_t)(N)))) + 19264 * GRADGEN_MIN(1, GRADGEN_MAX(0, \
+    (int64_t)(N) - 256)) + 512 * GRADGEN_MIN(256, (int64_t)(N)) + 512))
 
 /** loss, scores <- forward(x, t, w1, b1, w2, b2).  Tensors are dense and row-major.
  *   x       float32  [N, 64]

@@ -15,7 +15,8 @@
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
 typedef char linear_bce_saved_bytes_agree[LINEAR_BCE_SAVED_BYTES(3) ==
     (size_t)(64 * ((12 * INT64_C(3) + 63) / 64) + 64) ? 1 : -1];
-typedef char linear_bce_work_bytes_agree[LINEAR_BCE_WORK_BYTES(3) == (size_t)(256) ? 1 : -1];
+typedef char linear_bce_work_bytes_agree[LINEAR_BCE_WORK_BYTES(3) ==
+    (size_t)(128 * GRADGEN_MIN(1, GRADGEN_MAX(0, INT64_C(3) - 256)) + 128) ? 1 : -1];
 
 /* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
 #define gg_bits_f32 linear_bce_gg_bits_f32
@@ -37,6 +38,7 @@ typedef char linear_bce_work_bytes_agree[LINEAR_BCE_WORK_BYTES(3) == (size_t)(25
 #define gg_at_if linear_bce_gg_at_if
 #define gg_sigmoid_f32 linear_bce_gg_sigmoid_f32
 #define gg_at linear_bce_gg_at
+#define gg_greatest linear_bce_gg_greatest
 
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
@@ -217,6 +219,11 @@ static inline void *gg_at(void *block, size_t offset)
     return (unsigned char *)block + offset;
 }
 
+static inline int64_t gg_greatest(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
 /* a * b of sizes; INT64_MAX where that would overflow, or -INT64_MAX. */
 static int64_t linear_bce_mul(int64_t a, int64_t b)
 {
@@ -239,19 +246,30 @@ static int64_t linear_bce_div(int64_t a, int64_t b)
     return a == INT64_MAX || b <= 0 ? INT64_MAX : a / b - (a % b < 0);
 }
 
+/* The larger size. */
+static int64_t linear_bce_max(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* The smaller size. */
+static int64_t linear_bce_min(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 /* 1 where no dimension is negative and every tensor and block can be counted in size_t and int64_t. */
 static int linear_bce_dims_fit(int64_t N)
 {
     if (N < 0) {
         return 0;
     }
-    if (PTRDIFF_MAX >= INT32_MAX && N <= 67108864) {
-        return 1;
-    }
     const int64_t limit = PTRDIFF_MAX < INT64_MAX / 2 ? PTRDIFF_MAX : INT64_MAX / 2;
     return linear_bce_mul(20, N) <= limit &&
         linear_bce_add(linear_bce_mul(64, linear_bce_div(linear_bce_add(linear_bce_mul(12, N), 63), 64)),
-                64) <= limit;
+                64) <= limit &&
+        linear_bce_add(linear_bce_mul(128, linear_bce_min(1, linear_bce_max(0, linear_bce_add(N, -256)))),
+                128) <= limit;
 }
 
 size_t linear_bce_saved_bytes(int64_t N)
@@ -267,7 +285,7 @@ size_t linear_bce_work_bytes(int64_t N)
     if (!linear_bce_dims_fit(N)) {
         return SIZE_MAX;
     }
-    return (size_t)(256);
+    return (size_t)(128 * GRADGEN_MIN(1, GRADGEN_MAX(0, N - 256)) + 128);
 }
 
 /* SAVED begins with this header of 64 bytes: what the block holds, and for which dimensions. */
@@ -429,81 +447,88 @@ gradgen_status linear_bce_backward(
     }
 
     /* WORK; values that are never needed together share memory:
-     *     0  v0  float [5, 3]
-     *    64  v1  float [3]
-     *   128  v3  float [5, 3]
-     *   192  v4  float [3] */
+     *      0  v5  float [5, 3]
+     *     64  v6  float [3]
+     *    128  v0  float [min(1, max(0, N - 256)), 5, 3]
+     *   then  v2  float [min(1, max(0, N - 256)), 3] */
     float *const s0 = (float *)gg_at(saved, 64);
-    float *const v0 = (float *)work;
-    float *const v1 = (float *)gg_at(work, 64);
-    float *const v3 = (float *)gg_at(work, 128);
-    float *const v4 = (float *)gg_at(work, 192);
+    float *const v5 = (float *)work;
+    float *const v6 = (float *)gg_at(work, 64);
+    float *const v0 = (float *)gg_at(work, 128);
+    float *const v2 = (float *)gg_at(work, (size_t)(gg_least(1, gg_greatest(0, N - 256)) * 64 + 128));
     /* linear_bce.py:21 binary_cross_entropy_with_logits */
-    const float t6 = (grad_loss != NULL ? grad_loss[0] : 1.0f) / (float)gg_mul_i64(N, 3);
+    const float t8 = (grad_loss != NULL ? grad_loss[0] : 1.0f) / (float)gg_mul_i64(N, 3);
     /* linear_bce.py:21 binary_cross_entropy_with_logits, linear_bce.py:20 add, linear_bce.py:20 mm */
-    /* v5[j,k] = grad_loss/(3N) (sigmoid(s0[j,k]) - y[j,k]) */
-    /* grad_b[k] += sum_j v5[j,k] */
-    /* grad_w[k,l] += sum_j x[j,k] v5[j,l] */
-    memset(v0, 0, 15 * sizeof(float));
-    memset(v1, 0, 3 * sizeof(float));
+    /* v7[j,k] = grad_loss/(3N) (sigmoid(s0[j,k]) - y[j,k]) */
+    /* grad_b[k] += sum_j v7[j,k] */
+    /* grad_w[k,l] += sum_j x[j,k] v7[j,l] */
+    const int t9 = grad_w != NULL;
+    const int t10 = N <= 256;
+    const int t11 = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t12 = t10 || t11;
+    float *const total1 = t9 && t12 ? grad_w : v0;
+    const int t13 = !(t10 && !t11);
+    const int t14 = !t12;
+    if (t9 && t13) {
+        memset(total1, 0, 15 * sizeof(float));
+    }
+    const int t15 = grad_b != NULL;
+    float *const total3 = t15 && t12 ? grad_b : v2;
+    if (t15 && t13) {
+        memset(total3, 0, 3 * sizeof(float));
+    }
     for (int64_t i = 0; i < N; i += 256) {
-        const int64_t rows2 = gg_least(256, N - i);
-        memset(v3, 0, 15 * sizeof(float));
-        memset(v4, 0, 3 * sizeof(float));
-        float a72[16];
-        float a75[16];
+        const int64_t rows4 = gg_least(256, N - i);
+        memset(v5, 0, 15 * sizeof(float));
+        memset(v6, 0, 3 * sizeof(float));
         float a78[16];
-        float a80[16];
         float a81[16];
-        float a82[16];
         float a84[16];
-        float a85[16];
         float a86[16];
+        float a87[16];
         float a88[16];
-        float a89[16];
         float a90[16];
+        float a91[16];
         float a92[16];
-        float a93[16];
         float a94[16];
+        float a95[16];
         float a96[16];
-        float a97[16];
         float a98[16];
-        memset(a72, 0, 16 * sizeof(float));
-        memset(a75, 0, 16 * sizeof(float));
+        float a99[16];
+        float a100[16];
+        float a102[16];
+        float a103[16];
+        float a104[16];
         memset(a78, 0, 16 * sizeof(float));
-        memset(a80, 0, 16 * sizeof(float));
         memset(a81, 0, 16 * sizeof(float));
-        memset(a82, 0, 16 * sizeof(float));
         memset(a84, 0, 16 * sizeof(float));
-        memset(a85, 0, 16 * sizeof(float));
         memset(a86, 0, 16 * sizeof(float));
+        memset(a87, 0, 16 * sizeof(float));
         memset(a88, 0, 16 * sizeof(float));
-        memset(a89, 0, 16 * sizeof(float));
         memset(a90, 0, 16 * sizeof(float));
+        memset(a91, 0, 16 * sizeof(float));
         memset(a92, 0, 16 * sizeof(float));
-        memset(a93, 0, 16 * sizeof(float));
         memset(a94, 0, 16 * sizeof(float));
+        memset(a95, 0, 16 * sizeof(float));
         memset(a96, 0, 16 * sizeof(float));
-        memset(a97, 0, 16 * sizeof(float));
         memset(a98, 0, 16 * sizeof(float));
-        for (int64_t j = 0; j < rows2; j += 16) {
-            float a70[16];
-            float a71[16];
-            float a73[16];
-            float a74[16];
+        memset(a99, 0, 16 * sizeof(float));
+        memset(a100, 0, 16 * sizeof(float));
+        memset(a102, 0, 16 * sizeof(float));
+        memset(a103, 0, 16 * sizeof(float));
+        memset(a104, 0, 16 * sizeof(float));
+        for (int64_t j = 0; j < rows4; j += 16) {
             float a76[16];
             float a77[16];
             float a79[16];
+            float a80[16];
+            float a82[16];
             float a83[16];
-            float a87[16];
-            float a91[16];
-            float a95[16];
-            float a100[16];
+            float a85[16];
+            float a89[16];
+            float a93[16];
+            float a97[16];
             float a101[16];
-            float a102[16];
-            float a103[16];
-            float a104[16];
-            float a105[16];
             float a106[16];
             float a107[16];
             float a108[16];
@@ -516,130 +541,137 @@ gradgen_status linear_bce_backward(
             float a115[16];
             float a116[16];
             float a117[16];
-            for (int64_t lane68 = 0; lane68 < 16; ++lane68) {
-                const int64_t item69 = gg_least(j + lane68, rows2 - 1);
-                a70[lane68] = s0[i * 3 + item69 * 3];
-                a71[lane68] = y[i * 3 + item69 * 3];
-                a73[lane68] = s0[i * 3 + item69 * 3 + 1];
-                a74[lane68] = y[i * 3 + item69 * 3 + 1];
-                a76[lane68] = s0[i * 3 + item69 * 3 + 2];
-                a77[lane68] = y[i * 3 + item69 * 3 + 2];
-                a79[lane68] = x[i * 5 + item69 * 5];
-                a83[lane68] = x[i * 5 + item69 * 5 + 1];
-                a87[lane68] = x[i * 5 + item69 * 5 + 2];
-                a91[lane68] = x[i * 5 + item69 * 5 + 3];
-                a95[lane68] = x[i * 5 + item69 * 5 + 4];
+            float a118[16];
+            float a119[16];
+            float a120[16];
+            float a121[16];
+            float a122[16];
+            float a123[16];
+            for (int64_t lane74 = 0; lane74 < 16; ++lane74) {
+                const int64_t item75 = gg_least(j + lane74, rows4 - 1);
+                a76[lane74] = s0[i * 3 + item75 * 3];
+                a77[lane74] = y[i * 3 + item75 * 3];
+                a79[lane74] = s0[i * 3 + item75 * 3 + 1];
+                a80[lane74] = y[i * 3 + item75 * 3 + 1];
+                a82[lane74] = s0[i * 3 + item75 * 3 + 2];
+                a83[lane74] = y[i * 3 + item75 * 3 + 2];
+                a85[lane74] = x[i * 5 + item75 * 5];
+                a89[lane74] = x[i * 5 + item75 * 5 + 1];
+                a93[lane74] = x[i * 5 + item75 * 5 + 2];
+                a97[lane74] = x[i * 5 + item75 * 5 + 3];
+                a101[lane74] = x[i * 5 + item75 * 5 + 4];
             }
-            const int64_t rest99 = gg_least(16, rows2 - j);
+            const int64_t rest105 = gg_least(16, rows4 - j);
             GRADGEN_SIMD
-            for (int64_t lane68 = 0; lane68 < 16; ++lane68) {
-                const float t7 = (gg_sigmoid_f32(a70[lane68]) - a71[lane68]) * t6;
-                const float t12 = (gg_sigmoid_f32(a73[lane68]) - a74[lane68]) * t6;
-                const float t13 = (gg_sigmoid_f32(a76[lane68]) - a77[lane68]) * t6;
-                const float t8 = a79[lane68];
-                const float t14 = a83[lane68];
-                const float t15 = a87[lane68];
-                const float t16 = a91[lane68];
-                const float t17 = a95[lane68];
-                a100[lane68] = t7;
-                a101[lane68] = t12;
-                a102[lane68] = t13;
-                a103[lane68] = t8 * t7;
-                a104[lane68] = t8 * t12;
-                a105[lane68] = t8 * t13;
-                a106[lane68] = t14 * t7;
-                a107[lane68] = t14 * t12;
-                a108[lane68] = t14 * t13;
-                a109[lane68] = t15 * t7;
-                a110[lane68] = t15 * t12;
-                a111[lane68] = t15 * t13;
-                a112[lane68] = t16 * t7;
-                a113[lane68] = t16 * t12;
-                a114[lane68] = t16 * t13;
-                a115[lane68] = t17 * t7;
-                a116[lane68] = t17 * t12;
-                a117[lane68] = t17 * t13;
+            for (int64_t lane74 = 0; lane74 < 16; ++lane74) {
+                const float t16 = (gg_sigmoid_f32(a76[lane74]) - a77[lane74]) * t8;
+                const float t18 = (gg_sigmoid_f32(a79[lane74]) - a80[lane74]) * t8;
+                const float t19 = (gg_sigmoid_f32(a82[lane74]) - a83[lane74]) * t8;
+                const float t17 = a85[lane74];
+                const float t20 = a89[lane74];
+                const float t21 = a93[lane74];
+                const float t22 = a97[lane74];
+                const float t23 = a101[lane74];
+                a106[lane74] = t16;
+                a107[lane74] = t18;
+                a108[lane74] = t19;
+                a109[lane74] = t17 * t16;
+                a110[lane74] = t17 * t18;
+                a111[lane74] = t17 * t19;
+                a112[lane74] = t20 * t16;
+                a113[lane74] = t20 * t18;
+                a114[lane74] = t20 * t19;
+                a115[lane74] = t21 * t16;
+                a116[lane74] = t21 * t18;
+                a117[lane74] = t21 * t19;
+                a118[lane74] = t22 * t16;
+                a119[lane74] = t22 * t18;
+                a120[lane74] = t22 * t19;
+                a121[lane74] = t23 * t16;
+                a122[lane74] = t23 * t18;
+                a123[lane74] = t23 * t19;
             }
             GRADGEN_SIMD
-            for (int64_t lane68 = 0; lane68 < 16; ++lane68) {
-                a72[lane68] = a72[lane68] + (rest99 >= lane68 + 1 ? a100[lane68] : 0.0f);
-                a75[lane68] = a75[lane68] + (rest99 >= lane68 + 1 ? a101[lane68] : 0.0f);
-                a78[lane68] = a78[lane68] + (rest99 >= lane68 + 1 ? a102[lane68] : 0.0f);
-                a80[lane68] = a80[lane68] + (rest99 >= lane68 + 1 ? a103[lane68] : 0.0f);
-                a81[lane68] = a81[lane68] + (rest99 >= lane68 + 1 ? a104[lane68] : 0.0f);
-                a82[lane68] = a82[lane68] + (rest99 >= lane68 + 1 ? a105[lane68] : 0.0f);
-                a84[lane68] = a84[lane68] + (rest99 >= lane68 + 1 ? a106[lane68] : 0.0f);
-                a85[lane68] = a85[lane68] + (rest99 >= lane68 + 1 ? a107[lane68] : 0.0f);
-                a86[lane68] = a86[lane68] + (rest99 >= lane68 + 1 ? a108[lane68] : 0.0f);
-                a88[lane68] = a88[lane68] + (rest99 >= lane68 + 1 ? a109[lane68] : 0.0f);
-                a89[lane68] = a89[lane68] + (rest99 >= lane68 + 1 ? a110[lane68] : 0.0f);
-                a90[lane68] = a90[lane68] + (rest99 >= lane68 + 1 ? a111[lane68] : 0.0f);
-                a92[lane68] = a92[lane68] + (rest99 >= lane68 + 1 ? a112[lane68] : 0.0f);
-                a93[lane68] = a93[lane68] + (rest99 >= lane68 + 1 ? a113[lane68] : 0.0f);
-                a94[lane68] = a94[lane68] + (rest99 >= lane68 + 1 ? a114[lane68] : 0.0f);
-                a96[lane68] = a96[lane68] + (rest99 >= lane68 + 1 ? a115[lane68] : 0.0f);
-                a97[lane68] = a97[lane68] + (rest99 >= lane68 + 1 ? a116[lane68] : 0.0f);
-                a98[lane68] = a98[lane68] + (rest99 >= lane68 + 1 ? a117[lane68] : 0.0f);
+            for (int64_t lane74 = 0; lane74 < 16; ++lane74) {
+                a78[lane74] = a78[lane74] + (rest105 >= lane74 + 1 ? a106[lane74] : 0.0f);
+                a81[lane74] = a81[lane74] + (rest105 >= lane74 + 1 ? a107[lane74] : 0.0f);
+                a84[lane74] = a84[lane74] + (rest105 >= lane74 + 1 ? a108[lane74] : 0.0f);
+                a86[lane74] = a86[lane74] + (rest105 >= lane74 + 1 ? a109[lane74] : 0.0f);
+                a87[lane74] = a87[lane74] + (rest105 >= lane74 + 1 ? a110[lane74] : 0.0f);
+                a88[lane74] = a88[lane74] + (rest105 >= lane74 + 1 ? a111[lane74] : 0.0f);
+                a90[lane74] = a90[lane74] + (rest105 >= lane74 + 1 ? a112[lane74] : 0.0f);
+                a91[lane74] = a91[lane74] + (rest105 >= lane74 + 1 ? a113[lane74] : 0.0f);
+                a92[lane74] = a92[lane74] + (rest105 >= lane74 + 1 ? a114[lane74] : 0.0f);
+                a94[lane74] = a94[lane74] + (rest105 >= lane74 + 1 ? a115[lane74] : 0.0f);
+                a95[lane74] = a95[lane74] + (rest105 >= lane74 + 1 ? a116[lane74] : 0.0f);
+                a96[lane74] = a96[lane74] + (rest105 >= lane74 + 1 ? a117[lane74] : 0.0f);
+                a98[lane74] = a98[lane74] + (rest105 >= lane74 + 1 ? a118[lane74] : 0.0f);
+                a99[lane74] = a99[lane74] + (rest105 >= lane74 + 1 ? a119[lane74] : 0.0f);
+                a100[lane74] = a100[lane74] + (rest105 >= lane74 + 1 ? a120[lane74] : 0.0f);
+                a102[lane74] = a102[lane74] + (rest105 >= lane74 + 1 ? a121[lane74] : 0.0f);
+                a103[lane74] = a103[lane74] + (rest105 >= lane74 + 1 ? a122[lane74] : 0.0f);
+                a104[lane74] = a104[lane74] + (rest105 >= lane74 + 1 ? a123[lane74] : 0.0f);
             }
         }
-        v4[0] = v4[0] + (a72[0] + a72[8] + (a72[4] + a72[12]) + (a72[2] + a72[10] + (a72[6] + a72[14])) + (a72[1] +
-                a72[9] + (a72[5] + a72[13]) + (a72[3] + a72[11] + (a72[7] + a72[15]))));
-        v4[1] = v4[1] + (a75[0] + a75[8] + (a75[4] + a75[12]) + (a75[2] + a75[10] + (a75[6] + a75[14])) + (a75[1] +
-                a75[9] + (a75[5] + a75[13]) + (a75[3] + a75[11] + (a75[7] + a75[15]))));
-        v4[2] = v4[2] + (a78[0] + a78[8] + (a78[4] + a78[12]) + (a78[2] + a78[10] + (a78[6] + a78[14])) + (a78[1] +
+        v6[0] = v6[0] + (a78[0] + a78[8] + (a78[4] + a78[12]) + (a78[2] + a78[10] + (a78[6] + a78[14])) + (a78[1] +
                 a78[9] + (a78[5] + a78[13]) + (a78[3] + a78[11] + (a78[7] + a78[15]))));
-        v3[0] = v3[0] + (a80[0] + a80[8] + (a80[4] + a80[12]) + (a80[2] + a80[10] + (a80[6] + a80[14])) + (a80[1] +
-                a80[9] + (a80[5] + a80[13]) + (a80[3] + a80[11] + (a80[7] + a80[15]))));
-        v3[1] = v3[1] + (a81[0] + a81[8] + (a81[4] + a81[12]) + (a81[2] + a81[10] + (a81[6] + a81[14])) + (a81[1] +
+        v6[1] = v6[1] + (a81[0] + a81[8] + (a81[4] + a81[12]) + (a81[2] + a81[10] + (a81[6] + a81[14])) + (a81[1] +
                 a81[9] + (a81[5] + a81[13]) + (a81[3] + a81[11] + (a81[7] + a81[15]))));
-        v3[2] = v3[2] + (a82[0] + a82[8] + (a82[4] + a82[12]) + (a82[2] + a82[10] + (a82[6] + a82[14])) + (a82[1] +
-                a82[9] + (a82[5] + a82[13]) + (a82[3] + a82[11] + (a82[7] + a82[15]))));
-        v3[3] = v3[3] + (a84[0] + a84[8] + (a84[4] + a84[12]) + (a84[2] + a84[10] + (a84[6] + a84[14])) + (a84[1] +
+        v6[2] = v6[2] + (a84[0] + a84[8] + (a84[4] + a84[12]) + (a84[2] + a84[10] + (a84[6] + a84[14])) + (a84[1] +
                 a84[9] + (a84[5] + a84[13]) + (a84[3] + a84[11] + (a84[7] + a84[15]))));
-        v3[4] = v3[4] + (a85[0] + a85[8] + (a85[4] + a85[12]) + (a85[2] + a85[10] + (a85[6] + a85[14])) + (a85[1] +
-                a85[9] + (a85[5] + a85[13]) + (a85[3] + a85[11] + (a85[7] + a85[15]))));
-        v3[5] = v3[5] + (a86[0] + a86[8] + (a86[4] + a86[12]) + (a86[2] + a86[10] + (a86[6] + a86[14])) + (a86[1] +
+        v5[0] = v5[0] + (a86[0] + a86[8] + (a86[4] + a86[12]) + (a86[2] + a86[10] + (a86[6] + a86[14])) + (a86[1] +
                 a86[9] + (a86[5] + a86[13]) + (a86[3] + a86[11] + (a86[7] + a86[15]))));
-        v3[6] = v3[6] + (a88[0] + a88[8] + (a88[4] + a88[12]) + (a88[2] + a88[10] + (a88[6] + a88[14])) + (a88[1] +
+        v5[1] = v5[1] + (a87[0] + a87[8] + (a87[4] + a87[12]) + (a87[2] + a87[10] + (a87[6] + a87[14])) + (a87[1] +
+                a87[9] + (a87[5] + a87[13]) + (a87[3] + a87[11] + (a87[7] + a87[15]))));
+        v5[2] = v5[2] + (a88[0] + a88[8] + (a88[4] + a88[12]) + (a88[2] + a88[10] + (a88[6] + a88[14])) + (a88[1] +
                 a88[9] + (a88[5] + a88[13]) + (a88[3] + a88[11] + (a88[7] + a88[15]))));
-        v3[7] = v3[7] + (a89[0] + a89[8] + (a89[4] + a89[12]) + (a89[2] + a89[10] + (a89[6] + a89[14])) + (a89[1] +
-                a89[9] + (a89[5] + a89[13]) + (a89[3] + a89[11] + (a89[7] + a89[15]))));
-        v3[8] = v3[8] + (a90[0] + a90[8] + (a90[4] + a90[12]) + (a90[2] + a90[10] + (a90[6] + a90[14])) + (a90[1] +
+        v5[3] = v5[3] + (a90[0] + a90[8] + (a90[4] + a90[12]) + (a90[2] + a90[10] + (a90[6] + a90[14])) + (a90[1] +
                 a90[9] + (a90[5] + a90[13]) + (a90[3] + a90[11] + (a90[7] + a90[15]))));
-        v3[9] = v3[9] + (a92[0] + a92[8] + (a92[4] + a92[12]) + (a92[2] + a92[10] + (a92[6] + a92[14])) + (a92[1] +
+        v5[4] = v5[4] + (a91[0] + a91[8] + (a91[4] + a91[12]) + (a91[2] + a91[10] + (a91[6] + a91[14])) + (a91[1] +
+                a91[9] + (a91[5] + a91[13]) + (a91[3] + a91[11] + (a91[7] + a91[15]))));
+        v5[5] = v5[5] + (a92[0] + a92[8] + (a92[4] + a92[12]) + (a92[2] + a92[10] + (a92[6] + a92[14])) + (a92[1] +
                 a92[9] + (a92[5] + a92[13]) + (a92[3] + a92[11] + (a92[7] + a92[15]))));
-        v3[10] = v3[10] + (a93[0] + a93[8] + (a93[4] + a93[12]) + (a93[2] + a93[10] + (a93[6] + a93[14])) +
-                (a93[1] + a93[9] + (a93[5] + a93[13]) + (a93[3] + a93[11] + (a93[7] + a93[15]))));
-        v3[11] = v3[11] + (a94[0] + a94[8] + (a94[4] + a94[12]) + (a94[2] + a94[10] + (a94[6] + a94[14])) +
-                (a94[1] + a94[9] + (a94[5] + a94[13]) + (a94[3] + a94[11] + (a94[7] + a94[15]))));
-        v3[12] = v3[12] + (a96[0] + a96[8] + (a96[4] + a96[12]) + (a96[2] + a96[10] + (a96[6] + a96[14])) +
-                (a96[1] + a96[9] + (a96[5] + a96[13]) + (a96[3] + a96[11] + (a96[7] + a96[15]))));
-        v3[13] = v3[13] + (a97[0] + a97[8] + (a97[4] + a97[12]) + (a97[2] + a97[10] + (a97[6] + a97[14])) +
-                (a97[1] + a97[9] + (a97[5] + a97[13]) + (a97[3] + a97[11] + (a97[7] + a97[15]))));
-        v3[14] = v3[14] + (a98[0] + a98[8] + (a98[4] + a98[12]) + (a98[2] + a98[10] + (a98[6] + a98[14])) +
-                (a98[1] + a98[9] + (a98[5] + a98[13]) + (a98[3] + a98[11] + (a98[7] + a98[15]))));
-        GRADGEN_SIMD
-        for (int64_t j = 0; j < 15; ++j) {
-            v0[j] = v0[j] + v3[j];
+        v5[6] = v5[6] + (a94[0] + a94[8] + (a94[4] + a94[12]) + (a94[2] + a94[10] + (a94[6] + a94[14])) + (a94[1] +
+                a94[9] + (a94[5] + a94[13]) + (a94[3] + a94[11] + (a94[7] + a94[15]))));
+        v5[7] = v5[7] + (a95[0] + a95[8] + (a95[4] + a95[12]) + (a95[2] + a95[10] + (a95[6] + a95[14])) + (a95[1] +
+                a95[9] + (a95[5] + a95[13]) + (a95[3] + a95[11] + (a95[7] + a95[15]))));
+        v5[8] = v5[8] + (a96[0] + a96[8] + (a96[4] + a96[12]) + (a96[2] + a96[10] + (a96[6] + a96[14])) + (a96[1] +
+                a96[9] + (a96[5] + a96[13]) + (a96[3] + a96[11] + (a96[7] + a96[15]))));
+        v5[9] = v5[9] + (a98[0] + a98[8] + (a98[4] + a98[12]) + (a98[2] + a98[10] + (a98[6] + a98[14])) + (a98[1] +
+                a98[9] + (a98[5] + a98[13]) + (a98[3] + a98[11] + (a98[7] + a98[15]))));
+        v5[10] = v5[10] + (a99[0] + a99[8] + (a99[4] + a99[12]) + (a99[2] + a99[10] + (a99[6] + a99[14])) +
+                (a99[1] + a99[9] + (a99[5] + a99[13]) + (a99[3] + a99[11] + (a99[7] + a99[15]))));
+        v5[11] = v5[11] + (a100[0] + a100[8] + (a100[4] + a100[12]) + (a100[2] + a100[10] + (a100[6] + a100[14])) +
+                (a100[1] + a100[9] + (a100[5] + a100[13]) + (a100[3] + a100[11] + (a100[7] + a100[15]))));
+        v5[12] = v5[12] + (a102[0] + a102[8] + (a102[4] + a102[12]) + (a102[2] + a102[10] + (a102[6] + a102[14])) +
+                (a102[1] + a102[9] + (a102[5] + a102[13]) + (a102[3] + a102[11] + (a102[7] + a102[15]))));
+        v5[13] = v5[13] + (a103[0] + a103[8] + (a103[4] + a103[12]) + (a103[2] + a103[10] + (a103[6] + a103[14])) +
+                (a103[1] + a103[9] + (a103[5] + a103[13]) + (a103[3] + a103[11] + (a103[7] + a103[15]))));
+        v5[14] = v5[14] + (a104[0] + a104[8] + (a104[4] + a104[12]) + (a104[2] + a104[10] + (a104[6] + a104[14])) +
+                (a104[1] + a104[9] + (a104[5] + a104[13]) + (a104[3] + a104[11] + (a104[7] + a104[15]))));
+        if (t9) {
+            GRADGEN_SIMD
+            for (int64_t j = 0; j < 15; ++j) {
+                total1[j] = total1[j] + v5[j];
+            }
         }
-        GRADGEN_SIMD
-        for (int64_t j = 0; j < 3; ++j) {
-            v1[j] = v1[j] + v4[j];
-        }
-    }
-    const int t9 = (flags & GRADGEN_SET_GRAD) != 0u;
-    if (grad_w != NULL) {
-        for (int64_t i = 0; i < 5; ++i) {
+        if (t15) {
+            GRADGEN_SIMD
             for (int64_t j = 0; j < 3; ++j) {
-                const float t10 = v0[i * 3 + j];
-                grad_w[i * 3 + j] = t9 ? t10 : grad_w[i * 3 + j] + t10;
+                total3[j] = total3[j] + v6[j];
             }
         }
     }
-    if (grad_b != NULL) {
+    if (t9 && t14) {
+        GRADGEN_SIMD
+        for (int64_t i = 0; i < 15; ++i) {
+            grad_w[i] = grad_w[i] + v0[i];
+        }
+    }
+    if (t15 && t14) {
+        GRADGEN_SIMD
         for (int64_t i = 0; i < 3; ++i) {
-            const float t11 = v1[i];
-            grad_b[i] = t9 ? t11 : grad_b[i] + t11;
+            grad_b[i] = grad_b[i] + v2[i];
         }
     }
 
@@ -668,39 +700,46 @@ gradgen_status linear_bce_value_and_grad(
     }
 
     /* WORK; values that are never needed together share memory:
-     *     0  v1  float [5, 3]
-     *    64  v2  float [3]
-     *   128  v4  float [5, 3]
-     *   192  v5  float [3] */
-    float *const v1 = (float *)work;
-    float *const v2 = (float *)gg_at(work, 64);
-    float *const v4 = (float *)gg_at(work, 128);
-    float *const v5 = (float *)gg_at(work, 192);
+     *      0  v6  float [5, 3]
+     *     64  v7  float [3]
+     *    128  v1  float [min(1, max(0, N - 256)), 5, 3]
+     *   then  v3  float [min(1, max(0, N - 256)), 3] */
+    float *const v6 = (float *)work;
+    float *const v7 = (float *)gg_at(work, 64);
+    float *const v1 = (float *)gg_at(work, 128);
+    float *const v3 = (float *)gg_at(work, (size_t)(gg_least(1, gg_greatest(0, N - 256)) * 64 + 128));
     /* linear_bce.py:21 binary_cross_entropy_with_logits */
-    const float t9 = (float)gg_mul_i64(N, 3);
-    const float t10 = 1.0f / t9;
+    const float t11 = (float)gg_mul_i64(N, 3);
+    const float t12 = 1.0f / t11;
     /* linear_bce.py:20 mm, linear_bce.py:21 binary_cross_entropy_with_logits, linear_bce.py:20 add */
-    /* v6[j,l] = sum_k x[j,k] w[k,l] */
-    /* v8[j,k] = (sigmoid(v6[j,k] + b[k]) - y[j,k])/(3N) */
-    /* s0 = sum_jk softplus(v6[j,k] + b[k]) - y[j,k] (v6[j,k] + b[k]) */
-    /* grad_b[k] += sum_j v8[j,k] */
-    /* grad_w[k,l] += sum_j x[j,k] v8[j,l] */
+    /* v8[j,l] = sum_k x[j,k] w[k,l] */
+    /* v10[j,k] = (sigmoid(v8[j,k] + b[k]) - y[j,k])/(3N) */
+    /* s0 = sum_jk softplus(v8[j,k] + b[k]) - y[j,k] (v8[j,k] + b[k]) */
+    /* grad_b[k] += sum_j v10[j,k] */
+    /* grad_w[k,l] += sum_j x[j,k] v10[j,l] */
     gg_pairwise_f32 s0;
     memset(&s0, 0, sizeof s0);
-    memset(v1, 0, 15 * sizeof(float));
-    memset(v2, 0, 3 * sizeof(float));
+    const int t13 = grad_w != NULL;
+    const int t14 = N <= 256;
+    const int t15 = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t16 = t14 || t15;
+    float *const total2 = t13 && t16 ? grad_w : v1;
+    const int t17 = !(t14 && !t15);
+    const int t18 = !t16;
+    if (t13 && t17) {
+        memset(total2, 0, 15 * sizeof(float));
+    }
+    const int t19 = grad_b != NULL;
+    float *const total4 = t19 && t16 ? grad_b : v3;
+    if (t19 && t17) {
+        memset(total4, 0, 3 * sizeof(float));
+    }
     for (int64_t i = 0; i < N; i += 256) {
-        const int64_t rows3 = gg_least(256, N - i);
-        memset(v4, 0, 15 * sizeof(float));
-        memset(v5, 0, 3 * sizeof(float));
-        float a88[16];
-        float a90[16];
-        float a92[16];
-        float a93[16];
+        const int64_t rows5 = gg_least(256, N - i);
+        memset(v6, 0, 15 * sizeof(float));
+        memset(v7, 0, 3 * sizeof(float));
         float a94[16];
-        float a95[16];
         float a96[16];
-        float a97[16];
         float a98[16];
         float a99[16];
         float a100[16];
@@ -712,15 +751,15 @@ gradgen_status linear_bce_value_and_grad(
         float a106[16];
         float a107[16];
         float a108[16];
-        memset(a88, 0, 16 * sizeof(float));
-        memset(a90, 0, 16 * sizeof(float));
-        memset(a92, 0, 16 * sizeof(float));
+        float a109[16];
+        float a110[16];
+        float a111[16];
+        float a112[16];
+        float a113[16];
+        float a114[16];
         memset(a94, 0, 16 * sizeof(float));
-        memset(a95, 0, 16 * sizeof(float));
         memset(a96, 0, 16 * sizeof(float));
-        memset(a97, 0, 16 * sizeof(float));
         memset(a98, 0, 16 * sizeof(float));
-        memset(a99, 0, 16 * sizeof(float));
         memset(a100, 0, 16 * sizeof(float));
         memset(a101, 0, 16 * sizeof(float));
         memset(a102, 0, 16 * sizeof(float));
@@ -730,23 +769,23 @@ gradgen_status linear_bce_value_and_grad(
         memset(a106, 0, 16 * sizeof(float));
         memset(a107, 0, 16 * sizeof(float));
         memset(a108, 0, 16 * sizeof(float));
-        for (int64_t first129 = 0; first129 < rows3; first129 += 1024) {
-            memset(a93, 0, 16 * sizeof(float));
-            for (int64_t j = first129; j < gg_least(rows3, first129 + 1024); j += 16) {
-                float a82[16];
-                float a83[16];
-                float a84[16];
-                float a85[16];
-                float a86[16];
-                float a87[16];
+        memset(a109, 0, 16 * sizeof(float));
+        memset(a110, 0, 16 * sizeof(float));
+        memset(a111, 0, 16 * sizeof(float));
+        memset(a112, 0, 16 * sizeof(float));
+        memset(a113, 0, 16 * sizeof(float));
+        memset(a114, 0, 16 * sizeof(float));
+        for (int64_t first135 = 0; first135 < rows5; first135 += 1024) {
+            memset(a99, 0, 16 * sizeof(float));
+            for (int64_t j = first135; j < gg_least(rows5, first135 + 1024); j += 16) {
+                float a88[16];
                 float a89[16];
+                float a90[16];
                 float a91[16];
-                float a110[16];
-                float a111[16];
-                float a112[16];
-                float a113[16];
-                float a114[16];
-                float a115[16];
+                float a92[16];
+                float a93[16];
+                float a95[16];
+                float a97[16];
                 float a116[16];
                 float a117[16];
                 float a118[16];
@@ -760,148 +799,155 @@ gradgen_status linear_bce_value_and_grad(
                 float a126[16];
                 float a127[16];
                 float a128[16];
-                for (int64_t lane80 = 0; lane80 < 16; ++lane80) {
-                    const int64_t item81 = gg_least(j + lane80, rows3 - 1);
-                    a82[lane80] = x[i * 5 + item81 * 5];
-                    a83[lane80] = x[i * 5 + item81 * 5 + 1];
-                    a84[lane80] = x[i * 5 + item81 * 5 + 2];
-                    a85[lane80] = x[i * 5 + item81 * 5 + 3];
-                    a86[lane80] = x[i * 5 + item81 * 5 + 4];
-                    a87[lane80] = y[i * 3 + item81 * 3];
-                    a89[lane80] = y[i * 3 + item81 * 3 + 1];
-                    a91[lane80] = y[i * 3 + item81 * 3 + 2];
+                float a129[16];
+                float a130[16];
+                float a131[16];
+                float a132[16];
+                float a133[16];
+                float a134[16];
+                for (int64_t lane86 = 0; lane86 < 16; ++lane86) {
+                    const int64_t item87 = gg_least(j + lane86, rows5 - 1);
+                    a88[lane86] = x[i * 5 + item87 * 5];
+                    a89[lane86] = x[i * 5 + item87 * 5 + 1];
+                    a90[lane86] = x[i * 5 + item87 * 5 + 2];
+                    a91[lane86] = x[i * 5 + item87 * 5 + 3];
+                    a92[lane86] = x[i * 5 + item87 * 5 + 4];
+                    a93[lane86] = y[i * 3 + item87 * 3];
+                    a95[lane86] = y[i * 3 + item87 * 3 + 1];
+                    a97[lane86] = y[i * 3 + item87 * 3 + 2];
                 }
-                const int64_t rest109 = gg_least(16, rows3 - j);
+                const int64_t rest115 = gg_least(16, rows5 - j);
                 GRADGEN_SIMD
-                for (int64_t lane80 = 0; lane80 < 16; ++lane80) {
-                    const float t11 = a82[lane80];
-                    const float t20 = a83[lane80];
-                    const float t21 = a84[lane80];
-                    const float t22 = a85[lane80];
-                    const float t23 = a86[lane80];
-                    const float t12 = 0.0f + t11 * w[0] + t20 * w[3] + t21 * w[6] + t22 * w[9] + t23 * w[12] + b[0];
-                    const float t13 = a87[lane80];
-                    const float t14 = (gg_sigmoid_f32(t12) - t13) * t10;
-                    const float t24 = 0.0f + t11 * w[1] + t20 * w[4] + t21 * w[7] + t22 * w[10] + t23 * w[13] +
+                for (int64_t lane86 = 0; lane86 < 16; ++lane86) {
+                    const float t20 = a88[lane86];
+                    const float t26 = a89[lane86];
+                    const float t27 = a90[lane86];
+                    const float t28 = a91[lane86];
+                    const float t29 = a92[lane86];
+                    const float t21 = 0.0f + t20 * w[0] + t26 * w[3] + t27 * w[6] + t28 * w[9] + t29 * w[12] + b[0];
+                    const float t22 = a93[lane86];
+                    const float t23 = (gg_sigmoid_f32(t21) - t22) * t12;
+                    const float t30 = 0.0f + t20 * w[1] + t26 * w[4] + t27 * w[7] + t28 * w[10] + t29 * w[13] +
                             b[1];
-                    const float t25 = a89[lane80];
-                    const float t26 = (gg_sigmoid_f32(t24) - t25) * t10;
-                    const float t27 = 0.0f + t11 * w[2] + t20 * w[5] + t21 * w[8] + t22 * w[11] + t23 * w[14] +
+                    const float t31 = a95[lane86];
+                    const float t32 = (gg_sigmoid_f32(t30) - t31) * t12;
+                    const float t33 = 0.0f + t20 * w[2] + t26 * w[5] + t27 * w[8] + t28 * w[11] + t29 * w[14] +
                             b[2];
-                    const float t28 = a91[lane80];
-                    const float t29 = (gg_sigmoid_f32(t27) - t28) * t10;
-                    a110[lane80] = t14;
-                    a111[lane80] = t26;
-                    a112[lane80] = t29;
-                    a113[lane80] = 0.0f + (gg_softplus_f32(t12) - t12 * t13) + (gg_softplus_f32(t24) - t24 * t25) +
-                            (gg_softplus_f32(t27) - t27 * t28);
-                    a114[lane80] = t11 * t14;
-                    a115[lane80] = t11 * t26;
-                    a116[lane80] = t11 * t29;
-                    a117[lane80] = t20 * t14;
-                    a118[lane80] = t20 * t26;
-                    a119[lane80] = t20 * t29;
-                    a120[lane80] = t21 * t14;
-                    a121[lane80] = t21 * t26;
-                    a122[lane80] = t21 * t29;
-                    a123[lane80] = t22 * t14;
-                    a124[lane80] = t22 * t26;
-                    a125[lane80] = t22 * t29;
-                    a126[lane80] = t23 * t14;
-                    a127[lane80] = t23 * t26;
-                    a128[lane80] = t23 * t29;
+                    const float t34 = a97[lane86];
+                    const float t35 = (gg_sigmoid_f32(t33) - t34) * t12;
+                    a116[lane86] = t23;
+                    a117[lane86] = t32;
+                    a118[lane86] = t35;
+                    a119[lane86] = 0.0f + (gg_softplus_f32(t21) - t21 * t22) + (gg_softplus_f32(t30) - t30 * t31) +
+                            (gg_softplus_f32(t33) - t33 * t34);
+                    a120[lane86] = t20 * t23;
+                    a121[lane86] = t20 * t32;
+                    a122[lane86] = t20 * t35;
+                    a123[lane86] = t26 * t23;
+                    a124[lane86] = t26 * t32;
+                    a125[lane86] = t26 * t35;
+                    a126[lane86] = t27 * t23;
+                    a127[lane86] = t27 * t32;
+                    a128[lane86] = t27 * t35;
+                    a129[lane86] = t28 * t23;
+                    a130[lane86] = t28 * t32;
+                    a131[lane86] = t28 * t35;
+                    a132[lane86] = t29 * t23;
+                    a133[lane86] = t29 * t32;
+                    a134[lane86] = t29 * t35;
                 }
                 GRADGEN_SIMD
-                for (int64_t lane80 = 0; lane80 < 16; ++lane80) {
-                    a88[lane80] = a88[lane80] + (rest109 >= lane80 + 1 ? a110[lane80] : 0.0f);
-                    a90[lane80] = a90[lane80] + (rest109 >= lane80 + 1 ? a111[lane80] : 0.0f);
-                    a92[lane80] = a92[lane80] + (rest109 >= lane80 + 1 ? a112[lane80] : 0.0f);
-                    a93[lane80] = a93[lane80] + (rest109 >= lane80 + 1 ? a113[lane80] : 0.0f);
-                    a94[lane80] = a94[lane80] + (rest109 >= lane80 + 1 ? a114[lane80] : 0.0f);
-                    a95[lane80] = a95[lane80] + (rest109 >= lane80 + 1 ? a115[lane80] : 0.0f);
-                    a96[lane80] = a96[lane80] + (rest109 >= lane80 + 1 ? a116[lane80] : 0.0f);
-                    a97[lane80] = a97[lane80] + (rest109 >= lane80 + 1 ? a117[lane80] : 0.0f);
-                    a98[lane80] = a98[lane80] + (rest109 >= lane80 + 1 ? a118[lane80] : 0.0f);
-                    a99[lane80] = a99[lane80] + (rest109 >= lane80 + 1 ? a119[lane80] : 0.0f);
-                    a100[lane80] = a100[lane80] + (rest109 >= lane80 + 1 ? a120[lane80] : 0.0f);
-                    a101[lane80] = a101[lane80] + (rest109 >= lane80 + 1 ? a121[lane80] : 0.0f);
-                    a102[lane80] = a102[lane80] + (rest109 >= lane80 + 1 ? a122[lane80] : 0.0f);
-                    a103[lane80] = a103[lane80] + (rest109 >= lane80 + 1 ? a123[lane80] : 0.0f);
-                    a104[lane80] = a104[lane80] + (rest109 >= lane80 + 1 ? a124[lane80] : 0.0f);
-                    a105[lane80] = a105[lane80] + (rest109 >= lane80 + 1 ? a125[lane80] : 0.0f);
-                    a106[lane80] = a106[lane80] + (rest109 >= lane80 + 1 ? a126[lane80] : 0.0f);
-                    a107[lane80] = a107[lane80] + (rest109 >= lane80 + 1 ? a127[lane80] : 0.0f);
-                    a108[lane80] = a108[lane80] + (rest109 >= lane80 + 1 ? a128[lane80] : 0.0f);
+                for (int64_t lane86 = 0; lane86 < 16; ++lane86) {
+                    a94[lane86] = a94[lane86] + (rest115 >= lane86 + 1 ? a116[lane86] : 0.0f);
+                    a96[lane86] = a96[lane86] + (rest115 >= lane86 + 1 ? a117[lane86] : 0.0f);
+                    a98[lane86] = a98[lane86] + (rest115 >= lane86 + 1 ? a118[lane86] : 0.0f);
+                    a99[lane86] = a99[lane86] + (rest115 >= lane86 + 1 ? a119[lane86] : 0.0f);
+                    a100[lane86] = a100[lane86] + (rest115 >= lane86 + 1 ? a120[lane86] : 0.0f);
+                    a101[lane86] = a101[lane86] + (rest115 >= lane86 + 1 ? a121[lane86] : 0.0f);
+                    a102[lane86] = a102[lane86] + (rest115 >= lane86 + 1 ? a122[lane86] : 0.0f);
+                    a103[lane86] = a103[lane86] + (rest115 >= lane86 + 1 ? a123[lane86] : 0.0f);
+                    a104[lane86] = a104[lane86] + (rest115 >= lane86 + 1 ? a124[lane86] : 0.0f);
+                    a105[lane86] = a105[lane86] + (rest115 >= lane86 + 1 ? a125[lane86] : 0.0f);
+                    a106[lane86] = a106[lane86] + (rest115 >= lane86 + 1 ? a126[lane86] : 0.0f);
+                    a107[lane86] = a107[lane86] + (rest115 >= lane86 + 1 ? a127[lane86] : 0.0f);
+                    a108[lane86] = a108[lane86] + (rest115 >= lane86 + 1 ? a128[lane86] : 0.0f);
+                    a109[lane86] = a109[lane86] + (rest115 >= lane86 + 1 ? a129[lane86] : 0.0f);
+                    a110[lane86] = a110[lane86] + (rest115 >= lane86 + 1 ? a130[lane86] : 0.0f);
+                    a111[lane86] = a111[lane86] + (rest115 >= lane86 + 1 ? a131[lane86] : 0.0f);
+                    a112[lane86] = a112[lane86] + (rest115 >= lane86 + 1 ? a132[lane86] : 0.0f);
+                    a113[lane86] = a113[lane86] + (rest115 >= lane86 + 1 ? a133[lane86] : 0.0f);
+                    a114[lane86] = a114[lane86] + (rest115 >= lane86 + 1 ? a134[lane86] : 0.0f);
                 }
             }
-            gg_pairwise_f32_add(&s0, a93[0] + a93[8] + (a93[4] + a93[12]) + (a93[2] + a93[10] + (a93[6] +
-                    a93[14])) + (a93[1] + a93[9] + (a93[5] + a93[13]) + (a93[3] + a93[11] + (a93[7] + a93[15]))));
+            gg_pairwise_f32_add(&s0, a99[0] + a99[8] + (a99[4] + a99[12]) + (a99[2] + a99[10] + (a99[6] +
+                    a99[14])) + (a99[1] + a99[9] + (a99[5] + a99[13]) + (a99[3] + a99[11] + (a99[7] + a99[15]))));
         }
-        v5[0] = v5[0] + (a88[0] + a88[8] + (a88[4] + a88[12]) + (a88[2] + a88[10] + (a88[6] + a88[14])) + (a88[1] +
-                a88[9] + (a88[5] + a88[13]) + (a88[3] + a88[11] + (a88[7] + a88[15]))));
-        v5[1] = v5[1] + (a90[0] + a90[8] + (a90[4] + a90[12]) + (a90[2] + a90[10] + (a90[6] + a90[14])) + (a90[1] +
-                a90[9] + (a90[5] + a90[13]) + (a90[3] + a90[11] + (a90[7] + a90[15]))));
-        v5[2] = v5[2] + (a92[0] + a92[8] + (a92[4] + a92[12]) + (a92[2] + a92[10] + (a92[6] + a92[14])) + (a92[1] +
-                a92[9] + (a92[5] + a92[13]) + (a92[3] + a92[11] + (a92[7] + a92[15]))));
-        v4[0] = v4[0] + (a94[0] + a94[8] + (a94[4] + a94[12]) + (a94[2] + a94[10] + (a94[6] + a94[14])) + (a94[1] +
+        v7[0] = v7[0] + (a94[0] + a94[8] + (a94[4] + a94[12]) + (a94[2] + a94[10] + (a94[6] + a94[14])) + (a94[1] +
                 a94[9] + (a94[5] + a94[13]) + (a94[3] + a94[11] + (a94[7] + a94[15]))));
-        v4[1] = v4[1] + (a95[0] + a95[8] + (a95[4] + a95[12]) + (a95[2] + a95[10] + (a95[6] + a95[14])) + (a95[1] +
-                a95[9] + (a95[5] + a95[13]) + (a95[3] + a95[11] + (a95[7] + a95[15]))));
-        v4[2] = v4[2] + (a96[0] + a96[8] + (a96[4] + a96[12]) + (a96[2] + a96[10] + (a96[6] + a96[14])) + (a96[1] +
+        v7[1] = v7[1] + (a96[0] + a96[8] + (a96[4] + a96[12]) + (a96[2] + a96[10] + (a96[6] + a96[14])) + (a96[1] +
                 a96[9] + (a96[5] + a96[13]) + (a96[3] + a96[11] + (a96[7] + a96[15]))));
-        v4[3] = v4[3] + (a97[0] + a97[8] + (a97[4] + a97[12]) + (a97[2] + a97[10] + (a97[6] + a97[14])) + (a97[1] +
-                a97[9] + (a97[5] + a97[13]) + (a97[3] + a97[11] + (a97[7] + a97[15]))));
-        v4[4] = v4[4] + (a98[0] + a98[8] + (a98[4] + a98[12]) + (a98[2] + a98[10] + (a98[6] + a98[14])) + (a98[1] +
+        v7[2] = v7[2] + (a98[0] + a98[8] + (a98[4] + a98[12]) + (a98[2] + a98[10] + (a98[6] + a98[14])) + (a98[1] +
                 a98[9] + (a98[5] + a98[13]) + (a98[3] + a98[11] + (a98[7] + a98[15]))));
-        v4[5] = v4[5] + (a99[0] + a99[8] + (a99[4] + a99[12]) + (a99[2] + a99[10] + (a99[6] + a99[14])) + (a99[1] +
-                a99[9] + (a99[5] + a99[13]) + (a99[3] + a99[11] + (a99[7] + a99[15]))));
-        v4[6] = v4[6] + (a100[0] + a100[8] + (a100[4] + a100[12]) + (a100[2] + a100[10] + (a100[6] + a100[14])) +
+        v6[0] = v6[0] + (a100[0] + a100[8] + (a100[4] + a100[12]) + (a100[2] + a100[10] + (a100[6] + a100[14])) +
                 (a100[1] + a100[9] + (a100[5] + a100[13]) + (a100[3] + a100[11] + (a100[7] + a100[15]))));
-        v4[7] = v4[7] + (a101[0] + a101[8] + (a101[4] + a101[12]) + (a101[2] + a101[10] + (a101[6] + a101[14])) +
+        v6[1] = v6[1] + (a101[0] + a101[8] + (a101[4] + a101[12]) + (a101[2] + a101[10] + (a101[6] + a101[14])) +
                 (a101[1] + a101[9] + (a101[5] + a101[13]) + (a101[3] + a101[11] + (a101[7] + a101[15]))));
-        v4[8] = v4[8] + (a102[0] + a102[8] + (a102[4] + a102[12]) + (a102[2] + a102[10] + (a102[6] + a102[14])) +
+        v6[2] = v6[2] + (a102[0] + a102[8] + (a102[4] + a102[12]) + (a102[2] + a102[10] + (a102[6] + a102[14])) +
                 (a102[1] + a102[9] + (a102[5] + a102[13]) + (a102[3] + a102[11] + (a102[7] + a102[15]))));
-        v4[9] = v4[9] + (a103[0] + a103[8] + (a103[4] + a103[12]) + (a103[2] + a103[10] + (a103[6] + a103[14])) +
+        v6[3] = v6[3] + (a103[0] + a103[8] + (a103[4] + a103[12]) + (a103[2] + a103[10] + (a103[6] + a103[14])) +
                 (a103[1] + a103[9] + (a103[5] + a103[13]) + (a103[3] + a103[11] + (a103[7] + a103[15]))));
-        v4[10] = v4[10] + (a104[0] + a104[8] + (a104[4] + a104[12]) + (a104[2] + a104[10] + (a104[6] + a104[14])) +
+        v6[4] = v6[4] + (a104[0] + a104[8] + (a104[4] + a104[12]) + (a104[2] + a104[10] + (a104[6] + a104[14])) +
                 (a104[1] + a104[9] + (a104[5] + a104[13]) + (a104[3] + a104[11] + (a104[7] + a104[15]))));
-        v4[11] = v4[11] + (a105[0] + a105[8] + (a105[4] + a105[12]) + (a105[2] + a105[10] + (a105[6] + a105[14])) +
+        v6[5] = v6[5] + (a105[0] + a105[8] + (a105[4] + a105[12]) + (a105[2] + a105[10] + (a105[6] + a105[14])) +
                 (a105[1] + a105[9] + (a105[5] + a105[13]) + (a105[3] + a105[11] + (a105[7] + a105[15]))));
-        v4[12] = v4[12] + (a106[0] + a106[8] + (a106[4] + a106[12]) + (a106[2] + a106[10] + (a106[6] + a106[14])) +
+        v6[6] = v6[6] + (a106[0] + a106[8] + (a106[4] + a106[12]) + (a106[2] + a106[10] + (a106[6] + a106[14])) +
                 (a106[1] + a106[9] + (a106[5] + a106[13]) + (a106[3] + a106[11] + (a106[7] + a106[15]))));
-        v4[13] = v4[13] + (a107[0] + a107[8] + (a107[4] + a107[12]) + (a107[2] + a107[10] + (a107[6] + a107[14])) +
+        v6[7] = v6[7] + (a107[0] + a107[8] + (a107[4] + a107[12]) + (a107[2] + a107[10] + (a107[6] + a107[14])) +
                 (a107[1] + a107[9] + (a107[5] + a107[13]) + (a107[3] + a107[11] + (a107[7] + a107[15]))));
-        v4[14] = v4[14] + (a108[0] + a108[8] + (a108[4] + a108[12]) + (a108[2] + a108[10] + (a108[6] + a108[14])) +
+        v6[8] = v6[8] + (a108[0] + a108[8] + (a108[4] + a108[12]) + (a108[2] + a108[10] + (a108[6] + a108[14])) +
                 (a108[1] + a108[9] + (a108[5] + a108[13]) + (a108[3] + a108[11] + (a108[7] + a108[15]))));
-        GRADGEN_SIMD
-        for (int64_t j = 0; j < 15; ++j) {
-            v1[j] = v1[j] + v4[j];
+        v6[9] = v6[9] + (a109[0] + a109[8] + (a109[4] + a109[12]) + (a109[2] + a109[10] + (a109[6] + a109[14])) +
+                (a109[1] + a109[9] + (a109[5] + a109[13]) + (a109[3] + a109[11] + (a109[7] + a109[15]))));
+        v6[10] = v6[10] + (a110[0] + a110[8] + (a110[4] + a110[12]) + (a110[2] + a110[10] + (a110[6] + a110[14])) +
+                (a110[1] + a110[9] + (a110[5] + a110[13]) + (a110[3] + a110[11] + (a110[7] + a110[15]))));
+        v6[11] = v6[11] + (a111[0] + a111[8] + (a111[4] + a111[12]) + (a111[2] + a111[10] + (a111[6] + a111[14])) +
+                (a111[1] + a111[9] + (a111[5] + a111[13]) + (a111[3] + a111[11] + (a111[7] + a111[15]))));
+        v6[12] = v6[12] + (a112[0] + a112[8] + (a112[4] + a112[12]) + (a112[2] + a112[10] + (a112[6] + a112[14])) +
+                (a112[1] + a112[9] + (a112[5] + a112[13]) + (a112[3] + a112[11] + (a112[7] + a112[15]))));
+        v6[13] = v6[13] + (a113[0] + a113[8] + (a113[4] + a113[12]) + (a113[2] + a113[10] + (a113[6] + a113[14])) +
+                (a113[1] + a113[9] + (a113[5] + a113[13]) + (a113[3] + a113[11] + (a113[7] + a113[15]))));
+        v6[14] = v6[14] + (a114[0] + a114[8] + (a114[4] + a114[12]) + (a114[2] + a114[10] + (a114[6] + a114[14])) +
+                (a114[1] + a114[9] + (a114[5] + a114[13]) + (a114[3] + a114[11] + (a114[7] + a114[15]))));
+        if (t13) {
+            GRADGEN_SIMD
+            for (int64_t j = 0; j < 15; ++j) {
+                total2[j] = total2[j] + v6[j];
+            }
         }
-        GRADGEN_SIMD
-        for (int64_t j = 0; j < 3; ++j) {
-            v2[j] = v2[j] + v5[j];
-        }
-    }
-    const int t16 = (flags & GRADGEN_SET_GRAD) != 0u;
-    if (grad_w != NULL) {
-        for (int64_t i = 0; i < 5; ++i) {
+        if (t19) {
+            GRADGEN_SIMD
             for (int64_t j = 0; j < 3; ++j) {
-                const float t17 = v1[i * 3 + j];
-                grad_w[i * 3 + j] = t16 ? t17 : grad_w[i * 3 + j] + t17;
+                total4[j] = total4[j] + v7[j];
             }
         }
     }
-    if (grad_b != NULL) {
+    if (t13 && t18) {
+        GRADGEN_SIMD
+        for (int64_t i = 0; i < 15; ++i) {
+            grad_w[i] = grad_w[i] + v1[i];
+        }
+    }
+    if (t19 && t18) {
+        GRADGEN_SIMD
         for (int64_t i = 0; i < 3; ++i) {
-            const float t18 = v2[i];
-            grad_b[i] = t16 ? t18 : grad_b[i] + t18;
+            grad_b[i] = grad_b[i] + v3[i];
         }
     }
     /* linear_bce.py:21 binary_cross_entropy_with_logits */
     /* loss = s0/(3N) */
-    const float t19 = gg_pairwise_f32_total(&s0) / t9;
+    const float t25 = gg_pairwise_f32_total(&s0) / t11;
     if (loss != NULL) {
-        loss[0] = t19;
+        loss[0] = t25;
     }
 
     return GRADGEN_OK;
@@ -1042,6 +1088,7 @@ const gradgen_module *linear_bce_module(void)
 #undef gg_at_if
 #undef gg_sigmoid_f32
 #undef gg_at
+#undef gg_greatest
 #undef GG_INLINE
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)

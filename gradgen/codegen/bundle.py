@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from gradgen.codegen import module_record as record
@@ -30,6 +31,7 @@ from gradgen.codegen.declarations import (
 from gradgen.codegen.demands import lines, needed
 from gradgen.codegen.derivative_headers import pattern_macros
 from gradgen.codegen.extents import constant, dims_of, elements, saturating_helpers, to_c
+from gradgen.codegen.flash import flash_bytes
 from gradgen.codegen.interface import Interface, Parameter
 from gradgen.codegen.kernels_body import VECTOR_LOOPS
 from gradgen.codegen.layout import short
@@ -44,6 +46,8 @@ from gradgen.codegen.write import write_bundle
 from gradgen.errors import CodegenError
 from gradgen.ir.draws import STATE
 from gradgen.ir.symbols import Extent
+from gradgen.loops.bill import Bill, said
+from gradgen.target import PORTABLE, Target
 
 __all__ = ["ABI_VERSION", "ModuleCode", "ProcedureCode", "Samples", "make_bundle", "make_sources", "write_bundle"]
 
@@ -80,6 +84,9 @@ class ModuleCode:
     saved_bytes_c: str
     work_bytes_c: str
     samples: Samples | None = None
+    bill: Bill | None = None  # without its flash
+    target: Target = PORTABLE
+    optimise: str = "speed"
 
 
 def make_bundle(code: ModuleCode, *, single_file: bool = False) -> dict[str, str]:
@@ -101,7 +108,8 @@ def make_bundle(code: ModuleCode, *, single_file: bool = False) -> dict[str, str
     )
     files |= package_files(interface, ABI_VERSION)
     files["README.md"] = readme_text(interface, files, ABI_VERSION, single_file=single_file)
-    files[f"{interface.name}.json"] = manifest_text(interface, files, ABI_VERSION)
+    costs = with_flash(code, files[f"{interface.name}.{'h' if single_file else 'c'}"])
+    files[f"{interface.name}.json"] = manifest_text(interface, files, ABI_VERSION, costs)
     return dict(sorted(files.items()))
 
 
@@ -109,7 +117,8 @@ def make_sources(code: ModuleCode, *, single_file: bool = False) -> dict[str, st
     """The C files of the module alone: less work than the whole bundle."""
     _verify(code)
     name, abi = code.interface.name, template_text("c/gradgen_abi.h")
-    header, source = _header(code), _source(code)
+    source = _source(code)
+    header = _header(code, with_flash(code, source))
     if not single_file:
         return {f"{name}.h": header, f"{name}.c": source, "gradgen_abi.h": abi}
     implementation = f"{name.upper()}_IMPLEMENTATION"
@@ -121,6 +130,14 @@ def make_sources(code: ModuleCode, *, single_file: bool = False) -> dict[str, st
 {source}#endif
 """
     return {f"{name}.h": both, f"{name}.c": f'#define {implementation}\n#include "{name}.h"\n'}
+
+
+def with_flash(code: ModuleCode, source: str) -> Bill | None:
+    """The bill with what the source takes in flash."""
+    if code.bill is None:
+        return None
+    constants = sum(f.constants for f in code.bill.functions)
+    return replace(code.bill, flash=constants + flash_bytes(source, code.target, code.optimise == "size"))
 
 
 def _verify(code: ModuleCode) -> None:
@@ -155,7 +172,7 @@ def _purpose(interface: Interface) -> str:
 # --- header ----------------------------------------------------------------------------------------------------------
 
 
-def _header(code: ModuleCode) -> str:
+def _header(code: ModuleCode, costs: Bill | None) -> str:
     interface = code.interface
     docs = documentation(interface)
     return render(
@@ -166,7 +183,7 @@ def _header(code: ModuleCode) -> str:
         formula_lines=wrapped_formulas(interface, " * "),
         condition_lines=[comment_text(line) for line in lines(interface.conditions)],
         threads=_threads(interface),
-        size_doc=comment_block(_size_lines(interface)),
+        size_doc=comment_block([*_size_lines(interface), *_bill_lines(costs)]),
         size_parameters=size_parameters(interface),
         pattern_macros=pattern_macros(interface),
         saved_macro=size_macro(interface, "saved"),
@@ -191,6 +208,17 @@ def _size_lines(interface: Interface) -> list[str]:
     else:
         lines += ["The macros give the same, so that memory can be static."]
     return lines
+
+
+def _bill_lines(costs: Bill | None) -> list[str]:
+    """What else the module takes."""
+    if costs is None or not costs.functions:
+        return []
+    done = ", ".join(f"{f.name} {comment_text(said(f.multiply_adds))}" for f in costs.functions)
+    where = " -> ".join((costs.deepest.name, *costs.deepest.through))
+    text = [f"About {said(costs.flash or 0)} bytes of code and constants; at most {said(costs.stack)} of stack, in {where}.",
+            f"Multiply-adds of a call: {done}."]
+    return [line for t in text for line in textwrap.wrap(t, 112)]
 
 
 # --- source ----------------------------------------------------------------------------------------------------------

@@ -287,5 +287,7 @@ def size_macro(interface: Interface, which: str) -> str:
     if interface.dims:
         text = to_c(extent, {d: f"(int64_t)({d})" for d in interface.dims})
         head, value = f"{name}({', '.join(interface.dims)})", f"((size_t)({text}))"
-        return f"{head} {value}" if len(head) + len(value) < _WIDTH else f"{head} \\\n    {value}"
+        if len(head) + len(value) < _WIDTH:
+            return f"{head} {value}"
+        return " \\\n    ".join([head, *textwrap.wrap(value, _WIDTH + 2, break_long_words=False, break_on_hyphens=False)])
     return f"{name} ((size_t){to_c(extent)})"

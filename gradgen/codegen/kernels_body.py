@@ -18,8 +18,9 @@ from gradgen.codegen.pieces import Cut, cut, used
 from gradgen.codegen.printer import INDENT, StatementPrinter, called_often, local_type, wrapped
 from gradgen.codegen.templates import render
 from gradgen.ir.symbols import Extent, as_extent
+from gradgen.loops.heights import greatest_of
 from gradgen.loops.statements import CONSTANT, SAVED, WORK, Buffer, Layout, Loop, Program, Statement
-from gradgen.schedule.memory import aligned, most_of
+from gradgen.schedule.memory import aligned
 
 LINE = 116
 VECTOR_LOOPS = "vector loops"
@@ -65,8 +66,8 @@ def c_procedure(program: Program) -> ProcedureCode:
         sizes = [size for _, calls in printer.products.values() for size in calls]
         head.append(f"    void *const gg_scratch = {printer.at('work', work)};")
         if printer.chunks > 1:
-            head.append(f"    const size_t gg_scratch_bytes = (size_t)({index_text(aligned(most_of(sizes)))});")
-        work = as_extent(work + printer.chunks * aligned(most_of(sizes)))
+            head.append(f"    const size_t gg_scratch_bytes = (size_t)({index_text(aligned(greatest_of(sizes)))});")
+        work = as_extent(work + printer.chunks * aligned(greatest_of(sizes)))
     for array, length in pieces.arrays.items() if pieces is not None else ():
         head.append(f"    {array.dtype.ctype} *const {array.name} = ({array.dtype.ctype} *){printer.at('work', work)};")
         work = as_extent(work + aligned(length * array.dtype.itemsize))

@@ -13,9 +13,10 @@ from gradgen.codegen.extents import constant, to_python
 from gradgen.codegen.interface import Argument, Interface, Parameter, Pattern
 from gradgen.ir.assumptions import Requirement
 from gradgen.ir.symbols import Extent
+from gradgen.loops.bill import Bill
 
 
-def manifest_text(interface: Interface, files: Mapping[str, str], abi: int) -> str:
+def manifest_text(interface: Interface, files: Mapping[str, str], abi: int, costs: Bill | None = None) -> str:
     """JSON with sorted, stable content; `files` are all other files of the bundle."""
     data = {
         "name": interface.name,
@@ -31,6 +32,7 @@ def manifest_text(interface: Interface, files: Mapping[str, str], abi: int) -> s
         "outputs": [_argument(a, interface) for a in interface.outputs],
         "saved_bytes": _extent(interface.saved_bytes),
         "work_bytes": _extent(interface.work_bytes),
+        **({"bill": costs.as_dict()} if costs is not None else {}),
         "functions": {s: [_parameter(p) for p in ps] for s, ps in interface.functions.items()},
         **({"patterns": [_pattern(p) for p in interface.patterns]} if interface.patterns else {}),
         "cdef": cdef(interface),

@@ -14,10 +14,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-import sympy
-
 from gradgen.autodiff import Joint, differentiate, saved_nodes, with_unit_seed
-from gradgen.codegen.bundle import ModuleCode, make_bundle
+from gradgen.codegen.bundle import ModuleCode, make_bundle, make_sources, with_flash
 from gradgen.codegen.extents import to_c
 from gradgen.codegen.interface import Argument, Interface
 from gradgen.codegen.kernels_body import ProcedureCode, c_procedure
@@ -30,16 +28,17 @@ from gradgen.debug import debug_level
 from gradgen.errors import DerivativeError
 from gradgen.ir.draws import STATE, described
 from gradgen.ir.graph import Graph, Location, dim_names, serialise
-from gradgen.ir.limits import greatest, limits
+from gradgen.ir.limits import limits
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
 from gradgen.ir.reach import check_reach, with_conditions
-from gradgen.ir.symbols import Extent, as_extent, placeholder
+from gradgen.ir.symbols import Extent, placeholder
+from gradgen.loops.bill import Bill, bill, charges
+from gradgen.loops.heights import greatest_of
 from gradgen.loops.procedure import ACCUMULATE, SAVED, Output, Place, Procedure
 from gradgen.notation.formula import argument_formulas, shortened
 from gradgen.options import Options
 from gradgen.passes import observed
 from gradgen.schedule import Program, ScheduleOptions, saved_layout, schedule
-from gradgen.schedule.memory import most_of
 from gradgen.simplify import simplify
 from gradgen.simplify.tables import computed
 from gradgen.version import VERSION
@@ -101,35 +100,41 @@ def _generate(graph: Graph, name: str, options: Options) -> dict[str, str]:
     made = stages(graph, options)
     if debug_level() >= 2:
         print(*serialise(made.graph), sep="\n", file=sys.stderr)
-    layout = saved_layout(made.procedures)
     scheduled = programs(made)
     with made.stage("emit"):
-        code = bodies(scheduled)
-        interface = _interface(made, name, layout.bytes, 0)
-        if options.in_place:
-            kept = _kept_states(made)
-            code = [copied_last(c, interface.functions[c.name], kept) for c in code]
-        work = most_of([0, *(c.work_bytes for c in code)])
-        interface = replace(interface, work_bytes=work)
-        options.budget.check(name, _bill(made.graph, code, layout.bytes if made.joint else 0, work))
-        saved = to_c(interface.saved_bytes)
-        samples = recorded_call(made.graph, made.joint, interface, graph)
-        module = ModuleCode(interface, tuple(code), saved, to_c(work), samples)
+        module = _module(made, name, scheduled)
+        module = replace(module, samples=recorded_call(made.graph, made.joint, module.interface, graph))
         files = make_bundle(module, single_file=options.single_file)
+        total = with_flash(module, files[f"{name}.{'h' if options.single_file else 'c'}"])
+        assert total is not None
+        options.budget.check(name, charges(total, limits(made.graph.conditions)))
     if debug_level() >= 3:
         print(*(p.describe() for p in scheduled), sep="\n\n", file=sys.stderr)
     return files
 
 
-def _bill(graph: Graph, code: Sequence[ProcedureCode], saved: Extent, work: Extent) -> dict[str, tuple[int | None, str]]:
-    """What the module costs, for `Budget.check`."""
-    known = limits(graph.conditions)
-    deepest = max(code, key=lambda c: c.stack_bytes)
-    ram = as_extent(sympy.sympify(saved) + work)
-    return {
-        "ram": (greatest(ram, known), f"SAVED {saved} and WORK {work} bytes"),
-        "stack": (deepest.stack_bytes, f"at most, in {deepest.name}"),
-    }
+def costs(graph: Graph, name: str, options: Options) -> Bill:
+    """The bill of what `generate` would write."""
+    with collector_paused(), verified_when_debugging():
+        made = stages(graph, options)
+        module = _module(made, name, programs(made))
+        total = with_flash(module, make_sources(module)[f"{name}.c"])
+        assert total is not None
+        return total
+
+
+def _module(made: Stages, name: str, scheduled: Sequence[Program]) -> ModuleCode:
+    options = made.options
+    code = bodies(scheduled)
+    saved = saved_layout(made.procedures).bytes if made.joint is not None else 0
+    interface = _interface(made, name, saved, 0)
+    if options.in_place:
+        kept = _kept_states(made)
+        code = [copied_last(c, interface.functions[c.name], kept) for c in code]
+    interface = replace(interface, work_bytes=greatest_of([0, *(c.work_bytes for c in code)]))
+    total = bill(name, scheduled, options.target, saved, {c.name: c.work_bytes for c in code})
+    return ModuleCode(interface, tuple(code), to_c(saved), to_c(interface.work_bytes), None, total, options.target,
+                      options.optimise)
 
 
 def programs(made: Stages) -> list[Program]:
@@ -164,7 +169,7 @@ def _interface(made: Stages, name: str, saved: Extent, work: Extent) -> Interfac
     )
     return Interface(
         name=name, dims=dim_names(graph.inputs), inputs=inputs, outputs=outputs,
-        digest=digest(graph, name, made.options), version=VERSION, saved_bytes=saved if made.joint else 0, work_bytes=work,
+        digest=digest(graph, name, made.options), version=VERSION, saved_bytes=saved, work_bytes=work,
         differentiable=made.joint is not None, options=made.options.items(), lines=user_lines(graph),
         derivatives=made.derivatives.names, patterns=tuple(made.derivatives.patterns),
         derivative_formulas=_derivative_formulas(made), conditions=graph.conditions, draws=STATE in graph.inputs,

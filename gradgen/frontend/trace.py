@@ -117,6 +117,12 @@ class TracedFunction:
 
         print(show(self, what, **options))
 
+    def bill(self, **options: Any) -> Any:
+        """What the emitted module takes, a `gradgen.loops.bill.Bill`: flash, RAM by tensor, stack, multiply-adds."""
+        from gradgen.show import bill
+
+        return bill(self, **options)
+
 
 def trace(
     function: Callable[..., Any], *positional: Spec, outputs: Sequence[str] | None = None, name: str | None = None,

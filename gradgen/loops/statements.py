@@ -307,11 +307,14 @@ class Call(Statement):
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the buffers of WORK and SAVED start, in bytes from the start of their block, and the bytes of the blocks."""
+    """Where the buffers of WORK and SAVED start, in bytes from the start of their block, and the bytes of the blocks.
+
+    `life`: the first and last moment of each, counted in statements of the function."""
 
     offsets: Mapping[Buffer, Extent] = field(default_factory=dict)
     work: Extent = 0
     saved: Extent = 0
+    life: Mapping[Buffer, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

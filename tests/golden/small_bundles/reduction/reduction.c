@@ -16,7 +16,7 @@
 typedef char reduction_saved_bytes_agree[REDUCTION_SAVED_BYTES(3, 5) ==
     (size_t)(128 * ((8 * INT64_C(3) + 63) / 64) + 64 * ((8 * INT64_C(5) * INT64_C(3) + 63) / 64) + 64) ? 1 : -1];
 typedef char reduction_work_bytes_agree[REDUCTION_WORK_BYTES(3, 5) ==
-    (size_t)(64 * ((8 * INT64_C(5) + 63) / 64) + 8256) ? 1 : -1];
+    (size_t)(64 * ((8 * INT64_C(5) + 63) / 64) + 8192) ? 1 : -1];
 
 /* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
 #define gg_sqrt_f64 reduction_gg_sqrt_f64
@@ -138,7 +138,7 @@ static int reduction_dims_fit(int64_t N, int64_t M)
         reduction_add(reduction_add(reduction_mul(128, reduction_div(reduction_add(reduction_mul(8, N), 63), 64)),
                 reduction_mul(64, reduction_div(reduction_add(reduction_mul(reduction_mul(8, M), N), 63), 64))),
                 64) <= limit &&
-        reduction_add(reduction_mul(64, reduction_div(reduction_add(reduction_mul(8, M), 63), 64)), 8256) <= limit;
+        reduction_add(reduction_mul(64, reduction_div(reduction_add(reduction_mul(8, M), 63), 64)), 8192) <= limit;
 }
 
 size_t reduction_saved_bytes(int64_t N, int64_t M)
@@ -154,7 +154,7 @@ size_t reduction_work_bytes(int64_t N, int64_t M)
     if (!reduction_dims_fit(N, M)) {
         return SIZE_MAX;
     }
-    return (size_t)(64 * ((8 * M + 63) / 64) + 8256);
+    return (size_t)(64 * ((8 * M + 63) / 64) + 8192);
 }
 
 /* SAVED begins with this header of 64 bytes: what the block holds, and for which dimensions. */
@@ -316,16 +316,16 @@ gradgen_status reduction_backward(
      *   then  s1  double [N]
      *   then  s2  double [N] */
     /* WORK; values that are never needed together share memory:
-     *      0  nothing11  double [512]
-     *   4096  v7         double [M]
-     *   then  sink9      double [512] */
+     *      0  sink9      double [512]
+     *   4096  nothing11  double [512]
+     *   8192  v7         double [M] */
     double *const s0 = (double *)gg_at(saved, 64);
     double *const s1 = (double *)gg_at(saved, (size_t)(((M * N * 8 + 63) / 64) * 64 + 64));
     double *const s2 = (double *)gg_at(saved, (size_t)(((N * 8 + 63) / 64) * 64 + ((M * N * 8 + 63) / 64) * 64 +
             64));
-    double *const nothing11 = (double *)work;
-    double *const v7 = (double *)gg_at(work, 4096);
-    double *const sink9 = (double *)gg_at(work, (size_t)(((M * 8 + 63) / 64) * 64 + 4096));
+    double *const sink9 = (double *)work;
+    double *const nothing11 = (double *)gg_at(work, 4096);
+    double *const v7 = (double *)gg_at(work, 8192);
     for (int64_t gg_element = 0; gg_element < 512; ++gg_element) {
         nothing11[gg_element] = -0.0;
     }
@@ -400,12 +400,12 @@ gradgen_status reduction_value_and_grad(
     }
 
     /* WORK; values that are never needed together share memory:
-     *      0  nothing14  double [512]
-     *   4096  v10        double [M]
-     *   then  sink12     double [512] */
-    double *const nothing14 = (double *)work;
-    double *const v10 = (double *)gg_at(work, 4096);
-    double *const sink12 = (double *)gg_at(work, (size_t)(((M * 8 + 63) / 64) * 64 + 4096));
+     *      0  sink12     double [512]
+     *   4096  nothing14  double [512]
+     *   8192  v10        double [M] */
+    double *const sink12 = (double *)work;
+    double *const nothing14 = (double *)gg_at(work, 4096);
+    double *const v10 = (double *)gg_at(work, 8192);
     for (int64_t gg_element = 0; gg_element < 512; ++gg_element) {
         nothing14[gg_element] = -0.0;
     }

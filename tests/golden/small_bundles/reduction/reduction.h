@@ -25,12 +25,14 @@ extern "C" {
 
 /** Bytes of SAVED (forward writes, backward reads) and WORK (scratch, free after each call).
  *  SIZE_MAX where a dimension is negative, not as said above or too large.
- *  The macros give the same for constant dimensions, so that memory can be static. */
+ *  The macros give the same for constant dimensions, so that memory can be static.
+ *  About 8,318 bytes of code and constants; at most 5,328 of stack, in value_and_grad -> mathematics.
+ *  Multiply-adds of a call: forward M*N + 4*N + 2, backward 3*M*N + 8*N + 2, value_and_grad 4*M*N + 12*N + 2. */
 GRADGEN_API size_t reduction_saved_bytes(int64_t N, int64_t M);
 GRADGEN_API size_t reduction_work_bytes(int64_t N, int64_t M);
 #define REDUCTION_SAVED_BYTES(N, M) \
     ((size_t)(128 * ((8 * (int64_t)(N) + 63) / 64) + 64 * ((8 * (int64_t)(M) * (int64_t)(N) + 63) / 64) + 64))
-#define REDUCTION_WORK_BYTES(N, M) ((size_t)(64 * ((8 * (int64_t)(M) + 63) / 64) + 8256))
+#define REDUCTION_WORK_BYTES(N, M) ((size_t)(64 * ((8 * (int64_t)(M) + 63) / 64) + 8192))
 
 /** spread, largest <- forward(x).  Tensors are dense and row-major.
  *   x        float64  [N, M]

@@ -15,7 +15,8 @@
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
 typedef char softmax_regression_saved_bytes_agree[SOFTMAX_REGRESSION_SAVED_BYTES(3) ==
     (size_t)(128 * ((4 * INT64_C(3) + 63) / 64) + 64 * ((12 * INT64_C(3) + 63) / 64) + 128) ? 1 : -1];
-typedef char softmax_regression_work_bytes_agree[SOFTMAX_REGRESSION_WORK_BYTES(3) == (size_t)(448) ? 1 : -1];
+typedef char softmax_regression_work_bytes_agree[SOFTMAX_REGRESSION_WORK_BYTES(3) ==
+    (size_t)(128 * GRADGEN_MIN(1, GRADGEN_MAX(0, INT64_C(3) - 256)) + 320) ? 1 : -1];
 
 /* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
 #define gg_bits_f32 softmax_regression_gg_bits_f32
@@ -241,21 +242,32 @@ static int64_t softmax_regression_div(int64_t a, int64_t b)
     return a == INT64_MAX || b <= 0 ? INT64_MAX : a / b - (a % b < 0);
 }
 
+/* The larger size. */
+static int64_t softmax_regression_max(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* The smaller size. */
+static int64_t softmax_regression_min(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 /* 1 where no dimension is negative and every tensor and block can be counted in size_t and int64_t. */
 static int softmax_regression_dims_fit(int64_t N)
 {
     if (N < 0) {
         return 0;
     }
-    if (PTRDIFF_MAX >= INT32_MAX && N <= 67108864) {
-        return 1;
-    }
     const int64_t limit = PTRDIFF_MAX < INT64_MAX / 2 ? PTRDIFF_MAX : INT64_MAX / 2;
     return softmax_regression_mul(24, N) <= limit &&
         softmax_regression_add(softmax_regression_add(softmax_regression_mul(128,
                 softmax_regression_div(softmax_regression_add(softmax_regression_mul(4, N), 63), 64)),
                 softmax_regression_mul(64, softmax_regression_div(softmax_regression_add(softmax_regression_mul(12,
-                N), 63), 64))), 128) <= limit;
+                N), 63), 64))), 128) <= limit &&
+        softmax_regression_add(softmax_regression_mul(128, softmax_regression_min(1, softmax_regression_max(0,
+                softmax_regression_add(N, -256)))), 320) <= limit;
 }
 
 size_t softmax_regression_saved_bytes(int64_t N)
@@ -271,7 +283,7 @@ size_t softmax_regression_work_bytes(int64_t N)
     if (!softmax_regression_dims_fit(N)) {
         return SIZE_MAX;
     }
-    return (size_t)(448);
+    return (size_t)(128 * GRADGEN_MIN(1, GRADGEN_MAX(0, N - 256)) + 320);
 }
 
 /* SAVED begins with this header of 64 bytes: what the block holds, and for which dimensions. */
@@ -450,76 +462,80 @@ gradgen_status softmax_regression_backward(
      *   then  s1  float [N, 1]
      *   then  s2  float [N, 1] */
     /* WORK; values that are never needed together share memory:
-     *     0  v0  float [6, 3]
-     *   128  v2  float [6, 3] */
+     *     0  v3  float [6, 3]
+     *   128  v0  float [min(1, max(0, N - 256)), 6, 3] */
     float *const s3 = (float *)gg_at(saved, 64);
     float *const s0 = (float *)gg_at(saved, 128);
     float *const s1 = (float *)gg_at(saved, (size_t)(((N * 12 + 63) / 64) * 64 + 128));
     float *const s2 = (float *)gg_at(saved, (size_t)(((N * 4 + 63) / 64) * 64 + ((N * 12 + 63) / 64) * 64 + 128));
-    float *const v0 = (float *)work;
-    float *const v2 = (float *)gg_at(work, 128);
+    float *const v3 = (float *)work;
+    float *const v0 = (float *)gg_at(work, 128);
     /* small.py:41 nll_loss */
     /* small.py:41 nll_loss, small.py:41 log_softmax, small.py:41 mm */
-    /* v3[j,k] = ... + ... exp(s0[j,k] - s1[j,0]) */
-    /* grad_w[k,l] += sum_j x[j,k] v3[j,l] */
-    memset(v0, 0, 18 * sizeof(float));
-    const float t4 = -((grad_loss != NULL ? grad_loss[0] : 1.0f) / s3[0]);
+    /* v4[j,k] = ... + ... exp(s0[j,k] - s1[j,0]) */
+    /* grad_w[k,l] += sum_j x[j,k] v4[j,l] */
+    const int t5 = grad_w != NULL;
+    const int t6 = N <= 256;
+    const int t7 = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t8 = t6 || t7;
+    float *const total1 = t5 && t8 ? grad_w : v0;
+    if (t5 && !(t6 && !t7)) {
+        memset(total1, 0, 18 * sizeof(float));
+    }
+    const float t9 = -((grad_loss != NULL ? grad_loss[0] : 1.0f) / s3[0]);
     for (int64_t i = 0; i < N; i += 256) {
-        const int64_t rows1 = gg_least(256, N - i);
-        memset(v2, 0, 18 * sizeof(float));
-        float a86[16];
-        float a87[16];
-        float a88[16];
+        const int64_t rows2 = gg_least(256, N - i);
+        memset(v3, 0, 18 * sizeof(float));
+        float a89[16];
         float a90[16];
         float a91[16];
-        float a92[16];
+        float a93[16];
         float a94[16];
         float a95[16];
-        float a96[16];
+        float a97[16];
         float a98[16];
         float a99[16];
-        float a100[16];
+        float a101[16];
         float a102[16];
         float a103[16];
-        float a104[16];
+        float a105[16];
         float a106[16];
         float a107[16];
-        float a108[16];
-        memset(a86, 0, 16 * sizeof(float));
-        memset(a87, 0, 16 * sizeof(float));
-        memset(a88, 0, 16 * sizeof(float));
+        float a109[16];
+        float a110[16];
+        float a111[16];
+        memset(a89, 0, 16 * sizeof(float));
         memset(a90, 0, 16 * sizeof(float));
         memset(a91, 0, 16 * sizeof(float));
-        memset(a92, 0, 16 * sizeof(float));
+        memset(a93, 0, 16 * sizeof(float));
         memset(a94, 0, 16 * sizeof(float));
         memset(a95, 0, 16 * sizeof(float));
-        memset(a96, 0, 16 * sizeof(float));
+        memset(a97, 0, 16 * sizeof(float));
         memset(a98, 0, 16 * sizeof(float));
         memset(a99, 0, 16 * sizeof(float));
-        memset(a100, 0, 16 * sizeof(float));
+        memset(a101, 0, 16 * sizeof(float));
         memset(a102, 0, 16 * sizeof(float));
         memset(a103, 0, 16 * sizeof(float));
-        memset(a104, 0, 16 * sizeof(float));
+        memset(a105, 0, 16 * sizeof(float));
         memset(a106, 0, 16 * sizeof(float));
         memset(a107, 0, 16 * sizeof(float));
-        memset(a108, 0, 16 * sizeof(float));
-        for (int64_t j = 0; j < rows1; j += 16) {
-            uint8_t a78[16];
-            int64_t a79[16];
-            float a80[16];
-            float a81[16];
-            float a82[16];
+        memset(a109, 0, 16 * sizeof(float));
+        memset(a110, 0, 16 * sizeof(float));
+        memset(a111, 0, 16 * sizeof(float));
+        for (int64_t j = 0; j < rows2; j += 16) {
+            uint8_t a81[16];
+            int64_t a82[16];
             float a83[16];
             float a84[16];
             float a85[16];
-            float a89[16];
-            float a93[16];
-            float a97[16];
-            float a101[16];
-            float a105[16];
-            float a110[16];
-            float a111[16];
-            float a112[16];
+            float a86[16];
+            float a87[16];
+            float a88[16];
+            float a92[16];
+            float a96[16];
+            float a100[16];
+            float a104[16];
+            float a108[16];
             float a113[16];
             float a114[16];
             float a115[16];
@@ -535,130 +551,132 @@ gradgen_status softmax_regression_backward(
             float a125[16];
             float a126[16];
             float a127[16];
-            for (int64_t lane76 = 0; lane76 < 16; ++lane76) {
-                const int64_t item77 = gg_least(j + lane76, rows1 - 1);
-                const int64_t n14 = t[i + item77];
-                const int t6 = n14 == -100;
-                const int64_t n15 = t6 ? 0 : n14;
-                a78[lane76] = (uint8_t)(t6);
-                a79[lane76] = n15;
-                a80[lane76] = s2[i + item77];
-                a81[lane76] = s1[i + item77];
-                a82[lane76] = s0[i * 3 + item77 * 3];
-                a83[lane76] = s0[i * 3 + item77 * 3 + 1];
-                a84[lane76] = s0[i * 3 + item77 * 3 + 2];
-                a85[lane76] = x[i * 6 + item77 * 6];
-                a89[lane76] = x[i * 6 + item77 * 6 + 1];
-                a93[lane76] = x[i * 6 + item77 * 6 + 2];
-                a97[lane76] = x[i * 6 + item77 * 6 + 3];
-                a101[lane76] = x[i * 6 + item77 * 6 + 4];
-                a105[lane76] = x[i * 6 + item77 * 6 + 5];
+            float a128[16];
+            float a129[16];
+            float a130[16];
+            for (int64_t lane79 = 0; lane79 < 16; ++lane79) {
+                const int64_t item80 = gg_least(j + lane79, rows2 - 1);
+                const int64_t n17 = t[i + item80];
+                const int t11 = n17 == -100;
+                const int64_t n18 = t11 ? 0 : n17;
+                a81[lane79] = (uint8_t)(t11);
+                a82[lane79] = n18;
+                a83[lane79] = s2[i + item80];
+                a84[lane79] = s1[i + item80];
+                a85[lane79] = s0[i * 3 + item80 * 3];
+                a86[lane79] = s0[i * 3 + item80 * 3 + 1];
+                a87[lane79] = s0[i * 3 + item80 * 3 + 2];
+                a88[lane79] = x[i * 6 + item80 * 6];
+                a92[lane79] = x[i * 6 + item80 * 6 + 1];
+                a96[lane79] = x[i * 6 + item80 * 6 + 2];
+                a100[lane79] = x[i * 6 + item80 * 6 + 3];
+                a104[lane79] = x[i * 6 + item80 * 6 + 4];
+                a108[lane79] = x[i * 6 + item80 * 6 + 5];
             }
-            const int64_t rest109 = gg_least(16, rows1 - j);
+            const int64_t rest112 = gg_least(16, rows2 - j);
             GRADGEN_SIMD
-            for (int64_t lane76 = 0; lane76 < 16; ++lane76) {
-                const float t8 = a78[lane76] ? 0.0f : t4;
-                const float t132 = a80[lane76];
-                const float t9 = a79[lane76] >= 0 && a79[lane76] < 3 ? -t8 / t132 : 0.0f;
-                const float t10 = a81[lane76];
-                const float t16 = (a79[lane76] == 0 ? t8 : 0.0f) + t9 * gg_exp_f32(a82[lane76] - t10);
-                const float t17 = (a79[lane76] == 1 ? t8 : 0.0f) + t9 * gg_exp_f32(a83[lane76] - t10);
-                const float t18 = (a79[lane76] == 2 ? t8 : 0.0f) + t9 * gg_exp_f32(a84[lane76] - t10);
-                const float t11 = a85[lane76];
-                const float t19 = a89[lane76];
-                const float t20 = a93[lane76];
-                const float t21 = a97[lane76];
-                const float t22 = a101[lane76];
-                const float t23 = a105[lane76];
-                a110[lane76] = t11 * t16;
-                a111[lane76] = t11 * t17;
-                a112[lane76] = t11 * t18;
-                a113[lane76] = t19 * t16;
-                a114[lane76] = t19 * t17;
-                a115[lane76] = t19 * t18;
-                a116[lane76] = t20 * t16;
-                a117[lane76] = t20 * t17;
-                a118[lane76] = t20 * t18;
-                a119[lane76] = t21 * t16;
-                a120[lane76] = t21 * t17;
-                a121[lane76] = t21 * t18;
-                a122[lane76] = t22 * t16;
-                a123[lane76] = t22 * t17;
-                a124[lane76] = t22 * t18;
-                a125[lane76] = t23 * t16;
-                a126[lane76] = t23 * t17;
-                a127[lane76] = t23 * t18;
+            for (int64_t lane79 = 0; lane79 < 16; ++lane79) {
+                const float t13 = a81[lane79] ? 0.0f : t9;
+                const float t131 = a83[lane79];
+                const float t14 = a82[lane79] >= 0 && a82[lane79] < 3 ? -t13 / t131 : 0.0f;
+                const float t15 = a84[lane79];
+                const float t19 = (a82[lane79] == 0 ? t13 : 0.0f) + t14 * gg_exp_f32(a85[lane79] - t15);
+                const float t20 = (a82[lane79] == 1 ? t13 : 0.0f) + t14 * gg_exp_f32(a86[lane79] - t15);
+                const float t21 = (a82[lane79] == 2 ? t13 : 0.0f) + t14 * gg_exp_f32(a87[lane79] - t15);
+                const float t16 = a88[lane79];
+                const float t22 = a92[lane79];
+                const float t23 = a96[lane79];
+                const float t24 = a100[lane79];
+                const float t25 = a104[lane79];
+                const float t26 = a108[lane79];
+                a113[lane79] = t16 * t19;
+                a114[lane79] = t16 * t20;
+                a115[lane79] = t16 * t21;
+                a116[lane79] = t22 * t19;
+                a117[lane79] = t22 * t20;
+                a118[lane79] = t22 * t21;
+                a119[lane79] = t23 * t19;
+                a120[lane79] = t23 * t20;
+                a121[lane79] = t23 * t21;
+                a122[lane79] = t24 * t19;
+                a123[lane79] = t24 * t20;
+                a124[lane79] = t24 * t21;
+                a125[lane79] = t25 * t19;
+                a126[lane79] = t25 * t20;
+                a127[lane79] = t25 * t21;
+                a128[lane79] = t26 * t19;
+                a129[lane79] = t26 * t20;
+                a130[lane79] = t26 * t21;
             }
             GRADGEN_SIMD
-            for (int64_t lane76 = 0; lane76 < 16; ++lane76) {
-                a86[lane76] = a86[lane76] + (rest109 >= lane76 + 1 ? a110[lane76] : 0.0f);
-                a87[lane76] = a87[lane76] + (rest109 >= lane76 + 1 ? a111[lane76] : 0.0f);
-                a88[lane76] = a88[lane76] + (rest109 >= lane76 + 1 ? a112[lane76] : 0.0f);
-                a90[lane76] = a90[lane76] + (rest109 >= lane76 + 1 ? a113[lane76] : 0.0f);
-                a91[lane76] = a91[lane76] + (rest109 >= lane76 + 1 ? a114[lane76] : 0.0f);
-                a92[lane76] = a92[lane76] + (rest109 >= lane76 + 1 ? a115[lane76] : 0.0f);
-                a94[lane76] = a94[lane76] + (rest109 >= lane76 + 1 ? a116[lane76] : 0.0f);
-                a95[lane76] = a95[lane76] + (rest109 >= lane76 + 1 ? a117[lane76] : 0.0f);
-                a96[lane76] = a96[lane76] + (rest109 >= lane76 + 1 ? a118[lane76] : 0.0f);
-                a98[lane76] = a98[lane76] + (rest109 >= lane76 + 1 ? a119[lane76] : 0.0f);
-                a99[lane76] = a99[lane76] + (rest109 >= lane76 + 1 ? a120[lane76] : 0.0f);
-                a100[lane76] = a100[lane76] + (rest109 >= lane76 + 1 ? a121[lane76] : 0.0f);
-                a102[lane76] = a102[lane76] + (rest109 >= lane76 + 1 ? a122[lane76] : 0.0f);
-                a103[lane76] = a103[lane76] + (rest109 >= lane76 + 1 ? a123[lane76] : 0.0f);
-                a104[lane76] = a104[lane76] + (rest109 >= lane76 + 1 ? a124[lane76] : 0.0f);
-                a106[lane76] = a106[lane76] + (rest109 >= lane76 + 1 ? a125[lane76] : 0.0f);
-                a107[lane76] = a107[lane76] + (rest109 >= lane76 + 1 ? a126[lane76] : 0.0f);
-                a108[lane76] = a108[lane76] + (rest109 >= lane76 + 1 ? a127[lane76] : 0.0f);
+            for (int64_t lane79 = 0; lane79 < 16; ++lane79) {
+                a89[lane79] = a89[lane79] + (rest112 >= lane79 + 1 ? a113[lane79] : 0.0f);
+                a90[lane79] = a90[lane79] + (rest112 >= lane79 + 1 ? a114[lane79] : 0.0f);
+                a91[lane79] = a91[lane79] + (rest112 >= lane79 + 1 ? a115[lane79] : 0.0f);
+                a93[lane79] = a93[lane79] + (rest112 >= lane79 + 1 ? a116[lane79] : 0.0f);
+                a94[lane79] = a94[lane79] + (rest112 >= lane79 + 1 ? a117[lane79] : 0.0f);
+                a95[lane79] = a95[lane79] + (rest112 >= lane79 + 1 ? a118[lane79] : 0.0f);
+                a97[lane79] = a97[lane79] + (rest112 >= lane79 + 1 ? a119[lane79] : 0.0f);
+                a98[lane79] = a98[lane79] + (rest112 >= lane79 + 1 ? a120[lane79] : 0.0f);
+                a99[lane79] = a99[lane79] + (rest112 >= lane79 + 1 ? a121[lane79] : 0.0f);
+                a101[lane79] = a101[lane79] + (rest112 >= lane79 + 1 ? a122[lane79] : 0.0f);
+                a102[lane79] = a102[lane79] + (rest112 >= lane79 + 1 ? a123[lane79] : 0.0f);
+                a103[lane79] = a103[lane79] + (rest112 >= lane79 + 1 ? a124[lane79] : 0.0f);
+                a105[lane79] = a105[lane79] + (rest112 >= lane79 + 1 ? a125[lane79] : 0.0f);
+                a106[lane79] = a106[lane79] + (rest112 >= lane79 + 1 ? a126[lane79] : 0.0f);
+                a107[lane79] = a107[lane79] + (rest112 >= lane79 + 1 ? a127[lane79] : 0.0f);
+                a109[lane79] = a109[lane79] + (rest112 >= lane79 + 1 ? a128[lane79] : 0.0f);
+                a110[lane79] = a110[lane79] + (rest112 >= lane79 + 1 ? a129[lane79] : 0.0f);
+                a111[lane79] = a111[lane79] + (rest112 >= lane79 + 1 ? a130[lane79] : 0.0f);
             }
         }
-        v2[0] = v2[0] + (a86[0] + a86[8] + (a86[4] + a86[12]) + (a86[2] + a86[10] + (a86[6] + a86[14])) + (a86[1] +
-                a86[9] + (a86[5] + a86[13]) + (a86[3] + a86[11] + (a86[7] + a86[15]))));
-        v2[1] = v2[1] + (a87[0] + a87[8] + (a87[4] + a87[12]) + (a87[2] + a87[10] + (a87[6] + a87[14])) + (a87[1] +
-                a87[9] + (a87[5] + a87[13]) + (a87[3] + a87[11] + (a87[7] + a87[15]))));
-        v2[2] = v2[2] + (a88[0] + a88[8] + (a88[4] + a88[12]) + (a88[2] + a88[10] + (a88[6] + a88[14])) + (a88[1] +
-                a88[9] + (a88[5] + a88[13]) + (a88[3] + a88[11] + (a88[7] + a88[15]))));
-        v2[3] = v2[3] + (a90[0] + a90[8] + (a90[4] + a90[12]) + (a90[2] + a90[10] + (a90[6] + a90[14])) + (a90[1] +
+        v3[0] = v3[0] + (a89[0] + a89[8] + (a89[4] + a89[12]) + (a89[2] + a89[10] + (a89[6] + a89[14])) + (a89[1] +
+                a89[9] + (a89[5] + a89[13]) + (a89[3] + a89[11] + (a89[7] + a89[15]))));
+        v3[1] = v3[1] + (a90[0] + a90[8] + (a90[4] + a90[12]) + (a90[2] + a90[10] + (a90[6] + a90[14])) + (a90[1] +
                 a90[9] + (a90[5] + a90[13]) + (a90[3] + a90[11] + (a90[7] + a90[15]))));
-        v2[4] = v2[4] + (a91[0] + a91[8] + (a91[4] + a91[12]) + (a91[2] + a91[10] + (a91[6] + a91[14])) + (a91[1] +
+        v3[2] = v3[2] + (a91[0] + a91[8] + (a91[4] + a91[12]) + (a91[2] + a91[10] + (a91[6] + a91[14])) + (a91[1] +
                 a91[9] + (a91[5] + a91[13]) + (a91[3] + a91[11] + (a91[7] + a91[15]))));
-        v2[5] = v2[5] + (a92[0] + a92[8] + (a92[4] + a92[12]) + (a92[2] + a92[10] + (a92[6] + a92[14])) + (a92[1] +
-                a92[9] + (a92[5] + a92[13]) + (a92[3] + a92[11] + (a92[7] + a92[15]))));
-        v2[6] = v2[6] + (a94[0] + a94[8] + (a94[4] + a94[12]) + (a94[2] + a94[10] + (a94[6] + a94[14])) + (a94[1] +
+        v3[3] = v3[3] + (a93[0] + a93[8] + (a93[4] + a93[12]) + (a93[2] + a93[10] + (a93[6] + a93[14])) + (a93[1] +
+                a93[9] + (a93[5] + a93[13]) + (a93[3] + a93[11] + (a93[7] + a93[15]))));
+        v3[4] = v3[4] + (a94[0] + a94[8] + (a94[4] + a94[12]) + (a94[2] + a94[10] + (a94[6] + a94[14])) + (a94[1] +
                 a94[9] + (a94[5] + a94[13]) + (a94[3] + a94[11] + (a94[7] + a94[15]))));
-        v2[7] = v2[7] + (a95[0] + a95[8] + (a95[4] + a95[12]) + (a95[2] + a95[10] + (a95[6] + a95[14])) + (a95[1] +
+        v3[5] = v3[5] + (a95[0] + a95[8] + (a95[4] + a95[12]) + (a95[2] + a95[10] + (a95[6] + a95[14])) + (a95[1] +
                 a95[9] + (a95[5] + a95[13]) + (a95[3] + a95[11] + (a95[7] + a95[15]))));
-        v2[8] = v2[8] + (a96[0] + a96[8] + (a96[4] + a96[12]) + (a96[2] + a96[10] + (a96[6] + a96[14])) + (a96[1] +
-                a96[9] + (a96[5] + a96[13]) + (a96[3] + a96[11] + (a96[7] + a96[15]))));
-        v2[9] = v2[9] + (a98[0] + a98[8] + (a98[4] + a98[12]) + (a98[2] + a98[10] + (a98[6] + a98[14])) + (a98[1] +
+        v3[6] = v3[6] + (a97[0] + a97[8] + (a97[4] + a97[12]) + (a97[2] + a97[10] + (a97[6] + a97[14])) + (a97[1] +
+                a97[9] + (a97[5] + a97[13]) + (a97[3] + a97[11] + (a97[7] + a97[15]))));
+        v3[7] = v3[7] + (a98[0] + a98[8] + (a98[4] + a98[12]) + (a98[2] + a98[10] + (a98[6] + a98[14])) + (a98[1] +
                 a98[9] + (a98[5] + a98[13]) + (a98[3] + a98[11] + (a98[7] + a98[15]))));
-        v2[10] = v2[10] + (a99[0] + a99[8] + (a99[4] + a99[12]) + (a99[2] + a99[10] + (a99[6] + a99[14])) +
-                (a99[1] + a99[9] + (a99[5] + a99[13]) + (a99[3] + a99[11] + (a99[7] + a99[15]))));
-        v2[11] = v2[11] + (a100[0] + a100[8] + (a100[4] + a100[12]) + (a100[2] + a100[10] + (a100[6] + a100[14])) +
-                (a100[1] + a100[9] + (a100[5] + a100[13]) + (a100[3] + a100[11] + (a100[7] + a100[15]))));
-        v2[12] = v2[12] + (a102[0] + a102[8] + (a102[4] + a102[12]) + (a102[2] + a102[10] + (a102[6] + a102[14])) +
+        v3[8] = v3[8] + (a99[0] + a99[8] + (a99[4] + a99[12]) + (a99[2] + a99[10] + (a99[6] + a99[14])) + (a99[1] +
+                a99[9] + (a99[5] + a99[13]) + (a99[3] + a99[11] + (a99[7] + a99[15]))));
+        v3[9] = v3[9] + (a101[0] + a101[8] + (a101[4] + a101[12]) + (a101[2] + a101[10] + (a101[6] + a101[14])) +
+                (a101[1] + a101[9] + (a101[5] + a101[13]) + (a101[3] + a101[11] + (a101[7] + a101[15]))));
+        v3[10] = v3[10] + (a102[0] + a102[8] + (a102[4] + a102[12]) + (a102[2] + a102[10] + (a102[6] + a102[14])) +
                 (a102[1] + a102[9] + (a102[5] + a102[13]) + (a102[3] + a102[11] + (a102[7] + a102[15]))));
-        v2[13] = v2[13] + (a103[0] + a103[8] + (a103[4] + a103[12]) + (a103[2] + a103[10] + (a103[6] + a103[14])) +
+        v3[11] = v3[11] + (a103[0] + a103[8] + (a103[4] + a103[12]) + (a103[2] + a103[10] + (a103[6] + a103[14])) +
                 (a103[1] + a103[9] + (a103[5] + a103[13]) + (a103[3] + a103[11] + (a103[7] + a103[15]))));
-        v2[14] = v2[14] + (a104[0] + a104[8] + (a104[4] + a104[12]) + (a104[2] + a104[10] + (a104[6] + a104[14])) +
-                (a104[1] + a104[9] + (a104[5] + a104[13]) + (a104[3] + a104[11] + (a104[7] + a104[15]))));
-        v2[15] = v2[15] + (a106[0] + a106[8] + (a106[4] + a106[12]) + (a106[2] + a106[10] + (a106[6] + a106[14])) +
+        v3[12] = v3[12] + (a105[0] + a105[8] + (a105[4] + a105[12]) + (a105[2] + a105[10] + (a105[6] + a105[14])) +
+                (a105[1] + a105[9] + (a105[5] + a105[13]) + (a105[3] + a105[11] + (a105[7] + a105[15]))));
+        v3[13] = v3[13] + (a106[0] + a106[8] + (a106[4] + a106[12]) + (a106[2] + a106[10] + (a106[6] + a106[14])) +
                 (a106[1] + a106[9] + (a106[5] + a106[13]) + (a106[3] + a106[11] + (a106[7] + a106[15]))));
-        v2[16] = v2[16] + (a107[0] + a107[8] + (a107[4] + a107[12]) + (a107[2] + a107[10] + (a107[6] + a107[14])) +
+        v3[14] = v3[14] + (a107[0] + a107[8] + (a107[4] + a107[12]) + (a107[2] + a107[10] + (a107[6] + a107[14])) +
                 (a107[1] + a107[9] + (a107[5] + a107[13]) + (a107[3] + a107[11] + (a107[7] + a107[15]))));
-        v2[17] = v2[17] + (a108[0] + a108[8] + (a108[4] + a108[12]) + (a108[2] + a108[10] + (a108[6] + a108[14])) +
-                (a108[1] + a108[9] + (a108[5] + a108[13]) + (a108[3] + a108[11] + (a108[7] + a108[15]))));
-        GRADGEN_SIMD
-        for (int64_t j = 0; j < 18; ++j) {
-            v0[j] = v0[j] + v2[j];
+        v3[15] = v3[15] + (a109[0] + a109[8] + (a109[4] + a109[12]) + (a109[2] + a109[10] + (a109[6] + a109[14])) +
+                (a109[1] + a109[9] + (a109[5] + a109[13]) + (a109[3] + a109[11] + (a109[7] + a109[15]))));
+        v3[16] = v3[16] + (a110[0] + a110[8] + (a110[4] + a110[12]) + (a110[2] + a110[10] + (a110[6] + a110[14])) +
+                (a110[1] + a110[9] + (a110[5] + a110[13]) + (a110[3] + a110[11] + (a110[7] + a110[15]))));
+        v3[17] = v3[17] + (a111[0] + a111[8] + (a111[4] + a111[12]) + (a111[2] + a111[10] + (a111[6] + a111[14])) +
+                (a111[1] + a111[9] + (a111[5] + a111[13]) + (a111[3] + a111[11] + (a111[7] + a111[15]))));
+        if (t5) {
+            GRADGEN_SIMD
+            for (int64_t j = 0; j < 18; ++j) {
+                total1[j] = total1[j] + v3[j];
+            }
         }
     }
-    const int t12 = (flags & GRADGEN_SET_GRAD) != 0u;
-    if (grad_w != NULL) {
-        for (int64_t i = 0; i < 6; ++i) {
-            for (int64_t j = 0; j < 3; ++j) {
-                const float t13 = v0[i * 3 + j];
-                grad_w[i * 3 + j] = t12 ? t13 : grad_w[i * 3 + j] + t13;
-            }
+    if (t5 && !t8) {
+        GRADGEN_SIMD
+        for (int64_t i = 0; i < 18; ++i) {
+            grad_w[i] = grad_w[i] + v0[i];
         }
     }
 
@@ -685,16 +703,16 @@ gradgen_status softmax_regression_value_and_grad(
     }
 
     /* WORK; values that are never needed together share memory:
-     *     0  v5   float [6, 3]
-     *   128  v7   float [6, 3]
-     *   256  v8   float [3]
-     *   320  v12  float [3]
-     *   384  v14  float [3] */
-    float *const v5 = (float *)work;
-    float *const v7 = (float *)gg_at(work, 128);
-    float *const v8 = (float *)gg_at(work, 256);
-    float *const v12 = (float *)gg_at(work, 320);
-    float *const v14 = (float *)gg_at(work, 384);
+     *     0  v8   float [6, 3]
+     *   128  v9   float [3]
+     *   192  v13  float [3]
+     *   256  v15  float [3]
+     *   320  v5   float [min(1, max(0, N - 256)), 6, 3] */
+    float *const v8 = (float *)work;
+    float *const v9 = (float *)gg_at(work, 128);
+    float *const v13 = (float *)gg_at(work, 192);
+    float *const v15 = (float *)gg_at(work, 256);
+    float *const v5 = (float *)gg_at(work, 320);
     for (int64_t i = 0; i < N; ++i) {
         const int64_t n0 = t[i];
         const int64_t n1 = n0 == -100 ? 0 : n0;
@@ -714,82 +732,88 @@ gradgen_status softmax_regression_value_and_grad(
         }
         gg_pairwise_f32_add(&s2, s3);
     }
-    const float t15 = gg_pairwise_f32_total(&s2);
+    const float t16 = gg_pairwise_f32_total(&s2);
     /* small.py:41 nll_loss, small.py:41 mm, small.py:41 log_softmax */
-    /* v8[j,l] = sum_k x[j,k] w[k,l] */
-    /* s9[j,0] = max_k v8[j,k] */
-    /* v12[j,k] = exp(v8[j,k] - s9[j,0]) */
-    /* s11[j,0] = sum_k v12[j,k] */
+    /* v9[j,l] = sum_k x[j,k] w[k,l] */
+    /* s10[j,0] = max_k v9[j,k] */
+    /* v13[j,k] = exp(v9[j,k] - s10[j,0]) */
+    /* s12[j,0] = sum_k v13[j,k] */
     /* s4 = N ... */
     gg_pairwise_f32 s4;
     memset(&s4, 0, sizeof s4);
-    memset(v5, 0, 18 * sizeof(float));
-    const float t16 = -(1.0f / t15);
+    const int t17 = grad_w != NULL;
+    const int t18 = N <= 256;
+    const int t19 = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t20 = t18 || t19;
+    float *const total6 = t17 && t20 ? grad_w : v5;
+    if (t17 && !(t18 && !t19)) {
+        memset(total6, 0, 18 * sizeof(float));
+    }
+    const float t21 = -(1.0f / t16);
     for (int64_t i = 0; i < N; i += 256) {
-        const int64_t rows6 = gg_least(256, N - i);
-        memset(v7, 0, 18 * sizeof(float));
-        for (int64_t j = 0; j < rows6; ++j) {
-            const int64_t t17 = t[i + j];
-            const int t18 = t17 == -100;
-            const int64_t n13 = t18 ? 0 : t17;
-            memset(v8, 0, 3 * sizeof(float));
+        const int64_t rows7 = gg_least(256, N - i);
+        memset(v8, 0, 18 * sizeof(float));
+        for (int64_t j = 0; j < rows7; ++j) {
+            const int64_t t22 = t[i + j];
+            const int t23 = t22 == -100;
+            const int64_t n14 = t23 ? 0 : t22;
+            memset(v9, 0, 3 * sizeof(float));
             for (int64_t k = 0; k < 6; ++k) {
-                const float t19 = x[i * 6 + j * 6 + k];
+                const float t24 = x[i * 6 + j * 6 + k];
                 GRADGEN_SIMD
                 for (int64_t l = 0; l < 3; ++l) {
-                    v8[l] = v8[l] + t19 * w[k * 3 + l];
+                    v9[l] = v9[l] + t24 * w[k * 3 + l];
                 }
             }
-            float s9 = -INFINITY;
-            int s10 = 0;
-            GRADGEN_SIMD_WITH(reduction(max:s9) reduction(|:s10))
+            float s10 = -INFINITY;
+            int s11 = 0;
+            GRADGEN_SIMD_WITH(reduction(max:s10) reduction(|:s11))
             for (int64_t k = 0; k < 3; ++k) {
-                const float t20 = v8[k];
-                s9 = t20 > s9 ? t20 : s9;
-                s10 = s10 | gg_isnan_f32(t20);
+                const float t25 = v9[k];
+                s10 = t25 > s10 ? t25 : s10;
+                s11 = s11 | gg_isnan_f32(t25);
             }
-            const float t21 = s10 ? NAN : s9;
-            float s11 = 0.0f;
-            GRADGEN_SIMD_WITH(reduction(+:s11))
+            const float t26 = s11 ? NAN : s10;
+            float s12 = 0.0f;
+            GRADGEN_SIMD_WITH(reduction(+:s12))
             for (int64_t k = 0; k < 3; ++k) {
-                const float t22 = gg_exp_f32(v8[k] - t21);
-                v12[k] = t22;
-                s11 = s11 + t22;
+                const float t27 = gg_exp_f32(v9[k] - t26);
+                v13[k] = t27;
+                s12 = s12 + t27;
             }
-            const float t23 = t18 ? 0.0f : t16;
-            const float t24 = n13 >= 0 && n13 < 3 ? -t23 / s11 : 0.0f;
-            gg_pairwise_f32_add(&s4, t18 ? 0.0f : -(v8[n13] - t21 - gg_log_scalar_f32(s11)));
+            const float t28 = t23 ? 0.0f : t21;
+            const float t29 = n14 >= 0 && n14 < 3 ? -t28 / s12 : 0.0f;
+            gg_pairwise_f32_add(&s4, t23 ? 0.0f : -(v9[n14] - t26 - gg_log_scalar_f32(s12)));
             GRADGEN_SIMD
             for (int64_t k = 0; k < 3; ++k) {
-                v14[k] = (n13 == k ? t23 : 0.0f) + t24 * v12[k];
+                v15[k] = (n14 == k ? t28 : 0.0f) + t29 * v13[k];
             }
             for (int64_t k = 0; k < 6; ++k) {
-                const float t25 = x[i * 6 + j * 6 + k];
+                const float t30 = x[i * 6 + j * 6 + k];
                 GRADGEN_SIMD
                 for (int64_t l = 0; l < 3; ++l) {
-                    v7[k * 3 + l] = v7[k * 3 + l] + t25 * v14[l];
+                    v8[k * 3 + l] = v8[k * 3 + l] + t30 * v15[l];
                 }
             }
         }
-        GRADGEN_SIMD
-        for (int64_t j = 0; j < 18; ++j) {
-            v5[j] = v5[j] + v7[j];
+        if (t17) {
+            GRADGEN_SIMD
+            for (int64_t j = 0; j < 18; ++j) {
+                total6[j] = total6[j] + v8[j];
+            }
         }
     }
-    const int t26 = (flags & GRADGEN_SET_GRAD) != 0u;
-    if (grad_w != NULL) {
-        for (int64_t i = 0; i < 6; ++i) {
-            for (int64_t j = 0; j < 3; ++j) {
-                const float t27 = v5[i * 3 + j];
-                grad_w[i * 3 + j] = t26 ? t27 : grad_w[i * 3 + j] + t27;
-            }
+    if (t17 && !t20) {
+        GRADGEN_SIMD
+        for (int64_t i = 0; i < 18; ++i) {
+            grad_w[i] = grad_w[i] + v5[i];
         }
     }
     /* small.py:41 nll_loss */
     /* loss = s4/s2 */
-    const float t28 = gg_pairwise_f32_total(&s4) / t15;
+    const float t31 = gg_pairwise_f32_total(&s4) / t16;
     if (loss != NULL) {
-        loss[0] = t28;
+        loss[0] = t31;
     }
 
     return GRADGEN_OK;

@@ -26,12 +26,14 @@ extern "C" {
 
 /** Bytes of SAVED (forward writes, backward reads) and WORK (scratch, free after each call).
  *  SIZE_MAX where a dimension is negative or too large.
- *  The macros give the same for constant dimensions, so that memory can be static. */
+ *  The macros give the same for constant dimensions, so that memory can be static.
+ *  About 18,127 bytes of code and constants; at most 6,376 of stack, in backward -> mathematics.
+ *  Multiply-adds of a call: forward 18*N + 1, backward 22*N + 1, value_and_grad 40*N + 2. */
 GRADGEN_API size_t softmax_regression_saved_bytes(int64_t N);
 GRADGEN_API size_t softmax_regression_work_bytes(int64_t N);
 #define SOFTMAX_REGRESSION_SAVED_BYTES(N) \
     ((size_t)(128 * ((4 * (int64_t)(N) + 63) / 64) + 64 * ((12 * (int64_t)(N) + 63) / 64) + 128))
-#define SOFTMAX_REGRESSION_WORK_BYTES(N) ((size_t)(448))
+#define SOFTMAX_REGRESSION_WORK_BYTES(N) ((size_t)(128 * GRADGEN_MIN(1, GRADGEN_MAX(0, (int64_t)(N) - 256)) + 320))
 
 /** loss <- forward(x, t, w).  Tensors are dense and row-major.
  *   x     float32  [N, 6]
