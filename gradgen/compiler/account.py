@@ -16,6 +16,7 @@ from gradgen.passes import Pass, observed
 from gradgen.simplify.levels import Whole
 
 UNCHANGED = "(unchanged)"
+STEP = "step"  # the name of the procedure that the step of a recurrence is
 MOST = 3  # nodes that a line names
 
 
@@ -27,6 +28,7 @@ class Account:
         self.changed: Counter[str] = Counter()
         self.why: dict[str, str] = {}
         self.steps: dict[str, list[tuple[str, str]]] = {}  # of each procedure: the pass and what it did
+        self.inner: list[tuple[str, str]] = []  # passes over steps of recurrences of the procedure that is being emitted
 
     def __call__(self, one: Pass[Any], before: Any, after: Any) -> None:
         self.why.setdefault(one.name, one.why)
@@ -37,7 +39,13 @@ class Account:
             return
         owner = after.procedure if isinstance(after, Draft) else after
         done = _difference(before, after)
-        self.steps.setdefault(owner.name, []).append((one.name, done))
+        if owner.name == STEP:
+            self.inner.append((one.name, done))
+            return
+        found = self.steps.setdefault(owner.name, [])
+        found += [(f"{STEP}: {name}", what) for name, what in self.inner]
+        self.inner.clear()
+        found.append((one.name, done))
 
     def lines(self) -> list[str]:
         """All of it: passes over the graph, then each procedure's in their order."""

@@ -11,7 +11,7 @@ from gradgen.loops.statements import Buffer, Contract, Operand
 from gradgen.schedule.contraction import Contraction
 from gradgen.schedule.emit_base import most_rows
 from gradgen.schedule.emit_reductions import Reductions
-from gradgen.schedule.inline import SCATTER, Op, ReadTerm, substitute
+from gradgen.schedule.inline import Op, ReadTerm, substitute
 from gradgen.schedule.reductions import exceeds
 from gradgen.schedule.unfold import marks_absent
 
@@ -114,10 +114,7 @@ class Products(Reductions):
         """The memory of an operand and its element number; axes that are not looped over stay symbols."""
         index = tuple(substitute(e, env) for e in read.index)
         buffer = self.source_buffer(read.source)
-        op = self.op_of.get(read.source)
-        if op is not None and op.kind != SCATTER:
-            index = self.local(op, buffer, index, self.buffers[op][1])
-        return buffer, self.linear(buffer, index)
+        return buffer, self.element(read.source, buffer, index)
 
     def limit(self, extent: Extent) -> Extent:
         """The most that an extent inside a strip can be."""

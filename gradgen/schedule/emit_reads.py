@@ -10,7 +10,7 @@ from gradgen.ir.guards import GE, Condition
 from gradgen.ir.nodes import Constant, Node
 from gradgen.ir.symbols import Extent, same_extent
 from gradgen.loops.statements import WORK, Buffer, Expr, Fail, Store
-from gradgen.schedule.emit_base import Base
+from gradgen.schedule.emit_base import Base, linear_index
 from gradgen.schedule.inline import (
     SCATTER,
     BodyTerm,
@@ -89,9 +89,16 @@ class Reads(Base):
                 return value
         buffer = self.source_buffer(term.source)
         hoist = all(self.inside(i, e) for i, e in zip(index, term.source.shape, strict=True))
-        if op is not None and op.kind != SCATTER:
+        return b.load(buffer, self.element(term.source, buffer, index), guard, term.fill if guard else sympy.S.Zero, hoist)
+
+    def element(self, node: Node, buffer: Buffer, index: tuple[sympy.Expr, ...]) -> sympy.Expr:
+        """The number of an element of a value in the memory that has it."""
+        op = self.op_of.get(node)
+        if op is None:  # what a step is given may lie in memory without its axes of extent 1
+            return linear_index(node.shape, index)
+        if op.kind != SCATTER:
             index = self.local(op, buffer, index, self.buffers[op][1])
-        return b.load(buffer, self.linear(buffer, index), guard, term.fill if guard else sympy.S.Zero, hoist)
+        return self.linear(buffer, index)
 
     def source_buffer(self, node: Node) -> Buffer:
         if node in self.procedure.given:

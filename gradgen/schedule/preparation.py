@@ -21,11 +21,9 @@ _RUN: dict[str, Callable[[Procedure], Procedure]] = {
     "unfold": unfold,
 }
 _FOR_CONTRACTIONS = ("digits", "unfold")
-_IN_STEPS = ("packing", "sharing")
 
 
-def prepared(procedure: Procedure, options: ScheduleOptions, step: bool = False) -> Procedure:
-    """The procedure with nodes that make good loops; of the step of a recurrence where `step`."""
-    names = [n for n in _RUN if options.has(n) and (n in _IN_STEPS or not step)]
-    names = [n for n in names if n not in _FOR_CONTRACTIONS or options.has("contraction")]
+def prepared(procedure: Procedure, options: ScheduleOptions) -> Procedure:
+    """The procedure with nodes that make good loops: a function, or the step of a recurrence."""
+    names = [n for n in _RUN if options.has(n) and (n not in _FOR_CONTRACTIONS or options.has("contraction"))]
     return fold((Pass(n, PASSES[n], "safe", _RUN[n]) for n in names), procedure)

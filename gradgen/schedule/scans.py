@@ -121,7 +121,7 @@ def _step(
         given[index_node] = Place(b.fresh("step"))
     procedure = Procedure("step", tuple(outputs), given, {**emitter.procedure.where, **node.step.where})
     options = emitter.options
-    procedure = prepared(procedure, options, step=True)
+    procedure = prepared(procedure, options)
     ops = Inliner(procedure, options).ops()
     fusion = Fusion(ops, options, procedure, rows=options.has("packing"))
     inside = Emitter(procedure, ops, fusion.tree(), [], fusion.contractions, options, builder=b)

@@ -171,6 +171,35 @@ def recurrent_network() -> Any:
     return gg.trace(recurrent_network, x=gg.spec("T", "B", 3), h=wanted("B", 4), w=wanted(3, 4), u=wanted(4, 4), b=wanted(4))
 
 
+@case(sizes=(0, 1, 2))
+def convolution_of_a_carry() -> Any:
+    """A step whose windows reach over borders, of what it carries and of a row: laid out and multiplied like outside."""
+    def f(w: Any, v: Any, x: Any, h: Any) -> Any:
+        def step(h: Any, row: Any) -> Any:
+            new = gg.tanh(F.conv2d(h, w, padding=1) + F.conv2d(row, v, stride=2, padding=1))
+            return new, new
+
+        last, every = gg.scan(step, h, x)
+        return (every * every).sum() + last.sum()
+
+    return gg.trace(f, w=wanted(6, 6, 3, 3), v=wanted(6, 2, 3, 3), x=gg.spec(2, "N", 2, 12, 12), h=wanted("N", 6, 6, 6))
+
+
+@case(sizes=(0, 1, 7))
+def windows_and_three_factors_in_a_step() -> Any:
+    def f(a: Any, b: Any, c: Any, x: Any, h: Any) -> Any:
+        def step(h: Any, row: Any) -> Any:
+            mixed = gg.einsum("ni,ij,jk,kl->nl", h, a, b, c)
+            near = F.conv1d(row.unsqueeze(1), a[:4, :3].reshape(4, 1, 3), padding=1, groups=1).amax(1)
+            new = gg.sigmoid(mixed) + near
+            return new, new.sum(1)
+
+        last, sums = gg.scan(step, h, x)
+        return last.sum() + (sums * sums).sum()
+
+    return gg.trace(f, a=wanted(8, 9), b=wanted(9, 10), c=wanted(10, 8), x=gg.spec(4, "N", 8), h=wanted("N", 8))
+
+
 @case()
 def scan_with_cumsum_inside() -> Any:
     def scan_with_cumsum_inside(x, c):

@@ -15,6 +15,7 @@ from gradgen.loops.statements import (
     WORK,
     Buffer,
     Contract,
+    Copy,
     CVar,
     If,
     Literal,
@@ -145,3 +146,14 @@ def test_without_the_pass_guards_stay() -> None:
     gone = schedule(made.procedures[0])
     assert any(isinstance(s, Store) and isinstance(s.value, Load) and s.value.guard for s in kept.walk())
     assert not any(isinstance(s, Store) and isinstance(s.value, Load) and s.value.guard for s in gone.walk())
+
+
+def test_a_convolution_inside_of_a_recurrence_is_a_product() -> None:
+    def f(w: Any, x: Any, h: Any) -> Any:
+        return gg.scan(lambda h, row: (gg.tanh(gg.nn.functional.conv2d(row, w, padding=1) + h), 0.0 * h.sum()), h, x)[0].sum()
+
+    w = gg.spec(8, 3, 3, 3, requires_grad=True)
+    traced = gg.trace(f, w=w, x=gg.spec(5, 4, 3, 16, 16), h=gg.spec(4, 8, 16, 16))
+    for p in programs(stages(traced.graph, Options())):
+        loops = [s for s in p.statements if isinstance(s, Loop) and any(isinstance(t, Copy) for t in s.body)]
+        assert loops and all(inside(s, Contract) for s in loops), p.describe()
