@@ -1,7 +1,7 @@
 """The argument checks at the head of every emitted function, generated from the Interface.
 
 All checks come before anything is written.  A pointer may be NULL where its tensor has no elements; every pointer must
-be aligned to its element, SAVED and WORK to GRADGEN_ALIGN; dimensions must not be negative and must satisfy the program's
+be aligned as its type asks, SAVED and WORK to GRADGEN_ALIGN; dimensions must not be negative and must satisfy the program's
 conditions, and no tensor or block may exceed what size_t and int64_t can count.
 """
 
@@ -83,7 +83,7 @@ def _alignment_conditions(parameters: Iterable[Parameter]) -> list[str]:
     groups: dict[str, list[str]] = {}
     for p in parameters:
         if p.kind in TENSORS and p.dtype is not None and p.dtype.itemsize > 1:
-            groups.setdefault(f"sizeof({p.dtype.ctype})", []).append(p.name)
+            groups.setdefault(f"GRADGEN_ALIGNOF({p.dtype.ctype})", []).append(p.name)
         elif p.kind in (SAVED, WORK):
             groups.setdefault("GRADGEN_ALIGN", []).append(p.name)
     conditions = []

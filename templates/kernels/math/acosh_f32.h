@@ -10,7 +10,7 @@ GG_INLINE float gg_acosh_f32(float x)
     low = (((v.hi - square.hi) - square.lo) + (v.lo + t * plus.lo)) / (root + root);
     u = gg_two_sum_f32(t, root);
     y = gg_log1p_finite_f32(large ? x : u.hi, large ? 0.0f : u.lo + low) + (large ? 0.6931472f : 0.0f);
-    y = x == HUGE_VALF ? x : y;
+    y = x == INFINITY ? x : y;
     y = x == 1.0f ? 0.0f : y;
     return x >= 1.0f ? y : NAN;
 }

@@ -6,5 +6,5 @@ GG_INLINE float gg_asinh_f32(float x)
     gg_pair_f32 u = gg_two_sum_f32(a, square / (1.0f + sqrtf(1.0f + square)));
     int large = a > 268435456.0f;
     y = gg_log1p_finite_f32(large ? a : u.hi, large ? 0.0f : u.lo) + (large ? 0.6931472f : 0.0f);
-    return copysignf(a < HUGE_VALF ? y : a, x);
+    return copysignf(a < INFINITY ? y : a, x);
 }

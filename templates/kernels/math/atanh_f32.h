@@ -4,7 +4,7 @@ GG_INLINE float gg_atanh_f32(float x)
 {
     float a = fabsf(x), z = x * x, p = 0.17635684f, y;
     y = 0.5f * gg_log1p_finite_f32((a + a) / (1.0f - a), 0.0f);
-    y = a == 1.0f ? HUGE_VALF : y;
+    y = a == 1.0f ? INFINITY : y;
     y = a <= 1.0f ? copysignf(y, x) : NAN;
     p = p * z + 0.05161949f;
     p = p * z + 0.11816006f;

@@ -17,5 +17,5 @@ GG_INLINE float gg_cbrt_f32(float x)
     cube = gg_two_prod_f32(square.hi, c);
     c = c + (((v - cube.hi) - cube.lo) - square.lo * c) * (r * r * 0.33333334f);
     c = copysignf(c * back, x);
-    return ((a < HUGE_VALF) & (a != 0.0f)) ? c : x;
+    return ((a < INFINITY) & (a != 0.0f)) ? c : x;
 }

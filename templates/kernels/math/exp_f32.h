@@ -31,7 +31,7 @@ GG_INLINE float gg_exp_ext_f32(float x, float lo, uint32_t bias)
     float p = 1.0f + gg_expm1_poly_f32(x - n * 0.693359375f, n * -0.000212194442f - lo);
     float y = gg_scale_f32(p, gg_bits_f32(shifted) + bias);
     y = x < -105.0f ? 0.0f : y;
-    return x > 90.0f ? HUGE_VALF : y;
+    return x > 90.0f ? INFINITY : y;
 }
 
 GG_INLINE float gg_exp_f32(float x)
@@ -40,5 +40,5 @@ GG_INLINE float gg_exp_f32(float x)
     float p = 1.0f + gg_exp_poly_f32((x - n * 0.693359375f) - n * -0.000212194442f);
     float y = gg_scale_f32(p, gg_bits_f32(shifted));
     y = x < -105.0f ? 0.0f : y;
-    return x > 90.0f ? HUGE_VALF : y;
+    return x > 90.0f ? INFINITY : y;
 }

@@ -7,7 +7,7 @@ GG_INLINE float gg_log10_f32(float x)
     float hi = gg_from_bits_f32(gg_bits_f32(f - half) & 0xfffff000u), lo = ((f - hi) - half) + rest;
     float top = q.lo * 0.3010254f, part = hi * 0.43432617f, y = top + part;
     y = y + (((top - y) + part) + (q.lo * 4.605039e-06f + ((lo + hi) * -3.168997e-05f + lo * 0.43432617f)));
-    y = x == HUGE_VALF ? x : y;
-    y = x == 0.0f ? -HUGE_VALF : y;
+    y = x == INFINITY ? x : y;
+    y = x == 0.0f ? -INFINITY : y;
     return x >= 0.0f ? y : NAN;
 }

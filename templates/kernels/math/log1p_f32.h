@@ -14,8 +14,8 @@ GG_INLINE float gg_log1p_finite_f32(float x, float lo)
 GG_INLINE float gg_log1p_f32(float x)
 {
     float y = gg_log1p_finite_f32(x, 0.0f);
-    y = x == HUGE_VALF ? x : y;
-    y = x == -1.0f ? -HUGE_VALF : y;
+    y = x == INFINITY ? x : y;
+    y = x == -1.0f ? -INFINITY : y;
     y = x == 0.0f ? x : y;
     return x >= -1.0f ? y : NAN;
 }

@@ -8,7 +8,7 @@ GG_INLINE float gg_log2_f32(float x)
     float hi = gg_from_bits_f32(gg_bits_f32(f - half) & 0xfffff000u), lo = ((f - hi) - half) + rest;
     float top = q.lo, part = hi * 1.4428711f, y = top + part;
     y = y + (((top - y) + part) + (((lo + hi) * -0.00017605285f + lo * 1.4428711f)));
-    y = x == HUGE_VALF ? x : y;
-    y = x == 0.0f ? -HUGE_VALF : y;
+    y = x == INFINITY ? x : y;
+    y = x == 0.0f ? -INFINITY : y;
     return x >= 0.0f ? y : NAN;
 }

@@ -3,7 +3,7 @@ GG_INLINE float gg_log_f32(float x)
 {
     gg_pair_f32 q = gg_split_f32(x);
     float y = gg_log_sum_f32(q.lo, q.hi - 1.0f);
-    y = x == HUGE_VALF ? x : y;
-    y = x == 0.0f ? -HUGE_VALF : y;
+    y = x == INFINITY ? x : y;
+    y = x == 0.0f ? -INFINITY : y;
     return x >= 0.0f ? y : NAN;
 }

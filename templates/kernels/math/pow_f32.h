@@ -9,13 +9,13 @@ GG_INLINE float gg_pow_f32(float x, float y)
     int odd = integer & (b < 16777216.0f) & (half_whole != half);
     float low = fabsf(t.hi) < 200.0f ? t.lo + y * l.lo : 0.0f;
     float r = gg_exp_ext_f32(t.hi, low, 0u);
-    float flat = y < 0.0f ? HUGE_VALF : 0.0f; /* 0^y */
+    float flat = y < 0.0f ? INFINITY : 0.0f; /* 0^y */
     uint32_t sign = odd ? gg_bits_f32(x) & 0x80000000u : 0u;
     r = a == 0.0f ? flat : r;
-    r = a == HUGE_VALF ? (y < 0.0f ? 0.0f : HUGE_VALF) : r;
+    r = a == INFINITY ? (y < 0.0f ? 0.0f : INFINITY) : r;
     r = a == 1.0f ? 1.0f : r;
     r = gg_from_bits_f32(gg_bits_f32(r) | sign);
-    r = ((x < 0.0f) & (x > -HUGE_VALF) & (integer == 0)) ? NAN : r;
+    r = ((x < 0.0f) & (x > -INFINITY) & (integer == 0)) ? NAN : r;
     r = ((x != x) | (y != y)) ? NAN : r;
     return ((y == 0.0f) | (x == 1.0f)) ? 1.0f : r;
 }

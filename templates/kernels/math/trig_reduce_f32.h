@@ -58,7 +58,7 @@ GG_INLINE gg_angle_f32 gg_trig_reduce_f32(float x)
     gg_angle_f32 angle;
     float lo = r.lo + (y.hi * -4.371139e-08f + y.lo * 1.5707964f);
     float hi = a < 0.5f ? a : r.hi;
-    angle.hi = a < HUGE_VALF ? hi : NAN;
+    angle.hi = a < INFINITY ? hi : NAN;
     angle.lo = a < 0.5f ? 0.0f : lo;
     angle.q = a < 0.5f ? 0u : (uint32_t)(turns >> 62);
     return angle;

@@ -121,7 +121,8 @@ gradgen_status linear_bce_forward(
     if ((x == NULL && N > 0) || (y == NULL && N > 0) || w == NULL || b == NULL) {
         return GRADGEN_ERR_NULL;
     }
-    if (((uintptr_t)x | (uintptr_t)y | (uintptr_t)w | (uintptr_t)b | (uintptr_t)loss) % sizeof(float) != 0 ||
+    if (((uintptr_t)x | (uintptr_t)y | (uintptr_t)w | (uintptr_t)b |
+            (uintptr_t)loss) % GRADGEN_ALIGNOF(float) != 0 ||
         ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
@@ -166,7 +167,7 @@ gradgen_status linear_bce_backward(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)x | (uintptr_t)y | (uintptr_t)w | (uintptr_t)b | (uintptr_t)grad_loss |
-         (uintptr_t)grad_w | (uintptr_t)grad_b) % sizeof(float) != 0 ||
+         (uintptr_t)grad_w | (uintptr_t)grad_b) % GRADGEN_ALIGNOF(float) != 0 ||
         ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
@@ -213,7 +214,7 @@ gradgen_status linear_bce_value_and_grad(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)x | (uintptr_t)y | (uintptr_t)w | (uintptr_t)b | (uintptr_t)loss | (uintptr_t)grad_w |
-         (uintptr_t)grad_b) % sizeof(float) != 0 ||
+         (uintptr_t)grad_b) % GRADGEN_ALIGNOF(float) != 0 ||
         (uintptr_t)work % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }

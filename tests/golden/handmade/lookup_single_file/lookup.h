@@ -71,6 +71,15 @@
 #  define GRADGEN_ALIGNED
 #endif
 
+/* What the machine asks of the address of a type's values: 1 byte on an AVR, and never more than their size. */
+#if defined(__GNUC__)
+#  define GRADGEN_ALIGNOF(type) __alignof__(type)
+#elif defined(__cplusplus) && __cplusplus >= 201103L
+#  define GRADGEN_ALIGNOF(type) alignof(type)
+#else
+#  define GRADGEN_ALIGNOF(type) sizeof(type)
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -81,7 +90,7 @@ typedef enum gradgen_status {
     GRADGEN_OK = 0,
     GRADGEN_ERR_NULL = 1,        /* NULL where a value is needed */
     GRADGEN_ERR_DIM = 2,         /* a dimension is negative, too large, not as the module asks, or not forward's */
-    GRADGEN_ERR_ALIGN = 3,       /* SAVED or WORK not aligned to GRADGEN_ALIGN, or a tensor not to its element */
+    GRADGEN_ERR_ALIGN = 3,       /* SAVED or WORK not aligned to GRADGEN_ALIGN, or a tensor not as its type */
     GRADGEN_ERR_NO_FORWARD = 4,  /* SAVED holds no forward of this module */
     GRADGEN_ERR_GRAPH_FREED = 5, /* SAVED was already used by a backward without GRADGEN_RETAIN_GRAPH */
     GRADGEN_ERR_ABI = 6,         /* module and host were made for different ABI numbers */
@@ -331,8 +340,8 @@ gradgen_status lookup_forward(
     if (index == NULL || keep == NULL || table == NULL) {
         return GRADGEN_ERR_NULL;
     }
-    if ((uintptr_t)index % sizeof(int64_t) != 0 ||
-        ((uintptr_t)table | (uintptr_t)rows | (uintptr_t)total) % sizeof(double) != 0 ||
+    if ((uintptr_t)index % GRADGEN_ALIGNOF(int64_t) != 0 ||
+        ((uintptr_t)table | (uintptr_t)rows | (uintptr_t)total) % GRADGEN_ALIGNOF(double) != 0 ||
         ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
@@ -373,9 +382,9 @@ gradgen_status lookup_backward(
     if (index == NULL || keep == NULL || table == NULL || saved == NULL) {
         return GRADGEN_ERR_NULL;
     }
-    if ((uintptr_t)index % sizeof(int64_t) != 0 ||
+    if ((uintptr_t)index % GRADGEN_ALIGNOF(int64_t) != 0 ||
         ((uintptr_t)table | (uintptr_t)grad_rows | (uintptr_t)grad_total |
-                (uintptr_t)grad_table) % sizeof(double) != 0 ||
+                (uintptr_t)grad_table) % GRADGEN_ALIGNOF(double) != 0 ||
         ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
@@ -417,9 +426,9 @@ gradgen_status lookup_value_and_grad(
     if (index == NULL || keep == NULL || table == NULL) {
         return GRADGEN_ERR_NULL;
     }
-    if ((uintptr_t)index % sizeof(int64_t) != 0 ||
+    if ((uintptr_t)index % GRADGEN_ALIGNOF(int64_t) != 0 ||
         ((uintptr_t)table | (uintptr_t)grad_rows | (uintptr_t)grad_total | (uintptr_t)rows |
-         (uintptr_t)total | (uintptr_t)grad_table) % sizeof(double) != 0 ||
+         (uintptr_t)total | (uintptr_t)grad_table) % GRADGEN_ALIGNOF(double) != 0 ||
         (uintptr_t)work % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }

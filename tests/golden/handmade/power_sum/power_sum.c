@@ -76,7 +76,8 @@ gradgen_status power_sum_forward(
     if ((x == NULL && M * N > 0)) {
         return GRADGEN_ERR_NULL;
     }
-    if (((uintptr_t)x | (uintptr_t)inner) % sizeof(double) != 0 || (uintptr_t)work % GRADGEN_ALIGN != 0) {
+    if (((uintptr_t)x | (uintptr_t)inner) % GRADGEN_ALIGNOF(double) != 0 ||
+        (uintptr_t)work % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
 
