@@ -66,6 +66,15 @@
 #  define GRADGEN_ALIGNED
 #endif
 
+/* What the machine asks of the address of a type's values: 1 byte on an AVR, and never more than their size. */
+#if defined(__GNUC__)
+#  define GRADGEN_ALIGNOF(type) __alignof__(type)
+#elif defined(__cplusplus) && __cplusplus >= 201103L
+#  define GRADGEN_ALIGNOF(type) alignof(type)
+#else
+#  define GRADGEN_ALIGNOF(type) sizeof(type)
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -76,7 +85,7 @@ typedef enum gradgen_status {
     GRADGEN_OK = 0,
     GRADGEN_ERR_NULL = 1,        /* NULL where a value is needed */
     GRADGEN_ERR_DIM = 2,         /* a dimension is negative, too large, not as the module asks, or not forward's */
-    GRADGEN_ERR_ALIGN = 3,       /* SAVED or WORK not aligned to GRADGEN_ALIGN, or a tensor not to its element */
+    GRADGEN_ERR_ALIGN = 3,       /* SAVED or WORK not aligned to GRADGEN_ALIGN, or a tensor not as its type */
     GRADGEN_ERR_NO_FORWARD = 4,  /* SAVED holds no forward of this module */
     GRADGEN_ERR_GRAPH_FREED = 5, /* SAVED was already used by a backward without GRADGEN_RETAIN_GRAPH */
     GRADGEN_ERR_ABI = 6,         /* module and host were made for different ABI numbers */

@@ -100,7 +100,7 @@ GG_INLINE float gg_exp_f32(float x)
     float p = 1.0f + gg_exp_poly_f32((x - n * 0.693359375f) - n * -0.000212194442f);
     float y = gg_scale_f32(p, gg_bits_f32(shifted));
     y = x < -105.0f ? 0.0f : y;
-    return x > 90.0f ? HUGE_VALF : y;
+    return x > 90.0f ? INFINITY : y;
 }
 
 typedef struct {
@@ -335,7 +335,8 @@ gradgen_status linear_bce_forward(
     if ((x == NULL && N > 0) || (y == NULL && N > 0) || w == NULL || b == NULL) {
         return GRADGEN_ERR_NULL;
     }
-    if (((uintptr_t)x | (uintptr_t)y | (uintptr_t)w | (uintptr_t)b | (uintptr_t)loss) % sizeof(float) != 0 ||
+    if (((uintptr_t)x | (uintptr_t)y | (uintptr_t)w | (uintptr_t)b |
+            (uintptr_t)loss) % GRADGEN_ALIGNOF(float) != 0 ||
         ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
@@ -437,7 +438,7 @@ gradgen_status linear_bce_backward(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)x | (uintptr_t)y | (uintptr_t)w | (uintptr_t)b | (uintptr_t)grad_loss |
-         (uintptr_t)grad_w | (uintptr_t)grad_b) % sizeof(float) != 0 ||
+         (uintptr_t)grad_w | (uintptr_t)grad_b) % GRADGEN_ALIGNOF(float) != 0 ||
         ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
@@ -694,7 +695,7 @@ gradgen_status linear_bce_value_and_grad(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)x | (uintptr_t)y | (uintptr_t)w | (uintptr_t)b | (uintptr_t)loss | (uintptr_t)grad_w |
-         (uintptr_t)grad_b) % sizeof(float) != 0 ||
+         (uintptr_t)grad_b) % GRADGEN_ALIGNOF(float) != 0 ||
         (uintptr_t)work % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }

@@ -274,7 +274,7 @@ gradgen_status pendulum_forward(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)q | (uintptr_t)u | (uintptr_t)force | (uintptr_t)constants | (uintptr_t)M | (uintptr_t)f |
-         (uintptr_t)df_dq | (uintptr_t)df_du) % sizeof(double) != 0 ||
+         (uintptr_t)df_dq | (uintptr_t)df_du) % GRADGEN_ALIGNOF(double) != 0 ||
         (uintptr_t)work % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }

@@ -232,7 +232,7 @@ gradgen_status pinn_forward(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)x | (uintptr_t)f | (uintptr_t)w1 | (uintptr_t)b1 | (uintptr_t)w2 | (uintptr_t)loss |
-         (uintptr_t)u) % sizeof(float) != 0 ||
+         (uintptr_t)u) % GRADGEN_ALIGNOF(float) != 0 ||
         ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
@@ -335,7 +335,7 @@ gradgen_status pinn_backward(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)x | (uintptr_t)f | (uintptr_t)w1 | (uintptr_t)b1 | (uintptr_t)w2 | (uintptr_t)grad_loss |
-         (uintptr_t)grad_w1 | (uintptr_t)grad_b1 | (uintptr_t)grad_w2) % sizeof(float) != 0 ||
+         (uintptr_t)grad_w1 | (uintptr_t)grad_b1 | (uintptr_t)grad_w2) % GRADGEN_ALIGNOF(float) != 0 ||
         ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
@@ -517,7 +517,8 @@ gradgen_status pinn_value_and_grad(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)x | (uintptr_t)f | (uintptr_t)w1 | (uintptr_t)b1 | (uintptr_t)w2 | (uintptr_t)loss |
-         (uintptr_t)u | (uintptr_t)grad_w1 | (uintptr_t)grad_b1 | (uintptr_t)grad_w2) % sizeof(float) != 0 ||
+         (uintptr_t)u | (uintptr_t)grad_w1 | (uintptr_t)grad_b1 |
+                 (uintptr_t)grad_w2) % GRADGEN_ALIGNOF(float) != 0 ||
         (uintptr_t)work % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }

@@ -134,7 +134,7 @@ gradgen_status branches_safe_forward(
     if ((x == NULL && N > 0) || work == NULL) {
         return GRADGEN_ERR_NULL;
     }
-    if (((uintptr_t)x | (uintptr_t)y) % sizeof(float) != 0 ||
+    if (((uintptr_t)x | (uintptr_t)y) % GRADGEN_ALIGNOF(float) != 0 ||
         ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
@@ -173,7 +173,7 @@ gradgen_status branches_safe_backward(
     if ((x == NULL && N > 0) || saved == NULL || (grad_y == NULL && N > 0) || work == NULL) {
         return GRADGEN_ERR_NULL;
     }
-    if (((uintptr_t)x | (uintptr_t)grad_y | (uintptr_t)grad_x) % sizeof(float) != 0 ||
+    if (((uintptr_t)x | (uintptr_t)grad_y | (uintptr_t)grad_x) % GRADGEN_ALIGNOF(float) != 0 ||
         ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
@@ -224,7 +224,7 @@ gradgen_status branches_safe_value_and_grad(
     if ((x == NULL && N > 0) || (grad_y == NULL && N > 0) || work == NULL) {
         return GRADGEN_ERR_NULL;
     }
-    if (((uintptr_t)x | (uintptr_t)grad_y | (uintptr_t)y | (uintptr_t)grad_x) % sizeof(float) != 0 ||
+    if (((uintptr_t)x | (uintptr_t)grad_y | (uintptr_t)y | (uintptr_t)grad_x) % GRADGEN_ALIGNOF(float) != 0 ||
         (uintptr_t)work % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }

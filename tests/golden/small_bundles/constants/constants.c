@@ -156,7 +156,7 @@ GG_INLINE gg_angle_f32 gg_trig_reduce_f32(float x)
     gg_angle_f32 angle;
     float lo = r.lo + (y.hi * -4.371139e-08f + y.lo * 1.5707964f);
     float hi = a < 0.5f ? a : r.hi;
-    angle.hi = a < HUGE_VALF ? hi : NAN;
+    angle.hi = a < INFINITY ? hi : NAN;
     angle.lo = a < 0.5f ? 0.0f : lo;
     angle.q = a < 0.5f ? 0u : (uint32_t)(turns >> 62);
     return angle;
@@ -283,7 +283,7 @@ gradgen_status constants_forward(
     if ((x == NULL && N > 0)) {
         return GRADGEN_ERR_NULL;
     }
-    if (((uintptr_t)x | (uintptr_t)y) % sizeof(float) != 0 ||
+    if (((uintptr_t)x | (uintptr_t)y) % GRADGEN_ALIGNOF(float) != 0 ||
         ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
@@ -327,7 +327,7 @@ gradgen_status constants_backward(
     if ((x == NULL && N > 0) || saved == NULL || (grad_y == NULL && N > 0)) {
         return GRADGEN_ERR_NULL;
     }
-    if (((uintptr_t)x | (uintptr_t)grad_y | (uintptr_t)grad_x) % sizeof(float) != 0 ||
+    if (((uintptr_t)x | (uintptr_t)grad_y | (uintptr_t)grad_x) % GRADGEN_ALIGNOF(float) != 0 ||
         ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
@@ -374,7 +374,7 @@ gradgen_status constants_value_and_grad(
     if ((x == NULL && N > 0) || (grad_y == NULL && N > 0)) {
         return GRADGEN_ERR_NULL;
     }
-    if (((uintptr_t)x | (uintptr_t)grad_y | (uintptr_t)y | (uintptr_t)grad_x) % sizeof(float) != 0 ||
+    if (((uintptr_t)x | (uintptr_t)grad_y | (uintptr_t)y | (uintptr_t)grad_x) % GRADGEN_ALIGNOF(float) != 0 ||
         (uintptr_t)work % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }

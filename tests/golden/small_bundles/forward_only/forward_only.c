@@ -131,7 +131,7 @@ gradgen_status forward_only_forward(
     if ((a == NULL && N > 0) || b == NULL || work == NULL) {
         return GRADGEN_ERR_NULL;
     }
-    if (((uintptr_t)a | (uintptr_t)b | (uintptr_t)c) % sizeof(float) != 0 ||
+    if (((uintptr_t)a | (uintptr_t)b | (uintptr_t)c) % GRADGEN_ALIGNOF(float) != 0 ||
         (uintptr_t)work % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }

@@ -77,7 +77,7 @@ gradgen_status guards_forward(
     if (x == NULL || y == NULL || work == NULL) {
         return GRADGEN_ERR_NULL;
     }
-    if (((uintptr_t)x | (uintptr_t)y | (uintptr_t)smooth) % sizeof(float) != 0 ||
+    if (((uintptr_t)x | (uintptr_t)y | (uintptr_t)smooth) % GRADGEN_ALIGNOF(float) != 0 ||
         ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
@@ -128,7 +128,7 @@ gradgen_status guards_backward(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)x | (uintptr_t)y | (uintptr_t)grad_smooth | (uintptr_t)grad_x |
-            (uintptr_t)grad_y) % sizeof(float) != 0 ||
+            (uintptr_t)grad_y) % GRADGEN_ALIGNOF(float) != 0 ||
         ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
@@ -198,7 +198,7 @@ gradgen_status guards_value_and_grad(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)x | (uintptr_t)y | (uintptr_t)grad_smooth | (uintptr_t)smooth | (uintptr_t)grad_x |
-         (uintptr_t)grad_y) % sizeof(float) != 0 ||
+         (uintptr_t)grad_y) % GRADGEN_ALIGNOF(float) != 0 ||
         (uintptr_t)work % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }

@@ -117,8 +117,8 @@ gradgen_status integers_forward(
     if ((x == NULL && N > 0) || (k == NULL && N > 0)) {
         return GRADGEN_ERR_NULL;
     }
-    if ((uintptr_t)x % sizeof(int32_t) != 0 ||
-        ((uintptr_t)k | (uintptr_t)best | (uintptr_t)output1) % sizeof(int64_t) != 0 ||
+    if ((uintptr_t)x % GRADGEN_ALIGNOF(int32_t) != 0 ||
+        ((uintptr_t)k | (uintptr_t)best | (uintptr_t)output1) % GRADGEN_ALIGNOF(int64_t) != 0 ||
         (uintptr_t)work % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }

@@ -126,8 +126,9 @@ gradgen_status lookup_forward(
     if (table == NULL || (rows == NULL && K > 0)) {
         return GRADGEN_ERR_NULL;
     }
-    if (((uintptr_t)table | (uintptr_t)total) % sizeof(float) != 0 ||
-        (uintptr_t)rows % sizeof(int64_t) != 0 || ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+    if (((uintptr_t)table | (uintptr_t)total) % GRADGEN_ALIGNOF(float) != 0 ||
+        (uintptr_t)rows % GRADGEN_ALIGNOF(int64_t) != 0 ||
+        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     if (saved != NULL) {
@@ -175,8 +176,9 @@ gradgen_status lookup_backward(
     if (table == NULL || (rows == NULL && K > 0) || saved == NULL || work == NULL) {
         return GRADGEN_ERR_NULL;
     }
-    if (((uintptr_t)table | (uintptr_t)grad_total | (uintptr_t)grad_table) % sizeof(float) != 0 ||
-        (uintptr_t)rows % sizeof(int64_t) != 0 || ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+    if (((uintptr_t)table | (uintptr_t)grad_total | (uintptr_t)grad_table) % GRADGEN_ALIGNOF(float) != 0 ||
+        (uintptr_t)rows % GRADGEN_ALIGNOF(int64_t) != 0 ||
+        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     const gradgen_status gradgen_state = lookup_check_state(saved, K);
@@ -231,8 +233,8 @@ gradgen_status lookup_value_and_grad(
     if (table == NULL || (rows == NULL && K > 0) || work == NULL) {
         return GRADGEN_ERR_NULL;
     }
-    if (((uintptr_t)table | (uintptr_t)total | (uintptr_t)grad_table) % sizeof(float) != 0 ||
-        (uintptr_t)rows % sizeof(int64_t) != 0 || (uintptr_t)work % GRADGEN_ALIGN != 0) {
+    if (((uintptr_t)table | (uintptr_t)total | (uintptr_t)grad_table) % GRADGEN_ALIGNOF(float) != 0 ||
+        (uintptr_t)rows % GRADGEN_ALIGNOF(int64_t) != 0 || (uintptr_t)work % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
 

@@ -214,7 +214,7 @@ gradgen_status matmul_forward(
     if ((a == NULL && N > 0) || b == NULL || work == NULL) {
         return GRADGEN_ERR_NULL;
     }
-    if (((uintptr_t)a | (uintptr_t)b | (uintptr_t)c) % sizeof(float) != 0 ||
+    if (((uintptr_t)a | (uintptr_t)b | (uintptr_t)c) % GRADGEN_ALIGNOF(float) != 0 ||
         ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
@@ -268,7 +268,7 @@ gradgen_status matmul_backward(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)a | (uintptr_t)b | (uintptr_t)grad_c | (uintptr_t)grad_a |
-            (uintptr_t)grad_b) % sizeof(float) != 0 ||
+            (uintptr_t)grad_b) % GRADGEN_ALIGNOF(float) != 0 ||
         ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
@@ -660,7 +660,7 @@ gradgen_status matmul_value_and_grad(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)a | (uintptr_t)b | (uintptr_t)grad_c | (uintptr_t)c | (uintptr_t)grad_a |
-         (uintptr_t)grad_b) % sizeof(float) != 0 ||
+         (uintptr_t)grad_b) % GRADGEN_ALIGNOF(float) != 0 ||
         (uintptr_t)work % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }

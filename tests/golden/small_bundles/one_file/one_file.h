@@ -71,6 +71,15 @@
 #  define GRADGEN_ALIGNED
 #endif
 
+/* What the machine asks of the address of a type's values: 1 byte on an AVR, and never more than their size. */
+#if defined(__GNUC__)
+#  define GRADGEN_ALIGNOF(type) __alignof__(type)
+#elif defined(__cplusplus) && __cplusplus >= 201103L
+#  define GRADGEN_ALIGNOF(type) alignof(type)
+#else
+#  define GRADGEN_ALIGNOF(type) sizeof(type)
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -81,7 +90,7 @@ typedef enum gradgen_status {
     GRADGEN_OK = 0,
     GRADGEN_ERR_NULL = 1,        /* NULL where a value is needed */
     GRADGEN_ERR_DIM = 2,         /* a dimension is negative, too large, not as the module asks, or not forward's */
-    GRADGEN_ERR_ALIGN = 3,       /* SAVED or WORK not aligned to GRADGEN_ALIGN, or a tensor not to its element */
+    GRADGEN_ERR_ALIGN = 3,       /* SAVED or WORK not aligned to GRADGEN_ALIGN, or a tensor not as its type */
     GRADGEN_ERR_NO_FORWARD = 4,  /* SAVED holds no forward of this module */
     GRADGEN_ERR_GRAPH_FREED = 5, /* SAVED was already used by a backward without GRADGEN_RETAIN_GRAPH */
     GRADGEN_ERR_ABI = 6,         /* module and host were made for different ABI numbers */
@@ -361,7 +370,7 @@ GG_INLINE float gg_exp_f32(float x)
     float p = 1.0f + gg_exp_poly_f32((x - n * 0.693359375f) - n * -0.000212194442f);
     float y = gg_scale_f32(p, gg_bits_f32(shifted));
     y = x < -105.0f ? 0.0f : y;
-    return x > 90.0f ? HUGE_VALF : y;
+    return x > 90.0f ? INFINITY : y;
 }
 
 /* 1/(1 + e^-x) for x >= 0 and e^x/(1 + e^x) for x < 0, both through e = e^-|x| = 2^n (1 + q): no overflow, and
@@ -496,7 +505,7 @@ gradgen_status one_file_forward(
     if ((x == NULL && N > 0) || a == NULL || work == NULL) {
         return GRADGEN_ERR_NULL;
     }
-    if (((uintptr_t)x | (uintptr_t)a | (uintptr_t)y) % sizeof(float) != 0 ||
+    if (((uintptr_t)x | (uintptr_t)a | (uintptr_t)y) % GRADGEN_ALIGNOF(float) != 0 ||
         ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
@@ -536,7 +545,7 @@ gradgen_status one_file_backward(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)x | (uintptr_t)a | (uintptr_t)grad_y | (uintptr_t)grad_x |
-            (uintptr_t)grad_a) % sizeof(float) != 0 ||
+            (uintptr_t)grad_a) % GRADGEN_ALIGNOF(float) != 0 ||
         ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
@@ -602,7 +611,7 @@ gradgen_status one_file_value_and_grad(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)x | (uintptr_t)a | (uintptr_t)grad_y | (uintptr_t)y | (uintptr_t)grad_x |
-         (uintptr_t)grad_a) % sizeof(float) != 0 ||
+         (uintptr_t)grad_a) % GRADGEN_ALIGNOF(float) != 0 ||
         (uintptr_t)work % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }

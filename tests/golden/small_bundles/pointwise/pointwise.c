@@ -89,7 +89,7 @@ GG_INLINE float gg_exp_f32(float x)
     float p = 1.0f + gg_exp_poly_f32((x - n * 0.693359375f) - n * -0.000212194442f);
     float y = gg_scale_f32(p, gg_bits_f32(shifted));
     y = x < -105.0f ? 0.0f : y;
-    return x > 90.0f ? HUGE_VALF : y;
+    return x > 90.0f ? INFINITY : y;
 }
 
 /* 1/(1 + e^-x) for x >= 0 and e^x/(1 + e^x) for x < 0, both through e = e^-|x| = 2^n (1 + q): no overflow, and
@@ -224,7 +224,7 @@ gradgen_status pointwise_forward(
     if ((x == NULL && N > 0) || a == NULL || work == NULL) {
         return GRADGEN_ERR_NULL;
     }
-    if (((uintptr_t)x | (uintptr_t)a | (uintptr_t)y) % sizeof(float) != 0 ||
+    if (((uintptr_t)x | (uintptr_t)a | (uintptr_t)y) % GRADGEN_ALIGNOF(float) != 0 ||
         ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
@@ -264,7 +264,7 @@ gradgen_status pointwise_backward(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)x | (uintptr_t)a | (uintptr_t)grad_y | (uintptr_t)grad_x |
-            (uintptr_t)grad_a) % sizeof(float) != 0 ||
+            (uintptr_t)grad_a) % GRADGEN_ALIGNOF(float) != 0 ||
         ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
@@ -330,7 +330,7 @@ gradgen_status pointwise_value_and_grad(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)x | (uintptr_t)a | (uintptr_t)grad_y | (uintptr_t)y | (uintptr_t)grad_x |
-         (uintptr_t)grad_a) % sizeof(float) != 0 ||
+         (uintptr_t)grad_a) % GRADGEN_ALIGNOF(float) != 0 ||
         (uintptr_t)work % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }

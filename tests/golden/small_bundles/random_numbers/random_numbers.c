@@ -176,7 +176,7 @@ GG_INLINE gg_angle_f32 gg_trig_reduce_f32(float x)
     gg_angle_f32 angle;
     float lo = r.lo + (y.hi * -4.371139e-08f + y.lo * 1.5707964f);
     float hi = a < 0.5f ? a : r.hi;
-    angle.hi = a < HUGE_VALF ? hi : NAN;
+    angle.hi = a < INFINITY ? hi : NAN;
     angle.lo = a < 0.5f ? 0.0f : lo;
     angle.q = a < 0.5f ? 0u : (uint32_t)(turns >> 62);
     return angle;
@@ -248,8 +248,8 @@ GG_INLINE float gg_log_f32(float x)
 {
     gg_pair_f32 q = gg_split_f32(x);
     float y = gg_log_sum_f32(q.lo, q.hi - 1.0f);
-    y = x == HUGE_VALF ? x : y;
-    y = x == 0.0f ? -HUGE_VALF : y;
+    y = x == INFINITY ? x : y;
+    y = x == 0.0f ? -INFINITY : y;
     return x >= 0.0f ? y : NAN;
 }
 
@@ -492,7 +492,7 @@ gradgen_status random_numbers_forward(
     if ((x == NULL && N > 0) || w == NULL) {
         return GRADGEN_ERR_NULL;
     }
-    if (((uintptr_t)x | (uintptr_t)w | (uintptr_t)noisy) % sizeof(float) != 0 ||
+    if (((uintptr_t)x | (uintptr_t)w | (uintptr_t)noisy) % GRADGEN_ALIGNOF(float) != 0 ||
         ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
@@ -611,7 +611,7 @@ gradgen_status random_numbers_backward(
     if ((x == NULL && N > 0) || w == NULL || saved == NULL || (grad_noisy == NULL && N > 0) || work == NULL) {
         return GRADGEN_ERR_NULL;
     }
-    if (((uintptr_t)x | (uintptr_t)w | (uintptr_t)grad_noisy | (uintptr_t)grad_w) % sizeof(float) != 0 ||
+    if (((uintptr_t)x | (uintptr_t)w | (uintptr_t)grad_noisy | (uintptr_t)grad_w) % GRADGEN_ALIGNOF(float) != 0 ||
         ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
@@ -814,7 +814,7 @@ gradgen_status random_numbers_value_and_grad(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)x | (uintptr_t)w | (uintptr_t)grad_noisy | (uintptr_t)noisy |
-            (uintptr_t)grad_w) % sizeof(float) != 0 ||
+            (uintptr_t)grad_w) % GRADGEN_ALIGNOF(float) != 0 ||
         (uintptr_t)work % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }

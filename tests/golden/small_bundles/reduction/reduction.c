@@ -208,7 +208,7 @@ gradgen_status reduction_forward(
     if ((x == NULL && M * N > 0) || work == NULL) {
         return GRADGEN_ERR_NULL;
     }
-    if (((uintptr_t)x | (uintptr_t)spread | (uintptr_t)largest) % sizeof(double) != 0 ||
+    if (((uintptr_t)x | (uintptr_t)spread | (uintptr_t)largest) % GRADGEN_ALIGNOF(double) != 0 ||
         ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
@@ -302,7 +302,7 @@ gradgen_status reduction_backward(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)x | (uintptr_t)grad_spread | (uintptr_t)grad_largest |
-            (uintptr_t)grad_x) % sizeof(double) != 0 ||
+            (uintptr_t)grad_x) % GRADGEN_ALIGNOF(double) != 0 ||
         ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
@@ -394,7 +394,7 @@ gradgen_status reduction_value_and_grad(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)x | (uintptr_t)grad_spread | (uintptr_t)grad_largest | (uintptr_t)spread |
-         (uintptr_t)largest | (uintptr_t)grad_x) % sizeof(double) != 0 ||
+         (uintptr_t)largest | (uintptr_t)grad_x) % GRADGEN_ALIGNOF(double) != 0 ||
         (uintptr_t)work % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }

@@ -99,7 +99,7 @@ GG_INLINE float gg_exp_f32(float x)
     float p = 1.0f + gg_exp_poly_f32((x - n * 0.693359375f) - n * -0.000212194442f);
     float y = gg_scale_f32(p, gg_bits_f32(shifted));
     y = x < -105.0f ? 0.0f : y;
-    return x > 90.0f ? HUGE_VALF : y;
+    return x > 90.0f ? INFINITY : y;
 }
 
 /* What straight-line code shares one copy of, and the rare way out of a fast one. */
@@ -152,8 +152,8 @@ GG_INLINE float gg_log_f32(float x)
 {
     gg_pair_f32 q = gg_split_f32(x);
     float y = gg_log_sum_f32(q.lo, q.hi - 1.0f);
-    y = x == HUGE_VALF ? x : y;
-    y = x == 0.0f ? -HUGE_VALF : y;
+    y = x == INFINITY ? x : y;
+    y = x == 0.0f ? -INFINITY : y;
     return x >= 0.0f ? y : NAN;
 }
 
@@ -333,8 +333,9 @@ gradgen_status softmax_regression_forward(
     if ((x == NULL && N > 0) || (t == NULL && N > 0) || w == NULL || work == NULL) {
         return GRADGEN_ERR_NULL;
     }
-    if (((uintptr_t)x | (uintptr_t)w | (uintptr_t)loss) % sizeof(float) != 0 ||
-        (uintptr_t)t % sizeof(int64_t) != 0 || ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+    if (((uintptr_t)x | (uintptr_t)w | (uintptr_t)loss) % GRADGEN_ALIGNOF(float) != 0 ||
+        (uintptr_t)t % GRADGEN_ALIGNOF(int64_t) != 0 ||
+        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     if (saved != NULL) {
@@ -447,8 +448,9 @@ gradgen_status softmax_regression_backward(
     if ((x == NULL && N > 0) || (t == NULL && N > 0) || w == NULL || saved == NULL || work == NULL) {
         return GRADGEN_ERR_NULL;
     }
-    if (((uintptr_t)x | (uintptr_t)w | (uintptr_t)grad_loss | (uintptr_t)grad_w) % sizeof(float) != 0 ||
-        (uintptr_t)t % sizeof(int64_t) != 0 || ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+    if (((uintptr_t)x | (uintptr_t)w | (uintptr_t)grad_loss | (uintptr_t)grad_w) % GRADGEN_ALIGNOF(float) != 0 ||
+        (uintptr_t)t % GRADGEN_ALIGNOF(int64_t) != 0 ||
+        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     const gradgen_status gradgen_state = softmax_regression_check_state(saved, N);
@@ -697,8 +699,8 @@ gradgen_status softmax_regression_value_and_grad(
     if ((x == NULL && N > 0) || (t == NULL && N > 0) || w == NULL || work == NULL) {
         return GRADGEN_ERR_NULL;
     }
-    if (((uintptr_t)x | (uintptr_t)w | (uintptr_t)loss | (uintptr_t)grad_w) % sizeof(float) != 0 ||
-        (uintptr_t)t % sizeof(int64_t) != 0 || (uintptr_t)work % GRADGEN_ALIGN != 0) {
+    if (((uintptr_t)x | (uintptr_t)w | (uintptr_t)loss | (uintptr_t)grad_w) % GRADGEN_ALIGNOF(float) != 0 ||
+        (uintptr_t)t % GRADGEN_ALIGNOF(int64_t) != 0 || (uintptr_t)work % GRADGEN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
 
