@@ -718,121 +718,121 @@ gradgen_status digits_forward(
     }
 
     /* SAVED, after its header:
-     *              64  s4  float
-     *             128  s0  float [N, 64]
-     *   N * 256 + 128  s1  float [N, 10]
-     *            then  s2  float [N, 1]
-     *            then  s3  float [N, 1] */
+     *              64  kept4  float
+     *             128  kept0  float [N, 64]
+     *   N * 256 + 128  kept1  float [N, 10]
+     *            then  kept2  float [N, 1]
+     *            then  kept3  float [N, 1] */
     /* WORK; values that are never needed together share memory:
-     *                        0  v9      float [min(N, 256), 64]
-     *   gg_least(256, N) * 256  v13     float [min(N, 256), 10]
-     *                     then  sink11  float [64]
-     *                     then  v16     float [10] */
-    float *const s4 = (float *)gg_at_if(saved, 64);
-    float *const s0 = (float *)gg_at_if(saved, 128);
-    float *const s1 = (float *)gg_at_if(saved, (size_t)(N * 256 + 128));
-    float *const s2 = (float *)gg_at_if(saved, (size_t)(((N * 40 + 63) / 64) * 64 + N * 256 + 128));
-    float *const s3 = (float *)gg_at_if(saved, (size_t)(((N * 4 + 63) / 64) * 64 + ((N * 40 + 63) / 64) * 64 +
+     *                        0  v1      float [min(N, 256), 64]
+     *   gg_least(256, N) * 256  v2      float [min(N, 256), 10]
+     *                     then  sink    float [64]
+     *                     then  logits  float [10] */
+    float *const kept4 = (float *)gg_at_if(saved, 64);
+    float *const kept0 = (float *)gg_at_if(saved, 128);
+    float *const kept1 = (float *)gg_at_if(saved, (size_t)(N * 256 + 128));
+    float *const kept2 = (float *)gg_at_if(saved, (size_t)(((N * 40 + 63) / 64) * 64 + N * 256 + 128));
+    float *const kept3 = (float *)gg_at_if(saved, (size_t)(((N * 4 + 63) / 64) * 64 + ((N * 40 + 63) / 64) * 64 +
             N * 256 + 128));
-    float *const v9 = (float *)work;
-    float *const v13 = (float *)gg_at(work, (size_t)(gg_least(256, N) * 256));
-    float *const sink11 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256,
+    float *const v1 = (float *)work;
+    float *const v2 = (float *)gg_at(work, (size_t)(gg_least(256, N) * 256));
+    float *const sink = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256,
             N) * 256));
-    float *const v16 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256,
+    float *const logits = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256,
             N) * 256 + 256));
     void *const gg_scratch = gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256, N) * 256 + 320));
     for (int64_t i = 0; i < N; ++i) {
-        const int64_t n0 = t[i];
-        const int64_t n1 = n0 == -100 ? 0 : n0;
-        if (!(n1 >= 0 && n1 <= 9)) {
+        const int64_t n1 = t[i];
+        const int64_t n2 = n1 == -100 ? 0 : n1;
+        if (!(n2 >= 0 && n2 <= 9)) {
             return GRADGEN_ERR_INDEX;
         }
     }
-    /* digits.py:31 nll_loss */
-    /* s5 = sum_j if(t[j] = -100, 0, 1) */
-    gg_pairwise_f32 s5;
-    memset(&s5, 0, sizeof s5);
+    /* digits.py:31 nll_loss
+     * s1 = sum_j if(t[j] = -100, 0, 1) */
+    gg_pairwise_f32 s1;
+    memset(&s1, 0, sizeof s1);
     for (int64_t i = 0; i < N; i += 512) {
-        float s6 = 0.0f;
-        GRADGEN_SIMD_WITH(reduction(+:s6))
+        float s3 = 0.0f;
+        GRADGEN_SIMD_WITH(reduction(+:s3))
         for (int64_t j = i; j < gg_least(N, i + 512); ++j) {
-            s6 = s6 + (t[j] == -100 ? 0.0f : 1.0f);
+            s3 = s3 + (t[j] == -100 ? 0.0f : 1.0f);
         }
-        gg_pairwise_f32_add(&s5, s6);
+        gg_pairwise_f32_add(&s1, s3);
     }
-    const float t21 = gg_pairwise_f32_total(&s5);
-    const int t22 = saved != NULL;
-    if (t22) {
-        s4[0] = t21;
+    const float t1 = gg_pairwise_f32_total(&s1);
+    const int t2 = saved != NULL;
+    if (t2) {
+        kept4[0] = t1;
     }
-    /* digits.py:29 mm, digits.py:29 add, digits.py:29 relu, digits.py:30 mm, digits.py:30 add, digits.py:31
-     *   log_softmax, digits.py:31 nll_loss */
-    /* v9[n,j] = sum_i x[n,i] w1[i,j] */
-    /* v9[j,k] = if(v9[j,k] + b1[k] <= 0, 0, v9[j,k] + b1[k]) */
-    /* v13[n,j] = sum_i v9[n,i] w2[i,j] */
-    /* scores[j,k] = v13[j,k] + b2[k] */
-    /* s14[j,0] = max_k scores[j,k] */
-    gg_pairwise_f32 s7;
-    memset(&s7, 0, sizeof s7);
-    const int t23 = scores != NULL;
+    /* digits.py:29 mm, add, relu, digits.py:30 mm, add, digits.py:31 log_softmax, nll_loss
+     * v1[n,j] = sum_i x[n,i] w1[i,j]
+     * v1[j,k] = if(v1[j,k] + b1[k] <= 0, 0, v1[j,k] + b1[k])
+     * v2[n,j] = sum_i v1[n,i] w2[i,j]
+     * scores[j,k] = v2[j,k] + b2[k]
+     * s3[j,0] = max_k scores[j,k]
+     * s5[j,0] = sum_k exp(scores[j,k] - s3[j,0]) */
+    gg_pairwise_f32 s2;
+    memset(&s2, 0, sizeof s2);
+    const int t3 = scores != NULL;
     for (int64_t i = 0; i < N; i += 256) {
-        const int64_t rows8 = gg_least(256, N - i);
-        gg_gemm_f32_set((ptrdiff_t)rows8, 64, 64,
+        const int64_t rows = gg_least(256, N - i);
+        gg_gemm_f32_set((ptrdiff_t)rows, 64, 64,
             x + i * 64, 64, 1,
             w1, 64, 1,
-            v9, 64, 1,
+            v1, 64, 1,
             gg_scratch);
-        for (int64_t j = 0; j < rows8; ++j) {
-            float *const row10 = t22 ? s0 + i * 64 + j * 64 : sink11;
+        for (int64_t j = 0; j < rows; ++j) {
+            float *const row = t2 ? kept0 + i * 64 + j * 64 : sink;
             GRADGEN_SIMD
             for (int64_t k = 0; k < 64; ++k) {
-                const float t24 = v9[j * 64 + k] + b1[k];
-                row10[k] = t24;
-                v9[j * 64 + k] = t24 <= 0.0f ? 0.0f : t24;
+                const float t4 = v1[j * 64 + k] + b1[k];
+                row[k] = t4;
+                v1[j * 64 + k] = t4 <= 0.0f ? 0.0f : t4;
             }
         }
-        gg_gemm_f32_set((ptrdiff_t)rows8, 10, 64,
-            v9, 64, 1,
+        gg_gemm_f32_set((ptrdiff_t)rows, 10, 64,
+            v1, 64, 1,
             w2, 10, 1,
-            v13, 10, 1,
+            v2, 10, 1,
             gg_scratch);
-        for (int64_t j = 0; j < rows8; ++j) {
-            float s14 = -INFINITY;
-            int s15 = 0;
-            float *const row17 = t23 ? scores + i * 10 + j * 10 : sink11;
-            float *const row18 = t22 ? s1 + i * 10 + j * 10 : sink11;
-            GRADGEN_SIMD_WITH(reduction(max:s14) reduction(|:s15))
+        for (int64_t j = 0; j < rows; ++j) {
+            float s3 = -INFINITY;
+            int s4 = 0;
+            float *const row2 = t3 ? scores + i * 10 + j * 10 : sink;
+            float *const row3 = t2 ? kept1 + i * 10 + j * 10 : sink;
+            GRADGEN_SIMD_WITH(reduction(max:s3) reduction(|:s4))
             for (int64_t k = 0; k < 10; ++k) {
-                const float t25 = v13[j * 10 + k] + b2[k];
-                v16[k] = t25;
-                row17[k] = t25;
-                row18[k] = t25;
-                s14 = t25 > s14 ? t25 : s14;
-                s15 = s15 | gg_isnan_f32(t25);
+                const float logits_0 = v2[j * 10 + k] + b2[k];
+                logits[k] = logits_0;
+                row2[k] = logits_0;
+                row3[k] = logits_0;
+                s3 = logits_0 > s3 ? logits_0 : s3;
+                s4 = s4 | gg_isnan_f32(logits_0);
             }
-            const float t26 = s15 ? NAN : s14;
-            if (t22) {
-                s2[i + j] = t26;
+            const float t4 = s4 ? NAN : s3;
+            if (t2) {
+                kept2[i + j] = t4;
             }
-            float s19 = 0.0f;
-            GRADGEN_SIMD_WITH(reduction(+:s19))
+            float s5 = 0.0f;
+            GRADGEN_SIMD_WITH(reduction(+:s5))
             for (int64_t k = 0; k < 10; ++k) {
-                s19 = s19 + gg_exp_f32(v16[k] - t26);
+                s5 = s5 + gg_exp_f32(logits[k] - t4);
             }
-            if (t22) {
-                s3[i + j] = s19;
+            if (t2) {
+                kept3[i + j] = s5;
             }
-            const int64_t t27 = t[i + j];
-            const int t28 = t27 == -100;
-            const int64_t n20 = t28 ? 0 : t27;
-            gg_pairwise_f32_add(&s7, t28 ? 0.0f : -(v16[n20] - t26 - gg_log_scalar_f32(s19)));
+            const int64_t t_0 = t[i + j];
+            const int t5 = t_0 == -100;
+            const int64_t n1 = t5 ? 0 : t_0;
+            gg_pairwise_f32_add(&s2, t5 ? 0.0f : -(logits[n1] - t4 - gg_log_scalar_f32(s5)));
         }
     }
-    /* digits.py:31 nll_loss */
-    /* loss = s7/s5 */
-    const float t29 = gg_pairwise_f32_total(&s7) / t21;
+    /* digits.py:31 nll_loss
+     * loss = s2/s1 */
+    const float loss_0 = gg_pairwise_f32_total(&s2) / t1;
     if (loss != NULL) {
-        loss[0] = t29;
+        loss[0] = loss_0;
     }
 
     if (saved != NULL) {
@@ -869,171 +869,172 @@ gradgen_status digits_backward(
     }
 
     /* SAVED, after its header:
-     *              64  s4  float
-     *             128  s0  float [N, 64]
-     *   N * 256 + 128  s1  float [N, 10]
-     *            then  s2  float [N, 1]
-     *            then  s3  float [N, 1] */
+     *              64  kept4  float
+     *             128  kept0  float [N, 64]
+     *   N * 256 + 128  kept1  float [N, 10]
+     *            then  kept2  float [N, 1]
+     *            then  kept3  float [N, 1] */
     /* WORK; values that are never needed together share memory:
-     *                        0  v12  float [min(N, 256), 64]
-     *   gg_least(256, N) * 256  v13  float [min(N, 256), 64]
-     *   gg_least(256, N) * 512  v11  float [min(N, 256), 10]
-     *                     then  v9   float [64]
-     *                     then  v10  float [10]
-     *                     then  v0   float [min(1, max(0, N - 256)), 64, 64]
-     *                     then  v2   float [min(1, max(0, N - 256)), 64]
-     *                     then  v4   float [min(1, max(0, N - 256)), 64, 10]
-     *                     then  v6   float [min(1, max(0, N - 256)), 10] */
-    float *const s4 = (float *)gg_at(saved, 64);
-    float *const s0 = (float *)gg_at(saved, 128);
-    float *const s1 = (float *)gg_at(saved, (size_t)(N * 256 + 128));
-    float *const s2 = (float *)gg_at(saved, (size_t)(((N * 40 + 63) / 64) * 64 + N * 256 + 128));
-    float *const s3 = (float *)gg_at(saved, (size_t)(((N * 4 + 63) / 64) * 64 + ((N * 40 + 63) / 64) * 64 +
+     *                        0  h            float [min(N, 256), 64]
+     *   gg_least(256, N) * 256  grad_h       float [min(N, 256), 64]
+     *   gg_least(256, N) * 512  grad_logits  float [min(N, 256), 10]
+     *                     then  grad_b1_0    float [64]
+     *                     then  grad_b2_0    float [10]
+     *                     then  v1           float [min(1, max(0, N - 256)), 64, 64]
+     *                     then  v2           float [min(1, max(0, N - 256)), 64]
+     *                     then  v3           float [min(1, max(0, N - 256)), 64, 10]
+     *                     then  v4           float [min(1, max(0, N - 256)), 10] */
+    float *const kept4 = (float *)gg_at(saved, 64);
+    float *const kept0 = (float *)gg_at(saved, 128);
+    float *const kept1 = (float *)gg_at(saved, (size_t)(N * 256 + 128));
+    float *const kept2 = (float *)gg_at(saved, (size_t)(((N * 40 + 63) / 64) * 64 + N * 256 + 128));
+    float *const kept3 = (float *)gg_at(saved, (size_t)(((N * 4 + 63) / 64) * 64 + ((N * 40 + 63) / 64) * 64 +
             N * 256 + 128));
-    float *const v12 = (float *)work;
-    float *const v13 = (float *)gg_at(work, (size_t)(gg_least(256, N) * 256));
-    float *const v11 = (float *)gg_at(work, (size_t)(gg_least(256, N) * 512));
-    float *const v9 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256,
+    float *const h = (float *)work;
+    float *const grad_h = (float *)gg_at(work, (size_t)(gg_least(256, N) * 256));
+    float *const grad_logits = (float *)gg_at(work, (size_t)(gg_least(256, N) * 512));
+    float *const grad_b1_0 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256,
             N) * 512));
-    float *const v10 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256,
+    float *const grad_b2_0 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256,
             N) * 512 + 256));
-    float *const v0 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256,
+    float *const v1 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256,
             N) * 512 + 320));
     float *const v2 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256,
             N) * 512 + gg_least(1, gg_greatest(0, N - 256)) * 16384 + 320));
-    float *const v4 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256,
+    float *const v3 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256,
             N) * 512 + gg_least(1, gg_greatest(0, N - 256)) * 16640 + 320));
-    float *const v6 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256,
+    float *const v4 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256,
             N) * 512 + gg_least(1, gg_greatest(0, N - 256)) * 19200 + 320));
     void *const gg_scratch = gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256, N) * 512 + gg_least(1, gg_greatest(0, N - 256)) * 19264 + 320));
     /* digits.py:31 nll_loss */
-    /* digits.py:31 nll_loss, digits.py:31 log_softmax, digits.py:30 add, digits.py:29 relu, digits.py:30 mm,
-     *   digits.py:29 add, digits.py:29 mm */
-    /* v11[j,k] = ... + ... exp(s1[j,k] - s2[j,0]) */
-    /* grad_b2[k] += sum_j v11[j,k] */
-    /* v12[j,k] = if(s0[j,k] <= 0, 0, s0[j,k]) */
-    /* v13[n,i] = sum_j w2[i,j] v11[n,j] */
-    /* v13[j,k] = if(s0[j,k] <= 0, 0, v13[j,k]) */
-    const int t15 = grad_w1 != NULL;
-    const int t16 = N <= 256;
-    const int t17 = (flags & GRADGEN_SET_GRAD) != 0u;
-    const int t18 = t16 || t17;
-    float *const total1 = t15 && t18 ? grad_w1 : v0;
-    const int t19 = !(t16 && !t17);
-    const int t20 = !t18;
-    if (t15 && t19) {
-        memset(total1, 0, 4096 * sizeof(float));
+    /* digits.py:31 nll_loss, log_softmax, digits.py:30 add, mm, digits.py:29 relu, add, mm
+     * grad_logits[j,k] = ... + ... exp(kept1[j,k] - kept2[j,0])
+     * grad_b2[k] += sum_j grad_logits[j,k]
+     * h[j,k] = if(kept0[j,k] <= 0, 0, kept0[j,k])
+     * grad_h[n,i] = sum_j w2[i,j] grad_logits[n,j]
+     * grad_h[j,k] = if(kept0[j,k] <= 0, 0, grad_h[j,k])
+     * grad_b1[k] += sum_j grad_h[j,k] */
+    const int t1 = grad_w1 != NULL;
+    const int t2 = N <= 256;
+    const int t3 = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t4 = t2 || t3;
+    float *const total = t1 && t4 ? grad_w1 : v1;
+    const int t5 = !(t2 && !t3);
+    const int t6 = !t4;
+    if (t1 && t5) {
+        memset(total, 0, 4096 * sizeof(float));
     }
-    const int t21 = grad_b1 != NULL;
-    float *const total3 = t21 && t18 ? grad_b1 : v2;
-    if (t21 && t19) {
-        memset(total3, 0, 64 * sizeof(float));
+    const int t7 = grad_b1 != NULL;
+    float *const total2 = t7 && t4 ? grad_b1 : v2;
+    if (t7 && t5) {
+        memset(total2, 0, 64 * sizeof(float));
     }
-    const int t22 = grad_w2 != NULL;
-    float *const total5 = t22 && t18 ? grad_w2 : v4;
-    if (t22 && t19) {
-        memset(total5, 0, 640 * sizeof(float));
+    const int t8 = grad_w2 != NULL;
+    float *const total3 = t8 && t4 ? grad_w2 : v3;
+    if (t8 && t5) {
+        memset(total3, 0, 640 * sizeof(float));
     }
-    const int t23 = grad_b2 != NULL;
-    float *const total7 = t23 && t18 ? grad_b2 : v6;
-    if (t23 && t19) {
-        memset(total7, 0, 10 * sizeof(float));
+    const int t9 = grad_b2 != NULL;
+    float *const total4 = t9 && t4 ? grad_b2 : v4;
+    if (t9 && t5) {
+        memset(total4, 0, 10 * sizeof(float));
     }
-    const float t24 = -((grad_loss != NULL ? grad_loss[0] : 1.0f) / s4[0]);
-    const int t25 = t15 || t21;
+    const float t10 = -((grad_loss != NULL ? grad_loss[0] : 1.0f) / kept4[0]);
+    const int t11 = t1 || t7;
     for (int64_t i = 0; i < N; i += 256) {
-        const int64_t rows8 = gg_least(256, N - i);
-        memset(v9, 0, 64 * sizeof(float));
-        memset(v10, 0, 10 * sizeof(float));
-        for (int64_t j = 0; j < rows8; ++j) {
-            const int64_t t26 = t[i + j];
-            const int t27 = t26 == -100;
-            const int64_t t28 = t27 ? 0 : t26;
-            const float t29 = t27 ? 0.0f : t24;
-            const float t35 = s3[i + j];
-            const float t30 = t28 >= 0 && t28 < 10 ? -t29 / t35 : 0.0f;
-            const float t31 = s2[i + j];
+        const int64_t rows = gg_least(256, N - i);
+        memset(grad_b1_0, 0, 64 * sizeof(float));
+        memset(grad_b2_0, 0, 10 * sizeof(float));
+        for (int64_t j = 0; j < rows; ++j) {
+            const int64_t t_0 = t[i + j];
+            const int t12 = t_0 == -100;
+            const int64_t t13 = t12 ? 0 : t_0;
+            const float t14 = t12 ? 0.0f : t10;
+            const float t15 = kept3[i + j];
+            const float t16 = t13 >= 0 && t13 < 10 ? -t14 / t15 : 0.0f;
+            const float t17 = kept2[i + j];
             GRADGEN_SIMD
             for (int64_t k = 0; k < 10; ++k) {
-                const float t32 = (t28 == k ? t29 : 0.0f) + t30 * gg_exp_f32(s1[i * 10 + j * 10 + k] - t31);
-                v11[j * 10 + k] = t32;
-                v10[k] = v10[k] + t32;
+                const float grad_logits_0 = (t13 == k ? t14 : 0.0f) + t16 * gg_exp_f32(kept1[i * 10 + j * 10 + k] -
+                        t17);
+                grad_logits[j * 10 + k] = grad_logits_0;
+                grad_b2_0[k] = grad_b2_0[k] + grad_logits_0;
             }
-            if (t22) {
+            if (t8) {
                 GRADGEN_SIMD
                 for (int64_t k = 0; k < 64; ++k) {
-                    const float t33 = s0[i * 64 + j * 64 + k];
-                    v12[j * 64 + k] = t33 <= 0.0f ? 0.0f : t33;
+                    const float t18 = kept0[i * 64 + j * 64 + k];
+                    h[j * 64 + k] = t18 <= 0.0f ? 0.0f : t18;
                 }
             }
         }
-        if (t25) {
-            gg_gemm_f32_set(64, (ptrdiff_t)rows8, 10,
+        if (t11) {
+            gg_gemm_f32_set(64, (ptrdiff_t)rows, 10,
                 w2, 10, 1,
-                v11, 1, 10,
-                v13, 1, 64,
+                grad_logits, 1, 10,
+                grad_h, 1, 64,
                 gg_scratch);
         }
-        if (t25) {
-            for (int64_t j = 0; j < rows8; ++j) {
+        if (t11) {
+            for (int64_t j = 0; j < rows; ++j) {
                 GRADGEN_SIMD
                 for (int64_t k = 0; k < 64; ++k) {
-                    const float t36 = v13[j * 64 + k];
-                    const float t34 = s0[i * 64 + j * 64 + k] <= 0.0f ? 0.0f : t36;
-                    v13[j * 64 + k] = t34;
-                    v9[k] = v9[k] + t34;
+                    const float t12 = grad_h[j * 64 + k];
+                    const float t13 = kept0[i * 64 + j * 64 + k] <= 0.0f ? 0.0f : t12;
+                    grad_h[j * 64 + k] = t13;
+                    grad_b1_0[k] = grad_b1_0[k] + t13;
                 }
             }
         }
-        if (t15) {
-            gg_gemm_f32_add(64, 64, (ptrdiff_t)rows8,
+        if (t1) {
+            gg_gemm_f32_add(64, 64, (ptrdiff_t)rows,
                 x + i * 64, 1, 64,
-                v13, 64, 1,
-                total1, 64, 1,
+                grad_h, 64, 1,
+                total, 64, 1,
                 gg_scratch);
         }
-        if (t22) {
-            gg_gemm_f32_add(64, 10, (ptrdiff_t)rows8,
-                v12, 1, 64,
-                v11, 10, 1,
-                total5, 10, 1,
+        if (t8) {
+            gg_gemm_f32_add(64, 10, (ptrdiff_t)rows,
+                h, 1, 64,
+                grad_logits, 10, 1,
+                total3, 10, 1,
                 gg_scratch);
         }
-        if (t21) {
+        if (t7) {
             GRADGEN_SIMD
             for (int64_t j = 0; j < 64; ++j) {
-                total3[j] = total3[j] + v9[j];
+                total2[j] = total2[j] + grad_b1_0[j];
             }
         }
-        if (t23) {
+        if (t9) {
             GRADGEN_SIMD
             for (int64_t j = 0; j < 10; ++j) {
-                total7[j] = total7[j] + v10[j];
+                total4[j] = total4[j] + grad_b2_0[j];
             }
         }
     }
-    if (t15 && t20) {
+    if (t1 && t6) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 4096; ++i) {
-            grad_w1[i] = grad_w1[i] + v0[i];
+            grad_w1[i] = grad_w1[i] + v1[i];
         }
     }
-    if (t21 && t20) {
+    if (t7 && t6) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 64; ++i) {
             grad_b1[i] = grad_b1[i] + v2[i];
         }
     }
-    if (t22 && t20) {
+    if (t8 && t6) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 640; ++i) {
-            grad_w2[i] = grad_w2[i] + v4[i];
+            grad_w2[i] = grad_w2[i] + v3[i];
         }
     }
-    if (t23 && t20) {
+    if (t9 && t6) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 10; ++i) {
-            grad_b2[i] = grad_b2[i] + v6[i];
+            grad_b2[i] = grad_b2[i] + v4[i];
         }
     }
 
@@ -1066,249 +1067,249 @@ gradgen_status digits_value_and_grad(
     }
 
     /* WORK; values that are never needed together share memory:
-     *                        0  v17     float [min(N, 256), 64]
-     *   gg_least(256, N) * 256  v18     float [min(N, 256), 64]
-     *   gg_least(256, N) * 512  v19     float [min(N, 256), 10]
-     *   gg_least(256, N) * 512  v29     float [min(N, 256), 64]
-     *                     then  v28     float [min(N, 256), 10]
-     *                     then  v16     int64_t [min(N, 256)]
-     *                     then  v14     float [64]
-     *                     then  v22     float [10]
-     *                     then  v26     float [10]
-     *                     then  sink24  float [10]
-     *                     then  v15     float [10]
-     *                     then  v5      float [min(1, max(0, N - 256)), 64, 64]
-     *                     then  v7      float [min(1, max(0, N - 256)), 64]
-     *                     then  v9      float [min(1, max(0, N - 256)), 64, 10]
-     *                     then  v11     float [min(1, max(0, N - 256)), 10] */
-    float *const v17 = (float *)work;
-    float *const v18 = (float *)gg_at(work, (size_t)(gg_least(256, N) * 256));
-    float *const v19 = (float *)gg_at(work, (size_t)(gg_least(256, N) * 512));
-    float *const v29 = (float *)gg_at(work, (size_t)(gg_least(256, N) * 512));
-    float *const v28 = (float *)gg_at(work, (size_t)(gg_least(256, N) * 512 + gg_greatest(((gg_least(256,
+     *                        0  v2           float [min(N, 256), 64]
+     *   gg_least(256, N) * 256  h            float [min(N, 256), 64]
+     *   gg_least(256, N) * 512  v3           float [min(N, 256), 10]
+     *   gg_least(256, N) * 512  grad_h       float [min(N, 256), 64]
+     *                     then  grad_logits  float [min(N, 256), 10]
+     *                     then  v1           int64_t [min(N, 256)]
+     *                     then  grad_b1_0    float [64]
+     *                     then  logits       float [10]
+     *                     then  v4           float [10]
+     *                     then  sink         float [10]
+     *                     then  grad_b2_0    float [10]
+     *                     then  v5           float [min(1, max(0, N - 256)), 64, 64]
+     *                     then  v6           float [min(1, max(0, N - 256)), 64]
+     *                     then  v7           float [min(1, max(0, N - 256)), 64, 10]
+     *                     then  v8           float [min(1, max(0, N - 256)), 10] */
+    float *const v2 = (float *)work;
+    float *const h = (float *)gg_at(work, (size_t)(gg_least(256, N) * 256));
+    float *const v3 = (float *)gg_at(work, (size_t)(gg_least(256, N) * 512));
+    float *const grad_h = (float *)gg_at(work, (size_t)(gg_least(256, N) * 512));
+    float *const grad_logits = (float *)gg_at(work, (size_t)(gg_least(256, N) * 512 + gg_greatest(((gg_least(256,
             N) * 40 + 63) / 64) * 64, gg_least(256, N) * 256)));
-    int64_t *const v16 = (int64_t *)gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256,
+    int64_t *const v1 = (int64_t *)gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256,
             N) * 512 + gg_greatest(((gg_least(256, N) * 40 + 63) / 64) * 64, gg_least(256, N) * 256)));
-    float *const v14 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 8 + 63) / 64) * 64 + ((gg_least(256,
+    float *const grad_b1_0 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 8 + 63) / 64) * 64 + ((gg_least(256,
             N) * 40 + 63) / 64) * 64 + gg_least(256, N) * 512 + gg_greatest(((gg_least(256,
             N) * 40 + 63) / 64) * 64, gg_least(256, N) * 256)));
-    float *const v22 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 8 + 63) / 64) * 64 + ((gg_least(256,
+    float *const logits = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 8 + 63) / 64) * 64 + ((gg_least(256,
             N) * 40 + 63) / 64) * 64 + gg_least(256, N) * 512 + gg_greatest(((gg_least(256,
             N) * 40 + 63) / 64) * 64, gg_least(256, N) * 256) + 256));
-    float *const v26 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 8 + 63) / 64) * 64 + ((gg_least(256,
+    float *const v4 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 8 + 63) / 64) * 64 + ((gg_least(256,
             N) * 40 + 63) / 64) * 64 + gg_least(256, N) * 512 + gg_greatest(((gg_least(256,
             N) * 40 + 63) / 64) * 64, gg_least(256, N) * 256) + 320));
-    float *const sink24 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 8 + 63) / 64) * 64 + ((gg_least(256,
+    float *const sink = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 8 + 63) / 64) * 64 + ((gg_least(256,
             N) * 40 + 63) / 64) * 64 + gg_least(256, N) * 512 + gg_greatest(((gg_least(256,
             N) * 40 + 63) / 64) * 64, gg_least(256, N) * 256) + 384));
-    float *const v15 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 8 + 63) / 64) * 64 + ((gg_least(256,
+    float *const grad_b2_0 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 8 + 63) / 64) * 64 + ((gg_least(256,
             N) * 40 + 63) / 64) * 64 + gg_least(256, N) * 512 + gg_greatest(((gg_least(256,
             N) * 40 + 63) / 64) * 64, gg_least(256, N) * 256) + 448));
     float *const v5 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 8 + 63) / 64) * 64 + ((gg_least(256,
             N) * 40 + 63) / 64) * 64 + gg_least(256, N) * 512 + gg_greatest(((gg_least(256,
             N) * 40 + 63) / 64) * 64, gg_least(256, N) * 256) + 512));
-    float *const v7 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 8 + 63) / 64) * 64 + ((gg_least(256,
+    float *const v6 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 8 + 63) / 64) * 64 + ((gg_least(256,
             N) * 40 + 63) / 64) * 64 + gg_least(256, N) * 512 + gg_least(1, gg_greatest(0,
             N - 256)) * 16384 + gg_greatest(((gg_least(256, N) * 40 + 63) / 64) * 64, gg_least(256,
             N) * 256) + 512));
-    float *const v9 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 8 + 63) / 64) * 64 + ((gg_least(256,
+    float *const v7 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 8 + 63) / 64) * 64 + ((gg_least(256,
             N) * 40 + 63) / 64) * 64 + gg_least(256, N) * 512 + gg_least(1, gg_greatest(0,
             N - 256)) * 16640 + gg_greatest(((gg_least(256, N) * 40 + 63) / 64) * 64, gg_least(256,
             N) * 256) + 512));
-    float *const v11 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 8 + 63) / 64) * 64 + ((gg_least(256,
+    float *const v8 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 8 + 63) / 64) * 64 + ((gg_least(256,
             N) * 40 + 63) / 64) * 64 + gg_least(256, N) * 512 + gg_least(1, gg_greatest(0,
             N - 256)) * 19200 + gg_greatest(((gg_least(256, N) * 40 + 63) / 64) * 64, gg_least(256,
             N) * 256) + 512));
     void *const gg_scratch = gg_at(work, (size_t)(((gg_least(256, N) * 8 + 63) / 64) * 64 + ((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256, N) * 512 + gg_least(1, gg_greatest(0, N - 256)) * 19264 + gg_greatest(((gg_least(256, N) * 40 + 63) / 64) * 64, gg_least(256, N) * 256) + 512));
     for (int64_t i = 0; i < N; ++i) {
-        const int64_t n0 = t[i];
-        const int64_t n1 = n0 == -100 ? 0 : n0;
-        if (!(n1 >= 0 && n1 <= 9)) {
+        const int64_t n1 = t[i];
+        const int64_t n2 = n1 == -100 ? 0 : n1;
+        if (!(n2 >= 0 && n2 <= 9)) {
             return GRADGEN_ERR_INDEX;
         }
     }
-    /* digits.py:31 nll_loss */
-    /* s2 = sum_j if(t[j] = -100, 0, 1) */
-    gg_pairwise_f32 s2;
-    memset(&s2, 0, sizeof s2);
+    /* digits.py:31 nll_loss
+     * s1 = sum_j if(t[j] = -100, 0, 1) */
+    gg_pairwise_f32 s1;
+    memset(&s1, 0, sizeof s1);
     for (int64_t i = 0; i < N; i += 512) {
         float s3 = 0.0f;
         GRADGEN_SIMD_WITH(reduction(+:s3))
         for (int64_t j = i; j < gg_least(N, i + 512); ++j) {
             s3 = s3 + (t[j] == -100 ? 0.0f : 1.0f);
         }
-        gg_pairwise_f32_add(&s2, s3);
+        gg_pairwise_f32_add(&s1, s3);
     }
-    const float t31 = gg_pairwise_f32_total(&s2);
-    /* digits.py:31 nll_loss, digits.py:29 mm, digits.py:29 relu, digits.py:29 add, digits.py:30 mm, digits.py:30
-     *   add, digits.py:31 log_softmax */
-    /* v16[j] = if(t[j] = -100, 0, t[j]) */
-    /* v17[n,j] = sum_i x[n,i] w1[i,j] */
-    /* v18[j,k] = if(v17[j,k] + b1[k] <= 0, 0, v17[j,k] + b1[k]) */
-    /* v19[n,j] = sum_i v18[n,i] w2[i,j] */
-    /* scores[j,k] = v19[j,k] + b2[k] */
-    gg_pairwise_f32 s4;
-    memset(&s4, 0, sizeof s4);
-    const int t32 = grad_w1 != NULL;
-    const int t33 = N <= 256;
-    const int t34 = (flags & GRADGEN_SET_GRAD) != 0u;
-    const int t35 = t33 || t34;
-    float *const total6 = t32 && t35 ? grad_w1 : v5;
-    const int t36 = !(t33 && !t34);
-    const int t37 = !t35;
-    if (t32 && t36) {
-        memset(total6, 0, 4096 * sizeof(float));
+    const float t1 = gg_pairwise_f32_total(&s1);
+    /* digits.py:31 nll_loss, log_softmax, digits.py:29 mm, add, relu, digits.py:30 mm, add
+     * v1[j] = if(t[j] = -100, 0, t[j])
+     * v2[n,j] = sum_i x[n,i] w1[i,j]
+     * h[j,k] = if(v2[j,k] + b1[k] <= 0, 0, v2[j,k] + b1[k])
+     * v3[n,j] = sum_i h[n,i] w2[i,j]
+     * scores[j,k] = v3[j,k] + b2[k]
+     * s3[j,0] = max_k scores[j,k] */
+    gg_pairwise_f32 s2;
+    memset(&s2, 0, sizeof s2);
+    const int t2 = grad_w1 != NULL;
+    const int t3 = N <= 256;
+    const int t4 = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t5 = t3 || t4;
+    float *const total = t2 && t5 ? grad_w1 : v5;
+    const int t6 = !(t3 && !t4);
+    const int t7 = !t5;
+    if (t2 && t6) {
+        memset(total, 0, 4096 * sizeof(float));
     }
-    const int t38 = grad_b1 != NULL;
-    float *const total8 = t38 && t35 ? grad_b1 : v7;
-    if (t38 && t36) {
-        memset(total8, 0, 64 * sizeof(float));
+    const int t8 = grad_b1 != NULL;
+    float *const total2 = t8 && t5 ? grad_b1 : v6;
+    if (t8 && t6) {
+        memset(total2, 0, 64 * sizeof(float));
     }
-    const int t39 = grad_w2 != NULL;
-    float *const total10 = t39 && t35 ? grad_w2 : v9;
-    if (t39 && t36) {
-        memset(total10, 0, 640 * sizeof(float));
+    const int t9 = grad_w2 != NULL;
+    float *const total3 = t9 && t5 ? grad_w2 : v7;
+    if (t9 && t6) {
+        memset(total3, 0, 640 * sizeof(float));
     }
-    const int t40 = grad_b2 != NULL;
-    float *const total12 = t40 && t35 ? grad_b2 : v11;
-    if (t40 && t36) {
-        memset(total12, 0, 10 * sizeof(float));
+    const int t10 = grad_b2 != NULL;
+    float *const total4 = t10 && t5 ? grad_b2 : v8;
+    if (t10 && t6) {
+        memset(total4, 0, 10 * sizeof(float));
     }
-    const int t41 = scores != NULL;
-    const float t42 = -(1.0f / t31);
-    const int t43 = t32 || t38;
+    const int t11 = scores != NULL;
+    const float t12 = -(1.0f / t1);
+    const int t13 = t2 || t8;
     for (int64_t i = 0; i < N; i += 256) {
-        const int64_t rows13 = gg_least(256, N - i);
-        memset(v14, 0, 64 * sizeof(float));
-        memset(v15, 0, 10 * sizeof(float));
+        const int64_t rows = gg_least(256, N - i);
+        memset(grad_b1_0, 0, 64 * sizeof(float));
+        memset(grad_b2_0, 0, 10 * sizeof(float));
         GRADGEN_SIMD
-        for (int64_t j = 0; j < rows13; ++j) {
-            const int64_t t44 = t[i + j];
-            v16[j] = t44 == -100 ? 0 : t44;
+        for (int64_t j = 0; j < rows; ++j) {
+            const int64_t t_0 = t[i + j];
+            v1[j] = t_0 == -100 ? 0 : t_0;
         }
-        gg_gemm_f32_set((ptrdiff_t)rows13, 64, 64,
+        gg_gemm_f32_set((ptrdiff_t)rows, 64, 64,
             x + i * 64, 64, 1,
             w1, 64, 1,
-            v17, 64, 1,
+            v2, 64, 1,
             gg_scratch);
-        for (int64_t j = 0; j < rows13; ++j) {
+        for (int64_t j = 0; j < rows; ++j) {
             GRADGEN_SIMD
             for (int64_t k = 0; k < 64; ++k) {
-                const float t45 = v17[j * 64 + k] + b1[k];
-                v18[j * 64 + k] = t45 <= 0.0f ? 0.0f : t45;
+                const float t14 = v2[j * 64 + k] + b1[k];
+                h[j * 64 + k] = t14 <= 0.0f ? 0.0f : t14;
             }
         }
-        gg_gemm_f32_set((ptrdiff_t)rows13, 10, 64,
-            v18, 64, 1,
+        gg_gemm_f32_set((ptrdiff_t)rows, 10, 64,
+            h, 64, 1,
             w2, 10, 1,
-            v19, 10, 1,
+            v3, 10, 1,
             gg_scratch);
-        for (int64_t j = 0; j < rows13; ++j) {
-            float s20 = -INFINITY;
-            int s21 = 0;
-            float *const row23 = t41 ? scores + i * 10 + j * 10 : sink24;
-            GRADGEN_SIMD_WITH(reduction(max:s20) reduction(|:s21))
+        for (int64_t j = 0; j < rows; ++j) {
+            float s3 = -INFINITY;
+            int s4 = 0;
+            float *const row = t11 ? scores + i * 10 + j * 10 : sink;
+            GRADGEN_SIMD_WITH(reduction(max:s3) reduction(|:s4))
             for (int64_t k = 0; k < 10; ++k) {
-                const float t46 = v19[j * 10 + k] + b2[k];
-                v22[k] = t46;
-                row23[k] = t46;
-                s20 = t46 > s20 ? t46 : s20;
-                s21 = s21 | gg_isnan_f32(t46);
+                const float logits_0 = v3[j * 10 + k] + b2[k];
+                logits[k] = logits_0;
+                row[k] = logits_0;
+                s3 = logits_0 > s3 ? logits_0 : s3;
+                s4 = s4 | gg_isnan_f32(logits_0);
             }
-            const float t47 = s21 ? NAN : s20;
-            float s25 = 0.0f;
-            GRADGEN_SIMD_WITH(reduction(+:s25))
+            const float t14 = s4 ? NAN : s3;
+            float s5 = 0.0f;
+            GRADGEN_SIMD_WITH(reduction(+:s5))
             for (int64_t k = 0; k < 10; ++k) {
-                const float t48 = gg_exp_f32(v22[k] - t47);
-                v26[k] = t48;
-                s25 = s25 + t48;
+                const float t18 = gg_exp_f32(logits[k] - t14);
+                v4[k] = t18;
+                s5 = s5 + t18;
             }
-            const int64_t n27 = v16[j];
-            const int t49 = t[i + j] == -100;
-            const float t50 = t49 ? 0.0f : t42;
-            const float t51 = n27 >= 0 && n27 < 10 ? -t50 / s25 : 0.0f;
-            gg_pairwise_f32_add(&s4, t49 ? 0.0f : -(v22[n27] - t47 - gg_log_scalar_f32(s25)));
+            const int64_t n1 = v1[j];
+            const int t15 = t[i + j] == -100;
+            const float t16 = t15 ? 0.0f : t12;
+            const float t17 = n1 >= 0 && n1 < 10 ? -t16 / s5 : 0.0f;
+            gg_pairwise_f32_add(&s2, t15 ? 0.0f : -(logits[n1] - t14 - gg_log_scalar_f32(s5)));
             GRADGEN_SIMD
             for (int64_t k = 0; k < 10; ++k) {
-                const float t52 = (n27 == k ? t50 : 0.0f) + t51 * v26[k];
-                v28[j * 10 + k] = t52;
-                v15[k] = v15[k] + t52;
+                const float grad_logits_0 = (n1 == k ? t16 : 0.0f) + t17 * v4[k];
+                grad_logits[j * 10 + k] = grad_logits_0;
+                grad_b2_0[k] = grad_b2_0[k] + grad_logits_0;
             }
         }
-        if (t43) {
-            gg_gemm_f32_set(64, (ptrdiff_t)rows13, 10,
+        if (t13) {
+            gg_gemm_f32_set(64, (ptrdiff_t)rows, 10,
                 w2, 10, 1,
-                v28, 1, 10,
-                v29, 1, 64,
+                grad_logits, 1, 10,
+                grad_h, 1, 64,
                 gg_scratch);
         }
-        if (t43) {
-            for (int64_t j = 0; j < rows13; ++j) {
+        if (t13) {
+            for (int64_t j = 0; j < rows; ++j) {
                 GRADGEN_SIMD
                 for (int64_t k = 0; k < 64; ++k) {
-                    const float t55 = v29[j * 64 + k];
-                    const float t53 = v17[j * 64 + k] + b1[k] <= 0.0f ? 0.0f : t55;
-                    v17[j * 64 + k] = t53;
-                    v14[k] = v14[k] + t53;
+                    const float t14 = grad_h[j * 64 + k];
+                    const float t15 = v2[j * 64 + k] + b1[k] <= 0.0f ? 0.0f : t14;
+                    v2[j * 64 + k] = t15;
+                    grad_b1_0[k] = grad_b1_0[k] + t15;
                 }
             }
         }
-        if (t32) {
-            gg_gemm_f32_add(64, 64, (ptrdiff_t)rows13,
+        if (t2) {
+            gg_gemm_f32_add(64, 64, (ptrdiff_t)rows,
                 x + i * 64, 1, 64,
-                v17, 64, 1,
-                total6, 64, 1,
+                v2, 64, 1,
+                total, 64, 1,
                 gg_scratch);
         }
-        if (t39) {
-            gg_gemm_f32_add(64, 10, (ptrdiff_t)rows13,
-                v18, 1, 64,
-                v28, 10, 1,
-                total10, 10, 1,
+        if (t9) {
+            gg_gemm_f32_add(64, 10, (ptrdiff_t)rows,
+                h, 1, 64,
+                grad_logits, 10, 1,
+                total3, 10, 1,
                 gg_scratch);
         }
-        if (t38) {
+        if (t8) {
             GRADGEN_SIMD
             for (int64_t j = 0; j < 64; ++j) {
-                total8[j] = total8[j] + v14[j];
+                total2[j] = total2[j] + grad_b1_0[j];
             }
         }
-        if (t40) {
+        if (t10) {
             GRADGEN_SIMD
             for (int64_t j = 0; j < 10; ++j) {
-                total12[j] = total12[j] + v15[j];
+                total4[j] = total4[j] + grad_b2_0[j];
             }
         }
     }
-    if (t32 && t37) {
+    if (t2 && t7) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 4096; ++i) {
             grad_w1[i] = grad_w1[i] + v5[i];
         }
     }
-    if (t38 && t37) {
+    if (t8 && t7) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 64; ++i) {
-            grad_b1[i] = grad_b1[i] + v7[i];
+            grad_b1[i] = grad_b1[i] + v6[i];
         }
     }
-    if (t39 && t37) {
+    if (t9 && t7) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 640; ++i) {
-            grad_w2[i] = grad_w2[i] + v9[i];
+            grad_w2[i] = grad_w2[i] + v7[i];
         }
     }
-    if (t40 && t37) {
+    if (t10 && t7) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 10; ++i) {
-            grad_b2[i] = grad_b2[i] + v11[i];
+            grad_b2[i] = grad_b2[i] + v8[i];
         }
     }
-    /* digits.py:31 nll_loss */
-    /* loss = s4/s2 */
-    const float t54 = gg_pairwise_f32_total(&s4) / t31;
+    /* digits.py:31 nll_loss
+     * loss = s2/s1 */
+    const float loss_0 = gg_pairwise_f32_total(&s2) / t1;
     if (loss != NULL) {
-        loss[0] = t54;
+        loss[0] = loss_0;
     }
 
     return GRADGEN_OK;

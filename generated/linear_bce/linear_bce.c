@@ -344,78 +344,78 @@ gradgen_status linear_bce_forward(
         linear_bce_set_state(saved, 0, N);
     }
 
-    float *const s0 = (float *)gg_at_if(saved, 64);
-    /* linear_bce.py:20 mm, linear_bce.py:20 add, linear_bce.py:21 binary_cross_entropy_with_logits */
-    /* v2[i,k] = sum_j x[i,j] w[j,k] */
-    /* s1 = sum_ij softplus(v2[i,j] + b[j]) - y[i,j] (v2[i,j] + b[j]) */
+    float *const z = (float *)gg_at_if(saved, 64);
+    /* linear_bce.py:20 mm, add, linear_bce.py:21 binary_cross_entropy_with_logits
+     * z[i,j] = b[j] + sum_k x[i,k] w[k,j]
+     * s1 = sum_ij softplus(z[i,j]) - z[i,j] y[i,j] */
     gg_pairwise_f32 s1;
     memset(&s1, 0, sizeof s1);
-    const int t4 = saved != NULL;
-    float a24[16];
-    for (int64_t first30 = 0; first30 < N; first30 += 1024) {
-        memset(a24, 0, 16 * sizeof(float));
-        for (int64_t i = first30; i < gg_least(N, first30 + 1024); i += 16) {
-            float a16[16];
-            float a17[16];
-            float a18[16];
-            float a19[16];
-            float a20[16];
-            float a21[16];
-            float a22[16];
-            float a23[16];
-            float a25[16];
-            float a26[16];
-            float a27[16];
-            float a29[16];
-            for (int64_t lane14 = 0; lane14 < 16; ++lane14) {
-                const int64_t item15 = gg_least(i + lane14, N - 1);
-                a16[lane14] = x[item15 * 5];
-                a17[lane14] = x[item15 * 5 + 1];
-                a18[lane14] = x[item15 * 5 + 2];
-                a19[lane14] = x[item15 * 5 + 3];
-                a20[lane14] = x[item15 * 5 + 4];
-                a25[lane14] = y[item15 * 3];
-                a26[lane14] = y[item15 * 3 + 1];
-                a27[lane14] = y[item15 * 3 + 2];
+    const int t1 = saved != NULL;
+    float a1[16];
+    for (int64_t first = 0; first < N; first += 1024) {
+        memset(a1, 0, 16 * sizeof(float));
+        for (int64_t i = first; i < gg_least(N, first + 1024); i += 16) {
+            float x_lanes_0[16];
+            float x_lanes_1[16];
+            float x_lanes_2[16];
+            float x_lanes_3[16];
+            float x_lanes_4[16];
+            float z_lanes_0[16];
+            float z_lanes_1[16];
+            float z_lanes_2[16];
+            float y_lanes_0[16];
+            float y_lanes_1[16];
+            float y_lanes_2[16];
+            float a2[16];
+            for (int64_t lane = 0; lane < 16; ++lane) {
+                const int64_t item = gg_least(i + lane, N - 1);
+                x_lanes_0[lane] = x[item * 5];
+                x_lanes_1[lane] = x[item * 5 + 1];
+                x_lanes_2[lane] = x[item * 5 + 2];
+                x_lanes_3[lane] = x[item * 5 + 3];
+                x_lanes_4[lane] = x[item * 5 + 4];
+                y_lanes_0[lane] = y[item * 3];
+                y_lanes_1[lane] = y[item * 3 + 1];
+                y_lanes_2[lane] = y[item * 3 + 2];
             }
-            const int64_t rest28 = gg_least(16, N - i);
+            const int64_t rest = gg_least(16, N - i);
             GRADGEN_SIMD
-            for (int64_t lane14 = 0; lane14 < 16; ++lane14) {
-                const float t5 = a16[lane14];
-                const float t8 = a17[lane14];
-                const float t9 = a18[lane14];
-                const float t10 = a19[lane14];
-                const float t11 = a20[lane14];
-                const float t6 = 0.0f + t5 * w[0] + t8 * w[3] + t9 * w[6] + t10 * w[9] + t11 * w[12] + b[0];
-                a21[lane14] = t6;
-                const float t12 = 0.0f + t5 * w[1] + t8 * w[4] + t9 * w[7] + t10 * w[10] + t11 * w[13] + b[1];
-                a22[lane14] = t12;
-                const float t13 = 0.0f + t5 * w[2] + t8 * w[5] + t9 * w[8] + t10 * w[11] + t11 * w[14] + b[2];
-                a23[lane14] = t13;
-                a29[lane14] = 0.0f + (gg_softplus_f32(t6) - t6 * a25[lane14]) + (gg_softplus_f32(t12) -
-                        t12 * a26[lane14]) + (gg_softplus_f32(t13) - t13 * a27[lane14]);
+            for (int64_t lane = 0; lane < 16; ++lane) {
+                const float x_0 = x_lanes_0[lane];
+                const float x_1 = x_lanes_1[lane];
+                const float x_2 = x_lanes_2[lane];
+                const float x_3 = x_lanes_3[lane];
+                const float x_4 = x_lanes_4[lane];
+                const float z_0 = 0.0f + x_0 * w[0] + x_1 * w[3] + x_2 * w[6] + x_3 * w[9] + x_4 * w[12] + b[0];
+                z_lanes_0[lane] = z_0;
+                const float z_1 = 0.0f + x_0 * w[1] + x_1 * w[4] + x_2 * w[7] + x_3 * w[10] + x_4 * w[13] + b[1];
+                z_lanes_1[lane] = z_1;
+                const float z_2 = 0.0f + x_0 * w[2] + x_1 * w[5] + x_2 * w[8] + x_3 * w[11] + x_4 * w[14] + b[2];
+                z_lanes_2[lane] = z_2;
+                a2[lane] = 0.0f + (gg_softplus_f32(z_0) - z_0 * y_lanes_0[lane]) + (gg_softplus_f32(z_1) -
+                        z_1 * y_lanes_1[lane]) + (gg_softplus_f32(z_2) - z_2 * y_lanes_2[lane]);
             }
             GRADGEN_SIMD
-            for (int64_t lane14 = 0; lane14 < 16; ++lane14) {
-                a24[lane14] = a24[lane14] + (rest28 >= lane14 + 1 ? a29[lane14] : 0.0f);
+            for (int64_t lane = 0; lane < 16; ++lane) {
+                a1[lane] = a1[lane] + (rest >= lane + 1 ? a2[lane] : 0.0f);
             }
-            if (t4) {
-                for (int64_t lane14 = 0; lane14 < rest28; ++lane14) {
-                    const int64_t item15 = i + lane14;
-                    s0[item15 * 3] = a21[lane14];
-                    s0[item15 * 3 + 1] = a22[lane14];
-                    s0[item15 * 3 + 2] = a23[lane14];
+            if (t1) {
+                for (int64_t lane = 0; lane < rest; ++lane) {
+                    const int64_t item = i + lane;
+                    z[item * 3] = z_lanes_0[lane];
+                    z[item * 3 + 1] = z_lanes_1[lane];
+                    z[item * 3 + 2] = z_lanes_2[lane];
                 }
             }
         }
-        gg_pairwise_f32_add(&s1, a24[0] + a24[8] + (a24[4] + a24[12]) + (a24[2] + a24[10] + (a24[6] + a24[14])) +
-                (a24[1] + a24[9] + (a24[5] + a24[13]) + (a24[3] + a24[11] + (a24[7] + a24[15]))));
+        gg_pairwise_f32_add(&s1, a1[0] + a1[8] + (a1[4] + a1[12]) + (a1[2] + a1[10] + (a1[6] + a1[14])) + (a1[1] +
+                a1[9] + (a1[5] + a1[13]) + (a1[3] + a1[11] + (a1[7] + a1[15]))));
     }
-    /* linear_bce.py:21 binary_cross_entropy_with_logits */
-    /* loss = s1/(3N) */
-    const float t7 = gg_pairwise_f32_total(&s1) / (float)gg_mul_i64(N, 3);
+    /* linear_bce.py:21 binary_cross_entropy_with_logits
+     * loss = s1/(3N) */
+    const float loss_0 = gg_pairwise_f32_total(&s1) / (float)gg_mul_i64(N, 3);
     if (loss != NULL) {
-        loss[0] = t7;
+        loss[0] = loss_0;
     }
 
     if (saved != NULL) {
@@ -448,228 +448,236 @@ gradgen_status linear_bce_backward(
     }
 
     /* WORK; values that are never needed together share memory:
-     *      0  v5  float [5, 3]
-     *     64  v6  float [3]
-     *    128  v0  float [min(1, max(0, N - 256)), 5, 3]
-     *   then  v2  float [min(1, max(0, N - 256)), 3] */
-    float *const s0 = (float *)gg_at(saved, 64);
-    float *const v5 = (float *)work;
-    float *const v6 = (float *)gg_at(work, 64);
-    float *const v0 = (float *)gg_at(work, 128);
+     *      0  grad_w_0  float [5, 3]
+     *     64  grad_b_0  float [3]
+     *    128  v1        float [min(1, max(0, N - 256)), 5, 3]
+     *   then  v2        float [min(1, max(0, N - 256)), 3] */
+    float *const z = (float *)gg_at(saved, 64);
+    float *const grad_w_0 = (float *)work;
+    float *const grad_b_0 = (float *)gg_at(work, 64);
+    float *const v1 = (float *)gg_at(work, 128);
     float *const v2 = (float *)gg_at(work, (size_t)(gg_least(1, gg_greatest(0, N - 256)) * 64 + 128));
     /* linear_bce.py:21 binary_cross_entropy_with_logits */
-    const float t8 = (grad_loss != NULL ? grad_loss[0] : 1.0f) / (float)gg_mul_i64(N, 3);
-    /* linear_bce.py:21 binary_cross_entropy_with_logits, linear_bce.py:20 add, linear_bce.py:20 mm */
-    /* v7[j,k] = grad_loss/(3N) (sigmoid(s0[j,k]) - y[j,k]) */
-    /* grad_b[k] += sum_j v7[j,k] */
-    /* grad_w[k,l] += sum_j x[j,k] v7[j,l] */
-    const int t9 = grad_w != NULL;
-    const int t10 = N <= 256;
-    const int t11 = (flags & GRADGEN_SET_GRAD) != 0u;
-    const int t12 = t10 || t11;
-    float *const total1 = t9 && t12 ? grad_w : v0;
-    const int t13 = !(t10 && !t11);
-    const int t14 = !t12;
-    if (t9 && t13) {
-        memset(total1, 0, 15 * sizeof(float));
+    const float t1 = (grad_loss != NULL ? grad_loss[0] : 1.0f) / (float)gg_mul_i64(N, 3);
+    /* linear_bce.py:21 binary_cross_entropy_with_logits, linear_bce.py:20 add, mm
+     * grad_b[k] += grad_loss/(3N) sum_j sigmoid(z[j,k]) - y[j,k]
+     * grad_w[k,l] += grad_loss/(3N) sum_j x[j,k] (sigmoid(z[j,l]) - y[j,l]) */
+    const int t2 = grad_w != NULL;
+    const int t3 = N <= 256;
+    const int t4 = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t5 = t3 || t4;
+    float *const total = t2 && t5 ? grad_w : v1;
+    const int t6 = !(t3 && !t4);
+    const int t7 = !t5;
+    if (t2 && t6) {
+        memset(total, 0, 15 * sizeof(float));
     }
-    const int t15 = grad_b != NULL;
-    float *const total3 = t15 && t12 ? grad_b : v2;
-    if (t15 && t13) {
-        memset(total3, 0, 3 * sizeof(float));
+    const int t8 = grad_b != NULL;
+    float *const total2 = t8 && t5 ? grad_b : v2;
+    if (t8 && t6) {
+        memset(total2, 0, 3 * sizeof(float));
     }
     for (int64_t i = 0; i < N; i += 256) {
-        const int64_t rows4 = gg_least(256, N - i);
-        memset(v5, 0, 15 * sizeof(float));
-        memset(v6, 0, 3 * sizeof(float));
-        float a78[16];
-        float a81[16];
-        float a84[16];
-        float a86[16];
-        float a87[16];
-        float a88[16];
-        float a90[16];
-        float a91[16];
-        float a92[16];
-        float a94[16];
-        float a95[16];
-        float a96[16];
-        float a98[16];
-        float a99[16];
-        float a100[16];
-        float a102[16];
-        float a103[16];
-        float a104[16];
-        memset(a78, 0, 16 * sizeof(float));
-        memset(a81, 0, 16 * sizeof(float));
-        memset(a84, 0, 16 * sizeof(float));
-        memset(a86, 0, 16 * sizeof(float));
-        memset(a87, 0, 16 * sizeof(float));
-        memset(a88, 0, 16 * sizeof(float));
-        memset(a90, 0, 16 * sizeof(float));
-        memset(a91, 0, 16 * sizeof(float));
-        memset(a92, 0, 16 * sizeof(float));
-        memset(a94, 0, 16 * sizeof(float));
-        memset(a95, 0, 16 * sizeof(float));
-        memset(a96, 0, 16 * sizeof(float));
-        memset(a98, 0, 16 * sizeof(float));
-        memset(a99, 0, 16 * sizeof(float));
-        memset(a100, 0, 16 * sizeof(float));
-        memset(a102, 0, 16 * sizeof(float));
-        memset(a103, 0, 16 * sizeof(float));
-        memset(a104, 0, 16 * sizeof(float));
-        for (int64_t j = 0; j < rows4; j += 16) {
-            float a76[16];
-            float a77[16];
-            float a79[16];
-            float a80[16];
-            float a82[16];
-            float a83[16];
-            float a85[16];
-            float a89[16];
-            float a93[16];
-            float a97[16];
-            float a101[16];
-            float a106[16];
-            float a107[16];
-            float a108[16];
-            float a109[16];
-            float a110[16];
-            float a111[16];
-            float a112[16];
-            float a113[16];
-            float a114[16];
-            float a115[16];
-            float a116[16];
-            float a117[16];
-            float a118[16];
-            float a119[16];
-            float a120[16];
-            float a121[16];
-            float a122[16];
-            float a123[16];
-            for (int64_t lane74 = 0; lane74 < 16; ++lane74) {
-                const int64_t item75 = gg_least(j + lane74, rows4 - 1);
-                a76[lane74] = s0[i * 3 + item75 * 3];
-                a77[lane74] = y[i * 3 + item75 * 3];
-                a79[lane74] = s0[i * 3 + item75 * 3 + 1];
-                a80[lane74] = y[i * 3 + item75 * 3 + 1];
-                a82[lane74] = s0[i * 3 + item75 * 3 + 2];
-                a83[lane74] = y[i * 3 + item75 * 3 + 2];
-                a85[lane74] = x[i * 5 + item75 * 5];
-                a89[lane74] = x[i * 5 + item75 * 5 + 1];
-                a93[lane74] = x[i * 5 + item75 * 5 + 2];
-                a97[lane74] = x[i * 5 + item75 * 5 + 3];
-                a101[lane74] = x[i * 5 + item75 * 5 + 4];
+        const int64_t rows = gg_least(256, N - i);
+        memset(grad_w_0, 0, 15 * sizeof(float));
+        memset(grad_b_0, 0, 3 * sizeof(float));
+        float grad_z_lanes_0[16];
+        float grad_z_lanes_1[16];
+        float grad_z_lanes_2[16];
+        float a1[16];
+        float a2[16];
+        float a3[16];
+        float a4[16];
+        float a5[16];
+        float a6[16];
+        float a7[16];
+        float a8[16];
+        float a9[16];
+        float a10[16];
+        float a11[16];
+        float a12[16];
+        float a13[16];
+        float a14[16];
+        float a15[16];
+        memset(grad_z_lanes_0, 0, 16 * sizeof(float));
+        memset(grad_z_lanes_1, 0, 16 * sizeof(float));
+        memset(grad_z_lanes_2, 0, 16 * sizeof(float));
+        memset(a1, 0, 16 * sizeof(float));
+        memset(a2, 0, 16 * sizeof(float));
+        memset(a3, 0, 16 * sizeof(float));
+        memset(a4, 0, 16 * sizeof(float));
+        memset(a5, 0, 16 * sizeof(float));
+        memset(a6, 0, 16 * sizeof(float));
+        memset(a7, 0, 16 * sizeof(float));
+        memset(a8, 0, 16 * sizeof(float));
+        memset(a9, 0, 16 * sizeof(float));
+        memset(a10, 0, 16 * sizeof(float));
+        memset(a11, 0, 16 * sizeof(float));
+        memset(a12, 0, 16 * sizeof(float));
+        memset(a13, 0, 16 * sizeof(float));
+        memset(a14, 0, 16 * sizeof(float));
+        memset(a15, 0, 16 * sizeof(float));
+        for (int64_t j = 0; j < rows; j += 16) {
+            float z_lanes_0[16];
+            float y_lanes_0[16];
+            float z_lanes_1[16];
+            float y_lanes_1[16];
+            float z_lanes_2[16];
+            float y_lanes_2[16];
+            float x_lanes_0[16];
+            float x_lanes_1[16];
+            float x_lanes_2[16];
+            float x_lanes_3[16];
+            float x_lanes_4[16];
+            float grad_z_lanes_3[16];
+            float grad_z_lanes_4[16];
+            float grad_z_lanes_5[16];
+            float a16[16];
+            float a17[16];
+            float a18[16];
+            float a19[16];
+            float a20[16];
+            float a21[16];
+            float a22[16];
+            float a23[16];
+            float a24[16];
+            float a25[16];
+            float a26[16];
+            float a27[16];
+            float a28[16];
+            float a29[16];
+            float a30[16];
+            for (int64_t lane = 0; lane < 16; ++lane) {
+                const int64_t item = gg_least(j + lane, rows - 1);
+                z_lanes_0[lane] = z[i * 3 + item * 3];
+                y_lanes_0[lane] = y[i * 3 + item * 3];
+                z_lanes_1[lane] = z[i * 3 + item * 3 + 1];
+                y_lanes_1[lane] = y[i * 3 + item * 3 + 1];
+                z_lanes_2[lane] = z[i * 3 + item * 3 + 2];
+                y_lanes_2[lane] = y[i * 3 + item * 3 + 2];
+                x_lanes_0[lane] = x[i * 5 + item * 5];
+                x_lanes_1[lane] = x[i * 5 + item * 5 + 1];
+                x_lanes_2[lane] = x[i * 5 + item * 5 + 2];
+                x_lanes_3[lane] = x[i * 5 + item * 5 + 3];
+                x_lanes_4[lane] = x[i * 5 + item * 5 + 4];
             }
-            const int64_t rest105 = gg_least(16, rows4 - j);
+            const int64_t rest = gg_least(16, rows - j);
             GRADGEN_SIMD
-            for (int64_t lane74 = 0; lane74 < 16; ++lane74) {
-                const float t16 = (gg_sigmoid_f32(a76[lane74]) - a77[lane74]) * t8;
-                const float t18 = (gg_sigmoid_f32(a79[lane74]) - a80[lane74]) * t8;
-                const float t19 = (gg_sigmoid_f32(a82[lane74]) - a83[lane74]) * t8;
-                const float t17 = a85[lane74];
-                const float t20 = a89[lane74];
-                const float t21 = a93[lane74];
-                const float t22 = a97[lane74];
-                const float t23 = a101[lane74];
-                a106[lane74] = t16;
-                a107[lane74] = t18;
-                a108[lane74] = t19;
-                a109[lane74] = t17 * t16;
-                a110[lane74] = t17 * t18;
-                a111[lane74] = t17 * t19;
-                a112[lane74] = t20 * t16;
-                a113[lane74] = t20 * t18;
-                a114[lane74] = t20 * t19;
-                a115[lane74] = t21 * t16;
-                a116[lane74] = t21 * t18;
-                a117[lane74] = t21 * t19;
-                a118[lane74] = t22 * t16;
-                a119[lane74] = t22 * t18;
-                a120[lane74] = t22 * t19;
-                a121[lane74] = t23 * t16;
-                a122[lane74] = t23 * t18;
-                a123[lane74] = t23 * t19;
+            for (int64_t lane = 0; lane < 16; ++lane) {
+                const float grad_z_0 = (gg_sigmoid_f32(z_lanes_0[lane]) - y_lanes_0[lane]) * t1;
+                const float grad_z_1 = (gg_sigmoid_f32(z_lanes_1[lane]) - y_lanes_1[lane]) * t1;
+                const float grad_z_2 = (gg_sigmoid_f32(z_lanes_2[lane]) - y_lanes_2[lane]) * t1;
+                const float x_0 = x_lanes_0[lane];
+                const float x_1 = x_lanes_1[lane];
+                const float x_2 = x_lanes_2[lane];
+                const float x_3 = x_lanes_3[lane];
+                const float x_4 = x_lanes_4[lane];
+                grad_z_lanes_3[lane] = grad_z_0;
+                grad_z_lanes_4[lane] = grad_z_1;
+                grad_z_lanes_5[lane] = grad_z_2;
+                a16[lane] = x_0 * grad_z_0;
+                a17[lane] = x_0 * grad_z_1;
+                a18[lane] = x_0 * grad_z_2;
+                a19[lane] = x_1 * grad_z_0;
+                a20[lane] = x_1 * grad_z_1;
+                a21[lane] = x_1 * grad_z_2;
+                a22[lane] = x_2 * grad_z_0;
+                a23[lane] = x_2 * grad_z_1;
+                a24[lane] = x_2 * grad_z_2;
+                a25[lane] = x_3 * grad_z_0;
+                a26[lane] = x_3 * grad_z_1;
+                a27[lane] = x_3 * grad_z_2;
+                a28[lane] = x_4 * grad_z_0;
+                a29[lane] = x_4 * grad_z_1;
+                a30[lane] = x_4 * grad_z_2;
             }
             GRADGEN_SIMD
-            for (int64_t lane74 = 0; lane74 < 16; ++lane74) {
-                a78[lane74] = a78[lane74] + (rest105 >= lane74 + 1 ? a106[lane74] : 0.0f);
-                a81[lane74] = a81[lane74] + (rest105 >= lane74 + 1 ? a107[lane74] : 0.0f);
-                a84[lane74] = a84[lane74] + (rest105 >= lane74 + 1 ? a108[lane74] : 0.0f);
-                a86[lane74] = a86[lane74] + (rest105 >= lane74 + 1 ? a109[lane74] : 0.0f);
-                a87[lane74] = a87[lane74] + (rest105 >= lane74 + 1 ? a110[lane74] : 0.0f);
-                a88[lane74] = a88[lane74] + (rest105 >= lane74 + 1 ? a111[lane74] : 0.0f);
-                a90[lane74] = a90[lane74] + (rest105 >= lane74 + 1 ? a112[lane74] : 0.0f);
-                a91[lane74] = a91[lane74] + (rest105 >= lane74 + 1 ? a113[lane74] : 0.0f);
-                a92[lane74] = a92[lane74] + (rest105 >= lane74 + 1 ? a114[lane74] : 0.0f);
-                a94[lane74] = a94[lane74] + (rest105 >= lane74 + 1 ? a115[lane74] : 0.0f);
-                a95[lane74] = a95[lane74] + (rest105 >= lane74 + 1 ? a116[lane74] : 0.0f);
-                a96[lane74] = a96[lane74] + (rest105 >= lane74 + 1 ? a117[lane74] : 0.0f);
-                a98[lane74] = a98[lane74] + (rest105 >= lane74 + 1 ? a118[lane74] : 0.0f);
-                a99[lane74] = a99[lane74] + (rest105 >= lane74 + 1 ? a119[lane74] : 0.0f);
-                a100[lane74] = a100[lane74] + (rest105 >= lane74 + 1 ? a120[lane74] : 0.0f);
-                a102[lane74] = a102[lane74] + (rest105 >= lane74 + 1 ? a121[lane74] : 0.0f);
-                a103[lane74] = a103[lane74] + (rest105 >= lane74 + 1 ? a122[lane74] : 0.0f);
-                a104[lane74] = a104[lane74] + (rest105 >= lane74 + 1 ? a123[lane74] : 0.0f);
+            for (int64_t lane = 0; lane < 16; ++lane) {
+                grad_z_lanes_0[lane] = grad_z_lanes_0[lane] + (rest >= lane + 1 ? grad_z_lanes_3[lane] : 0.0f);
+                grad_z_lanes_1[lane] = grad_z_lanes_1[lane] + (rest >= lane + 1 ? grad_z_lanes_4[lane] : 0.0f);
+                grad_z_lanes_2[lane] = grad_z_lanes_2[lane] + (rest >= lane + 1 ? grad_z_lanes_5[lane] : 0.0f);
+                a1[lane] = a1[lane] + (rest >= lane + 1 ? a16[lane] : 0.0f);
+                a2[lane] = a2[lane] + (rest >= lane + 1 ? a17[lane] : 0.0f);
+                a3[lane] = a3[lane] + (rest >= lane + 1 ? a18[lane] : 0.0f);
+                a4[lane] = a4[lane] + (rest >= lane + 1 ? a19[lane] : 0.0f);
+                a5[lane] = a5[lane] + (rest >= lane + 1 ? a20[lane] : 0.0f);
+                a6[lane] = a6[lane] + (rest >= lane + 1 ? a21[lane] : 0.0f);
+                a7[lane] = a7[lane] + (rest >= lane + 1 ? a22[lane] : 0.0f);
+                a8[lane] = a8[lane] + (rest >= lane + 1 ? a23[lane] : 0.0f);
+                a9[lane] = a9[lane] + (rest >= lane + 1 ? a24[lane] : 0.0f);
+                a10[lane] = a10[lane] + (rest >= lane + 1 ? a25[lane] : 0.0f);
+                a11[lane] = a11[lane] + (rest >= lane + 1 ? a26[lane] : 0.0f);
+                a12[lane] = a12[lane] + (rest >= lane + 1 ? a27[lane] : 0.0f);
+                a13[lane] = a13[lane] + (rest >= lane + 1 ? a28[lane] : 0.0f);
+                a14[lane] = a14[lane] + (rest >= lane + 1 ? a29[lane] : 0.0f);
+                a15[lane] = a15[lane] + (rest >= lane + 1 ? a30[lane] : 0.0f);
             }
         }
-        v6[0] = v6[0] + (a78[0] + a78[8] + (a78[4] + a78[12]) + (a78[2] + a78[10] + (a78[6] + a78[14])) + (a78[1] +
-                a78[9] + (a78[5] + a78[13]) + (a78[3] + a78[11] + (a78[7] + a78[15]))));
-        v6[1] = v6[1] + (a81[0] + a81[8] + (a81[4] + a81[12]) + (a81[2] + a81[10] + (a81[6] + a81[14])) + (a81[1] +
-                a81[9] + (a81[5] + a81[13]) + (a81[3] + a81[11] + (a81[7] + a81[15]))));
-        v6[2] = v6[2] + (a84[0] + a84[8] + (a84[4] + a84[12]) + (a84[2] + a84[10] + (a84[6] + a84[14])) + (a84[1] +
-                a84[9] + (a84[5] + a84[13]) + (a84[3] + a84[11] + (a84[7] + a84[15]))));
-        v5[0] = v5[0] + (a86[0] + a86[8] + (a86[4] + a86[12]) + (a86[2] + a86[10] + (a86[6] + a86[14])) + (a86[1] +
-                a86[9] + (a86[5] + a86[13]) + (a86[3] + a86[11] + (a86[7] + a86[15]))));
-        v5[1] = v5[1] + (a87[0] + a87[8] + (a87[4] + a87[12]) + (a87[2] + a87[10] + (a87[6] + a87[14])) + (a87[1] +
-                a87[9] + (a87[5] + a87[13]) + (a87[3] + a87[11] + (a87[7] + a87[15]))));
-        v5[2] = v5[2] + (a88[0] + a88[8] + (a88[4] + a88[12]) + (a88[2] + a88[10] + (a88[6] + a88[14])) + (a88[1] +
-                a88[9] + (a88[5] + a88[13]) + (a88[3] + a88[11] + (a88[7] + a88[15]))));
-        v5[3] = v5[3] + (a90[0] + a90[8] + (a90[4] + a90[12]) + (a90[2] + a90[10] + (a90[6] + a90[14])) + (a90[1] +
-                a90[9] + (a90[5] + a90[13]) + (a90[3] + a90[11] + (a90[7] + a90[15]))));
-        v5[4] = v5[4] + (a91[0] + a91[8] + (a91[4] + a91[12]) + (a91[2] + a91[10] + (a91[6] + a91[14])) + (a91[1] +
-                a91[9] + (a91[5] + a91[13]) + (a91[3] + a91[11] + (a91[7] + a91[15]))));
-        v5[5] = v5[5] + (a92[0] + a92[8] + (a92[4] + a92[12]) + (a92[2] + a92[10] + (a92[6] + a92[14])) + (a92[1] +
-                a92[9] + (a92[5] + a92[13]) + (a92[3] + a92[11] + (a92[7] + a92[15]))));
-        v5[6] = v5[6] + (a94[0] + a94[8] + (a94[4] + a94[12]) + (a94[2] + a94[10] + (a94[6] + a94[14])) + (a94[1] +
-                a94[9] + (a94[5] + a94[13]) + (a94[3] + a94[11] + (a94[7] + a94[15]))));
-        v5[7] = v5[7] + (a95[0] + a95[8] + (a95[4] + a95[12]) + (a95[2] + a95[10] + (a95[6] + a95[14])) + (a95[1] +
-                a95[9] + (a95[5] + a95[13]) + (a95[3] + a95[11] + (a95[7] + a95[15]))));
-        v5[8] = v5[8] + (a96[0] + a96[8] + (a96[4] + a96[12]) + (a96[2] + a96[10] + (a96[6] + a96[14])) + (a96[1] +
-                a96[9] + (a96[5] + a96[13]) + (a96[3] + a96[11] + (a96[7] + a96[15]))));
-        v5[9] = v5[9] + (a98[0] + a98[8] + (a98[4] + a98[12]) + (a98[2] + a98[10] + (a98[6] + a98[14])) + (a98[1] +
-                a98[9] + (a98[5] + a98[13]) + (a98[3] + a98[11] + (a98[7] + a98[15]))));
-        v5[10] = v5[10] + (a99[0] + a99[8] + (a99[4] + a99[12]) + (a99[2] + a99[10] + (a99[6] + a99[14])) +
-                (a99[1] + a99[9] + (a99[5] + a99[13]) + (a99[3] + a99[11] + (a99[7] + a99[15]))));
-        v5[11] = v5[11] + (a100[0] + a100[8] + (a100[4] + a100[12]) + (a100[2] + a100[10] + (a100[6] + a100[14])) +
-                (a100[1] + a100[9] + (a100[5] + a100[13]) + (a100[3] + a100[11] + (a100[7] + a100[15]))));
-        v5[12] = v5[12] + (a102[0] + a102[8] + (a102[4] + a102[12]) + (a102[2] + a102[10] + (a102[6] + a102[14])) +
-                (a102[1] + a102[9] + (a102[5] + a102[13]) + (a102[3] + a102[11] + (a102[7] + a102[15]))));
-        v5[13] = v5[13] + (a103[0] + a103[8] + (a103[4] + a103[12]) + (a103[2] + a103[10] + (a103[6] + a103[14])) +
-                (a103[1] + a103[9] + (a103[5] + a103[13]) + (a103[3] + a103[11] + (a103[7] + a103[15]))));
-        v5[14] = v5[14] + (a104[0] + a104[8] + (a104[4] + a104[12]) + (a104[2] + a104[10] + (a104[6] + a104[14])) +
-                (a104[1] + a104[9] + (a104[5] + a104[13]) + (a104[3] + a104[11] + (a104[7] + a104[15]))));
-        if (t9) {
+        grad_b_0[0] = grad_b_0[0] + (grad_z_lanes_0[0] + grad_z_lanes_0[8] + (grad_z_lanes_0[4] +
+                grad_z_lanes_0[12]) + (grad_z_lanes_0[2] + grad_z_lanes_0[10] + (grad_z_lanes_0[6] +
+                grad_z_lanes_0[14])) + (grad_z_lanes_0[1] + grad_z_lanes_0[9] + (grad_z_lanes_0[5] +
+                grad_z_lanes_0[13]) + (grad_z_lanes_0[3] + grad_z_lanes_0[11] + (grad_z_lanes_0[7] +
+                grad_z_lanes_0[15]))));
+        grad_b_0[1] = grad_b_0[1] + (grad_z_lanes_1[0] + grad_z_lanes_1[8] + (grad_z_lanes_1[4] +
+                grad_z_lanes_1[12]) + (grad_z_lanes_1[2] + grad_z_lanes_1[10] + (grad_z_lanes_1[6] +
+                grad_z_lanes_1[14])) + (grad_z_lanes_1[1] + grad_z_lanes_1[9] + (grad_z_lanes_1[5] +
+                grad_z_lanes_1[13]) + (grad_z_lanes_1[3] + grad_z_lanes_1[11] + (grad_z_lanes_1[7] +
+                grad_z_lanes_1[15]))));
+        grad_b_0[2] = grad_b_0[2] + (grad_z_lanes_2[0] + grad_z_lanes_2[8] + (grad_z_lanes_2[4] +
+                grad_z_lanes_2[12]) + (grad_z_lanes_2[2] + grad_z_lanes_2[10] + (grad_z_lanes_2[6] +
+                grad_z_lanes_2[14])) + (grad_z_lanes_2[1] + grad_z_lanes_2[9] + (grad_z_lanes_2[5] +
+                grad_z_lanes_2[13]) + (grad_z_lanes_2[3] + grad_z_lanes_2[11] + (grad_z_lanes_2[7] +
+                grad_z_lanes_2[15]))));
+        grad_w_0[0] = grad_w_0[0] + (a1[0] + a1[8] + (a1[4] + a1[12]) + (a1[2] + a1[10] + (a1[6] + a1[14])) +
+                (a1[1] + a1[9] + (a1[5] + a1[13]) + (a1[3] + a1[11] + (a1[7] + a1[15]))));
+        grad_w_0[1] = grad_w_0[1] + (a2[0] + a2[8] + (a2[4] + a2[12]) + (a2[2] + a2[10] + (a2[6] + a2[14])) +
+                (a2[1] + a2[9] + (a2[5] + a2[13]) + (a2[3] + a2[11] + (a2[7] + a2[15]))));
+        grad_w_0[2] = grad_w_0[2] + (a3[0] + a3[8] + (a3[4] + a3[12]) + (a3[2] + a3[10] + (a3[6] + a3[14])) +
+                (a3[1] + a3[9] + (a3[5] + a3[13]) + (a3[3] + a3[11] + (a3[7] + a3[15]))));
+        grad_w_0[3] = grad_w_0[3] + (a4[0] + a4[8] + (a4[4] + a4[12]) + (a4[2] + a4[10] + (a4[6] + a4[14])) +
+                (a4[1] + a4[9] + (a4[5] + a4[13]) + (a4[3] + a4[11] + (a4[7] + a4[15]))));
+        grad_w_0[4] = grad_w_0[4] + (a5[0] + a5[8] + (a5[4] + a5[12]) + (a5[2] + a5[10] + (a5[6] + a5[14])) +
+                (a5[1] + a5[9] + (a5[5] + a5[13]) + (a5[3] + a5[11] + (a5[7] + a5[15]))));
+        grad_w_0[5] = grad_w_0[5] + (a6[0] + a6[8] + (a6[4] + a6[12]) + (a6[2] + a6[10] + (a6[6] + a6[14])) +
+                (a6[1] + a6[9] + (a6[5] + a6[13]) + (a6[3] + a6[11] + (a6[7] + a6[15]))));
+        grad_w_0[6] = grad_w_0[6] + (a7[0] + a7[8] + (a7[4] + a7[12]) + (a7[2] + a7[10] + (a7[6] + a7[14])) +
+                (a7[1] + a7[9] + (a7[5] + a7[13]) + (a7[3] + a7[11] + (a7[7] + a7[15]))));
+        grad_w_0[7] = grad_w_0[7] + (a8[0] + a8[8] + (a8[4] + a8[12]) + (a8[2] + a8[10] + (a8[6] + a8[14])) +
+                (a8[1] + a8[9] + (a8[5] + a8[13]) + (a8[3] + a8[11] + (a8[7] + a8[15]))));
+        grad_w_0[8] = grad_w_0[8] + (a9[0] + a9[8] + (a9[4] + a9[12]) + (a9[2] + a9[10] + (a9[6] + a9[14])) +
+                (a9[1] + a9[9] + (a9[5] + a9[13]) + (a9[3] + a9[11] + (a9[7] + a9[15]))));
+        grad_w_0[9] = grad_w_0[9] + (a10[0] + a10[8] + (a10[4] + a10[12]) + (a10[2] + a10[10] + (a10[6] +
+                a10[14])) + (a10[1] + a10[9] + (a10[5] + a10[13]) + (a10[3] + a10[11] + (a10[7] + a10[15]))));
+        grad_w_0[10] = grad_w_0[10] + (a11[0] + a11[8] + (a11[4] + a11[12]) + (a11[2] + a11[10] + (a11[6] +
+                a11[14])) + (a11[1] + a11[9] + (a11[5] + a11[13]) + (a11[3] + a11[11] + (a11[7] + a11[15]))));
+        grad_w_0[11] = grad_w_0[11] + (a12[0] + a12[8] + (a12[4] + a12[12]) + (a12[2] + a12[10] + (a12[6] +
+                a12[14])) + (a12[1] + a12[9] + (a12[5] + a12[13]) + (a12[3] + a12[11] + (a12[7] + a12[15]))));
+        grad_w_0[12] = grad_w_0[12] + (a13[0] + a13[8] + (a13[4] + a13[12]) + (a13[2] + a13[10] + (a13[6] +
+                a13[14])) + (a13[1] + a13[9] + (a13[5] + a13[13]) + (a13[3] + a13[11] + (a13[7] + a13[15]))));
+        grad_w_0[13] = grad_w_0[13] + (a14[0] + a14[8] + (a14[4] + a14[12]) + (a14[2] + a14[10] + (a14[6] +
+                a14[14])) + (a14[1] + a14[9] + (a14[5] + a14[13]) + (a14[3] + a14[11] + (a14[7] + a14[15]))));
+        grad_w_0[14] = grad_w_0[14] + (a15[0] + a15[8] + (a15[4] + a15[12]) + (a15[2] + a15[10] + (a15[6] +
+                a15[14])) + (a15[1] + a15[9] + (a15[5] + a15[13]) + (a15[3] + a15[11] + (a15[7] + a15[15]))));
+        if (t2) {
             GRADGEN_SIMD
             for (int64_t j = 0; j < 15; ++j) {
-                total1[j] = total1[j] + v5[j];
+                total[j] = total[j] + grad_w_0[j];
             }
         }
-        if (t15) {
+        if (t8) {
             GRADGEN_SIMD
             for (int64_t j = 0; j < 3; ++j) {
-                total3[j] = total3[j] + v6[j];
+                total2[j] = total2[j] + grad_b_0[j];
             }
         }
     }
-    if (t9 && t14) {
+    if (t2 && t7) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 15; ++i) {
-            grad_w[i] = grad_w[i] + v0[i];
+            grad_w[i] = grad_w[i] + v1[i];
         }
     }
-    if (t15 && t14) {
+    if (t8 && t7) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 3; ++i) {
             grad_b[i] = grad_b[i] + v2[i];
@@ -701,254 +709,261 @@ gradgen_status linear_bce_value_and_grad(
     }
 
     /* WORK; values that are never needed together share memory:
-     *      0  v6  float [5, 3]
-     *     64  v7  float [3]
-     *    128  v1  float [min(1, max(0, N - 256)), 5, 3]
-     *   then  v3  float [min(1, max(0, N - 256)), 3] */
-    float *const v6 = (float *)work;
-    float *const v7 = (float *)gg_at(work, 64);
+     *      0  grad_w_0  float [5, 3]
+     *     64  grad_b_0  float [3]
+     *    128  v1        float [min(1, max(0, N - 256)), 5, 3]
+     *   then  v2        float [min(1, max(0, N - 256)), 3] */
+    float *const grad_w_0 = (float *)work;
+    float *const grad_b_0 = (float *)gg_at(work, 64);
     float *const v1 = (float *)gg_at(work, 128);
-    float *const v3 = (float *)gg_at(work, (size_t)(gg_least(1, gg_greatest(0, N - 256)) * 64 + 128));
+    float *const v2 = (float *)gg_at(work, (size_t)(gg_least(1, gg_greatest(0, N - 256)) * 64 + 128));
     /* linear_bce.py:21 binary_cross_entropy_with_logits */
-    const float t11 = (float)gg_mul_i64(N, 3);
-    const float t12 = 1.0f / t11;
-    /* linear_bce.py:20 mm, linear_bce.py:21 binary_cross_entropy_with_logits, linear_bce.py:20 add */
-    /* v8[j,l] = sum_k x[j,k] w[k,l] */
-    /* v10[j,k] = (sigmoid(v8[j,k] + b[k]) - y[j,k])/(3N) */
-    /* s0 = sum_jk softplus(v8[j,k] + b[k]) - y[j,k] (v8[j,k] + b[k]) */
-    /* grad_b[k] += sum_j v10[j,k] */
-    /* grad_w[k,l] += sum_j x[j,k] v10[j,l] */
-    gg_pairwise_f32 s0;
-    memset(&s0, 0, sizeof s0);
-    const int t13 = grad_w != NULL;
-    const int t14 = N <= 256;
-    const int t15 = (flags & GRADGEN_SET_GRAD) != 0u;
-    const int t16 = t14 || t15;
-    float *const total2 = t13 && t16 ? grad_w : v1;
-    const int t17 = !(t14 && !t15);
-    const int t18 = !t16;
-    if (t13 && t17) {
-        memset(total2, 0, 15 * sizeof(float));
+    const float t1 = (float)gg_mul_i64(N, 3);
+    const float t2 = 1.0f / t1;
+    /* linear_bce.py:20 mm, add, linear_bce.py:21 binary_cross_entropy_with_logits
+     * s1 = sum_jk softplus(z[j,k]) - z[j,k] y[j,k]
+     * grad_b[k] += 1/(3N) sum_j sigmoid(z[j,k]) - y[j,k]
+     * grad_w[k,l] += 1/(3N) sum_j x[j,k] (sigmoid(z[j,l]) - y[j,l]) */
+    gg_pairwise_f32 s1;
+    memset(&s1, 0, sizeof s1);
+    const int t3 = grad_w != NULL;
+    const int t4 = N <= 256;
+    const int t5 = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t6 = t4 || t5;
+    float *const total = t3 && t6 ? grad_w : v1;
+    const int t7 = !(t4 && !t5);
+    const int t8 = !t6;
+    if (t3 && t7) {
+        memset(total, 0, 15 * sizeof(float));
     }
-    const int t19 = grad_b != NULL;
-    float *const total4 = t19 && t16 ? grad_b : v3;
-    if (t19 && t17) {
-        memset(total4, 0, 3 * sizeof(float));
+    const int t9 = grad_b != NULL;
+    float *const total2 = t9 && t6 ? grad_b : v2;
+    if (t9 && t7) {
+        memset(total2, 0, 3 * sizeof(float));
     }
     for (int64_t i = 0; i < N; i += 256) {
-        const int64_t rows5 = gg_least(256, N - i);
-        memset(v6, 0, 15 * sizeof(float));
-        memset(v7, 0, 3 * sizeof(float));
-        float a94[16];
-        float a96[16];
-        float a98[16];
-        float a99[16];
-        float a100[16];
-        float a101[16];
-        float a102[16];
-        float a103[16];
-        float a104[16];
-        float a105[16];
-        float a106[16];
-        float a107[16];
-        float a108[16];
-        float a109[16];
-        float a110[16];
-        float a111[16];
-        float a112[16];
-        float a113[16];
-        float a114[16];
-        memset(a94, 0, 16 * sizeof(float));
-        memset(a96, 0, 16 * sizeof(float));
-        memset(a98, 0, 16 * sizeof(float));
-        memset(a100, 0, 16 * sizeof(float));
-        memset(a101, 0, 16 * sizeof(float));
-        memset(a102, 0, 16 * sizeof(float));
-        memset(a103, 0, 16 * sizeof(float));
-        memset(a104, 0, 16 * sizeof(float));
-        memset(a105, 0, 16 * sizeof(float));
-        memset(a106, 0, 16 * sizeof(float));
-        memset(a107, 0, 16 * sizeof(float));
-        memset(a108, 0, 16 * sizeof(float));
-        memset(a109, 0, 16 * sizeof(float));
-        memset(a110, 0, 16 * sizeof(float));
-        memset(a111, 0, 16 * sizeof(float));
-        memset(a112, 0, 16 * sizeof(float));
-        memset(a113, 0, 16 * sizeof(float));
-        memset(a114, 0, 16 * sizeof(float));
-        for (int64_t first135 = 0; first135 < rows5; first135 += 1024) {
-            memset(a99, 0, 16 * sizeof(float));
-            for (int64_t j = first135; j < gg_least(rows5, first135 + 1024); j += 16) {
-                float a88[16];
-                float a89[16];
-                float a90[16];
-                float a91[16];
-                float a92[16];
-                float a93[16];
-                float a95[16];
-                float a97[16];
-                float a116[16];
-                float a117[16];
-                float a118[16];
-                float a119[16];
-                float a120[16];
-                float a121[16];
-                float a122[16];
-                float a123[16];
-                float a124[16];
-                float a125[16];
-                float a126[16];
-                float a127[16];
-                float a128[16];
-                float a129[16];
-                float a130[16];
-                float a131[16];
-                float a132[16];
-                float a133[16];
-                float a134[16];
-                for (int64_t lane86 = 0; lane86 < 16; ++lane86) {
-                    const int64_t item87 = gg_least(j + lane86, rows5 - 1);
-                    a88[lane86] = x[i * 5 + item87 * 5];
-                    a89[lane86] = x[i * 5 + item87 * 5 + 1];
-                    a90[lane86] = x[i * 5 + item87 * 5 + 2];
-                    a91[lane86] = x[i * 5 + item87 * 5 + 3];
-                    a92[lane86] = x[i * 5 + item87 * 5 + 4];
-                    a93[lane86] = y[i * 3 + item87 * 3];
-                    a95[lane86] = y[i * 3 + item87 * 3 + 1];
-                    a97[lane86] = y[i * 3 + item87 * 3 + 2];
+        const int64_t rows = gg_least(256, N - i);
+        memset(grad_w_0, 0, 15 * sizeof(float));
+        memset(grad_b_0, 0, 3 * sizeof(float));
+        float grad_z_lanes_0[16];
+        float grad_z_lanes_1[16];
+        float grad_z_lanes_2[16];
+        float a1[16];
+        float a2[16];
+        float a3[16];
+        float a4[16];
+        float a5[16];
+        float a6[16];
+        float a7[16];
+        float a8[16];
+        float a9[16];
+        float a10[16];
+        float a11[16];
+        float a12[16];
+        float a13[16];
+        float a14[16];
+        float a15[16];
+        float a16[16];
+        memset(grad_z_lanes_0, 0, 16 * sizeof(float));
+        memset(grad_z_lanes_1, 0, 16 * sizeof(float));
+        memset(grad_z_lanes_2, 0, 16 * sizeof(float));
+        memset(a2, 0, 16 * sizeof(float));
+        memset(a3, 0, 16 * sizeof(float));
+        memset(a4, 0, 16 * sizeof(float));
+        memset(a5, 0, 16 * sizeof(float));
+        memset(a6, 0, 16 * sizeof(float));
+        memset(a7, 0, 16 * sizeof(float));
+        memset(a8, 0, 16 * sizeof(float));
+        memset(a9, 0, 16 * sizeof(float));
+        memset(a10, 0, 16 * sizeof(float));
+        memset(a11, 0, 16 * sizeof(float));
+        memset(a12, 0, 16 * sizeof(float));
+        memset(a13, 0, 16 * sizeof(float));
+        memset(a14, 0, 16 * sizeof(float));
+        memset(a15, 0, 16 * sizeof(float));
+        memset(a16, 0, 16 * sizeof(float));
+        for (int64_t first = 0; first < rows; first += 1024) {
+            memset(a1, 0, 16 * sizeof(float));
+            for (int64_t j = first; j < gg_least(rows, first + 1024); j += 16) {
+                float x_lanes_0[16];
+                float x_lanes_1[16];
+                float x_lanes_2[16];
+                float x_lanes_3[16];
+                float x_lanes_4[16];
+                float y_lanes_0[16];
+                float y_lanes_1[16];
+                float y_lanes_2[16];
+                float grad_z_lanes_3[16];
+                float grad_z_lanes_4[16];
+                float grad_z_lanes_5[16];
+                float a17[16];
+                float a18[16];
+                float a19[16];
+                float a20[16];
+                float a21[16];
+                float a22[16];
+                float a23[16];
+                float a24[16];
+                float a25[16];
+                float a26[16];
+                float a27[16];
+                float a28[16];
+                float a29[16];
+                float a30[16];
+                float a31[16];
+                float a32[16];
+                for (int64_t lane = 0; lane < 16; ++lane) {
+                    const int64_t item = gg_least(j + lane, rows - 1);
+                    x_lanes_0[lane] = x[i * 5 + item * 5];
+                    x_lanes_1[lane] = x[i * 5 + item * 5 + 1];
+                    x_lanes_2[lane] = x[i * 5 + item * 5 + 2];
+                    x_lanes_3[lane] = x[i * 5 + item * 5 + 3];
+                    x_lanes_4[lane] = x[i * 5 + item * 5 + 4];
+                    y_lanes_0[lane] = y[i * 3 + item * 3];
+                    y_lanes_1[lane] = y[i * 3 + item * 3 + 1];
+                    y_lanes_2[lane] = y[i * 3 + item * 3 + 2];
                 }
-                const int64_t rest115 = gg_least(16, rows5 - j);
+                const int64_t rest = gg_least(16, rows - j);
                 GRADGEN_SIMD
-                for (int64_t lane86 = 0; lane86 < 16; ++lane86) {
-                    const float t20 = a88[lane86];
-                    const float t26 = a89[lane86];
-                    const float t27 = a90[lane86];
-                    const float t28 = a91[lane86];
-                    const float t29 = a92[lane86];
-                    const float t21 = 0.0f + t20 * w[0] + t26 * w[3] + t27 * w[6] + t28 * w[9] + t29 * w[12] + b[0];
-                    const float t22 = a93[lane86];
-                    const float t23 = (gg_sigmoid_f32(t21) - t22) * t12;
-                    const float t30 = 0.0f + t20 * w[1] + t26 * w[4] + t27 * w[7] + t28 * w[10] + t29 * w[13] +
+                for (int64_t lane = 0; lane < 16; ++lane) {
+                    const float x_0 = x_lanes_0[lane];
+                    const float x_1 = x_lanes_1[lane];
+                    const float x_2 = x_lanes_2[lane];
+                    const float x_3 = x_lanes_3[lane];
+                    const float x_4 = x_lanes_4[lane];
+                    const float z_0 = 0.0f + x_0 * w[0] + x_1 * w[3] + x_2 * w[6] + x_3 * w[9] + x_4 * w[12] + b[0];
+                    const float y_0 = y_lanes_0[lane];
+                    const float grad_z_0 = (gg_sigmoid_f32(z_0) - y_0) * t2;
+                    const float z_1 = 0.0f + x_0 * w[1] + x_1 * w[4] + x_2 * w[7] + x_3 * w[10] + x_4 * w[13] +
                             b[1];
-                    const float t31 = a95[lane86];
-                    const float t32 = (gg_sigmoid_f32(t30) - t31) * t12;
-                    const float t33 = 0.0f + t20 * w[2] + t26 * w[5] + t27 * w[8] + t28 * w[11] + t29 * w[14] +
+                    const float y_1 = y_lanes_1[lane];
+                    const float grad_z_1 = (gg_sigmoid_f32(z_1) - y_1) * t2;
+                    const float z_2 = 0.0f + x_0 * w[2] + x_1 * w[5] + x_2 * w[8] + x_3 * w[11] + x_4 * w[14] +
                             b[2];
-                    const float t34 = a97[lane86];
-                    const float t35 = (gg_sigmoid_f32(t33) - t34) * t12;
-                    a116[lane86] = t23;
-                    a117[lane86] = t32;
-                    a118[lane86] = t35;
-                    a119[lane86] = 0.0f + (gg_softplus_f32(t21) - t21 * t22) + (gg_softplus_f32(t30) - t30 * t31) +
-                            (gg_softplus_f32(t33) - t33 * t34);
-                    a120[lane86] = t20 * t23;
-                    a121[lane86] = t20 * t32;
-                    a122[lane86] = t20 * t35;
-                    a123[lane86] = t26 * t23;
-                    a124[lane86] = t26 * t32;
-                    a125[lane86] = t26 * t35;
-                    a126[lane86] = t27 * t23;
-                    a127[lane86] = t27 * t32;
-                    a128[lane86] = t27 * t35;
-                    a129[lane86] = t28 * t23;
-                    a130[lane86] = t28 * t32;
-                    a131[lane86] = t28 * t35;
-                    a132[lane86] = t29 * t23;
-                    a133[lane86] = t29 * t32;
-                    a134[lane86] = t29 * t35;
+                    const float y_2 = y_lanes_2[lane];
+                    const float grad_z_2 = (gg_sigmoid_f32(z_2) - y_2) * t2;
+                    grad_z_lanes_3[lane] = grad_z_0;
+                    grad_z_lanes_4[lane] = grad_z_1;
+                    grad_z_lanes_5[lane] = grad_z_2;
+                    a17[lane] = 0.0f + (gg_softplus_f32(z_0) - z_0 * y_0) + (gg_softplus_f32(z_1) - z_1 * y_1) +
+                            (gg_softplus_f32(z_2) - z_2 * y_2);
+                    a18[lane] = x_0 * grad_z_0;
+                    a19[lane] = x_0 * grad_z_1;
+                    a20[lane] = x_0 * grad_z_2;
+                    a21[lane] = x_1 * grad_z_0;
+                    a22[lane] = x_1 * grad_z_1;
+                    a23[lane] = x_1 * grad_z_2;
+                    a24[lane] = x_2 * grad_z_0;
+                    a25[lane] = x_2 * grad_z_1;
+                    a26[lane] = x_2 * grad_z_2;
+                    a27[lane] = x_3 * grad_z_0;
+                    a28[lane] = x_3 * grad_z_1;
+                    a29[lane] = x_3 * grad_z_2;
+                    a30[lane] = x_4 * grad_z_0;
+                    a31[lane] = x_4 * grad_z_1;
+                    a32[lane] = x_4 * grad_z_2;
                 }
                 GRADGEN_SIMD
-                for (int64_t lane86 = 0; lane86 < 16; ++lane86) {
-                    a94[lane86] = a94[lane86] + (rest115 >= lane86 + 1 ? a116[lane86] : 0.0f);
-                    a96[lane86] = a96[lane86] + (rest115 >= lane86 + 1 ? a117[lane86] : 0.0f);
-                    a98[lane86] = a98[lane86] + (rest115 >= lane86 + 1 ? a118[lane86] : 0.0f);
-                    a99[lane86] = a99[lane86] + (rest115 >= lane86 + 1 ? a119[lane86] : 0.0f);
-                    a100[lane86] = a100[lane86] + (rest115 >= lane86 + 1 ? a120[lane86] : 0.0f);
-                    a101[lane86] = a101[lane86] + (rest115 >= lane86 + 1 ? a121[lane86] : 0.0f);
-                    a102[lane86] = a102[lane86] + (rest115 >= lane86 + 1 ? a122[lane86] : 0.0f);
-                    a103[lane86] = a103[lane86] + (rest115 >= lane86 + 1 ? a123[lane86] : 0.0f);
-                    a104[lane86] = a104[lane86] + (rest115 >= lane86 + 1 ? a124[lane86] : 0.0f);
-                    a105[lane86] = a105[lane86] + (rest115 >= lane86 + 1 ? a125[lane86] : 0.0f);
-                    a106[lane86] = a106[lane86] + (rest115 >= lane86 + 1 ? a126[lane86] : 0.0f);
-                    a107[lane86] = a107[lane86] + (rest115 >= lane86 + 1 ? a127[lane86] : 0.0f);
-                    a108[lane86] = a108[lane86] + (rest115 >= lane86 + 1 ? a128[lane86] : 0.0f);
-                    a109[lane86] = a109[lane86] + (rest115 >= lane86 + 1 ? a129[lane86] : 0.0f);
-                    a110[lane86] = a110[lane86] + (rest115 >= lane86 + 1 ? a130[lane86] : 0.0f);
-                    a111[lane86] = a111[lane86] + (rest115 >= lane86 + 1 ? a131[lane86] : 0.0f);
-                    a112[lane86] = a112[lane86] + (rest115 >= lane86 + 1 ? a132[lane86] : 0.0f);
-                    a113[lane86] = a113[lane86] + (rest115 >= lane86 + 1 ? a133[lane86] : 0.0f);
-                    a114[lane86] = a114[lane86] + (rest115 >= lane86 + 1 ? a134[lane86] : 0.0f);
+                for (int64_t lane = 0; lane < 16; ++lane) {
+                    grad_z_lanes_0[lane] = grad_z_lanes_0[lane] + (rest >= lane + 1 ? grad_z_lanes_3[lane] : 0.0f);
+                    grad_z_lanes_1[lane] = grad_z_lanes_1[lane] + (rest >= lane + 1 ? grad_z_lanes_4[lane] : 0.0f);
+                    grad_z_lanes_2[lane] = grad_z_lanes_2[lane] + (rest >= lane + 1 ? grad_z_lanes_5[lane] : 0.0f);
+                    a1[lane] = a1[lane] + (rest >= lane + 1 ? a17[lane] : 0.0f);
+                    a2[lane] = a2[lane] + (rest >= lane + 1 ? a18[lane] : 0.0f);
+                    a3[lane] = a3[lane] + (rest >= lane + 1 ? a19[lane] : 0.0f);
+                    a4[lane] = a4[lane] + (rest >= lane + 1 ? a20[lane] : 0.0f);
+                    a5[lane] = a5[lane] + (rest >= lane + 1 ? a21[lane] : 0.0f);
+                    a6[lane] = a6[lane] + (rest >= lane + 1 ? a22[lane] : 0.0f);
+                    a7[lane] = a7[lane] + (rest >= lane + 1 ? a23[lane] : 0.0f);
+                    a8[lane] = a8[lane] + (rest >= lane + 1 ? a24[lane] : 0.0f);
+                    a9[lane] = a9[lane] + (rest >= lane + 1 ? a25[lane] : 0.0f);
+                    a10[lane] = a10[lane] + (rest >= lane + 1 ? a26[lane] : 0.0f);
+                    a11[lane] = a11[lane] + (rest >= lane + 1 ? a27[lane] : 0.0f);
+                    a12[lane] = a12[lane] + (rest >= lane + 1 ? a28[lane] : 0.0f);
+                    a13[lane] = a13[lane] + (rest >= lane + 1 ? a29[lane] : 0.0f);
+                    a14[lane] = a14[lane] + (rest >= lane + 1 ? a30[lane] : 0.0f);
+                    a15[lane] = a15[lane] + (rest >= lane + 1 ? a31[lane] : 0.0f);
+                    a16[lane] = a16[lane] + (rest >= lane + 1 ? a32[lane] : 0.0f);
                 }
             }
-            gg_pairwise_f32_add(&s0, a99[0] + a99[8] + (a99[4] + a99[12]) + (a99[2] + a99[10] + (a99[6] +
-                    a99[14])) + (a99[1] + a99[9] + (a99[5] + a99[13]) + (a99[3] + a99[11] + (a99[7] + a99[15]))));
+            gg_pairwise_f32_add(&s1, a1[0] + a1[8] + (a1[4] + a1[12]) + (a1[2] + a1[10] + (a1[6] + a1[14])) +
+                    (a1[1] + a1[9] + (a1[5] + a1[13]) + (a1[3] + a1[11] + (a1[7] + a1[15]))));
         }
-        v7[0] = v7[0] + (a94[0] + a94[8] + (a94[4] + a94[12]) + (a94[2] + a94[10] + (a94[6] + a94[14])) + (a94[1] +
-                a94[9] + (a94[5] + a94[13]) + (a94[3] + a94[11] + (a94[7] + a94[15]))));
-        v7[1] = v7[1] + (a96[0] + a96[8] + (a96[4] + a96[12]) + (a96[2] + a96[10] + (a96[6] + a96[14])) + (a96[1] +
-                a96[9] + (a96[5] + a96[13]) + (a96[3] + a96[11] + (a96[7] + a96[15]))));
-        v7[2] = v7[2] + (a98[0] + a98[8] + (a98[4] + a98[12]) + (a98[2] + a98[10] + (a98[6] + a98[14])) + (a98[1] +
-                a98[9] + (a98[5] + a98[13]) + (a98[3] + a98[11] + (a98[7] + a98[15]))));
-        v6[0] = v6[0] + (a100[0] + a100[8] + (a100[4] + a100[12]) + (a100[2] + a100[10] + (a100[6] + a100[14])) +
-                (a100[1] + a100[9] + (a100[5] + a100[13]) + (a100[3] + a100[11] + (a100[7] + a100[15]))));
-        v6[1] = v6[1] + (a101[0] + a101[8] + (a101[4] + a101[12]) + (a101[2] + a101[10] + (a101[6] + a101[14])) +
-                (a101[1] + a101[9] + (a101[5] + a101[13]) + (a101[3] + a101[11] + (a101[7] + a101[15]))));
-        v6[2] = v6[2] + (a102[0] + a102[8] + (a102[4] + a102[12]) + (a102[2] + a102[10] + (a102[6] + a102[14])) +
-                (a102[1] + a102[9] + (a102[5] + a102[13]) + (a102[3] + a102[11] + (a102[7] + a102[15]))));
-        v6[3] = v6[3] + (a103[0] + a103[8] + (a103[4] + a103[12]) + (a103[2] + a103[10] + (a103[6] + a103[14])) +
-                (a103[1] + a103[9] + (a103[5] + a103[13]) + (a103[3] + a103[11] + (a103[7] + a103[15]))));
-        v6[4] = v6[4] + (a104[0] + a104[8] + (a104[4] + a104[12]) + (a104[2] + a104[10] + (a104[6] + a104[14])) +
-                (a104[1] + a104[9] + (a104[5] + a104[13]) + (a104[3] + a104[11] + (a104[7] + a104[15]))));
-        v6[5] = v6[5] + (a105[0] + a105[8] + (a105[4] + a105[12]) + (a105[2] + a105[10] + (a105[6] + a105[14])) +
-                (a105[1] + a105[9] + (a105[5] + a105[13]) + (a105[3] + a105[11] + (a105[7] + a105[15]))));
-        v6[6] = v6[6] + (a106[0] + a106[8] + (a106[4] + a106[12]) + (a106[2] + a106[10] + (a106[6] + a106[14])) +
-                (a106[1] + a106[9] + (a106[5] + a106[13]) + (a106[3] + a106[11] + (a106[7] + a106[15]))));
-        v6[7] = v6[7] + (a107[0] + a107[8] + (a107[4] + a107[12]) + (a107[2] + a107[10] + (a107[6] + a107[14])) +
-                (a107[1] + a107[9] + (a107[5] + a107[13]) + (a107[3] + a107[11] + (a107[7] + a107[15]))));
-        v6[8] = v6[8] + (a108[0] + a108[8] + (a108[4] + a108[12]) + (a108[2] + a108[10] + (a108[6] + a108[14])) +
-                (a108[1] + a108[9] + (a108[5] + a108[13]) + (a108[3] + a108[11] + (a108[7] + a108[15]))));
-        v6[9] = v6[9] + (a109[0] + a109[8] + (a109[4] + a109[12]) + (a109[2] + a109[10] + (a109[6] + a109[14])) +
-                (a109[1] + a109[9] + (a109[5] + a109[13]) + (a109[3] + a109[11] + (a109[7] + a109[15]))));
-        v6[10] = v6[10] + (a110[0] + a110[8] + (a110[4] + a110[12]) + (a110[2] + a110[10] + (a110[6] + a110[14])) +
-                (a110[1] + a110[9] + (a110[5] + a110[13]) + (a110[3] + a110[11] + (a110[7] + a110[15]))));
-        v6[11] = v6[11] + (a111[0] + a111[8] + (a111[4] + a111[12]) + (a111[2] + a111[10] + (a111[6] + a111[14])) +
-                (a111[1] + a111[9] + (a111[5] + a111[13]) + (a111[3] + a111[11] + (a111[7] + a111[15]))));
-        v6[12] = v6[12] + (a112[0] + a112[8] + (a112[4] + a112[12]) + (a112[2] + a112[10] + (a112[6] + a112[14])) +
-                (a112[1] + a112[9] + (a112[5] + a112[13]) + (a112[3] + a112[11] + (a112[7] + a112[15]))));
-        v6[13] = v6[13] + (a113[0] + a113[8] + (a113[4] + a113[12]) + (a113[2] + a113[10] + (a113[6] + a113[14])) +
-                (a113[1] + a113[9] + (a113[5] + a113[13]) + (a113[3] + a113[11] + (a113[7] + a113[15]))));
-        v6[14] = v6[14] + (a114[0] + a114[8] + (a114[4] + a114[12]) + (a114[2] + a114[10] + (a114[6] + a114[14])) +
-                (a114[1] + a114[9] + (a114[5] + a114[13]) + (a114[3] + a114[11] + (a114[7] + a114[15]))));
-        if (t13) {
+        grad_b_0[0] = grad_b_0[0] + (grad_z_lanes_0[0] + grad_z_lanes_0[8] + (grad_z_lanes_0[4] +
+                grad_z_lanes_0[12]) + (grad_z_lanes_0[2] + grad_z_lanes_0[10] + (grad_z_lanes_0[6] +
+                grad_z_lanes_0[14])) + (grad_z_lanes_0[1] + grad_z_lanes_0[9] + (grad_z_lanes_0[5] +
+                grad_z_lanes_0[13]) + (grad_z_lanes_0[3] + grad_z_lanes_0[11] + (grad_z_lanes_0[7] +
+                grad_z_lanes_0[15]))));
+        grad_b_0[1] = grad_b_0[1] + (grad_z_lanes_1[0] + grad_z_lanes_1[8] + (grad_z_lanes_1[4] +
+                grad_z_lanes_1[12]) + (grad_z_lanes_1[2] + grad_z_lanes_1[10] + (grad_z_lanes_1[6] +
+                grad_z_lanes_1[14])) + (grad_z_lanes_1[1] + grad_z_lanes_1[9] + (grad_z_lanes_1[5] +
+                grad_z_lanes_1[13]) + (grad_z_lanes_1[3] + grad_z_lanes_1[11] + (grad_z_lanes_1[7] +
+                grad_z_lanes_1[15]))));
+        grad_b_0[2] = grad_b_0[2] + (grad_z_lanes_2[0] + grad_z_lanes_2[8] + (grad_z_lanes_2[4] +
+                grad_z_lanes_2[12]) + (grad_z_lanes_2[2] + grad_z_lanes_2[10] + (grad_z_lanes_2[6] +
+                grad_z_lanes_2[14])) + (grad_z_lanes_2[1] + grad_z_lanes_2[9] + (grad_z_lanes_2[5] +
+                grad_z_lanes_2[13]) + (grad_z_lanes_2[3] + grad_z_lanes_2[11] + (grad_z_lanes_2[7] +
+                grad_z_lanes_2[15]))));
+        grad_w_0[0] = grad_w_0[0] + (a2[0] + a2[8] + (a2[4] + a2[12]) + (a2[2] + a2[10] + (a2[6] + a2[14])) +
+                (a2[1] + a2[9] + (a2[5] + a2[13]) + (a2[3] + a2[11] + (a2[7] + a2[15]))));
+        grad_w_0[1] = grad_w_0[1] + (a3[0] + a3[8] + (a3[4] + a3[12]) + (a3[2] + a3[10] + (a3[6] + a3[14])) +
+                (a3[1] + a3[9] + (a3[5] + a3[13]) + (a3[3] + a3[11] + (a3[7] + a3[15]))));
+        grad_w_0[2] = grad_w_0[2] + (a4[0] + a4[8] + (a4[4] + a4[12]) + (a4[2] + a4[10] + (a4[6] + a4[14])) +
+                (a4[1] + a4[9] + (a4[5] + a4[13]) + (a4[3] + a4[11] + (a4[7] + a4[15]))));
+        grad_w_0[3] = grad_w_0[3] + (a5[0] + a5[8] + (a5[4] + a5[12]) + (a5[2] + a5[10] + (a5[6] + a5[14])) +
+                (a5[1] + a5[9] + (a5[5] + a5[13]) + (a5[3] + a5[11] + (a5[7] + a5[15]))));
+        grad_w_0[4] = grad_w_0[4] + (a6[0] + a6[8] + (a6[4] + a6[12]) + (a6[2] + a6[10] + (a6[6] + a6[14])) +
+                (a6[1] + a6[9] + (a6[5] + a6[13]) + (a6[3] + a6[11] + (a6[7] + a6[15]))));
+        grad_w_0[5] = grad_w_0[5] + (a7[0] + a7[8] + (a7[4] + a7[12]) + (a7[2] + a7[10] + (a7[6] + a7[14])) +
+                (a7[1] + a7[9] + (a7[5] + a7[13]) + (a7[3] + a7[11] + (a7[7] + a7[15]))));
+        grad_w_0[6] = grad_w_0[6] + (a8[0] + a8[8] + (a8[4] + a8[12]) + (a8[2] + a8[10] + (a8[6] + a8[14])) +
+                (a8[1] + a8[9] + (a8[5] + a8[13]) + (a8[3] + a8[11] + (a8[7] + a8[15]))));
+        grad_w_0[7] = grad_w_0[7] + (a9[0] + a9[8] + (a9[4] + a9[12]) + (a9[2] + a9[10] + (a9[6] + a9[14])) +
+                (a9[1] + a9[9] + (a9[5] + a9[13]) + (a9[3] + a9[11] + (a9[7] + a9[15]))));
+        grad_w_0[8] = grad_w_0[8] + (a10[0] + a10[8] + (a10[4] + a10[12]) + (a10[2] + a10[10] + (a10[6] +
+                a10[14])) + (a10[1] + a10[9] + (a10[5] + a10[13]) + (a10[3] + a10[11] + (a10[7] + a10[15]))));
+        grad_w_0[9] = grad_w_0[9] + (a11[0] + a11[8] + (a11[4] + a11[12]) + (a11[2] + a11[10] + (a11[6] +
+                a11[14])) + (a11[1] + a11[9] + (a11[5] + a11[13]) + (a11[3] + a11[11] + (a11[7] + a11[15]))));
+        grad_w_0[10] = grad_w_0[10] + (a12[0] + a12[8] + (a12[4] + a12[12]) + (a12[2] + a12[10] + (a12[6] +
+                a12[14])) + (a12[1] + a12[9] + (a12[5] + a12[13]) + (a12[3] + a12[11] + (a12[7] + a12[15]))));
+        grad_w_0[11] = grad_w_0[11] + (a13[0] + a13[8] + (a13[4] + a13[12]) + (a13[2] + a13[10] + (a13[6] +
+                a13[14])) + (a13[1] + a13[9] + (a13[5] + a13[13]) + (a13[3] + a13[11] + (a13[7] + a13[15]))));
+        grad_w_0[12] = grad_w_0[12] + (a14[0] + a14[8] + (a14[4] + a14[12]) + (a14[2] + a14[10] + (a14[6] +
+                a14[14])) + (a14[1] + a14[9] + (a14[5] + a14[13]) + (a14[3] + a14[11] + (a14[7] + a14[15]))));
+        grad_w_0[13] = grad_w_0[13] + (a15[0] + a15[8] + (a15[4] + a15[12]) + (a15[2] + a15[10] + (a15[6] +
+                a15[14])) + (a15[1] + a15[9] + (a15[5] + a15[13]) + (a15[3] + a15[11] + (a15[7] + a15[15]))));
+        grad_w_0[14] = grad_w_0[14] + (a16[0] + a16[8] + (a16[4] + a16[12]) + (a16[2] + a16[10] + (a16[6] +
+                a16[14])) + (a16[1] + a16[9] + (a16[5] + a16[13]) + (a16[3] + a16[11] + (a16[7] + a16[15]))));
+        if (t3) {
             GRADGEN_SIMD
             for (int64_t j = 0; j < 15; ++j) {
-                total2[j] = total2[j] + v6[j];
+                total[j] = total[j] + grad_w_0[j];
             }
         }
-        if (t19) {
+        if (t9) {
             GRADGEN_SIMD
             for (int64_t j = 0; j < 3; ++j) {
-                total4[j] = total4[j] + v7[j];
+                total2[j] = total2[j] + grad_b_0[j];
             }
         }
     }
-    if (t13 && t18) {
+    if (t3 && t8) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 15; ++i) {
             grad_w[i] = grad_w[i] + v1[i];
         }
     }
-    if (t19 && t18) {
+    if (t9 && t8) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 3; ++i) {
-            grad_b[i] = grad_b[i] + v3[i];
+            grad_b[i] = grad_b[i] + v2[i];
         }
     }
-    /* linear_bce.py:21 binary_cross_entropy_with_logits */
-    /* loss = s0/(3N) */
-    const float t25 = gg_pairwise_f32_total(&s0) / t11;
+    /* linear_bce.py:21 binary_cross_entropy_with_logits
+     * loss = s1/(3N) */
+    const float loss_0 = gg_pairwise_f32_total(&s1) / t1;
     if (loss != NULL) {
-        loss[0] = t25;
+        loss[0] = loss_0;
     }
 
     return GRADGEN_OK;

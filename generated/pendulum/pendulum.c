@@ -280,328 +280,328 @@ gradgen_status pendulum_forward(
     }
 
     /* WORK; values that are never needed together share memory:
-     *    0  v0  double [4]
-     *   64  v1  double [4] */
-    double *const v0 = (double *)work;
-    double *const v1 = (double *)gg_at(work, 64);
-    const double t2 = constants[5];
-    const double t3 = constants[6];
-    const double t4 = constants[7];
-    const double t5 = constants[4] + t2 + t3 + t4;
-    const double t6 = constants[1];
-    const double t7 = t6 * t6;
-    const double t8 = t2 * t7 + t3 * t7 + t4 * t7;
-    const double t9 = constants[2];
-    const double t10 = t9 * t9;
-    const double t11 = t3 * t10 + t4 * t10;
-    const double t12 = constants[3];
-    const double t13 = t4 * (t12 * t12);
-    const double t14 = u[1];
-    const double t15 = t14 * t14;
-    const double t16 = u[2];
-    const double t17 = t16 * t16;
-    const double t18 = u[3];
-    const double t19 = t18 * t18;
-    const double t20 = t14 * 2.0;
-    const double t21 = t16 * 2.0;
-    const double t22 = t18 * 2.0;
-    /* v0[i] = cos(q[i]) */
-    /* v1[i] = sin(q[i]) */
+     *    0  v1  double [4]
+     *   64  v2  double [4] */
+    double *const v1 = (double *)work;
+    double *const v2 = (double *)gg_at(work, 64);
+    const double constants_0 = constants[5];
+    const double constants_1 = constants[6];
+    const double constants_2 = constants[7];
+    const double t1 = constants[4] + constants_0 + constants_1 + constants_2;
+    const double constants_3 = constants[1];
+    const double t2 = constants_3 * constants_3;
+    const double t3 = constants_0 * t2 + constants_1 * t2 + constants_2 * t2;
+    const double constants_4 = constants[2];
+    const double t4 = constants_4 * constants_4;
+    const double t5 = constants_1 * t4 + constants_2 * t4;
+    const double constants_5 = constants[3];
+    const double t6 = constants_2 * (constants_5 * constants_5);
+    const double u_0 = u[1];
+    const double t7 = u_0 * u_0;
+    const double u_1 = u[2];
+    const double t8 = u_1 * u_1;
+    const double u_2 = u[3];
+    const double t9 = u_2 * u_2;
+    const double t10 = u_0 * 2.0;
+    const double t11 = u_1 * 2.0;
+    const double t12 = u_2 * 2.0;
+    /* v1[i] = cos(q[i])
+     * v2[i] = sin(q[i]) */
     GRADGEN_SIMD
     for (int64_t i = 0; i < 4; ++i) {
-        const double t23 = q[i];
-        v0[i] = gg_cos_f64(t23);
-        v1[i] = gg_sin_f64(t23);
+        const double q_0 = q[i];
+        v1[i] = gg_cos_f64(q_0);
+        v2[i] = gg_sin_f64(q_0);
     }
-    const double t24 = v0[1];
-    const double t25 = t6 * t2;
-    const double t26 = t6 * t3;
-    const double t27 = t6 * t4;
-    const double t28 = -(t25 * t24) - t26 * t24 - t27 * t24;
-    const double t29 = v0[2];
-    const double t30 = t9 * t3;
-    const double t31 = t9 * t4;
-    const double t32 = -(t30 * t29) - t31 * t29;
-    const double t33 = v0[3];
-    const double t34 = t12 * t4;
-    const double t35 = -(t34 * t33);
-    const double t36 = t24 * t29;
-    const double t37 = v1[1];
-    const double t38 = v1[2];
-    const double t39 = t36 + t37 * t38;
-    const double t40 = t6 * t9;
-    const double t41 = t40 * t3;
-    const double t42 = t40 * t4;
-    const double t43 = t41 * t39 + t42 * t39;
-    const double t44 = t24 * t33;
-    const double t45 = v1[3];
-    const double t46 = t6 * t12 * t4;
-    const double t47 = t46 * (t44 + t37 * t45);
-    const double t48 = t29 * t33;
-    const double t49 = t9 * t12 * t4;
-    const double t50 = t49 * (t48 + t38 * t45);
-    const double t51 = t25 * t15;
-    const double t52 = t26 * t15;
-    const double t53 = t27 * t15;
-    const double t54 = t30 * t17;
-    const double t55 = t31 * t17;
-    const double t56 = t34 * t19;
-    const double t57 = force[0] - t51 * t37 - t52 * t37 - t53 * t37 - t54 * t38 - t55 * t38 - t56 * t45;
-    const double t58 = t29 * t37;
-    const double t59 = t24 * t38;
-    const double t60 = t58 - t59;
-    const double t61 = t33 * t37;
-    const double t62 = t24 * t45;
-    const double t63 = t61 - t62;
-    const double t64 = constants[0];
-    const double t65 = t64 * t6;
-    const double t66 = t65 * t2;
-    const double t67 = t65 * t3;
-    const double t68 = t65 * t4;
-    const double t69 = t41 * t17;
-    const double t70 = t42 * t17;
-    const double t71 = t46 * t19;
-    const double t72 = t66 * t37 + t67 * t37 + t68 * t37 - t69 * t60 - t70 * t60 - t71 * t63;
-    const double t73 = t59 - t58;
-    const double t74 = t33 * t38;
-    const double t75 = t29 * t45;
-    const double t76 = t74 - t75;
-    const double t77 = t64 * t9;
-    const double t78 = t77 * t3;
-    const double t79 = t77 * t4;
-    const double t80 = t41 * t15;
-    const double t81 = t42 * t15;
-    const double t82 = t49 * t19;
-    const double t83 = t78 * t38 + t79 * t38 - t80 * t73 - t81 * t73 - t82 * t76;
-    const double t84 = t62 - t61;
-    const double t85 = t75 - t74;
-    const double t86 = t64 * t12 * t4;
-    const double t87 = t46 * t15;
-    const double t88 = t49 * t17;
-    const double t89 = t86 * t45 - t87 * t84 - t88 * t85;
-    const double t90 = -(t51 * t24) - t52 * t24 - t53 * t24;
-    const double t91 = -(t54 * t29) - t55 * t29;
-    const double t92 = -(t56 * t33);
-    const double t93 = t29 * t24;
-    const double t94 = -t37;
-    const double t95 = t38 * t94;
-    const double t96 = t93 - t95;
-    const double t97 = t33 * t24;
-    const double t98 = t45 * t94;
-    const double t99 = t66 * t24 + t67 * t24 + t68 * t24 - t69 * t96 - t70 * t96 - t71 * (t97 - t98);
-    const double t100 = -t38;
-    const double t101 = t37 * t100;
-    const double t102 = t101 - t36;
-    const double t103 = -(t69 * t102) - t70 * t102;
-    const double t104 = -t45;
-    const double t105 = t37 * t104;
-    const double t106 = -(t71 * (t105 - t44));
-    const double t107 = t95 - t93;
-    const double t108 = -(t80 * t107) - t81 * t107;
-    const double t109 = t36 - t101;
-    const double t110 = t33 * t29;
-    const double t111 = t45 * t100;
-    const double t112 = t78 * t29 + t79 * t29 - t80 * t109 - t81 * t109 - t82 * (t110 - t111);
-    const double t113 = t38 * t104;
-    const double t114 = -(t82 * (t113 - t48));
-    const double t115 = -(t87 * (t98 - t97));
-    const double t116 = -(t88 * (t111 - t110));
-    const double t117 = t86 * t33 - t87 * (t44 - t105) - t88 * (t48 - t113);
-    const double t118 = -(t25 * t37 * t20) - t26 * t37 * t20 - t27 * t37 * t20;
-    const double t119 = -(t30 * t38 * t21) - t31 * t38 * t21;
-    const double t120 = -(t34 * t45 * t22);
-    const double t121 = -(t41 * t60 * t21) - t42 * t60 * t21;
-    const double t122 = -(t46 * t63 * t22);
-    const double t123 = -(t41 * t73 * t20) - t42 * t73 * t20;
-    const double t124 = -(t49 * t76 * t22);
-    const double t125 = -(t46 * t84 * t20);
-    const double t126 = -(t49 * t85 * t21);
-    /* f[i] = [i = 0] (force - ... - ... - ... - ... - ... - constants[3] constants[7] u[3]^2 v1[3]) + [i = 1]
-     *   (... + ... + constants[0] constants[1] constants[7] v1[1] - ... - ... - ...) + [i = 2] (... +
-     *   constants[0] constants[2] constants[7] v1[2] - ... - ... - ...) + [i = 3] (constants[0] constants[3]
-     *   constants[7] v1[3] - ... - ...) */
-    /* M[i,j] = [i = 0 and j = 0] (constants[4] + constants[5] + constants[6] + constants[7]) + [i = 2 and j = 2]
+    const double t13 = v1[1];
+    const double t14 = constants_3 * constants_0;
+    const double t15 = constants_3 * constants_1;
+    const double t16 = constants_3 * constants_2;
+    const double t17 = -(t14 * t13) - t15 * t13 - t16 * t13;
+    const double t18 = v1[2];
+    const double t19 = constants_4 * constants_1;
+    const double t20 = constants_4 * constants_2;
+    const double t21 = -(t19 * t18) - t20 * t18;
+    const double t22 = v1[3];
+    const double t23 = constants_5 * constants_2;
+    const double t24 = -(t23 * t22);
+    const double t25 = t13 * t18;
+    const double t26 = v2[1];
+    const double t27 = v2[2];
+    const double t28 = t25 + t26 * t27;
+    const double t29 = constants_3 * constants_4;
+    const double t30 = t29 * constants_1;
+    const double t31 = t29 * constants_2;
+    const double t32 = t30 * t28 + t31 * t28;
+    const double t33 = t13 * t22;
+    const double t34 = v2[3];
+    const double t35 = constants_3 * constants_5 * constants_2;
+    const double t36 = t35 * (t33 + t26 * t34);
+    const double t37 = t18 * t22;
+    const double t38 = constants_4 * constants_5 * constants_2;
+    const double t39 = t38 * (t37 + t27 * t34);
+    const double t40 = t14 * t7;
+    const double t41 = t15 * t7;
+    const double t42 = t16 * t7;
+    const double t43 = t19 * t8;
+    const double t44 = t20 * t8;
+    const double t45 = t23 * t9;
+    const double t46 = force[0] - t40 * t26 - t41 * t26 - t42 * t26 - t43 * t27 - t44 * t27 - t45 * t34;
+    const double t47 = t18 * t26;
+    const double t48 = t13 * t27;
+    const double t49 = t47 - t48;
+    const double t50 = t22 * t26;
+    const double t51 = t13 * t34;
+    const double t52 = t50 - t51;
+    const double constants_6 = constants[0];
+    const double t53 = constants_6 * constants_3;
+    const double t54 = t53 * constants_0;
+    const double t55 = t53 * constants_1;
+    const double t56 = t53 * constants_2;
+    const double t57 = t30 * t8;
+    const double t58 = t31 * t8;
+    const double t59 = t35 * t9;
+    const double t60 = t54 * t26 + t55 * t26 + t56 * t26 - t57 * t49 - t58 * t49 - t59 * t52;
+    const double t61 = t48 - t47;
+    const double t62 = t22 * t27;
+    const double t63 = t18 * t34;
+    const double t64 = t62 - t63;
+    const double t65 = constants_6 * constants_4;
+    const double t66 = t65 * constants_1;
+    const double t67 = t65 * constants_2;
+    const double t68 = t30 * t7;
+    const double t69 = t31 * t7;
+    const double t70 = t38 * t9;
+    const double t71 = t66 * t27 + t67 * t27 - t68 * t61 - t69 * t61 - t70 * t64;
+    const double t72 = t51 - t50;
+    const double t73 = t63 - t62;
+    const double t74 = constants_6 * constants_5 * constants_2;
+    const double t75 = t35 * t7;
+    const double t76 = t38 * t8;
+    const double t77 = t74 * t34 - t75 * t72 - t76 * t73;
+    const double t78 = -(t40 * t13) - t41 * t13 - t42 * t13;
+    const double t79 = -(t43 * t18) - t44 * t18;
+    const double t80 = -(t45 * t22);
+    const double t81 = t18 * t13;
+    const double t82 = -t26;
+    const double t83 = t27 * t82;
+    const double t84 = t81 - t83;
+    const double t85 = t22 * t13;
+    const double t86 = t34 * t82;
+    const double t87 = t54 * t13 + t55 * t13 + t56 * t13 - t57 * t84 - t58 * t84 - t59 * (t85 - t86);
+    const double t88 = -t27;
+    const double t89 = t26 * t88;
+    const double t90 = t89 - t25;
+    const double t91 = -(t57 * t90) - t58 * t90;
+    const double t92 = -t34;
+    const double t93 = t26 * t92;
+    const double t94 = -(t59 * (t93 - t33));
+    const double t95 = t83 - t81;
+    const double t96 = -(t68 * t95) - t69 * t95;
+    const double t97 = t25 - t89;
+    const double t98 = t22 * t18;
+    const double t99 = t34 * t88;
+    const double t100 = t66 * t18 + t67 * t18 - t68 * t97 - t69 * t97 - t70 * (t98 - t99);
+    const double t101 = t27 * t92;
+    const double t102 = -(t70 * (t101 - t37));
+    const double t103 = -(t75 * (t86 - t85));
+    const double t104 = -(t76 * (t99 - t98));
+    const double t105 = t74 * t22 - t75 * (t33 - t93) - t76 * (t37 - t101);
+    const double t106 = -(t14 * t26 * t10) - t15 * t26 * t10 - t16 * t26 * t10;
+    const double t107 = -(t19 * t27 * t11) - t20 * t27 * t11;
+    const double t108 = -(t23 * t34 * t12);
+    const double t109 = -(t30 * t49 * t11) - t31 * t49 * t11;
+    const double t110 = -(t35 * t52 * t12);
+    const double t111 = -(t30 * t61 * t10) - t31 * t61 * t10;
+    const double t112 = -(t38 * t64 * t12);
+    const double t113 = -(t35 * t72 * t10);
+    const double t114 = -(t38 * t73 * t11);
+    /* f[i] = [i = 0] (force - ... - ... - ... - ... - ... - constants[3] constants[7] u[3]^2 v2[3]) + [i = 1]
+     *   (... + ... + constants[0] constants[1] constants[7] v2[1] - ... - ... - ...) + [i = 2] (... +
+     *   constants[0] constants[2] constants[7] v2[2] - ... - ... - ...) + [i = 3] (constants[0] constants[3]
+     *   constants[7] v2[3] - ... - ...)
+     * M[i,j] = [i = 0 and j = 0] (constants[4] + constants[5] + constants[6] + constants[7]) + [i = 2 and j = 2]
      *   (constants[6] constants[2]^2 + constants[7] constants[2]^2) + [i = 3 and j = 0] (-constants[3]
-     *   constants[7] v0[3]) + [i = 3 and j = 3] constants[7] constants[3]^2 + [i = 0 and j = 3] (-constants[3]
-     *   constants[7] v0[3]) + [i = 1 and j = 1] (constants[5] constants[1]^2 + constants[6] constants[1]^2 +
-     *   constants[7] constants[1]^2) + ... */
-    /* df_dq[i,j] = [i = 0 and j = 1] (-... - ... - constants[1] constants[7] u[1]^2 v0[1]) + [i = 0 and j = 2]
-     *   (-constants[2] constants[6] u[2]^2 v0[2] - constants[2] constants[7] u[2]^2 v0[2]) + [i = 3 and j = 2]
-     *   (-constants[2] constants[3] constants[7] u[2]^2 (-v0[3] v0[2] - v1[3] v1[2])) + [i = 3 and j = 3]
-     *   (constants[0] constants[3] constants[7] v0[3] - ... - ...) + [i = 0 and j = 3] (-constants[3]
-     *   constants[7] u[3]^2 v0[3]) + [i = 1 and j = 1] (... + ... + constants[0] constants[1] constants[7] v0[1]
+     *   constants[7] v1[3]) + [i = 3 and j = 3] constants[7] constants[3]^2 + [i = 0 and j = 3] (-constants[3]
+     *   constants[7] v1[3]) + [i = 1 and j = 1] (constants[5] constants[1]^2 + constants[6] constants[1]^2 +
+     *   constants[7] constants[1]^2) + ...
+     * df_dq[i,j] = [i = 0 and j = 1] (-... - ... - constants[1] constants[7] u[1]^2 v1[1]) + [i = 0 and j = 2]
+     *   (-constants[2] constants[6] u[2]^2 v1[2] - constants[2] constants[7] u[2]^2 v1[2]) + [i = 3 and j = 2]
+     *   (-constants[2] constants[3] constants[7] u[2]^2 (-v1[3] v1[2] - v2[3] v2[2])) + [i = 3 and j = 3]
+     *   (constants[0] constants[3] constants[7] v1[3] - ... - ...) + [i = 0 and j = 3] (-constants[3]
+     *   constants[7] u[3]^2 v1[3]) + [i = 1 and j = 1] (... + ... + constants[0] constants[1] constants[7] v1[1]
      *   - ... - ... - ...) + [i = 1 and j = 2] (-... - ...) + [i = 1 and j = 3] (-constants[1] constants[3]
-     *   constants[7] u[3]^2 (-v0[1] v0[3] - v1[1] v1[3])) + [i = 2 and j = 1] (-... - ...) + [i = 2 and j = 2]
-     *   (... + constants[0] constants[2] constants[7] v0[2] - ... - ... - ...) + [i = 2 and j = 3]
-     *   (-constants[2] constants[3] constants[7] u[3]^2 (-v0[2] v0[3] - v1[2] v1[3])) + [i = 3 and j = 1]
-     *   (-constants[1] constants[3] constants[7] u[1]^2 (-v0[3] v0[1] - v1[3] v1[1])) */
-    /* df_du[i,j] = [i = 0 and j = 1] (-... - ... - 2 constants[1] constants[7] v1[1] u[1]) + [i = 0 and j = 2]
-     *   (-2 constants[2] constants[6] v1[2] u[2] - 2 constants[2] constants[7] v1[2] u[2]) + [i = 0 and j = 3]
-     *   (-2 constants[3] constants[7] v1[3] u[3]) + [i = 1 and j = 2] (-... - 2 constants[1] constants[2]
-     *   constants[7] u[2] (v0[2] v1[1] - v0[1] v1[2])) + [i = 1 and j = 3] (-2 constants[1] constants[3]
-     *   constants[7] u[3] (v0[3] v1[1] - v0[1] v1[3])) + [i = 2 and j = 1] (-... - 2 constants[1] constants[2]
-     *   constants[7] u[1] (v0[1] v1[2] - v0[2] v1[1])) + [i = 2 and j = 3] (-2 constants[2] constants[3]
-     *   constants[7] u[3] (v0[3] v1[2] - v0[2] v1[3])) + [i = 3 and j = 1] (-2 constants[1] constants[3]
-     *   constants[7] u[1] (v0[1] v1[3] - v0[3] v1[1])) + [i = 3 and j = 2] (-2 constants[2] constants[3]
-     *   constants[7] u[2] (v0[2] v1[3] - v0[3] v1[2])) */
-    const int t127 = f != NULL;
-    const int t128 = M != NULL;
-    const int t129 = df_dq != NULL;
-    const int t130 = df_du != NULL;
-    if (t127) {
-        f[0] = t57;
+     *   constants[7] u[3]^2 (-v1[1] v1[3] - v2[1] v2[3])) + [i = 2 and j = 1] (-... - ...) + [i = 2 and j = 2]
+     *   (... + constants[0] constants[2] constants[7] v1[2] - ... - ... - ...) + [i = 2 and j = 3]
+     *   (-constants[2] constants[3] constants[7] u[3]^2 (-v1[2] v1[3] - v2[2] v2[3])) + [i = 3 and j = 1]
+     *   (-constants[1] constants[3] constants[7] u[1]^2 (-v1[3] v1[1] - v2[3] v2[1]))
+     * df_du[i,j] = [i = 0 and j = 1] (-... - ... - 2 constants[1] constants[7] v2[1] u[1]) + [i = 0 and j = 2]
+     *   (-2 constants[2] constants[6] v2[2] u[2] - 2 constants[2] constants[7] v2[2] u[2]) + [i = 0 and j = 3]
+     *   (-2 constants[3] constants[7] v2[3] u[3]) + [i = 1 and j = 2] (-... - 2 constants[1] constants[2]
+     *   constants[7] u[2] (v1[2] v2[1] - v1[1] v2[2])) + [i = 1 and j = 3] (-2 constants[1] constants[3]
+     *   constants[7] u[3] (v1[3] v2[1] - v1[1] v2[3])) + [i = 2 and j = 1] (-... - 2 constants[1] constants[2]
+     *   constants[7] u[1] (v1[1] v2[2] - v1[2] v2[1])) + [i = 2 and j = 3] (-2 constants[2] constants[3]
+     *   constants[7] u[3] (v1[3] v2[2] - v1[2] v2[3])) + [i = 3 and j = 1] (-2 constants[1] constants[3]
+     *   constants[7] u[1] (v1[1] v2[3] - v1[3] v2[1])) + [i = 3 and j = 2] (-2 constants[2] constants[3]
+     *   constants[7] u[2] (v1[2] v2[3] - v1[3] v2[2])) */
+    const int t115 = f != NULL;
+    const int t116 = M != NULL;
+    const int t117 = df_dq != NULL;
+    const int t118 = df_du != NULL;
+    if (t115) {
+        f[0] = t46;
     }
-    if (t128) {
-        M[0] = t5;
+    if (t116) {
+        M[0] = t1;
     }
-    if (t129) {
+    if (t117) {
         df_dq[0] = 0.0;
     }
-    if (t130) {
+    if (t118) {
         df_du[0] = 0.0;
     }
-    if (t128) {
-        M[1] = t28;
+    if (t116) {
+        M[1] = t17;
     }
-    if (t129) {
-        df_dq[1] = t90;
+    if (t117) {
+        df_dq[1] = t78;
     }
-    if (t130) {
-        df_du[1] = t118;
+    if (t118) {
+        df_du[1] = t106;
     }
-    if (t128) {
-        M[2] = t32;
+    if (t116) {
+        M[2] = t21;
     }
-    if (t129) {
-        df_dq[2] = t91;
+    if (t117) {
+        df_dq[2] = t79;
     }
-    if (t130) {
-        df_du[2] = t119;
+    if (t118) {
+        df_du[2] = t107;
     }
-    if (t128) {
-        M[3] = t35;
+    if (t116) {
+        M[3] = t24;
     }
-    if (t129) {
-        df_dq[3] = t92;
+    if (t117) {
+        df_dq[3] = t80;
     }
-    if (t130) {
-        df_du[3] = t120;
+    if (t118) {
+        df_du[3] = t108;
     }
-    if (t127) {
-        f[1] = t72;
+    if (t115) {
+        f[1] = t60;
     }
-    if (t128) {
-        M[4] = t28;
+    if (t116) {
+        M[4] = t17;
     }
-    if (t129) {
+    if (t117) {
         df_dq[4] = 0.0;
     }
-    if (t130) {
+    if (t118) {
         df_du[4] = 0.0;
     }
-    if (t128) {
-        M[5] = t8;
+    if (t116) {
+        M[5] = t3;
     }
-    if (t129) {
-        df_dq[5] = t99;
+    if (t117) {
+        df_dq[5] = t87;
     }
-    if (t130) {
+    if (t118) {
         df_du[5] = 0.0;
     }
-    if (t128) {
-        M[6] = t43;
+    if (t116) {
+        M[6] = t32;
     }
-    if (t129) {
-        df_dq[6] = t103;
+    if (t117) {
+        df_dq[6] = t91;
     }
-    if (t130) {
-        df_du[6] = t121;
+    if (t118) {
+        df_du[6] = t109;
     }
-    if (t128) {
-        M[7] = t47;
+    if (t116) {
+        M[7] = t36;
     }
-    if (t129) {
-        df_dq[7] = t106;
+    if (t117) {
+        df_dq[7] = t94;
     }
-    if (t130) {
-        df_du[7] = t122;
+    if (t118) {
+        df_du[7] = t110;
     }
-    if (t127) {
-        f[2] = t83;
+    if (t115) {
+        f[2] = t71;
     }
-    if (t128) {
-        M[8] = t32;
+    if (t116) {
+        M[8] = t21;
     }
-    if (t129) {
+    if (t117) {
         df_dq[8] = 0.0;
     }
-    if (t130) {
+    if (t118) {
         df_du[8] = 0.0;
     }
-    if (t128) {
-        M[9] = t43;
+    if (t116) {
+        M[9] = t32;
     }
-    if (t129) {
-        df_dq[9] = t108;
+    if (t117) {
+        df_dq[9] = t96;
     }
-    if (t130) {
-        df_du[9] = t123;
+    if (t118) {
+        df_du[9] = t111;
     }
-    if (t128) {
-        M[10] = t11;
+    if (t116) {
+        M[10] = t5;
     }
-    if (t129) {
-        df_dq[10] = t112;
+    if (t117) {
+        df_dq[10] = t100;
     }
-    if (t130) {
+    if (t118) {
         df_du[10] = 0.0;
     }
-    if (t128) {
-        M[11] = t50;
+    if (t116) {
+        M[11] = t39;
     }
-    if (t129) {
-        df_dq[11] = t114;
+    if (t117) {
+        df_dq[11] = t102;
     }
-    if (t130) {
-        df_du[11] = t124;
+    if (t118) {
+        df_du[11] = t112;
     }
-    if (t127) {
-        f[3] = t89;
+    if (t115) {
+        f[3] = t77;
     }
-    if (t128) {
-        M[12] = t35;
+    if (t116) {
+        M[12] = t24;
     }
-    if (t129) {
+    if (t117) {
         df_dq[12] = 0.0;
     }
-    if (t130) {
+    if (t118) {
         df_du[12] = 0.0;
     }
-    if (t128) {
-        M[13] = t47;
+    if (t116) {
+        M[13] = t36;
     }
-    if (t129) {
-        df_dq[13] = t115;
+    if (t117) {
+        df_dq[13] = t103;
     }
-    if (t130) {
-        df_du[13] = t125;
+    if (t118) {
+        df_du[13] = t113;
     }
-    if (t128) {
-        M[14] = t50;
+    if (t116) {
+        M[14] = t39;
     }
-    if (t129) {
-        df_dq[14] = t116;
+    if (t117) {
+        df_dq[14] = t104;
     }
-    if (t130) {
-        df_du[14] = t126;
+    if (t118) {
+        df_du[14] = t114;
     }
-    if (t128) {
-        M[15] = t13;
+    if (t116) {
+        M[15] = t6;
     }
-    if (t129) {
-        df_dq[15] = t117;
+    if (t117) {
+        df_dq[15] = t105;
     }
-    if (t130) {
+    if (t118) {
         df_du[15] = 0.0;
     }
 

@@ -240,78 +240,77 @@ gradgen_status pinn_forward(
         pinn_set_state(saved, 0, N);
     }
 
-    static const float table12[2] = {
+    static const float table[2] = {
         -1.0f, 1.0f,
     };
     /* SAVED, after its header:
-     *              64  s3  float [2, 1]
-     *             128  s0  float [N, 16]
-     *    N * 64 + 128  s1  float [N, 16]
-     *   N * 128 + 128  s2  float [N] */
-    float *const s3 = (float *)gg_at_if(saved, 64);
-    float *const s0 = (float *)gg_at_if(saved, 128);
-    float *const s1 = (float *)gg_at_if(saved, (size_t)(N * 64 + 128));
-    float *const s2 = (float *)gg_at_if(saved, (size_t)(N * 128 + 128));
-    float *const sink8 = (float *)work;
-    /* pinn.py:30 mm_backward_11, pinn.py:30 sum_backward_1, pinn.py:23 tanh, pinn.py:23 add, pinn.py:23 mul,
-     *   pinn.py:31 tanh_backward_1, pinn.py:31 tanh_backward_1_backward_011, pinn.py:31 mul_backward_11,
-     *   pinn.py:23 mm, pinn.py:33 sub, pinn.py:33 mean, pinn.py:33 pow_fixed */
-    /* s5[i,0] = ... sum_j w1[0,j] (1 - tanh(x[i,0] w1[0,j] + b1[j])^2) */
-    /* s6[i,0] = sum_j w2[j,0] tanh(x[i,0] w1[0,j] + b1[j]) */
-    /* u[i] = s6[i,0] */
-    /* s4 = sum_i (s5[i,0] - f[i])^2 */
-    gg_pairwise_f32 s4;
-    memset(&s4, 0, sizeof s4);
-    const int t13 = saved != NULL;
-    const int t14 = u != NULL;
+     *              64  kept3  float [2, 1]
+     *             128  kept0  float [N, 16]
+     *    N * 64 + 128  kept1  float [N, 16]
+     *   N * 128 + 128  kept2  float [N] */
+    float *const kept3 = (float *)gg_at_if(saved, 64);
+    float *const kept0 = (float *)gg_at_if(saved, 128);
+    float *const kept1 = (float *)gg_at_if(saved, (size_t)(N * 64 + 128));
+    float *const kept2 = (float *)gg_at_if(saved, (size_t)(N * 128 + 128));
+    float *const sink = (float *)work;
+    /* pinn.py:30 sum_backward_1, mm_backward_11, pinn.py:23 mul, add, tanh, mm, pinn.py:31
+     *   tanh_backward_1_backward_011, tanh_backward_1, mul_backward_11, pinn.py:33 sub, pow_fixed, mean
+     * s3[i,0] = ... sum_j w1[0,j] (1 - tanh(x[i,0] w1[0,j] + b1[j])^2)
+     * s4[i,0] = sum_j w2[j,0] tanh(x[i,0] w1[0,j] + b1[j])
+     * u[i] = s4[i,0]
+     * s1 = sum_i (s3[i,0] - f[i])^2 */
+    gg_pairwise_f32 s1;
+    memset(&s1, 0, sizeof s1);
+    const int t1 = saved != NULL;
+    const int t2 = u != NULL;
     for (int64_t i = 0; i < N; ++i) {
-        float s5 = 0.0f;
-        float s6 = 0.0f;
-        float *const row7 = t13 ? s0 + i * 16 : sink8;
-        const float t15 = x[i];
-        float *const row9 = t13 ? s1 + i * 16 : sink8;
-        GRADGEN_SIMD_WITH(reduction(+:s5, s6))
+        float s3 = 0.0f;
+        float s4 = 0.0f;
+        float *const row = t1 ? kept0 + i * 16 : sink;
+        const float x_0 = x[i];
+        float *const row2 = t1 ? kept1 + i * 16 : sink;
+        GRADGEN_SIMD_WITH(reduction(+:s3, s4))
         for (int64_t j = 0; j < 16; ++j) {
-            const float t16 = w2[j];
-            const float t17 = t16 * 1.0f;
-            row7[j] = t17;
-            const float t18 = w1[j];
-            const float t19 = gg_tanh_f32(t15 * t18 + b1[j]);
-            const float t20 = (1.0f - t19 * t19) * (t17 * t19 * t18 * -2.0f);
-            row9[j] = t20;
-            s5 = s5 + t18 * t20;
-            s6 = s6 + t19 * t16;
+            const float w2_0 = w2[j];
+            const float t4 = w2_0 * 1.0f;
+            row[j] = t4;
+            const float w1_0 = w1[j];
+            const float t5 = gg_tanh_f32(x_0 * w1_0 + b1[j]);
+            const float t6 = (1.0f - t5 * t5) * (t4 * t5 * w1_0 * -2.0f);
+            row2[j] = t6;
+            s3 = s3 + w1_0 * t6;
+            s4 = s4 + t5 * w2_0;
         }
-        const float t21 = s5 - f[i];
-        if (t13) {
-            s2[i] = t21;
+        const float t3 = s3 - f[i];
+        if (t1) {
+            kept2[i] = t3;
         }
-        if (t14) {
-            u[i] = s6;
+        if (t2) {
+            u[i] = s4;
         }
-        gg_pairwise_f32_add(&s4, t21 * t21);
+        gg_pairwise_f32_add(&s1, t3 * t3);
     }
-    /* pinn.py:23 tanh, pinn.py:23 add, pinn.py:23 mul, pinn.py:23 mm, pinn.py:33 sum, pinn.py:33 pow_fixed */
-    /* s11[i,0] = sum_j w2[j,0] tanh(w1[0,j] ... + b1[j]) */
-    /* s10 = sum_i s11[i,0]^2 */
-    float s10 = 0.0f;
+    /* pinn.py:23 mul, add, tanh, mm, pinn.py:33 pow_fixed, sum
+     * s3[i,0] = sum_j w2[j,0] tanh(w1[0,j] ... + b1[j])
+     * s2 = sum_i s3[i,0]^2 */
+    float s2 = 0.0f;
     for (int64_t i = 0; i < 2; ++i) {
-        float s11 = 0.0f;
-        const float t22 = table12[i];
-        GRADGEN_SIMD_WITH(reduction(+:s11))
+        float s3 = 0.0f;
+        const float t3 = table[i];
+        GRADGEN_SIMD_WITH(reduction(+:s3))
         for (int64_t j = 0; j < 16; ++j) {
-            s11 = s11 + gg_tanh_f32(t22 * w1[j] + b1[j]) * w2[j];
+            s3 = s3 + gg_tanh_f32(t3 * w1[j] + b1[j]) * w2[j];
         }
-        if (t13) {
-            s3[i] = s11;
+        if (t1) {
+            kept3[i] = s3;
         }
-        s10 = s10 + s11 * s11;
+        s2 = s2 + s3 * s3;
     }
-    /* pinn.py:33 add, pinn.py:33 mean, pinn.py:33 mul */
-    /* loss = s4/N + 100 s10 */
-    const float t23 = gg_pairwise_f32_total(&s4) / (float)N + s10 * 100.0f;
+    /* pinn.py:33 mul, mean, add
+     * loss = s1/N + 100 s2 */
+    const float loss_0 = gg_pairwise_f32_total(&s1) / (float)N + s2 * 100.0f;
     if (loss != NULL) {
-        loss[0] = t23;
+        loss[0] = loss_0;
     }
 
     if (saved != NULL) {
@@ -344,157 +343,157 @@ gradgen_status pinn_backward(
         return gradgen_state;
     }
 
-    static const float table3[2] = {
+    static const float table[2] = {
         -1.0f, 1.0f,
     };
     /* SAVED, after its header:
-     *              64  s3  float [2, 1]
-     *             128  s0  float [N, 16]
-     *    N * 64 + 128  s1  float [N, 16]
-     *   N * 128 + 128  s2  float [N] */
+     *              64  kept3  float [2, 1]
+     *             128  kept0  float [N, 16]
+     *    N * 64 + 128  kept1  float [N, 16]
+     *   N * 128 + 128  kept2  float [N] */
     /* WORK; values that are never needed together share memory:
-     *     0  v0         float [16]
-     *    64  v1         float [16]
-     *   128  v2         float [16]
-     *   192  v4         float [16]
-     *   256  v5         float [16]
-     *   320  v6         float [16]
-     *   384  v7         float [16]
-     *   448  v8         float [16]
-     *   512  sink16     float [16]
-     *   512  v10        float [16]
-     *   576  nothing18  float [16]
-     *   640  v11        float [16]
-     *   704  v12        float [16]
-     *   768  v13        float [16]
-     *   832  v14        float [16] */
-    float *const s3 = (float *)gg_at(saved, 64);
-    float *const s0 = (float *)gg_at(saved, 128);
-    float *const s1 = (float *)gg_at(saved, (size_t)(N * 64 + 128));
-    float *const s2 = (float *)gg_at(saved, (size_t)(N * 128 + 128));
-    float *const v0 = (float *)work;
-    float *const v1 = (float *)gg_at(work, 64);
-    float *const v2 = (float *)gg_at(work, 128);
+     *     0  v1       float [16]
+     *    64  v2       float [16]
+     *   128  v3       float [16]
+     *   192  v4       float [16]
+     *   256  v5       float [16]
+     *   320  v6       float [16]
+     *   384  v7       float [16]
+     *   448  v8       float [16]
+     *   512  sink     float [16]
+     *   512  v9       float [16]
+     *   576  nothing  float [16]
+     *   640  v10      float [16]
+     *   704  v11      float [16]
+     *   768  v12      float [16]
+     *   832  v13      float [16] */
+    float *const kept3 = (float *)gg_at(saved, 64);
+    float *const kept0 = (float *)gg_at(saved, 128);
+    float *const kept1 = (float *)gg_at(saved, (size_t)(N * 64 + 128));
+    float *const kept2 = (float *)gg_at(saved, (size_t)(N * 128 + 128));
+    float *const v1 = (float *)work;
+    float *const v2 = (float *)gg_at(work, 64);
+    float *const v3 = (float *)gg_at(work, 128);
     float *const v4 = (float *)gg_at(work, 192);
     float *const v5 = (float *)gg_at(work, 256);
     float *const v6 = (float *)gg_at(work, 320);
     float *const v7 = (float *)gg_at(work, 384);
     float *const v8 = (float *)gg_at(work, 448);
-    float *const sink16 = (float *)gg_at(work, 512);
-    float *const v10 = (float *)gg_at(work, 512);
-    float *const nothing18 = (float *)gg_at(work, 576);
-    float *const v11 = (float *)gg_at(work, 640);
-    float *const v12 = (float *)gg_at(work, 704);
-    float *const v13 = (float *)gg_at(work, 768);
-    float *const v14 = (float *)gg_at(work, 832);
+    float *const sink = (float *)gg_at(work, 512);
+    float *const v9 = (float *)gg_at(work, 512);
+    float *const nothing = (float *)gg_at(work, 576);
+    float *const v10 = (float *)gg_at(work, 640);
+    float *const v11 = (float *)gg_at(work, 704);
+    float *const v12 = (float *)gg_at(work, 768);
+    float *const v13 = (float *)gg_at(work, 832);
     for (int64_t gg_element = 0; gg_element < 16; ++gg_element) {
-        nothing18[gg_element] = -0.0f;
+        nothing[gg_element] = -0.0f;
     }
     /* pinn.py:33 mul */
-    const float t23 = grad_loss != NULL ? grad_loss[0] : 1.0f;
-    const float t24 = t23 * 100.0f;
+    const float grad_loss_0 = grad_loss != NULL ? grad_loss[0] : 1.0f;
+    const float t1 = grad_loss_0 * 100.0f;
     /* pinn.py:33 mean */
-    const float t25 = t23 / (float)N;
-    /* pinn.py:33 pow_fixed, pinn.py:23 mm, pinn.py:23 tanh, pinn.py:23 add, pinn.py:23 mul */
-    /* v0[0,j] = 2 ...^2 */
-    /* v1[j] = 2 ... */
-    /* v2[j,0] = 200 grad_loss tanh(w1[0,j] ... + b1[j]) sum_i s3[i,0] */
-    memset(v0, 0, 16 * sizeof(float));
+    const float t2 = grad_loss_0 / (float)N;
+    /* pinn.py:33 pow_fixed, pinn.py:23 mm, mul, add, tanh
+     * v1[0,j] = 2 ...^2
+     * v2[j] = 2 ...
+     * v3[j,0] = 200 grad_loss tanh(w1[0,j] ... + b1[j]) sum_i kept3[i,0] */
     memset(v1, 0, 16 * sizeof(float));
     memset(v2, 0, 16 * sizeof(float));
+    memset(v3, 0, 16 * sizeof(float));
     for (int64_t i = 0; i < 2; ++i) {
-        const float t26 = s3[i] * t24 * 2.0f;
-        const float t27 = table3[i];
+        const float t7 = kept3[i] * t1 * 2.0f;
+        const float t8 = table[i];
         GRADGEN_SIMD
         for (int64_t j = 0; j < 16; ++j) {
-            const float t28 = gg_tanh_f32(t27 * w1[j] + b1[j]);
-            const float t29 = (1.0f - t28 * t28) * (w2[j] * t26);
-            v0[j] = v0[j] + t27 * t29;
-            v1[j] = v1[j] + t29;
-            v2[j] = v2[j] + t28 * t26;
+            const float t9 = gg_tanh_f32(t8 * w1[j] + b1[j]);
+            const float t10 = (1.0f - t9 * t9) * (w2[j] * t7);
+            v1[j] = v1[j] + t8 * t10;
+            v2[j] = v2[j] + t10;
+            v3[j] = v3[j] + t9 * t7;
         }
     }
-    /* pinn.py:33 pow_fixed, pinn.py:23 tanh, pinn.py:23 add, pinn.py:23 mul, pinn.py:31 tanh_backward_1,
-     *   pinn.py:31 mul_backward_11, pinn.py:31 tanh_backward_1_backward_011, pinn.py:31
-     *   mul_backward_11_backward_1101_10, pinn.py:30 sum_backward_1, pinn.py:30 mm_backward_11 */
-    /* v4[0,k] = 2 grad_loss/N sum_j s1[j,k] s2[j] */
-    /* v5[0,k] = -2 ... sum_j s0[j,k] tanh(x[j,0] w1[0,k] + b1[k]) */
-    /* v6[0,k] = ... sum_j x[j,0] */
-    /* v7[k] = sum_j (1 - tanh(x[j,0] w1[0,k] + b1[k])^2) (... - 2 s0[j,k] w1[0,k] ...) */
-    /* v8[k,0] = -2 w1[0,k] ... sum_j tanh(x[j,0] w1[0,k] + b1[k]) */
+    /* pinn.py:33 pow_fixed, pinn.py:23 mul, add, tanh, pinn.py:31 mul_backward_11, tanh_backward_1,
+     *   tanh_backward_1_backward_011, mul_backward_11_backward_1101_10, pinn.py:30 sum_backward_1,
+     *   mm_backward_11
+     * v4[0,k] = 2 grad_loss/N sum_j kept1[j,k] kept2[j]
+     * v5[0,k] = -2 ... sum_j kept0[j,k] tanh(x[j,0] w1[0,k] + b1[k])
+     * v6[0,k] = ... sum_j x[j,0]
+     * v7[k] = sum_j (1 - tanh(x[j,0] w1[0,k] + b1[k])^2) (... - 2 kept0[j,k] w1[0,k] ...)
+     * v8[k,0] = -2 w1[0,k] ... sum_j tanh(x[j,0] w1[0,k] + b1[k]) */
     memset(v4, 0, 16 * sizeof(float));
     memset(v5, 0, 16 * sizeof(float));
     memset(v6, 0, 16 * sizeof(float));
     memset(v7, 0, 16 * sizeof(float));
     memset(v8, 0, 16 * sizeof(float));
     for (int64_t i = 0; i < N; i += 256) {
-        const int64_t rows9 = gg_least(256, N - i);
+        const int64_t rows = gg_least(256, N - i);
+        memset(v9, 0, 16 * sizeof(float));
         memset(v10, 0, 16 * sizeof(float));
         memset(v11, 0, 16 * sizeof(float));
         memset(v12, 0, 16 * sizeof(float));
         memset(v13, 0, 16 * sizeof(float));
-        memset(v14, 0, 16 * sizeof(float));
-        for (int64_t j = 0; j < rows9; ++j) {
-            const float t30 = s2[i + j] * t25 * 2.0f;
-            const float t31 = x[i + j];
+        for (int64_t j = 0; j < rows; ++j) {
+            const float t7 = kept2[i + j] * t2 * 2.0f;
+            const float x_0 = x[i + j];
             GRADGEN_SIMD
             for (int64_t k = 0; k < 16; ++k) {
-                const float t32 = w1[k];
-                const float t33 = gg_tanh_f32(t31 * t32 + b1[k]);
-                const float t34 = t32 * t30;
-                const float t35 = 1.0f - t33 * t33;
-                const float t36 = t35 * t34;
-                const float t37 = s0[i * 16 + j * 16 + k];
-                const float t38 = t37 * t33;
-                const float t39 = t35 * (t38 * t32 * -2.0f * t33 * t34 * -2.0f + t37 * t32 * t36 * -2.0f);
-                v10[k] = v10[k] + s1[i * 16 + j * 16 + k] * t30;
-                v11[k] = v11[k] + 1.0f * (t38 * t36 * -2.0f);
-                v12[k] = v12[k] + t31 * t39;
-                v13[k] = v13[k] + t39;
-                v14[k] = v14[k] + 1.0f * (t33 * t32 * t36 * -2.0f);
+                const float w1_0 = w1[k];
+                const float t8 = gg_tanh_f32(x_0 * w1_0 + b1[k]);
+                const float t9 = w1_0 * t7;
+                const float t10 = 1.0f - t8 * t8;
+                const float t11 = t10 * t9;
+                const float t12 = kept0[i * 16 + j * 16 + k];
+                const float t13 = t12 * t8;
+                const float t14 = t10 * (t13 * w1_0 * -2.0f * t8 * t9 * -2.0f + t12 * w1_0 * t11 * -2.0f);
+                v9[k] = v9[k] + kept1[i * 16 + j * 16 + k] * t7;
+                v10[k] = v10[k] + 1.0f * (t13 * t11 * -2.0f);
+                v11[k] = v11[k] + x_0 * t14;
+                v12[k] = v12[k] + t14;
+                v13[k] = v13[k] + 1.0f * (t8 * w1_0 * t11 * -2.0f);
             }
         }
         GRADGEN_SIMD
         for (int64_t j = 0; j < 16; ++j) {
-            v4[j] = v4[j] + v10[j];
+            v4[j] = v4[j] + v9[j];
         }
         GRADGEN_SIMD
         for (int64_t j = 0; j < 16; ++j) {
-            v5[j] = v5[j] + v11[j];
+            v5[j] = v5[j] + v10[j];
         }
         GRADGEN_SIMD
         for (int64_t j = 0; j < 16; ++j) {
-            v6[j] = v6[j] + v12[j];
+            v6[j] = v6[j] + v11[j];
         }
         GRADGEN_SIMD
         for (int64_t j = 0; j < 16; ++j) {
-            v7[j] = v7[j] + v13[j];
+            v7[j] = v7[j] + v12[j];
         }
         GRADGEN_SIMD
         for (int64_t j = 0; j < 16; ++j) {
-            v8[j] = v8[j] + v14[j];
+            v8[j] = v8[j] + v13[j];
         }
     }
-    /* pinn.py:23 mul, pinn.py:31 mul_backward_11_backward_1101_10, pinn.py:31 mul_backward_11, pinn.py:23 add,
-     *   pinn.py:30 mm_backward_11 */
-    /* grad_w1[0,i] += v0[0,i] + v4[0,i] + v5[0,i] + v6[0,i] */
-    /* grad_b1[i] += v1[i] + v7[i] */
-    /* grad_w2[i,0] += v2[i,0] + v8[i,0] */
-    const int t40 = grad_w1 != NULL;
-    float *const row15 = t40 ? grad_w1 : sink16;
-    const int t41 = !((flags & GRADGEN_SET_GRAD) != 0u);
-    const float *const row17 = t40 && t41 ? grad_w1 : nothing18;
-    const int t42 = grad_b1 != NULL;
-    float *const row19 = t42 ? grad_b1 : sink16;
-    const float *const row20 = t42 && t41 ? grad_b1 : nothing18;
-    const int t43 = grad_w2 != NULL;
-    float *const row21 = t43 ? grad_w2 : sink16;
-    const float *const row22 = t43 && t41 ? grad_w2 : nothing18;
+    /* pinn.py:31 mul_backward_11, mul_backward_11_backward_1101_10, pinn.py:23 mul, add, pinn.py:30
+     *   mm_backward_11
+     * grad_w1[0,i] += v1[0,i] + v4[0,i] + v5[0,i] + v6[0,i]
+     * grad_b1[i] += v2[i] + v7[i]
+     * grad_w2[i,0] += v3[i,0] + v8[i,0] */
+    const int t3 = grad_w1 != NULL;
+    float *const row = t3 ? grad_w1 : sink;
+    const int t4 = !((flags & GRADGEN_SET_GRAD) != 0u);
+    const float *const row2 = t3 && t4 ? grad_w1 : nothing;
+    const int t5 = grad_b1 != NULL;
+    float *const row3 = t5 ? grad_b1 : sink;
+    const float *const row4 = t5 && t4 ? grad_b1 : nothing;
+    const int t6 = grad_w2 != NULL;
+    float *const row5 = t6 ? grad_w2 : sink;
+    const float *const row6 = t6 && t4 ? grad_w2 : nothing;
     GRADGEN_SIMD
     for (int64_t i = 0; i < 16; ++i) {
-        row15[i] = row17[i] + (v0[i] + v4[i] + v5[i] + v6[i]);
-        row19[i] = row20[i] + (v1[i] + v7[i]);
-        row21[i] = row22[i] + (v2[i] + v8[i]);
+        row[i] = row2[i] + (v1[i] + v4[i] + v5[i] + v6[i]);
+        row3[i] = row4[i] + (v2[i] + v7[i]);
+        row5[i] = row6[i] + (v3[i] + v8[i]);
     }
 
     if ((flags & GRADGEN_RETAIN_GRAPH) == 0) {
@@ -523,202 +522,203 @@ gradgen_status pinn_value_and_grad(
         return GRADGEN_ERR_ALIGN;
     }
 
-    static const float table23[2] = {
+    static const float table[2] = {
         -1.0f, 1.0f,
     };
     /* WORK; values that are never needed together share memory:
-     *     0  v1         float [16]
-     *    64  v2         float [16]
-     *   128  v3         float [16]
-     *   192  v4         float [16]
-     *   256  v5         float [16]
-     *   320  v14        float [16]
-     *   320  v19        float [16]
-     *   384  v15        float [16]
-     *   384  v20        float [16]
-     *   448  v16        float [16]
-     *   448  v21        float [16]
-     *   512  v17        float [16]
-     *   512  v24        float [16]
-     *   512  sink26     float [16]
-     *   576  nothing28  float [16]
-     *   640  v7         float [16]
-     *   704  v8         float [16]
-     *   768  v9         float [16]
-     *   832  v10        float [16]
-     *   896  v11        float [16] */
+     *     0  v1       float [16]
+     *    64  v2       float [16]
+     *   128  v3       float [16]
+     *   192  v4       float [16]
+     *   256  v5       float [16]
+     *   320  v6       float [16]
+     *   320  v10      float [16]
+     *   384  v7       float [16]
+     *   384  v11      float [16]
+     *   448  v8       float [16]
+     *   448  v12      float [16]
+     *   512  v9       float [16]
+     *   512  v13      float [16]
+     *   512  sink     float [16]
+     *   576  nothing  float [16]
+     *   640  v14      float [16]
+     *   704  v15      float [16]
+     *   768  v16      float [16]
+     *   832  v17      float [16]
+     *   896  v18      float [16] */
     float *const v1 = (float *)work;
     float *const v2 = (float *)gg_at(work, 64);
     float *const v3 = (float *)gg_at(work, 128);
     float *const v4 = (float *)gg_at(work, 192);
     float *const v5 = (float *)gg_at(work, 256);
-    float *const v14 = (float *)gg_at(work, 320);
-    float *const v19 = (float *)gg_at(work, 320);
-    float *const v15 = (float *)gg_at(work, 384);
-    float *const v20 = (float *)gg_at(work, 384);
-    float *const v16 = (float *)gg_at(work, 448);
-    float *const v21 = (float *)gg_at(work, 448);
-    float *const v17 = (float *)gg_at(work, 512);
-    float *const v24 = (float *)gg_at(work, 512);
-    float *const sink26 = (float *)gg_at(work, 512);
-    float *const nothing28 = (float *)gg_at(work, 576);
-    float *const v7 = (float *)gg_at(work, 640);
-    float *const v8 = (float *)gg_at(work, 704);
-    float *const v9 = (float *)gg_at(work, 768);
-    float *const v10 = (float *)gg_at(work, 832);
-    float *const v11 = (float *)gg_at(work, 896);
+    float *const v6 = (float *)gg_at(work, 320);
+    float *const v10 = (float *)gg_at(work, 320);
+    float *const v7 = (float *)gg_at(work, 384);
+    float *const v11 = (float *)gg_at(work, 384);
+    float *const v8 = (float *)gg_at(work, 448);
+    float *const v12 = (float *)gg_at(work, 448);
+    float *const v9 = (float *)gg_at(work, 512);
+    float *const v13 = (float *)gg_at(work, 512);
+    float *const sink = (float *)gg_at(work, 512);
+    float *const nothing = (float *)gg_at(work, 576);
+    float *const v14 = (float *)gg_at(work, 640);
+    float *const v15 = (float *)gg_at(work, 704);
+    float *const v16 = (float *)gg_at(work, 768);
+    float *const v17 = (float *)gg_at(work, 832);
+    float *const v18 = (float *)gg_at(work, 896);
     for (int64_t gg_element = 0; gg_element < 16; ++gg_element) {
-        nothing28[gg_element] = -0.0f;
+        nothing[gg_element] = -0.0f;
     }
     /* pinn.py:33 mean */
-    const float t33 = (float)N;
-    const float t34 = 1.0f / t33;
-    /* pinn.py:30 mm_backward_11, pinn.py:30 sum_backward_1, pinn.py:23 tanh, pinn.py:23 add, pinn.py:23 mul,
-     *   pinn.py:31 tanh_backward_1_backward_011, pinn.py:31 tanh_backward_1, pinn.py:31 mul_backward_11,
-     *   pinn.py:23 mm, pinn.py:33 sub, pinn.py:33 pow_fixed, pinn.py:33 mean, pinn.py:31
-     *   mul_backward_11_backward_1101_10 */
-    /* v14[j,k] = w2[k,0] */
-    /* v15[j,k] = tanh(x[j,0] w1[0,k] + b1[k]) */
-    /* v16[j,k] = -2 v14[j,k] v15[j,k] w1[0,k] */
-    /* v17[j,k] = v16[j,k] (1 - v15[j,k]^2) */
-    /* s12[j,0] = sum_k w1[0,k] v17[j,k] */
-    gg_pairwise_f32 s0;
-    memset(&s0, 0, sizeof s0);
+    const float t1 = (float)N;
+    const float t2 = 1.0f / t1;
+    /* pinn.py:30 sum_backward_1, mm_backward_11, pinn.py:23 mul, add, tanh, mm, pinn.py:31
+     *   tanh_backward_1_backward_011, tanh_backward_1, mul_backward_11, mul_backward_11_backward_1101_10,
+     *   pinn.py:33 sub, pow_fixed, mean
+     * v6[j,k] = w2[k,0]
+     * v7[j,k] = tanh(x[j,0] w1[0,k] + b1[k])
+     * v8[j,k] = -2 v6[j,k] v7[j,k] w1[0,k]
+     * v9[j,k] = v8[j,k] (1 - v7[j,k]^2)
+     * s3[j,0] = sum_k w1[0,k] v9[j,k]
+     * s4[j,0] = sum_k v7[j,k] w2[k,0] */
+    gg_pairwise_f32 s1;
+    memset(&s1, 0, sizeof s1);
     memset(v1, 0, 16 * sizeof(float));
     memset(v2, 0, 16 * sizeof(float));
     memset(v3, 0, 16 * sizeof(float));
     memset(v4, 0, 16 * sizeof(float));
     memset(v5, 0, 16 * sizeof(float));
-    const int t35 = u != NULL;
+    const int t3 = u != NULL;
     for (int64_t i = 0; i < N; i += 256) {
-        const int64_t rows6 = gg_least(256, N - i);
-        memset(v7, 0, 16 * sizeof(float));
-        memset(v8, 0, 16 * sizeof(float));
-        memset(v9, 0, 16 * sizeof(float));
-        memset(v10, 0, 16 * sizeof(float));
-        memset(v11, 0, 16 * sizeof(float));
-        for (int64_t j = 0; j < rows6; ++j) {
-            float s12 = 0.0f;
-            float s13 = 0.0f;
-            const float t36 = x[i + j];
-            GRADGEN_SIMD_WITH(reduction(+:s12, s13))
+        const int64_t rows = gg_least(256, N - i);
+        memset(v14, 0, 16 * sizeof(float));
+        memset(v15, 0, 16 * sizeof(float));
+        memset(v16, 0, 16 * sizeof(float));
+        memset(v17, 0, 16 * sizeof(float));
+        memset(v18, 0, 16 * sizeof(float));
+        for (int64_t j = 0; j < rows; ++j) {
+            float s3 = 0.0f;
+            float s4 = 0.0f;
+            const float x_0 = x[i + j];
+            GRADGEN_SIMD_WITH(reduction(+:s3, s4))
             for (int64_t k = 0; k < 16; ++k) {
-                const float t37 = w2[k];
-                const float t38 = t37 * 1.0f;
-                v14[k] = t38;
-                const float t39 = w1[k];
-                const float t40 = gg_tanh_f32(t36 * t39 + b1[k]);
-                v15[k] = t40;
-                const float t41 = t38 * t40 * t39 * -2.0f;
-                v16[k] = t41;
-                const float t42 = (1.0f - t40 * t40) * t41;
-                v17[k] = t42;
-                s12 = s12 + t39 * t42;
-                s13 = s13 + t40 * t37;
+                const float w2_0 = w2[k];
+                const float t13 = w2_0 * 1.0f;
+                v6[k] = t13;
+                const float w1_0 = w1[k];
+                const float t14 = gg_tanh_f32(x_0 * w1_0 + b1[k]);
+                v7[k] = t14;
+                const float t15 = t13 * t14 * w1_0 * -2.0f;
+                v8[k] = t15;
+                const float t16 = (1.0f - t14 * t14) * t15;
+                v9[k] = t16;
+                s3 = s3 + w1_0 * t16;
+                s4 = s4 + t14 * w2_0;
             }
-            const float t43 = s12 - f[i + j];
-            if (t35) {
-                u[i + j] = s13;
+            const float t11 = s3 - f[i + j];
+            if (t3) {
+                u[i + j] = s4;
             }
-            const float t44 = t43 * t34 * 2.0f;
-            gg_pairwise_f32_add(&s0, t43 * t43);
+            const float t12 = t11 * t2 * 2.0f;
+            gg_pairwise_f32_add(&s1, t11 * t11);
             GRADGEN_SIMD
             for (int64_t k = 0; k < 16; ++k) {
-                const float t45 = v15[k];
-                const float t46 = w1[k];
-                const float t47 = t46 * t44;
-                const float t48 = 1.0f - t45 * t45;
-                const float t49 = t48 * t47;
-                const float t50 = v14[k];
-                const float t51 = t48 * (v16[k] * t45 * t47 * -2.0f + t50 * t46 * t49 * -2.0f);
-                v7[k] = v7[k] + v17[k] * t44;
-                v8[k] = v8[k] + 1.0f * (t50 * t45 * t49 * -2.0f);
-                v9[k] = v9[k] + t36 * t51;
-                v10[k] = v10[k] + t51;
-                v11[k] = v11[k] + 1.0f * (t45 * t46 * t49 * -2.0f);
+                const float t13 = v7[k];
+                const float w1_0 = w1[k];
+                const float t14 = w1_0 * t12;
+                const float t15 = 1.0f - t13 * t13;
+                const float t16 = t15 * t14;
+                const float t17 = v6[k];
+                const float t18 = t15 * (v8[k] * t13 * t14 * -2.0f + t17 * w1_0 * t16 * -2.0f);
+                v14[k] = v14[k] + v9[k] * t12;
+                v15[k] = v15[k] + 1.0f * (t17 * t13 * t16 * -2.0f);
+                v16[k] = v16[k] + x_0 * t18;
+                v17[k] = v17[k] + t18;
+                v18[k] = v18[k] + 1.0f * (t13 * w1_0 * t16 * -2.0f);
             }
         }
         GRADGEN_SIMD
         for (int64_t j = 0; j < 16; ++j) {
-            v1[j] = v1[j] + v7[j];
+            v1[j] = v1[j] + v14[j];
         }
         GRADGEN_SIMD
         for (int64_t j = 0; j < 16; ++j) {
-            v2[j] = v2[j] + v8[j];
+            v2[j] = v2[j] + v15[j];
         }
         GRADGEN_SIMD
         for (int64_t j = 0; j < 16; ++j) {
-            v3[j] = v3[j] + v9[j];
+            v3[j] = v3[j] + v16[j];
         }
         GRADGEN_SIMD
         for (int64_t j = 0; j < 16; ++j) {
-            v4[j] = v4[j] + v10[j];
+            v4[j] = v4[j] + v17[j];
         }
         GRADGEN_SIMD
         for (int64_t j = 0; j < 16; ++j) {
-            v5[j] = v5[j] + v11[j];
+            v5[j] = v5[j] + v18[j];
         }
     }
-    /* pinn.py:23 tanh, pinn.py:23 add, pinn.py:23 mul, pinn.py:23 mm, pinn.py:33 pow_fixed, pinn.py:33 sum */
-    /* v24[i,j] = tanh(w1[0,j] ... + b1[j]) */
-    /* s22[i,0] = sum_j v24[i,j] w2[j,0] */
-    /* s18 = sum_i s22[i,0]^2 */
-    /* v19[0,j] = 2 ...^2 */
-    /* v20[j] = 2 ... */
-    float s18 = 0.0f;
-    memset(v19, 0, 16 * sizeof(float));
-    memset(v20, 0, 16 * sizeof(float));
-    memset(v21, 0, 16 * sizeof(float));
+    /* pinn.py:23 mul, add, tanh, mm, pinn.py:33 pow_fixed, sum
+     * v13[i,j] = tanh(w1[0,j] ... + b1[j])
+     * s3[i,0] = sum_j v13[i,j] w2[j,0]
+     * s2 = sum_i s3[i,0]^2
+     * v10[0,j] = 2 ...^2
+     * v11[j] = 2 ...
+     * v12[j,0] = 200 sum_i v13[i,j] s3[i,0] */
+    float s2 = 0.0f;
+    memset(v10, 0, 16 * sizeof(float));
+    memset(v11, 0, 16 * sizeof(float));
+    memset(v12, 0, 16 * sizeof(float));
     for (int64_t i = 0; i < 2; ++i) {
-        float s22 = 0.0f;
-        const float t52 = table23[i];
-        GRADGEN_SIMD_WITH(reduction(+:s22))
+        float s3 = 0.0f;
+        const float t11 = table[i];
+        GRADGEN_SIMD_WITH(reduction(+:s3))
         for (int64_t j = 0; j < 16; ++j) {
-            const float t53 = gg_tanh_f32(t52 * w1[j] + b1[j]);
-            v24[j] = t53;
-            s22 = s22 + t53 * w2[j];
+            const float t13 = gg_tanh_f32(t11 * w1[j] + b1[j]);
+            v13[j] = t13;
+            s3 = s3 + t13 * w2[j];
         }
-        const float t54 = s22 * 200.0f;
-        s18 = s18 + s22 * s22;
+        const float t12 = s3 * 200.0f;
+        s2 = s2 + s3 * s3;
         GRADGEN_SIMD
         for (int64_t j = 0; j < 16; ++j) {
-            const float t55 = v24[j];
-            const float t56 = (1.0f - t55 * t55) * (w2[j] * t54);
-            v19[j] = v19[j] + t52 * t56;
-            v20[j] = v20[j] + t56;
-            v21[j] = v21[j] + t55 * t54;
+            const float t13 = v13[j];
+            const float t14 = (1.0f - t13 * t13) * (w2[j] * t12);
+            v10[j] = v10[j] + t11 * t14;
+            v11[j] = v11[j] + t14;
+            v12[j] = v12[j] + t13 * t12;
         }
     }
-    /* pinn.py:33 add, pinn.py:33 mean, pinn.py:33 mul */
-    /* loss = s0/N + 100 s18 */
-    const float t57 = gg_pairwise_f32_total(&s0) / t33 + s18 * 100.0f;
+    /* pinn.py:33 mul, mean, add
+     * loss = s1/N + 100 s2 */
+    const float loss_0 = gg_pairwise_f32_total(&s1) / t1 + s2 * 100.0f;
     if (loss != NULL) {
-        loss[0] = t57;
+        loss[0] = loss_0;
     }
-    /* pinn.py:23 mul, pinn.py:31 mul_backward_11_backward_1101_10, pinn.py:31 mul_backward_11, pinn.py:23 add,
-     *   pinn.py:30 mm_backward_11 */
-    /* grad_w1[0,i] += v19[0,i] + v1[0,i] + v2[0,i] + v3[0,i] */
-    /* grad_b1[i] += v20[i] + v4[i] */
-    /* grad_w2[i,0] += v21[i,0] + v5[i,0] */
-    const int t58 = grad_w1 != NULL;
-    const int t59 = grad_b1 != NULL;
-    const int t60 = grad_w2 != NULL;
-    const int t61 = !((flags & GRADGEN_SET_GRAD) != 0u);
-    const int t62 = t58 && t61;
-    const int t63 = t59 && t61;
-    const int t64 = t60 && t61;
-    if ((t58 || t59) || t60) {
-        float *const row25 = t58 ? grad_w1 : sink26;
-        const float *const row27 = t62 ? grad_w1 : nothing28;
-        float *const row29 = t59 ? grad_b1 : sink26;
-        const float *const row30 = t63 ? grad_b1 : nothing28;
-        float *const row31 = t60 ? grad_w2 : sink26;
-        const float *const row32 = t64 ? grad_w2 : nothing28;
+    /* pinn.py:31 mul_backward_11, mul_backward_11_backward_1101_10, pinn.py:23 mul, add, pinn.py:30
+     *   mm_backward_11
+     * grad_w1[0,i] += v10[0,i] + v1[0,i] + v2[0,i] + v3[0,i]
+     * grad_b1[i] += v11[i] + v4[i]
+     * grad_w2[i,0] += v12[i,0] + v5[i,0] */
+    const int t4 = grad_w1 != NULL;
+    const int t5 = grad_b1 != NULL;
+    const int t6 = grad_w2 != NULL;
+    const int t7 = !((flags & GRADGEN_SET_GRAD) != 0u);
+    const int t8 = t4 && t7;
+    const int t9 = t5 && t7;
+    const int t10 = t6 && t7;
+    if ((t4 || t5) || t6) {
+        float *const row = t4 ? grad_w1 : sink;
+        const float *const row2 = t8 ? grad_w1 : nothing;
+        float *const row3 = t5 ? grad_b1 : sink;
+        const float *const row4 = t9 ? grad_b1 : nothing;
+        float *const row5 = t6 ? grad_w2 : sink;
+        const float *const row6 = t10 ? grad_w2 : nothing;
         GRADGEN_SIMD
         for (int64_t i = 0; i < 16; ++i) {
-            row25[i] = row27[i] + (v19[i] + v1[i] + v2[i] + v3[i]);
-            row29[i] = row30[i] + (v20[i] + v4[i]);
-            row31[i] = row32[i] + (v21[i] + v5[i]);
+            row[i] = row2[i] + (v10[i] + v1[i] + v2[i] + v3[i]);
+            row3[i] = row4[i] + (v11[i] + v4[i]);
+            row5[i] = row6[i] + (v12[i] + v5[i]);
         }
     }
 

@@ -10,6 +10,7 @@ structural zero is None, never an array.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import sympy
 
@@ -79,6 +80,8 @@ class _Sweep:
         self.order = siblings_together(topological(outputs))
         self.wrt = tuple(wrt)
         self.where, self.found, self.nan_safe = where, found, nan_safe
+        calls = {(p.line, p.variable): n for n in self.order if (p := where.get(n)) is not None and p.variable}
+        self.called = {n: variable for (_, variable), n in calls.items()}  # the value that a variable of the user's holds
         self.adjoint: dict[Node, Node] = {}
         self.live: dict[Node, Node | None] = {}
         self.active = self._active(set(wrt))
@@ -102,11 +105,18 @@ class _Sweep:
         for node in reversed(self.order):
             wanted = node in self.adjoint or isinstance(node, Scan)
             if wanted and node in self.active and not isinstance(node, (Input, Constant)):
+                self.call(node)
                 try:
                     self.pull(node, self.adjoint.get(node))
                 except NoDerivative as error:
                     raise DerivativeError(str(error), where=self._line(node)) from None
         return [self.adjoint.get(n) for n in self.wrt]
+
+    def call(self, node: Node) -> None:
+        """The complete adjoint of what the user's variable z holds is called grad_z."""
+        adjoint = self.adjoint.get(node)
+        if node in self.called and adjoint in self.found and not self.found[adjoint].variable:
+            self.found[adjoint] = replace(self.found[adjoint], variable=f"grad_{self.called[node]}")
 
     def _line(self, node: Node) -> str | None:
         place = self.where.get(node)
@@ -116,7 +126,7 @@ class _Sweep:
         total = add(self.adjoint.get(source), term)
         self.live[source] = merged(self.live[source], live) if source in self.adjoint else live
         if origin is not None and origin in self.where:
-            place = self.where[origin]
+            place = replace(self.where[origin], variable="")
             for new in (term, total):
                 self.found.setdefault(new, place)
         self.adjoint[source] = total

@@ -49,7 +49,7 @@ class ProcedureCode:
 
 def c_procedure(program: Program) -> ProcedureCode:
     """The C of a Program."""
-    printer = StatementPrinter(program.name, program.layout)
+    printer = StatementPrinter(program.name, program.layout, program.names)
     printer.expressions.out_of_line = called_often(program)
     parts = [(p.name, printer.part(p)) for p in program.parts]
     pieces = cut(program.statements)

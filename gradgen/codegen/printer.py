@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import singledispatchmethod
 
@@ -13,6 +13,7 @@ from gradgen.codegen.layout import code_lines, comment
 from gradgen.errors import CodegenError
 from gradgen.ir.dtypes import DType, bool_
 from gradgen.ir.kernels import KernelSpec
+from gradgen.ir.nodes import Node
 from gradgen.ir.symbols import Extent
 from gradgen.loops.statements import (
     SAVED,
@@ -45,6 +46,7 @@ from gradgen.loops.statements import (
     Variable,
 )
 from gradgen.loops.walk import subexpressions
+from gradgen.notation.formula import node_formula
 
 INDENT = "    "
 
@@ -61,6 +63,7 @@ PLACES = {
 }
 
 MANY_CALLS = 6
+MOST_FORMULAS = 6  # above a nest
 
 
 def called_often(program: Program) -> frozenset[tuple[str, str]]:
@@ -142,13 +145,14 @@ def sines_and_cosines(statements: Sequence[Statement], fixed: set[str]) -> dict[
 class StatementPrinter:
     """Collects lines; `out` is the text so far."""
 
-    def __init__(self, procedure: str, layout: Layout) -> None:
+    def __init__(self, procedure: str, layout: Layout, names: Mapping[Node, str] | None = None) -> None:
         self.expressions = ExpressionPrinter()
         self.out: list[str] = []
         self.depth = 1
         self.products: dict[str, tuple[GemmCode, list[Extent]]] = {}
         self.scratch, self.chunks = "gg_scratch", 1  # memory of the matrix kernel: its name here, the copies of it
         self.procedure, self.layout = procedure, layout
+        self.names = names or {}  # of values that stand in the function
         self.stack_bytes = 0  # of arrays
         self.parts: dict[str, str] = {}  # functions of chunks
         self.kernels: dict[tuple[str, str], tuple[KernelSpec, DType]] = {}
@@ -203,7 +207,11 @@ class StatementPrinter:
 
     @visit.register
     def _comment(self, s: Comment) -> None:
-        self.out += comment(s.text.split("\n"), INDENT * self.depth)
+        """The user's lines, and formulas of values that the C has, in its names."""
+        values = [v for v in s.values if v.node in self.names][:MOST_FORMULAS]
+        formulas = [node_formula(v.node, self.names, sign=v.sign, letters=dict(v.letters)) for v in values]
+        lines = [", ".join(s.lines)] if s.lines else []
+        self.out += comment([*lines, *formulas], INDENT * self.depth)
 
     @visit.register
     def _let(self, s: Let) -> None:
@@ -362,7 +370,9 @@ class StatementPrinter:
         parameters += [f"{local_type(v.dtype)} {v.name}" for v in p.scalars]
         result = local_type(p.result.dtype) if p.result is not None else "void"
         kept, self.out = self.out, []
+        names, self.names = self.names, {}  # it serves several nests
         self.sequence(p.body)
+        self.names = names
         lines, self.out = self.out, kept
         if p.result is not None:
             lines.append(f"{INDENT}return {p.result.name};")

@@ -34,7 +34,7 @@ from gradgen.ir.reach import check_reach, with_conditions
 from gradgen.ir.symbols import Extent, placeholder
 from gradgen.loops.bill import Bill, bill, charges
 from gradgen.loops.heights import greatest_of
-from gradgen.loops.procedure import ACCUMULATE, SAVED, Output, Place, Procedure
+from gradgen.loops.procedure import ACCUMULATE, SAVED, USERS, Output, Place, Procedure
 from gradgen.notation.formula import argument_formulas, shortened
 from gradgen.options import Options
 from gradgen.passes import observed
@@ -326,7 +326,7 @@ def procedures(joint: Joint, fused: Joint, held: Collection[Node] = ()) -> tuple
     saved = saved_nodes(joint, held)
     several = len(joint.seeds) > 1
     given = _arguments(joint.graph)
-    slots = {n: Place(name, SAVED) for n, name in zip(saved, _slot_names(joint, len(saved)))}
+    slots = {n: Place(name, SAVED) for n, name in zip(saved, _slot_names(joint, saved))}
     seeds = {
         node: Place(f"grad_{name}", optional=several or not node.shape, default=0 if node.shape else 1)
         for name, node in joint.seeds
@@ -340,13 +340,14 @@ def procedures(joint: Joint, fused: Joint, held: Collection[Node] = ()) -> tuple
     return forward, backward, both
 
 
-def _slot_names(joint: Joint, count: int) -> list[str]:
-    """Names for values in SAVED that no parameter of the emitted functions has."""
+def _slot_names(joint: Joint, nodes: Sequence[Node]) -> list[str]:
+    """Names for values in SAVED that no parameter of the emitted functions has: after the user's, where there is one."""
     graph = joint.graph
     own = [*(n.name for n in graph.inputs), *graph.output_names]
     taken = {*own, *(f"grad_{name}" for name in own), *dim_names(graph.inputs)}
-    free = (name for name in (f"s{k}" for k in itertools.count()) if name not in taken)
-    return list(itertools.islice(free, count))
+    users = user_names(graph)
+    free = (name for name in (f"kept{k}" for k in itertools.count()) if name not in taken)
+    return [f"{users[n]}{USERS}{k}" if n in users else next(free) for k, n in enumerate(nodes)]
 
 
 def _arguments(graph: Graph) -> dict[Node, Place]:

@@ -61,7 +61,7 @@ def line(s: Statement) -> str:
 
 @line.register
 def _(s: Comment) -> str:
-    return f"# {s.text}"
+    return f"# {', '.join(s.lines)}"
 
 
 @line.register(Let)

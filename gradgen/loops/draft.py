@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
+from gradgen.ir.nodes import Node
 from gradgen.loops.procedure import Procedure
 from gradgen.loops.statements import Buffer, Layout, Part, Program, Statement
 
@@ -13,7 +14,8 @@ from gradgen.loops.statements import Buffer, Layout, Part, Program, Statement
 class Draft:
     """`procedure` is what was asked for, before any pass: its outputs and given nodes say what the statements must do.
 
-    `fresh` makes names.  `layout` is None before the memory is planned.
+    `fresh` makes names.  `layout` is None before the memory is planned; `names` are what values of nodes are
+    called in the statements, as far as they are there.
     """
 
     procedure: Procedure
@@ -23,9 +25,10 @@ class Draft:
     layout: Layout | None = None
     notes: tuple[str, ...] = ()
     parts: tuple[Part, ...] = ()
+    names: Mapping[Node, str] = field(default_factory=dict)
 
     def program(self) -> Program:
         """The Program, when nothing is left to decide."""
         if self.layout is None:
             raise ValueError(f"{self.procedure.name}: the memory is not planned")
-        return Program(self.procedure.name, self.buffers, self.statements, self.layout, self.notes, self.parts)
+        return Program(self.procedure.name, self.buffers, self.statements, self.layout, self.notes, self.parts, self.names)

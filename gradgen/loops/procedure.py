@@ -15,6 +15,8 @@ from gradgen.ir.nodes import Node
 
 STORE, ACCUMULATE = "store", "accumulate"
 ARGUMENT, SAVED = "argument", "saved"
+USERS = "__"
+"""Behind the name of a user's variable in a generated one, until the last pass makes the final names."""
 
 
 @dataclass(frozen=True, slots=True)

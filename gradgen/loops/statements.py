@@ -14,6 +14,7 @@ import sympy
 from gradgen.ir.dtypes import DType
 from gradgen.ir.guards import Guard
 from gradgen.ir.kernels import KernelSpec
+from gradgen.ir.nodes import Node
 from gradgen.ir.symbols import Extent
 from gradgen.loops.procedure import Place
 
@@ -127,8 +128,20 @@ class Statement:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class Said:
+    """What a nest computes, to be written as a formula in the names of the C: `letters` are counters of the node's axes."""
+
+    node: Node
+    sign: str = "="
+    letters: tuple[tuple[sympy.Symbol, str], ...] = ()
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class Comment(Statement):
-    text: str
+    """The user's lines behind what follows, and what it computes."""
+
+    lines: tuple[str, ...]
+    values: tuple[Said, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -327,6 +340,7 @@ class Program:
     layout: Layout = field(default_factory=Layout)
     notes: tuple[str, ...] = field(default=())
     parts: tuple[Part, ...] = ()
+    names: Mapping[Node, str] = field(default_factory=dict)  # what the C calls values that it has
 
     def describe(self) -> str:
         """The program as an indented listing, with the decisions of each pass."""

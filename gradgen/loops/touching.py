@@ -217,7 +217,7 @@ class Touched:
                 continue
             optional = o.place.optional or o.place.space == SAVED
             path = presence(b) if optional else ALWAYS
-            why = self.written.fault(name, path, lambda depth, b=b: self.whole(b))  # type: ignore[misc]
+            why = self.written.fault(b.name, path, lambda depth, b=b: self.whole(b))  # type: ignore[misc]
             if why is not None:
                 self.fail("result", why, name)
             if o.mode == ACCUMULATE and self.once and not o.in_parts:

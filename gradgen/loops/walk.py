@@ -81,7 +81,7 @@ ROWS: dict[type, dict[str, Role]] = {
     SetFlag: {"dtype": _R.DATA},
     PairwiseTotal: {"dtype": _R.DATA, "accumulator": _R.USES},
     # statements
-    Comment: {"text": _R.DATA},
+    Comment: {"lines": _R.DATA, "values": _R.DATA},
     Let: {"variable": _R.BINDS, "value": _R.VALUE},
     Declare: {"variable": _R.BINDS, "value": _R.VALUE},
     Assign: {"variable": _R.ASSIGNS, "value": _R.VALUE},

@@ -112,7 +112,7 @@ class Loops:
             at = extent_number(self.layout.offsets[b], request.dims)
             array = Planned(machine, b.name, b.dtype, count, blocks[b.space], at)
         if b.space == SAVED and b.given and request.saved is not None:
-            for k, value in enumerate(request.saved.get(b.name, ())):
+            for k, value in enumerate(request.saved.get(_slot(b), ())):
                 if value is not NOBODY:
                     array.put(k, value, 0)
             array.constant = True
@@ -146,10 +146,15 @@ class Loops:
                 raise Fault(f"nobody wrote {b.name}[{min(missing)}], which has {array.count} elements",
                             where=f"{self.procedure.name}")
             if b.space == SAVED:
-                found.saved[b.name] = array.values()
+                found.saved[_slot(b)] = array.values()
             else:
                 found.arrays[b.name] = np.array(array.values(), b.dtype.numpy)
         return found
+
+
+def _slot(b: Buffer) -> str:
+    """What forward and backward know a value in SAVED by, whatever the C calls it."""
+    return b.name if b.place is None else b.place.name
 
 
 __all__ = ["OK", "Fault", "Loops", "Outcome", "Request", "elements_of", "extent_number"]

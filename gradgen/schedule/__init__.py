@@ -11,6 +11,7 @@ from gradgen.loops.procedure import Output, Place, Procedure
 from gradgen.loops.statements import SAVED, WORK, Layout, Program, Statement
 from gradgen.passes import Pass, fold
 from gradgen.schedule.allowed import NO_PASSES, PASSES, ScheduleOptions
+from gradgen.schedule.called import with_names
 from gradgen.schedule.conditions import merge_conditions
 from gradgen.schedule.emit import Emitter
 from gradgen.schedule.flatten import flatten
@@ -33,7 +34,7 @@ from gradgen.schedule.unroll import unroll
 __all__ = ["NO_PASSES", "PASSES", "Output", "Place", "Procedure", "Program", "SavedLayout", "ScheduleOptions",
            "saved_layout", "schedule"]
 
-_RESERVED = ("saved", "work", "flags", "NULL", "INFINITY", "NAN")
+_RESERVED = ("saved", "work", "flags", "seed", "step", "NULL", "INFINITY", "NAN")
 
 Statements = tuple[Statement, ...]
 Fresh = Callable[[str], str]
@@ -62,7 +63,7 @@ def _emitted(asked: Procedure, procedure: Procedure, options: ScheduleOptions) -
     emitter = Emitter(procedure, ops, tree, _reserved(procedure), fusion.contractions, options)
     emitter.run()
     statements, buffers = emitter.finish()
-    return Draft(asked, emitter.builder.fresh, buffers, statements)
+    return Draft(asked, emitter.builder.fresh, buffers, statements, names=emitter.names)
 
 
 def statement_passes(options: ScheduleOptions, saved: SavedLayout) -> Iterator[Pass[Draft]]:
@@ -84,10 +85,12 @@ def statement_passes(options: ScheduleOptions, saved: SavedLayout) -> Iterator[P
     yield from optional("lanes", _with_names(lanes))
     yield from optional("flatten", _statements(flatten))  # chunks are whole rows
     yield from optional("loads", _with_names(unconditional))
-    yield from optional("in place", _statements(in_place))
+    yield from optional("in place", _merged)
     yield Pass("memory", "every buffer gets its place", "none", lambda draft: _planned(draft, options, saved))
     if threads < 2:  # a chunk is a part of its loop, not of another function
         yield from optional("outline", _outlined)
+    yield Pass("names", "the user's names, and counters for each kind", "none",
+               lambda draft: with_names(draft, _parameters(draft.procedure)))
 
 
 def _statements(change: Callable[[Statements], Statements]) -> Callable[[Draft], Draft]:
@@ -111,14 +114,27 @@ def _planned(draft: Draft, options: ScheduleOptions, saved: SavedLayout) -> Draf
     return replace(draft, buffers=buffers, layout=Layout(offsets, work, saved.bytes, used))
 
 
+def _merged(draft: Draft) -> Draft:
+    statements, names = in_place(draft.statements)
+    return replace(draft, statements=statements, names={node: names.get(n, n) for node, n in draft.names.items()})
+
+
 def _outlined(draft: Draft) -> Draft:
     statements, parts = outline(draft.statements, draft.procedure.name)
     return replace(draft, statements=statements, parts=parts)
 
 
 def _reserved(procedure: Procedure) -> list[str]:
-    names = list(_RESERVED)
-    names += [p.name for p in procedure.given.values()] + [o.place.name for o in procedure.outputs]
+    return [*_parameters(procedure), *(p.name for p in _places(procedure))]
+
+
+def _places(procedure: Procedure) -> list[Place]:
+    return [*procedure.given.values(), *(o.place for o in procedure.outputs)]
+
+
+def _parameters(procedure: Procedure) -> list[str]:
+    """What the C function's parameters may be called."""
+    names = [*_RESERVED, *(p.name for p in _places(procedure) if p.space != SAVED)]
     for node in procedure.given:
         names += [s.name for e in node.shape if not isinstance(e, int) for s in e.free_symbols]
     return names

@@ -7,7 +7,7 @@ import sympy
 from gradgen.ir.dtypes import int64
 from gradgen.ir.symbols import Extent
 from gradgen.loops.procedure import Place
-from gradgen.loops.statements import Buffer, Comment, Declare, Fill, Store, Variable
+from gradgen.loops.statements import Buffer, Declare, Fill, Store, Variable
 from gradgen.schedule.emit_base import ROW, Row
 from gradgen.schedule.emit_products import Products
 from gradgen.schedule.inline import ARG, KERNEL, MAP, REDUCE, SCAN, SCATTER, Op
@@ -29,7 +29,8 @@ class Emitter(Products):
             items = self.builder.scope.items
             start = len(items)
             self.nest(node)
-            items[start:start] = [Comment(t) for t in self.comments(node)]
+            comment = self.comment(node)
+            items[start:start] = [] if comment is None else [comment]
         if not self.nested:
             self.fill_nothing()
 
@@ -57,6 +58,8 @@ class Emitter(Products):
         self.extra += inside.wasted.values()
         self.inner_waste += inside.wasted.items()
         self.inner_waste += inside.inner_waste
+        for called, name in inside.names.items():
+            self.names.setdefault(called, name)
         self.widths |= inside.widths
 
     def visit(self, node: LoopNode | Leaf) -> None:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import sympy
 
 from gradgen.ir.dtypes import DType, bool_
+from gradgen.ir.graph import topological
 from gradgen.ir.indexing import recombined
 from gradgen.ir.nodes import Constant, Node
 from gradgen.ir.symbols import Extent, as_extent
-from gradgen.loops.procedure import ACCUMULATE, Place, Procedure
+from gradgen.loops.procedure import ACCUMULATE, USERS, Place, Procedure
+from gradgen.loops.reserved import is_identifier
 from gradgen.loops.statements import ARGUMENT, CONSTANT, SAVED, WORK, Buffer, CVar, Expr, Load, Present, SetFlag
 from gradgen.schedule.allowed import ScheduleOptions
 from gradgen.schedule.bounds import positions
@@ -24,6 +26,17 @@ from gradgen.schedule.tree import Leaf, LoopNode, StripNode, Tree, paths
 from gradgen.schedule.wanted import Places, is_optional, key_of
 
 ROW = 1024  # elements that a row of wasted memory may have
+
+
+def spoken(procedure: Procedure) -> dict[Node, str]:
+    """The variables of the user's function that hold values: of the nodes that a line makes, the last."""
+    last: dict[tuple[str, int, str], Node] = {}
+    if any(place.variable for place in procedure.where.values()):
+        for node in topological([o.node for o in procedure.outputs]):
+            place = procedure.where.get(node)
+            if place is not None and place.variable and is_identifier(place.variable) and USERS not in place.variable:
+                last[place.file, place.line, place.variable] = node
+    return {node: variable for (_, _, variable), node in last.items() if not isinstance(node, Constant)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +86,8 @@ class Base:
         self.forwarded: dict[Op, tuple[Scope, tuple[sympy.Expr, ...], Expr]] = {}
         self.inner_waste: list[tuple[tuple[str, DType], Buffer]] = []
         self.names: dict[Node, str] = {n: place.name for n, place in procedure.given.items()}
-        self.last_lines: list[str] = []
+        self.called = spoken(procedure)
+        self.last_lines: tuple[str, ...] = ()
         self.extra: list[Buffer] = []  # WORK that belongs to no op
         self.given_values: dict[Node, Expr] = {}
         self.split: dict[Op, None] = {}  # contractions whose summed axis is cut into strips
@@ -88,6 +102,12 @@ class Base:
         self.checked: dict[tuple, list[Places | None]] = {}  # checks, and where they were made
         self.term_symbols: dict[Op, dict[sympy.Symbol, sympy.Expr]] = {}
 
+    def fresh(self, op: Op, prefix: str) -> str:
+        """A name for memory or a local that holds the op's result: after the user's, if there is one."""
+        result = next((e.place.name for e in op.effects if e.place.space == ARGUMENT), None)
+        user = self.called.get(op.node, result if not self.nested else None)
+        return self.builder.fresh(prefix if user is None else f"{user}{USERS}")
+
     def sources(self, op: Op) -> list[Node]:
         return [*(t.source for t in op.reads), *whole_sources(op)]
 
@@ -99,7 +119,7 @@ class Base:
         return self.places[place]
 
     def work_buffer(self, op: Op, axes: tuple[sympy.Symbol, ...]) -> Buffer:
-        name = self.builder.fresh("v")
+        name = self.fresh(op, "v")
         if op.kind == SCATTER:
             return Buffer(name, op.node.dtype, op.shape, WORK)
         strips = self.strip_local.get(op, {})

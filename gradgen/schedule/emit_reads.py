@@ -9,7 +9,8 @@ from gradgen.ir.dtypes import bool_, int64
 from gradgen.ir.guards import GE, Condition
 from gradgen.ir.nodes import Constant, Node
 from gradgen.ir.symbols import Extent, same_extent
-from gradgen.loops.statements import WORK, Buffer, Expr, Fail, Store
+from gradgen.loops.procedure import USERS
+from gradgen.loops.statements import ARGUMENT, WORK, Buffer, Expr, Fail, Store
 from gradgen.schedule.emit_base import Base, linear_index
 from gradgen.schedule.inline import (
     SCATTER,
@@ -64,6 +65,8 @@ class Reads(Base):
                 done.append(b.index(sympy.sympify(substitute(inner, env)), int64))  # type: ignore[arg-type]
             else:
                 done.append(b.apply(s.op, tuple(done[a] for a in s.args), s.dtype))
+        if term.node in self.called:
+            b.hint(done[-1], self.called[term.node])
         return done[-1]
 
     def guarded(self, term: SelectTerm, value: Expr, env: dict[sympy.Symbol, sympy.Expr]) -> Expr:
@@ -89,7 +92,12 @@ class Reads(Base):
                 return value
         buffer = self.source_buffer(term.source)
         hoist = all(self.inside(i, e) for i, e in zip(index, term.source.shape, strict=True))
-        return b.load(buffer, self.element(term.source, buffer, index), guard, term.fill if guard else sympy.S.Zero, hoist)
+        at = self.element(term.source, buffer, index)
+        found = b.load(buffer, at, guard, term.fill if guard else sympy.S.Zero, hoist)
+        user, _, _ = buffer.name.partition(USERS)
+        if buffer.place is not None and not self.nested and (buffer.space == ARGUMENT or user != buffer.name):
+            b.hint(found, user)
+        return found
 
     def element(self, node: Node, buffer: Buffer, index: tuple[sympy.Expr, ...]) -> sympy.Expr:
         """The number of an element of a value in the memory that has it."""

@@ -134,7 +134,7 @@ class Reductions(Results):
     def declare(self, op: Op, kind: DType, start: Expr, path: tuple[LoopNode, ...] | None = None) -> None:
         """The accumulator of a reduction whose output axes are all bound, over the loops of `path`."""
         b = self.builder
-        state = Accumulator(b.variable(Variable(kind, b.fresh("s"))))
+        state = Accumulator(b.variable(Variable(kind, self.fresh(op, "s"))))
         self.accumulators[op] = state
         loops = path or self.paths[op]
         few = not exceeds(additions(op, loops, self.contractions), FEW)

@@ -9,22 +9,23 @@ import sympy
 from gradgen.ir.dtypes import DType, bool_
 from gradgen.ir.nodes import Compute, Scatter
 from gradgen.ir.symbols import Extent
-from gradgen.loops.procedure import ACCUMULATE, Output
+from gradgen.loops.procedure import ACCUMULATE, USERS, Output
 from gradgen.loops.statements import (
     ARGUMENT,
     LOCAL,
     WORK,
     Apply,
     Buffer,
+    Comment,
     Expr,
     Fill,
     Literal,
     Pointer,
+    Said,
     Statement,
     Store,
 )
 from gradgen.loops.walk import renamed
-from gradgen.notation.formula import node_formula
 from gradgen.schedule.emit_base import ROW
 from gradgen.schedule.emit_reads import Reads
 from gradgen.schedule.inline import MAP, SCATTER, Op
@@ -34,7 +35,6 @@ from gradgen.schedule.wanted import Places, is_optional, key_of, tests
 
 SHORT_ROW = 8
 MOST_FORMULAS = 120  # ops of a procedure that still gets formulas in its comments
-MOST_LINES = 5  # of formulas per nest
 
 
 class Results(Reads):
@@ -43,6 +43,8 @@ class Results(Reads):
     def result(self, op: Op, value: Expr) -> None:
         """A completed element: to memory if a reader needs it there, and to its outputs."""
         b = self.builder
+        if op.node in self.called:
+            b.hint(value, self.called[op.node])
         env = self.env(op)
         kept = self.kept_axes(op)
         stored: Buffer | None = None
@@ -196,26 +198,26 @@ class Results(Reads):
             statements = renamed(statements, sized, {})
         return statements, tuple(dict.fromkeys(sized.get(b, b) for b in found))
 
-    def comments(self, node: LoopNode | Leaf) -> list[str]:
-        """The user's lines behind a nest that has just been built, and what it computes in the names of the C."""
-        lines: dict[str, None] = {}
-        formulas: list[str] = []
+    def comment(self, node: LoopNode | Leaf) -> Comment | None:
+        """The user's lines behind a nest that has just been built, and what it computes."""
+        lines: dict[str, dict[str, None]] = {}
+        values: list[Said] = []
         for op in leaves([node]):
-            for member in op.members:
+            for member in reversed(op.members):
                 where = self.procedure.where.get(member)
                 if where is not None:
-                    lines[str(where)] = None
+                    lines.setdefault(f"{where.file}:{where.line}", {})[where.operation] = None
             self.name_result(op)
-            if op.node in self.names and len(self.ops) <= MOST_FORMULAS and isinstance(op.node, (Compute, Scatter)):
-                letters = {s: str(e) for s, e in self.env(op).items() if e.is_Symbol}
+            if len(self.ops) <= MOST_FORMULAS and isinstance(op.node, (Compute, Scatter)):
+                letters = tuple((s, str(e)) for s, e in self.env(op).items() if e.is_Symbol)
                 sign = "+=" if op.effects and all(e.mode == ACCUMULATE for e in op.effects) else "="
-                formulas.append(node_formula(op.node, self.names, sign=sign, letters=letters))
-        found = [", ".join(lines)] if lines else []
+                values.append(Said(op.node, sign, letters))
+        found = tuple(f"{line} {', '.join(operations)}" for line, operations in lines.items())
         if found == self.last_lines:
-            found = []
-        elif lines:
+            found = ()
+        elif found:
             self.last_lines = found
-        return [*found, *formulas[:MOST_LINES]]
+        return Comment(found, tuple(values)) if found or values else None
 
     def name_result(self, op: Op) -> None:
         """What the C calls the value of an op, if it has a name."""
@@ -225,3 +227,6 @@ class Results(Reads):
             self.names[op.node] = self.buffers[op][0].name
         elif op in self.accumulators and self.accumulators[op].position is None:
             self.names[op.node] = self.accumulators[op].total.name
+        for member in op.members:
+            if member in self.called:  # scalars, if it is not in memory
+                self.names.setdefault(member, f"{self.called[member]}{USERS}")

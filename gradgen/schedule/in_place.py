@@ -6,13 +6,12 @@ first written, at the very element that is stored, and no iteration comes back t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 import sympy
 
 from gradgen.loops.extremes import Poly, names_in, plus, poly, reaches, times
-from gradgen.loops.statements import WORK, Buffer, Comment, If, Load, Loop, Statement, Store
+from gradgen.loops.statements import WORK, Buffer, If, Load, Loop, Statement, Store
 from gradgen.loops.walk import (
     bound,
     buffers,
@@ -26,8 +25,8 @@ from gradgen.loops.walk import (
 from gradgen.schedule.memory import lifetimes, moments
 
 
-def in_place(statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
-    """The statements with such arrays merged."""
+def in_place(statements: tuple[Statement, ...]) -> tuple[tuple[Statement, ...], dict[str, str]]:
+    """The statements with such arrays merged, and the names that became others."""
     life = lifetimes(statements)
     rows = {b for found in pointer_targets(statements).values() for b in found}
     first: dict[int, list[Buffer]] = {}
@@ -47,15 +46,7 @@ def in_place(statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
     homes: dict[Buffer, Buffer] = {}
     for new, old in taken.items():
         homes[new] = homes.get(old, old)
-    return _said(renamed(statements, homes, {}), {n.name: o.name for n, o in homes.items()}) if homes else statements
-
-
-def _said(statements: tuple[Statement, ...], names: dict[str, str]) -> tuple[Statement, ...]:
-    """The formulas in comments under the names that are there."""
-    return tuple(
-        Comment(re.sub(r"\b\w+\b", lambda m: names.get(m.group(), m.group()), s.text)) if isinstance(s, Comment) else s
-        for s in statements
-    )
+    return (renamed(statements, homes, {}) if homes else statements), {n.name: o.name for n, o in homes.items()}
 
 
 def _alike(a: Buffer, b: Buffer) -> bool:

@@ -17,7 +17,9 @@ import sympy
 
 from gradgen.ir.dtypes import DType, bool_, int64
 from gradgen.ir.guards import GE, Condition, Guard
+from gradgen.loops.procedure import USERS
 from gradgen.loops.statements import (
+    ARGUMENT,
     LOCAL,
     Apply,
     Array,
@@ -249,7 +251,7 @@ class Blocks:
         for e in subexpressions((s.value,)):  # the old sum was read by a local of its own
             if isinstance(e, Variable):
                 self.late.pop(e.name, None)
-        lanes = Buffer(self.fresh("a"), value.dtype, (self.count,), LOCAL)
+        lanes = Buffer(self.fresh(_by_lane(value)), value.dtype, (self.count,), LOCAL)
         self.sums.append(Sum(s, lanes, self.by_lanes(value)))
 
     def added(self, last: CVar | None) -> list[Statement]:
@@ -445,7 +447,7 @@ class Blocks:
     def kept(self, key: tuple, dtype: DType, value: Expr, where: list[Statement]) -> Expr:
         """The value by lane, stored in the loop that has it."""
         if key not in self.by_lane:
-            buffer = Buffer(self.fresh("a"), dtype, (self.count,), LOCAL)
+            buffer = Buffer(self.fresh(_by_lane(value)), dtype, (self.count,), LOCAL)
             self.by_lane[key] = buffer
             self.arrays.append(buffer)
             where.append(Store(buffer, self.lane, value))
@@ -524,6 +526,14 @@ def _alike(a: Expr | None, b: Expr | None) -> bool:
         return a is b
     return a is b or (isinstance(a, Variable) and isinstance(b, Variable) and a.name == b.name)
 
+
+
+def _by_lane(value: Expr) -> str:
+    """The beginning of the name of an array that holds a value by lane."""
+    source = value.name if isinstance(value, Variable) else value.buffer.name if isinstance(value, Load) else ""
+    user, mark, _ = source.partition(USERS)
+    users = bool(mark) or (isinstance(value, Load) and value.buffer.space == ARGUMENT)
+    return f"{user}_lanes{USERS}" if users else "a"
 
 
 __all__ = ["lanes"]

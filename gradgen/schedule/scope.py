@@ -17,6 +17,7 @@ from gradgen.ir.dtypes import DType
 from gradgen.ir.guards import Condition, Guard
 from gradgen.ir.symbols import Dim, Extent
 from gradgen.loops.atoms import Conjunction, formula, implies
+from gradgen.loops.procedure import USERS
 from gradgen.loops.statements import (
     Apply,
     Assign,
@@ -99,6 +100,7 @@ class Builder:
         self.assigned: dict[Expr, None] = {}
         self.writers: dict[Buffer, dict[Scope, None]] = {}  # of buffers: the scopes that write them
         self.pointers: dict[str, Scope] = {}  # where a pointer is declared
+        self.hints: dict[Expr, str] = {}
         self.counter = 0
 
     # --- names and scopes -----------------------------------------------------------------------------------------
@@ -162,6 +164,11 @@ class Builder:
             if here.depth > found.depth:
                 found = here
         return found
+
+    def hint(self, value: Expr, user: str) -> None:
+        """The value is what a variable of the user's holds."""
+        if not isinstance(value, (Literal, Index, Variable)):
+            self.hints.setdefault(value, f"{user}{USERS}")
 
     def lookup(self, key: tuple, home: Scope) -> Expr | None:
         return home.values.get(key)
@@ -345,7 +352,7 @@ class _Finisher:
         if symbol is None and self.uses[key] == 1 and key not in self.foreign and depth <= MAX_DEPTH:
             self.text[key] = (tree, depth)
             return
-        name = symbol.name if symbol is not None else self.builder.fresh("t")
+        name = symbol.name if symbol is not None else self.builder.fresh(self.builder.hints.get(expr, "t"))
         variable = Variable(expr.dtype, name)
         self.named[key] = variable
         out.append(Let(variable, tree))

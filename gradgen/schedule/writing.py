@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from gradgen.loops.procedure import USERS
 from gradgen.loops.statements import (
     Apply,
     Comment,
@@ -104,7 +105,8 @@ class Writer:
         if hint is not None and hint in self.values.own and hint not in self.names:
             self.names.add(hint)
             return hint
-        return self.values.fresh("t")
+        user, mark, _ = (hint or "").partition(USERS)
+        return self.values.fresh(f"{user}{mark}" if mark else "t")
 
     def tree(self, e: Expr) -> tuple[Expr, int]:
         if not isinstance(e, Apply):

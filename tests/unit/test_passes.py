@@ -70,13 +70,13 @@ def test_every_step_of_scheduling_is_seen() -> None:
         assert names == [
             "packing", "sharing", "pairs", "digits", "unfold",
             "emit", "straight", "unroll", "registers", "peel", "conditions", "reciprocals",
-            "lanes", "flatten", "loads", "in place", "memory", "outline",
+            "lanes", "flatten", "loads", "in place", "memory", "outline", "names",
         ]  # fmt: skip
         drafts = [state for _, state in seen if isinstance(state, Draft)]
         assert all(d.procedure is procedure for d in drafts)
-        assert [d.layout is None for d in drafts] == [True] * (len(drafts) - 2) + [False] * 2
-        assert {b for b in drafts[-1].buffers if b.space == WORK} <= set(drafts[0].buffers)
-    assert [name for name, _ in steps(procedure, NO_PASSES)] == ["emit", "conditions", "memory"]
+        assert [d.layout is None for d in drafts] == [True] * (len(drafts) - 3) + [False] * 3
+        assert {b for b in drafts[-2].buffers if b.space == WORK} <= set(drafts[0].buffers)
+    assert [name for name, _ in steps(procedure, NO_PASSES)] == ["emit", "conditions", "memory", "names"]
     assert "threads" in [name for name, _ in steps(procedure, ScheduleOptions(threads=2))]
 
 

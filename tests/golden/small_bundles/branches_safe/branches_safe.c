@@ -142,17 +142,17 @@ gradgen_status branches_safe_forward(
         branches_safe_set_state(saved, 0, N);
     }
 
-    float *const sink1 = (float *)work;
-    /* small.py:80 where, small.py:80 gt, small.py:80 sqrt, small.py:80 relu, small.py:80 add */
-    /* y[j] = if((x[j] > 0) != 0, sqrt(x[j]), if(x[j] + 1 <= 0, 0, x[j] + 1)) */
-    const int t2 = y != NULL;
+    float *const sink = (float *)work;
+    /* small.py:80 add, relu, sqrt, gt, where
+     * y[j] = if((x[j] > 0) != 0, sqrt(x[j]), if(x[j] + 1 <= 0, 0, x[j] + 1)) */
+    const int t1 = y != NULL;
     for (int64_t i = 0; i < N; i += 512) {
-        float *const row0 = t2 ? y + i : sink1;
+        float *const row = t1 ? y + i : sink;
         GRADGEN_SIMD
         for (int64_t j = i; j < gg_least(N, i + 512); ++j) {
-            const float t3 = x[j];
-            const float t4 = t3 + 1.0f;
-            row0[j - i] = (float)(t3 > 0.0f) != 0.0f ? gg_sqrt_f32(t3) : t4 <= 0.0f ? 0.0f : t4;
+            const float x_0 = x[j];
+            const float t2 = x_0 + 1.0f;
+            row[j - i] = (float)(x_0 > 0.0f) != 0.0f ? gg_sqrt_f32(x_0) : t2 <= 0.0f ? 0.0f : t2;
         }
     }
 
@@ -183,27 +183,28 @@ gradgen_status branches_safe_backward(
     }
 
     /* WORK; values that are never needed together share memory:
-     *      0  sink1     float [512]
-     *   2048  nothing3  float [512] */
-    float *const sink1 = (float *)work;
-    float *const nothing3 = (float *)gg_at(work, 2048);
+     *      0  sink     float [512]
+     *   2048  nothing  float [512] */
+    float *const sink = (float *)work;
+    float *const nothing = (float *)gg_at(work, 2048);
     for (int64_t gg_element = 0; gg_element < 512; ++gg_element) {
-        nothing3[gg_element] = -0.0f;
+        nothing[gg_element] = -0.0f;
     }
-    /* small.py:80 sqrt, small.py:80 relu, small.py:80 add, small.py:80 where, small.py:80 gt */
-    /* grad_x[j] += ... + [[(x[j] > 0) != 0] != 0] .../(2 sqrt(x[j])) */
-    const int t4 = grad_x != NULL;
-    const int t5 = t4 && !((flags & GRADGEN_SET_GRAD) != 0u);
+    /* small.py:80 sqrt, where, gt, add, relu
+     * grad_x[j] += ... + [[(x[j] > 0) != 0] != 0] .../(2 sqrt(x[j])) */
+    const int t1 = grad_x != NULL;
+    const int t2 = t1 && !((flags & GRADGEN_SET_GRAD) != 0u);
     for (int64_t i = 0; i < N; i += 512) {
-        float *const row0 = t4 ? grad_x + i : sink1;
-        const float *const row2 = t5 ? grad_x + i : nothing3;
+        float *const row = t1 ? grad_x + i : sink;
+        const float *const row2 = t2 ? grad_x + i : nothing;
         GRADGEN_SIMD
         for (int64_t j = i; j < gg_least(N, i + 512); ++j) {
-            const float t6 = x[j];
-            const float t7 = grad_y[j];
-            const int t8 = (float)(t6 > 0.0f) != 0.0f;
-            row0[j - i] = row2[j - i] + (((t8 ? 0.0f : 1.0f) != 0.0f ? (t6 + 1.0f <= 0.0f ? 0.0f : t8 ? 0.0f : t7) :
-                    0.0f) + ((t8 ? 1.0f : 0.0f) != 0.0f ? (t8 ? t7 : 0.0f) / (gg_sqrt_f32(t6) * 2.0f) : 0.0f));
+            const float x_0 = x[j];
+            const float grad_y_0 = grad_y[j];
+            const int t3 = (float)(x_0 > 0.0f) != 0.0f;
+            row[j - i] = row2[j - i] + (((t3 ? 0.0f : 1.0f) != 0.0f ? (x_0 + 1.0f <= 0.0f ? 0.0f : t3 ? 0.0f :
+                    grad_y_0) : 0.0f) + ((t3 ? 1.0f : 0.0f) != 0.0f ? (t3 ? grad_y_0 :
+                    0.0f) / (gg_sqrt_f32(x_0) * 2.0f) : 0.0f));
         }
     }
 
@@ -230,34 +231,34 @@ gradgen_status branches_safe_value_and_grad(
     }
 
     /* WORK; values that are never needed together share memory:
-     *      0  sink1     float [512]
-     *   2048  nothing4  float [512] */
-    float *const sink1 = (float *)work;
-    float *const nothing4 = (float *)gg_at(work, 2048);
+     *      0  sink     float [512]
+     *   2048  nothing  float [512] */
+    float *const sink = (float *)work;
+    float *const nothing = (float *)gg_at(work, 2048);
     for (int64_t gg_element = 0; gg_element < 512; ++gg_element) {
-        nothing4[gg_element] = -0.0f;
+        nothing[gg_element] = -0.0f;
     }
-    /* small.py:80 where, small.py:80 gt, small.py:80 sqrt, small.py:80 relu, small.py:80 add */
-    /* y[j] = if((x[j] > 0) != 0, sqrt(x[j]), if(x[j] + 1 <= 0, 0, x[j] + 1)) */
-    /* grad_x[j] += ... + [[(x[j] > 0) != 0] != 0] .../(2 sqrt(x[j])) */
-    const int t5 = y != NULL;
-    const int t6 = grad_x != NULL;
-    const int t7 = t6 && !((flags & GRADGEN_SET_GRAD) != 0u);
+    /* small.py:80 add, relu, sqrt, gt, where
+     * y[j] = if((x[j] > 0) != 0, sqrt(x[j]), if(x[j] + 1 <= 0, 0, x[j] + 1))
+     * grad_x[j] += ... + [[(x[j] > 0) != 0] != 0] .../(2 sqrt(x[j])) */
+    const int t1 = y != NULL;
+    const int t2 = grad_x != NULL;
+    const int t3 = t2 && !((flags & GRADGEN_SET_GRAD) != 0u);
     for (int64_t i = 0; i < N; i += 512) {
-        float *const row0 = t5 ? y + i : sink1;
-        float *const row2 = t6 ? grad_x + i : sink1;
-        const float *const row3 = t7 ? grad_x + i : nothing4;
+        float *const row = t1 ? y + i : sink;
+        float *const row2 = t2 ? grad_x + i : sink;
+        const float *const row3 = t3 ? grad_x + i : nothing;
         GRADGEN_SIMD
         for (int64_t j = i; j < gg_least(N, i + 512); ++j) {
-            const float t8 = x[j];
-            const float t9 = gg_sqrt_f32(t8);
-            const float t10 = t8 + 1.0f;
-            const int t11 = t10 <= 0.0f;
-            const int t12 = (float)(t8 > 0.0f) != 0.0f;
-            row0[j - i] = t12 ? t9 : t11 ? 0.0f : t10;
-            const float t13 = grad_y[j];
-            row2[j - i] = row3[j - i] + (((t12 ? 0.0f : 1.0f) != 0.0f ? (t11 ? 0.0f : t12 ? 0.0f : t13) :
-                    0.0f) + ((t12 ? 1.0f : 0.0f) != 0.0f ? (t12 ? t13 : 0.0f) / (t9 * 2.0f) : 0.0f));
+            const float x_0 = x[j];
+            const float t4 = gg_sqrt_f32(x_0);
+            const float t5 = x_0 + 1.0f;
+            const int t6 = t5 <= 0.0f;
+            const int t7 = (float)(x_0 > 0.0f) != 0.0f;
+            row[j - i] = t7 ? t4 : t6 ? 0.0f : t5;
+            const float grad_y_0 = grad_y[j];
+            row2[j - i] = row3[j - i] + (((t7 ? 0.0f : 1.0f) != 0.0f ? (t6 ? 0.0f : t7 ? 0.0f : grad_y_0) :
+                    0.0f) + ((t7 ? 1.0f : 0.0f) != 0.0f ? (t7 ? grad_y_0 : 0.0f) / (t4 * 2.0f) : 0.0f));
         }
     }
 

@@ -291,21 +291,21 @@ gradgen_status constants_forward(
         constants_set_state(saved, 0, N);
     }
 
-    static const float table0[4] = {
+    static const float table[4] = {
         0.5f, 1.25f, -2.0f, 3.0f,
     };
-    static const int64_t table1[4] = {
+    static const int64_t table2[4] = {
         0, 1, 2, 3,
     };
-    /* small.py:90 sin, small.py:90 add, small.py:90 mul */
-    /* y[i,j] = sin(x[i,j] ... + ...) */
-    const int t2 = y != NULL;
+    /* small.py:90 add, mul, sin
+     * y[i,j] = sin(x[i,j] ... + ...) */
+    const int t1 = y != NULL;
     for (int64_t i = 0; i < N; ++i) {
         GRADGEN_SIMD
         for (int64_t j = 0; j < 4; ++j) {
-            const float t3 = gg_sin_f32(x[i * 4 + j] * table0[j] + (float)table1[j]);
-            if (t2) {
-                y[i * 4 + j] = t3;
+            const float y_0 = gg_sin_f32(x[i * 4 + j] * table[j] + (float)table2[j]);
+            if (t1) {
+                y[i * 4 + j] = y_0;
             }
         }
     }
@@ -336,23 +336,23 @@ gradgen_status constants_backward(
         return gradgen_state;
     }
 
-    static const float table0[4] = {
+    static const float table[4] = {
         0.5f, 1.25f, -2.0f, 3.0f,
     };
-    static const int64_t table1[4] = {
+    static const int64_t table2[4] = {
         0, 1, 2, 3,
     };
-    /* small.py:90 mul, small.py:90 sin, small.py:90 add */
-    /* grad_x[i,j] += grad_y[i,j] ... cos(x[i,j] ... + ...) */
-    const int t2 = grad_x != NULL;
-    const int t3 = (flags & GRADGEN_SET_GRAD) != 0u;
+    /* small.py:90 add, mul, sin
+     * grad_x[i,j] += grad_y[i,j] ... cos(x[i,j] ... + ...) */
+    const int t1 = grad_x != NULL;
+    const int t2 = (flags & GRADGEN_SET_GRAD) != 0u;
     for (int64_t i = 0; i < N; ++i) {
         GRADGEN_SIMD
         for (int64_t j = 0; j < 4; ++j) {
-            const float t4 = table0[j];
-            const float t5 = t4 * (grad_y[i * 4 + j] * gg_cos_f32(x[i * 4 + j] * t4 + (float)table1[j]));
-            if (t2) {
-                grad_x[i * 4 + j] = t3 ? t5 : grad_x[i * 4 + j] + t5;
+            const float t3 = table[j];
+            const float t4 = t3 * (grad_y[i * 4 + j] * gg_cos_f32(x[i * 4 + j] * t3 + (float)table2[j]));
+            if (t1) {
+                grad_x[i * 4 + j] = t2 ? t4 : grad_x[i * 4 + j] + t4;
             }
         }
     }
@@ -379,30 +379,30 @@ gradgen_status constants_value_and_grad(
         return GRADGEN_ERR_ALIGN;
     }
 
-    static const float table0[4] = {
+    static const float table[4] = {
         0.5f, 1.25f, -2.0f, 3.0f,
     };
-    static const int64_t table1[4] = {
+    static const int64_t table2[4] = {
         0, 1, 2, 3,
     };
-    /* small.py:90 sin, small.py:90 add, small.py:90 mul */
-    /* y[i,j] = sin(x[i,j] ... + ...) */
-    /* grad_x[i,j] += grad_y[i,j] ... cos(x[i,j] ... + ...) */
-    const int t2 = y != NULL;
-    const int t3 = grad_x != NULL;
-    const int t4 = (flags & GRADGEN_SET_GRAD) != 0u;
+    /* small.py:90 add, mul, sin
+     * y[i,j] = sin(x[i,j] ... + ...)
+     * grad_x[i,j] += grad_y[i,j] ... cos(x[i,j] ... + ...) */
+    const int t1 = y != NULL;
+    const int t2 = grad_x != NULL;
+    const int t3 = (flags & GRADGEN_SET_GRAD) != 0u;
     for (int64_t i = 0; i < N; ++i) {
         GRADGEN_SIMD
         for (int64_t j = 0; j < 4; ++j) {
-            const float t5 = table0[j];
-            const float t6 = x[i * 4 + j] * t5 + (float)table1[j];
-            const float t7 = gg_sin_f32(t6);
-            if (t2) {
-                y[i * 4 + j] = t7;
+            const float t4 = table[j];
+            const float t5 = x[i * 4 + j] * t4 + (float)table2[j];
+            const float y_0 = gg_sin_f32(t5);
+            if (t1) {
+                y[i * 4 + j] = y_0;
             }
-            const float t8 = t5 * (grad_y[i * 4 + j] * gg_cos_f32(t6));
-            if (t3) {
-                grad_x[i * 4 + j] = t4 ? t8 : grad_x[i * 4 + j] + t8;
+            const float t6 = t4 * (grad_y[i * 4 + j] * gg_cos_f32(t5));
+            if (t2) {
+                grad_x[i * 4 + j] = t3 ? t6 : grad_x[i * 4 + j] + t6;
             }
         }
     }

@@ -136,25 +136,25 @@ gradgen_status forward_only_forward(
         return GRADGEN_ERR_ALIGN;
     }
 
-    float *const v0 = (float *)work;
-    /* small.py:33 mm, small.py:33 tanh */
-    /* v0[i,k] = sum_j a[i,j] b[j,k] */
-    /* c[i,j] = tanh(v0[i,j]) */
+    float *const v1 = (float *)work;
+    /* small.py:33 mm, tanh
+     * v1[i,k] = sum_j a[i,j] b[j,k]
+     * c[i,j] = tanh(v1[i,j]) */
     const int t1 = c != NULL;
     for (int64_t i = 0; i < N; ++i) {
-        memset(v0, 0, 4 * sizeof(float));
+        memset(v1, 0, 4 * sizeof(float));
         for (int64_t j = 0; j < 8; ++j) {
-            const float t2 = a[i * 8 + j];
+            const float a_0 = a[i * 8 + j];
             GRADGEN_SIMD
             for (int64_t k = 0; k < 4; ++k) {
-                v0[k] = v0[k] + t2 * b[j * 4 + k];
+                v1[k] = v1[k] + a_0 * b[j * 4 + k];
             }
         }
         GRADGEN_SIMD
         for (int64_t j = 0; j < 4; ++j) {
-            const float t3 = gg_tanh_f32(v0[j]);
+            const float c_0 = gg_tanh_f32(v1[j]);
             if (t1) {
-                c[i * 4 + j] = t3;
+                c[i * 4 + j] = c_0;
             }
         }
     }

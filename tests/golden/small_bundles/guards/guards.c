@@ -86,31 +86,31 @@ gradgen_status guards_forward(
     }
 
     /* WORK; values that are never needed together share memory:
-     *    0  v0     float [2]
-     *    0  sink3  float [9]
-     *   64  v1     float [10] */
-    float *const v0 = (float *)work;
-    float *const sink3 = (float *)work;
-    float *const v1 = (float *)gg_at(work, 64);
-    /* small.py:60 mul */
-    /* v0[i] = 2 x[i] */
+     *    0  v1      float [2]
+     *    0  sink    float [9]
+     *   64  joined  float [10] */
+    float *const v1 = (float *)work;
+    float *const sink = (float *)work;
+    float *const joined = (float *)gg_at(work, 64);
+    /* small.py:60 mul
+     * v1[i] = 2 x[i] */
     GRADGEN_SIMD
     for (int64_t i = 0; i < 2; ++i) {
-        v0[i] = x[i] * 2.0f;
+        v1[i] = x[i] * 2.0f;
     }
-    /* small.py:60 cat */
-    /* v1[i] = [i < 5] x[i+1] + [0 <= i-5 < 3] y[i-5] + [i >= 8] v0[i-8] */
+    /* small.py:60 cat
+     * joined[i] = [i < 5] x[i+1] + [0 <= i-5 < 3] y[i-5] + [i >= 8] v1[i-8] */
     GRADGEN_SIMD
     for (int64_t i = 0; i < 10; ++i) {
-        v1[i] = ((i <= 4) ? x[i + 1] : -0.0f) + ((i >= 5 && i <= 7) ? y[i - 5] : -0.0f) + ((i >= 8) ? v0[i - 8] :
-                -0.0f);
+        joined[i] = ((i <= 4) ? x[i + 1] : -0.0f) + ((i >= 5 &&
+                i <= 7) ? y[i - 5] : -0.0f) + ((i >= 8) ? v1[i - 8] : -0.0f);
     }
-    /* small.py:61 sub */
-    /* smooth[i] = v1[i+1] - v1[i] */
-    float *const row2 = smooth != NULL ? smooth : sink3;
+    /* small.py:61 sub
+     * smooth[i] = joined[i+1] - joined[i] */
+    float *const row = smooth != NULL ? smooth : sink;
     GRADGEN_SIMD
     for (int64_t i = 0; i < 9; ++i) {
-        row2[i] = v1[i + 1] - v1[i];
+        row[i] = joined[i + 1] - joined[i];
     }
 
     if (saved != NULL) {
@@ -138,48 +138,48 @@ gradgen_status guards_backward(
     }
 
     /* WORK; values that are never needed together share memory:
-     *    0  v0  float [9]
-     *    0  v2  float [2]
-     *   64  v1  float [10] */
-    float *const v0 = (float *)work;
+     *    0  v1           float [9]
+     *    0  v2           float [2]
+     *   64  grad_joined  float [10] */
+    float *const v1 = (float *)work;
     float *const v2 = (float *)work;
-    float *const v1 = (float *)gg_at(work, 64);
-    /* small.py:61 sub */
-    /* v0[i] = -grad_smooth[i] */
+    float *const grad_joined = (float *)gg_at(work, 64);
+    /* small.py:61 sub
+     * v1[i] = -grad_smooth[i] */
     GRADGEN_SIMD
     for (int64_t i = 0; i < 9; ++i) {
-        v0[i] = -grad_smooth[i];
+        v1[i] = -grad_smooth[i];
     }
-    /* v1[i] = [i < 9] v0[i] + [i >= 1] grad_smooth[i-1] */
+    /* grad_joined[i] = [i < 9] v1[i] + [i >= 1] grad_smooth[i-1] */
     GRADGEN_SIMD
     for (int64_t i = 0; i < 10; ++i) {
-        v1[i] = ((i <= 8) ? v0[i] : 0.0f) + ((i >= 1) ? grad_smooth[i - 1] : 0.0f);
+        grad_joined[i] = ((i <= 8) ? v1[i] : 0.0f) + ((i >= 1) ? grad_smooth[i - 1] : 0.0f);
     }
-    /* small.py:60 mul */
-    /* v2[i] = 2 v1[i+8] */
-    const int t3 = grad_x != NULL;
-    if (t3) {
+    /* small.py:60 mul
+     * v2[i] = 2 grad_joined[i+8] */
+    const int t1 = grad_x != NULL;
+    if (t1) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 2; ++i) {
-            v2[i] = v1[i + 8] * 2.0f;
+            v2[i] = grad_joined[i + 8] * 2.0f;
         }
     }
-    /* small.py:60 cat */
-    /* grad_x[i] += [i < 2] v2[i] + [i >= 1] v1[i-1] */
-    const int t4 = (flags & GRADGEN_SET_GRAD) != 0u;
-    if (t3) {
+    /* small.py:60 cat
+     * grad_x[i] += [i < 2] v2[i] + [i >= 1] grad_joined[i-1] */
+    const int t2 = (flags & GRADGEN_SET_GRAD) != 0u;
+    if (t1) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 6; ++i) {
-            const float t5 = ((i <= 1) ? v2[i] : 0.0f) + ((i >= 1) ? v1[i - 1] : 0.0f);
-            grad_x[i] = t4 ? t5 : grad_x[i] + t5;
+            const float t3 = ((i <= 1) ? v2[i] : 0.0f) + ((i >= 1) ? grad_joined[i - 1] : 0.0f);
+            grad_x[i] = t2 ? t3 : grad_x[i] + t3;
         }
     }
-    /* grad_y[i] += v1[i+5] */
+    /* grad_y[i] += grad_joined[i+5] */
     if (grad_y != NULL) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 3; ++i) {
-            const float t6 = v1[i + 5];
-            grad_y[i] = t4 ? t6 : grad_y[i] + t6;
+            const float t3 = grad_joined[i + 5];
+            grad_y[i] = t2 ? t3 : grad_y[i] + t3;
         }
     }
 
@@ -204,73 +204,73 @@ gradgen_status guards_value_and_grad(
     }
 
     /* WORK; values that are never needed together share memory:
-     *     0  v0     float [2]
-     *     0  v4     float [9]
-     *     0  v6     float [2]
-     *    64  v1     float [10]
-     *    64  v5     float [10]
-     *   128  sink3  float [9] */
-    float *const v0 = (float *)work;
-    float *const v4 = (float *)work;
-    float *const v6 = (float *)work;
-    float *const v1 = (float *)gg_at(work, 64);
-    float *const v5 = (float *)gg_at(work, 64);
-    float *const sink3 = (float *)gg_at(work, 128);
-    /* small.py:60 mul */
-    /* v0[i] = 2 x[i] */
+     *     0  v1           float [2]
+     *     0  v2           float [9]
+     *     0  v3           float [2]
+     *    64  joined       float [10]
+     *    64  grad_joined  float [10]
+     *   128  sink         float [9] */
+    float *const v1 = (float *)work;
+    float *const v2 = (float *)work;
+    float *const v3 = (float *)work;
+    float *const joined = (float *)gg_at(work, 64);
+    float *const grad_joined = (float *)gg_at(work, 64);
+    float *const sink = (float *)gg_at(work, 128);
+    /* small.py:60 mul
+     * v1[i] = 2 x[i] */
     GRADGEN_SIMD
     for (int64_t i = 0; i < 2; ++i) {
-        v0[i] = x[i] * 2.0f;
+        v1[i] = x[i] * 2.0f;
     }
-    /* small.py:60 cat */
-    /* v1[i] = [i < 5] x[i+1] + [0 <= i-5 < 3] y[i-5] + [i >= 8] v0[i-8] */
+    /* small.py:60 cat
+     * joined[i] = [i < 5] x[i+1] + [0 <= i-5 < 3] y[i-5] + [i >= 8] v1[i-8] */
     GRADGEN_SIMD
     for (int64_t i = 0; i < 10; ++i) {
-        v1[i] = ((i <= 4) ? x[i + 1] : -0.0f) + ((i >= 5 && i <= 7) ? y[i - 5] : -0.0f) + ((i >= 8) ? v0[i - 8] :
-                -0.0f);
+        joined[i] = ((i <= 4) ? x[i + 1] : -0.0f) + ((i >= 5 &&
+                i <= 7) ? y[i - 5] : -0.0f) + ((i >= 8) ? v1[i - 8] : -0.0f);
     }
-    /* small.py:61 sub */
-    /* smooth[i] = v1[i+1] - v1[i] */
-    /* v4[i] = -grad_smooth[i] */
-    float *const row2 = smooth != NULL ? smooth : sink3;
+    /* small.py:61 sub
+     * smooth[i] = joined[i+1] - joined[i]
+     * v2[i] = -grad_smooth[i] */
+    float *const row = smooth != NULL ? smooth : sink;
     GRADGEN_SIMD
     for (int64_t i = 0; i < 9; ++i) {
-        row2[i] = v1[i + 1] - v1[i];
-        v4[i] = -grad_smooth[i];
+        row[i] = joined[i + 1] - joined[i];
+        v2[i] = -grad_smooth[i];
     }
-    /* v5[i] = [i < 9] v4[i] + [i >= 1] grad_smooth[i-1] */
-    const int t7 = grad_x != NULL;
-    const int t8 = grad_y != NULL;
-    if (t7 || t8) {
+    /* grad_joined[i] = [i < 9] v2[i] + [i >= 1] grad_smooth[i-1] */
+    const int t1 = grad_x != NULL;
+    const int t2 = grad_y != NULL;
+    if (t1 || t2) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 10; ++i) {
-            v5[i] = ((i <= 8) ? v4[i] : 0.0f) + ((i >= 1) ? grad_smooth[i - 1] : 0.0f);
+            grad_joined[i] = ((i <= 8) ? v2[i] : 0.0f) + ((i >= 1) ? grad_smooth[i - 1] : 0.0f);
         }
     }
-    /* small.py:60 mul */
-    /* v6[i] = 2 v5[i+8] */
-    if (t7) {
+    /* small.py:60 mul
+     * v3[i] = 2 grad_joined[i+8] */
+    if (t1) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 2; ++i) {
-            v6[i] = v5[i + 8] * 2.0f;
+            v3[i] = grad_joined[i + 8] * 2.0f;
         }
     }
-    /* small.py:60 cat */
-    /* grad_x[i] += [i < 2] v6[i] + [i >= 1] v5[i-1] */
-    const int t9 = (flags & GRADGEN_SET_GRAD) != 0u;
-    if (t7) {
+    /* small.py:60 cat
+     * grad_x[i] += [i < 2] v3[i] + [i >= 1] grad_joined[i-1] */
+    const int t3 = (flags & GRADGEN_SET_GRAD) != 0u;
+    if (t1) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 6; ++i) {
-            const float t10 = ((i <= 1) ? v6[i] : 0.0f) + ((i >= 1) ? v5[i - 1] : 0.0f);
-            grad_x[i] = t9 ? t10 : grad_x[i] + t10;
+            const float t4 = ((i <= 1) ? v3[i] : 0.0f) + ((i >= 1) ? grad_joined[i - 1] : 0.0f);
+            grad_x[i] = t3 ? t4 : grad_x[i] + t4;
         }
     }
-    /* grad_y[i] += v5[i+5] */
-    if (t8) {
+    /* grad_y[i] += grad_joined[i+5] */
+    if (t2) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 3; ++i) {
-            const float t11 = v5[i + 5];
-            grad_y[i] = t9 ? t11 : grad_y[i] + t11;
+            const float t4 = grad_joined[i + 5];
+            grad_y[i] = t3 ? t4 : grad_y[i] + t4;
         }
     }
 

@@ -123,33 +123,32 @@ gradgen_status integers_forward(
         return GRADGEN_ERR_ALIGN;
     }
 
-    /* small.py:71 add, small.py:71 mul, small.py:71 floor_divide, small.py:71 remainder, small.py:72 lt,
-     *   small.py:70 argmax */
-    /* output1[i] = 5 floor(k[i]/3) + k[i] mod 4 */
-    /* output2[i] = k[i] < 7 */
-    /* best[i] = argmax_j x[i,j] */
-    const int t2 = output1 != NULL;
-    const int t3 = output2 != NULL;
-    const int t4 = best != NULL;
+    /* small.py:71 remainder, floor_divide, mul, add, small.py:72 lt, small.py:70 argmax
+     * output1[i] = 5 floor(k[i]/3) + k[i] mod 4
+     * output2[i] = k[i] < 7
+     * best[i] = argmax_j x[i,j] */
+    const int t1 = output1 != NULL;
+    const int t2 = output2 != NULL;
+    const int t3 = best != NULL;
     for (int64_t i = 0; i < N; ++i) {
-        const int64_t t5 = k[i];
-        const int64_t t6 = gg_add_i64(gg_mul_i64(gg_floor_div_i64(t5, 3), 5), gg_remainder_i64(t5, 4));
+        const int64_t k_0 = k[i];
+        const int64_t remainder_0 = gg_add_i64(gg_mul_i64(gg_floor_div_i64(k_0, 3), 5), gg_remainder_i64(k_0, 4));
+        if (t1) {
+            output1[i] = remainder_0;
+        }
+        const int small_0 = k_0 < 7;
         if (t2) {
-            output1[i] = t6;
+            output2[i] = (uint8_t)(small_0);
         }
-        const int t7 = t5 < 7;
-        if (t3) {
-            output2[i] = (uint8_t)(t7);
-        }
-        int32_t s0 = (-2147483647 - 1);
+        int32_t best_0 = (-2147483647 - 1);
         int64_t s1 = 0;
         for (int64_t j = 0; j < 5; ++j) {
-            const int32_t t8 = x[i * 5 + j];
-            const int t9 = t8 > s0;
-            s1 = t9 ? j : s1;
-            s0 = t9 ? t8 : s0;
+            const int32_t x_0 = x[i * 5 + j];
+            const int t4 = x_0 > best_0;
+            s1 = t4 ? j : s1;
+            best_0 = t4 ? x_0 : best_0;
         }
-        if (t4) {
+        if (t3) {
             best[i] = s1;
         }
     }

@@ -136,27 +136,28 @@ gradgen_status lookup_forward(
     }
 
     for (int64_t i = 0; i < K; ++i) {
-        const int64_t n0 = rows[i];
-        const int64_t n1 = n0 < 0 ? gg_add_i64(n0, 10) : n0;
-        if (!(n1 >= 0 && n1 <= 9)) {
+        const int64_t n1 = rows[i];
+        const int64_t n2 = n1 < 0 ? gg_add_i64(n1, 10) : n1;
+        if (!(n2 >= 0 && n2 <= 9)) {
             return GRADGEN_ERR_INDEX;
         }
     }
-    /* small.py:51 index_wrap, small.py:51 sum, small.py:51 pow_fixed, small.py:51 index_gather */
-    /* total = sum_ij table[if(rows[i] < 0, rows[i] + 10, rows[i]),j]^3 */
-    gg_pairwise_f32 s2;
-    memset(&s2, 0, sizeof s2);
+    /* small.py:51 index_wrap, index_gather, pow_fixed, sum
+     * total = sum_ij table[if(rows[i] < 0, rows[i] + 10, rows[i]),j]^3 */
+    gg_pairwise_f32 total_0;
+    memset(&total_0, 0, sizeof total_0);
     for (int64_t i = 0; i < K; ++i) {
-        const int64_t n8 = rows[i];
-        const int64_t n9 = n8 < 0 ? gg_add_i64(n8, 10) : n8;
-        const float t6 = table[n9 * 3];
-        const float t10 = table[n9 * 3 + 1];
-        const float t11 = table[n9 * 3 + 2];
-        gg_pairwise_f32_add(&s2, 0.0f + t6 * (t6 * t6) + t10 * (t10 * t10) + t11 * (t11 * t11));
+        const int64_t n1 = rows[i];
+        const int64_t n2 = n1 < 0 ? gg_add_i64(n1, 10) : n1;
+        const float table_0 = table[n2 * 3];
+        const float table_1 = table[n2 * 3 + 1];
+        const float table_2 = table[n2 * 3 + 2];
+        gg_pairwise_f32_add(&total_0, 0.0f + table_0 * (table_0 * table_0) + table_1 * (table_1 * table_1) +
+                table_2 * (table_2 * table_2));
     }
-    const float t7 = gg_pairwise_f32_total(&s2);
+    const float total_1 = gg_pairwise_f32_total(&total_0);
     if (total != NULL) {
-        total[0] = t7;
+        total[0] = total_1;
     }
 
     if (saved != NULL) {
@@ -186,32 +187,32 @@ gradgen_status lookup_backward(
         return gradgen_state;
     }
 
-    float *const v2 = (float *)work;
+    float *const grad_table_0 = (float *)work;
     for (int64_t i = 0; i < K; ++i) {
-        const int64_t n0 = rows[i];
-        const int64_t n1 = n0 < 0 ? gg_add_i64(n0, 10) : n0;
-        if (!(n1 >= 0 && n1 <= 9)) {
+        const int64_t n1 = rows[i];
+        const int64_t n2 = n1 < 0 ? gg_add_i64(n1, 10) : n1;
+        if (!(n2 >= 0 && n2 <= 9)) {
             return GRADGEN_ERR_INDEX;
         }
     }
-    /* small.py:51 index_wrap, small.py:51 index_gather, small.py:51 pow_fixed */
-    /* grad_table[...,j] += ...  for k < K, j < 3 */
-    memset(v2, 0, 30 * sizeof(float));
-    const float t4 = grad_total != NULL ? grad_total[0] : 1.0f;
+    /* small.py:51 index_wrap, index_gather, pow_fixed
+     * grad_table[...,j] += ...  for k < K, j < 3 */
+    memset(grad_table_0, 0, 30 * sizeof(float));
+    const float grad_total_0 = grad_total != NULL ? grad_total[0] : 1.0f;
     for (int64_t i = 0; i < K; ++i) {
-        const int64_t t5 = rows[i];
-        const int64_t n3 = t5 < 0 ? gg_add_i64(t5, 10) : t5;
+        const int64_t rows_0 = rows[i];
+        const int64_t n1 = rows_0 < 0 ? gg_add_i64(rows_0, 10) : rows_0;
         for (int64_t j = 0; j < 3; ++j) {
-            const float t6 = table[n3 * 3 + j];
-            v2[n3 * 3 + j] = v2[n3 * 3 + j] + t6 * t6 * t4 * 3.0f;
+            const float table_0 = table[n1 * 3 + j];
+            grad_table_0[n1 * 3 + j] = grad_table_0[n1 * 3 + j] + table_0 * table_0 * grad_total_0 * 3.0f;
         }
     }
-    const int t7 = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t1 = (flags & GRADGEN_SET_GRAD) != 0u;
     if (grad_table != NULL) {
         for (int64_t i = 0; i < 10; ++i) {
             for (int64_t j = 0; j < 3; ++j) {
-                const float t8 = v2[i * 3 + j];
-                grad_table[i * 3 + j] = t7 ? t8 : grad_table[i * 3 + j] + t8;
+                const float t2 = grad_table_0[i * 3 + j];
+                grad_table[i * 3 + j] = t1 ? t2 : grad_table[i * 3 + j] + t2;
             }
         }
     }
@@ -238,40 +239,40 @@ gradgen_status lookup_value_and_grad(
         return GRADGEN_ERR_ALIGN;
     }
 
-    float *const v3 = (float *)work;
+    float *const grad_table_0 = (float *)work;
     for (int64_t i = 0; i < K; ++i) {
-        const int64_t n0 = rows[i];
-        const int64_t n1 = n0 < 0 ? gg_add_i64(n0, 10) : n0;
-        if (!(n1 >= 0 && n1 <= 9)) {
+        const int64_t n1 = rows[i];
+        const int64_t n2 = n1 < 0 ? gg_add_i64(n1, 10) : n1;
+        if (!(n2 >= 0 && n2 <= 9)) {
             return GRADGEN_ERR_INDEX;
         }
     }
-    /* small.py:51 index_wrap, small.py:51 index_gather, small.py:51 sum, small.py:51 pow_fixed */
-    /* total = sum_ij table[if(rows[i] < 0, rows[i] + 10, rows[i]),j]^3 */
-    /* grad_table[...,j] += ...  for k < K, j < 3 */
-    gg_pairwise_f32 s2;
-    memset(&s2, 0, sizeof s2);
-    memset(v3, 0, 30 * sizeof(float));
+    /* small.py:51 index_wrap, index_gather, pow_fixed, sum
+     * total = sum_ij table[if(rows[i] < 0, rows[i] + 10, rows[i]),j]^3
+     * grad_table[...,j] += ...  for k < K, j < 3 */
+    gg_pairwise_f32 total_0;
+    memset(&total_0, 0, sizeof total_0);
+    memset(grad_table_0, 0, 30 * sizeof(float));
     for (int64_t i = 0; i < K; ++i) {
-        const int64_t t5 = rows[i];
-        const int64_t n4 = t5 < 0 ? gg_add_i64(t5, 10) : t5;
+        const int64_t rows_0 = rows[i];
+        const int64_t n1 = rows_0 < 0 ? gg_add_i64(rows_0, 10) : rows_0;
         for (int64_t j = 0; j < 3; ++j) {
-            const float t6 = table[n4 * 3 + j];
-            const float t7 = t6 * t6;
-            gg_pairwise_f32_add(&s2, t6 * t7);
-            v3[n4 * 3 + j] = v3[n4 * 3 + j] + t7 * 3.0f;
+            const float table_0 = table[n1 * 3 + j];
+            const float t2 = table_0 * table_0;
+            gg_pairwise_f32_add(&total_0, table_0 * t2);
+            grad_table_0[n1 * 3 + j] = grad_table_0[n1 * 3 + j] + t2 * 3.0f;
         }
     }
-    const float t8 = gg_pairwise_f32_total(&s2);
+    const float total_1 = gg_pairwise_f32_total(&total_0);
     if (total != NULL) {
-        total[0] = t8;
+        total[0] = total_1;
     }
-    const int t9 = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t1 = (flags & GRADGEN_SET_GRAD) != 0u;
     if (grad_table != NULL) {
         for (int64_t i = 0; i < 10; ++i) {
             for (int64_t j = 0; j < 3; ++j) {
-                const float t10 = v3[i * 3 + j];
-                grad_table[i * 3 + j] = t9 ? t10 : grad_table[i * 3 + j] + t10;
+                const float t2 = grad_table_0[i * 3 + j];
+                grad_table[i * 3 + j] = t1 ? t2 : grad_table[i * 3 + j] + t2;
             }
         }
     }

@@ -222,30 +222,30 @@ gradgen_status matmul_forward(
         matmul_set_state(saved, 0, N);
     }
 
-    float *const s0 = (float *)gg_at_if(saved, 64);
-    float *const v0 = (float *)work;
-    /* small.py:33 mm, small.py:33 tanh */
-    /* v0[i,k] = sum_j a[i,j] b[j,k] */
-    /* c[i,j] = tanh(v0[i,j]) */
+    float *const kept0 = (float *)gg_at_if(saved, 64);
+    float *const v1 = (float *)work;
+    /* small.py:33 mm, tanh
+     * v1[i,k] = sum_j a[i,j] b[j,k]
+     * c[i,j] = tanh(v1[i,j]) */
     const int t1 = c != NULL;
     const int t2 = saved != NULL;
     for (int64_t i = 0; i < N; ++i) {
-        memset(v0, 0, 4 * sizeof(float));
+        memset(v1, 0, 4 * sizeof(float));
         for (int64_t j = 0; j < 8; ++j) {
-            const float t3 = a[i * 8 + j];
+            const float a_0 = a[i * 8 + j];
             GRADGEN_SIMD
             for (int64_t k = 0; k < 4; ++k) {
-                v0[k] = v0[k] + t3 * b[j * 4 + k];
+                v1[k] = v1[k] + a_0 * b[j * 4 + k];
             }
         }
         GRADGEN_SIMD
         for (int64_t j = 0; j < 4; ++j) {
-            const float t4 = gg_tanh_f32(v0[j]);
+            const float c_0 = gg_tanh_f32(v1[j]);
             if (t1) {
-                c[i * 4 + j] = t4;
+                c[i * 4 + j] = c_0;
             }
             if (t2) {
-                s0[i * 4 + j] = t4;
+                kept0[i * 4 + j] = c_0;
             }
         }
     }
@@ -278,367 +278,366 @@ gradgen_status matmul_backward(
     }
 
     /* WORK; values that are never needed together share memory:
-     *     0  v3  float [8, 4]
-     *   128  v0  float [min(1, max(0, N - 256)), 8, 4] */
-    float *const s0 = (float *)gg_at(saved, 64);
-    float *const v3 = (float *)work;
-    float *const v0 = (float *)gg_at(work, 128);
-    /* small.py:33 tanh, small.py:33 mm */
-    /* v4[j,k] = grad_c[j,k] (1 - s0[j,k]^2) */
-    /* grad_a[j,k] += sum_l b[k,l] v4[j,l] */
-    /* grad_b[k,l] += sum_j a[j,k] v4[j,l] */
-    const int t6 = grad_b != NULL;
-    const int t7 = N <= 256;
-    const int t8 = (flags & GRADGEN_SET_GRAD) != 0u;
-    const int t9 = t7 || t8;
-    float *const total1 = t6 && t9 ? grad_b : v0;
-    if (t6 && !(t7 && !t8)) {
-        memset(total1, 0, 32 * sizeof(float));
+     *     0  grad_b_0  float [8, 4]
+     *   128  v1        float [min(1, max(0, N - 256)), 8, 4] */
+    float *const kept0 = (float *)gg_at(saved, 64);
+    float *const grad_b_0 = (float *)work;
+    float *const v1 = (float *)gg_at(work, 128);
+    /* small.py:33 tanh, mm
+     * grad_a[j,k] += sum_l b[k,l] grad_c[j,l] (1 - kept0[j,l]^2)
+     * grad_b[k,l] += sum_j a[j,k] grad_c[j,l] (1 - kept0[j,l]^2) */
+    const int t1 = grad_b != NULL;
+    const int t2 = N <= 256;
+    const int t3 = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t4 = t2 || t3;
+    float *const total = t1 && t4 ? grad_b : v1;
+    if (t1 && !(t2 && !t3)) {
+        memset(total, 0, 32 * sizeof(float));
     }
-    const int t10 = grad_a != NULL;
+    const int t5 = grad_a != NULL;
     for (int64_t i = 0; i < N; i += 256) {
-        const int64_t rows2 = gg_least(256, N - i);
-        memset(v3, 0, 32 * sizeof(float));
-        float a136[16];
-        float a137[16];
-        float a138[16];
-        float a139[16];
-        float a142[16];
-        float a143[16];
-        float a144[16];
-        float a145[16];
-        float a148[16];
-        float a149[16];
-        float a150[16];
-        float a151[16];
-        float a154[16];
-        float a155[16];
-        float a156[16];
-        float a157[16];
-        float a160[16];
-        float a161[16];
-        float a162[16];
-        float a163[16];
-        float a166[16];
-        float a167[16];
-        float a168[16];
-        float a169[16];
-        float a172[16];
-        float a173[16];
-        float a174[16];
-        float a175[16];
-        float a178[16];
-        float a179[16];
-        float a180[16];
-        float a181[16];
-        memset(a136, 0, 16 * sizeof(float));
-        memset(a137, 0, 16 * sizeof(float));
-        memset(a138, 0, 16 * sizeof(float));
-        memset(a139, 0, 16 * sizeof(float));
-        memset(a142, 0, 16 * sizeof(float));
-        memset(a143, 0, 16 * sizeof(float));
-        memset(a144, 0, 16 * sizeof(float));
-        memset(a145, 0, 16 * sizeof(float));
-        memset(a148, 0, 16 * sizeof(float));
-        memset(a149, 0, 16 * sizeof(float));
-        memset(a150, 0, 16 * sizeof(float));
-        memset(a151, 0, 16 * sizeof(float));
-        memset(a154, 0, 16 * sizeof(float));
-        memset(a155, 0, 16 * sizeof(float));
-        memset(a156, 0, 16 * sizeof(float));
-        memset(a157, 0, 16 * sizeof(float));
-        memset(a160, 0, 16 * sizeof(float));
-        memset(a161, 0, 16 * sizeof(float));
-        memset(a162, 0, 16 * sizeof(float));
-        memset(a163, 0, 16 * sizeof(float));
-        memset(a166, 0, 16 * sizeof(float));
-        memset(a167, 0, 16 * sizeof(float));
-        memset(a168, 0, 16 * sizeof(float));
-        memset(a169, 0, 16 * sizeof(float));
-        memset(a172, 0, 16 * sizeof(float));
-        memset(a173, 0, 16 * sizeof(float));
-        memset(a174, 0, 16 * sizeof(float));
-        memset(a175, 0, 16 * sizeof(float));
-        memset(a178, 0, 16 * sizeof(float));
-        memset(a179, 0, 16 * sizeof(float));
-        memset(a180, 0, 16 * sizeof(float));
-        memset(a181, 0, 16 * sizeof(float));
-        for (int64_t j = 0; j < rows2; j += 16) {
-            float a127[16];
-            float a128[16];
-            float a129[16];
-            float a130[16];
-            float a131[16];
-            float a132[16];
-            float a133[16];
-            float a134[16];
-            float a135[16];
-            float a140[16];
-            float a141[16];
-            float a146[16];
-            float a147[16];
-            float a152[16];
-            float a153[16];
-            float a158[16];
-            float a159[16];
-            float a164[16];
-            float a165[16];
-            float a170[16];
-            float a171[16];
-            float a176[16];
-            float a177[16];
-            float a182[16];
-            float a184[16];
-            float a185[16];
-            float a186[16];
-            float a187[16];
-            float a188[16];
-            float a189[16];
-            float a190[16];
-            float a191[16];
-            float a192[16];
-            float a193[16];
-            float a194[16];
-            float a195[16];
-            float a196[16];
-            float a197[16];
-            float a198[16];
-            float a199[16];
-            float a200[16];
-            float a201[16];
-            float a202[16];
-            float a203[16];
-            float a204[16];
-            float a205[16];
-            float a206[16];
-            float a207[16];
-            float a208[16];
-            float a209[16];
-            float a210[16];
-            float a211[16];
-            float a212[16];
-            float a213[16];
-            float a214[16];
-            float a215[16];
-            for (int64_t lane125 = 0; lane125 < 16; ++lane125) {
-                const int64_t item126 = gg_least(j + lane125, rows2 - 1);
-                a127[lane125] = s0[i * 4 + item126 * 4];
-                a128[lane125] = grad_c[i * 4 + item126 * 4];
-                a129[lane125] = s0[i * 4 + item126 * 4 + 1];
-                a130[lane125] = grad_c[i * 4 + item126 * 4 + 1];
-                a131[lane125] = s0[i * 4 + item126 * 4 + 2];
-                a132[lane125] = grad_c[i * 4 + item126 * 4 + 2];
-                a133[lane125] = s0[i * 4 + item126 * 4 + 3];
-                a134[lane125] = grad_c[i * 4 + item126 * 4 + 3];
-                a135[lane125] = a[i * 8 + item126 * 8];
-                a141[lane125] = a[i * 8 + item126 * 8 + 1];
-                a147[lane125] = a[i * 8 + item126 * 8 + 2];
-                a153[lane125] = a[i * 8 + item126 * 8 + 3];
-                a159[lane125] = a[i * 8 + item126 * 8 + 4];
-                a165[lane125] = a[i * 8 + item126 * 8 + 5];
-                a171[lane125] = a[i * 8 + item126 * 8 + 6];
-                a177[lane125] = a[i * 8 + item126 * 8 + 7];
+        const int64_t rows = gg_least(256, N - i);
+        memset(grad_b_0, 0, 32 * sizeof(float));
+        float a1[16];
+        float a2[16];
+        float a3[16];
+        float a4[16];
+        float a5[16];
+        float a6[16];
+        float a7[16];
+        float a8[16];
+        float a9[16];
+        float a10[16];
+        float a11[16];
+        float a12[16];
+        float a13[16];
+        float a14[16];
+        float a15[16];
+        float a16[16];
+        float a17[16];
+        float a18[16];
+        float a19[16];
+        float a20[16];
+        float a21[16];
+        float a22[16];
+        float a23[16];
+        float a24[16];
+        float a25[16];
+        float a26[16];
+        float a27[16];
+        float a28[16];
+        float a29[16];
+        float a30[16];
+        float a31[16];
+        float a32[16];
+        memset(a1, 0, 16 * sizeof(float));
+        memset(a2, 0, 16 * sizeof(float));
+        memset(a3, 0, 16 * sizeof(float));
+        memset(a4, 0, 16 * sizeof(float));
+        memset(a5, 0, 16 * sizeof(float));
+        memset(a6, 0, 16 * sizeof(float));
+        memset(a7, 0, 16 * sizeof(float));
+        memset(a8, 0, 16 * sizeof(float));
+        memset(a9, 0, 16 * sizeof(float));
+        memset(a10, 0, 16 * sizeof(float));
+        memset(a11, 0, 16 * sizeof(float));
+        memset(a12, 0, 16 * sizeof(float));
+        memset(a13, 0, 16 * sizeof(float));
+        memset(a14, 0, 16 * sizeof(float));
+        memset(a15, 0, 16 * sizeof(float));
+        memset(a16, 0, 16 * sizeof(float));
+        memset(a17, 0, 16 * sizeof(float));
+        memset(a18, 0, 16 * sizeof(float));
+        memset(a19, 0, 16 * sizeof(float));
+        memset(a20, 0, 16 * sizeof(float));
+        memset(a21, 0, 16 * sizeof(float));
+        memset(a22, 0, 16 * sizeof(float));
+        memset(a23, 0, 16 * sizeof(float));
+        memset(a24, 0, 16 * sizeof(float));
+        memset(a25, 0, 16 * sizeof(float));
+        memset(a26, 0, 16 * sizeof(float));
+        memset(a27, 0, 16 * sizeof(float));
+        memset(a28, 0, 16 * sizeof(float));
+        memset(a29, 0, 16 * sizeof(float));
+        memset(a30, 0, 16 * sizeof(float));
+        memset(a31, 0, 16 * sizeof(float));
+        memset(a32, 0, 16 * sizeof(float));
+        for (int64_t j = 0; j < rows; j += 16) {
+            float a33[16];
+            float grad_c_lanes_0[16];
+            float a34[16];
+            float grad_c_lanes_1[16];
+            float a35[16];
+            float grad_c_lanes_2[16];
+            float a36[16];
+            float grad_c_lanes_3[16];
+            float a_lanes_0[16];
+            float grad_a_lanes_0[16];
+            float a_lanes_1[16];
+            float grad_a_lanes_1[16];
+            float a_lanes_2[16];
+            float grad_a_lanes_2[16];
+            float a_lanes_3[16];
+            float grad_a_lanes_3[16];
+            float a_lanes_4[16];
+            float grad_a_lanes_4[16];
+            float a_lanes_5[16];
+            float grad_a_lanes_5[16];
+            float a_lanes_6[16];
+            float grad_a_lanes_6[16];
+            float a_lanes_7[16];
+            float grad_a_lanes_7[16];
+            float a37[16];
+            float a38[16];
+            float a39[16];
+            float a40[16];
+            float a41[16];
+            float a42[16];
+            float a43[16];
+            float a44[16];
+            float a45[16];
+            float a46[16];
+            float a47[16];
+            float a48[16];
+            float a49[16];
+            float a50[16];
+            float a51[16];
+            float a52[16];
+            float a53[16];
+            float a54[16];
+            float a55[16];
+            float a56[16];
+            float a57[16];
+            float a58[16];
+            float a59[16];
+            float a60[16];
+            float a61[16];
+            float a62[16];
+            float a63[16];
+            float a64[16];
+            float a65[16];
+            float a66[16];
+            float a67[16];
+            float a68[16];
+            for (int64_t lane = 0; lane < 16; ++lane) {
+                const int64_t item = gg_least(j + lane, rows - 1);
+                a33[lane] = kept0[i * 4 + item * 4];
+                grad_c_lanes_0[lane] = grad_c[i * 4 + item * 4];
+                a34[lane] = kept0[i * 4 + item * 4 + 1];
+                grad_c_lanes_1[lane] = grad_c[i * 4 + item * 4 + 1];
+                a35[lane] = kept0[i * 4 + item * 4 + 2];
+                grad_c_lanes_2[lane] = grad_c[i * 4 + item * 4 + 2];
+                a36[lane] = kept0[i * 4 + item * 4 + 3];
+                grad_c_lanes_3[lane] = grad_c[i * 4 + item * 4 + 3];
+                a_lanes_0[lane] = a[i * 8 + item * 8];
+                a_lanes_1[lane] = a[i * 8 + item * 8 + 1];
+                a_lanes_2[lane] = a[i * 8 + item * 8 + 2];
+                a_lanes_3[lane] = a[i * 8 + item * 8 + 3];
+                a_lanes_4[lane] = a[i * 8 + item * 8 + 4];
+                a_lanes_5[lane] = a[i * 8 + item * 8 + 5];
+                a_lanes_6[lane] = a[i * 8 + item * 8 + 6];
+                a_lanes_7[lane] = a[i * 8 + item * 8 + 7];
             }
-            const int64_t rest183 = gg_least(16, rows2 - j);
+            const int64_t rest = gg_least(16, rows - j);
             GRADGEN_SIMD
-            for (int64_t lane125 = 0; lane125 < 16; ++lane125) {
-                const float t11 = a127[lane125];
-                const float t13 = (1.0f - t11 * t11) * a128[lane125];
-                const float t14 = a129[lane125];
-                const float t15 = (1.0f - t14 * t14) * a130[lane125];
-                const float t16 = a131[lane125];
-                const float t17 = (1.0f - t16 * t16) * a132[lane125];
-                const float t18 = a133[lane125];
-                const float t19 = (1.0f - t18 * t18) * a134[lane125];
-                const float t12 = a135[lane125];
-                const float s5 = 0.0f + b[0] * t13 + b[1] * t15 + b[2] * t17 + b[3] * t19;
-                a140[lane125] = s5;
-                const float t20 = a141[lane125];
-                const float t21 = 0.0f + b[4] * t13 + b[5] * t15 + b[6] * t17 + b[7] * t19;
-                a146[lane125] = t21;
-                const float t22 = a147[lane125];
-                const float t23 = 0.0f + b[8] * t13 + b[9] * t15 + b[10] * t17 + b[11] * t19;
-                a152[lane125] = t23;
-                const float t24 = a153[lane125];
-                const float t25 = 0.0f + b[12] * t13 + b[13] * t15 + b[14] * t17 + b[15] * t19;
-                a158[lane125] = t25;
-                const float t26 = a159[lane125];
-                const float t27 = 0.0f + b[16] * t13 + b[17] * t15 + b[18] * t17 + b[19] * t19;
-                a164[lane125] = t27;
-                const float t28 = a165[lane125];
-                const float t29 = 0.0f + b[20] * t13 + b[21] * t15 + b[22] * t17 + b[23] * t19;
-                a170[lane125] = t29;
-                const float t30 = a171[lane125];
-                const float t31 = 0.0f + b[24] * t13 + b[25] * t15 + b[26] * t17 + b[27] * t19;
-                a176[lane125] = t31;
-                const float t32 = a177[lane125];
-                const float t33 = 0.0f + b[28] * t13 + b[29] * t15 + b[30] * t17 + b[31] * t19;
-                a182[lane125] = t33;
-                a184[lane125] = t12 * t13;
-                a185[lane125] = t12 * t15;
-                a186[lane125] = t12 * t17;
-                a187[lane125] = t12 * t19;
-                a188[lane125] = t20 * t13;
-                a189[lane125] = t20 * t15;
-                a190[lane125] = t20 * t17;
-                a191[lane125] = t20 * t19;
-                a192[lane125] = t22 * t13;
-                a193[lane125] = t22 * t15;
-                a194[lane125] = t22 * t17;
-                a195[lane125] = t22 * t19;
-                a196[lane125] = t24 * t13;
-                a197[lane125] = t24 * t15;
-                a198[lane125] = t24 * t17;
-                a199[lane125] = t24 * t19;
-                a200[lane125] = t26 * t13;
-                a201[lane125] = t26 * t15;
-                a202[lane125] = t26 * t17;
-                a203[lane125] = t26 * t19;
-                a204[lane125] = t28 * t13;
-                a205[lane125] = t28 * t15;
-                a206[lane125] = t28 * t17;
-                a207[lane125] = t28 * t19;
-                a208[lane125] = t30 * t13;
-                a209[lane125] = t30 * t15;
-                a210[lane125] = t30 * t17;
-                a211[lane125] = t30 * t19;
-                a212[lane125] = t32 * t13;
-                a213[lane125] = t32 * t15;
-                a214[lane125] = t32 * t17;
-                a215[lane125] = t32 * t19;
+            for (int64_t lane = 0; lane < 16; ++lane) {
+                const float t6 = a33[lane];
+                const float t7 = (1.0f - t6 * t6) * grad_c_lanes_0[lane];
+                const float t8 = a34[lane];
+                const float t9 = (1.0f - t8 * t8) * grad_c_lanes_1[lane];
+                const float t10 = a35[lane];
+                const float t11 = (1.0f - t10 * t10) * grad_c_lanes_2[lane];
+                const float t12 = a36[lane];
+                const float t13 = (1.0f - t12 * t12) * grad_c_lanes_3[lane];
+                const float a_0 = a_lanes_0[lane];
+                const float grad_a_0 = 0.0f + b[0] * t7 + b[1] * t9 + b[2] * t11 + b[3] * t13;
+                grad_a_lanes_0[lane] = grad_a_0;
+                const float a_1 = a_lanes_1[lane];
+                const float grad_a_1 = 0.0f + b[4] * t7 + b[5] * t9 + b[6] * t11 + b[7] * t13;
+                grad_a_lanes_1[lane] = grad_a_1;
+                const float a_2 = a_lanes_2[lane];
+                const float grad_a_2 = 0.0f + b[8] * t7 + b[9] * t9 + b[10] * t11 + b[11] * t13;
+                grad_a_lanes_2[lane] = grad_a_2;
+                const float a_3 = a_lanes_3[lane];
+                const float grad_a_3 = 0.0f + b[12] * t7 + b[13] * t9 + b[14] * t11 + b[15] * t13;
+                grad_a_lanes_3[lane] = grad_a_3;
+                const float a_4 = a_lanes_4[lane];
+                const float grad_a_4 = 0.0f + b[16] * t7 + b[17] * t9 + b[18] * t11 + b[19] * t13;
+                grad_a_lanes_4[lane] = grad_a_4;
+                const float a_5 = a_lanes_5[lane];
+                const float grad_a_5 = 0.0f + b[20] * t7 + b[21] * t9 + b[22] * t11 + b[23] * t13;
+                grad_a_lanes_5[lane] = grad_a_5;
+                const float a_6 = a_lanes_6[lane];
+                const float grad_a_6 = 0.0f + b[24] * t7 + b[25] * t9 + b[26] * t11 + b[27] * t13;
+                grad_a_lanes_6[lane] = grad_a_6;
+                const float a_7 = a_lanes_7[lane];
+                const float grad_a_7 = 0.0f + b[28] * t7 + b[29] * t9 + b[30] * t11 + b[31] * t13;
+                grad_a_lanes_7[lane] = grad_a_7;
+                a37[lane] = a_0 * t7;
+                a38[lane] = a_0 * t9;
+                a39[lane] = a_0 * t11;
+                a40[lane] = a_0 * t13;
+                a41[lane] = a_1 * t7;
+                a42[lane] = a_1 * t9;
+                a43[lane] = a_1 * t11;
+                a44[lane] = a_1 * t13;
+                a45[lane] = a_2 * t7;
+                a46[lane] = a_2 * t9;
+                a47[lane] = a_2 * t11;
+                a48[lane] = a_2 * t13;
+                a49[lane] = a_3 * t7;
+                a50[lane] = a_3 * t9;
+                a51[lane] = a_3 * t11;
+                a52[lane] = a_3 * t13;
+                a53[lane] = a_4 * t7;
+                a54[lane] = a_4 * t9;
+                a55[lane] = a_4 * t11;
+                a56[lane] = a_4 * t13;
+                a57[lane] = a_5 * t7;
+                a58[lane] = a_5 * t9;
+                a59[lane] = a_5 * t11;
+                a60[lane] = a_5 * t13;
+                a61[lane] = a_6 * t7;
+                a62[lane] = a_6 * t9;
+                a63[lane] = a_6 * t11;
+                a64[lane] = a_6 * t13;
+                a65[lane] = a_7 * t7;
+                a66[lane] = a_7 * t9;
+                a67[lane] = a_7 * t11;
+                a68[lane] = a_7 * t13;
             }
             GRADGEN_SIMD
-            for (int64_t lane125 = 0; lane125 < 16; ++lane125) {
-                a136[lane125] = a136[lane125] + (rest183 >= lane125 + 1 ? a184[lane125] : 0.0f);
-                a137[lane125] = a137[lane125] + (rest183 >= lane125 + 1 ? a185[lane125] : 0.0f);
-                a138[lane125] = a138[lane125] + (rest183 >= lane125 + 1 ? a186[lane125] : 0.0f);
-                a139[lane125] = a139[lane125] + (rest183 >= lane125 + 1 ? a187[lane125] : 0.0f);
-                a142[lane125] = a142[lane125] + (rest183 >= lane125 + 1 ? a188[lane125] : 0.0f);
-                a143[lane125] = a143[lane125] + (rest183 >= lane125 + 1 ? a189[lane125] : 0.0f);
-                a144[lane125] = a144[lane125] + (rest183 >= lane125 + 1 ? a190[lane125] : 0.0f);
-                a145[lane125] = a145[lane125] + (rest183 >= lane125 + 1 ? a191[lane125] : 0.0f);
-                a148[lane125] = a148[lane125] + (rest183 >= lane125 + 1 ? a192[lane125] : 0.0f);
-                a149[lane125] = a149[lane125] + (rest183 >= lane125 + 1 ? a193[lane125] : 0.0f);
-                a150[lane125] = a150[lane125] + (rest183 >= lane125 + 1 ? a194[lane125] : 0.0f);
-                a151[lane125] = a151[lane125] + (rest183 >= lane125 + 1 ? a195[lane125] : 0.0f);
-                a154[lane125] = a154[lane125] + (rest183 >= lane125 + 1 ? a196[lane125] : 0.0f);
-                a155[lane125] = a155[lane125] + (rest183 >= lane125 + 1 ? a197[lane125] : 0.0f);
-                a156[lane125] = a156[lane125] + (rest183 >= lane125 + 1 ? a198[lane125] : 0.0f);
-                a157[lane125] = a157[lane125] + (rest183 >= lane125 + 1 ? a199[lane125] : 0.0f);
-                a160[lane125] = a160[lane125] + (rest183 >= lane125 + 1 ? a200[lane125] : 0.0f);
-                a161[lane125] = a161[lane125] + (rest183 >= lane125 + 1 ? a201[lane125] : 0.0f);
-                a162[lane125] = a162[lane125] + (rest183 >= lane125 + 1 ? a202[lane125] : 0.0f);
-                a163[lane125] = a163[lane125] + (rest183 >= lane125 + 1 ? a203[lane125] : 0.0f);
-                a166[lane125] = a166[lane125] + (rest183 >= lane125 + 1 ? a204[lane125] : 0.0f);
-                a167[lane125] = a167[lane125] + (rest183 >= lane125 + 1 ? a205[lane125] : 0.0f);
-                a168[lane125] = a168[lane125] + (rest183 >= lane125 + 1 ? a206[lane125] : 0.0f);
-                a169[lane125] = a169[lane125] + (rest183 >= lane125 + 1 ? a207[lane125] : 0.0f);
-                a172[lane125] = a172[lane125] + (rest183 >= lane125 + 1 ? a208[lane125] : 0.0f);
-                a173[lane125] = a173[lane125] + (rest183 >= lane125 + 1 ? a209[lane125] : 0.0f);
-                a174[lane125] = a174[lane125] + (rest183 >= lane125 + 1 ? a210[lane125] : 0.0f);
-                a175[lane125] = a175[lane125] + (rest183 >= lane125 + 1 ? a211[lane125] : 0.0f);
-                a178[lane125] = a178[lane125] + (rest183 >= lane125 + 1 ? a212[lane125] : 0.0f);
-                a179[lane125] = a179[lane125] + (rest183 >= lane125 + 1 ? a213[lane125] : 0.0f);
-                a180[lane125] = a180[lane125] + (rest183 >= lane125 + 1 ? a214[lane125] : 0.0f);
-                a181[lane125] = a181[lane125] + (rest183 >= lane125 + 1 ? a215[lane125] : 0.0f);
+            for (int64_t lane = 0; lane < 16; ++lane) {
+                a1[lane] = a1[lane] + (rest >= lane + 1 ? a37[lane] : 0.0f);
+                a2[lane] = a2[lane] + (rest >= lane + 1 ? a38[lane] : 0.0f);
+                a3[lane] = a3[lane] + (rest >= lane + 1 ? a39[lane] : 0.0f);
+                a4[lane] = a4[lane] + (rest >= lane + 1 ? a40[lane] : 0.0f);
+                a5[lane] = a5[lane] + (rest >= lane + 1 ? a41[lane] : 0.0f);
+                a6[lane] = a6[lane] + (rest >= lane + 1 ? a42[lane] : 0.0f);
+                a7[lane] = a7[lane] + (rest >= lane + 1 ? a43[lane] : 0.0f);
+                a8[lane] = a8[lane] + (rest >= lane + 1 ? a44[lane] : 0.0f);
+                a9[lane] = a9[lane] + (rest >= lane + 1 ? a45[lane] : 0.0f);
+                a10[lane] = a10[lane] + (rest >= lane + 1 ? a46[lane] : 0.0f);
+                a11[lane] = a11[lane] + (rest >= lane + 1 ? a47[lane] : 0.0f);
+                a12[lane] = a12[lane] + (rest >= lane + 1 ? a48[lane] : 0.0f);
+                a13[lane] = a13[lane] + (rest >= lane + 1 ? a49[lane] : 0.0f);
+                a14[lane] = a14[lane] + (rest >= lane + 1 ? a50[lane] : 0.0f);
+                a15[lane] = a15[lane] + (rest >= lane + 1 ? a51[lane] : 0.0f);
+                a16[lane] = a16[lane] + (rest >= lane + 1 ? a52[lane] : 0.0f);
+                a17[lane] = a17[lane] + (rest >= lane + 1 ? a53[lane] : 0.0f);
+                a18[lane] = a18[lane] + (rest >= lane + 1 ? a54[lane] : 0.0f);
+                a19[lane] = a19[lane] + (rest >= lane + 1 ? a55[lane] : 0.0f);
+                a20[lane] = a20[lane] + (rest >= lane + 1 ? a56[lane] : 0.0f);
+                a21[lane] = a21[lane] + (rest >= lane + 1 ? a57[lane] : 0.0f);
+                a22[lane] = a22[lane] + (rest >= lane + 1 ? a58[lane] : 0.0f);
+                a23[lane] = a23[lane] + (rest >= lane + 1 ? a59[lane] : 0.0f);
+                a24[lane] = a24[lane] + (rest >= lane + 1 ? a60[lane] : 0.0f);
+                a25[lane] = a25[lane] + (rest >= lane + 1 ? a61[lane] : 0.0f);
+                a26[lane] = a26[lane] + (rest >= lane + 1 ? a62[lane] : 0.0f);
+                a27[lane] = a27[lane] + (rest >= lane + 1 ? a63[lane] : 0.0f);
+                a28[lane] = a28[lane] + (rest >= lane + 1 ? a64[lane] : 0.0f);
+                a29[lane] = a29[lane] + (rest >= lane + 1 ? a65[lane] : 0.0f);
+                a30[lane] = a30[lane] + (rest >= lane + 1 ? a66[lane] : 0.0f);
+                a31[lane] = a31[lane] + (rest >= lane + 1 ? a67[lane] : 0.0f);
+                a32[lane] = a32[lane] + (rest >= lane + 1 ? a68[lane] : 0.0f);
             }
-            if (t10) {
-                for (int64_t lane125 = 0; lane125 < rest183; ++lane125) {
-                    const int64_t item126 = j + lane125;
-                    const float t216 = a140[lane125];
-                    grad_a[i * 8 + item126 * 8] = t8 ? t216 : grad_a[i * 8 + item126 * 8] + t216;
-                    const float t217 = a146[lane125];
-                    grad_a[i * 8 + item126 * 8 + 1] = t8 ? t217 : grad_a[i * 8 + item126 * 8 + 1] + t217;
-                    const float t218 = a152[lane125];
-                    grad_a[i * 8 + item126 * 8 + 2] = t8 ? t218 : grad_a[i * 8 + item126 * 8 + 2] + t218;
-                    const float t219 = a158[lane125];
-                    grad_a[i * 8 + item126 * 8 + 3] = t8 ? t219 : grad_a[i * 8 + item126 * 8 + 3] + t219;
-                    const float t220 = a164[lane125];
-                    grad_a[i * 8 + item126 * 8 + 4] = t8 ? t220 : grad_a[i * 8 + item126 * 8 + 4] + t220;
-                    const float t221 = a170[lane125];
-                    grad_a[i * 8 + item126 * 8 + 5] = t8 ? t221 : grad_a[i * 8 + item126 * 8 + 5] + t221;
-                    const float t222 = a176[lane125];
-                    grad_a[i * 8 + item126 * 8 + 6] = t8 ? t222 : grad_a[i * 8 + item126 * 8 + 6] + t222;
-                    const float t223 = a182[lane125];
-                    grad_a[i * 8 + item126 * 8 + 7] = t8 ? t223 : grad_a[i * 8 + item126 * 8 + 7] + t223;
+            if (t5) {
+                for (int64_t lane = 0; lane < rest; ++lane) {
+                    const int64_t item = j + lane;
+                    const float t6 = grad_a_lanes_0[lane];
+                    grad_a[i * 8 + item * 8] = t3 ? t6 : grad_a[i * 8 + item * 8] + t6;
+                    const float t7 = grad_a_lanes_1[lane];
+                    grad_a[i * 8 + item * 8 + 1] = t3 ? t7 : grad_a[i * 8 + item * 8 + 1] + t7;
+                    const float t8 = grad_a_lanes_2[lane];
+                    grad_a[i * 8 + item * 8 + 2] = t3 ? t8 : grad_a[i * 8 + item * 8 + 2] + t8;
+                    const float t9 = grad_a_lanes_3[lane];
+                    grad_a[i * 8 + item * 8 + 3] = t3 ? t9 : grad_a[i * 8 + item * 8 + 3] + t9;
+                    const float t10 = grad_a_lanes_4[lane];
+                    grad_a[i * 8 + item * 8 + 4] = t3 ? t10 : grad_a[i * 8 + item * 8 + 4] + t10;
+                    const float t11 = grad_a_lanes_5[lane];
+                    grad_a[i * 8 + item * 8 + 5] = t3 ? t11 : grad_a[i * 8 + item * 8 + 5] + t11;
+                    const float t12 = grad_a_lanes_6[lane];
+                    grad_a[i * 8 + item * 8 + 6] = t3 ? t12 : grad_a[i * 8 + item * 8 + 6] + t12;
+                    const float t13 = grad_a_lanes_7[lane];
+                    grad_a[i * 8 + item * 8 + 7] = t3 ? t13 : grad_a[i * 8 + item * 8 + 7] + t13;
                 }
             }
         }
-        v3[0] = v3[0] + (a136[0] + a136[8] + (a136[4] + a136[12]) + (a136[2] + a136[10] + (a136[6] + a136[14])) +
-                (a136[1] + a136[9] + (a136[5] + a136[13]) + (a136[3] + a136[11] + (a136[7] + a136[15]))));
-        v3[1] = v3[1] + (a137[0] + a137[8] + (a137[4] + a137[12]) + (a137[2] + a137[10] + (a137[6] + a137[14])) +
-                (a137[1] + a137[9] + (a137[5] + a137[13]) + (a137[3] + a137[11] + (a137[7] + a137[15]))));
-        v3[2] = v3[2] + (a138[0] + a138[8] + (a138[4] + a138[12]) + (a138[2] + a138[10] + (a138[6] + a138[14])) +
-                (a138[1] + a138[9] + (a138[5] + a138[13]) + (a138[3] + a138[11] + (a138[7] + a138[15]))));
-        v3[3] = v3[3] + (a139[0] + a139[8] + (a139[4] + a139[12]) + (a139[2] + a139[10] + (a139[6] + a139[14])) +
-                (a139[1] + a139[9] + (a139[5] + a139[13]) + (a139[3] + a139[11] + (a139[7] + a139[15]))));
-        v3[4] = v3[4] + (a142[0] + a142[8] + (a142[4] + a142[12]) + (a142[2] + a142[10] + (a142[6] + a142[14])) +
-                (a142[1] + a142[9] + (a142[5] + a142[13]) + (a142[3] + a142[11] + (a142[7] + a142[15]))));
-        v3[5] = v3[5] + (a143[0] + a143[8] + (a143[4] + a143[12]) + (a143[2] + a143[10] + (a143[6] + a143[14])) +
-                (a143[1] + a143[9] + (a143[5] + a143[13]) + (a143[3] + a143[11] + (a143[7] + a143[15]))));
-        v3[6] = v3[6] + (a144[0] + a144[8] + (a144[4] + a144[12]) + (a144[2] + a144[10] + (a144[6] + a144[14])) +
-                (a144[1] + a144[9] + (a144[5] + a144[13]) + (a144[3] + a144[11] + (a144[7] + a144[15]))));
-        v3[7] = v3[7] + (a145[0] + a145[8] + (a145[4] + a145[12]) + (a145[2] + a145[10] + (a145[6] + a145[14])) +
-                (a145[1] + a145[9] + (a145[5] + a145[13]) + (a145[3] + a145[11] + (a145[7] + a145[15]))));
-        v3[8] = v3[8] + (a148[0] + a148[8] + (a148[4] + a148[12]) + (a148[2] + a148[10] + (a148[6] + a148[14])) +
-                (a148[1] + a148[9] + (a148[5] + a148[13]) + (a148[3] + a148[11] + (a148[7] + a148[15]))));
-        v3[9] = v3[9] + (a149[0] + a149[8] + (a149[4] + a149[12]) + (a149[2] + a149[10] + (a149[6] + a149[14])) +
-                (a149[1] + a149[9] + (a149[5] + a149[13]) + (a149[3] + a149[11] + (a149[7] + a149[15]))));
-        v3[10] = v3[10] + (a150[0] + a150[8] + (a150[4] + a150[12]) + (a150[2] + a150[10] + (a150[6] + a150[14])) +
-                (a150[1] + a150[9] + (a150[5] + a150[13]) + (a150[3] + a150[11] + (a150[7] + a150[15]))));
-        v3[11] = v3[11] + (a151[0] + a151[8] + (a151[4] + a151[12]) + (a151[2] + a151[10] + (a151[6] + a151[14])) +
-                (a151[1] + a151[9] + (a151[5] + a151[13]) + (a151[3] + a151[11] + (a151[7] + a151[15]))));
-        v3[12] = v3[12] + (a154[0] + a154[8] + (a154[4] + a154[12]) + (a154[2] + a154[10] + (a154[6] + a154[14])) +
-                (a154[1] + a154[9] + (a154[5] + a154[13]) + (a154[3] + a154[11] + (a154[7] + a154[15]))));
-        v3[13] = v3[13] + (a155[0] + a155[8] + (a155[4] + a155[12]) + (a155[2] + a155[10] + (a155[6] + a155[14])) +
-                (a155[1] + a155[9] + (a155[5] + a155[13]) + (a155[3] + a155[11] + (a155[7] + a155[15]))));
-        v3[14] = v3[14] + (a156[0] + a156[8] + (a156[4] + a156[12]) + (a156[2] + a156[10] + (a156[6] + a156[14])) +
-                (a156[1] + a156[9] + (a156[5] + a156[13]) + (a156[3] + a156[11] + (a156[7] + a156[15]))));
-        v3[15] = v3[15] + (a157[0] + a157[8] + (a157[4] + a157[12]) + (a157[2] + a157[10] + (a157[6] + a157[14])) +
-                (a157[1] + a157[9] + (a157[5] + a157[13]) + (a157[3] + a157[11] + (a157[7] + a157[15]))));
-        v3[16] = v3[16] + (a160[0] + a160[8] + (a160[4] + a160[12]) + (a160[2] + a160[10] + (a160[6] + a160[14])) +
-                (a160[1] + a160[9] + (a160[5] + a160[13]) + (a160[3] + a160[11] + (a160[7] + a160[15]))));
-        v3[17] = v3[17] + (a161[0] + a161[8] + (a161[4] + a161[12]) + (a161[2] + a161[10] + (a161[6] + a161[14])) +
-                (a161[1] + a161[9] + (a161[5] + a161[13]) + (a161[3] + a161[11] + (a161[7] + a161[15]))));
-        v3[18] = v3[18] + (a162[0] + a162[8] + (a162[4] + a162[12]) + (a162[2] + a162[10] + (a162[6] + a162[14])) +
-                (a162[1] + a162[9] + (a162[5] + a162[13]) + (a162[3] + a162[11] + (a162[7] + a162[15]))));
-        v3[19] = v3[19] + (a163[0] + a163[8] + (a163[4] + a163[12]) + (a163[2] + a163[10] + (a163[6] + a163[14])) +
-                (a163[1] + a163[9] + (a163[5] + a163[13]) + (a163[3] + a163[11] + (a163[7] + a163[15]))));
-        v3[20] = v3[20] + (a166[0] + a166[8] + (a166[4] + a166[12]) + (a166[2] + a166[10] + (a166[6] + a166[14])) +
-                (a166[1] + a166[9] + (a166[5] + a166[13]) + (a166[3] + a166[11] + (a166[7] + a166[15]))));
-        v3[21] = v3[21] + (a167[0] + a167[8] + (a167[4] + a167[12]) + (a167[2] + a167[10] + (a167[6] + a167[14])) +
-                (a167[1] + a167[9] + (a167[5] + a167[13]) + (a167[3] + a167[11] + (a167[7] + a167[15]))));
-        v3[22] = v3[22] + (a168[0] + a168[8] + (a168[4] + a168[12]) + (a168[2] + a168[10] + (a168[6] + a168[14])) +
-                (a168[1] + a168[9] + (a168[5] + a168[13]) + (a168[3] + a168[11] + (a168[7] + a168[15]))));
-        v3[23] = v3[23] + (a169[0] + a169[8] + (a169[4] + a169[12]) + (a169[2] + a169[10] + (a169[6] + a169[14])) +
-                (a169[1] + a169[9] + (a169[5] + a169[13]) + (a169[3] + a169[11] + (a169[7] + a169[15]))));
-        v3[24] = v3[24] + (a172[0] + a172[8] + (a172[4] + a172[12]) + (a172[2] + a172[10] + (a172[6] + a172[14])) +
-                (a172[1] + a172[9] + (a172[5] + a172[13]) + (a172[3] + a172[11] + (a172[7] + a172[15]))));
-        v3[25] = v3[25] + (a173[0] + a173[8] + (a173[4] + a173[12]) + (a173[2] + a173[10] + (a173[6] + a173[14])) +
-                (a173[1] + a173[9] + (a173[5] + a173[13]) + (a173[3] + a173[11] + (a173[7] + a173[15]))));
-        v3[26] = v3[26] + (a174[0] + a174[8] + (a174[4] + a174[12]) + (a174[2] + a174[10] + (a174[6] + a174[14])) +
-                (a174[1] + a174[9] + (a174[5] + a174[13]) + (a174[3] + a174[11] + (a174[7] + a174[15]))));
-        v3[27] = v3[27] + (a175[0] + a175[8] + (a175[4] + a175[12]) + (a175[2] + a175[10] + (a175[6] + a175[14])) +
-                (a175[1] + a175[9] + (a175[5] + a175[13]) + (a175[3] + a175[11] + (a175[7] + a175[15]))));
-        v3[28] = v3[28] + (a178[0] + a178[8] + (a178[4] + a178[12]) + (a178[2] + a178[10] + (a178[6] + a178[14])) +
-                (a178[1] + a178[9] + (a178[5] + a178[13]) + (a178[3] + a178[11] + (a178[7] + a178[15]))));
-        v3[29] = v3[29] + (a179[0] + a179[8] + (a179[4] + a179[12]) + (a179[2] + a179[10] + (a179[6] + a179[14])) +
-                (a179[1] + a179[9] + (a179[5] + a179[13]) + (a179[3] + a179[11] + (a179[7] + a179[15]))));
-        v3[30] = v3[30] + (a180[0] + a180[8] + (a180[4] + a180[12]) + (a180[2] + a180[10] + (a180[6] + a180[14])) +
-                (a180[1] + a180[9] + (a180[5] + a180[13]) + (a180[3] + a180[11] + (a180[7] + a180[15]))));
-        v3[31] = v3[31] + (a181[0] + a181[8] + (a181[4] + a181[12]) + (a181[2] + a181[10] + (a181[6] + a181[14])) +
-                (a181[1] + a181[9] + (a181[5] + a181[13]) + (a181[3] + a181[11] + (a181[7] + a181[15]))));
-        if (t6) {
+        grad_b_0[0] = grad_b_0[0] + (a1[0] + a1[8] + (a1[4] + a1[12]) + (a1[2] + a1[10] + (a1[6] + a1[14])) +
+                (a1[1] + a1[9] + (a1[5] + a1[13]) + (a1[3] + a1[11] + (a1[7] + a1[15]))));
+        grad_b_0[1] = grad_b_0[1] + (a2[0] + a2[8] + (a2[4] + a2[12]) + (a2[2] + a2[10] + (a2[6] + a2[14])) +
+                (a2[1] + a2[9] + (a2[5] + a2[13]) + (a2[3] + a2[11] + (a2[7] + a2[15]))));
+        grad_b_0[2] = grad_b_0[2] + (a3[0] + a3[8] + (a3[4] + a3[12]) + (a3[2] + a3[10] + (a3[6] + a3[14])) +
+                (a3[1] + a3[9] + (a3[5] + a3[13]) + (a3[3] + a3[11] + (a3[7] + a3[15]))));
+        grad_b_0[3] = grad_b_0[3] + (a4[0] + a4[8] + (a4[4] + a4[12]) + (a4[2] + a4[10] + (a4[6] + a4[14])) +
+                (a4[1] + a4[9] + (a4[5] + a4[13]) + (a4[3] + a4[11] + (a4[7] + a4[15]))));
+        grad_b_0[4] = grad_b_0[4] + (a5[0] + a5[8] + (a5[4] + a5[12]) + (a5[2] + a5[10] + (a5[6] + a5[14])) +
+                (a5[1] + a5[9] + (a5[5] + a5[13]) + (a5[3] + a5[11] + (a5[7] + a5[15]))));
+        grad_b_0[5] = grad_b_0[5] + (a6[0] + a6[8] + (a6[4] + a6[12]) + (a6[2] + a6[10] + (a6[6] + a6[14])) +
+                (a6[1] + a6[9] + (a6[5] + a6[13]) + (a6[3] + a6[11] + (a6[7] + a6[15]))));
+        grad_b_0[6] = grad_b_0[6] + (a7[0] + a7[8] + (a7[4] + a7[12]) + (a7[2] + a7[10] + (a7[6] + a7[14])) +
+                (a7[1] + a7[9] + (a7[5] + a7[13]) + (a7[3] + a7[11] + (a7[7] + a7[15]))));
+        grad_b_0[7] = grad_b_0[7] + (a8[0] + a8[8] + (a8[4] + a8[12]) + (a8[2] + a8[10] + (a8[6] + a8[14])) +
+                (a8[1] + a8[9] + (a8[5] + a8[13]) + (a8[3] + a8[11] + (a8[7] + a8[15]))));
+        grad_b_0[8] = grad_b_0[8] + (a9[0] + a9[8] + (a9[4] + a9[12]) + (a9[2] + a9[10] + (a9[6] + a9[14])) +
+                (a9[1] + a9[9] + (a9[5] + a9[13]) + (a9[3] + a9[11] + (a9[7] + a9[15]))));
+        grad_b_0[9] = grad_b_0[9] + (a10[0] + a10[8] + (a10[4] + a10[12]) + (a10[2] + a10[10] + (a10[6] +
+                a10[14])) + (a10[1] + a10[9] + (a10[5] + a10[13]) + (a10[3] + a10[11] + (a10[7] + a10[15]))));
+        grad_b_0[10] = grad_b_0[10] + (a11[0] + a11[8] + (a11[4] + a11[12]) + (a11[2] + a11[10] + (a11[6] +
+                a11[14])) + (a11[1] + a11[9] + (a11[5] + a11[13]) + (a11[3] + a11[11] + (a11[7] + a11[15]))));
+        grad_b_0[11] = grad_b_0[11] + (a12[0] + a12[8] + (a12[4] + a12[12]) + (a12[2] + a12[10] + (a12[6] +
+                a12[14])) + (a12[1] + a12[9] + (a12[5] + a12[13]) + (a12[3] + a12[11] + (a12[7] + a12[15]))));
+        grad_b_0[12] = grad_b_0[12] + (a13[0] + a13[8] + (a13[4] + a13[12]) + (a13[2] + a13[10] + (a13[6] +
+                a13[14])) + (a13[1] + a13[9] + (a13[5] + a13[13]) + (a13[3] + a13[11] + (a13[7] + a13[15]))));
+        grad_b_0[13] = grad_b_0[13] + (a14[0] + a14[8] + (a14[4] + a14[12]) + (a14[2] + a14[10] + (a14[6] +
+                a14[14])) + (a14[1] + a14[9] + (a14[5] + a14[13]) + (a14[3] + a14[11] + (a14[7] + a14[15]))));
+        grad_b_0[14] = grad_b_0[14] + (a15[0] + a15[8] + (a15[4] + a15[12]) + (a15[2] + a15[10] + (a15[6] +
+                a15[14])) + (a15[1] + a15[9] + (a15[5] + a15[13]) + (a15[3] + a15[11] + (a15[7] + a15[15]))));
+        grad_b_0[15] = grad_b_0[15] + (a16[0] + a16[8] + (a16[4] + a16[12]) + (a16[2] + a16[10] + (a16[6] +
+                a16[14])) + (a16[1] + a16[9] + (a16[5] + a16[13]) + (a16[3] + a16[11] + (a16[7] + a16[15]))));
+        grad_b_0[16] = grad_b_0[16] + (a17[0] + a17[8] + (a17[4] + a17[12]) + (a17[2] + a17[10] + (a17[6] +
+                a17[14])) + (a17[1] + a17[9] + (a17[5] + a17[13]) + (a17[3] + a17[11] + (a17[7] + a17[15]))));
+        grad_b_0[17] = grad_b_0[17] + (a18[0] + a18[8] + (a18[4] + a18[12]) + (a18[2] + a18[10] + (a18[6] +
+                a18[14])) + (a18[1] + a18[9] + (a18[5] + a18[13]) + (a18[3] + a18[11] + (a18[7] + a18[15]))));
+        grad_b_0[18] = grad_b_0[18] + (a19[0] + a19[8] + (a19[4] + a19[12]) + (a19[2] + a19[10] + (a19[6] +
+                a19[14])) + (a19[1] + a19[9] + (a19[5] + a19[13]) + (a19[3] + a19[11] + (a19[7] + a19[15]))));
+        grad_b_0[19] = grad_b_0[19] + (a20[0] + a20[8] + (a20[4] + a20[12]) + (a20[2] + a20[10] + (a20[6] +
+                a20[14])) + (a20[1] + a20[9] + (a20[5] + a20[13]) + (a20[3] + a20[11] + (a20[7] + a20[15]))));
+        grad_b_0[20] = grad_b_0[20] + (a21[0] + a21[8] + (a21[4] + a21[12]) + (a21[2] + a21[10] + (a21[6] +
+                a21[14])) + (a21[1] + a21[9] + (a21[5] + a21[13]) + (a21[3] + a21[11] + (a21[7] + a21[15]))));
+        grad_b_0[21] = grad_b_0[21] + (a22[0] + a22[8] + (a22[4] + a22[12]) + (a22[2] + a22[10] + (a22[6] +
+                a22[14])) + (a22[1] + a22[9] + (a22[5] + a22[13]) + (a22[3] + a22[11] + (a22[7] + a22[15]))));
+        grad_b_0[22] = grad_b_0[22] + (a23[0] + a23[8] + (a23[4] + a23[12]) + (a23[2] + a23[10] + (a23[6] +
+                a23[14])) + (a23[1] + a23[9] + (a23[5] + a23[13]) + (a23[3] + a23[11] + (a23[7] + a23[15]))));
+        grad_b_0[23] = grad_b_0[23] + (a24[0] + a24[8] + (a24[4] + a24[12]) + (a24[2] + a24[10] + (a24[6] +
+                a24[14])) + (a24[1] + a24[9] + (a24[5] + a24[13]) + (a24[3] + a24[11] + (a24[7] + a24[15]))));
+        grad_b_0[24] = grad_b_0[24] + (a25[0] + a25[8] + (a25[4] + a25[12]) + (a25[2] + a25[10] + (a25[6] +
+                a25[14])) + (a25[1] + a25[9] + (a25[5] + a25[13]) + (a25[3] + a25[11] + (a25[7] + a25[15]))));
+        grad_b_0[25] = grad_b_0[25] + (a26[0] + a26[8] + (a26[4] + a26[12]) + (a26[2] + a26[10] + (a26[6] +
+                a26[14])) + (a26[1] + a26[9] + (a26[5] + a26[13]) + (a26[3] + a26[11] + (a26[7] + a26[15]))));
+        grad_b_0[26] = grad_b_0[26] + (a27[0] + a27[8] + (a27[4] + a27[12]) + (a27[2] + a27[10] + (a27[6] +
+                a27[14])) + (a27[1] + a27[9] + (a27[5] + a27[13]) + (a27[3] + a27[11] + (a27[7] + a27[15]))));
+        grad_b_0[27] = grad_b_0[27] + (a28[0] + a28[8] + (a28[4] + a28[12]) + (a28[2] + a28[10] + (a28[6] +
+                a28[14])) + (a28[1] + a28[9] + (a28[5] + a28[13]) + (a28[3] + a28[11] + (a28[7] + a28[15]))));
+        grad_b_0[28] = grad_b_0[28] + (a29[0] + a29[8] + (a29[4] + a29[12]) + (a29[2] + a29[10] + (a29[6] +
+                a29[14])) + (a29[1] + a29[9] + (a29[5] + a29[13]) + (a29[3] + a29[11] + (a29[7] + a29[15]))));
+        grad_b_0[29] = grad_b_0[29] + (a30[0] + a30[8] + (a30[4] + a30[12]) + (a30[2] + a30[10] + (a30[6] +
+                a30[14])) + (a30[1] + a30[9] + (a30[5] + a30[13]) + (a30[3] + a30[11] + (a30[7] + a30[15]))));
+        grad_b_0[30] = grad_b_0[30] + (a31[0] + a31[8] + (a31[4] + a31[12]) + (a31[2] + a31[10] + (a31[6] +
+                a31[14])) + (a31[1] + a31[9] + (a31[5] + a31[13]) + (a31[3] + a31[11] + (a31[7] + a31[15]))));
+        grad_b_0[31] = grad_b_0[31] + (a32[0] + a32[8] + (a32[4] + a32[12]) + (a32[2] + a32[10] + (a32[6] +
+                a32[14])) + (a32[1] + a32[9] + (a32[5] + a32[13]) + (a32[3] + a32[11] + (a32[7] + a32[15]))));
+        if (t1) {
             GRADGEN_SIMD
             for (int64_t j = 0; j < 32; ++j) {
-                total1[j] = total1[j] + v3[j];
+                total[j] = total[j] + grad_b_0[j];
             }
         }
     }
-    if (t6 && !t9) {
+    if (t1 && !t4) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 32; ++i) {
-            grad_b[i] = grad_b[i] + v0[i];
+            grad_b[i] = grad_b[i] + v1[i];
         }
     }
 
@@ -666,75 +665,75 @@ gradgen_status matmul_value_and_grad(
     }
 
     /* WORK; values that are never needed together share memory:
-     *     0  v3  float [8, 4]
-     *   128  v4  float [4]
-     *   192  v5  float [4]
-     *   256  v0  float [min(1, max(0, N - 256)), 8, 4] */
-    float *const v3 = (float *)work;
-    float *const v4 = (float *)gg_at(work, 128);
-    float *const v5 = (float *)gg_at(work, 192);
-    float *const v0 = (float *)gg_at(work, 256);
-    /* small.py:33 mm, small.py:33 tanh */
-    /* v4[j,l] = sum_k a[j,k] b[k,l] */
-    /* c[j,k] = tanh(v4[j,k]) */
-    /* v5[j,k] = grad_c[j,k] (1 - c[j,k]^2) */
-    /* grad_a[j,k] += sum_l b[k,l] v5[j,l] */
-    /* grad_b[k,l] += sum_j a[j,k] v5[j,l] */
-    const int t7 = grad_b != NULL;
-    const int t8 = N <= 256;
-    const int t9 = (flags & GRADGEN_SET_GRAD) != 0u;
-    const int t10 = t8 || t9;
-    float *const total1 = t7 && t10 ? grad_b : v0;
-    if (t7 && !(t8 && !t9)) {
-        memset(total1, 0, 32 * sizeof(float));
+     *     0  grad_b_0  float [8, 4]
+     *   128  v1        float [4]
+     *   192  v2        float [4]
+     *   256  v3        float [min(1, max(0, N - 256)), 8, 4] */
+    float *const grad_b_0 = (float *)work;
+    float *const v1 = (float *)gg_at(work, 128);
+    float *const v2 = (float *)gg_at(work, 192);
+    float *const v3 = (float *)gg_at(work, 256);
+    /* small.py:33 mm, tanh
+     * v1[j,l] = sum_k a[j,k] b[k,l]
+     * c[j,k] = tanh(v1[j,k])
+     * v2[j,k] = grad_c[j,k] (1 - c[j,k]^2)
+     * grad_a[j,k] += sum_l b[k,l] v2[j,l]
+     * grad_b[k,l] += sum_j a[j,k] v2[j,l] */
+    const int t1 = grad_b != NULL;
+    const int t2 = N <= 256;
+    const int t3 = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t4 = t2 || t3;
+    float *const total = t1 && t4 ? grad_b : v3;
+    if (t1 && !(t2 && !t3)) {
+        memset(total, 0, 32 * sizeof(float));
     }
-    const int t11 = c != NULL;
-    const int t12 = grad_a != NULL;
+    const int t5 = c != NULL;
+    const int t6 = grad_a != NULL;
     for (int64_t i = 0; i < N; i += 256) {
-        const int64_t rows2 = gg_least(256, N - i);
-        memset(v3, 0, 32 * sizeof(float));
-        for (int64_t j = 0; j < rows2; ++j) {
-            memset(v4, 0, 4 * sizeof(float));
+        const int64_t rows = gg_least(256, N - i);
+        memset(grad_b_0, 0, 32 * sizeof(float));
+        for (int64_t j = 0; j < rows; ++j) {
+            memset(v1, 0, 4 * sizeof(float));
             for (int64_t k = 0; k < 8; ++k) {
-                const float t13 = a[i * 8 + j * 8 + k];
+                const float a_0 = a[i * 8 + j * 8 + k];
                 GRADGEN_SIMD
                 for (int64_t l = 0; l < 4; ++l) {
-                    v4[l] = v4[l] + t13 * b[k * 4 + l];
+                    v1[l] = v1[l] + a_0 * b[k * 4 + l];
                 }
             }
             GRADGEN_SIMD
             for (int64_t k = 0; k < 4; ++k) {
-                const float t14 = gg_tanh_f32(v4[k]);
-                if (t11) {
-                    c[i * 4 + j * 4 + k] = t14;
+                const float c_0 = gg_tanh_f32(v1[k]);
+                if (t5) {
+                    c[i * 4 + j * 4 + k] = c_0;
                 }
-                v5[k] = (1.0f - t14 * t14) * grad_c[i * 4 + j * 4 + k];
+                v2[k] = (1.0f - c_0 * c_0) * grad_c[i * 4 + j * 4 + k];
             }
             for (int64_t k = 0; k < 8; ++k) {
-                float s6 = 0.0f;
-                const float t15 = a[i * 8 + j * 8 + k];
-                GRADGEN_SIMD_WITH(reduction(+:s6))
+                float grad_a_0 = 0.0f;
+                const float a_0 = a[i * 8 + j * 8 + k];
+                GRADGEN_SIMD_WITH(reduction(+:grad_a_0))
                 for (int64_t l = 0; l < 4; ++l) {
-                    const float t16 = v5[l];
-                    s6 = s6 + b[k * 4 + l] * t16;
-                    v3[k * 4 + l] = v3[k * 4 + l] + t15 * t16;
+                    const float t7 = v2[l];
+                    grad_a_0 = grad_a_0 + b[k * 4 + l] * t7;
+                    grad_b_0[k * 4 + l] = grad_b_0[k * 4 + l] + a_0 * t7;
                 }
-                if (t12) {
-                    grad_a[i * 8 + j * 8 + k] = t9 ? s6 : grad_a[i * 8 + j * 8 + k] + s6;
+                if (t6) {
+                    grad_a[i * 8 + j * 8 + k] = t3 ? grad_a_0 : grad_a[i * 8 + j * 8 + k] + grad_a_0;
                 }
             }
         }
-        if (t7) {
+        if (t1) {
             GRADGEN_SIMD
             for (int64_t j = 0; j < 32; ++j) {
-                total1[j] = total1[j] + v3[j];
+                total[j] = total[j] + grad_b_0[j];
             }
         }
     }
-    if (t7 && !t10) {
+    if (t1 && !t4) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 32; ++i) {
-            grad_b[i] = grad_b[i] + v0[i];
+            grad_b[i] = grad_b[i] + v3[i];
         }
     }
 

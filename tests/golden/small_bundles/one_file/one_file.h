@@ -513,17 +513,17 @@ gradgen_status one_file_forward(
         one_file_set_state(saved, 0, N);
     }
 
-    float *const sink1 = (float *)work;
-    /* small.py:15 add, small.py:15 sigmoid, small.py:15 mul, small.py:15 div, small.py:15 exp, small.py:15 neg */
-    /* y[j] = sigmoid(a x[j]) + exp(-x[j]^2)/3 */
-    const float t2 = a[0];
-    const int t3 = y != NULL;
+    float *const sink = (float *)work;
+    /* small.py:15 neg, mul, exp, div, sigmoid, add
+     * y[j] = sigmoid(a x[j]) + exp(-x[j]^2)/3 */
+    const float a_0 = a[0];
+    const int t1 = y != NULL;
     for (int64_t i = 0; i < N; i += 512) {
-        float *const row0 = t3 ? y + i : sink1;
+        float *const row = t1 ? y + i : sink;
         GRADGEN_SIMD
         for (int64_t j = i; j < gg_least(N, i + 512); ++j) {
-            const float t4 = x[j];
-            row0[j - i] = gg_sigmoid_f32(t2 * t4) + gg_exp_f32(-t4 * t4) / 3.0f;
+            const float x_0 = x[j];
+            row[j - i] = gg_sigmoid_f32(a_0 * x_0) + gg_exp_f32(-x_0 * x_0) / 3.0f;
         }
     }
 
@@ -555,42 +555,42 @@ gradgen_status one_file_backward(
     }
 
     /* WORK; values that are never needed together share memory:
-     *      0  sink3     float [512]
-     *   2048  nothing5  float [512] */
-    float *const sink3 = (float *)work;
-    float *const nothing5 = (float *)gg_at(work, 2048);
+     *      0  sink     float [512]
+     *   2048  nothing  float [512] */
+    float *const sink = (float *)work;
+    float *const nothing = (float *)gg_at(work, 2048);
     for (int64_t gg_element = 0; gg_element < 512; ++gg_element) {
-        nothing5[gg_element] = -0.0f;
+        nothing[gg_element] = -0.0f;
     }
-    /* small.py:15 exp, small.py:15 div, small.py:15 mul, small.py:15 neg, small.py:15 sigmoid */
-    /* grad_x[j] += ... + a grad_y[j] sigmoid(a x[j]) (1 - sigmoid(a x[j])) */
-    /* grad_a += sum_j x[j] grad_y[j] sigmoid(a x[j]) (1 - sigmoid(a x[j])) */
-    gg_pairwise_f32 s0;
-    memset(&s0, 0, sizeof s0);
-    const float t6 = a[0];
-    const int t7 = grad_x != NULL;
-    const int t8 = (flags & GRADGEN_SET_GRAD) != 0u;
-    const int t9 = t7 && !t8;
+    /* small.py:15 neg, mul, exp, div, sigmoid
+     * grad_x[j] += ... + a grad_y[j] sigmoid(a x[j]) (1 - sigmoid(a x[j]))
+     * grad_a += sum_j x[j] grad_y[j] sigmoid(a x[j]) (1 - sigmoid(a x[j])) */
+    gg_pairwise_f32 grad_a_0;
+    memset(&grad_a_0, 0, sizeof grad_a_0);
+    const float a_0 = a[0];
+    const int t1 = grad_x != NULL;
+    const int t2 = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t3 = t1 && !t2;
     for (int64_t i = 0; i < N; i += 512) {
         float s1 = 0.0f;
-        float *const row2 = t7 ? grad_x + i : sink3;
-        const float *const row4 = t9 ? grad_x + i : nothing5;
+        float *const row = t1 ? grad_x + i : sink;
+        const float *const row2 = t3 ? grad_x + i : nothing;
         GRADGEN_SIMD_WITH(reduction(+:s1))
         for (int64_t j = i; j < gg_least(N, i + 512); ++j) {
-            const float t10 = grad_y[j];
-            const float t11 = x[j];
-            const float t12 = -t11;
-            const float t13 = t10 / 3.0f * gg_exp_f32(t12 * t11);
-            const float t14 = gg_sigmoid_f32(t6 * t11);
-            const float t15 = (1.0f - t14) * t10 * t14;
-            row2[j - i] = row4[j - i] + (t12 * t13 + -(t11 * t13) + t6 * t15);
-            s1 = s1 + t11 * t15;
+            const float grad_y_0 = grad_y[j];
+            const float x_0 = x[j];
+            const float t5 = -x_0;
+            const float t6 = grad_y_0 / 3.0f * gg_exp_f32(t5 * x_0);
+            const float t7 = gg_sigmoid_f32(a_0 * x_0);
+            const float t8 = (1.0f - t7) * grad_y_0 * t7;
+            row[j - i] = row2[j - i] + (t5 * t6 + -(x_0 * t6) + a_0 * t8);
+            s1 = s1 + x_0 * t8;
         }
-        gg_pairwise_f32_add(&s0, s1);
+        gg_pairwise_f32_add(&grad_a_0, s1);
     }
-    const float t16 = gg_pairwise_f32_total(&s0);
+    const float t4 = gg_pairwise_f32_total(&grad_a_0);
     if (grad_a != NULL) {
-        grad_a[0] = t8 ? t16 : grad_a[0] + t16;
+        grad_a[0] = t2 ? t4 : grad_a[0] + t4;
     }
 
     if ((flags & GRADGEN_RETAIN_GRAPH) == 0) {
@@ -617,47 +617,47 @@ gradgen_status one_file_value_and_grad(
     }
 
     /* WORK; values that are never needed together share memory:
-     *      0  sink3     float [512]
-     *   2048  nothing6  float [512] */
-    float *const sink3 = (float *)work;
-    float *const nothing6 = (float *)gg_at(work, 2048);
+     *      0  sink     float [512]
+     *   2048  nothing  float [512] */
+    float *const sink = (float *)work;
+    float *const nothing = (float *)gg_at(work, 2048);
     for (int64_t gg_element = 0; gg_element < 512; ++gg_element) {
-        nothing6[gg_element] = -0.0f;
+        nothing[gg_element] = -0.0f;
     }
-    /* small.py:15 sigmoid, small.py:15 mul, small.py:15 exp, small.py:15 neg, small.py:15 add, small.py:15 div */
-    /* y[j] = sigmoid(a x[j]) + exp(-x[j]^2)/3 */
-    /* grad_x[j] += ... + a grad_y[j] sigmoid(a x[j]) (1 - sigmoid(a x[j])) */
-    /* grad_a += sum_j x[j] grad_y[j] sigmoid(a x[j]) (1 - sigmoid(a x[j])) */
-    gg_pairwise_f32 s0;
-    memset(&s0, 0, sizeof s0);
-    const float t7 = a[0];
-    const int t8 = y != NULL;
-    const int t9 = grad_x != NULL;
-    const int t10 = (flags & GRADGEN_SET_GRAD) != 0u;
-    const int t11 = t9 && !t10;
+    /* small.py:15 mul, sigmoid, neg, exp, div, add
+     * y[j] = sigmoid(a x[j]) + exp(-x[j]^2)/3
+     * grad_x[j] += ... + a grad_y[j] sigmoid(a x[j]) (1 - sigmoid(a x[j]))
+     * grad_a += sum_j x[j] grad_y[j] sigmoid(a x[j]) (1 - sigmoid(a x[j])) */
+    gg_pairwise_f32 grad_a_0;
+    memset(&grad_a_0, 0, sizeof grad_a_0);
+    const float a_0 = a[0];
+    const int t1 = y != NULL;
+    const int t2 = grad_x != NULL;
+    const int t3 = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t4 = t2 && !t3;
     for (int64_t i = 0; i < N; i += 512) {
         float s1 = 0.0f;
-        float *const row2 = t8 ? y + i : sink3;
-        float *const row4 = t9 ? grad_x + i : sink3;
-        const float *const row5 = t11 ? grad_x + i : nothing6;
+        float *const row = t1 ? y + i : sink;
+        float *const row2 = t2 ? grad_x + i : sink;
+        const float *const row3 = t4 ? grad_x + i : nothing;
         GRADGEN_SIMD_WITH(reduction(+:s1))
         for (int64_t j = i; j < gg_least(N, i + 512); ++j) {
-            const float t12 = x[j];
-            const float t13 = gg_sigmoid_f32(t7 * t12);
-            const float t14 = -t12;
-            const float t15 = gg_exp_f32(t14 * t12);
-            row2[j - i] = t13 + t15 / 3.0f;
-            const float t16 = grad_y[j];
-            const float t17 = t16 / 3.0f * t15;
-            const float t18 = (1.0f - t13) * t16 * t13;
-            row4[j - i] = row5[j - i] + (t14 * t17 + -(t12 * t17) + t7 * t18);
-            s1 = s1 + t12 * t18;
+            const float x_0 = x[j];
+            const float t6 = gg_sigmoid_f32(a_0 * x_0);
+            const float t7 = -x_0;
+            const float t8 = gg_exp_f32(t7 * x_0);
+            row[j - i] = t6 + t8 / 3.0f;
+            const float grad_y_0 = grad_y[j];
+            const float t9 = grad_y_0 / 3.0f * t8;
+            const float t10 = (1.0f - t6) * grad_y_0 * t6;
+            row2[j - i] = row3[j - i] + (t7 * t9 + -(x_0 * t9) + a_0 * t10);
+            s1 = s1 + x_0 * t10;
         }
-        gg_pairwise_f32_add(&s0, s1);
+        gg_pairwise_f32_add(&grad_a_0, s1);
     }
-    const float t19 = gg_pairwise_f32_total(&s0);
+    const float t5 = gg_pairwise_f32_total(&grad_a_0);
     if (grad_a != NULL) {
-        grad_a[0] = t10 ? t19 : grad_a[0] + t19;
+        grad_a[0] = t3 ? t5 : grad_a[0] + t5;
     }
 
     return GRADGEN_OK;

@@ -501,95 +501,93 @@ gradgen_status random_numbers_forward(
     }
     const int64_t gradgen_random[2] = {(int64_t)seed, (int64_t)step};
 
-    float *const s0 = (float *)gg_at_if(saved, 64);
+    float *const kept0 = (float *)gg_at_if(saved, 64);
     /* small.py:99 draw_uniform */
-    const int64_t t1 = gradgen_random[0];
-    const int64_t t2 = gradgen_random[1];
-    const int64_t t3 = gg_philox_low_i64(t1, t2, 0);
-    const int64_t t4 = gg_philox_high_i64(t1, t2, 0);
+    const int64_t gradgen_random_0 = gradgen_random[0];
+    const int64_t gradgen_random_1 = gradgen_random[1];
+    const int64_t t1 = gg_philox_low_i64(gradgen_random_0, gradgen_random_1, 0);
+    const int64_t t2 = gg_philox_high_i64(gradgen_random_0, gradgen_random_1, 0);
     /* small.py:100 draw_normal */
-    const int64_t t5 = gg_philox_low_i64(t1, t2, 1);
-    const int64_t t6 = gg_philox_high_i64(t1, t2, 1);
-    /* small.py:99 mm, small.py:99 tanh, small.py:100 add, small.py:99 mul, small.py:99 to, small.py:99 lt,
-     *   small.py:99 draw_uniform, small.py:100 mul, small.py:100 draw_normal */
-    /* v0[i,k] = sum_j x[i,j] w[j,k] */
-    /* noisy[i,j] = 1.3333334 tanh(v0[i,j]) (uniform0[i,j] < 3/4) + 0.1 normal1[i,j] */
-    const int t7 = saved != NULL;
-    const int t8 = noisy != NULL;
+    const int64_t t3 = gg_philox_low_i64(gradgen_random_0, gradgen_random_1, 1);
+    const int64_t t4 = gg_philox_high_i64(gradgen_random_0, gradgen_random_1, 1);
+    /* small.py:99 mm, tanh, draw_uniform, lt, to, mul, small.py:100 draw_normal, mul, add
+     * noisy[i,j] = 1.3333334 tanh(sum_k x[i,k] w[k,j]) (uniform0[i,j] < 3/4) + 0.1 normal1[i,j] */
+    const int t5 = saved != NULL;
+    const int t6 = noisy != NULL;
     for (int64_t i = 0; i < N; i += 16) {
-        float a28[16];
-        float a29[16];
-        float a30[16];
-        float a31[16];
-        float a32[16];
-        int64_t a33[16];
-        float a34[16];
-        float a35[16];
-        int64_t a36[16];
-        float a37[16];
-        float a38[16];
-        int64_t a39[16];
-        float a40[16];
-        for (int64_t lane26 = 0; lane26 < 16; ++lane26) {
-            const int64_t item27 = gg_least(i + lane26, N - 1);
-            a28[lane26] = x[item27 * 4];
-            a29[lane26] = x[item27 * 4 + 1];
-            a30[lane26] = x[item27 * 4 + 2];
-            a31[lane26] = x[item27 * 4 + 3];
-            const int64_t n15 = gg_mul_i64(item27, 3);
-            const int64_t n16 = gg_add_i64(n15, 0);
-            a33[lane26] = n16;
-            const int64_t n17 = gg_add_i64(n15, 1);
-            a36[lane26] = n17;
-            const int64_t n18 = gg_add_i64(n15, 2);
-            a39[lane26] = n18;
+        float x_lanes_0[16];
+        float x_lanes_1[16];
+        float x_lanes_2[16];
+        float x_lanes_3[16];
+        float a1[16];
+        int64_t a2[16];
+        float a3[16];
+        float a4[16];
+        int64_t a5[16];
+        float a6[16];
+        float a7[16];
+        int64_t a8[16];
+        float a9[16];
+        for (int64_t lane = 0; lane < 16; ++lane) {
+            const int64_t item = gg_least(i + lane, N - 1);
+            x_lanes_0[lane] = x[item * 4];
+            x_lanes_1[lane] = x[item * 4 + 1];
+            x_lanes_2[lane] = x[item * 4 + 2];
+            x_lanes_3[lane] = x[item * 4 + 3];
+            const int64_t n1 = gg_mul_i64(item, 3);
+            const int64_t n2 = gg_add_i64(n1, 0);
+            a2[lane] = n2;
+            const int64_t n3 = gg_add_i64(n1, 1);
+            a5[lane] = n3;
+            const int64_t n4 = gg_add_i64(n1, 2);
+            a8[lane] = n4;
         }
-        const int64_t rest41 = gg_least(16, N - i);
+        const int64_t rest = gg_least(16, N - i);
         GRADGEN_SIMD
-        for (int64_t lane26 = 0; lane26 < 16; ++lane26) {
-            const float t9 = a28[lane26];
-            const float t19 = a29[lane26];
-            const float t20 = a30[lane26];
-            const float t21 = a31[lane26];
-            const float t11 = gg_tanh_f32(0.0f + t9 * w[0] + t19 * w[3] + t20 * w[6] + t21 * w[9]);
-            a32[lane26] = t11;
-            const float t13 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t5, t6, a33[lane26]),
+        for (int64_t lane = 0; lane < 16; ++lane) {
+            const float x_0 = x_lanes_0[lane];
+            const float x_1 = x_lanes_1[lane];
+            const float x_2 = x_lanes_2[lane];
+            const float x_3 = x_lanes_3[lane];
+            const float t7 = gg_tanh_f32(0.0f + x_0 * w[0] + x_1 * w[3] + x_2 * w[6] + x_3 * w[9]);
+            a1[lane] = t7;
+            const float t8 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t3, t4, a2[lane]),
                     40) * 3.7450704e-07f) *
-                    gg_sqrt_f32(-gg_log_f32((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t5, t6, a33[lane26]),
+                    gg_sqrt_f32(-gg_log_f32((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t3, t4, a2[lane]),
                     2147483647) * 4.6566126e-10f + 2.3283063e-10f) * 2.0f) * 0.1f;
-            a34[lane26] = t11 * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t3, t4, a33[lane26]),
-                    16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f) + t13;
-            const float t22 = gg_tanh_f32(0.0f + t9 * w[1] + t19 * w[4] + t20 * w[7] + t21 * w[10]);
-            a35[lane26] = t22;
-            const float t23 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t5, t6, a36[lane26]),
+            a3[lane] = t7 * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t1, t2, a2[lane]),
+                    16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f) + t8;
+            const float t9 = gg_tanh_f32(0.0f + x_0 * w[1] + x_1 * w[4] + x_2 * w[7] + x_3 * w[10]);
+            a4[lane] = t9;
+            const float t10 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t3, t4, a5[lane]),
                     40) * 3.7450704e-07f) *
-                    gg_sqrt_f32(-gg_log_f32((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t5, t6, a36[lane26]),
+                    gg_sqrt_f32(-gg_log_f32((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t3, t4, a5[lane]),
                     2147483647) * 4.6566126e-10f + 2.3283063e-10f) * 2.0f) * 0.1f;
-            a37[lane26] = t22 * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t3, t4, a36[lane26]),
-                    16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f) + t23;
-            const float t24 = gg_tanh_f32(0.0f + t9 * w[2] + t19 * w[5] + t20 * w[8] + t21 * w[11]);
-            a38[lane26] = t24;
-            const float t25 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t5, t6, a39[lane26]),
+            a6[lane] = t9 * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t1, t2, a5[lane]),
+                    16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f) + t10;
+            const float t11 = gg_tanh_f32(0.0f + x_0 * w[2] + x_1 * w[5] + x_2 * w[8] + x_3 * w[11]);
+            a7[lane] = t11;
+            const float t12 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t3, t4, a8[lane]),
                     40) * 3.7450704e-07f) *
-                    gg_sqrt_f32(-gg_log_f32((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t5, t6, a39[lane26]),
+                    gg_sqrt_f32(-gg_log_f32((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t3, t4, a8[lane]),
                     2147483647) * 4.6566126e-10f + 2.3283063e-10f) * 2.0f) * 0.1f;
-            a40[lane26] = t24 * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t3, t4, a39[lane26]),
-                    16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f) + t25;
+            a9[lane] = t11 * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t1, t2, a8[lane]),
+                    16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f) + t12;
         }
-        if (t7) {
-            for (int64_t lane26 = 0; lane26 < rest41; ++lane26) {
-                const int64_t item27 = i + lane26;
-                s0[item27 * 3] = a32[lane26];
-                s0[item27 * 3 + 1] = a35[lane26];
-                s0[item27 * 3 + 2] = a38[lane26];
+        if (t5) {
+            for (int64_t lane = 0; lane < rest; ++lane) {
+                const int64_t item = i + lane;
+                kept0[item * 3] = a1[lane];
+                kept0[item * 3 + 1] = a4[lane];
+                kept0[item * 3 + 2] = a7[lane];
             }
         }
-        if (t8) {
-            for (int64_t lane26 = 0; lane26 < rest41; ++lane26) {
-                const int64_t item27 = i + lane26;
-                noisy[item27 * 3] = a34[lane26];
-                noisy[item27 * 3 + 1] = a37[lane26];
-                noisy[item27 * 3 + 2] = a40[lane26];
+        if (t6) {
+            for (int64_t lane = 0; lane < rest; ++lane) {
+                const int64_t item = i + lane;
+                noisy[item * 3] = a3[lane];
+                noisy[item * 3 + 1] = a6[lane];
+                noisy[item * 3 + 2] = a9[lane];
             }
         }
     }
@@ -622,177 +620,175 @@ gradgen_status random_numbers_backward(
     const int64_t gradgen_random[2] = {(int64_t)seed, (int64_t)step};
 
     /* WORK; values that are never needed together share memory:
-     *    0  v3  float [4, 3]
-     *   64  v0  float [min(1, max(0, N - 256)), 4, 3] */
-    float *const s0 = (float *)gg_at(saved, 64);
-    float *const v3 = (float *)work;
-    float *const v0 = (float *)gg_at(work, 64);
+     *    0  grad_w_0  float [4, 3]
+     *   64  v1        float [min(1, max(0, N - 256)), 4, 3] */
+    float *const kept0 = (float *)gg_at(saved, 64);
+    float *const grad_w_0 = (float *)work;
+    float *const v1 = (float *)gg_at(work, 64);
     /* small.py:99 draw_uniform */
-    const int64_t t5 = gradgen_random[0];
-    const int64_t t6 = gradgen_random[1];
-    const int64_t t7 = gg_philox_low_i64(t5, t6, 0);
-    const int64_t t8 = gg_philox_high_i64(t5, t6, 0);
-    /* small.py:99 tanh, small.py:99 mul, small.py:99 to, small.py:99 lt, small.py:99 draw_uniform, small.py:99
-     *   mm */
-    /* v4[j,k] = 1.3333334 grad_noisy[j,k] (uniform0[j,k] < 3/4) (1 - s0[j,k]^2) */
-    /* grad_w[k,l] += sum_j x[j,k] v4[j,l] */
-    const int t9 = grad_w != NULL;
-    const int t10 = N <= 256;
-    const int t11 = (flags & GRADGEN_SET_GRAD) != 0u;
-    const int t12 = t10 || t11;
-    float *const total1 = t9 && t12 ? grad_w : v0;
-    if (t9 && !(t10 && !t11)) {
-        memset(total1, 0, 12 * sizeof(float));
+    const int64_t gradgen_random_0 = gradgen_random[0];
+    const int64_t gradgen_random_1 = gradgen_random[1];
+    const int64_t t1 = gg_philox_low_i64(gradgen_random_0, gradgen_random_1, 0);
+    const int64_t t2 = gg_philox_high_i64(gradgen_random_0, gradgen_random_1, 0);
+    /* small.py:99 draw_uniform, lt, to, mul, tanh, mm
+     * grad_w[k,l] += 1.3333334 sum_j x[j,k] grad_noisy[j,l] (uniform0[j,l] < 3/4) (1 - kept0[j,l]^2) */
+    const int t3 = grad_w != NULL;
+    const int t4 = N <= 256;
+    const int t5 = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t6 = t4 || t5;
+    float *const total = t3 && t6 ? grad_w : v1;
+    if (t3 && !(t4 && !t5)) {
+        memset(total, 0, 12 * sizeof(float));
     }
     for (int64_t i = 0; i < N; i += 256) {
-        const int64_t rows2 = gg_least(256, N - i);
-        memset(v3, 0, 12 * sizeof(float));
-        float a73[16];
-        float a74[16];
-        float a75[16];
-        float a77[16];
-        float a78[16];
-        float a79[16];
-        float a81[16];
-        float a82[16];
-        float a83[16];
-        float a85[16];
-        float a86[16];
-        float a87[16];
-        memset(a73, 0, 16 * sizeof(float));
-        memset(a74, 0, 16 * sizeof(float));
-        memset(a75, 0, 16 * sizeof(float));
-        memset(a77, 0, 16 * sizeof(float));
-        memset(a78, 0, 16 * sizeof(float));
-        memset(a79, 0, 16 * sizeof(float));
-        memset(a81, 0, 16 * sizeof(float));
-        memset(a82, 0, 16 * sizeof(float));
-        memset(a83, 0, 16 * sizeof(float));
-        memset(a85, 0, 16 * sizeof(float));
-        memset(a86, 0, 16 * sizeof(float));
-        memset(a87, 0, 16 * sizeof(float));
-        for (int64_t j = 0; j < rows2; j += 16) {
-            float a65[16];
-            int64_t a66[16];
-            float a67[16];
-            float a68[16];
-            float a69[16];
-            float a70[16];
-            float a71[16];
-            float a72[16];
-            float a76[16];
-            float a80[16];
-            float a84[16];
-            float a89[16];
-            float a90[16];
-            float a91[16];
-            float a92[16];
-            float a93[16];
-            float a94[16];
-            float a95[16];
-            float a96[16];
-            float a97[16];
-            float a98[16];
-            float a99[16];
-            float a100[16];
-            for (int64_t lane63 = 0; lane63 < 16; ++lane63) {
-                const int64_t item64 = gg_least(j + lane63, rows2 - 1);
-                const int64_t n16 = gg_mul_i64(i + item64, 3);
-                a65[lane63] = s0[i * 3 + item64 * 3];
-                a66[lane63] = n16;
-                a67[lane63] = grad_noisy[i * 3 + item64 * 3];
-                a68[lane63] = s0[i * 3 + item64 * 3 + 1];
-                a69[lane63] = grad_noisy[i * 3 + item64 * 3 + 1];
-                a70[lane63] = s0[i * 3 + item64 * 3 + 2];
-                a71[lane63] = grad_noisy[i * 3 + item64 * 3 + 2];
-                a72[lane63] = x[i * 4 + item64 * 4];
-                a76[lane63] = x[i * 4 + item64 * 4 + 1];
-                a80[lane63] = x[i * 4 + item64 * 4 + 2];
-                a84[lane63] = x[i * 4 + item64 * 4 + 3];
+        const int64_t rows = gg_least(256, N - i);
+        memset(grad_w_0, 0, 12 * sizeof(float));
+        float a1[16];
+        float a2[16];
+        float a3[16];
+        float a4[16];
+        float a5[16];
+        float a6[16];
+        float a7[16];
+        float a8[16];
+        float a9[16];
+        float a10[16];
+        float a11[16];
+        float a12[16];
+        memset(a1, 0, 16 * sizeof(float));
+        memset(a2, 0, 16 * sizeof(float));
+        memset(a3, 0, 16 * sizeof(float));
+        memset(a4, 0, 16 * sizeof(float));
+        memset(a5, 0, 16 * sizeof(float));
+        memset(a6, 0, 16 * sizeof(float));
+        memset(a7, 0, 16 * sizeof(float));
+        memset(a8, 0, 16 * sizeof(float));
+        memset(a9, 0, 16 * sizeof(float));
+        memset(a10, 0, 16 * sizeof(float));
+        memset(a11, 0, 16 * sizeof(float));
+        memset(a12, 0, 16 * sizeof(float));
+        for (int64_t j = 0; j < rows; j += 16) {
+            float a13[16];
+            int64_t a14[16];
+            float grad_noisy_lanes_0[16];
+            float a15[16];
+            float grad_noisy_lanes_1[16];
+            float a16[16];
+            float grad_noisy_lanes_2[16];
+            float x_lanes_0[16];
+            float x_lanes_1[16];
+            float x_lanes_2[16];
+            float x_lanes_3[16];
+            float a17[16];
+            float a18[16];
+            float a19[16];
+            float a20[16];
+            float a21[16];
+            float a22[16];
+            float a23[16];
+            float a24[16];
+            float a25[16];
+            float a26[16];
+            float a27[16];
+            float a28[16];
+            for (int64_t lane = 0; lane < 16; ++lane) {
+                const int64_t item = gg_least(j + lane, rows - 1);
+                const int64_t n1 = gg_mul_i64(i + item, 3);
+                a13[lane] = kept0[i * 3 + item * 3];
+                a14[lane] = n1;
+                grad_noisy_lanes_0[lane] = grad_noisy[i * 3 + item * 3];
+                a15[lane] = kept0[i * 3 + item * 3 + 1];
+                grad_noisy_lanes_1[lane] = grad_noisy[i * 3 + item * 3 + 1];
+                a16[lane] = kept0[i * 3 + item * 3 + 2];
+                grad_noisy_lanes_2[lane] = grad_noisy[i * 3 + item * 3 + 2];
+                x_lanes_0[lane] = x[i * 4 + item * 4];
+                x_lanes_1[lane] = x[i * 4 + item * 4 + 1];
+                x_lanes_2[lane] = x[i * 4 + item * 4 + 2];
+                x_lanes_3[lane] = x[i * 4 + item * 4 + 3];
             }
-            const int64_t rest88 = gg_least(16, rows2 - j);
+            const int64_t rest = gg_least(16, rows - j);
             GRADGEN_SIMD
-            for (int64_t lane63 = 0; lane63 < 16; ++lane63) {
-                const float t14 = a65[lane63];
-                const float t17 = (1.0f - t14 * t14) * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t7,
-                        t8, gg_add_i64(a66[lane63], 0)), 16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f *
-                        a67[lane63]);
-                const float t18 = a68[lane63];
-                const float t19 = (1.0f - t18 * t18) * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t7,
-                        t8, gg_add_i64(a66[lane63], 1)), 16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f *
-                        a69[lane63]);
-                const float t20 = a70[lane63];
-                const float t21 = (1.0f - t20 * t20) * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t7,
-                        t8, gg_add_i64(a66[lane63], 2)), 16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f *
-                        a71[lane63]);
-                const float t15 = a72[lane63];
-                const float t22 = a76[lane63];
-                const float t23 = a80[lane63];
-                const float t24 = a84[lane63];
-                a89[lane63] = t15 * t17;
-                a90[lane63] = t15 * t19;
-                a91[lane63] = t15 * t21;
-                a92[lane63] = t22 * t17;
-                a93[lane63] = t22 * t19;
-                a94[lane63] = t22 * t21;
-                a95[lane63] = t23 * t17;
-                a96[lane63] = t23 * t19;
-                a97[lane63] = t23 * t21;
-                a98[lane63] = t24 * t17;
-                a99[lane63] = t24 * t19;
-                a100[lane63] = t24 * t21;
+            for (int64_t lane = 0; lane < 16; ++lane) {
+                const float t7 = a13[lane];
+                const float t8 = (1.0f - t7 * t7) * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t1,
+                        t2, gg_add_i64(a14[lane], 0)), 16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f *
+                        grad_noisy_lanes_0[lane]);
+                const float t9 = a15[lane];
+                const float t10 = (1.0f - t9 * t9) * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t1,
+                        t2, gg_add_i64(a14[lane], 1)), 16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f *
+                        grad_noisy_lanes_1[lane]);
+                const float t11 = a16[lane];
+                const float t12 = (1.0f - t11 * t11) * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t1,
+                        t2, gg_add_i64(a14[lane], 2)), 16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f *
+                        grad_noisy_lanes_2[lane]);
+                const float x_0 = x_lanes_0[lane];
+                const float x_1 = x_lanes_1[lane];
+                const float x_2 = x_lanes_2[lane];
+                const float x_3 = x_lanes_3[lane];
+                a17[lane] = x_0 * t8;
+                a18[lane] = x_0 * t10;
+                a19[lane] = x_0 * t12;
+                a20[lane] = x_1 * t8;
+                a21[lane] = x_1 * t10;
+                a22[lane] = x_1 * t12;
+                a23[lane] = x_2 * t8;
+                a24[lane] = x_2 * t10;
+                a25[lane] = x_2 * t12;
+                a26[lane] = x_3 * t8;
+                a27[lane] = x_3 * t10;
+                a28[lane] = x_3 * t12;
             }
             GRADGEN_SIMD
-            for (int64_t lane63 = 0; lane63 < 16; ++lane63) {
-                a73[lane63] = a73[lane63] + (rest88 >= lane63 + 1 ? a89[lane63] : 0.0f);
-                a74[lane63] = a74[lane63] + (rest88 >= lane63 + 1 ? a90[lane63] : 0.0f);
-                a75[lane63] = a75[lane63] + (rest88 >= lane63 + 1 ? a91[lane63] : 0.0f);
-                a77[lane63] = a77[lane63] + (rest88 >= lane63 + 1 ? a92[lane63] : 0.0f);
-                a78[lane63] = a78[lane63] + (rest88 >= lane63 + 1 ? a93[lane63] : 0.0f);
-                a79[lane63] = a79[lane63] + (rest88 >= lane63 + 1 ? a94[lane63] : 0.0f);
-                a81[lane63] = a81[lane63] + (rest88 >= lane63 + 1 ? a95[lane63] : 0.0f);
-                a82[lane63] = a82[lane63] + (rest88 >= lane63 + 1 ? a96[lane63] : 0.0f);
-                a83[lane63] = a83[lane63] + (rest88 >= lane63 + 1 ? a97[lane63] : 0.0f);
-                a85[lane63] = a85[lane63] + (rest88 >= lane63 + 1 ? a98[lane63] : 0.0f);
-                a86[lane63] = a86[lane63] + (rest88 >= lane63 + 1 ? a99[lane63] : 0.0f);
-                a87[lane63] = a87[lane63] + (rest88 >= lane63 + 1 ? a100[lane63] : 0.0f);
+            for (int64_t lane = 0; lane < 16; ++lane) {
+                a1[lane] = a1[lane] + (rest >= lane + 1 ? a17[lane] : 0.0f);
+                a2[lane] = a2[lane] + (rest >= lane + 1 ? a18[lane] : 0.0f);
+                a3[lane] = a3[lane] + (rest >= lane + 1 ? a19[lane] : 0.0f);
+                a4[lane] = a4[lane] + (rest >= lane + 1 ? a20[lane] : 0.0f);
+                a5[lane] = a5[lane] + (rest >= lane + 1 ? a21[lane] : 0.0f);
+                a6[lane] = a6[lane] + (rest >= lane + 1 ? a22[lane] : 0.0f);
+                a7[lane] = a7[lane] + (rest >= lane + 1 ? a23[lane] : 0.0f);
+                a8[lane] = a8[lane] + (rest >= lane + 1 ? a24[lane] : 0.0f);
+                a9[lane] = a9[lane] + (rest >= lane + 1 ? a25[lane] : 0.0f);
+                a10[lane] = a10[lane] + (rest >= lane + 1 ? a26[lane] : 0.0f);
+                a11[lane] = a11[lane] + (rest >= lane + 1 ? a27[lane] : 0.0f);
+                a12[lane] = a12[lane] + (rest >= lane + 1 ? a28[lane] : 0.0f);
             }
         }
-        v3[0] = v3[0] + (a73[0] + a73[8] + (a73[4] + a73[12]) + (a73[2] + a73[10] + (a73[6] + a73[14])) + (a73[1] +
-                a73[9] + (a73[5] + a73[13]) + (a73[3] + a73[11] + (a73[7] + a73[15]))));
-        v3[1] = v3[1] + (a74[0] + a74[8] + (a74[4] + a74[12]) + (a74[2] + a74[10] + (a74[6] + a74[14])) + (a74[1] +
-                a74[9] + (a74[5] + a74[13]) + (a74[3] + a74[11] + (a74[7] + a74[15]))));
-        v3[2] = v3[2] + (a75[0] + a75[8] + (a75[4] + a75[12]) + (a75[2] + a75[10] + (a75[6] + a75[14])) + (a75[1] +
-                a75[9] + (a75[5] + a75[13]) + (a75[3] + a75[11] + (a75[7] + a75[15]))));
-        v3[3] = v3[3] + (a77[0] + a77[8] + (a77[4] + a77[12]) + (a77[2] + a77[10] + (a77[6] + a77[14])) + (a77[1] +
-                a77[9] + (a77[5] + a77[13]) + (a77[3] + a77[11] + (a77[7] + a77[15]))));
-        v3[4] = v3[4] + (a78[0] + a78[8] + (a78[4] + a78[12]) + (a78[2] + a78[10] + (a78[6] + a78[14])) + (a78[1] +
-                a78[9] + (a78[5] + a78[13]) + (a78[3] + a78[11] + (a78[7] + a78[15]))));
-        v3[5] = v3[5] + (a79[0] + a79[8] + (a79[4] + a79[12]) + (a79[2] + a79[10] + (a79[6] + a79[14])) + (a79[1] +
-                a79[9] + (a79[5] + a79[13]) + (a79[3] + a79[11] + (a79[7] + a79[15]))));
-        v3[6] = v3[6] + (a81[0] + a81[8] + (a81[4] + a81[12]) + (a81[2] + a81[10] + (a81[6] + a81[14])) + (a81[1] +
-                a81[9] + (a81[5] + a81[13]) + (a81[3] + a81[11] + (a81[7] + a81[15]))));
-        v3[7] = v3[7] + (a82[0] + a82[8] + (a82[4] + a82[12]) + (a82[2] + a82[10] + (a82[6] + a82[14])) + (a82[1] +
-                a82[9] + (a82[5] + a82[13]) + (a82[3] + a82[11] + (a82[7] + a82[15]))));
-        v3[8] = v3[8] + (a83[0] + a83[8] + (a83[4] + a83[12]) + (a83[2] + a83[10] + (a83[6] + a83[14])) + (a83[1] +
-                a83[9] + (a83[5] + a83[13]) + (a83[3] + a83[11] + (a83[7] + a83[15]))));
-        v3[9] = v3[9] + (a85[0] + a85[8] + (a85[4] + a85[12]) + (a85[2] + a85[10] + (a85[6] + a85[14])) + (a85[1] +
-                a85[9] + (a85[5] + a85[13]) + (a85[3] + a85[11] + (a85[7] + a85[15]))));
-        v3[10] = v3[10] + (a86[0] + a86[8] + (a86[4] + a86[12]) + (a86[2] + a86[10] + (a86[6] + a86[14])) +
-                (a86[1] + a86[9] + (a86[5] + a86[13]) + (a86[3] + a86[11] + (a86[7] + a86[15]))));
-        v3[11] = v3[11] + (a87[0] + a87[8] + (a87[4] + a87[12]) + (a87[2] + a87[10] + (a87[6] + a87[14])) +
-                (a87[1] + a87[9] + (a87[5] + a87[13]) + (a87[3] + a87[11] + (a87[7] + a87[15]))));
-        if (t9) {
+        grad_w_0[0] = grad_w_0[0] + (a1[0] + a1[8] + (a1[4] + a1[12]) + (a1[2] + a1[10] + (a1[6] + a1[14])) +
+                (a1[1] + a1[9] + (a1[5] + a1[13]) + (a1[3] + a1[11] + (a1[7] + a1[15]))));
+        grad_w_0[1] = grad_w_0[1] + (a2[0] + a2[8] + (a2[4] + a2[12]) + (a2[2] + a2[10] + (a2[6] + a2[14])) +
+                (a2[1] + a2[9] + (a2[5] + a2[13]) + (a2[3] + a2[11] + (a2[7] + a2[15]))));
+        grad_w_0[2] = grad_w_0[2] + (a3[0] + a3[8] + (a3[4] + a3[12]) + (a3[2] + a3[10] + (a3[6] + a3[14])) +
+                (a3[1] + a3[9] + (a3[5] + a3[13]) + (a3[3] + a3[11] + (a3[7] + a3[15]))));
+        grad_w_0[3] = grad_w_0[3] + (a4[0] + a4[8] + (a4[4] + a4[12]) + (a4[2] + a4[10] + (a4[6] + a4[14])) +
+                (a4[1] + a4[9] + (a4[5] + a4[13]) + (a4[3] + a4[11] + (a4[7] + a4[15]))));
+        grad_w_0[4] = grad_w_0[4] + (a5[0] + a5[8] + (a5[4] + a5[12]) + (a5[2] + a5[10] + (a5[6] + a5[14])) +
+                (a5[1] + a5[9] + (a5[5] + a5[13]) + (a5[3] + a5[11] + (a5[7] + a5[15]))));
+        grad_w_0[5] = grad_w_0[5] + (a6[0] + a6[8] + (a6[4] + a6[12]) + (a6[2] + a6[10] + (a6[6] + a6[14])) +
+                (a6[1] + a6[9] + (a6[5] + a6[13]) + (a6[3] + a6[11] + (a6[7] + a6[15]))));
+        grad_w_0[6] = grad_w_0[6] + (a7[0] + a7[8] + (a7[4] + a7[12]) + (a7[2] + a7[10] + (a7[6] + a7[14])) +
+                (a7[1] + a7[9] + (a7[5] + a7[13]) + (a7[3] + a7[11] + (a7[7] + a7[15]))));
+        grad_w_0[7] = grad_w_0[7] + (a8[0] + a8[8] + (a8[4] + a8[12]) + (a8[2] + a8[10] + (a8[6] + a8[14])) +
+                (a8[1] + a8[9] + (a8[5] + a8[13]) + (a8[3] + a8[11] + (a8[7] + a8[15]))));
+        grad_w_0[8] = grad_w_0[8] + (a9[0] + a9[8] + (a9[4] + a9[12]) + (a9[2] + a9[10] + (a9[6] + a9[14])) +
+                (a9[1] + a9[9] + (a9[5] + a9[13]) + (a9[3] + a9[11] + (a9[7] + a9[15]))));
+        grad_w_0[9] = grad_w_0[9] + (a10[0] + a10[8] + (a10[4] + a10[12]) + (a10[2] + a10[10] + (a10[6] +
+                a10[14])) + (a10[1] + a10[9] + (a10[5] + a10[13]) + (a10[3] + a10[11] + (a10[7] + a10[15]))));
+        grad_w_0[10] = grad_w_0[10] + (a11[0] + a11[8] + (a11[4] + a11[12]) + (a11[2] + a11[10] + (a11[6] +
+                a11[14])) + (a11[1] + a11[9] + (a11[5] + a11[13]) + (a11[3] + a11[11] + (a11[7] + a11[15]))));
+        grad_w_0[11] = grad_w_0[11] + (a12[0] + a12[8] + (a12[4] + a12[12]) + (a12[2] + a12[10] + (a12[6] +
+                a12[14])) + (a12[1] + a12[9] + (a12[5] + a12[13]) + (a12[3] + a12[11] + (a12[7] + a12[15]))));
+        if (t3) {
             GRADGEN_SIMD
             for (int64_t j = 0; j < 12; ++j) {
-                total1[j] = total1[j] + v3[j];
+                total[j] = total[j] + grad_w_0[j];
             }
         }
     }
-    if (t9 && !t12) {
+    if (t3 && !t6) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 12; ++i) {
-            grad_w[i] = grad_w[i] + v0[i];
+            grad_w[i] = grad_w[i] + v1[i];
         }
     }
 
@@ -821,209 +817,206 @@ gradgen_status random_numbers_value_and_grad(
     const int64_t gradgen_random[2] = {(int64_t)seed, (int64_t)step};
 
     /* WORK; values that are never needed together share memory:
-     *    0  v3  float [4, 3]
-     *   64  v0  float [min(1, max(0, N - 256)), 4, 3] */
-    float *const v3 = (float *)work;
-    float *const v0 = (float *)gg_at(work, 64);
+     *    0  grad_w_0  float [4, 3]
+     *   64  v1        float [min(1, max(0, N - 256)), 4, 3] */
+    float *const grad_w_0 = (float *)work;
+    float *const v1 = (float *)gg_at(work, 64);
     /* small.py:99 draw_uniform */
-    const int64_t t6 = gradgen_random[0];
-    const int64_t t7 = gradgen_random[1];
-    const int64_t t8 = gg_philox_low_i64(t6, t7, 0);
-    const int64_t t9 = gg_philox_high_i64(t6, t7, 0);
+    const int64_t gradgen_random_0 = gradgen_random[0];
+    const int64_t gradgen_random_1 = gradgen_random[1];
+    const int64_t t1 = gg_philox_low_i64(gradgen_random_0, gradgen_random_1, 0);
+    const int64_t t2 = gg_philox_high_i64(gradgen_random_0, gradgen_random_1, 0);
     /* small.py:100 draw_normal */
-    const int64_t t10 = gg_philox_low_i64(t6, t7, 1);
-    const int64_t t11 = gg_philox_high_i64(t6, t7, 1);
-    /* small.py:99 mm, small.py:99 tanh, small.py:99 draw_uniform, small.py:100 add, small.py:99 mul, small.py:99
-     *   to, small.py:99 lt, small.py:100 mul, small.py:100 draw_normal */
-    /* v4[j,l] = sum_k x[j,k] w[k,l] */
-    /* noisy[j,k] = 1.3333334 tanh(v4[j,k]) (uniform0[j,k] < 3/4) + 0.1 normal1[j,k] */
-    /* v5[j,k] = 1.3333334 grad_noisy[j,k] (uniform0[j,k] < 3/4) (1 - tanh(v4[j,k])^2) */
-    /* grad_w[k,l] += sum_j x[j,k] v5[j,l] */
-    const int t12 = grad_w != NULL;
-    const int t13 = N <= 256;
-    const int t14 = (flags & GRADGEN_SET_GRAD) != 0u;
-    const int t15 = t13 || t14;
-    float *const total1 = t12 && t15 ? grad_w : v0;
-    if (t12 && !(t13 && !t14)) {
-        memset(total1, 0, 12 * sizeof(float));
+    const int64_t t3 = gg_philox_low_i64(gradgen_random_0, gradgen_random_1, 1);
+    const int64_t t4 = gg_philox_high_i64(gradgen_random_0, gradgen_random_1, 1);
+    /* small.py:99 mm, tanh, draw_uniform, lt, to, mul, small.py:100 draw_normal, mul, add
+     * noisy[j,k] = 1.3333334 tanh(sum_i x[j,i] w[i,k]) (uniform0[j,k] < 3/4) + 0.1 normal1[j,k]
+     * grad_w[k,l] += ... sum_j x[j,k] */
+    const int t5 = grad_w != NULL;
+    const int t6 = N <= 256;
+    const int t7 = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t8 = t6 || t7;
+    float *const total = t5 && t8 ? grad_w : v1;
+    if (t5 && !(t6 && !t7)) {
+        memset(total, 0, 12 * sizeof(float));
     }
-    const int t16 = noisy != NULL;
+    const int t9 = noisy != NULL;
     for (int64_t i = 0; i < N; i += 256) {
-        const int64_t rows2 = gg_least(256, N - i);
-        memset(v3, 0, 12 * sizeof(float));
-        float a56[16];
-        float a57[16];
-        float a58[16];
-        float a59[16];
-        float a60[16];
-        float a61[16];
-        float a62[16];
-        float a63[16];
-        float a64[16];
-        float a65[16];
-        float a66[16];
-        float a67[16];
-        memset(a56, 0, 16 * sizeof(float));
-        memset(a57, 0, 16 * sizeof(float));
-        memset(a58, 0, 16 * sizeof(float));
-        memset(a59, 0, 16 * sizeof(float));
-        memset(a60, 0, 16 * sizeof(float));
-        memset(a61, 0, 16 * sizeof(float));
-        memset(a62, 0, 16 * sizeof(float));
-        memset(a63, 0, 16 * sizeof(float));
-        memset(a64, 0, 16 * sizeof(float));
-        memset(a65, 0, 16 * sizeof(float));
-        memset(a66, 0, 16 * sizeof(float));
-        memset(a67, 0, 16 * sizeof(float));
-        for (int64_t j = 0; j < rows2; j += 16) {
-            float a43[16];
-            float a44[16];
-            float a45[16];
-            float a46[16];
-            int64_t a47[16];
-            float a48[16];
-            float a49[16];
-            int64_t a50[16];
-            float a51[16];
-            float a52[16];
-            int64_t a53[16];
-            float a54[16];
-            float a55[16];
-            float a69[16];
-            float a70[16];
-            float a71[16];
-            float a72[16];
-            float a73[16];
-            float a74[16];
-            float a75[16];
-            float a76[16];
-            float a77[16];
-            float a78[16];
-            float a79[16];
-            float a80[16];
-            for (int64_t lane41 = 0; lane41 < 16; ++lane41) {
-                const int64_t item42 = gg_least(j + lane41, rows2 - 1);
-                a43[lane41] = x[i * 4 + item42 * 4];
-                a44[lane41] = x[i * 4 + item42 * 4 + 1];
-                a45[lane41] = x[i * 4 + item42 * 4 + 2];
-                a46[lane41] = x[i * 4 + item42 * 4 + 3];
-                const int64_t n25 = gg_mul_i64(i + item42, 3);
-                const int64_t n26 = gg_add_i64(n25, 0);
-                a47[lane41] = n26;
-                a49[lane41] = grad_noisy[i * 3 + item42 * 3];
-                const int64_t n27 = gg_add_i64(n25, 1);
-                a50[lane41] = n27;
-                a52[lane41] = grad_noisy[i * 3 + item42 * 3 + 1];
-                const int64_t n28 = gg_add_i64(n25, 2);
-                a53[lane41] = n28;
-                a55[lane41] = grad_noisy[i * 3 + item42 * 3 + 2];
+        const int64_t rows = gg_least(256, N - i);
+        memset(grad_w_0, 0, 12 * sizeof(float));
+        float a1[16];
+        float a2[16];
+        float a3[16];
+        float a4[16];
+        float a5[16];
+        float a6[16];
+        float a7[16];
+        float a8[16];
+        float a9[16];
+        float a10[16];
+        float a11[16];
+        float a12[16];
+        memset(a1, 0, 16 * sizeof(float));
+        memset(a2, 0, 16 * sizeof(float));
+        memset(a3, 0, 16 * sizeof(float));
+        memset(a4, 0, 16 * sizeof(float));
+        memset(a5, 0, 16 * sizeof(float));
+        memset(a6, 0, 16 * sizeof(float));
+        memset(a7, 0, 16 * sizeof(float));
+        memset(a8, 0, 16 * sizeof(float));
+        memset(a9, 0, 16 * sizeof(float));
+        memset(a10, 0, 16 * sizeof(float));
+        memset(a11, 0, 16 * sizeof(float));
+        memset(a12, 0, 16 * sizeof(float));
+        for (int64_t j = 0; j < rows; j += 16) {
+            float x_lanes_0[16];
+            float x_lanes_1[16];
+            float x_lanes_2[16];
+            float x_lanes_3[16];
+            int64_t a13[16];
+            float a14[16];
+            float grad_noisy_lanes_0[16];
+            int64_t a15[16];
+            float a16[16];
+            float grad_noisy_lanes_1[16];
+            int64_t a17[16];
+            float a18[16];
+            float grad_noisy_lanes_2[16];
+            float a19[16];
+            float a20[16];
+            float a21[16];
+            float a22[16];
+            float a23[16];
+            float a24[16];
+            float a25[16];
+            float a26[16];
+            float a27[16];
+            float a28[16];
+            float a29[16];
+            float a30[16];
+            for (int64_t lane = 0; lane < 16; ++lane) {
+                const int64_t item = gg_least(j + lane, rows - 1);
+                x_lanes_0[lane] = x[i * 4 + item * 4];
+                x_lanes_1[lane] = x[i * 4 + item * 4 + 1];
+                x_lanes_2[lane] = x[i * 4 + item * 4 + 2];
+                x_lanes_3[lane] = x[i * 4 + item * 4 + 3];
+                const int64_t n1 = gg_mul_i64(i + item, 3);
+                const int64_t n2 = gg_add_i64(n1, 0);
+                a13[lane] = n2;
+                grad_noisy_lanes_0[lane] = grad_noisy[i * 3 + item * 3];
+                const int64_t n3 = gg_add_i64(n1, 1);
+                a15[lane] = n3;
+                grad_noisy_lanes_1[lane] = grad_noisy[i * 3 + item * 3 + 1];
+                const int64_t n4 = gg_add_i64(n1, 2);
+                a17[lane] = n4;
+                grad_noisy_lanes_2[lane] = grad_noisy[i * 3 + item * 3 + 2];
             }
-            const int64_t rest68 = gg_least(16, rows2 - j);
+            const int64_t rest = gg_least(16, rows - j);
             GRADGEN_SIMD
-            for (int64_t lane41 = 0; lane41 < 16; ++lane41) {
-                const float t17 = a43[lane41];
-                const float t29 = a44[lane41];
-                const float t30 = a45[lane41];
-                const float t31 = a46[lane41];
-                const float t19 = gg_tanh_f32(0.0f + t17 * w[0] + t29 * w[3] + t30 * w[6] + t31 * w[9]);
-                const float t21 = (float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t8, t9, a47[lane41]),
+            for (int64_t lane = 0; lane < 16; ++lane) {
+                const float x_0 = x_lanes_0[lane];
+                const float x_1 = x_lanes_1[lane];
+                const float x_2 = x_lanes_2[lane];
+                const float x_3 = x_lanes_3[lane];
+                const float t10 = gg_tanh_f32(0.0f + x_0 * w[0] + x_1 * w[3] + x_2 * w[6] + x_3 * w[9]);
+                const float t11 = (float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t1, t2, a13[lane]),
                         16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f;
-                const float t22 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t10, t11,
-                        a47[lane41]), 40) * 3.7450704e-07f) *
-                        gg_sqrt_f32(-gg_log_f32((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t10, t11,
-                        a47[lane41]), 2147483647) * 4.6566126e-10f + 2.3283063e-10f) * 2.0f) * 0.1f;
-                a48[lane41] = t19 * t21 + t22;
-                const float t32 = (1.0f - t19 * t19) * (t21 * a49[lane41]);
-                const float t33 = gg_tanh_f32(0.0f + t17 * w[1] + t29 * w[4] + t30 * w[7] + t31 * w[10]);
-                const float t34 = (float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t8, t9, a50[lane41]),
+                const float t12 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t3, t4,
+                        a13[lane]), 40) * 3.7450704e-07f) *
+                        gg_sqrt_f32(-gg_log_f32((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t3, t4, a13[lane]),
+                        2147483647) * 4.6566126e-10f + 2.3283063e-10f) * 2.0f) * 0.1f;
+                a14[lane] = t10 * t11 + t12;
+                const float t13 = (1.0f - t10 * t10) * (t11 * grad_noisy_lanes_0[lane]);
+                const float t14 = gg_tanh_f32(0.0f + x_0 * w[1] + x_1 * w[4] + x_2 * w[7] + x_3 * w[10]);
+                const float t15 = (float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t1, t2, a15[lane]),
                         16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f;
-                const float t35 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t10, t11,
-                        a50[lane41]), 40) * 3.7450704e-07f) *
-                        gg_sqrt_f32(-gg_log_f32((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t10, t11,
-                        a50[lane41]), 2147483647) * 4.6566126e-10f + 2.3283063e-10f) * 2.0f) * 0.1f;
-                a51[lane41] = t33 * t34 + t35;
-                const float t36 = (1.0f - t33 * t33) * (t34 * a52[lane41]);
-                const float t37 = gg_tanh_f32(0.0f + t17 * w[2] + t29 * w[5] + t30 * w[8] + t31 * w[11]);
-                const float t38 = (float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t8, t9, a53[lane41]),
+                const float t16 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t3, t4,
+                        a15[lane]), 40) * 3.7450704e-07f) *
+                        gg_sqrt_f32(-gg_log_f32((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t3, t4, a15[lane]),
+                        2147483647) * 4.6566126e-10f + 2.3283063e-10f) * 2.0f) * 0.1f;
+                a16[lane] = t14 * t15 + t16;
+                const float t17 = (1.0f - t14 * t14) * (t15 * grad_noisy_lanes_1[lane]);
+                const float t18 = gg_tanh_f32(0.0f + x_0 * w[2] + x_1 * w[5] + x_2 * w[8] + x_3 * w[11]);
+                const float t19 = (float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t1, t2, a17[lane]),
                         16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f;
-                const float t39 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t10, t11,
-                        a53[lane41]), 40) * 3.7450704e-07f) *
-                        gg_sqrt_f32(-gg_log_f32((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t10, t11,
-                        a53[lane41]), 2147483647) * 4.6566126e-10f + 2.3283063e-10f) * 2.0f) * 0.1f;
-                a54[lane41] = t37 * t38 + t39;
-                const float t40 = (1.0f - t37 * t37) * (t38 * a55[lane41]);
-                a69[lane41] = t17 * t32;
-                a70[lane41] = t17 * t36;
-                a71[lane41] = t17 * t40;
-                a72[lane41] = t29 * t32;
-                a73[lane41] = t29 * t36;
-                a74[lane41] = t29 * t40;
-                a75[lane41] = t30 * t32;
-                a76[lane41] = t30 * t36;
-                a77[lane41] = t30 * t40;
-                a78[lane41] = t31 * t32;
-                a79[lane41] = t31 * t36;
-                a80[lane41] = t31 * t40;
+                const float t20 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t3, t4,
+                        a17[lane]), 40) * 3.7450704e-07f) *
+                        gg_sqrt_f32(-gg_log_f32((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t3, t4, a17[lane]),
+                        2147483647) * 4.6566126e-10f + 2.3283063e-10f) * 2.0f) * 0.1f;
+                a18[lane] = t18 * t19 + t20;
+                const float t21 = (1.0f - t18 * t18) * (t19 * grad_noisy_lanes_2[lane]);
+                a19[lane] = x_0 * t13;
+                a20[lane] = x_0 * t17;
+                a21[lane] = x_0 * t21;
+                a22[lane] = x_1 * t13;
+                a23[lane] = x_1 * t17;
+                a24[lane] = x_1 * t21;
+                a25[lane] = x_2 * t13;
+                a26[lane] = x_2 * t17;
+                a27[lane] = x_2 * t21;
+                a28[lane] = x_3 * t13;
+                a29[lane] = x_3 * t17;
+                a30[lane] = x_3 * t21;
             }
             GRADGEN_SIMD
-            for (int64_t lane41 = 0; lane41 < 16; ++lane41) {
-                a56[lane41] = a56[lane41] + (rest68 >= lane41 + 1 ? a69[lane41] : 0.0f);
-                a57[lane41] = a57[lane41] + (rest68 >= lane41 + 1 ? a70[lane41] : 0.0f);
-                a58[lane41] = a58[lane41] + (rest68 >= lane41 + 1 ? a71[lane41] : 0.0f);
-                a59[lane41] = a59[lane41] + (rest68 >= lane41 + 1 ? a72[lane41] : 0.0f);
-                a60[lane41] = a60[lane41] + (rest68 >= lane41 + 1 ? a73[lane41] : 0.0f);
-                a61[lane41] = a61[lane41] + (rest68 >= lane41 + 1 ? a74[lane41] : 0.0f);
-                a62[lane41] = a62[lane41] + (rest68 >= lane41 + 1 ? a75[lane41] : 0.0f);
-                a63[lane41] = a63[lane41] + (rest68 >= lane41 + 1 ? a76[lane41] : 0.0f);
-                a64[lane41] = a64[lane41] + (rest68 >= lane41 + 1 ? a77[lane41] : 0.0f);
-                a65[lane41] = a65[lane41] + (rest68 >= lane41 + 1 ? a78[lane41] : 0.0f);
-                a66[lane41] = a66[lane41] + (rest68 >= lane41 + 1 ? a79[lane41] : 0.0f);
-                a67[lane41] = a67[lane41] + (rest68 >= lane41 + 1 ? a80[lane41] : 0.0f);
+            for (int64_t lane = 0; lane < 16; ++lane) {
+                a1[lane] = a1[lane] + (rest >= lane + 1 ? a19[lane] : 0.0f);
+                a2[lane] = a2[lane] + (rest >= lane + 1 ? a20[lane] : 0.0f);
+                a3[lane] = a3[lane] + (rest >= lane + 1 ? a21[lane] : 0.0f);
+                a4[lane] = a4[lane] + (rest >= lane + 1 ? a22[lane] : 0.0f);
+                a5[lane] = a5[lane] + (rest >= lane + 1 ? a23[lane] : 0.0f);
+                a6[lane] = a6[lane] + (rest >= lane + 1 ? a24[lane] : 0.0f);
+                a7[lane] = a7[lane] + (rest >= lane + 1 ? a25[lane] : 0.0f);
+                a8[lane] = a8[lane] + (rest >= lane + 1 ? a26[lane] : 0.0f);
+                a9[lane] = a9[lane] + (rest >= lane + 1 ? a27[lane] : 0.0f);
+                a10[lane] = a10[lane] + (rest >= lane + 1 ? a28[lane] : 0.0f);
+                a11[lane] = a11[lane] + (rest >= lane + 1 ? a29[lane] : 0.0f);
+                a12[lane] = a12[lane] + (rest >= lane + 1 ? a30[lane] : 0.0f);
             }
-            if (t16) {
-                for (int64_t lane41 = 0; lane41 < rest68; ++lane41) {
-                    const int64_t item42 = j + lane41;
-                    noisy[i * 3 + item42 * 3] = a48[lane41];
-                    noisy[i * 3 + item42 * 3 + 1] = a51[lane41];
-                    noisy[i * 3 + item42 * 3 + 2] = a54[lane41];
+            if (t9) {
+                for (int64_t lane = 0; lane < rest; ++lane) {
+                    const int64_t item = j + lane;
+                    noisy[i * 3 + item * 3] = a14[lane];
+                    noisy[i * 3 + item * 3 + 1] = a16[lane];
+                    noisy[i * 3 + item * 3 + 2] = a18[lane];
                 }
             }
         }
-        v3[0] = v3[0] + (a56[0] + a56[8] + (a56[4] + a56[12]) + (a56[2] + a56[10] + (a56[6] + a56[14])) + (a56[1] +
-                a56[9] + (a56[5] + a56[13]) + (a56[3] + a56[11] + (a56[7] + a56[15]))));
-        v3[1] = v3[1] + (a57[0] + a57[8] + (a57[4] + a57[12]) + (a57[2] + a57[10] + (a57[6] + a57[14])) + (a57[1] +
-                a57[9] + (a57[5] + a57[13]) + (a57[3] + a57[11] + (a57[7] + a57[15]))));
-        v3[2] = v3[2] + (a58[0] + a58[8] + (a58[4] + a58[12]) + (a58[2] + a58[10] + (a58[6] + a58[14])) + (a58[1] +
-                a58[9] + (a58[5] + a58[13]) + (a58[3] + a58[11] + (a58[7] + a58[15]))));
-        v3[3] = v3[3] + (a59[0] + a59[8] + (a59[4] + a59[12]) + (a59[2] + a59[10] + (a59[6] + a59[14])) + (a59[1] +
-                a59[9] + (a59[5] + a59[13]) + (a59[3] + a59[11] + (a59[7] + a59[15]))));
-        v3[4] = v3[4] + (a60[0] + a60[8] + (a60[4] + a60[12]) + (a60[2] + a60[10] + (a60[6] + a60[14])) + (a60[1] +
-                a60[9] + (a60[5] + a60[13]) + (a60[3] + a60[11] + (a60[7] + a60[15]))));
-        v3[5] = v3[5] + (a61[0] + a61[8] + (a61[4] + a61[12]) + (a61[2] + a61[10] + (a61[6] + a61[14])) + (a61[1] +
-                a61[9] + (a61[5] + a61[13]) + (a61[3] + a61[11] + (a61[7] + a61[15]))));
-        v3[6] = v3[6] + (a62[0] + a62[8] + (a62[4] + a62[12]) + (a62[2] + a62[10] + (a62[6] + a62[14])) + (a62[1] +
-                a62[9] + (a62[5] + a62[13]) + (a62[3] + a62[11] + (a62[7] + a62[15]))));
-        v3[7] = v3[7] + (a63[0] + a63[8] + (a63[4] + a63[12]) + (a63[2] + a63[10] + (a63[6] + a63[14])) + (a63[1] +
-                a63[9] + (a63[5] + a63[13]) + (a63[3] + a63[11] + (a63[7] + a63[15]))));
-        v3[8] = v3[8] + (a64[0] + a64[8] + (a64[4] + a64[12]) + (a64[2] + a64[10] + (a64[6] + a64[14])) + (a64[1] +
-                a64[9] + (a64[5] + a64[13]) + (a64[3] + a64[11] + (a64[7] + a64[15]))));
-        v3[9] = v3[9] + (a65[0] + a65[8] + (a65[4] + a65[12]) + (a65[2] + a65[10] + (a65[6] + a65[14])) + (a65[1] +
-                a65[9] + (a65[5] + a65[13]) + (a65[3] + a65[11] + (a65[7] + a65[15]))));
-        v3[10] = v3[10] + (a66[0] + a66[8] + (a66[4] + a66[12]) + (a66[2] + a66[10] + (a66[6] + a66[14])) +
-                (a66[1] + a66[9] + (a66[5] + a66[13]) + (a66[3] + a66[11] + (a66[7] + a66[15]))));
-        v3[11] = v3[11] + (a67[0] + a67[8] + (a67[4] + a67[12]) + (a67[2] + a67[10] + (a67[6] + a67[14])) +
-                (a67[1] + a67[9] + (a67[5] + a67[13]) + (a67[3] + a67[11] + (a67[7] + a67[15]))));
-        if (t12) {
+        grad_w_0[0] = grad_w_0[0] + (a1[0] + a1[8] + (a1[4] + a1[12]) + (a1[2] + a1[10] + (a1[6] + a1[14])) +
+                (a1[1] + a1[9] + (a1[5] + a1[13]) + (a1[3] + a1[11] + (a1[7] + a1[15]))));
+        grad_w_0[1] = grad_w_0[1] + (a2[0] + a2[8] + (a2[4] + a2[12]) + (a2[2] + a2[10] + (a2[6] + a2[14])) +
+                (a2[1] + a2[9] + (a2[5] + a2[13]) + (a2[3] + a2[11] + (a2[7] + a2[15]))));
+        grad_w_0[2] = grad_w_0[2] + (a3[0] + a3[8] + (a3[4] + a3[12]) + (a3[2] + a3[10] + (a3[6] + a3[14])) +
+                (a3[1] + a3[9] + (a3[5] + a3[13]) + (a3[3] + a3[11] + (a3[7] + a3[15]))));
+        grad_w_0[3] = grad_w_0[3] + (a4[0] + a4[8] + (a4[4] + a4[12]) + (a4[2] + a4[10] + (a4[6] + a4[14])) +
+                (a4[1] + a4[9] + (a4[5] + a4[13]) + (a4[3] + a4[11] + (a4[7] + a4[15]))));
+        grad_w_0[4] = grad_w_0[4] + (a5[0] + a5[8] + (a5[4] + a5[12]) + (a5[2] + a5[10] + (a5[6] + a5[14])) +
+                (a5[1] + a5[9] + (a5[5] + a5[13]) + (a5[3] + a5[11] + (a5[7] + a5[15]))));
+        grad_w_0[5] = grad_w_0[5] + (a6[0] + a6[8] + (a6[4] + a6[12]) + (a6[2] + a6[10] + (a6[6] + a6[14])) +
+                (a6[1] + a6[9] + (a6[5] + a6[13]) + (a6[3] + a6[11] + (a6[7] + a6[15]))));
+        grad_w_0[6] = grad_w_0[6] + (a7[0] + a7[8] + (a7[4] + a7[12]) + (a7[2] + a7[10] + (a7[6] + a7[14])) +
+                (a7[1] + a7[9] + (a7[5] + a7[13]) + (a7[3] + a7[11] + (a7[7] + a7[15]))));
+        grad_w_0[7] = grad_w_0[7] + (a8[0] + a8[8] + (a8[4] + a8[12]) + (a8[2] + a8[10] + (a8[6] + a8[14])) +
+                (a8[1] + a8[9] + (a8[5] + a8[13]) + (a8[3] + a8[11] + (a8[7] + a8[15]))));
+        grad_w_0[8] = grad_w_0[8] + (a9[0] + a9[8] + (a9[4] + a9[12]) + (a9[2] + a9[10] + (a9[6] + a9[14])) +
+                (a9[1] + a9[9] + (a9[5] + a9[13]) + (a9[3] + a9[11] + (a9[7] + a9[15]))));
+        grad_w_0[9] = grad_w_0[9] + (a10[0] + a10[8] + (a10[4] + a10[12]) + (a10[2] + a10[10] + (a10[6] +
+                a10[14])) + (a10[1] + a10[9] + (a10[5] + a10[13]) + (a10[3] + a10[11] + (a10[7] + a10[15]))));
+        grad_w_0[10] = grad_w_0[10] + (a11[0] + a11[8] + (a11[4] + a11[12]) + (a11[2] + a11[10] + (a11[6] +
+                a11[14])) + (a11[1] + a11[9] + (a11[5] + a11[13]) + (a11[3] + a11[11] + (a11[7] + a11[15]))));
+        grad_w_0[11] = grad_w_0[11] + (a12[0] + a12[8] + (a12[4] + a12[12]) + (a12[2] + a12[10] + (a12[6] +
+                a12[14])) + (a12[1] + a12[9] + (a12[5] + a12[13]) + (a12[3] + a12[11] + (a12[7] + a12[15]))));
+        if (t5) {
             GRADGEN_SIMD
             for (int64_t j = 0; j < 12; ++j) {
-                total1[j] = total1[j] + v3[j];
+                total[j] = total[j] + grad_w_0[j];
             }
         }
     }
-    if (t12 && !t15) {
+    if (t5 && !t8) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 12; ++i) {
-            grad_w[i] = grad_w[i] + v0[i];
+            grad_w[i] = grad_w[i] + v1[i];
         }
     }
 

@@ -217,69 +217,69 @@ gradgen_status reduction_forward(
     }
 
     /* SAVED, after its header:
-     *     64  s0  double [N, M]
-     *   then  s1  double [N]
-     *   then  s2  double [N] */
-    double *const s0 = (double *)gg_at_if(saved, 64);
-    double *const s1 = (double *)gg_at_if(saved, (size_t)(((M * N * 8 + 63) / 64) * 64 + 64));
-    double *const s2 = (double *)gg_at_if(saved, (size_t)(((N * 8 + 63) / 64) * 64 + ((M * N * 8 + 63) / 64) * 64 +
-            64));
-    double *const sink10 = (double *)work;
-    /* small.py:23 mean_dim, small.py:25 amax, small.py:23 sub, small.py:24 mean_dim, small.py:24 mul,
-     *   small.py:24 sqrt */
-    /* s3[i,0] = sum_k x[i,k] */
-    /* largest[i] = max_k x[i,k] */
-    /* s7[i] = sum_k (x[i,k] - s3[i,0]/M)^2 */
-    /* spread[i] = sqrt(s7[i]/M) */
-    const int t11 = largest != NULL;
-    const int t12 = saved != NULL;
-    const double t13 = (double)M;
-    const double t20 = fabs(t13) < 2.2250738585072014e-308 ? 1.8014398509481984e+16 : 1.0;
-    const double t21 = 1.0 / (t13 * t20);
-    const int t14 = spread != NULL;
+     *     64  centred  double [N, M]
+     *   then  kept0    double [N]
+     *   then  kept1    double [N] */
+    double *const centred = (double *)gg_at_if(saved, 64);
+    double *const kept0 = (double *)gg_at_if(saved, (size_t)(((M * N * 8 + 63) / 64) * 64 + 64));
+    double *const kept1 = (double *)gg_at_if(saved, (size_t)(((N * 8 + 63) / 64) * 64 + ((M * N * 8 +
+            63) / 64) * 64 + 64));
+    double *const sink = (double *)work;
+    /* small.py:23 mean_dim, sub, small.py:25 amax, small.py:24 mul, mean_dim, sqrt
+     * s1[i,0] = sum_k x[i,k]
+     * largest[i] = max_k x[i,k]
+     * centred[i,k] = x[i,k] - s1[i,0]/M
+     * s3[i] = sum_k centred[i,k]^2
+     * spread[i] = sqrt(s3[i]/M) */
+    const int t1 = largest != NULL;
+    const int t2 = saved != NULL;
+    const double t3 = (double)M;
+    const double t4 = fabs(t3) < 2.2250738585072014e-308 ? 1.8014398509481984e+16 : 1.0;
+    const double t5 = 1.0 / (t3 * t4);
+    const int t6 = spread != NULL;
     for (int64_t i = 0; i < N; ++i) {
+        gg_pairwise_f64 s1;
+        memset(&s1, 0, sizeof s1);
+        double largest_0 = -(double)INFINITY;
+        int s2 = 0;
+        for (int64_t j = 0; j < M; j += 512) {
+            double s4 = 0.0;
+            GRADGEN_SIMD_WITH(reduction(+:s4) reduction(max:largest_0) reduction(|:s2))
+            for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
+                const double x_0 = x[i * M + k];
+                s4 = s4 + x_0;
+                largest_0 = x_0 > largest_0 ? x_0 : largest_0;
+                s2 = s2 | gg_isnan_f64(x_0);
+            }
+            gg_pairwise_f64_add(&s1, s4);
+        }
+        const double largest_1 = s2 ? (double)NAN : largest_0;
+        if (t1) {
+            largest[i] = largest_1;
+        }
+        if (t2) {
+            kept1[i] = largest_1;
+        }
+        const double t7 = gg_pairwise_f64_total(&s1) * t5 * t4;
         gg_pairwise_f64 s3;
         memset(&s3, 0, sizeof s3);
-        double s4 = -(double)INFINITY;
-        int s5 = 0;
         for (int64_t j = 0; j < M; j += 512) {
-            double s6 = 0.0;
-            GRADGEN_SIMD_WITH(reduction(+:s6) reduction(max:s4) reduction(|:s5))
+            double s4 = 0.0;
+            double *const row = t2 ? centred + i * M + j : sink;
+            GRADGEN_SIMD_WITH(reduction(+:s4))
             for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
-                const double t15 = x[i * M + k];
-                s6 = s6 + t15;
-                s4 = t15 > s4 ? t15 : s4;
-                s5 = s5 | gg_isnan_f64(t15);
+                const double centred_0 = x[i * M + k] - t7;
+                row[k - j] = centred_0;
+                s4 = s4 + centred_0 * centred_0;
             }
-            gg_pairwise_f64_add(&s3, s6);
+            gg_pairwise_f64_add(&s3, s4);
         }
-        const double t16 = s5 ? (double)NAN : s4;
-        if (t11) {
-            largest[i] = t16;
+        const double spread_0 = gg_sqrt_f64(gg_pairwise_f64_total(&s3) * t5 * t4);
+        if (t6) {
+            spread[i] = spread_0;
         }
-        if (t12) {
-            s2[i] = t16;
-        }
-        const double t17 = gg_pairwise_f64_total(&s3) * t21 * t20;
-        gg_pairwise_f64 s7;
-        memset(&s7, 0, sizeof s7);
-        for (int64_t j = 0; j < M; j += 512) {
-            double s8 = 0.0;
-            double *const row9 = t12 ? s0 + i * M + j : sink10;
-            GRADGEN_SIMD_WITH(reduction(+:s8))
-            for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
-                const double t18 = x[i * M + k] - t17;
-                row9[k - j] = t18;
-                s8 = s8 + t18 * t18;
-            }
-            gg_pairwise_f64_add(&s7, s8);
-        }
-        const double t19 = gg_sqrt_f64(gg_pairwise_f64_total(&s7) * t21 * t20);
-        if (t14) {
-            spread[i] = t19;
-        }
-        if (t12) {
-            s1[i] = t19;
+        if (t2) {
+            kept0[i] = spread_0;
         }
     }
 
@@ -312,65 +312,66 @@ gradgen_status reduction_backward(
     }
 
     /* SAVED, after its header:
-     *     64  s0  double [N, M]
-     *   then  s1  double [N]
-     *   then  s2  double [N] */
+     *     64  centred  double [N, M]
+     *   then  kept0    double [N]
+     *   then  kept1    double [N] */
     /* WORK; values that are never needed together share memory:
-     *      0  sink9      double [512]
-     *   4096  nothing11  double [512]
-     *   8192  v7         double [M] */
-    double *const s0 = (double *)gg_at(saved, 64);
-    double *const s1 = (double *)gg_at(saved, (size_t)(((M * N * 8 + 63) / 64) * 64 + 64));
-    double *const s2 = (double *)gg_at(saved, (size_t)(((N * 8 + 63) / 64) * 64 + ((M * N * 8 + 63) / 64) * 64 +
+     *      0  sink          double [512]
+     *   4096  nothing       double [512]
+     *   8192  grad_centred  double [M] */
+    double *const centred = (double *)gg_at(saved, 64);
+    double *const kept0 = (double *)gg_at(saved, (size_t)(((M * N * 8 + 63) / 64) * 64 + 64));
+    double *const kept1 = (double *)gg_at(saved, (size_t)(((N * 8 + 63) / 64) * 64 + ((M * N * 8 + 63) / 64) * 64 +
             64));
-    double *const sink9 = (double *)work;
-    double *const nothing11 = (double *)gg_at(work, 4096);
-    double *const v7 = (double *)gg_at(work, 8192);
+    double *const sink = (double *)work;
+    double *const nothing = (double *)gg_at(work, 4096);
+    double *const grad_centred = (double *)gg_at(work, 8192);
     for (int64_t gg_element = 0; gg_element < 512; ++gg_element) {
-        nothing11[gg_element] = -0.0;
+        nothing[gg_element] = -0.0;
     }
-    /* small.py:24 mean_dim, small.py:24 sqrt, small.py:24 mul, small.py:23 sub, small.py:23 mean_dim */
-    /* v7[i,k] = s0[i,k] grad_spread[i]/(2M s1[i]) + s0[i,k] grad_spread[i]/(2M s1[i]) */
-    /* s3[i] = sum_k [x[i,k] = s2[i]] */
-    /* s4[i,0] = -sum_k v7[i,k] */
-    /* grad_x[i,k] += [x[i,k] = s2[i]] grad_largest[i]/s3[i] + v7[i,k] + s4[i,0]/M */
-    const double t12 = (double)M;
-    const double t22 = fabs(t12) < 2.2250738585072014e-308 ? 1.8014398509481984e+16 : 1.0;
-    const double t23 = 1.0 / (t12 * t22);
-    const int t13 = grad_x != NULL;
-    const int t14 = t13 && !((flags & GRADGEN_SET_GRAD) != 0u);
+    /* small.py:24 sqrt, mean_dim, mul, small.py:23 sub, mean_dim
+     * grad_centred[i,k] = ...
+     * s1[i] = sum_k [x[i,k] = kept1[i]]
+     * s2[i,0] = -sum_k grad_centred[i,k]
+     * grad_x[i,k] += ... + s2[i,0]/M */
+    const double t1 = (double)M;
+    const double t2 = fabs(t1) < 2.2250738585072014e-308 ? 1.8014398509481984e+16 : 1.0;
+    const double t3 = 1.0 / (t1 * t2);
+    const int t4 = grad_x != NULL;
+    const int t5 = t4 && !((flags & GRADGEN_SET_GRAD) != 0u);
     for (int64_t i = 0; i < N; ++i) {
-        const double t15 = (grad_spread != NULL ? grad_spread[i] : 0.0) / (s1[i] * 2.0) * t23 * t22;
-        gg_pairwise_f64 s3;
-        memset(&s3, 0, sizeof s3);
-        gg_pairwise_f64 s4;
-        memset(&s4, 0, sizeof s4);
-        const double t16 = s2[i];
+        const double t6 = (grad_spread != NULL ? grad_spread[i] : 0.0) / (kept0[i] * 2.0) * t3 * t2;
+        gg_pairwise_f64 s1;
+        memset(&s1, 0, sizeof s1);
+        gg_pairwise_f64 s2;
+        memset(&s2, 0, sizeof s2);
+        const double t7 = kept1[i];
         for (int64_t j = 0; j < M; j += 512) {
-            double s5 = 0.0;
-            double s6 = 0.0;
-            GRADGEN_SIMD_WITH(reduction(+:s5, s6))
+            double s3 = 0.0;
+            double s4 = 0.0;
+            GRADGEN_SIMD_WITH(reduction(+:s3, s4))
             for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
-                const double t17 = s0[i * M + k] * t15;
-                const double t18 = t17 + t17;
-                v7[k] = t18;
-                s5 = s5 + (x[i * M + k] == t16 ? 1.0 : 0.0);
-                s6 = s6 + -t18;
+                const double t12 = centred[i * M + k] * t6;
+                const double grad_centred_0 = t12 + t12;
+                grad_centred[k] = grad_centred_0;
+                s3 = s3 + (x[i * M + k] == t7 ? 1.0 : 0.0);
+                s4 = s4 + -grad_centred_0;
             }
-            gg_pairwise_f64_add(&s3, s5);
-            gg_pairwise_f64_add(&s4, s6);
+            gg_pairwise_f64_add(&s1, s3);
+            gg_pairwise_f64_add(&s2, s4);
         }
-        const double t19 = gg_pairwise_f64_total(&s3);
-        const double t24 = fabs(t19) < 2.2250738585072014e-308 ? 1.8014398509481984e+16 : 1.0;
-        const double t25 = 1.0 / (t19 * t24);
-        const double t20 = gg_pairwise_f64_total(&s4) * t23 * t22;
-        const double t21 = grad_largest != NULL ? grad_largest[i] : 0.0;
+        const double t8 = gg_pairwise_f64_total(&s1);
+        const double t9 = fabs(t8) < 2.2250738585072014e-308 ? 1.8014398509481984e+16 : 1.0;
+        const double t10 = 1.0 / (t8 * t9);
+        const double t11 = gg_pairwise_f64_total(&s2) * t3 * t2;
+        const double grad_largest_0 = grad_largest != NULL ? grad_largest[i] : 0.0;
         for (int64_t j = 0; j < M; j += 512) {
-            double *const row8 = t13 ? grad_x + i * M + j : sink9;
-            const double *const row10 = t14 ? grad_x + i * M + j : nothing11;
+            double *const row = t4 ? grad_x + i * M + j : sink;
+            const double *const row2 = t5 ? grad_x + i * M + j : nothing;
             GRADGEN_SIMD
             for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
-                row8[k - j] = row10[k - j] + ((x[i * M + k] == t16 ? t21 : 0.0) * t25 * t24 + v7[k] + t20);
+                row[k - j] = row2[k - j] + ((x[i * M + k] == t7 ? grad_largest_0 :
+                        0.0) * t10 * t9 + grad_centred[k] + t11);
             }
         }
     }
@@ -400,97 +401,98 @@ gradgen_status reduction_value_and_grad(
     }
 
     /* WORK; values that are never needed together share memory:
-     *      0  sink12     double [512]
-     *   4096  nothing14  double [512]
-     *   8192  v10        double [M] */
-    double *const sink12 = (double *)work;
-    double *const nothing14 = (double *)gg_at(work, 4096);
-    double *const v10 = (double *)gg_at(work, 8192);
+     *      0  sink          double [512]
+     *   4096  nothing       double [512]
+     *   8192  grad_centred  double [M] */
+    double *const sink = (double *)work;
+    double *const nothing = (double *)gg_at(work, 4096);
+    double *const grad_centred = (double *)gg_at(work, 8192);
     for (int64_t gg_element = 0; gg_element < 512; ++gg_element) {
-        nothing14[gg_element] = -0.0;
+        nothing[gg_element] = -0.0;
     }
-    /* small.py:23 mean_dim, small.py:25 amax, small.py:24 mean_dim, small.py:24 mul, small.py:23 sub,
-     *   small.py:24 sqrt */
-    /* s0[i,0] = sum_k x[i,k] */
-    /* largest[i] = max_k x[i,k] */
-    /* s4[i] = sum_k (x[i,k] - s0[i,0]/M)^2 */
-    /* s5[i] = sum_k [x[i,k] = largest[i]] */
-    /* spread[i] = sqrt(s4[i]/M) */
-    const int t15 = largest != NULL;
-    const double t16 = (double)M;
-    const double t32 = fabs(t16) < 2.2250738585072014e-308 ? 1.8014398509481984e+16 : 1.0;
-    const double t33 = 1.0 / (t16 * t32);
-    const int t17 = spread != NULL;
-    const int t18 = grad_x != NULL;
-    const int t19 = t18 && !((flags & GRADGEN_SET_GRAD) != 0u);
+    /* small.py:23 mean_dim, sub, small.py:25 amax, small.py:24 mul, mean_dim, sqrt
+     * s1[i,0] = sum_k x[i,k]
+     * largest[i] = max_k x[i,k]
+     * s3[i] = sum_k centred[i,k]^2
+     * s4[i] = sum_k [x[i,k] = largest[i]]
+     * spread[i] = sqrt(s3[i]/M)
+     * grad_centred[i,k] = ... */
+    const int t1 = largest != NULL;
+    const double t2 = (double)M;
+    const double t3 = fabs(t2) < 2.2250738585072014e-308 ? 1.8014398509481984e+16 : 1.0;
+    const double t4 = 1.0 / (t2 * t3);
+    const int t5 = spread != NULL;
+    const int t6 = grad_x != NULL;
+    const int t7 = t6 && !((flags & GRADGEN_SET_GRAD) != 0u);
     for (int64_t i = 0; i < N; ++i) {
-        gg_pairwise_f64 s0;
-        memset(&s0, 0, sizeof s0);
-        double s1 = -(double)INFINITY;
+        gg_pairwise_f64 s1;
+        memset(&s1, 0, sizeof s1);
+        double largest_0 = -(double)INFINITY;
         int s2 = 0;
         for (int64_t j = 0; j < M; j += 512) {
-            double s3 = 0.0;
-            GRADGEN_SIMD_WITH(reduction(+:s3) reduction(max:s1) reduction(|:s2))
+            double s6 = 0.0;
+            GRADGEN_SIMD_WITH(reduction(+:s6) reduction(max:largest_0) reduction(|:s2))
             for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
-                const double t20 = x[i * M + k];
-                s3 = s3 + t20;
-                s1 = t20 > s1 ? t20 : s1;
-                s2 = s2 | gg_isnan_f64(t20);
+                const double x_0 = x[i * M + k];
+                s6 = s6 + x_0;
+                largest_0 = x_0 > largest_0 ? x_0 : largest_0;
+                s2 = s2 | gg_isnan_f64(x_0);
             }
-            gg_pairwise_f64_add(&s0, s3);
+            gg_pairwise_f64_add(&s1, s6);
         }
-        const double t21 = s2 ? (double)NAN : s1;
-        if (t15) {
-            largest[i] = t21;
+        const double largest_1 = s2 ? (double)NAN : largest_0;
+        if (t1) {
+            largest[i] = largest_1;
         }
-        const double t22 = gg_pairwise_f64_total(&s0) * t33 * t32;
+        const double t8 = gg_pairwise_f64_total(&s1) * t4 * t3;
+        gg_pairwise_f64 s3;
+        memset(&s3, 0, sizeof s3);
         gg_pairwise_f64 s4;
         memset(&s4, 0, sizeof s4);
-        gg_pairwise_f64 s5;
-        memset(&s5, 0, sizeof s5);
         for (int64_t j = 0; j < M; j += 512) {
             double s6 = 0.0;
             double s7 = 0.0;
             GRADGEN_SIMD_WITH(reduction(+:s6, s7))
             for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
-                const double t23 = x[i * M + k];
-                const double t24 = t23 - t22;
-                s6 = s6 + t24 * t24;
-                s7 = s7 + (t23 == t21 ? 1.0 : 0.0);
+                const double x_0 = x[i * M + k];
+                const double centred = x_0 - t8;
+                s6 = s6 + centred * centred;
+                s7 = s7 + (x_0 == largest_1 ? 1.0 : 0.0);
             }
-            gg_pairwise_f64_add(&s4, s6);
-            gg_pairwise_f64_add(&s5, s7);
+            gg_pairwise_f64_add(&s3, s6);
+            gg_pairwise_f64_add(&s4, s7);
         }
-        const double t25 = gg_pairwise_f64_total(&s5);
-        const double t34 = fabs(t25) < 2.2250738585072014e-308 ? 1.8014398509481984e+16 : 1.0;
-        const double t35 = 1.0 / (t25 * t34);
-        const double t26 = gg_sqrt_f64(gg_pairwise_f64_total(&s4) * t33 * t32);
-        if (t17) {
-            spread[i] = t26;
+        const double t9 = gg_pairwise_f64_total(&s4);
+        const double t10 = fabs(t9) < 2.2250738585072014e-308 ? 1.8014398509481984e+16 : 1.0;
+        const double t11 = 1.0 / (t9 * t10);
+        const double spread_0 = gg_sqrt_f64(gg_pairwise_f64_total(&s3) * t4 * t3);
+        if (t5) {
+            spread[i] = spread_0;
         }
-        const double t27 = (grad_spread != NULL ? grad_spread[i] : 0.0) / (t26 * 2.0) * t33 * t32;
-        gg_pairwise_f64 s8;
-        memset(&s8, 0, sizeof s8);
+        const double t12 = (grad_spread != NULL ? grad_spread[i] : 0.0) / (spread_0 * 2.0) * t4 * t3;
+        gg_pairwise_f64 s5;
+        memset(&s5, 0, sizeof s5);
         for (int64_t j = 0; j < M; j += 512) {
-            double s9 = 0.0;
-            GRADGEN_SIMD_WITH(reduction(+:s9))
+            double s6 = 0.0;
+            GRADGEN_SIMD_WITH(reduction(+:s6))
             for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
-                const double t28 = (x[i * M + k] - t22) * t27;
-                const double t29 = t28 + t28;
-                v10[k] = t29;
-                s9 = s9 + -t29;
+                const double t14 = (x[i * M + k] - t8) * t12;
+                const double grad_centred_0 = t14 + t14;
+                grad_centred[k] = grad_centred_0;
+                s6 = s6 + -grad_centred_0;
             }
-            gg_pairwise_f64_add(&s8, s9);
+            gg_pairwise_f64_add(&s5, s6);
         }
-        const double t30 = gg_pairwise_f64_total(&s8) * t33 * t32;
-        const double t31 = grad_largest != NULL ? grad_largest[i] : 0.0;
-        if (t18) {
+        const double t13 = gg_pairwise_f64_total(&s5) * t4 * t3;
+        const double grad_largest_0 = grad_largest != NULL ? grad_largest[i] : 0.0;
+        if (t6) {
             for (int64_t j = 0; j < M; j += 512) {
-                double *const row11 = t18 ? grad_x + i * M + j : sink12;
-                const double *const row13 = t19 ? grad_x + i * M + j : nothing14;
+                double *const row = t6 ? grad_x + i * M + j : sink;
+                const double *const row2 = t7 ? grad_x + i * M + j : nothing;
                 GRADGEN_SIMD
                 for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
-                    row11[k - j] = row13[k - j] + ((x[i * M + k] == t21 ? t31 : 0.0) * t35 * t34 + v10[k] + t30);
+                    row[k - j] = row2[k - j] + ((x[i * M + k] == largest_1 ? grad_largest_0 :
+                            0.0) * t11 * t10 + grad_centred[k] + t13);
                 }
             }
         }

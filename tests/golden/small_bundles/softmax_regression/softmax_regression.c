@@ -343,91 +343,91 @@ gradgen_status softmax_regression_forward(
     }
 
     /* SAVED, after its header:
-     *     64  s3  float
-     *    128  s0  float [N, 3]
-     *   then  s1  float [N, 1]
-     *   then  s2  float [N, 1] */
-    float *const s3 = (float *)gg_at_if(saved, 64);
-    float *const s0 = (float *)gg_at_if(saved, 128);
-    float *const s1 = (float *)gg_at_if(saved, (size_t)(((N * 12 + 63) / 64) * 64 + 128));
-    float *const s2 = (float *)gg_at_if(saved, (size_t)(((N * 4 + 63) / 64) * 64 + ((N * 12 + 63) / 64) * 64 +
+     *     64  kept3  float
+     *    128  kept0  float [N, 3]
+     *   then  kept1  float [N, 1]
+     *   then  kept2  float [N, 1] */
+    float *const kept3 = (float *)gg_at_if(saved, 64);
+    float *const kept0 = (float *)gg_at_if(saved, 128);
+    float *const kept1 = (float *)gg_at_if(saved, (size_t)(((N * 12 + 63) / 64) * 64 + 128));
+    float *const kept2 = (float *)gg_at_if(saved, (size_t)(((N * 4 + 63) / 64) * 64 + ((N * 12 + 63) / 64) * 64 +
             128));
-    float *const v7 = (float *)work;
+    float *const v1 = (float *)work;
     for (int64_t i = 0; i < N; ++i) {
-        const int64_t n0 = t[i];
-        const int64_t n1 = n0 == -100 ? 0 : n0;
-        if (!(n1 >= 0 && n1 <= 2)) {
+        const int64_t n1 = t[i];
+        const int64_t n2 = n1 == -100 ? 0 : n1;
+        if (!(n2 >= 0 && n2 <= 2)) {
             return GRADGEN_ERR_INDEX;
         }
     }
-    /* small.py:41 nll_loss */
-    /* s4 = sum_j if(t[j] = -100, 0, 1) */
-    gg_pairwise_f32 s4;
-    memset(&s4, 0, sizeof s4);
+    /* small.py:41 nll_loss
+     * s1 = sum_j if(t[j] = -100, 0, 1) */
+    gg_pairwise_f32 s1;
+    memset(&s1, 0, sizeof s1);
     for (int64_t i = 0; i < N; i += 512) {
-        float s5 = 0.0f;
-        GRADGEN_SIMD_WITH(reduction(+:s5))
+        float s3 = 0.0f;
+        GRADGEN_SIMD_WITH(reduction(+:s3))
         for (int64_t j = i; j < gg_least(N, i + 512); ++j) {
-            s5 = s5 + (t[j] == -100 ? 0.0f : 1.0f);
+            s3 = s3 + (t[j] == -100 ? 0.0f : 1.0f);
         }
-        gg_pairwise_f32_add(&s4, s5);
+        gg_pairwise_f32_add(&s1, s3);
     }
-    const float t12 = gg_pairwise_f32_total(&s4);
-    const int t13 = saved != NULL;
-    if (t13) {
-        s3[0] = t12;
+    const float t1 = gg_pairwise_f32_total(&s1);
+    const int t2 = saved != NULL;
+    if (t2) {
+        kept3[0] = t1;
     }
-    /* small.py:41 mm, small.py:41 log_softmax, small.py:41 nll_loss */
-    /* v7[i,k] = sum_j x[i,j] w[j,k] */
-    /* s8[i,0] = max_j v7[i,j] */
-    /* s10[i,0] = sum_j exp(v7[i,j] - s8[i,0]) */
-    /* s6 = N ... */
-    gg_pairwise_f32 s6;
-    memset(&s6, 0, sizeof s6);
+    /* small.py:41 mm, log_softmax, nll_loss
+     * v1[i,k] = sum_j x[i,j] w[j,k]
+     * s3[i,0] = max_j v1[i,j]
+     * s5[i,0] = sum_j exp(v1[i,j] - s3[i,0])
+     * s2 = N ... */
+    gg_pairwise_f32 s2;
+    memset(&s2, 0, sizeof s2);
     for (int64_t i = 0; i < N; ++i) {
-        memset(v7, 0, 3 * sizeof(float));
+        memset(v1, 0, 3 * sizeof(float));
         for (int64_t j = 0; j < 6; ++j) {
-            const float t14 = x[i * 6 + j];
+            const float x_0 = x[i * 6 + j];
             GRADGEN_SIMD
             for (int64_t k = 0; k < 3; ++k) {
-                v7[k] = v7[k] + t14 * w[j * 3 + k];
+                v1[k] = v1[k] + x_0 * w[j * 3 + k];
             }
         }
-        if (t13) {
+        if (t2) {
             for (int64_t j = 0; j < 3; ++j) {
-                s0[i * 3 + j] = v7[j];
+                kept0[i * 3 + j] = v1[j];
             }
         }
-        float s8 = -INFINITY;
-        int s9 = 0;
-        GRADGEN_SIMD_WITH(reduction(max:s8) reduction(|:s9))
+        float s3 = -INFINITY;
+        int s4 = 0;
+        GRADGEN_SIMD_WITH(reduction(max:s3) reduction(|:s4))
         for (int64_t j = 0; j < 3; ++j) {
-            const float t15 = v7[j];
-            s8 = t15 > s8 ? t15 : s8;
-            s9 = s9 | gg_isnan_f32(t15);
+            const float t5 = v1[j];
+            s3 = t5 > s3 ? t5 : s3;
+            s4 = s4 | gg_isnan_f32(t5);
         }
-        const float t16 = s9 ? NAN : s8;
-        if (t13) {
-            s1[i] = t16;
+        const float t3 = s4 ? NAN : s3;
+        if (t2) {
+            kept1[i] = t3;
         }
-        float s10 = 0.0f;
-        GRADGEN_SIMD_WITH(reduction(+:s10))
+        float s5 = 0.0f;
+        GRADGEN_SIMD_WITH(reduction(+:s5))
         for (int64_t j = 0; j < 3; ++j) {
-            s10 = s10 + gg_exp_f32(v7[j] - t16);
+            s5 = s5 + gg_exp_f32(v1[j] - t3);
         }
-        if (t13) {
-            s2[i] = s10;
+        if (t2) {
+            kept2[i] = s5;
         }
-        const int64_t t17 = t[i];
-        const int t18 = t17 == -100;
-        const int64_t n11 = t18 ? 0 : t17;
-        gg_pairwise_f32_add(&s6, t18 ? 0.0f : -(v7[n11] - t16 - gg_log_scalar_f32(s10)));
+        const int64_t t_0 = t[i];
+        const int t4 = t_0 == -100;
+        const int64_t n1 = t4 ? 0 : t_0;
+        gg_pairwise_f32_add(&s2, t4 ? 0.0f : -(v1[n1] - t3 - gg_log_scalar_f32(s5)));
     }
-    /* small.py:41 nll_loss */
-    /* loss = s6/s4 */
-    const float t19 = gg_pairwise_f32_total(&s6) / t12;
+    /* small.py:41 nll_loss
+     * loss = s2/s1 */
+    const float loss_0 = gg_pairwise_f32_total(&s2) / t1;
     if (loss != NULL) {
-        loss[0] = t19;
+        loss[0] = loss_0;
     }
 
     if (saved != NULL) {
@@ -459,226 +459,226 @@ gradgen_status softmax_regression_backward(
     }
 
     /* SAVED, after its header:
-     *     64  s3  float
-     *    128  s0  float [N, 3]
-     *   then  s1  float [N, 1]
-     *   then  s2  float [N, 1] */
+     *     64  kept3  float
+     *    128  kept0  float [N, 3]
+     *   then  kept1  float [N, 1]
+     *   then  kept2  float [N, 1] */
     /* WORK; values that are never needed together share memory:
-     *     0  v3  float [6, 3]
-     *   128  v0  float [min(1, max(0, N - 256)), 6, 3] */
-    float *const s3 = (float *)gg_at(saved, 64);
-    float *const s0 = (float *)gg_at(saved, 128);
-    float *const s1 = (float *)gg_at(saved, (size_t)(((N * 12 + 63) / 64) * 64 + 128));
-    float *const s2 = (float *)gg_at(saved, (size_t)(((N * 4 + 63) / 64) * 64 + ((N * 12 + 63) / 64) * 64 + 128));
-    float *const v3 = (float *)work;
-    float *const v0 = (float *)gg_at(work, 128);
+     *     0  grad_w_0  float [6, 3]
+     *   128  v1        float [min(1, max(0, N - 256)), 6, 3] */
+    float *const kept3 = (float *)gg_at(saved, 64);
+    float *const kept0 = (float *)gg_at(saved, 128);
+    float *const kept1 = (float *)gg_at(saved, (size_t)(((N * 12 + 63) / 64) * 64 + 128));
+    float *const kept2 = (float *)gg_at(saved, (size_t)(((N * 4 + 63) / 64) * 64 + ((N * 12 + 63) / 64) * 64 +
+            128));
+    float *const grad_w_0 = (float *)work;
+    float *const v1 = (float *)gg_at(work, 128);
     /* small.py:41 nll_loss */
-    /* small.py:41 nll_loss, small.py:41 log_softmax, small.py:41 mm */
-    /* v4[j,k] = ... + ... exp(s0[j,k] - s1[j,0]) */
-    /* grad_w[k,l] += sum_j x[j,k] v4[j,l] */
-    const int t5 = grad_w != NULL;
-    const int t6 = N <= 256;
-    const int t7 = (flags & GRADGEN_SET_GRAD) != 0u;
-    const int t8 = t6 || t7;
-    float *const total1 = t5 && t8 ? grad_w : v0;
-    if (t5 && !(t6 && !t7)) {
-        memset(total1, 0, 18 * sizeof(float));
+    /* small.py:41 nll_loss, log_softmax, mm
+     * grad_w[k,l] += ... sum_j x[j,k] */
+    const int t1 = grad_w != NULL;
+    const int t2 = N <= 256;
+    const int t3 = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t4 = t2 || t3;
+    float *const total = t1 && t4 ? grad_w : v1;
+    if (t1 && !(t2 && !t3)) {
+        memset(total, 0, 18 * sizeof(float));
     }
-    const float t9 = -((grad_loss != NULL ? grad_loss[0] : 1.0f) / s3[0]);
+    const float t5 = -((grad_loss != NULL ? grad_loss[0] : 1.0f) / kept3[0]);
     for (int64_t i = 0; i < N; i += 256) {
-        const int64_t rows2 = gg_least(256, N - i);
-        memset(v3, 0, 18 * sizeof(float));
-        float a89[16];
-        float a90[16];
-        float a91[16];
-        float a93[16];
-        float a94[16];
-        float a95[16];
-        float a97[16];
-        float a98[16];
-        float a99[16];
-        float a101[16];
-        float a102[16];
-        float a103[16];
-        float a105[16];
-        float a106[16];
-        float a107[16];
-        float a109[16];
-        float a110[16];
-        float a111[16];
-        memset(a89, 0, 16 * sizeof(float));
-        memset(a90, 0, 16 * sizeof(float));
-        memset(a91, 0, 16 * sizeof(float));
-        memset(a93, 0, 16 * sizeof(float));
-        memset(a94, 0, 16 * sizeof(float));
-        memset(a95, 0, 16 * sizeof(float));
-        memset(a97, 0, 16 * sizeof(float));
-        memset(a98, 0, 16 * sizeof(float));
-        memset(a99, 0, 16 * sizeof(float));
-        memset(a101, 0, 16 * sizeof(float));
-        memset(a102, 0, 16 * sizeof(float));
-        memset(a103, 0, 16 * sizeof(float));
-        memset(a105, 0, 16 * sizeof(float));
-        memset(a106, 0, 16 * sizeof(float));
-        memset(a107, 0, 16 * sizeof(float));
-        memset(a109, 0, 16 * sizeof(float));
-        memset(a110, 0, 16 * sizeof(float));
-        memset(a111, 0, 16 * sizeof(float));
-        for (int64_t j = 0; j < rows2; j += 16) {
-            uint8_t a81[16];
-            int64_t a82[16];
-            float a83[16];
-            float a84[16];
-            float a85[16];
-            float a86[16];
-            float a87[16];
-            float a88[16];
-            float a92[16];
-            float a96[16];
-            float a100[16];
-            float a104[16];
-            float a108[16];
-            float a113[16];
-            float a114[16];
-            float a115[16];
-            float a116[16];
-            float a117[16];
-            float a118[16];
-            float a119[16];
-            float a120[16];
-            float a121[16];
-            float a122[16];
-            float a123[16];
-            float a124[16];
-            float a125[16];
-            float a126[16];
-            float a127[16];
-            float a128[16];
-            float a129[16];
-            float a130[16];
-            for (int64_t lane79 = 0; lane79 < 16; ++lane79) {
-                const int64_t item80 = gg_least(j + lane79, rows2 - 1);
-                const int64_t n17 = t[i + item80];
-                const int t11 = n17 == -100;
-                const int64_t n18 = t11 ? 0 : n17;
-                a81[lane79] = (uint8_t)(t11);
-                a82[lane79] = n18;
-                a83[lane79] = s2[i + item80];
-                a84[lane79] = s1[i + item80];
-                a85[lane79] = s0[i * 3 + item80 * 3];
-                a86[lane79] = s0[i * 3 + item80 * 3 + 1];
-                a87[lane79] = s0[i * 3 + item80 * 3 + 2];
-                a88[lane79] = x[i * 6 + item80 * 6];
-                a92[lane79] = x[i * 6 + item80 * 6 + 1];
-                a96[lane79] = x[i * 6 + item80 * 6 + 2];
-                a100[lane79] = x[i * 6 + item80 * 6 + 3];
-                a104[lane79] = x[i * 6 + item80 * 6 + 4];
-                a108[lane79] = x[i * 6 + item80 * 6 + 5];
+        const int64_t rows = gg_least(256, N - i);
+        memset(grad_w_0, 0, 18 * sizeof(float));
+        float a1[16];
+        float a2[16];
+        float a3[16];
+        float a4[16];
+        float a5[16];
+        float a6[16];
+        float a7[16];
+        float a8[16];
+        float a9[16];
+        float a10[16];
+        float a11[16];
+        float a12[16];
+        float a13[16];
+        float a14[16];
+        float a15[16];
+        float a16[16];
+        float a17[16];
+        float a18[16];
+        memset(a1, 0, 16 * sizeof(float));
+        memset(a2, 0, 16 * sizeof(float));
+        memset(a3, 0, 16 * sizeof(float));
+        memset(a4, 0, 16 * sizeof(float));
+        memset(a5, 0, 16 * sizeof(float));
+        memset(a6, 0, 16 * sizeof(float));
+        memset(a7, 0, 16 * sizeof(float));
+        memset(a8, 0, 16 * sizeof(float));
+        memset(a9, 0, 16 * sizeof(float));
+        memset(a10, 0, 16 * sizeof(float));
+        memset(a11, 0, 16 * sizeof(float));
+        memset(a12, 0, 16 * sizeof(float));
+        memset(a13, 0, 16 * sizeof(float));
+        memset(a14, 0, 16 * sizeof(float));
+        memset(a15, 0, 16 * sizeof(float));
+        memset(a16, 0, 16 * sizeof(float));
+        memset(a17, 0, 16 * sizeof(float));
+        memset(a18, 0, 16 * sizeof(float));
+        for (int64_t j = 0; j < rows; j += 16) {
+            uint8_t a19[16];
+            int64_t a20[16];
+            float a21[16];
+            float a22[16];
+            float a23[16];
+            float a24[16];
+            float a25[16];
+            float x_lanes_0[16];
+            float x_lanes_1[16];
+            float x_lanes_2[16];
+            float x_lanes_3[16];
+            float x_lanes_4[16];
+            float x_lanes_5[16];
+            float a26[16];
+            float a27[16];
+            float a28[16];
+            float a29[16];
+            float a30[16];
+            float a31[16];
+            float a32[16];
+            float a33[16];
+            float a34[16];
+            float a35[16];
+            float a36[16];
+            float a37[16];
+            float a38[16];
+            float a39[16];
+            float a40[16];
+            float a41[16];
+            float a42[16];
+            float a43[16];
+            for (int64_t lane = 0; lane < 16; ++lane) {
+                const int64_t item = gg_least(j + lane, rows - 1);
+                const int64_t n1 = t[i + item];
+                const int t6 = n1 == -100;
+                const int64_t n2 = t6 ? 0 : n1;
+                a19[lane] = (uint8_t)(t6);
+                a20[lane] = n2;
+                a21[lane] = kept2[i + item];
+                a22[lane] = kept1[i + item];
+                a23[lane] = kept0[i * 3 + item * 3];
+                a24[lane] = kept0[i * 3 + item * 3 + 1];
+                a25[lane] = kept0[i * 3 + item * 3 + 2];
+                x_lanes_0[lane] = x[i * 6 + item * 6];
+                x_lanes_1[lane] = x[i * 6 + item * 6 + 1];
+                x_lanes_2[lane] = x[i * 6 + item * 6 + 2];
+                x_lanes_3[lane] = x[i * 6 + item * 6 + 3];
+                x_lanes_4[lane] = x[i * 6 + item * 6 + 4];
+                x_lanes_5[lane] = x[i * 6 + item * 6 + 5];
             }
-            const int64_t rest112 = gg_least(16, rows2 - j);
+            const int64_t rest = gg_least(16, rows - j);
             GRADGEN_SIMD
-            for (int64_t lane79 = 0; lane79 < 16; ++lane79) {
-                const float t13 = a81[lane79] ? 0.0f : t9;
-                const float t131 = a83[lane79];
-                const float t14 = a82[lane79] >= 0 && a82[lane79] < 3 ? -t13 / t131 : 0.0f;
-                const float t15 = a84[lane79];
-                const float t19 = (a82[lane79] == 0 ? t13 : 0.0f) + t14 * gg_exp_f32(a85[lane79] - t15);
-                const float t20 = (a82[lane79] == 1 ? t13 : 0.0f) + t14 * gg_exp_f32(a86[lane79] - t15);
-                const float t21 = (a82[lane79] == 2 ? t13 : 0.0f) + t14 * gg_exp_f32(a87[lane79] - t15);
-                const float t16 = a88[lane79];
-                const float t22 = a92[lane79];
-                const float t23 = a96[lane79];
-                const float t24 = a100[lane79];
-                const float t25 = a104[lane79];
-                const float t26 = a108[lane79];
-                a113[lane79] = t16 * t19;
-                a114[lane79] = t16 * t20;
-                a115[lane79] = t16 * t21;
-                a116[lane79] = t22 * t19;
-                a117[lane79] = t22 * t20;
-                a118[lane79] = t22 * t21;
-                a119[lane79] = t23 * t19;
-                a120[lane79] = t23 * t20;
-                a121[lane79] = t23 * t21;
-                a122[lane79] = t24 * t19;
-                a123[lane79] = t24 * t20;
-                a124[lane79] = t24 * t21;
-                a125[lane79] = t25 * t19;
-                a126[lane79] = t25 * t20;
-                a127[lane79] = t25 * t21;
-                a128[lane79] = t26 * t19;
-                a129[lane79] = t26 * t20;
-                a130[lane79] = t26 * t21;
+            for (int64_t lane = 0; lane < 16; ++lane) {
+                const float t6 = a19[lane] ? 0.0f : t5;
+                const float t7 = a21[lane];
+                const float t8 = a20[lane] >= 0 && a20[lane] < 3 ? -t6 / t7 : 0.0f;
+                const float t9 = a22[lane];
+                const float t10 = (a20[lane] == 0 ? t6 : 0.0f) + t8 * gg_exp_f32(a23[lane] - t9);
+                const float t11 = (a20[lane] == 1 ? t6 : 0.0f) + t8 * gg_exp_f32(a24[lane] - t9);
+                const float t12 = (a20[lane] == 2 ? t6 : 0.0f) + t8 * gg_exp_f32(a25[lane] - t9);
+                const float x_0 = x_lanes_0[lane];
+                const float x_1 = x_lanes_1[lane];
+                const float x_2 = x_lanes_2[lane];
+                const float x_3 = x_lanes_3[lane];
+                const float x_4 = x_lanes_4[lane];
+                const float x_5 = x_lanes_5[lane];
+                a26[lane] = x_0 * t10;
+                a27[lane] = x_0 * t11;
+                a28[lane] = x_0 * t12;
+                a29[lane] = x_1 * t10;
+                a30[lane] = x_1 * t11;
+                a31[lane] = x_1 * t12;
+                a32[lane] = x_2 * t10;
+                a33[lane] = x_2 * t11;
+                a34[lane] = x_2 * t12;
+                a35[lane] = x_3 * t10;
+                a36[lane] = x_3 * t11;
+                a37[lane] = x_3 * t12;
+                a38[lane] = x_4 * t10;
+                a39[lane] = x_4 * t11;
+                a40[lane] = x_4 * t12;
+                a41[lane] = x_5 * t10;
+                a42[lane] = x_5 * t11;
+                a43[lane] = x_5 * t12;
             }
             GRADGEN_SIMD
-            for (int64_t lane79 = 0; lane79 < 16; ++lane79) {
-                a89[lane79] = a89[lane79] + (rest112 >= lane79 + 1 ? a113[lane79] : 0.0f);
-                a90[lane79] = a90[lane79] + (rest112 >= lane79 + 1 ? a114[lane79] : 0.0f);
-                a91[lane79] = a91[lane79] + (rest112 >= lane79 + 1 ? a115[lane79] : 0.0f);
-                a93[lane79] = a93[lane79] + (rest112 >= lane79 + 1 ? a116[lane79] : 0.0f);
-                a94[lane79] = a94[lane79] + (rest112 >= lane79 + 1 ? a117[lane79] : 0.0f);
-                a95[lane79] = a95[lane79] + (rest112 >= lane79 + 1 ? a118[lane79] : 0.0f);
-                a97[lane79] = a97[lane79] + (rest112 >= lane79 + 1 ? a119[lane79] : 0.0f);
-                a98[lane79] = a98[lane79] + (rest112 >= lane79 + 1 ? a120[lane79] : 0.0f);
-                a99[lane79] = a99[lane79] + (rest112 >= lane79 + 1 ? a121[lane79] : 0.0f);
-                a101[lane79] = a101[lane79] + (rest112 >= lane79 + 1 ? a122[lane79] : 0.0f);
-                a102[lane79] = a102[lane79] + (rest112 >= lane79 + 1 ? a123[lane79] : 0.0f);
-                a103[lane79] = a103[lane79] + (rest112 >= lane79 + 1 ? a124[lane79] : 0.0f);
-                a105[lane79] = a105[lane79] + (rest112 >= lane79 + 1 ? a125[lane79] : 0.0f);
-                a106[lane79] = a106[lane79] + (rest112 >= lane79 + 1 ? a126[lane79] : 0.0f);
-                a107[lane79] = a107[lane79] + (rest112 >= lane79 + 1 ? a127[lane79] : 0.0f);
-                a109[lane79] = a109[lane79] + (rest112 >= lane79 + 1 ? a128[lane79] : 0.0f);
-                a110[lane79] = a110[lane79] + (rest112 >= lane79 + 1 ? a129[lane79] : 0.0f);
-                a111[lane79] = a111[lane79] + (rest112 >= lane79 + 1 ? a130[lane79] : 0.0f);
+            for (int64_t lane = 0; lane < 16; ++lane) {
+                a1[lane] = a1[lane] + (rest >= lane + 1 ? a26[lane] : 0.0f);
+                a2[lane] = a2[lane] + (rest >= lane + 1 ? a27[lane] : 0.0f);
+                a3[lane] = a3[lane] + (rest >= lane + 1 ? a28[lane] : 0.0f);
+                a4[lane] = a4[lane] + (rest >= lane + 1 ? a29[lane] : 0.0f);
+                a5[lane] = a5[lane] + (rest >= lane + 1 ? a30[lane] : 0.0f);
+                a6[lane] = a6[lane] + (rest >= lane + 1 ? a31[lane] : 0.0f);
+                a7[lane] = a7[lane] + (rest >= lane + 1 ? a32[lane] : 0.0f);
+                a8[lane] = a8[lane] + (rest >= lane + 1 ? a33[lane] : 0.0f);
+                a9[lane] = a9[lane] + (rest >= lane + 1 ? a34[lane] : 0.0f);
+                a10[lane] = a10[lane] + (rest >= lane + 1 ? a35[lane] : 0.0f);
+                a11[lane] = a11[lane] + (rest >= lane + 1 ? a36[lane] : 0.0f);
+                a12[lane] = a12[lane] + (rest >= lane + 1 ? a37[lane] : 0.0f);
+                a13[lane] = a13[lane] + (rest >= lane + 1 ? a38[lane] : 0.0f);
+                a14[lane] = a14[lane] + (rest >= lane + 1 ? a39[lane] : 0.0f);
+                a15[lane] = a15[lane] + (rest >= lane + 1 ? a40[lane] : 0.0f);
+                a16[lane] = a16[lane] + (rest >= lane + 1 ? a41[lane] : 0.0f);
+                a17[lane] = a17[lane] + (rest >= lane + 1 ? a42[lane] : 0.0f);
+                a18[lane] = a18[lane] + (rest >= lane + 1 ? a43[lane] : 0.0f);
             }
         }
-        v3[0] = v3[0] + (a89[0] + a89[8] + (a89[4] + a89[12]) + (a89[2] + a89[10] + (a89[6] + a89[14])) + (a89[1] +
-                a89[9] + (a89[5] + a89[13]) + (a89[3] + a89[11] + (a89[7] + a89[15]))));
-        v3[1] = v3[1] + (a90[0] + a90[8] + (a90[4] + a90[12]) + (a90[2] + a90[10] + (a90[6] + a90[14])) + (a90[1] +
-                a90[9] + (a90[5] + a90[13]) + (a90[3] + a90[11] + (a90[7] + a90[15]))));
-        v3[2] = v3[2] + (a91[0] + a91[8] + (a91[4] + a91[12]) + (a91[2] + a91[10] + (a91[6] + a91[14])) + (a91[1] +
-                a91[9] + (a91[5] + a91[13]) + (a91[3] + a91[11] + (a91[7] + a91[15]))));
-        v3[3] = v3[3] + (a93[0] + a93[8] + (a93[4] + a93[12]) + (a93[2] + a93[10] + (a93[6] + a93[14])) + (a93[1] +
-                a93[9] + (a93[5] + a93[13]) + (a93[3] + a93[11] + (a93[7] + a93[15]))));
-        v3[4] = v3[4] + (a94[0] + a94[8] + (a94[4] + a94[12]) + (a94[2] + a94[10] + (a94[6] + a94[14])) + (a94[1] +
-                a94[9] + (a94[5] + a94[13]) + (a94[3] + a94[11] + (a94[7] + a94[15]))));
-        v3[5] = v3[5] + (a95[0] + a95[8] + (a95[4] + a95[12]) + (a95[2] + a95[10] + (a95[6] + a95[14])) + (a95[1] +
-                a95[9] + (a95[5] + a95[13]) + (a95[3] + a95[11] + (a95[7] + a95[15]))));
-        v3[6] = v3[6] + (a97[0] + a97[8] + (a97[4] + a97[12]) + (a97[2] + a97[10] + (a97[6] + a97[14])) + (a97[1] +
-                a97[9] + (a97[5] + a97[13]) + (a97[3] + a97[11] + (a97[7] + a97[15]))));
-        v3[7] = v3[7] + (a98[0] + a98[8] + (a98[4] + a98[12]) + (a98[2] + a98[10] + (a98[6] + a98[14])) + (a98[1] +
-                a98[9] + (a98[5] + a98[13]) + (a98[3] + a98[11] + (a98[7] + a98[15]))));
-        v3[8] = v3[8] + (a99[0] + a99[8] + (a99[4] + a99[12]) + (a99[2] + a99[10] + (a99[6] + a99[14])) + (a99[1] +
-                a99[9] + (a99[5] + a99[13]) + (a99[3] + a99[11] + (a99[7] + a99[15]))));
-        v3[9] = v3[9] + (a101[0] + a101[8] + (a101[4] + a101[12]) + (a101[2] + a101[10] + (a101[6] + a101[14])) +
-                (a101[1] + a101[9] + (a101[5] + a101[13]) + (a101[3] + a101[11] + (a101[7] + a101[15]))));
-        v3[10] = v3[10] + (a102[0] + a102[8] + (a102[4] + a102[12]) + (a102[2] + a102[10] + (a102[6] + a102[14])) +
-                (a102[1] + a102[9] + (a102[5] + a102[13]) + (a102[3] + a102[11] + (a102[7] + a102[15]))));
-        v3[11] = v3[11] + (a103[0] + a103[8] + (a103[4] + a103[12]) + (a103[2] + a103[10] + (a103[6] + a103[14])) +
-                (a103[1] + a103[9] + (a103[5] + a103[13]) + (a103[3] + a103[11] + (a103[7] + a103[15]))));
-        v3[12] = v3[12] + (a105[0] + a105[8] + (a105[4] + a105[12]) + (a105[2] + a105[10] + (a105[6] + a105[14])) +
-                (a105[1] + a105[9] + (a105[5] + a105[13]) + (a105[3] + a105[11] + (a105[7] + a105[15]))));
-        v3[13] = v3[13] + (a106[0] + a106[8] + (a106[4] + a106[12]) + (a106[2] + a106[10] + (a106[6] + a106[14])) +
-                (a106[1] + a106[9] + (a106[5] + a106[13]) + (a106[3] + a106[11] + (a106[7] + a106[15]))));
-        v3[14] = v3[14] + (a107[0] + a107[8] + (a107[4] + a107[12]) + (a107[2] + a107[10] + (a107[6] + a107[14])) +
-                (a107[1] + a107[9] + (a107[5] + a107[13]) + (a107[3] + a107[11] + (a107[7] + a107[15]))));
-        v3[15] = v3[15] + (a109[0] + a109[8] + (a109[4] + a109[12]) + (a109[2] + a109[10] + (a109[6] + a109[14])) +
-                (a109[1] + a109[9] + (a109[5] + a109[13]) + (a109[3] + a109[11] + (a109[7] + a109[15]))));
-        v3[16] = v3[16] + (a110[0] + a110[8] + (a110[4] + a110[12]) + (a110[2] + a110[10] + (a110[6] + a110[14])) +
-                (a110[1] + a110[9] + (a110[5] + a110[13]) + (a110[3] + a110[11] + (a110[7] + a110[15]))));
-        v3[17] = v3[17] + (a111[0] + a111[8] + (a111[4] + a111[12]) + (a111[2] + a111[10] + (a111[6] + a111[14])) +
-                (a111[1] + a111[9] + (a111[5] + a111[13]) + (a111[3] + a111[11] + (a111[7] + a111[15]))));
-        if (t5) {
+        grad_w_0[0] = grad_w_0[0] + (a1[0] + a1[8] + (a1[4] + a1[12]) + (a1[2] + a1[10] + (a1[6] + a1[14])) +
+                (a1[1] + a1[9] + (a1[5] + a1[13]) + (a1[3] + a1[11] + (a1[7] + a1[15]))));
+        grad_w_0[1] = grad_w_0[1] + (a2[0] + a2[8] + (a2[4] + a2[12]) + (a2[2] + a2[10] + (a2[6] + a2[14])) +
+                (a2[1] + a2[9] + (a2[5] + a2[13]) + (a2[3] + a2[11] + (a2[7] + a2[15]))));
+        grad_w_0[2] = grad_w_0[2] + (a3[0] + a3[8] + (a3[4] + a3[12]) + (a3[2] + a3[10] + (a3[6] + a3[14])) +
+                (a3[1] + a3[9] + (a3[5] + a3[13]) + (a3[3] + a3[11] + (a3[7] + a3[15]))));
+        grad_w_0[3] = grad_w_0[3] + (a4[0] + a4[8] + (a4[4] + a4[12]) + (a4[2] + a4[10] + (a4[6] + a4[14])) +
+                (a4[1] + a4[9] + (a4[5] + a4[13]) + (a4[3] + a4[11] + (a4[7] + a4[15]))));
+        grad_w_0[4] = grad_w_0[4] + (a5[0] + a5[8] + (a5[4] + a5[12]) + (a5[2] + a5[10] + (a5[6] + a5[14])) +
+                (a5[1] + a5[9] + (a5[5] + a5[13]) + (a5[3] + a5[11] + (a5[7] + a5[15]))));
+        grad_w_0[5] = grad_w_0[5] + (a6[0] + a6[8] + (a6[4] + a6[12]) + (a6[2] + a6[10] + (a6[6] + a6[14])) +
+                (a6[1] + a6[9] + (a6[5] + a6[13]) + (a6[3] + a6[11] + (a6[7] + a6[15]))));
+        grad_w_0[6] = grad_w_0[6] + (a7[0] + a7[8] + (a7[4] + a7[12]) + (a7[2] + a7[10] + (a7[6] + a7[14])) +
+                (a7[1] + a7[9] + (a7[5] + a7[13]) + (a7[3] + a7[11] + (a7[7] + a7[15]))));
+        grad_w_0[7] = grad_w_0[7] + (a8[0] + a8[8] + (a8[4] + a8[12]) + (a8[2] + a8[10] + (a8[6] + a8[14])) +
+                (a8[1] + a8[9] + (a8[5] + a8[13]) + (a8[3] + a8[11] + (a8[7] + a8[15]))));
+        grad_w_0[8] = grad_w_0[8] + (a9[0] + a9[8] + (a9[4] + a9[12]) + (a9[2] + a9[10] + (a9[6] + a9[14])) +
+                (a9[1] + a9[9] + (a9[5] + a9[13]) + (a9[3] + a9[11] + (a9[7] + a9[15]))));
+        grad_w_0[9] = grad_w_0[9] + (a10[0] + a10[8] + (a10[4] + a10[12]) + (a10[2] + a10[10] + (a10[6] +
+                a10[14])) + (a10[1] + a10[9] + (a10[5] + a10[13]) + (a10[3] + a10[11] + (a10[7] + a10[15]))));
+        grad_w_0[10] = grad_w_0[10] + (a11[0] + a11[8] + (a11[4] + a11[12]) + (a11[2] + a11[10] + (a11[6] +
+                a11[14])) + (a11[1] + a11[9] + (a11[5] + a11[13]) + (a11[3] + a11[11] + (a11[7] + a11[15]))));
+        grad_w_0[11] = grad_w_0[11] + (a12[0] + a12[8] + (a12[4] + a12[12]) + (a12[2] + a12[10] + (a12[6] +
+                a12[14])) + (a12[1] + a12[9] + (a12[5] + a12[13]) + (a12[3] + a12[11] + (a12[7] + a12[15]))));
+        grad_w_0[12] = grad_w_0[12] + (a13[0] + a13[8] + (a13[4] + a13[12]) + (a13[2] + a13[10] + (a13[6] +
+                a13[14])) + (a13[1] + a13[9] + (a13[5] + a13[13]) + (a13[3] + a13[11] + (a13[7] + a13[15]))));
+        grad_w_0[13] = grad_w_0[13] + (a14[0] + a14[8] + (a14[4] + a14[12]) + (a14[2] + a14[10] + (a14[6] +
+                a14[14])) + (a14[1] + a14[9] + (a14[5] + a14[13]) + (a14[3] + a14[11] + (a14[7] + a14[15]))));
+        grad_w_0[14] = grad_w_0[14] + (a15[0] + a15[8] + (a15[4] + a15[12]) + (a15[2] + a15[10] + (a15[6] +
+                a15[14])) + (a15[1] + a15[9] + (a15[5] + a15[13]) + (a15[3] + a15[11] + (a15[7] + a15[15]))));
+        grad_w_0[15] = grad_w_0[15] + (a16[0] + a16[8] + (a16[4] + a16[12]) + (a16[2] + a16[10] + (a16[6] +
+                a16[14])) + (a16[1] + a16[9] + (a16[5] + a16[13]) + (a16[3] + a16[11] + (a16[7] + a16[15]))));
+        grad_w_0[16] = grad_w_0[16] + (a17[0] + a17[8] + (a17[4] + a17[12]) + (a17[2] + a17[10] + (a17[6] +
+                a17[14])) + (a17[1] + a17[9] + (a17[5] + a17[13]) + (a17[3] + a17[11] + (a17[7] + a17[15]))));
+        grad_w_0[17] = grad_w_0[17] + (a18[0] + a18[8] + (a18[4] + a18[12]) + (a18[2] + a18[10] + (a18[6] +
+                a18[14])) + (a18[1] + a18[9] + (a18[5] + a18[13]) + (a18[3] + a18[11] + (a18[7] + a18[15]))));
+        if (t1) {
             GRADGEN_SIMD
             for (int64_t j = 0; j < 18; ++j) {
-                total1[j] = total1[j] + v3[j];
+                total[j] = total[j] + grad_w_0[j];
             }
         }
     }
-    if (t5 && !t8) {
+    if (t1 && !t4) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 18; ++i) {
-            grad_w[i] = grad_w[i] + v0[i];
+            grad_w[i] = grad_w[i] + v1[i];
         }
     }
 
@@ -705,117 +705,118 @@ gradgen_status softmax_regression_value_and_grad(
     }
 
     /* WORK; values that are never needed together share memory:
-     *     0  v8   float [6, 3]
-     *   128  v9   float [3]
-     *   192  v13  float [3]
-     *   256  v15  float [3]
-     *   320  v5   float [min(1, max(0, N - 256)), 6, 3] */
-    float *const v8 = (float *)work;
-    float *const v9 = (float *)gg_at(work, 128);
-    float *const v13 = (float *)gg_at(work, 192);
-    float *const v15 = (float *)gg_at(work, 256);
-    float *const v5 = (float *)gg_at(work, 320);
+     *     0  grad_w_0  float [6, 3]
+     *   128  v1        float [3]
+     *   192  v2        float [3]
+     *   256  v3        float [3]
+     *   320  v4        float [min(1, max(0, N - 256)), 6, 3] */
+    float *const grad_w_0 = (float *)work;
+    float *const v1 = (float *)gg_at(work, 128);
+    float *const v2 = (float *)gg_at(work, 192);
+    float *const v3 = (float *)gg_at(work, 256);
+    float *const v4 = (float *)gg_at(work, 320);
     for (int64_t i = 0; i < N; ++i) {
-        const int64_t n0 = t[i];
-        const int64_t n1 = n0 == -100 ? 0 : n0;
-        if (!(n1 >= 0 && n1 <= 2)) {
+        const int64_t n1 = t[i];
+        const int64_t n2 = n1 == -100 ? 0 : n1;
+        if (!(n2 >= 0 && n2 <= 2)) {
             return GRADGEN_ERR_INDEX;
         }
     }
-    /* small.py:41 nll_loss */
-    /* s2 = sum_j if(t[j] = -100, 0, 1) */
-    gg_pairwise_f32 s2;
-    memset(&s2, 0, sizeof s2);
+    /* small.py:41 nll_loss
+     * s1 = sum_j if(t[j] = -100, 0, 1) */
+    gg_pairwise_f32 s1;
+    memset(&s1, 0, sizeof s1);
     for (int64_t i = 0; i < N; i += 512) {
         float s3 = 0.0f;
         GRADGEN_SIMD_WITH(reduction(+:s3))
         for (int64_t j = i; j < gg_least(N, i + 512); ++j) {
             s3 = s3 + (t[j] == -100 ? 0.0f : 1.0f);
         }
-        gg_pairwise_f32_add(&s2, s3);
+        gg_pairwise_f32_add(&s1, s3);
     }
-    const float t16 = gg_pairwise_f32_total(&s2);
-    /* small.py:41 nll_loss, small.py:41 mm, small.py:41 log_softmax */
-    /* v9[j,l] = sum_k x[j,k] w[k,l] */
-    /* s10[j,0] = max_k v9[j,k] */
-    /* v13[j,k] = exp(v9[j,k] - s10[j,0]) */
-    /* s12[j,0] = sum_k v13[j,k] */
-    /* s4 = N ... */
-    gg_pairwise_f32 s4;
-    memset(&s4, 0, sizeof s4);
-    const int t17 = grad_w != NULL;
-    const int t18 = N <= 256;
-    const int t19 = (flags & GRADGEN_SET_GRAD) != 0u;
-    const int t20 = t18 || t19;
-    float *const total6 = t17 && t20 ? grad_w : v5;
-    if (t17 && !(t18 && !t19)) {
-        memset(total6, 0, 18 * sizeof(float));
+    const float t1 = gg_pairwise_f32_total(&s1);
+    /* small.py:41 nll_loss, mm, log_softmax
+     * v1[j,l] = sum_k x[j,k] w[k,l]
+     * s3[j,0] = max_k v1[j,k]
+     * v2[j,k] = exp(v1[j,k] - s3[j,0])
+     * s5[j,0] = sum_k v2[j,k]
+     * s2 = N ...
+     * v3[j,k] = ... + v2[j,k] ... */
+    gg_pairwise_f32 s2;
+    memset(&s2, 0, sizeof s2);
+    const int t2 = grad_w != NULL;
+    const int t3 = N <= 256;
+    const int t4 = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t5 = t3 || t4;
+    float *const total = t2 && t5 ? grad_w : v4;
+    if (t2 && !(t3 && !t4)) {
+        memset(total, 0, 18 * sizeof(float));
     }
-    const float t21 = -(1.0f / t16);
+    const float t6 = -(1.0f / t1);
     for (int64_t i = 0; i < N; i += 256) {
-        const int64_t rows7 = gg_least(256, N - i);
-        memset(v8, 0, 18 * sizeof(float));
-        for (int64_t j = 0; j < rows7; ++j) {
-            const int64_t t22 = t[i + j];
-            const int t23 = t22 == -100;
-            const int64_t n14 = t23 ? 0 : t22;
-            memset(v9, 0, 3 * sizeof(float));
+        const int64_t rows = gg_least(256, N - i);
+        memset(grad_w_0, 0, 18 * sizeof(float));
+        for (int64_t j = 0; j < rows; ++j) {
+            const int64_t t_0 = t[i + j];
+            const int t7 = t_0 == -100;
+            const int64_t n1 = t7 ? 0 : t_0;
+            memset(v1, 0, 3 * sizeof(float));
             for (int64_t k = 0; k < 6; ++k) {
-                const float t24 = x[i * 6 + j * 6 + k];
+                const float x_0 = x[i * 6 + j * 6 + k];
                 GRADGEN_SIMD
                 for (int64_t l = 0; l < 3; ++l) {
-                    v9[l] = v9[l] + t24 * w[k * 3 + l];
+                    v1[l] = v1[l] + x_0 * w[k * 3 + l];
                 }
             }
-            float s10 = -INFINITY;
-            int s11 = 0;
-            GRADGEN_SIMD_WITH(reduction(max:s10) reduction(|:s11))
+            float s3 = -INFINITY;
+            int s4 = 0;
+            GRADGEN_SIMD_WITH(reduction(max:s3) reduction(|:s4))
             for (int64_t k = 0; k < 3; ++k) {
-                const float t25 = v9[k];
-                s10 = t25 > s10 ? t25 : s10;
-                s11 = s11 | gg_isnan_f32(t25);
+                const float t11 = v1[k];
+                s3 = t11 > s3 ? t11 : s3;
+                s4 = s4 | gg_isnan_f32(t11);
             }
-            const float t26 = s11 ? NAN : s10;
-            float s12 = 0.0f;
-            GRADGEN_SIMD_WITH(reduction(+:s12))
+            const float t8 = s4 ? NAN : s3;
+            float s5 = 0.0f;
+            GRADGEN_SIMD_WITH(reduction(+:s5))
             for (int64_t k = 0; k < 3; ++k) {
-                const float t27 = gg_exp_f32(v9[k] - t26);
-                v13[k] = t27;
-                s12 = s12 + t27;
+                const float t11 = gg_exp_f32(v1[k] - t8);
+                v2[k] = t11;
+                s5 = s5 + t11;
             }
-            const float t28 = t23 ? 0.0f : t21;
-            const float t29 = n14 >= 0 && n14 < 3 ? -t28 / s12 : 0.0f;
-            gg_pairwise_f32_add(&s4, t23 ? 0.0f : -(v9[n14] - t26 - gg_log_scalar_f32(s12)));
+            const float t9 = t7 ? 0.0f : t6;
+            const float t10 = n1 >= 0 && n1 < 3 ? -t9 / s5 : 0.0f;
+            gg_pairwise_f32_add(&s2, t7 ? 0.0f : -(v1[n1] - t8 - gg_log_scalar_f32(s5)));
             GRADGEN_SIMD
             for (int64_t k = 0; k < 3; ++k) {
-                v15[k] = (n14 == k ? t28 : 0.0f) + t29 * v13[k];
+                v3[k] = (n1 == k ? t9 : 0.0f) + t10 * v2[k];
             }
             for (int64_t k = 0; k < 6; ++k) {
-                const float t30 = x[i * 6 + j * 6 + k];
+                const float x_0 = x[i * 6 + j * 6 + k];
                 GRADGEN_SIMD
                 for (int64_t l = 0; l < 3; ++l) {
-                    v8[k * 3 + l] = v8[k * 3 + l] + t30 * v15[l];
+                    grad_w_0[k * 3 + l] = grad_w_0[k * 3 + l] + x_0 * v3[l];
                 }
             }
         }
-        if (t17) {
+        if (t2) {
             GRADGEN_SIMD
             for (int64_t j = 0; j < 18; ++j) {
-                total6[j] = total6[j] + v8[j];
+                total[j] = total[j] + grad_w_0[j];
             }
         }
     }
-    if (t17 && !t20) {
+    if (t2 && !t5) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 18; ++i) {
-            grad_w[i] = grad_w[i] + v5[i];
+            grad_w[i] = grad_w[i] + v4[i];
         }
     }
-    /* small.py:41 nll_loss */
-    /* loss = s4/s2 */
-    const float t31 = gg_pairwise_f32_total(&s4) / t16;
+    /* small.py:41 nll_loss
+     * loss = s2/s1 */
+    const float loss_0 = gg_pairwise_f32_total(&s2) / t1;
     if (loss != NULL) {
-        loss[0] = t31;
+        loss[0] = loss_0;
     }
 
     return GRADGEN_OK;
