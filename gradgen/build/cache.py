@@ -375,7 +375,10 @@ def _is_trustworthy(root: Path) -> bool:
 
 def _concerns(error: OSError, base: Path) -> bool:
     """Whether an OSError is about the cache and not about what a writer touched elsewhere."""
-    return error.filename is None or str(error.filename).startswith(str(base.parent))
+    if not isinstance(error.filename, (str, bytes, os.PathLike)):
+        return True
+    touched = Path(os.fsdecode(error.filename))
+    return touched.is_relative_to(base.parent) or base.is_relative_to(touched)  # in it, or a folder on the way to it
 
 
 @functools.cache

@@ -172,6 +172,20 @@ def test_a_file_in_the_place_of_the_cache(tmp_path: Path):
     assert (tmp_path / "cache").read_text() == "a file"
 
 
+@pytest.mark.parametrize("first", ["entry", "text"])
+def test_a_home_that_cannot_be_used(first: str, tmp_path: Path):
+    """What fails is not the cache's own folder but one on the way to it, whatever is stored first."""
+    (tmp_path / "home").write_text("a file")
+    cache = Cache(tmp_path / "home" / ".cache" / "gradgen")
+    with pytest.warns(CacheWarning, match="GRADGEN_CACHE_DIR"):
+        if first == "entry":
+            cache.publish("k", lambda folder: (folder / "f").write_text("x") and None)
+        else:
+            cache.put_text("k", "x")
+    path = cache.publish("k", lambda folder: (folder / "f").write_text("x") and None)
+    assert (path / "f").read_text() == "x"
+
+
 def test_the_substitute_goes_away_with_its_process(tmp_path: Path):
     (tmp_path / "cache").write_text("a file")
     (tmp_path / "tmp").mkdir()
