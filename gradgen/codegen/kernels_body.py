@@ -19,7 +19,8 @@ from gradgen.codegen.printer import INDENT, StatementPrinter, called_often, loca
 from gradgen.codegen.templates import render
 from gradgen.ir.symbols import Extent, as_extent
 from gradgen.loops.heights import greatest_of
-from gradgen.loops.statements import CONSTANT, SAVED, WORK, Buffer, Layout, Loop, Program, Statement
+from gradgen.loops.program import Program
+from gradgen.loops.statements import CONSTANT, SAVED, WORK, Buffer, Layout, Loop, Statement
 from gradgen.schedule.memory import aligned
 
 LINE = 116

@@ -15,6 +15,7 @@ from gradgen.ir.dtypes import DType, bool_
 from gradgen.ir.kernels import KernelSpec
 from gradgen.ir.nodes import Node
 from gradgen.ir.symbols import Extent
+from gradgen.loops.program import Program
 from gradgen.loops.statements import (
     SAVED,
     Apply,
@@ -40,7 +41,6 @@ from gradgen.loops.statements import (
     PairwiseBegin,
     Part,
     Pointer,
-    Program,
     Statement,
     Store,
     Variable,

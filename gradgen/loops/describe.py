@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import singledispatch
+from typing import TYPE_CHECKING
 
 from gradgen.loops.statements import (
     Apply,
@@ -29,13 +30,15 @@ from gradgen.loops.statements import (
     PairwiseTotal,
     Pointer,
     Present,
-    Program,
     SetFlag,
     Statement,
     Store,
     Variable,
 )
 from gradgen.loops.walk import blocks
+
+if TYPE_CHECKING:
+    from gradgen.loops.program import Program
 
 
 def describe(program: Program) -> str:

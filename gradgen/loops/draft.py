@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from gradgen.ir.nodes import Node
 from gradgen.loops.procedure import Procedure
-from gradgen.loops.statements import Buffer, Layout, Part, Program, Statement
+from gradgen.loops.program import Program
+from gradgen.loops.statements import Buffer, Layout, Part, Statement
 
 
 @dataclass(frozen=True, eq=False)

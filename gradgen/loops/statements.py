@@ -1,4 +1,4 @@
-"""Program: loop nests over buffers with planned addresses.  What will be printed, with nothing left to decide.
+"""Loop nests over buffers with planned addresses.  What will be printed, with nothing left to decide.
 
 Expressions are typed trees; index expressions are SymPy integer expressions over symbols that are named like the C
 variables they stand for.  Everything is immutable; where a buffer lies is said by the Layout.
@@ -6,7 +6,7 @@ variables they stand for.  Everything is immutable; where a buffer lies is said 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import sympy
@@ -328,28 +328,3 @@ class Layout:
     work: Extent = 0
     saved: Extent = 0
     life: Mapping[Buffer, tuple[int, int]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class Program:
-    """One function, scheduled: its buffers and statements, where they lie, and what the passes did."""
-
-    name: str
-    buffers: tuple[Buffer, ...]
-    statements: tuple[Statement, ...]
-    layout: Layout = field(default_factory=Layout)
-    notes: tuple[str, ...] = field(default=())
-    parts: tuple[Part, ...] = ()
-    names: Mapping[Node, str] = field(default_factory=dict)  # what the C calls values that it has
-
-    def describe(self) -> str:
-        """The program as an indented listing, with the decisions of each pass."""
-        from gradgen.loops.describe import describe
-
-        return describe(self)
-
-    def walk(self) -> Iterator[Statement]:
-        """Every statement, outer before inner, those of parts last."""
-        from gradgen.loops.walk import statements_in
-
-        return statements_in((*self.statements, *(s for p in self.parts for s in p.body)))

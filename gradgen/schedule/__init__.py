@@ -8,7 +8,8 @@ from typing import Any
 
 from gradgen.loops.draft import Draft
 from gradgen.loops.procedure import Output, Place, Procedure
-from gradgen.loops.statements import SAVED, WORK, Layout, Program, Statement
+from gradgen.loops.program import Program
+from gradgen.loops.statements import SAVED, WORK, Layout, Statement
 from gradgen.passes import Pass, fold
 from gradgen.schedule.allowed import NO_PASSES, PASSES, ScheduleOptions
 from gradgen.schedule.called import with_names

@@ -16,6 +16,7 @@ from gradgen.ir.nodes import Compute, Node, Scan
 from gradgen.ir.symbols import axes
 from gradgen.loops.procedure import Output, Place, Procedure
 from gradgen.loops.statements import LOCAL, WORK, Buffer, Copy, Pointer
+from gradgen.schedule.fusion import Fusion
 from gradgen.schedule.inline import SCAN, Inliner, Op
 from gradgen.schedule.preparation import prepared
 
@@ -84,9 +85,6 @@ def _step(
     stacked: dict[int, Buffer], sequences: list[Buffer], constants: list[Buffer],
 ) -> None:
     """One step: its inputs and outputs are memory that has a name already."""
-    from gradgen.schedule.emit import Emitter
-    from gradgen.schedule.fusion import Fusion
-
     b = emitter.builder
     carries, count = len(old), len(sequences)
     inputs = list(node.step.inputs)
@@ -124,7 +122,7 @@ def _step(
     procedure = prepared(procedure, options)
     ops = Inliner(procedure, options).ops()
     fusion = Fusion(ops, options, procedure, rows=options.has("packing"))
-    inside = Emitter(procedure, ops, fusion.tree(), [], fusion.contractions, options, builder=b)
+    inside = type(emitter)(procedure, ops, fusion.tree(), [], fusion.contractions, options, builder=b)
     inside.places.update(memory)
     if index_node is not None:
         inside.given_values[index_node] = b.index(position, int64)

@@ -119,6 +119,13 @@ def test_circles_are_found() -> None:
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [["b", "c"]]
 
 
+def test_no_circles() -> None:
+    """Imports inside of functions count; those for annotations alone do not."""
+    edges = {name: imports_of(path, types=False) for name, path in FILES.items()}
+    found = [c for c in circles(edges) if not any(name.startswith("gradgen.frontend.") for name in c)]  # those are still to go
+    assert not found
+
+
 def test_module_names_occur_once() -> None:
     where: dict[str, list[str]] = {}
     for name, path in FILES.items():

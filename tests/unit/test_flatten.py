@@ -9,6 +9,7 @@ import sympy
 
 import gradgen as gg
 from gradgen.compiler.pipeline import programs, stages
+from gradgen.loops.program import Program
 from gradgen.loops.statements import (
     WORK,
     Apply,
@@ -19,7 +20,6 @@ from gradgen.loops.statements import (
     Load,
     Loop,
     PairwiseAdd,
-    Program,
     Statement,
     Store,
     Variable,

@@ -12,7 +12,8 @@ import sympy
 import gradgen as gg
 import gradgen.nn.functional as F
 from gradgen.compiler.pipeline import programs, stages
-from gradgen.loops.statements import WORK, Buffer, If, Loop, Program
+from gradgen.loops.program import Program
+from gradgen.loops.statements import WORK, Buffer, If, Loop
 from gradgen.loops.walk import statements_in, touched
 from gradgen.options import Options
 from gradgen.schedule.memory import lifetimes

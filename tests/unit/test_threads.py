@@ -8,7 +8,8 @@ from pathlib import Path
 import gradgen as gg
 from gradgen.build.standalone import wants_threads
 from gradgen.compiler.pipeline import programs, stages
-from gradgen.loops.statements import WORK, Contract, Fail, Loop, PairwiseAdd, Pointer, Program, Store
+from gradgen.loops.program import Program
+from gradgen.loops.statements import WORK, Contract, Fail, Loop, PairwiseAdd, Pointer, Store
 from gradgen.loops.walk import statements_in
 from gradgen.options import Options
 from gradgen.schedule.accesses import upper

@@ -18,6 +18,7 @@ from gradgen.ir.nodes import Compute, Input, Node, Read, identity_read
 from gradgen.ir.packed import pack
 from gradgen.ir.symbols import axes, dim, placeholder
 from gradgen.loops import statements as pr
+from gradgen.loops.program import Program
 from gradgen.options import Options
 from gradgen.reference.interpreter import evaluate
 from gradgen.schedule import Procedure, schedule
@@ -42,7 +43,7 @@ def packed(rows: int, columns: int) -> Graph:
     return Graph((q,), (pack(entries, (rows, columns), F64),), ("M",))
 
 
-def without_unrolling(procedure: Procedure) -> pr.Program:
+def without_unrolling(procedure: Procedure) -> Program:
     passes = tuple(p for p in PASSES if p not in ("unroll", "peel"))
     return schedule(procedure, ScheduleOptions(passes=passes))
 
@@ -116,7 +117,7 @@ class Machine:
                     raise NotImplementedError(type(s))
 
 
-def results(program: pr.Program, statements: tuple[pr.Statement, ...], given: dict[str, np.ndarray]) -> dict[str, Any]:
+def results(program: Program, statements: tuple[pr.Statement, ...], given: dict[str, np.ndarray]) -> dict[str, Any]:
     memory = {b: np.array(given[b.name]) if b.name in given else np.zeros([int(e) for e in b.shape])
               for b in program.buffers}
     Machine(memory).run(statements)
@@ -135,7 +136,7 @@ def test_packing_becomes_stores(shape: tuple[int, int]) -> None:
     written = unroll(program.statements)
     assert count(program.statements, pr.Loop) > count(written, pr.Loop)
     assert count(written, pr.Store) >= shape[0] * shape[1]
-    text = str(pr.Program("p", program.buffers, written).describe())
+    text = str(Program("p", program.buffers, written).describe())
     assert "holds(eq" not in text
 
 
@@ -162,7 +163,7 @@ def test_the_value_is_the_graphs() -> None:
     np.testing.assert_allclose(found, evaluate(graph.outputs, {graph.inputs[0]: q})[0], rtol=1e-15)
 
 
-def plain(node: Node, *inputs: Input) -> pr.Program:
+def plain(node: Node, *inputs: Input) -> Program:
     return without_unrolling(all_procedures(Graph(inputs, (node,), ("y",)))[0])
 
 
@@ -199,6 +200,6 @@ def test_what_does_not_depend_on_the_guards_keeps_its_loop() -> None:
     backward = procedures(joint, joint)[1]
     program = without_unrolling(backward)
     written = unroll(program.statements)
-    text = pr.Program("p", program.buffers, written).describe()
+    text = Program("p", program.buffers, written).describe()
     assert count(written, pr.Loop) <= count(program.statements, pr.Loop)
     assert "holds(eq" not in text

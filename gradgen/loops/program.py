@@ -1,0 +1,32 @@
+"""One function, scheduled: what is left to do is to print it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from gradgen.ir.nodes import Node
+from gradgen.loops.describe import describe
+from gradgen.loops.statements import Buffer, Layout, Part, Statement
+from gradgen.loops.walk import statements_in
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """One function, scheduled: its buffers and statements, where they lie, and what the passes did."""
+
+    name: str
+    buffers: tuple[Buffer, ...]
+    statements: tuple[Statement, ...]
+    layout: Layout = field(default_factory=Layout)
+    notes: tuple[str, ...] = field(default=())
+    parts: tuple[Part, ...] = ()
+    names: Mapping[Node, str] = field(default_factory=dict)  # what the C calls values that it has
+
+    def describe(self) -> str:
+        """The program as an indented listing, with the decisions of each pass."""
+        return describe(self)
+
+    def walk(self) -> Iterator[Statement]:
+        """Every statement, outer before inner, those of parts last."""
+        return statements_in((*self.statements, *(s for p in self.parts for s in p.body)))
