@@ -20,6 +20,7 @@ from gradgen.frontend.grad_fn import Edge, OpNode, class_for
 from gradgen.frontend.lowering import Mask, Pullback, infer, pullback
 from gradgen.frontend.modes import state
 from gradgen.frontend.record import Attributes, Record, Spec, leaf, operation_code, spec
+from gradgen.frontend.references import keys_held
 from gradgen.frontend.registry import BOOL_RESULT, FLOAT, KEEP, PROMOTE, Op, cast
 from gradgen.frontend.requirements import apart, ask_again
 from gradgen.frontend.sizes import size_record
@@ -454,8 +455,7 @@ def evaluate_records(records: list[Record]) -> Any:
 def live_below(roots: Sequence[Record]) -> list[Record]:
     """The pending records below `roots` that somebody else will want too: a tensor, a saved operand, another record.
 
-    They are told by their reference counts: more than the walk itself and the records above them account for.  (Where
-    an interpreter counts otherwise they would be computed again when wanted, or once too often; never wrongly.)
+    They are told by their reference counts: more than the walk itself and the records above them account for.
     """
     uses: dict[Record, int] = {}
     tuples: set[int] = set()
@@ -478,10 +478,7 @@ def live_below(roots: Sequence[Record]) -> list[Record]:
                     if s not in done:
                         stack.append(s)
     del stack, record, inputs, s
-    return [r for r, n in uses.items() if r.inputs and r not in done and sys.getrefcount(r) > n + _OWN_REFERENCES]
-
-
-_OWN_REFERENCES = 4  # the key of `uses`, the pair and the name in the comprehension, getrefcount's own
+    return keys_held(uses, done)
 
 
 def apply_records(

@@ -11,12 +11,12 @@ is left to the full engine in autograd.py.
 
 from __future__ import annotations
 
-import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
 from gradgen.frontend.grad_fn import ACCUMULATES, REPLAYS, Node
 from gradgen.frontend.record import Record, code_of
+from gradgen.frontend.references import places_held
 from gradgen.frontend.storage import Cell
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _MANY = 1 << 12
 _SHIFT = 24  # an edge in a key: the output's number above, the node's place below
-_OWN = 4  # references to a record that looking at it adds: the list, the table, the name, getrefcount's own
 
 
 class Walk:
@@ -197,10 +196,7 @@ def _records(
             parts.append(k)
     parts.append(-3)
     r = s = None
-    for n in waiting:
-        r = order[n]
-        if n and r.inputs and sys.getrefcount(r) > uses[n] + _OWN:
-            parts.append(n)
+    parts += places_held(order, waiting, uses)
     return Walk(tuple(parts), nodes, leaves, order)
 
 

@@ -7,13 +7,13 @@ everybody who recorded something with it.  A cell whose memory a NumPy array sha
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradgen.frontend.modes import state
 from gradgen.frontend.record import Record, Spec, leaf
+from gradgen.frontend.references import alone
 
 if TYPE_CHECKING:
     from gradgen.frontend.grad_fn import Node
@@ -72,9 +72,10 @@ class Cell:
         return self.owner.view()  # type: ignore[union-attr]
 
     def _snapshot(self) -> Record:
+        unshared = alone(self)
         owner = self.owner
         assert owner is not None
-        if owner.base is None and sys.getrefcount(owner) <= 3:  # here, in the cell, and getrefcount's own: nobody else
+        if owner.base is None and unshared:
             self.owner, self.record = None, leaf(owner, self.spec.dtype)
             return self.record
         if owner.nbytes > COPIED_BYTES and owner.flags.c_contiguous:
