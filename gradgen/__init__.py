@@ -23,7 +23,8 @@ from gradgen.frontend.modes import (
     no_grad,
     set_grad_enabled,
 )
-from gradgen.frontend.printing import Size, get_printoptions, printoptions, set_printoptions
+from gradgen.frontend.ops.size import Size
+from gradgen.frontend.printing import get_printoptions, printoptions, set_printoptions
 from gradgen.frontend.random import Generator, default_generator, initial_seed, manual_seed, seed
 from gradgen.frontend.tensor import Tensor
 from gradgen.ir.dtypes import DType as dtype

@@ -7,12 +7,13 @@ from typing import Any
 import sympy
 
 import gradgen.frontend.apply as recording
+from gradgen.frontend.ops.shapes import sum_to as lower_sum_to
 from gradgen.frontend.record import Record, Spec
 from gradgen.frontend.registry import KEEP, PROMOTE, Op, broadcast_read, broadcast_shapes, cast, elementwise
 from gradgen.frontend.tensor import Tensor
 from gradgen.ir.dtypes import DType
-from gradgen.ir.nodes import Compute, Node, Read, identity_read
-from gradgen.ir.symbols import Extent, axis, placeholder, reduce_axis, same_extent
+from gradgen.ir.nodes import Compute, Node, identity_read
+from gradgen.ir.symbols import Extent, placeholder
 
 
 def _filled(shape: tuple[Extent, ...], dtype: DType, value: sympy.Expr) -> Node:
@@ -31,33 +32,12 @@ def _expand(node: Node, shape: tuple[Extent, ...]) -> Node:
     return Compute(shape, placeholder(0), [broadcast_read(node, shape)], node.dtype)
 
 
-def _sum_to(node: Node, shape: tuple[Extent, ...]) -> Node:
-    """The adjoint of broadcasting: axes that `shape` lacks or has with extent 1 are summed."""
-    lead = node.ndim - len(shape)
-    over = [
-        d
-        for d in range(node.ndim)
-        if d < lead or (same_extent(shape[d - lead], 1) and not same_extent(node.shape[d], 1))
-    ]
-    if not over:
-        return node
-    index = [reduce_axis(over.index(d)) if d in over else axis(d - lead) for d in range(node.ndim)]
-    return Compute(
-        shape,
-        placeholder(0),
-        [Read(node, index)],
-        node.dtype,
-        reduce_shape=[node.shape[d] for d in over],
-        reducer="sum",
-    )
-
-
 FILLED = Op("filled", _filled, "FullBackward0", KEEP, method=False)
 ADD = Op("accumulate", _add, "AddBackward0", PROMOTE, method=False)
 CLONE = Op("copy_of", _copy, "CloneBackward0", KEEP, method=False)
 COPY = Op("copy_into", _copy, "CopyBackwards", KEEP, method=False)
 EXPAND = Op("broadcast_to", _expand, "ExpandBackward0", KEEP, method=False)
-SUM_TO = Op("sum_to_size", _sum_to, "SumToSizeBackward0", KEEP, method=False)
+SUM_TO = Op("sum_to_size", lower_sum_to, "SumToSizeBackward0", KEEP, method=False)
 
 
 _filled_records: dict[tuple[Spec, int], Record] = {}

@@ -7,7 +7,16 @@ import pkgutil
 from collections.abc import Callable
 from typing import Any
 
-from gradgen.frontend import conversion, creation, creation_random, indexing_frontend, inplace, inplace_random, ops
+from gradgen.frontend import (
+    callers,  # noqa: F401  (the library works on Tensors from now on)
+    conversion,
+    creation,
+    creation_random,
+    indexing_frontend,
+    inplace,
+    inplace_random,
+    ops,
+)
 from gradgen.frontend.ops import table
 from gradgen.frontend.tensor import Tensor
 

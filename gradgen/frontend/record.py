@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from gradgen.errors import ShapeError
-from gradgen.frontend.printing import Size
+from gradgen.frontend.ops.size import Size
 from gradgen.frontend.registry import Op
 from gradgen.ir.dtypes import DType
 from gradgen.ir.graph import Location

@@ -19,6 +19,7 @@ from typing import Any
 
 import sympy
 
+from gradgen.frontend.ops.tensors import current
 from gradgen.ir.assumptions import Facts, Requirement, facts_of, follows, impossible, plain
 from gradgen.ir.graph import Location
 from gradgen.ir.guards import EQ, GE, MOD, NE, Condition
@@ -176,9 +177,7 @@ class _Mark:
 
 def _place() -> Location | None:
     """The user's line, and what stands there: the expression itself where it is short."""
-    from gradgen.frontend.apply import user_frame  # which needs the operations
-
-    origin = user_frame()
+    origin = current.tensors.call_site()
     if origin is None:
         return None
     code, instruction = origin

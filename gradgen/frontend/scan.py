@@ -8,6 +8,7 @@ from typing import Any
 from gradgen.errors import ShapeError, TraceError
 from gradgen.frontend.apply import apply
 from gradgen.frontend.border import Border
+from gradgen.frontend.callers import EAGER
 from gradgen.frontend.closure import closed_graph, flatten, hoisted, operation, symbol, unflatten
 from gradgen.frontend.drawing import Source, drawing_from, states_by_step
 from gradgen.frontend.registry import Op
@@ -101,3 +102,6 @@ def _operation(graph: Graph, carries: int, sequences: int, length: Extent, rever
 
     name = f"scan_{graph.key[:24]}_{carries}_{sequences}_{length}_{int(reverse)}"
     return operation(name, lower_scan, "ScanBackward", len(graph.outputs))
+
+
+EAGER.loop = scan

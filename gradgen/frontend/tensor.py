@@ -18,7 +18,7 @@ from gradgen.frontend import printing
 from gradgen.frontend.grad_fn import AccumulateGrad, Edge, Node, tensor_type_name
 from gradgen.frontend.hooks import HookDict, Hooks, RemovableHandle
 from gradgen.frontend.modes import state
-from gradgen.frontend.printing import Size
+from gradgen.frontend.ops.size import Size
 from gradgen.frontend.record import Record, Spec, leaf
 from gradgen.frontend.storage import Cell, Counter
 from gradgen.ir.dtypes import DType

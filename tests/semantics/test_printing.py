@@ -19,7 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gradgen.frontend import printing
-from gradgen.frontend.printing import Size, format_scalar, parameter_repr, tensor_format, tensor_repr
+from gradgen.frontend.ops.size import Size
+from gradgen.frontend.printing import format_scalar, parameter_repr, tensor_format, tensor_repr
 
 DATA = Path(__file__).parent / "data" / "printing.json"
 FLOATS = ["float32", "float64", "float16", "bfloat16"]

@@ -1,32 +1,5 @@
-"""The operation library: one entry an operation, by family; importing it registers everything."""
+"""The operation library: one entry an operation, by family.
 
-from gradgen.frontend.ops import (  # noqa: F401
-    activation,
-    arithmetic,
-    attention,
-    classification,
-    comparison,
-    convolution,
-    cumulative,
-    distance,
-    einsum,
-    factorisations,
-    gathering,
-    host,
-    joining,
-    linear_algebra,
-    loss,
-    matmul,
-    moving,
-    normalisation,
-    norms,
-    pooling,
-    reduction,
-    shape,
-    sorting,
-    special,
-    unary,
-)
-from gradgen.frontend.ops.table import FUNCTIONS, INPLACE, METHODS, PROPERTIES, SAMPLES
-
-__all__ = ["FUNCTIONS", "INPLACE", "METHODS", "PROPERTIES", "SAMPLES"]
+`registry` has the entries, `table` the functions, methods and samples by the names users know them; `tensors` says what
+both ask of the tensors that they are given.
+"""

@@ -8,9 +8,11 @@ import numpy as np
 import sympy
 from sympy import Expr, Rational, pi, sqrt
 
+from gradgen.frontend.ops.host import host_value, made
 from gradgen.frontend.ops.samples import INF, NAN, edges, one, plain, sample, t
 from gradgen.frontend.ops.shapes import A0, A1, A2, exact, known, over, reduce, wrap_dim
 from gradgen.frontend.ops.table import call, public, require_tensor
+from gradgen.frontend.ops.tensors import current
 from gradgen.frontend.registry import FLOAT, KEEP, Op, cast, pointwise, register
 from gradgen.frontend.requirements import require_multiple
 from gradgen.ir import dtypes
@@ -20,7 +22,7 @@ from gradgen.ir.nodes import Compute, Node, Read
 from gradgen.ir.symbols import Extent, axis, same_extent
 
 if TYPE_CHECKING:
-    from gradgen.frontend.tensor import Tensor
+    from gradgen.frontend.ops.tensors import Tensor
 
 NN = "nn.functional"
 EDGES = edges((-INF, -30.0, -3.0, -1.0, -0.5, -0.0, 0.0, 0.5, 1.0, 3.0, 6.0, 30.0, INF, NAN))
@@ -276,18 +278,16 @@ def rrelu(
 def _drawn_slopes(input: Tensor, lower: float, upper: float) -> Tensor:
     """1 where the input is positive, elsewhere uniform in [lower, upper): in a trace a draw, else from the default
     generator."""
-    from gradgen.frontend import creation, drawing
-    from gradgen.ir import dtypes
-
-    if drawing.traced():
-        return drawing.uniform(tuple(input.shape), input.dtype, lower, upper).masked_fill(input > 0, 1.0)
-    values = input.detach()._value()
+    tensors = current.tensors
+    if tensors.recorded_draws():
+        drawn = tensors.draw("uniform", tuple(input.shape), input.dtype, lower, upper)
+        return drawn.masked_fill(input > 0, 1.0)  # type: ignore[no-any-return]
+    values = host_value(input.detach())
+    assert values is not None
     slopes = np.ones(values.shape)
     below = values <= 0
-    drawn: Any = creation.empty(int(below.sum()), dtype=dtypes.float64)
-    slopes[below] = drawn.uniform_(lower, upper).numpy()
-    found: Any = creation.tensor(slopes.astype(values.dtype), dtype=input.dtype)
-    return found  # type: ignore[no-any-return]
+    slopes[below] = host_value(tensors.draw("uniform", (int(below.sum()),), dtypes.float64, lower, upper))
+    return made(slopes, input.dtype)
 
 
 # --- softmax ---------------------------------------------------------------------------------------------------------

@@ -7,18 +7,21 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from gradgen.frontend.ops import classification, distance, gathering, joining, loss, moving, normalisation, pooling
 from gradgen.frontend.ops.comparison import where
+from gradgen.frontend.ops.host import made
 from gradgen.frontend.ops.matmul import addmm
 from gradgen.frontend.ops.samples import edges, one, plain, sample, t
 from gradgen.frontend.ops.shape import to_dtype
-from gradgen.frontend.ops.shapes import spread
-from gradgen.frontend.ops.table import FUNCTIONS, METHODS, PROPERTIES, public
+from gradgen.frontend.ops.shapes import spread, sum_to
+from gradgen.frontend.ops.table import FUNCTIONS, METHODS, PROPERTIES, call, public
 from gradgen.frontend.registry import KEEP, Op, register
 from gradgen.ir import dtypes
 
 if TYPE_CHECKING:
-    from gradgen.frontend.tensor import Tensor
+    from gradgen.frontend.ops.tensors import Tensor
 
 # functions of torch.nn.functional that torch also lists at its top level
 for _module, _names in (
@@ -103,9 +106,7 @@ def chain_matmul(*matrices: Any) -> Tensor:
 
 
 def _lower_sum_to(node: Any, *, shape: tuple[Any, ...]) -> Any:
-    from gradgen.frontend.internal import _sum_to
-
-    return _sum_to(node, shape)
+    return sum_to(node, shape)
 
 
 _sum_to = register(Op("sum_to", _lower_sum_to, "SumBackward1", KEEP))
@@ -113,8 +114,6 @@ _sum_to = register(Op("sum_to", _lower_sum_to, "SumBackward1", KEEP))
 
 def _sum_to_size(self: Any, shape: Sequence[Any]) -> Tensor:
     """The sum over the axes that broadcasting to the tensor's shape would have expanded."""
-    from gradgen.frontend.ops.table import call
-
     own = tuple(self.shape)
     lead = len(own) - len(shape)
     if lead < 0 or any(a != b and a != 1 for a, b in zip(shape, own[lead:])):
@@ -151,10 +150,8 @@ PROPERTIES["is_nested"] = lambda self: False
 
 def _mapped(self: Any, function: Any) -> Any:
     """apply_: a Python function of every element, in place."""
-    from gradgen.frontend import creation
-
     values = [function(v) for v in self.detach().reshape(-1).tolist()]
-    return self.copy_(creation.tensor(values, dtype=self.dtype).reshape(tuple(self.shape)))
+    return self.copy_(made(np.asarray(values), self.dtype).reshape(tuple(self.shape)))
 
 
 _method("apply_", _mapped)

@@ -16,7 +16,7 @@ from gradgen.ir import dtypes
 from gradgen.ir import functions as fn
 
 if TYPE_CHECKING:
-    from gradgen.frontend.tensor import Tensor
+    from gradgen.frontend.ops.tensors import Tensor
 
 Number = bool | int | float
 ARITHMETIC = ("float32", "float64", "int32", "int64")

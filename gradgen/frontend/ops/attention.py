@@ -21,7 +21,7 @@ from gradgen.ir.nodes import Compute, Node, Read
 from gradgen.ir.symbols import axis, placeholder, reduce_axis, same_extent
 
 if TYPE_CHECKING:
-    from gradgen.frontend.tensor import Tensor
+    from gradgen.frontend.ops.tensors import Tensor
 
 
 def _batched(node: Node, lead: Any, tail: list[Any]) -> Read:

@@ -21,7 +21,7 @@ from gradgen.ir.nodes import Compute, Node, Read, identity_read
 from gradgen.ir.symbols import axes, axis, same_extent
 
 if TYPE_CHECKING:
-    from gradgen.frontend.tensor import Tensor
+    from gradgen.frontend.ops.tensors import Tensor
 
 IGNORED = -100
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradgen.frontend.ops.arithmetic import ARITHMETIC, OTHERS, PAIRS, Number
+from gradgen.frontend.ops.host import nonzero
 from gradgen.frontend.ops.samples import INF, NAN, edges, mask, one, plain, sample, t
 from gradgen.frontend.ops.shape import to_dtype
 from gradgen.frontend.ops.shapes import TORCH_NAMES
@@ -17,7 +18,7 @@ from gradgen.ir import functions as fn
 from gradgen.ir.symbols import same_extent
 
 if TYPE_CHECKING:
-    from gradgen.frontend.tensor import Tensor
+    from gradgen.frontend.ops.tensors import Tensor
 
 COMPARISONS = [
     plain(t(2, 3), t(2, 3, seed=1), dtypes=ARITHMETIC),
@@ -189,8 +190,6 @@ def where(condition: Tensor, input: Tensor | Number | None = None, other: Tensor
     """`input` where the condition holds, `other` elsewhere; a branch not taken gives its operand no gradient."""
     require_tensor(condition, "where", "condition")
     if input is None and other is None:
-        from gradgen.frontend.ops.host import nonzero
-
         return nonzero(condition, as_tuple=True)
     if condition.dtype is not dtypes.bool_:
         name = {"float32": "Float", "float64": "Double", "int32": "Int", "int64": "Long"}[condition.dtype.name]

@@ -12,19 +12,21 @@ from gradgen.frontend.ops.activation import softmax
 from gradgen.frontend.ops.convolution import each
 from gradgen.frontend.ops.distance import pairwise_distance
 from gradgen.frontend.ops.gathering import embedding
+from gradgen.frontend.ops.host import made
 from gradgen.frontend.ops.loss import reduction_name
 from gradgen.frontend.ops.normalisation import _drawn
 from gradgen.frontend.ops.pooling import avg_pool2d, avg_pool3d
 from gradgen.frontend.ops.samples import edges, index, one, sample, t
 from gradgen.frontend.ops.shapes import A0, A1, known, shape_text
 from gradgen.frontend.ops.table import FUNCTIONS, call, public
+from gradgen.frontend.ops.tensors import current
 from gradgen.frontend.registry import KEEP, Op, register
 from gradgen.ir import dtypes
 from gradgen.ir.nodes import Compute, Constant, Node, Read
 from gradgen.ir.symbols import axis
 
 if TYPE_CHECKING:
-    from gradgen.frontend.tensor import Tensor
+    from gradgen.frontend.ops.tensors import Tensor
 
 NN = "nn.functional"
 
@@ -37,14 +39,12 @@ def _reduced(loss: Any, reduction: str) -> Any:
 def gumbel_softmax(logits: Any, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
     """A sample of the Gumbel-softmax distribution (Jang et al., 2017; Maddison et al., 2017); `hard`: one-hot, with the
     derivative of the soft one."""
-    from gradgen.frontend import creation
-
-    noise: Any = creation.empty(tuple(logits.shape), dtype=logits.dtype)
-    soft: Any = softmax((logits - noise.exponential_().log()) / tau, dim)
+    noise = current.tensors.draw("exponential", tuple(logits.shape), logits.dtype)
+    soft: Any = softmax((logits - noise.log()) / tau, dim)
     if not hard:
         return soft  # type: ignore[no-any-return]
     place = soft.max(dim, keepdim=True)[1]
-    ones: Any = creation.zeros(tuple(logits.shape), dtype=logits.dtype)
+    ones = current.tensors.filled(tuple(logits.shape), logits.dtype, 0)
     return ones.scatter(dim, place, 1.0) - soft.detach() + soft  # type: ignore[no-any-return]
 
 
@@ -221,9 +221,6 @@ def ctc_loss(
     """-log of the probability that frames log_probs [T, N, classes] spell `targets` [N, S] (or all in one vector), with
     blanks between (Graves et al., 2006).  The derivative is PyTorch's: that by logits of which log_probs are log_softmax.
     """
-    from gradgen.frontend import creation
-    from gradgen.frontend.scan import scan
-
     how = reduction_name(reduction)
     single = log_probs.ndim == 2
     frames = log_probs.unsqueeze(1) if single else log_probs
@@ -241,12 +238,12 @@ def ctc_loss(
     extended = [[blank if k % 2 == 0 else row[k // 2] for k in range(2 * wide + 1)]
                 for row in ([*row, *[blank] * (wide - len(row))] for row in labels)]
     skips = [[k > 1 and row[k] != blank and row[k] != row[k - 2] for k in range(2 * wide + 1)] for row in extended]
-    names: Any = creation.tensor(extended, dtype=dtypes.int64)
-    may_skip: Any = creation.tensor(skips)
+    names: Any = made(np.asarray(extended), dtypes.int64)
+    may_skip: Any = made(np.asarray(skips), dtypes.bool_)
     low = -1e30  # finite, so that paths that cannot be have derivative 0
     spelt = frames.gather(2, names.unsqueeze(0).expand(steps, batch, 2 * wide + 1))
     pad = FUNCTIONS[NN]["pad"]
-    start: Any = creation.tensor([[k < 2 for k in range(2 * wide + 1)]] * batch)
+    start: Any = made(np.asarray([[k < 2 for k in range(2 * wide + 1)]] * batch), dtypes.bool_)
     first = spelt[0].masked_fill(~start, low)
 
     def step(alpha: Any, emission: Any) -> tuple[Any, Any]:
@@ -258,7 +255,7 @@ def ctc_loss(
 
     alphas = first.unsqueeze(0)
     if steps > 1:
-        alphas = FUNCTIONS[""]["cat"]([alphas, scan(step, first, spelt[1:])[1]])
+        alphas = FUNCTIONS[""]["cat"]([alphas, current.tensors.scan(step, first, spelt[1:])[1]])
     losses = []
     for n in range(batch):
         last = alphas[lengths[n] - 1, n]
@@ -266,13 +263,13 @@ def ctc_loss(
         losses.append(-ends.logsumexp(0))
     loss: Any = FUNCTIONS[""]["stack"](losses)
     loss = loss.masked_fill(loss > 1e29, float("inf"))
-    inside: Any = creation.tensor([[float(s < n) for n in lengths] for s in range(steps)], dtype=frames.dtype)
+    inside: Any = made(np.asarray([[s < n for n in lengths] for s in range(steps)]), frames.dtype)
     shares = (frames.exp() * inside.unsqueeze(-1)).sum((0, 2))
     loss = loss + (shares - shares.detach())
     if zero_infinity:
         loss = loss.masked_fill(loss.isinf(), 0.0)
     if how == "mean":
-        by: Any = creation.tensor([float(max(n, 1)) for n in sizes], dtype=loss.dtype)
+        by: Any = made(np.asarray([max(n, 1) for n in sizes]), loss.dtype)
         return (loss / by).mean()  # type: ignore[no-any-return]
     return loss.sum() if how == "sum" else loss.squeeze(0) if single else loss  # type: ignore[no-any-return]
 

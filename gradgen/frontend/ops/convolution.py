@@ -20,7 +20,7 @@ from gradgen.ir.nodes import Compute, Node, Read
 from gradgen.ir.symbols import Extent, axes, axis, reduce_axis, same_extent
 
 if TYPE_CHECKING:
-    from gradgen.frontend.tensor import Tensor
+    from gradgen.frontend.ops.tensors import Tensor
 
 Ints = int | Sequence[int]
 

@@ -21,7 +21,7 @@ from gradgen.ir.nodes import Compute, Input, Node, Read, Scan, identity_read
 from gradgen.ir.symbols import axes, axis
 
 if TYPE_CHECKING:
-    from gradgen.frontend.tensor import Tensor
+    from gradgen.frontend.ops.tensors import Tensor
 
 
 def _leading(node: Node, dim: int) -> Node:

@@ -16,7 +16,7 @@ from gradgen.frontend.ops.table import public
 from gradgen.frontend.ops.unary import xlogy
 
 if TYPE_CHECKING:
-    from gradgen.frontend.tensor import Tensor
+    from gradgen.frontend.ops.tensors import Tensor
 
 SIGNS = edges((1.0, -1.0, 1.0, -1.0), grad=False)
 

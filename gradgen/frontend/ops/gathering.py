@@ -23,7 +23,7 @@ from gradgen.ir.nodes import Compute, Node, Read, Scatter, identity_read
 from gradgen.ir.symbols import Extent, axes, axis, same_extent
 
 if TYPE_CHECKING:
-    from gradgen.frontend.tensor import Tensor
+    from gradgen.frontend.ops.tensors import Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
 

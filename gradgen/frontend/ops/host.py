@@ -10,37 +10,35 @@ import numpy as np
 from gradgen.errors import TraceError
 from gradgen.frontend.ops.shapes import wrap_dim
 from gradgen.frontend.ops.table import public
+from gradgen.frontend.ops.tensors import current
+from gradgen.frontend.registry import broadcast_shapes
 from gradgen.ir import dtypes
+from gradgen.ir.dtypes import DType
 
 if TYPE_CHECKING:
-    from gradgen.frontend.tensor import Tensor
+    from gradgen.frontend.ops.tensors import Tensor
 
 
 def host_value(tensor: Any) -> np.ndarray | None:
     """The values, computed if need be; None for an input of a trace and what is made of it."""
-    from gradgen.frontend.conversion import is_traced
-
-    record = getattr(tensor, "_record", None)
-    if record is None or (record.value is None and is_traced(record)):
-        return None
-    value: np.ndarray = tensor._value()
-    return value
+    return current.tensors.value(tensor)
 
 
 def required_value(tensor: Tensor, name: str, instead: str) -> np.ndarray:
-    from gradgen.frontend.conversion import users_line
-
     value = host_value(tensor)
     if value is None:
         raise TraceError(f"the shape of the result of {name}() depends on values, which a trace does not have",
-                         where=users_line(), hint=f"use {instead}")
+                         where=current.tensors.line(), hint=f"use {instead}")
     return value
 
 
-def _tensor(array: np.ndarray) -> Tensor:
-    from gradgen.frontend.tensor import Tensor
+def made(array: np.ndarray, dtype: DType, device: Any = None) -> Tensor:
+    """A tensor of these values."""
+    return current.tensors.leaf(np.asarray(array, dtype.numpy, order="C"), dtype, device)  # type: ignore[no-any-return]
 
-    return Tensor._of(np.asarray(array, np.int64, order="C"), dtypes.int64)
+
+def _tensor(array: np.ndarray) -> Tensor:
+    return made(array, dtypes.int64)
 
 
 def check_indices(index: Any, extent: Any, message: str, *, error: type[Exception] = IndexError, low: int = 0) -> None:
@@ -80,8 +78,6 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     if mask.dtype is not dtypes.bool_:
         raise RuntimeError("masked_select: expected BoolTensor for mask")
     required_value(mask, "masked_select", "where(mask, x, 0)")
-    from gradgen.frontend.registry import broadcast_shapes
-
     shape = broadcast_shapes(tuple(input.shape), tuple(mask.shape)) or (1,)
     return input.expand(*shape)[mask.expand(*shape)]
 
@@ -97,9 +93,7 @@ def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, ret
         axis=dim,
     )
     parts = found if isinstance(found, tuple) else (found,)
-    from gradgen.frontend.tensor import Tensor
-
-    first = Tensor._of(np.asarray(parts[0], order="C"), input.dtype)
+    first = made(parts[0], input.dtype)
     rest = [_tensor(p) for p in parts[1:]]
     if return_inverse and dim is None:
         rest[0] = rest[0].reshape(tuple(input.shape))
@@ -108,8 +102,6 @@ def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, ret
 
 def repeated_places(repeats: Tensor, count: Any, output_size: int | None) -> Tensor:
     """0, 1, 2, ..., place k as often as `repeats[k]` says; a single number counts for all `count` places."""
-    from gradgen.frontend.creation import from_numpy
-
     if repeats.ndim > 1:
         raise RuntimeError("repeat_interleave only accept 1D vector as repeat")
     if repeats.dtype not in (dtypes.int32, dtypes.int64):
@@ -126,4 +118,4 @@ def repeated_places(repeats: Tensor, count: Any, output_size: int | None) -> Ten
     places = np.repeat(np.arange(len(times), dtype=np.int64), times)
     if output_size is not None and output_size != len(places):
         raise RuntimeError("allocated size does not match required size")
-    return from_numpy(places)
+    return _tensor(places)

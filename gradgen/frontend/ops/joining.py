@@ -22,7 +22,7 @@ from gradgen.ir.packed import one_of
 from gradgen.ir.symbols import Extent, axis, placeholder, same_extent
 
 if TYPE_CHECKING:
-    from gradgen.frontend.tensor import Tensor
+    from gradgen.frontend.ops.tensors import Tensor
 
 Tensors = Sequence[Any]
 

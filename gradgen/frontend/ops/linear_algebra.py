@@ -26,7 +26,7 @@ from gradgen.ir.nodes import Compute, Node, Read, map_node
 from gradgen.ir.symbols import Extent, axes, axis, reduce_axis, same_extent
 
 if TYPE_CHECKING:
-    from gradgen.frontend.tensor import Tensor
+    from gradgen.frontend.ops.tensors import Tensor
 
 _KINDS = {"float32": "Float", "float64": "Double", "int32": "Int", "int64": "Long", "bool": "Bool"}
 _LOWER, _UPPER = _triangle(True), _triangle(False)

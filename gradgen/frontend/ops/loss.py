@@ -17,7 +17,7 @@ from gradgen.ir.nodes import Node
 from gradgen.ir.symbols import same_extent
 
 if TYPE_CHECKING:
-    from gradgen.frontend.tensor import Tensor
+    from gradgen.frontend.ops.tensors import Tensor
 
 NN = "nn.functional"
 REDUCTIONS = ("none", "mean", "sum")

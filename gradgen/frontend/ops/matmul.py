@@ -19,7 +19,7 @@ from gradgen.ir.nodes import Compute, Node, Read
 from gradgen.ir.symbols import Extent, axis, reduce_axis, same_extent
 
 if TYPE_CHECKING:
-    from gradgen.frontend.tensor import Tensor
+    from gradgen.frontend.ops.tensors import Tensor
 
 Shape = Sequence[Extent]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import sympy
 
 from gradgen.frontend.ops.host import repeated_places
+from gradgen.frontend.ops.joining import cat, part
 from gradgen.frontend.ops.samples import INF, NAN, edges, one, sample, t
 from gradgen.frontend.ops.shape import view_node
 from gradgen.frontend.ops.shapes import A0, A1, A2, A3, exact, known, reduce, spread, wrap_dim, wrap_dims
@@ -21,7 +22,7 @@ from gradgen.ir.packed import one_of
 from gradgen.ir.symbols import Extent, axis, same_extent
 
 if TYPE_CHECKING:
-    from gradgen.frontend.tensor import Tensor
+    from gradgen.frontend.ops.tensors import Tensor
 
 # --- flips and turns -------------------------------------------------------------------------------------------------
 
@@ -515,8 +516,6 @@ def diff(
     input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None
 ) -> Tensor:
     """n-th differences of neighbours along `dim`."""
-    from gradgen.frontend.ops.joining import cat, part
-
     if n < 0:
         raise RuntimeError(f"order must be non-negative but got {n}")
     if input.ndim == 0:

@@ -13,6 +13,7 @@ from gradgen.frontend.ops.reduction import count_of, moments
 from gradgen.frontend.ops.samples import edges, one, plain, sample, t
 from gradgen.frontend.ops.shapes import A0, A1, A2, exact, known, numel, over, reduce, shape_text
 from gradgen.frontend.ops.table import call, public
+from gradgen.frontend.ops.tensors import current
 from gradgen.frontend.registry import KEEP, Op, register
 from gradgen.frontend.requirements import require_different, require_equal
 from gradgen.ir import functions as fn
@@ -22,7 +23,7 @@ from gradgen.ir.nodes import Compute, Node, Read
 from gradgen.ir.symbols import Extent, axes, axis, reduce_axis, same_extent
 
 if TYPE_CHECKING:
-    from gradgen.frontend.tensor import Tensor
+    from gradgen.frontend.ops.tensors import Tensor
 
 NN = "nn.functional"
 EPS = {"float32": 2.0**-23, "float64": 2.0**-52}
@@ -361,35 +362,17 @@ def dropout(
 
 def _drawn(input: Tensor, p: float, shape: Sequence[int] | None = None) -> Tensor:
     """A mask: in a trace a draw, else from the default generator."""
-    from gradgen.frontend import creation, drawing
-
     extents = tuple(input.shape) if shape is None else tuple(shape)
     if p == 0.0 and not all(isinstance(e, int) for e in extents):
         return (input * 0 == 0).detach()
     if p == 0.0:
         return input == input
-    if drawing.traced():
-        return drawing.bernoulli(extents, input.dtype, 1.0 - p)
-    order = _memory_order(input) if shape is None else None
+    tensors = current.tensors
+    order = None if shape is not None or tensors.recorded_draws() else tensors.memory_order(input)  # as torch fills them
     if order is None:
-        return creation.empty(extents, dtype=input.dtype).bernoulli_(1.0 - p)
-    drawn = creation.empty(tuple(extents[d] for d in order), dtype=input.dtype).bernoulli_(1.0 - p)
+        return tensors.draw("bernoulli", extents, input.dtype, 1.0 - p)  # type: ignore[no-any-return]
+    drawn = tensors.draw("bernoulli", tuple(extents[d] for d in order), input.dtype, 1.0 - p)
     return drawn.permute([order.index(d) for d in range(len(order))])
-
-
-def _memory_order(input: Tensor) -> list[int] | None:
-    """The axes of a transposed tensor as its elements lie in memory, which is how torch fills them; None where they lie
-    in order."""
-    if getattr(input, "_chain", None) is None or input.is_contiguous():
-        return None
-    strides = input.stride()
-    order = sorted(range(input.ndim), key=lambda d: -strides[d])
-    dense = 1
-    for d in reversed(order):
-        if strides[d] != dense and input.shape[d] != 1:
-            return None
-        dense *= input.shape[d]
-    return order
 
 
 @public(NN, "", samples=[plain(t(2, 3), 0.5, False)])

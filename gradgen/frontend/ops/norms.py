@@ -18,7 +18,7 @@ from gradgen.ir.dtypes import DType
 from gradgen.ir.nodes import Node
 
 if TYPE_CHECKING:
-    from gradgen.frontend.tensor import Tensor
+    from gradgen.frontend.ops.tensors import Tensor
 
 def _lower_norm(node: Node, *, order: sympy.Expr, dims: Dims, keepdim: bool, dtype: DType | None = None) -> Node:
     node = cast(node, dtype) if dtype else node

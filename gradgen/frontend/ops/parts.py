@@ -27,7 +27,7 @@ from gradgen.ir.nodes import Compute, Constant, Node, Read, identity_read
 from gradgen.ir.symbols import Extent, axis, same_extent
 
 if TYPE_CHECKING:
-    from gradgen.frontend.tensor import Tensor
+    from gradgen.frontend.ops.tensors import Tensor
 
 # --- windows ----------------------------------------------------------------------------------------------------------
 

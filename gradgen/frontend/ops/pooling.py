@@ -22,7 +22,7 @@ from gradgen.ir.nodes import Compute, Constant, Node, Read, identity_read
 from gradgen.ir.symbols import Extent, axes, axis, reduce_axis
 
 if TYPE_CHECKING:
-    from gradgen.frontend.tensor import Tensor
+    from gradgen.frontend.ops.tensors import Tensor
 
 Numbers = tuple[int, ...]
 

@@ -19,7 +19,7 @@ from gradgen.ir.nodes import Compute, Node, Read
 from gradgen.ir.symbols import axes, axis, reduce_axis
 
 if TYPE_CHECKING:
-    from gradgen.frontend.tensor import Tensor
+    from gradgen.frontend.ops.tensors import Tensor
 
 Numbers = tuple[int, ...]
 

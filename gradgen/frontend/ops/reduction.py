@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sympy
 
+from gradgen.frontend.ops.arithmetic import maximum, minimum
 from gradgen.frontend.ops.samples import INF, NAN, edges, mask, one, plain, sample, t
 from gradgen.frontend.ops.shapes import (
     A0,
@@ -32,7 +33,7 @@ from gradgen.ir.nodes import Compute, Node, Read
 from gradgen.ir.symbols import Extent, axis, reduce_axis
 
 if TYPE_CHECKING:
-    from gradgen.frontend.tensor import Tensor
+    from gradgen.frontend.ops.tensors import Tensor
 
 Dims = tuple[int, ...]
 DimArgument = int | Sequence[int] | None
@@ -360,8 +361,6 @@ def max(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False, *
     Of tied elements all share the gradient evenly without `dim`, the first takes it with `dim`.
     """
     if is_tensor(dim) or other is not None:
-        from gradgen.frontend.ops.arithmetic import maximum
-
         return maximum(input, other if other is not None else dim)  # type: ignore[arg-type]
     return _best(input, dim, keepdim, _max_all, _max_dim, "argmax", max_result)
 
@@ -370,8 +369,6 @@ def max(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False, *
 def min(input: Tensor, dim: int | Tensor | None = None, keepdim: bool = False, *, other: Tensor | None = None) -> Any:
     """The smallest element; with `dim` (values, indices) along it; with another tensor `minimum`."""
     if is_tensor(dim) or other is not None:
-        from gradgen.frontend.ops.arithmetic import minimum
-
         return minimum(input, other if other is not None else dim)  # type: ignore[arg-type]
     return _best(input, dim, keepdim, _min_all, _min_dim, "argmin", min_result)
 

@@ -29,7 +29,7 @@ from gradgen.ir.nodes import Compute, Node, Read, identity_read
 from gradgen.ir.symbols import Extent, axes, axis, placeholder
 
 if TYPE_CHECKING:
-    from gradgen.frontend.tensor import Tensor
+    from gradgen.frontend.ops.tensors import Tensor
 
 Numbers = tuple[Any, ...]
 _CORNERS = ("linear", "bilinear", "bicubic", "trilinear")

@@ -9,8 +9,11 @@ import sympy
 
 from gradgen.frontend.ops.samples import one, plain, sample, t
 from gradgen.frontend.ops.shapes import A0, known, numel, shape_text, spread, wrap_dim, wrap_dims
+from gradgen.frontend.ops.size import Size
 from gradgen.frontend.ops.table import METHODS, PROPERTIES, call, public, require_tensor
+from gradgen.frontend.ops.tensors import current
 from gradgen.frontend.registry import KEEP, Op, broadcast_read, register
+from gradgen.frontend.registry import broadcast_shapes as shapes_of
 from gradgen.frontend.requirements import dim_hint, is_whole, possible_sizes, require_different, settled
 from gradgen.ir import functions as fn
 from gradgen.ir.dtypes import DType
@@ -20,7 +23,7 @@ from gradgen.ir.nodes import Compute, Node, Read
 from gradgen.ir.symbols import Extent, axes, axis, same_extent
 
 if TYPE_CHECKING:
-    from gradgen.frontend.tensor import Tensor
+    from gradgen.frontend.ops.tensors import Tensor
 
 Shape = tuple[Extent, ...]
 ALL_TYPES = ("float32", "float64", "int32", "int64", "bool")
@@ -114,13 +117,8 @@ def _fitting(input: Tensor, shape: Sequence[Any]) -> tuple[Tensor, Shape]:
 
 def _reshaped(input: Tensor, shape: tuple[Any, ...]) -> Tensor:
     input, wanted = _fitting(input, shape)
-    if not hasattr(input, "is_contiguous") or input.is_contiguous():
-        return call(_view, input, shape=wanted)
-    from gradgen.frontend.views import reshaped_strides, strides_of
-
-    same = len(wanted) == input.ndim and all(same_extent(a, b) for a, b in zip(wanted, input.shape))
-    alias = same or reshaped_strides(input.shape, strides_of(input), wanted) is not None
-    return call(_reshape_alias if alias else _unsafe_view, input, shape=wanted)
+    alias = current.tensors.aliases(input, wanted)
+    return call(_view if alias is None else _reshape_alias if alias else _unsafe_view, input, shape=wanted)
 
 
 METHODS["reshape"] = spread("reshape", "shape", _reshaped)
@@ -414,9 +412,6 @@ METHODS["expand_as"] = lambda self, other: broadcast_to(self, tuple(other.shape)
 @public("", name="broadcast_shapes")
 def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
     """The common shape."""
-    from gradgen.frontend.printing import Size
-    from gradgen.frontend.registry import broadcast_shapes as shapes_of
-
     return Size(shapes_of(*((s,) if isinstance(s, int) else tuple(s) for s in shapes)))
 
 

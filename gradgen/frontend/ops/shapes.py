@@ -136,6 +136,27 @@ def reduce(
     )
 
 
+def sum_to(node: Node, shape: tuple[Extent, ...]) -> Node:
+    """The adjoint of broadcasting: axes that `shape` lacks or has with extent 1 are summed."""
+    lead = node.ndim - len(shape)
+    over = [
+        d
+        for d in range(node.ndim)
+        if d < lead or (same_extent(shape[d - lead], 1) and not same_extent(node.shape[d], 1))
+    ]
+    if not over:
+        return node
+    index = [reduce_axis(over.index(d)) if d in over else axis(d - lead) for d in range(node.ndim)]
+    return Compute(
+        shape,
+        A0,
+        [Read(node, index)],
+        node.dtype,
+        reduce_shape=[node.shape[d] for d in over],
+        reducer="sum",
+    )
+
+
 def over(body: sympy.Expr, shape: Sequence[Extent], operands: Sequence[Node], dtype: DType) -> Compute:
     """body over `shape`, every operand broadcast to it."""
     return Compute(shape, body, [broadcast_read(n, shape) for n in operands], dtype)

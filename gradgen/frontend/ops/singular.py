@@ -12,7 +12,7 @@ import numpy as np
 from gradgen.frontend.ops.host import host_value
 
 if TYPE_CHECKING:
-    from gradgen.frontend.tensor import Tensor
+    from gradgen.frontend.ops.tensors import Tensor
 
 
 class _LinAlgError(RuntimeError):
@@ -48,7 +48,7 @@ def require_definite(a: Tensor, factor: Tensor, name: str, upper: bool) -> None:
     value = host_value(factor)
     if value is None or not np.isnan(value).any():
         return
-    matrices = a.detach()._value().reshape(-1, *value.shape[-2:])
+    matrices = np.asarray(host_value(a.detach())).reshape(-1, *value.shape[-2:])
     failed = np.isnan(value).reshape(len(matrices), -1).any(-1)
     m = int(np.argmax(failed))
     order = _failing_order(matrices[m].T if upper else matrices[m])

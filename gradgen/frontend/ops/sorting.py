@@ -24,7 +24,7 @@ from gradgen.ir.nodes import Compute, Node, Read, identity_read
 from gradgen.ir.symbols import Extent, axes, axis, reduce_axis
 
 if TYPE_CHECKING:
-    from gradgen.frontend.tensor import Tensor
+    from gradgen.frontend.ops.tensors import Tensor
 
 
 def _swapped(node: Node, dim: int) -> Node:

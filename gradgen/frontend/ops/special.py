@@ -11,7 +11,7 @@ from gradgen.frontend.registry import FLOAT, pointwise
 from gradgen.ir import special_functions as special
 
 if TYPE_CHECKING:
-    from gradgen.frontend.tensor import Tensor
+    from gradgen.frontend.ops.tensors import Tensor
 
 erfcx = unary("erfcx", special.erfcx, namespaces=("special",), method=False, inplace=False,
               grad_name="SpecialErfcxBackward0")

@@ -12,7 +12,7 @@ import numpy as np
 
 from gradgen.frontend.ops.comparison import where
 from gradgen.frontend.ops.factorisations import completed, nothing, pivoted, sizes
-from gradgen.frontend.ops.host import required_value
+from gradgen.frontend.ops.host import host_value, made, required_value
 from gradgen.frontend.ops.joining import cat, narrow
 from gradgen.frontend.ops.linear_algebra import (
     _cholesky,
@@ -30,6 +30,7 @@ from gradgen.frontend.ops.matmul import matmul
 from gradgen.frontend.ops.moving import pad
 from gradgen.frontend.ops.norms import vector_norm
 from gradgen.frontend.ops.samples import one, plain, sample, t
+from gradgen.frontend.ops.shape import to_dtype
 from gradgen.frontend.ops.shapes import A0, return_text, shape_text, wrap_dim
 from gradgen.frontend.ops.table import FUNCTIONS, METHODS, call, public, require_tensor
 from gradgen.frontend.registry import KEEP, Op, register
@@ -39,7 +40,7 @@ from gradgen.ir.nodes import Compute, Node, Read
 from gradgen.ir.symbols import axes
 
 if TYPE_CHECKING:
-    from gradgen.frontend.tensor import Tensor
+    from gradgen.frontend.ops.tensors import Tensor
 
 INF = math.inf
 
@@ -278,8 +279,6 @@ def matrix_exp(A: Any) -> Tensor:
 
 def _squarings(wanted: Any) -> int:
     """As many as some matrix needs, where the values are known; all where they are not."""
-    from gradgen.frontend.ops.host import host_value
-
     values = host_value(wanted)
     return _HALVINGS if values is None else int(values.max(initial=0))
 
@@ -408,8 +407,6 @@ class linalg_solve_ex_result(NamedTuple):
 
 def _failed(result: Any, axes_: int) -> Any:
     """1 where a matrix's result is nan, as far as LAPACK's codes tell it."""
-    from gradgen.frontend.ops.shape import to_dtype
-
     found = result.detach().isnan()
     for _ in range(axes_):
         found = found.any(-1)
@@ -467,9 +464,7 @@ def _exchanges(rows: Any) -> Any:
             j = now.index(int(wanted), k)
             now[k], now[j] = now[j], now[k]
             found[(*place, k)] = j + 1
-    from gradgen.frontend.tensor import Tensor
-
-    return Tensor._of(found, dtypes.int32)
+    return made(found, dtypes.int32)
 
 
 @public("linalg")
@@ -500,9 +495,7 @@ def lu_solve(LU: Any, pivots: Any, B: Any, *, left: bool = True, adjoint: bool =
         for k, j in enumerate(exchanges[place]):
             now[k], now[j - 1] = now[j - 1], now[k]
         permutation[place][np.arange(n), now] = 1
-    from gradgen.frontend.tensor import Tensor
-
-    p: Any = Tensor._of(np.asarray(permutation.astype(LU.dtype.numpy), order="C"), LU.dtype)
+    p = made(permutation, LU.dtype)
     if adjoint:
         half = solve_triangular(LU.transpose(-2, -1), B, upper=False)
         found = solve_triangular(LU.transpose(-2, -1), half, upper=True, unitriangular=True)

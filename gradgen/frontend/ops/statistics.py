@@ -10,7 +10,7 @@ import sympy
 
 from gradgen.frontend.ops.comparison import where
 from gradgen.frontend.ops.gathering import _as_tensor_like, gather, scatter_add
-from gradgen.frontend.ops.host import _tensor, required_value
+from gradgen.frontend.ops.host import _tensor, made, required_value
 from gradgen.frontend.ops.joining import cat, narrow, part
 from gradgen.frontend.ops.samples import NAN, edges, one, plain, sample, t
 from gradgen.frontend.ops.shape import require_not_one, to_dtype
@@ -23,7 +23,7 @@ from gradgen.ir import dtypes
 from gradgen.ir.nodes import Compute
 
 if TYPE_CHECKING:
-    from gradgen.frontend.tensor import Tensor
+    from gradgen.frontend.ops.tensors import Tensor
 
 _zeros = register(
     Op("zeros_for", lambda node, *, shape, dtype: Compute(shape, sympy.Integer(0), [], dtype), "NotDifferentiable", KEEP,
@@ -192,9 +192,7 @@ def unique_consecutive(
     new = np.ones(len(rows), bool)
     new[1:] = (flat[1:] != flat[:-1]).any(1)
     kept = rows[new] if dim is None else np.moveaxis(rows[new], 0, wrap_dim(dim, values.ndim))
-    from gradgen.frontend.tensor import Tensor
-
-    found: list[Any] = [Tensor._of(np.asarray(kept, order="C"), input.dtype)]
+    found: list[Any] = [made(kept, input.dtype)]
     if return_inverse:
         inverse = np.cumsum(new) - 1
         found.append(_tensor(inverse.reshape(values.shape) if dim is None else inverse))
@@ -253,7 +251,7 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
         mean = x.mean(1, keepdim=True)
         norm = total - correction
     else:
-        w = w.to(x.dtype) if hasattr(w, "_record") else to_dtype(w, x.dtype)
+        w = w.to(x.dtype) if is_tensor(w) else to_dtype(w, x.dtype)
         total = w.sum()
         mean = (x * w).sum(1, keepdim=True) / total
         norm = total - correction if aweights is None or not correction else (
@@ -386,7 +384,7 @@ def _difference(y: Any, at: int, step: Any, order: int) -> Any:
             last = (1.5 * part(n - 1, 1) - 2 * part(n - 2, 1) + 0.5 * part(n - 3, 1)) / h
         return cat([first, inner, last], at)
     shape = [-1 if d == at else 1 for d in range(y.ndim)]
-    gaps: Any = (step[1:] - step[:-1]) if hasattr(step, "_record") else narrow(step, 0, 1, n - 1) - narrow(step, 0, 0, n - 1)
+    gaps: Any = (step[1:] - step[:-1]) if is_tensor(step) else narrow(step, 0, 1, n - 1) - narrow(step, 0, 0, n - 1)
     gaps = gaps.reshape(shape)
 
     def gap(start: int, count: int) -> Any:
@@ -412,13 +410,11 @@ def _triangle_indices(name: str, choose: Any) -> None:
     def indices(
         row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None, layout: Any = None
     ) -> Tensor:
-        from gradgen.frontend.creation import make_leaf
-
         if row < 0 or col < 0:
             what = "row" if row < 0 else "col"
             raise RuntimeError(f"{what} must be non-negative, got {row if row < 0 else col}")
         kind = dtypes.int64 if dtype is None else dtypes.dtype(dtype)
-        return make_leaf(np.stack(choose(row, offset, col)).astype(kind.numpy), kind, device, False)
+        return made(np.stack(choose(row, offset, col)), kind, device)
 
     indices.__name__ = indices.__qualname__ = name
     indices.__doc__ = "Rows and columns of the elements of a triangle of [row, col]: [2, count]."

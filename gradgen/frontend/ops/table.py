@@ -12,14 +12,14 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gradgen.frontend.ops.samples import DOMAIN_EDGES, Spec, edges
+from gradgen.frontend.ops.tensors import current
 from gradgen.frontend.registry import FLOAT, Op, Sample, pointwise
 
 if TYPE_CHECKING:
-    from gradgen.frontend.tensor import Tensor
+    from gradgen.frontend.ops.tensors import Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,27 +30,13 @@ INPLACE: dict[str, Callable[..., Any]] = {}
 SAMPLES: dict[str, list[Sample]] = {}
 
 
-@cache
-def _recorder() -> Callable[..., Any]:
-    from gradgen.frontend.apply import apply
-
-    return apply
-
-
-@cache
-def _tensor_type() -> type:
-    from gradgen.frontend.tensor import Tensor
-
-    return Tensor
-
-
 def call(op: Op, *operands: Any, **attributes: Any) -> Any:
     """Records `op` on Tensors and Python numbers; the attributes are static and hashable."""
-    return _recorder()(op, operands, attributes)
+    return current.tensors.apply(op, operands, attributes)
 
 
 def is_tensor(value: object) -> bool:
-    return isinstance(value, _tensor_type())
+    return isinstance(value, current.tensors.kind)
 
 
 def require_tensor(value: object, function: str, name: str = "input", position: int = 1) -> None:

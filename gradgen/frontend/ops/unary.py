@@ -14,7 +14,7 @@ from gradgen.frontend.registry import FLOAT, PROMOTE, pointwise
 from gradgen.ir import functions as fn
 
 if TYPE_CHECKING:
-    from gradgen.frontend.tensor import Tensor
+    from gradgen.frontend.ops.tensors import Tensor
 
 INTEGERS_TOO = ("float32", "float64", "int32", "int64")
 
