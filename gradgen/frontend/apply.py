@@ -19,13 +19,13 @@ import sympy
 from gradgen.frontend.grad_fn import Edge, OpNode, class_for
 from gradgen.frontend.lowering import Mask, Pullback, infer, pullback
 from gradgen.frontend.modes import state
+from gradgen.frontend.ops.promotion import common_dtype, number_dtype
+from gradgen.frontend.ops.sizes import SIZE
 from gradgen.frontend.record import Attributes, Record, Spec, leaf, operation_code, spec
 from gradgen.frontend.references import keys_held
-from gradgen.frontend.registry import BOOL_RESULT, FLOAT, KEEP, PROMOTE, Op, cast
+from gradgen.frontend.registry import KEEP, Op, cast
 from gradgen.frontend.requirements import apart, ask_again
-from gradgen.frontend.sizes import size_record
 from gradgen.frontend.storage import Cell
-from gradgen.ir import dtypes
 from gradgen.ir.dtypes import DType
 
 PACKAGE = __file__.rpartition("frontend")[0]
@@ -36,13 +36,6 @@ serves all.  (200 steps of a recurrence, twice: half the compiler's time of piec
 _new = object.__new__
 
 CAST = Op("to", lambda node, dtype: cast(node, dtype), "ToCopyBackward0", KEEP, method=False)
-
-
-class _Defaults:
-    dtype = dtypes.float32
-
-
-defaults = _Defaults()
 
 
 class Plan:
@@ -127,49 +120,6 @@ _plans: dict[tuple, Plan] = {}
 def forget_plans() -> None:
     """After a change of the default dtype, which plans depend on."""
     _plans.clear()
-
-
-def number_dtype(kind: type) -> DType:
-    """The dtype of a Python number on its own."""
-    return dtypes.bool_ if kind is bool else dtypes.int64 if kind is int else defaults.dtype
-
-
-def result_dtype(kinds: tuple[Any, ...]) -> DType:
-    """torch.result_type: among tensors with axes, 0-d tensors and Python numbers, the later only add a category."""
-    found: list[DType | None] = [None, None, None]
-    for kind in kinds:
-        if isinstance(kind, Spec):
-            rank, dtype = (0 if kind.shape else 1), kind.dtype
-        else:
-            rank, dtype = 2, number_dtype(kind)
-        before = found[rank]
-        found[rank] = dtype if before is None else dtypes.promote(before, dtype)
-    result = _combine(found[0], _combine(found[1], found[2]))
-    if result is None:
-        raise RuntimeError("promotion needs at least one operand")
-    return result
-
-
-def _combine(higher: DType | None, lower: DType | None) -> DType | None:
-    if higher is None or lower is None:
-        return higher or lower
-    if higher.is_floating_point:
-        return higher
-    if higher is dtypes.bool_ or lower.is_floating_point:
-        return dtypes.promote(higher, lower)
-    return higher
-
-
-def common_dtype(rule: str, kinds: tuple[Any, ...]) -> DType | None:
-    """The dtype that a rule casts all operands to; None where they come as they are."""
-    if rule == KEEP or not kinds:
-        return None
-    found = result_dtype(kinds)
-    if rule == FLOAT and not found.is_floating_point:
-        return defaults.dtype
-    if rule not in (PROMOTE, FLOAT, BOOL_RESULT):
-        raise ValueError(f"unknown dtype rule {rule!r}")
-    return found
 
 
 _is_ours: dict[str, bool] = {}
@@ -344,7 +294,7 @@ def _convert(plan: Plan, values: list[Any]) -> None:
     for k, number in enumerate(plan.numbers):
         if number is not None:
             if isinstance(values[k], sympy.Expr):
-                values[k] = size_record(values[k], plan.ins[k])
+                values[k] = Record(SIZE, (), (("dtype", plan.ins[k].dtype), ("size", values[k])), plan.ins[k])
                 continue
             values[k] = Record(None, (), (), plan.ins[k], value=np.asarray(values[k], number.numpy), is_scalar=True)
         elif plan.casts[k] is not None:
@@ -502,9 +452,7 @@ __all__ = [
     "Plan",
     "apply",
     "apply_records",
-    "defaults",
     "evaluate_records",
-    "result_dtype",
 ]
 
 from gradgen.frontend.tensor import Tensor  # noqa: E402  (the two need each other; apply's users import this module)

@@ -12,6 +12,7 @@ import sympy
 
 import gradgen.frontend.apply as recording
 from gradgen.frontend.device import device as device_of
+from gradgen.frontend.ops.promotion import defaults, number_dtype
 from gradgen.frontend.ranges import arange_values, linspace_values, logspace_values
 from gradgen.frontend.record import check_size
 from gradgen.frontend.registry import KEEP, Op
@@ -52,7 +53,7 @@ PUBLIC = (
 
 def get_default_dtype() -> DType:
     """The dtype of Python floats."""
-    return recording.defaults.dtype
+    return defaults.dtype
 
 
 def set_default_dtype(d: Any) -> None:
@@ -60,7 +61,7 @@ def set_default_dtype(d: Any) -> None:
     kind = dtypes.dtype(d)
     if not kind.is_floating_point:
         raise TypeError("only floating-point types are supported as the default type")
-    recording.defaults.dtype = kind
+    defaults.dtype = kind
     recording.forget_plans()
 
 
@@ -104,7 +105,7 @@ def _from_data(data: Any, dtype: Any, device: Any, requires_grad: bool) -> Tenso
         kind = (
             dtypes.dtype(dtype)
             if dtype is not None
-            else recording.number_dtype(type(data) if type(data) in (bool, int, float) else float)
+            else number_dtype(type(data) if type(data) in (bool, int, float) else float)
         )
         if kind is dtypes.int64 and isinstance(data, int) and not -(2**63) <= data < 2**63:
             raise ValueError("Overflow when unpacking long long")
@@ -396,7 +397,7 @@ def full(
     """A tensor of `fill_value`, whose dtype it takes unless given."""
     if isinstance(fill_value, Tensor):
         dtype, fill_value = dtype or fill_value.dtype, fill_value.item()  # type: ignore[attr-defined]
-    kind = dtypes.dtype(dtype) if dtype is not None else recording.number_dtype(type(fill_value))
+    kind = dtypes.dtype(dtype) if dtype is not None else number_dtype(type(fill_value))
     if not isinstance(size, (tuple, list)):
         raise TypeError(f"full(): argument 'size' (position 1) must be tuple of ints, not {type(size).__name__}")
     shape = extents((size,), "full")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gradgen.frontend.apply import result_dtype
+from gradgen.frontend.ops.promotion import result_dtype
 from gradgen.frontend.tensor import Tensor
 from gradgen.ir import dtypes
 from gradgen.ir.dtypes import DType

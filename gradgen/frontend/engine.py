@@ -16,10 +16,9 @@ import sympy.tensor.tensor  # noqa: F401  SymPy imports it at the first sum: 0.1
 from gradgen.compiler import runner as compiled
 from gradgen.errors import TraceError
 from gradgen.frontend.record import Record
-from gradgen.ir.functions import stop
+from gradgen.frontend.registry import stopped
 from gradgen.ir.graph import Location
-from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
-from gradgen.ir.symbols import axes, placeholder
+from gradgen.ir.nodes import Constant, Input, Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +163,3 @@ def _lower_one(record: Record, nodes: dict[Record, Node], calls: dict[tuple[Any,
     if not record.requires_grad and node.dtype.is_floating_point and any(s.requires_grad for s in record.inputs):
         node = stopped(node)
     return node
-
-
-def stopped(node: Node) -> Node:
-    """The value without its derivative: what no_grad and detach leave."""
-    if isinstance(node, Compute) and isinstance(node.body, stop):
-        return node
-    return Compute(node.shape, stop(placeholder(0)), [Read(node, axes(node.ndim))], node.dtype)

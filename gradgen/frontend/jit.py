@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradgen.errors import TraceError
-from gradgen.frontend.apply import apply, defaults
+from gradgen.frontend.apply import apply
 from gradgen.frontend.closure import closed_graph, flatten, symbol, unflatten
 from gradgen.frontend.drawing import Source, drawing_from, inner_state
 from gradgen.frontend.inplace import copy_
 from gradgen.frontend.modes import state
 from gradgen.frontend.module_state import Held, Replacing, settled
+from gradgen.frontend.ops.promotion import defaults
 from gradgen.frontend.record import Record
 from gradgen.frontend.registry import Op
 from gradgen.frontend.requirements import ask_again, collecting

@@ -17,7 +17,7 @@ from gradgen.frontend import (
     inplace_random,
     ops,
 )
-from gradgen.frontend.ops import table
+from gradgen.frontend.ops import symbolic, table
 from gradgen.frontend.tensor import Tensor
 
 
@@ -25,6 +25,7 @@ def load_operations() -> None:
     """Imports every family of the operation library, which registers its entries."""
     for module in pkgutil.iter_modules(ops.__path__):
         importlib.import_module(f"{ops.__name__}.{module.name}")
+    symbolic.attach_operators()
 
 
 def attach_methods() -> None:

@@ -16,7 +16,8 @@ import sympy
 from gradgen.frontend.requirements import dim_hint
 from gradgen.ir import dtypes
 from gradgen.ir.dtypes import DType
-from gradgen.ir.nodes import Compute, Node, Read
+from gradgen.ir.functions import stop
+from gradgen.ir.nodes import Compute, Node, Read, identity_read
 from gradgen.ir.symbols import Extent, axis, placeholder, same_extent
 
 KEEP, PROMOTE, FLOAT, BOOL_RESULT = "keep", "promote", "float", "bool"
@@ -108,6 +109,13 @@ def cast(node: Node, dtype: DType) -> Node:
     if node.dtype is dtype:
         return node
     return Compute(node.shape, placeholder(0), [broadcast_read(node, node.shape)], dtype)
+
+
+def stopped(node: Node) -> Node:
+    """The value without its derivative: what no_grad and detach leave."""
+    if isinstance(node, Compute) and isinstance(node.body, stop):
+        return node
+    return Compute(node.shape, stop(placeholder(0)), [identity_read(node)], node.dtype)
 
 
 def elementwise(body: sympy.Expr, operands: Sequence[Node], dtype: DType) -> Compute:

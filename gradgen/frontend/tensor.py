@@ -18,6 +18,7 @@ from gradgen.frontend import printing
 from gradgen.frontend.grad_fn import AccumulateGrad, Edge, Node, tensor_type_name
 from gradgen.frontend.hooks import HookDict, Hooks, RemovableHandle
 from gradgen.frontend.modes import state
+from gradgen.frontend.ops.promotion import defaults
 from gradgen.frontend.ops.size import Size
 from gradgen.frontend.record import Record, Spec, leaf
 from gradgen.frontend.storage import Cell, Counter
@@ -399,7 +400,7 @@ class Tensor:
             dtype_name=self.dtype.name,
             requires_grad=self.requires_grad,
             grad_fn_name=self._grad_fn_name(),
-            default_dtype_name=recording.defaults.dtype.name,
+            default_dtype_name=defaults.dtype.name,
         )
 
     def __format__(self, format_spec: str) -> str:

@@ -1,129 +1,27 @@
 """The public functions run over bare graph nodes: no Tensor, no engine, no compiler.
 
-A `Symbolic` carries a node; calling an operation on it promotes dtypes, lowers, and gives Symbolics.  So a public
-function
-becomes a graph, which the reference interpreter evaluates and autodiff differentiates.
+A `Symbolic` carries a node.  So a public function becomes a graph, which the reference interpreter evaluates and autodiff
+differentiates.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gradgen.autodiff import gradients
 from gradgen.frontend.ops import table
-from gradgen.frontend.registry import FLOAT, KEEP, cast
+from gradgen.frontend.ops.symbolic import Nodes, Symbolic
+from gradgen.frontend.ops.tensors import using
 from gradgen.ir import dtypes
 from gradgen.ir.nodes import Constant, Input, Node
 from gradgen.reference.interpreter import evaluate
 
 from .cases import Case, cotangent
 
-
-class Symbolic:
-    def __init__(self, node: Node) -> None:
-        self.node = node
-
-    @property
-    def shape(self) -> tuple[Any, ...]:
-        return tuple(self.node.shape)
-
-    @property
-    def dtype(self) -> Any:
-        return self.node.dtype
-
-    @property
-    def ndim(self) -> int:
-        return self.node.ndim
-
-    def dim(self) -> int:
-        return self.node.ndim
-
-    def numel(self) -> Any:
-        return int(np.prod(self.shape))
-
-    def to(self, dtype: Any) -> Symbolic:
-        from gradgen.frontend.ops.shape import to_dtype
-
-        return to_dtype(self, dtype)
-
-    def detach(self) -> Symbolic:
-        from gradgen.frontend.engine import stopped
-
-        return Symbolic(stopped(self.node))
-
-    def __getattr__(self, name: str) -> Any:
-        if name in table.PROPERTIES:
-            return table.PROPERTIES[name](self)
-        if name in table.METHODS:
-            return lambda *args, **kwargs: table.METHODS[name](self, *args, **kwargs)
-        raise AttributeError(name)
-
-    def size(self, dim: int) -> Any:
-        return self.shape[dim]
-
-    def __iter__(self) -> Any:
-        return iter(self.unbind(0))
-
-
-def _dunder(name: str) -> Any:
-    return lambda self, *args: table.METHODS[name](self, *args)
-
-
-def _attach_operators() -> None:
-    for name in table.METHODS:
-        if name.startswith("__") and name != "__hash__":
-            setattr(Symbolic, name, _dunder(name))
-    Symbolic.__hash__ = object.__hash__  # type: ignore[method-assign]
-
-
-_attach_operators()
-
-
-def _number(value: Any) -> Any:
-    return dtypes.bool_ if isinstance(value, bool) else dtypes.int64 if isinstance(value, int) else dtypes.float32
-
-
-def result_type(operands: tuple[Any, ...]) -> Any:
-    """torch.result_type, written again from its documentation: dimensioned tensors, then 0-d ones, then numbers."""
-    levels: list[Any] = [None, None, None]
-    for x in operands:
-        level, kind = (0 if x.ndim else 1, x.dtype) if isinstance(x, Symbolic) else (2, _number(x))
-        levels[level] = kind if levels[level] is None else dtypes.promote(levels[level], kind)
-    result = None
-    for kind in levels:
-        if kind is not None and (result is None or kind.category > result.category):
-            result = kind
-    return result
-
-
-def record(op: Any, operands: tuple[Any, ...], attributes: dict[str, Any]) -> Any:
-    """What gradgen.frontend.apply does, over nodes."""
-    common = None if op.rule == KEEP else result_type(operands)
-    if op.rule == FLOAT and not common.is_floating_point:
-        common = dtypes.float32
-    nodes = []
-    for x in operands:
-        if isinstance(x, Symbolic):
-            nodes.append(cast(x.node, common) if common else x.node)
-        else:
-            nodes.append(Constant(x, common or _number(x)))
-    hash(tuple(sorted(attributes.items())))  # attributes are keys
-    found = op.lower(*nodes, **attributes)
-    return tuple(Symbolic(n) for n in found) if op.outputs != 1 else Symbolic(found)
-
-
-@contextmanager
-def symbolic_operations() -> Any:
-    """Within, public functions take and give Symbolics."""
-    before = table._recorder, table._tensor_type
-    table._recorder, table._tensor_type = (lambda: record), (lambda: Symbolic)  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        table._recorder, table._tensor_type = before
+symbolic_operations = partial(using, Nodes())
 
 
 def function(path: str) -> Any:

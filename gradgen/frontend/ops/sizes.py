@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sympy
 
-from gradgen.frontend.record import Record, Spec
 from gradgen.frontend.registry import KEEP, Op
 from gradgen.ir import functions as fn
 from gradgen.ir.dtypes import DType
@@ -30,8 +29,3 @@ def _lower(*, size: sympy.Expr, dtype: DType) -> Node:
 
 
 SIZE = Op("size", _lower, "", KEEP, method=False)
-
-
-def size_record(size: sympy.Expr, spec: Spec) -> Record:
-    """A 0-d value that is the size, in the dtype that promotion gave the number."""
-    return Record(SIZE, (), (("dtype", spec.dtype), ("size", size)), spec)
