@@ -10,12 +10,12 @@ import importlib
 from typing import Any
 
 from gradgen import autograd
-from gradgen.errors import GradgenError
-from gradgen.frontend import engine as _engine  # loaded now: the first look should not wait for imports
-from gradgen.frontend import namespace as _namespace
-from gradgen.frontend.device import contiguous_format, device, preserve_format, strided
-from gradgen.frontend.dtype_info import finfo, iinfo, promote_types, result_type
-from gradgen.frontend.modes import (
+from gradgen.eager import engine as _engine  # loaded now: the first look should not wait for imports
+from gradgen.eager import namespace as _namespace
+from gradgen.eager.device import contiguous_format, device, preserve_format, strided
+from gradgen.eager.dtype_info import finfo, iinfo, promote_types, result_type
+from gradgen.eager.generators import Generator, default_generator, initial_seed, manual_seed, seed
+from gradgen.eager.modes import (
     enable_grad,
     inference_mode,
     is_grad_enabled,
@@ -23,17 +23,17 @@ from gradgen.frontend.modes import (
     no_grad,
     set_grad_enabled,
 )
-from gradgen.frontend.ops.size import Size
-from gradgen.frontend.printing import get_printoptions, printoptions, set_printoptions
-from gradgen.frontend.random import Generator, default_generator, initial_seed, manual_seed, seed
-from gradgen.frontend.tensor import Tensor
+from gradgen.eager.printing import get_printoptions, printoptions, set_printoptions
+from gradgen.eager.tensor import Tensor
+from gradgen.errors import GradgenError
 from gradgen.ir.dtypes import DType as dtype
 from gradgen.ir.dtypes import bool_ as bool
 from gradgen.ir.dtypes import float32, float64, int32, int64
+from gradgen.ops.size import Size
 
 globals().update(_namespace.functions())
-from gradgen.frontend.creation import range_ as range  # noqa: E402
-from gradgen.frontend.ops.table import FUNCTIONS as _FUNCTIONS  # noqa: E402
+from gradgen.eager.creation import range_ as range  # noqa: E402
+from gradgen.ops.table import FUNCTIONS as _FUNCTIONS  # noqa: E402
 
 float = float32
 double = float64
@@ -43,17 +43,17 @@ long = int64
 from math import e, inf, nan, pi  # noqa: E402
 
 from gradgen.api import build, emit, jit, scan  # noqa: E402  `build` the function stands before the package of that name
-from gradgen.frontend.dimensions import dim  # noqa: E402
-from gradgen.frontend.trace import TracedFunction, spec, trace  # noqa: E402  trace(matrix) is PyTorch's, too
 from gradgen.show import bill, show  # noqa: E402  likewise before its module
 from gradgen.target import Target  # noqa: E402
+from gradgen.trace.dimensions import dim  # noqa: E402
+from gradgen.trace.tracing import TracedFunction, spec, trace  # noqa: E402  trace(matrix) is PyTorch's, too
 
 _LAZY = {
     "nn": "gradgen.nn", "optim": "gradgen.optim", "func": "gradgen.func", "linalg": "gradgen.linalg",
     "special": "gradgen.special", "utils": "gradgen.utils", "random": "gradgen.random",
 }
 _OWN = {
-    "check": "gradgen.checking", "from_sympy": "gradgen.frontend.from_sympy", "save": "gradgen.serialization",
+    "check": "gradgen.checking", "from_sympy": "gradgen.importers.from_sympy", "save": "gradgen.serialization",
     "load": "gradgen.serialization", "vmap": "gradgen.func", "get_rng_state": "gradgen.random",
     "set_rng_state": "gradgen.random",
 }
@@ -64,6 +64,6 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(_LAZY[name])
     if name in _OWN:
         return getattr(importlib.import_module(_OWN[name]), name)
-    from gradgen.frontend.absent import hint
+    from gradgen.eager.absent import hint
 
     raise AttributeError(f"module 'gradgen' has no attribute {name!r}{hint(name)}")

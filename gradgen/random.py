@@ -8,28 +8,28 @@ from typing import Any
 
 import numpy as np
 
-from gradgen.frontend import random
-from gradgen.frontend.creation import make_leaf
-from gradgen.frontend.random import default_generator, initial_seed, manual_seed, seed
-from gradgen.frontend.tensor import Tensor
+from gradgen.eager import generators
+from gradgen.eager.creation import make_leaf
+from gradgen.eager.generators import default_generator, initial_seed, manual_seed, seed
+from gradgen.eager.tensor import Tensor
 from gradgen.ir.dtypes import int64
 
 
 def get_rng_state() -> Tensor:
     """The state of the default stream: PyTorch's bytes, as int64 since there is no uint8."""
-    return make_leaf(np.asarray(random.get_rng_state()).astype(np.int64), int64, None, False)
+    return make_leaf(np.asarray(generators.get_rng_state()).astype(np.int64), int64, None, False)
 
 
 def set_rng_state(new_state: Any) -> None:
     """Continues the default stream from a state."""
     state = new_state.numpy() if isinstance(new_state, Tensor) else np.asarray(new_state)  # type: ignore[attr-defined]
-    random.set_rng_state(state.astype(np.uint8))
+    generators.set_rng_state(state.astype(np.uint8))
 
 
 @contextmanager
 def fork_rng(devices: Any = None, enabled: bool = True, **options: Any) -> Iterator[None]:
     """Restores the stream at the end of the block."""
-    with random.fork_rng(devices, enabled):
+    with generators.fork_rng(devices, enabled):
         yield
 
 

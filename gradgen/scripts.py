@@ -15,9 +15,9 @@ from types import ModuleType
 from typing import Any
 
 from gradgen.errors import GradgenError, TraceError
-from gradgen.frontend.dimensions import Dimension, dim
-from gradgen.frontend.trace import Spec, TracedFunction, spec, trace
 from gradgen.ir import dtypes
+from gradgen.trace.dimensions import Dimension, dim
+from gradgen.trace.tracing import Spec, TracedFunction, spec, trace
 
 __all__ = ["ScriptError", "load_program", "parse_argument"]
 

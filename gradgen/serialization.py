@@ -14,15 +14,19 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from gradgen.frontend.tensor import Tensor
+from gradgen.eager.tensor import Tensor
 
 MAGIC = b"gradgen-saved-1\n"
 _ALLOWED = {
     ("collections", "OrderedDict"), ("collections", "defaultdict"), ("builtins", "set"), ("builtins", "complex"),
-    ("gradgen.frontend.conversion", "_rebuild"), ("gradgen.nn.parameter", "_rebuilt"), ("gradgen.frontend.tensor", "Tensor"),
+    ("gradgen.eager.conversion", "_rebuild"), ("gradgen.nn.parameter", "_rebuilt"), ("gradgen.eager.tensor", "Tensor"),
     ("gradgen.nn.parameter", "Parameter"), ("gradgen.ir.dtypes", "dtype"), ("gradgen.ir.dtypes", "DType"),
     ("gradgen.serialization", "_tensor"),
 }
+
+_EARLIER = {"conversion": "gradgen.eager.conversion", "tensor": "gradgen.eager.tensor", "random": "gradgen.eager.generators",
+            "ops.size": "gradgen.ops.size", "printing": "gradgen.ops.size"}
+"""Where modules of gradgen.frontend that files may name stand now."""
 
 
 def _tensor(array: np.ndarray, dtype: str, requires_grad: bool, parameter: bool) -> Tensor:
@@ -58,13 +62,25 @@ class _Pickler(pickle.Pickler):
 
 
 class _Unpickler(pickle.Unpickler):
+    """Reads what it is given, under the names of today."""
+
     def find_class(self, module: str, name: str) -> Any:
+        if module.startswith("gradgen.frontend."):
+            module = _EARLIER.get(module.removeprefix("gradgen.frontend."), module)
+        return self.found(module, name)
+
+    def found(self, module: str, name: str) -> Any:
+        return getattr(importlib.import_module(module), name)
+
+
+class _Restricted(_Unpickler):
+    def found(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
             raise pickle.UnpicklingError(
                 f"the file holds a {module}.{name}; load(..., weights_only=False) reads it, and runs what code it names: do "
                 "that only with a file that you trust"
             )
-        return getattr(importlib.import_module(module), name)
+        return super().found(module, name)
 
 
 def save(obj: Any, f: str | Path | BinaryIO, pickle_module: Any = None, pickle_protocol: int = 4, **options: Any) -> None:
@@ -91,6 +107,6 @@ def load(
             "(numpy.savez(path, **{k: v.numpy() for k, v in model.state_dict().items()})) and pass them to load_state_dict"
         )
     buffer = io.BytesIO(data[len(MAGIC) :])
-    return pickle.load(buffer) if weights_only is False else _Unpickler(buffer).load()
+    return (_Unpickler if weights_only is False else _Restricted)(buffer).load()
 
 

@@ -8,11 +8,11 @@ from gradgen.codegen import demands
 from gradgen.compiler.account import watched
 from gradgen.compiler.pipeline import bodies, costs, generate, programs, stages, user_names
 from gradgen.errors import GradgenError
-from gradgen.frontend.choice import prepared
 from gradgen.ir.graph import serialise
 from gradgen.loops.bill import Bill
 from gradgen.notation.formula import formulas
 from gradgen.options import Options
+from gradgen.trace.choice import prepared
 
 VIEWS = {
     "formulas": "the mathematics, forward and gradient, one line a value",

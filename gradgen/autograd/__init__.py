@@ -3,9 +3,9 @@
 from gradgen.autograd import functional, graph
 from gradgen.autograd.function import Function
 from gradgen.autograd.gradcheck import gradcheck, gradgradcheck
-from gradgen.frontend.autograd import backward, grad
-from gradgen.frontend.modes import enable_grad, inference_mode, no_grad, set_grad_enabled
-from gradgen.frontend.tensor import Tensor as Variable
+from gradgen.eager.backward import backward, grad
+from gradgen.eager.modes import enable_grad, inference_mode, no_grad, set_grad_enabled
+from gradgen.eager.tensor import Tensor as Variable
 
 __all__ = [
     "Function",

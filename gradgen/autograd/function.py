@@ -7,12 +7,12 @@ from functools import cache
 from typing import Any
 
 from gradgen.autograd.recorded import tracing, with_backward
-from gradgen.frontend import internal
-from gradgen.frontend.grad_fn import FREED, Edge, Node
-from gradgen.frontend.inplace import check_in_place, detach_, rebase
-from gradgen.frontend.modes import no_grad, state
-from gradgen.frontend.tensor import Tensor
-from gradgen.frontend.views import set_history
+from gradgen.eager import internal
+from gradgen.eager.grad_fn import FREED, Edge, Node
+from gradgen.eager.inplace import check_in_place, detach_, rebase
+from gradgen.eager.modes import no_grad, state
+from gradgen.eager.tensor import Tensor
+from gradgen.eager.views import set_history
 
 VIEW_AND_MORE = (
     "If your Function modifies inplace an input that is a view of another Tensor, your Function cannot return more than one "

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gradgen.frontend import internal
-from gradgen.frontend.autograd import grad
-from gradgen.frontend.indexing_frontend import stack_rows
-from gradgen.frontend.modes import enable_grad
-from gradgen.frontend.tensor import Tensor
+from gradgen.eager import internal
+from gradgen.eager.backward import grad
+from gradgen.eager.modes import enable_grad
+from gradgen.eager.subscripts import stack_rows
+from gradgen.eager.tensor import Tensor
 
 
 def _arguments(inputs: Any, create_graph: bool) -> tuple[tuple[Tensor, ...], bool]:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from gradgen.frontend import internal
-from gradgen.frontend.autograd import grad
-from gradgen.frontend.modes import enable_grad, no_grad
-from gradgen.frontend.tensor import Tensor
+from gradgen.eager import internal
+from gradgen.eager.backward import grad
+from gradgen.eager.modes import enable_grad, no_grad
+from gradgen.eager.tensor import Tensor
 from gradgen.ir import dtypes
 
 

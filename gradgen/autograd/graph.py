@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gradgen.frontend.grad_fn import Node
-from gradgen.frontend.tensor import Tensor
+from gradgen.eager.grad_fn import Node
+from gradgen.eager.tensor import Tensor
 
 
 class GradientEdge(NamedTuple):

@@ -10,20 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from gradgen.eager import internal
+from gradgen.eager.apply import apply
+from gradgen.eager.conversion import users_line
+from gradgen.eager.inplace import overwrite
+from gradgen.eager.modes import enable_grad, state
+from gradgen.eager.tensor import Tensor
 from gradgen.errors import TraceError
-from gradgen.frontend import internal
-from gradgen.frontend.apply import apply
-from gradgen.frontend.border import Border
-from gradgen.frontend.closure import closed_graph, symbol
-from gradgen.frontend.conversion import users_line
-from gradgen.frontend.inplace import overwrite
-from gradgen.frontend.modes import enable_grad, state
-from gradgen.frontend.record import Record
-from gradgen.frontend.registry import KEEP, Op
-from gradgen.frontend.tensor import Tensor
 from gradgen.ir.graph import Graph
 from gradgen.ir.kernels import Pullback, given
 from gradgen.ir.nodes import Node
+from gradgen.ops.registry import KEEP, Op
+from gradgen.record.records import Record
+from gradgen.trace.border import Border
+from gradgen.trace.closure import closed_graph, symbol
 
 Pull = Callable[..., Sequence[Tensor | None]]
 ONCE = "trying to differentiate twice a function that was marked with @once_differentiable"
@@ -72,7 +72,7 @@ def _value(tensor: Tensor) -> Tensor:
 
 
 def _joined(values: Sequence[Tensor]) -> Tensor:
-    from gradgen.frontend import namespace
+    from gradgen.eager import namespace
 
     cat: Any = namespace.functions()["cat"]
     joined: Tensor = cat([v.reshape(-1) for v in values])  # type: ignore[attr-defined]

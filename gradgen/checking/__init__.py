@@ -22,8 +22,6 @@ from gradgen.autodiff.joint import differentiable_outputs
 from gradgen.checking.inputs import DISTRIBUTIONS, dimensions, given_or_sampled, sample
 from gradgen.checking.twin import NoTwin, as_torch
 from gradgen.errors import CompilerNotFoundError, GradgenError
-from gradgen.frontend.choice import prepared
-from gradgen.frontend.trace import TracedFunction
 from gradgen.ir.draws import STATE
 from gradgen.ir.functions import instead, stop
 from gradgen.ir.graph import Graph
@@ -32,6 +30,8 @@ from gradgen.ir.rewrite import rewrite
 from gradgen.ir.symbols import placeholder
 from gradgen.ir.widen import widened_graph
 from gradgen.reference.interpreter import evaluate
+from gradgen.trace.choice import prepared
+from gradgen.trace.tracing import TracedFunction
 
 __all__ = ["CheckReport", "Comparison", "Row", "check"]
 

@@ -14,17 +14,17 @@ from gradgen.autodiff import gradients, tangents
 from gradgen.autodiff.jacobian import hessian as graph_hessian
 from gradgen.autodiff.jacobian import hvp as graph_hvp
 from gradgen.autodiff.jacobian import jacobian as graph_jacobian
+from gradgen.eager.apply import apply
+from gradgen.eager.drawing import Source, current, states_by_step
+from gradgen.eager.tensor import Tensor
 from gradgen.errors import DerivativeError, ShapeError
-from gradgen.frontend.apply import apply
-from gradgen.frontend.closure import capture, flatten, operation, unflatten
-from gradgen.frontend.drawing import Source, current, states_by_step
-from gradgen.frontend.tensor import Tensor
 from gradgen.ir.batch import batched, moved_axis, repeated
 from gradgen.ir.functions import NoDerivative
 from gradgen.ir.graph import Graph
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
 from gradgen.ir.rewrite import substitute
 from gradgen.ir.symbols import placeholder, same_extent
+from gradgen.trace.closure import capture, flatten, operation, unflatten
 
 __all__ = [
     "functional_call", "grad", "grad_and_value", "hessian", "hvp", "jacfwd", "jacrev", "jvp", "stack_module_state", "vjp",

@@ -17,6 +17,7 @@ from gradgen.ir.limits import Interval, greatest
 from gradgen.ir.symbols import Extent, as_extent
 from gradgen.loops.counting import counted
 from gradgen.loops.heights import greatest_of
+from gradgen.loops.program import Program
 from gradgen.loops.statements import (
     CONSTANT,
     SAVED,
@@ -30,7 +31,6 @@ from gradgen.loops.statements import (
     Let,
     Loop,
     PairwiseBegin,
-    Program,
     Statement,
 )
 from gradgen.loops.walk import expressions, statements_in, subexpressions

@@ -69,6 +69,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    from gradgen.frontend.absent import hint
+    from gradgen.eager.absent import hint
 
     raise AttributeError(f"module 'gradgen.nn' has no attribute {name!r}{hint(name)}")

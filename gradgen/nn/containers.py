@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from gradgen.frontend.tensor import Tensor
+from gradgen.eager.tensor import Tensor
 from gradgen.nn.module import Module
 from gradgen.nn.parameter import Parameter
 

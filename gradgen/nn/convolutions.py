@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from gradgen.frontend import creation
+from gradgen.eager import creation
 from gradgen.nn import functional as F
 from gradgen.nn import init
 from gradgen.nn.module import Module

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gradgen.frontend.modes import no_grad
+from gradgen.eager.modes import no_grad
 
 _LINEAR = ("linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "sigmoid")
 _GAINS = {**dict.fromkeys(_LINEAR, 1), "tanh": 5.0 / 3, "selu": 3.0 / 4, "relu": math.sqrt(2.0)}
@@ -60,7 +60,7 @@ def ones_(tensor: Any) -> Any:
 
 def eye_(tensor: Any) -> Any:
     """The identity."""
-    from gradgen.frontend.creation import eye
+    from gradgen.eager.creation import eye
 
     with no_grad():
         return tensor.copy_(eye(*tensor.shape))
@@ -138,7 +138,7 @@ def trunc_normal_(
     while not kept.all():
         values, good = candidates()
         result, kept = np.where(kept, result, values), kept | good
-    from gradgen.frontend.creation import tensor as made
+    from gradgen.eager.creation import tensor as made
 
     with no_grad():
         return tensor.copy_(made(result, dtype=tensor.dtype))
@@ -146,7 +146,7 @@ def trunc_normal_(
 
 def orthogonal_(tensor: Any, gain: float = 1, generator: Any = None) -> Any:
     """A (semi-)orthogonal matrix of rows, from the QR decomposition of normal numbers (Saxe et al., 2014)."""
-    from gradgen.frontend import creation, namespace
+    from gradgen.eager import creation, namespace
 
     if tensor.ndim < 2:
         raise ValueError("Only tensors with 2 or more dimensions are supported")
@@ -179,7 +179,7 @@ def dirac_(tensor: Any, groups: int = 1) -> Any:
 
 def sparse_(tensor: Any, sparsity: float, std: float = 0.01, generator: Any = None) -> Any:
     """Normal, a part `sparsity` of every column 0 (Martens, 2010)."""
-    from gradgen.frontend import namespace
+    from gradgen.eager import namespace
 
     if tensor.ndim != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gradgen.frontend import creation
-from gradgen.frontend.modes import no_grad
-from gradgen.frontend.tensor import Tensor
+from gradgen.eager import creation
+from gradgen.eager.modes import no_grad
+from gradgen.eager.tensor import Tensor
 from gradgen.nn import functional as F
 from gradgen.nn import init
 from gradgen.nn.module import Module

@@ -6,10 +6,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
-from gradgen.frontend.hooks import RemovableHandle
-from gradgen.frontend.modes import no_grad
-from gradgen.frontend.modes import state as modes
-from gradgen.frontend.tensor import Tensor
+from gradgen.eager.hooks import RemovableHandle
+from gradgen.eager.modes import no_grad
+from gradgen.eager.modes import state as modes
+from gradgen.eager.tensor import Tensor
 from gradgen.ir import dtypes
 from gradgen.ir.dtypes import DType
 from gradgen.nn import module_hooks as hooks
@@ -344,7 +344,7 @@ class Module:
 
     def _load(self, name: str, target: Tensor, value: Any, assign: bool) -> list[str]:
         """Takes over one value; what is wrong with it."""
-        from gradgen.frontend.creation import as_tensor
+        from gradgen.eager.creation import as_tensor
 
         if not isinstance(value, Tensor) and not hasattr(value, "__array__"):
             return [f'While copying the parameter named "{name}", expected torch.Tensor or Tensor-like object from '

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradgen.autograd.function import Function
-from gradgen.frontend.hooks import HookDict, RemovableHandle
-from gradgen.frontend.tensor import Tensor
+from gradgen.eager.hooks import HookDict, RemovableHandle
+from gradgen.eager.tensor import Tensor
 
 
 class HookTable(HookDict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gradgen.frontend import creation, namespace
+from gradgen.eager import creation, namespace
 from gradgen.ir.dtypes import bool_
 from gradgen.nn import functional as F
 from gradgen.nn import init

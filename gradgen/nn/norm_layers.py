@@ -6,8 +6,8 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from gradgen.frontend import creation
-from gradgen.frontend.modes import state as modes
+from gradgen.eager import creation
+from gradgen.eager.modes import state as modes
 from gradgen.ir.dtypes import int64
 from gradgen.nn import functional as F
 from gradgen.nn import init

@@ -180,7 +180,7 @@ class PReLU(Module):
     """input where positive, weight * input elsewhere."""
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None) -> None:
-        from gradgen.frontend.creation import full
+        from gradgen.eager.creation import full
 
         super().__init__()
         self.num_parameters = num_parameters

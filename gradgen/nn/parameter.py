@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradgen.frontend.tensor import Tensor
+from gradgen.eager.tensor import Tensor
 
 
 class Parameter(Tensor):
@@ -12,7 +12,7 @@ class Parameter(Tensor):
 
     def __new__(cls, data: Tensor | None = None, requires_grad: bool = True) -> Any:
         if data is None:
-            from gradgen.frontend.creation import empty
+            from gradgen.eager.creation import empty
 
             data = empty(0)
         parameter = object.__new__(cls)

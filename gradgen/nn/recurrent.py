@@ -11,13 +11,13 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from gradgen.frontend import creation, namespace
-from gradgen.frontend.scan import scan
+from gradgen.eager import creation, namespace
 from gradgen.nn import functional as F
 from gradgen.nn import init
 from gradgen.nn.module import Module
 from gradgen.nn.parameter import Parameter
 from gradgen.nn.utils.rnn import PackedSequence
+from gradgen.trace.scan import scan
 
 functional: Any = F
 _functions: Any = namespace.functions()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from gradgen.frontend import namespace
+from gradgen.eager import namespace
 from gradgen.nn import functional as F
 from gradgen.nn import init
 from gradgen.nn.containers import ModuleList

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gradgen.frontend import creation
-from gradgen.frontend.modes import no_grad
+from gradgen.eager import creation
+from gradgen.eager.modes import no_grad
 from gradgen.nn import functional as F
 from gradgen.nn import init
 from gradgen.nn.module import Module

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradgen.frontend.ops.comparison import where
-from gradgen.frontend.ops.promotion import defaults
+from gradgen.ops.comparison import where
+from gradgen.ops.promotion import defaults
 from gradgen.optim.optimizer import Optimizer, check_at_least_zero, zeros_of
 
 

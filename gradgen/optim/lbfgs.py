@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gradgen.frontend.modes import enable_grad, no_grad
+from gradgen.eager.modes import enable_grad, no_grad
 from gradgen.optim.optimizer import Optimizer
 
 SUFFICIENT, CURVATURE = 1e-4, 0.9
@@ -143,7 +143,7 @@ class LBFGS(Optimizer):
         ])
 
     def _assign(self, vector: np.ndarray) -> None:
-        from gradgen.frontend.creation import tensor
+        from gradgen.eager.creation import tensor
 
         at = 0
         with no_grad():

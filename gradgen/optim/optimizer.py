@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from gradgen.frontend.modes import enable_grad, no_grad
-from gradgen.frontend.tensor import Tensor
+from gradgen.eager.modes import enable_grad, no_grad
+from gradgen.eager.tensor import Tensor
 
 REQUIRED = object()
 
@@ -123,6 +123,6 @@ def check_at_least_zero(value: float, what: str) -> None:
 
 def zeros_of(p: Any) -> Any:
     """Zeros of the parameter's shape."""
-    from gradgen.frontend.creation import zeros_like
+    from gradgen.eager.creation import zeros_like
 
     return zeros_like(p).detach()  # type: ignore[no-untyped-call]

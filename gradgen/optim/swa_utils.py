@@ -7,8 +7,8 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from gradgen.frontend import creation
-from gradgen.frontend.modes import no_grad
+from gradgen.eager import creation
+from gradgen.eager.modes import no_grad
 from gradgen.ir.dtypes import int64
 from gradgen.nn.module import Module
 from gradgen.nn.norm_layers import _BatchNorm

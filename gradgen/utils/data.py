@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from gradgen.frontend import creation, namespace
-from gradgen.frontend.random import Generator, default_generator
-from gradgen.frontend.tensor import Tensor
+from gradgen.eager import creation, namespace
+from gradgen.eager.generators import Generator, default_generator
+from gradgen.eager.tensor import Tensor
 from gradgen.ir.dtypes import float64, int64
 
 _functions: Any = namespace.functions()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gradgen.frontend import tape
+from gradgen.trace import tape
 from tests.fuzz.tape_programs import Program, grow
 from tests.fuzz.three_way import PER_MODULE, compilable, interpreted, judged, through_c, torch_if_there
 

@@ -102,7 +102,7 @@ def as_graph(program: Program) -> Outcome:
 @contextmanager
 def interpreted() -> Iterator[None]:
     """Inside, eager values are computed by the interpreter of graphs: nothing is compiled."""
-    from gradgen.frontend import engine
+    from gradgen.eager import engine
 
     kept = engine._runners, compiled.remembered, compiled.runner
     engine._runners = {}
@@ -143,7 +143,7 @@ def judged(program: Program, torch: Any = None) -> tuple[str, str]:
 
 def engine_runners() -> None:
     """Code of other programs is let go: no two have a structure in common."""
-    from gradgen.frontend import engine
+    from gradgen.eager import engine
 
     if len(engine._runners) > 2000:
         engine._runners.clear()

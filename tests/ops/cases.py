@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-import gradgen.frontend.ops  # noqa: F401  (registers everything)
-from gradgen.frontend.ops.samples import Spec
-from gradgen.frontend.ops.table import SAMPLES
-from gradgen.frontend.registry import Sample
+import gradgen  # noqa: F401  (registers everything)
+from gradgen.ops.registry import Sample
+from gradgen.ops.samples import Spec
+from gradgen.ops.table import SAMPLES
 
 
 @dataclass(frozen=True)

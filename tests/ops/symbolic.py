@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from gradgen.autodiff import gradients
-from gradgen.frontend.ops import table
-from gradgen.frontend.ops.symbolic import Nodes, Symbolic
-from gradgen.frontend.ops.tensors import using
 from gradgen.ir import dtypes
 from gradgen.ir.nodes import Constant, Input, Node
+from gradgen.ops import table
+from gradgen.ops.symbolic import Nodes, Symbolic
+from gradgen.ops.tensors import using
 from gradgen.reference.interpreter import evaluate
 
 from .cases import Case, cotangent

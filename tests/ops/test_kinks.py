@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from gradgen.autodiff import gradients
-from gradgen.frontend.ops import table
 from gradgen.ir import dtypes
 from gradgen.ir.nodes import Constant, Input, Node
+from gradgen.ops import table
 from gradgen.reference.interpreter import evaluate
 
 from .kinks import KINKS, PAGE, Kink, page

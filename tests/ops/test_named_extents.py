@@ -11,10 +11,10 @@ import pytest
 from sympy import Integer
 
 from gradgen.autodiff import gradients
-from gradgen.frontend.ops import table
 from gradgen.ir import dtypes
 from gradgen.ir.nodes import Compute, Input, Node
 from gradgen.ir.symbols import Extent, dim
+from gradgen.ops import table
 from gradgen.reference.interpreter import evaluate
 
 from .symbolic import Symbolic, flat, symbolic_operations

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import gradgen as gg
-from gradgen.frontend.ops import table
+from gradgen.ops import table
 from gradgen.reference.interpreter import evaluate
 from tests.ops.cases import Case, all_cases
 

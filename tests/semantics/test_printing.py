@@ -18,9 +18,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gradgen.frontend import printing
-from gradgen.frontend.ops.size import Size
-from gradgen.frontend.printing import format_scalar, parameter_repr, tensor_format, tensor_repr
+from gradgen.eager import printing
+from gradgen.eager.printing import format_scalar, parameter_repr, tensor_format, tensor_repr
+from gradgen.ops.size import Size
 
 DATA = Path(__file__).parent / "data" / "printing.json"
 FLOATS = ["float32", "float64", "float16", "bfloat16"]

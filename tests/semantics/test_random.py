@@ -2,7 +2,7 @@
 
 A program is a seed and a list of calls `[name, arguments]`; the same program is run on both generators, and results and
 the final state are compared byte for byte. `python tests/semantics/test_random.py` records data/random.json anew
-(needs torch, and a processor whose vendor is not Intel: see gradgen/frontend/random.py).
+(needs torch, and a processor whose vendor is not Intel: see gradgen/eager/generators.py).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gradgen.frontend import random as gr
-from gradgen.frontend.boxmuller import fused_multiply_add
-from gradgen.frontend.random import Generator
+from gradgen.eager import generators as gr
+from gradgen.eager.boxmuller import fused_multiply_add
+from gradgen.eager.generators import Generator
 
 DATA = Path(__file__).parent / "data" / "random.json"
 Call = tuple[str, dict[str, Any]]

@@ -27,7 +27,7 @@ KINDS = [
 
 @pytest.fixture(autouse=True)
 def interpreted(monkeypatch):
-    from gradgen.frontend import engine
+    from gradgen.eager import engine
 
     monkeypatch.setattr(engine, "_runners", {})
     monkeypatch.setattr(compiled, "remembered", lambda structure: None)

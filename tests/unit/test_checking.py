@@ -15,7 +15,7 @@ from gradgen.checking import check
 from gradgen.checking.inputs import dimensions, index_bounds, sample
 from gradgen.checking.twin import NoTwin, as_torch
 from gradgen.errors import GradgenError, ShapeError
-from gradgen.frontend.from_sympy import from_sympy
+from gradgen.importers.from_sympy import from_sympy
 from gradgen.ir.widen import widened_graph
 
 pytestmark = pytest.mark.skipif(not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler")

@@ -12,10 +12,10 @@ import sympy
 import gradgen as gg
 from gradgen.compiler.pipeline import generate
 from gradgen.errors import DTypeError, GradgenError
-from gradgen.frontend.choice import chosen, prepared
-from gradgen.frontend.trace import TracedFunction
 from gradgen.options import Options
 from gradgen.reference.interpreter import evaluate
+from gradgen.trace.choice import chosen, prepared
+from gradgen.trace.tracing import TracedFunction
 
 
 def classify(x: Any, t: Any, w: Any, b: Any) -> tuple[Any, Any]:

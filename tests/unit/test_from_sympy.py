@@ -15,10 +15,10 @@ from sympy.physics.mechanics.models import n_link_pendulum_on_cart
 
 from gradgen.autodiff import differentiate
 from gradgen.errors import GradgenError, InvalidNameError, ShapeError, TraceError, UnsupportedOperationError
-from gradgen.frontend.from_sympy import from_sympy
-from gradgen.frontend.trace import TracedFunction
+from gradgen.importers.from_sympy import from_sympy
 from gradgen.ir import dtypes
 from gradgen.reference.interpreter import evaluate, run
+from gradgen.trace.tracing import TracedFunction
 
 x, y, z = sp.symbols("x y z")
 i, j, k = sp.symbols("i j k", integer=True)

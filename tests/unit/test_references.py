@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from gradgen.frontend import references
+from gradgen.eager import references
 
 
 def test_this_interpreter_counts() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gradgen as gg
-from gradgen.frontend import replay
+from gradgen.eager import replay
 
 
 def leaves():

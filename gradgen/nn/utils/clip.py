@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from gradgen.frontend import creation, namespace
-from gradgen.frontend.modes import no_grad
-from gradgen.frontend.tensor import Tensor
+from gradgen.eager import creation, namespace
+from gradgen.eager.modes import no_grad
+from gradgen.eager.tensor import Tensor
 
 _stack: Any = namespace.functions()["stack"]
 _vector_norm: Any = namespace.functions("linalg")["vector_norm"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from gradgen.frontend import namespace
-from gradgen.frontend.tensor import Tensor
+from gradgen.eager import namespace
+from gradgen.eager.tensor import Tensor
 
 _cat: Any = namespace.functions()["cat"]
 

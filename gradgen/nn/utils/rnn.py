@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from gradgen.frontend import creation, namespace
-from gradgen.frontend.tensor import Tensor
+from gradgen.eager import creation, namespace
+from gradgen.eager.tensor import Tensor
 from gradgen.ir.dtypes import int64
 
 _functions: Any = namespace.functions()

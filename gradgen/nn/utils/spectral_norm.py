@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradgen.frontend import creation
-from gradgen.frontend.modes import no_grad
+from gradgen.eager import creation
+from gradgen.eager.modes import no_grad
 from gradgen.nn import functional as F
 from gradgen.nn.module import Module
 from gradgen.nn.parameter import Parameter

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from gradgen.frontend import namespace
+from gradgen.eager import namespace
 from gradgen.nn.module import Module
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradgen.frontend.tensor import Tensor
+from gradgen.eager.tensor import Tensor
 from gradgen.nn.module import Module
 from gradgen.nn.parameter import Parameter
 

@@ -1,0 +1,1 @@
+"""Programs from elsewhere: each importer gives what `trace` gives."""

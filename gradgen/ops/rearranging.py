@@ -1,0 +1,195 @@
+"""Elements of images rearranged: fold, pixel_unshuffle, channel_shuffle, max_unpool."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import sympy
+
+from gradgen.ir.guards import MOD, Condition, conjunction, in_range
+from gradgen.ir.indexing import modulo, quotient
+from gradgen.ir.nodes import Compute, Node, Read
+from gradgen.ir.symbols import axes, axis, reduce_axis
+from gradgen.ops.convolution import Ints, each, floor_ratio, window_count
+from gradgen.ops.registry import KEEP, Op, register
+from gradgen.ops.requirements import require_equal, require_multiple
+from gradgen.ops.samples import edges, one, sample, t
+from gradgen.ops.shapes import A0, known, shape_text
+from gradgen.ops.table import call, public
+
+if TYPE_CHECKING:
+    from gradgen.ops.tensors import Tensor
+
+Numbers = tuple[int, ...]
+
+# --- columns as patches -----------------------------------------------------------------------------------------------
+
+
+def _lower_fold(
+    node: Node, *, out: Numbers, size: Numbers, dilation: Numbers, padding: Numbers, stride: Numbers
+) -> Node:
+    """out[i, j] = sum over kernel places k of columns[c, k, (i + padding - k dilation) / stride], where that divides."""
+    counts = [window_count(out[d], size[d], stride[d], padding[d], padding[d], dilation[d]) for d in range(2)]
+    places, conditions = [], []
+    for d in range(2):
+        reach = axis(2 + d) + padding[d] - reduce_axis(d) * dilation[d]
+        place = quotient(reach, sympy.Integer(stride[d])) if stride[d] != 1 else reach
+        if stride[d] != 1:
+            conditions.append(Condition(MOD, reach, stride[d]))
+        conditions.extend(in_range(place, counts[d]))
+        places.append(place)
+    area = size[0] * size[1]
+    row = axis(1) * area + reduce_axis(0) * size[1] + reduce_axis(1)
+    read = Read(node, [axis(0), row, places[0] * counts[1] + places[1]], conjunction(*conditions) or ())
+    shape = (node.shape[0], floor_ratio(node.shape[1], area), *out)
+    return Compute(shape, A0, [read], node.dtype, reduce_shape=size, reducer="sum")
+
+
+_fold = register(Op("col2im", _lower_fold, "Col2ImBackward0", KEEP))
+
+
+@public("nn.functional", samples=[
+    one(t(1, 12, 12), (4, 5), (2, 2)), one(t(2, 8, 4), 4, 2, padding=1, stride=3, dilation=1), one(t(8, 4), 3, 2),
+    one(t(1, 4, 9), (5, 5), 2, dilation=2, padding=1, stride=2),
+])
+def fold(
+    input: Tensor, output_size: Ints, kernel_size: Ints, dilation: Ints = 1, padding: Ints = 0, stride: Ints = 1
+) -> Tensor:
+    """Columns [N, C*KH*KW, patches] added up as the patches of [N, C, H, W]: the adjoint of unfold."""
+    if input.ndim not in (2, 3):
+        raise RuntimeError(
+            "Expected 2D or 3D (batch mode) tensor for input with possibly 0 batch size and non-zero dimensions for "
+            f"input, but got: {shape_text(input.shape)}"
+        )
+    batched = input if input.ndim == 3 else input.unsqueeze(0)
+    names = ("output_size", "kernel_size", "dilation", "padding", "stride")
+    out, size, spread, pad, step = (
+        each(v, 2, n) for v, n in zip((output_size, kernel_size, dilation, padding, stride), names)
+    )
+    _check_fold(batched, out, size, spread, pad, step)
+    found = call(_fold, batched, out=out, size=size, dilation=spread, padding=pad, stride=step)
+    return found if input.ndim == 3 else found.squeeze(0)
+
+
+def _check_fold(input: Any, out: Numbers, size: Numbers, spread: Numbers, pad: Numbers, step: Numbers) -> None:
+    channels, columns = input.shape[1], input.shape[2]
+    area = size[0] * size[1]
+    require_multiple(channels, area, RuntimeError,
+                     "Expected size of input's dimension 1 to be divisible by the product of kernel_size, but got "
+                     "input.size(1)={channels} and kernel_size={size}.", channels=channels, size=size)
+    counts = [(out[d] + 2 * pad[d] - spread[d] * (size[d] - 1) - 1) // step[d] + 1 for d in range(2)]
+    pairs = ", ".join(f"{n}=({v[0]}, {v[1]})" for n, v in (
+        ("output_size", out), ("kernel_size", size), ("dilation", spread), ("padding", pad), ("stride", step)))
+    require_equal(columns, counts[0] * counts[1], RuntimeError,
+                  "Given {pairs}, expected size of input's dimension 2 to match the calculated number of sliding blocks "
+                  "{counts[0]} * {counts[1]} = {total}, but got input.size(2)={columns}.", pairs=pairs, counts=counts,
+                  total=counts[0] * counts[1], columns=columns)
+
+
+# --- shuffles ---------------------------------------------------------------------------------------------------------
+
+
+def _lower_unshuffle(node: Node, *, factor: int) -> Node:
+    lead = node.ndim - 3
+    channels, height, width = node.shape[lead:]
+    r = sympy.Integer(factor)
+    c = axis(lead)
+    row = axis(lead + 1) * factor + modulo(quotient(c, r), r)
+    column = axis(lead + 2) * factor + modulo(c, r)
+    index = [*axes(lead), quotient(c, r * r), row, column]
+    shape = (*node.shape[:lead], known(channels * factor**2), floor_ratio(height, factor), floor_ratio(width, factor))
+    return Compute(shape, A0, [Read(node, index)], node.dtype)
+
+
+_unshuffle = register(Op("pixel_unshuffle", _lower_unshuffle, "PixelUnshuffleBackward0", KEEP))
+
+
+@public("nn.functional", "", samples=[sample(t(1, 2, 4, 6), 2), one(t(2, 3, 3), 3)])
+def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
+    """[..., C, H r, W r] -> [..., C r r, H, W]."""
+    if input.ndim < 3:
+        raise RuntimeError(
+            f"pixel_unshuffle expects input to have at least 3 dimensions, but got input with {input.ndim} dimension(s)"
+        )
+    if downscale_factor <= 0:
+        raise RuntimeError(
+            f"pixel_unshuffle expects a positive downscale_factor, but got {downscale_factor}"
+        )
+    for name, at in (("height", -2), ("width", -1)):
+        require_multiple(input.shape[at], int(downscale_factor), RuntimeError,
+                         "pixel_unshuffle expects {name} to be divisible by downscale_factor, but input.size({at})={n} is "
+                         "not divisible by {factor}", name=name, at=at, n=input.shape[at], factor=downscale_factor)
+    return call(_unshuffle, input, factor=int(downscale_factor))
+
+
+def _lower_channel_shuffle(node: Node, *, groups: int) -> Node:
+    per = floor_ratio(node.shape[1], groups)
+    g = sympy.Integer(groups)
+    index = [axis(0), modulo(axis(1), g) * per + quotient(axis(1), g), *(axis(d) for d in range(2, node.ndim))]
+    return Compute(node.shape, A0, [Read(node, index)], node.dtype)
+
+
+_channel_shuffle = register(Op("channel_shuffle", _lower_channel_shuffle, "ChannelShuffleBackward0", KEEP))
+
+
+@public("nn.functional", "", samples=[one(t(1, 6, 2, 2), 2), one(t(2, 6, 3), 3)])
+def channel_shuffle(input: Tensor, groups: int) -> Tensor:
+    """Channels [groups, C / groups] transposed."""
+    if input.ndim < 3:
+        raise RuntimeError(
+            f"channel_shuffle expects input with > 2 dims, but got input with sizes {shape_text(input.shape)}"
+        )
+    channels = input.shape[1]
+    if groups <= 0:
+        raise RuntimeError(
+            f"Number of groups to divide channels in must be positive. Value of groups:{groups}"
+        )
+    require_multiple(channels, int(groups), RuntimeError,
+                     "Number of channels must be divisible by groups. Got {channels} channels and {groups} groups.",
+                     channels=channels, groups=groups)
+    return call(_channel_shuffle, input, groups=int(groups))
+
+
+_zeros = register(
+    Op("zeros_of_shape", lambda node, *, shape: Compute(shape, sympy.Integer(0), [], node.dtype), "NotDifferentiable", KEEP,
+       method=False)
+)
+
+# --- unpooling --------------------------------------------------------------------------------------------------------
+
+
+def _unpool(rank: int, samples: Sequence[Any]) -> None:
+    def max_unpool(
+        input: Tensor, indices: Tensor, kernel_size: Ints, stride: Ints | None = None, padding: Ints = 0,
+        output_size: Sequence[int] | None = None,
+    ) -> Tensor:
+        size, pad = each(kernel_size, rank, "kernel_size"), each(padding, rank, "padding")
+        step = size if stride is None else each(stride, rank, "stride")
+        lead = input.ndim - rank
+        usual = [(input.shape[lead + d] - 1) * step[d] + size[d] - 2 * pad[d] for d in range(rank)]
+        out = usual if output_size is None else list(output_size)[-rank:]
+        for d in range(rank):
+            low, high = usual[d] - step[d], usual[d] + step[d]
+            if not low < out[d] < high:
+                raise ValueError(f"invalid output_size {out} (dim {d} must be between {low} and {high})")
+        if tuple(indices.shape) != tuple(input.shape):
+            raise RuntimeError(
+                "Expected shape of indices to be same as that of the input tensor "
+                f"({shape_text(input.shape)}) but got indices tensor with shape: {shape_text(indices.shape)}"
+            )
+        total = 1
+        for n in out:
+            total *= n
+        zeros = call(_zeros, input, shape=(*tuple(input.shape)[:lead], total))
+        found = zeros.scatter(-1, indices.flatten(lead), input.flatten(lead))
+        return found.reshape((*tuple(input.shape)[:lead], *out))
+
+    max_unpool.__name__ = max_unpool.__qualname__ = f"max_unpool{rank}d"
+    max_unpool.__doc__ = "The elements put at the places max_pool found them at, zeros elsewhere."
+    public("nn.functional", name=f"max_unpool{rank}d", samples=samples)(max_unpool)
+
+
+_unpool(1, [one(t(1, 1, 2), edges((((1, 2),),), "int64", False), 2)])
+_unpool(2, [one(t(1, 1, 2, 2), edges(((((0, 3), (9, 14)),),), "int64", False), 2)])
+_unpool(3, [one(t(1, 1, 1, 1, 2), edges((((((1, 14),),),),), "int64", False), 2)])

@@ -1,0 +1,1 @@
+"""Functions as programs: trace, jit and scan run a function once on symbolic tensors and keep what it recorded."""
