@@ -19,9 +19,10 @@ from gradgen.schedule.bounds import positions
 from gradgen.schedule.contraction import Contraction
 from gradgen.schedule.fusion import whole_sources
 from gradgen.schedule.inline import KERNEL, SCAN, SCATTER, Op
+from gradgen.schedule.numbering import Scope
 from gradgen.schedule.reductions import Accumulator
 from gradgen.schedule.running import Running
-from gradgen.schedule.scope import Builder, Scope
+from gradgen.schedule.scope import Builder
 from gradgen.schedule.tree import Leaf, LoopNode, StripNode, Tree, paths
 from gradgen.schedule.wanted import Places, is_optional, key_of
 

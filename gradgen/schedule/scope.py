@@ -8,92 +8,41 @@ When a function is complete, values used once are folded into their user's expre
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 import sympy
 
 from gradgen.errors import ScheduleError
 from gradgen.ir.dtypes import DType
-from gradgen.ir.guards import Condition, Guard
+from gradgen.ir.guards import Guard
 from gradgen.ir.symbols import Dim, Extent
-from gradgen.loops.atoms import Conjunction, formula, implies
+from gradgen.loops.atoms import implies
 from gradgen.loops.procedure import USERS
 from gradgen.loops.statements import (
     Apply,
     Assign,
     Buffer,
-    Comment,
-    Contract,
-    Copy,
     CVar,
     Declare,
     Expr,
-    Fail,
     Holds,
-    If,
     Index,
     Let,
     Literal,
     Load,
-    Loop,
     Pointer,
-    Present,
-    SetFlag,
     Statement,
     Variable,
 )
-from gradgen.loops.walk import buffers, expressions, index_symbols, mapped, writes
-
-MAX_DEPTH = 10
-
-
-@dataclass(eq=False)
-class Scope:
-    """One block of statements; `variable` is its loop counter, `items` what it holds so far."""
-
-    parent: Scope | None = None
-    variable: CVar | None = None
-    start: Extent = 0
-    stop: Extent = 0
-    step: int = 1
-    condition: Expr | None = None
-    simd: bool = False
-    reductions: list[tuple[str, Variable]] = field(default_factory=list)
-    items: list[object] = field(default_factory=list)  # Statement | Scope | _Value
-    values: dict[tuple, Expr] = field(default_factory=dict)
-    depth: int = 0
-
-    def known(self) -> Conjunction:
-        """What holds inside by its own condition."""
-        return () if self.condition is None else formula(self.condition, True, lambda name: None)
-
-    def around(self) -> Conjunction:
-        """What holds inside."""
-        return tuple(c for s in self.chain() for c in s.known())
-
-    def chain(self) -> Iterable[Scope]:
-        scope: Scope | None = self
-        while scope is not None:
-            yield scope
-            scope = scope.parent
+from gradgen.loops.walk import buffers, writes
+from gradgen.schedule.numbering import Numbering, Scope
 
 
-@dataclass(eq=False, slots=True)
-class _Value:
-    """A scalar at the place where it can first be computed."""
-
-    expr: Expr
-
-
-class Builder:
+class Builder(Numbering):
     """Builds one function body.  `home` of an expression is the scope it is computed in."""
 
     def __init__(self, reserved: Iterable[str]) -> None:
+        super().__init__(self.unused)
         self.reserved = set(reserved)
-        self.root = Scope()
-        self.scope = self.root
-        self.home: dict[Expr, Scope] = {}
-        self.pinned: dict[Expr, CVar] = {}
         self.symbols: dict[sympy.Symbol, tuple[Scope, Extent | None]] = {}
         self.known: dict[sympy.Expr, Extent] = {}  # sums of counters that stay in a range
         self.accumulating: dict[Expr, Scope] = {}  # variables that an open loop assigns: where they are declared
@@ -105,7 +54,7 @@ class Builder:
 
     # --- names and scopes -----------------------------------------------------------------------------------------
 
-    def fresh(self, prefix: str) -> str:
+    def unused(self, prefix: str) -> str:
         """An unused C name: the prefix and a number, in program order."""
         while True:
             name = f"{prefix}{self.counter}"
@@ -170,15 +119,12 @@ class Builder:
         if not isinstance(value, (Literal, Index, Variable)):
             self.hints.setdefault(value, f"{user}{USERS}")
 
-    def lookup(self, key: tuple, home: Scope) -> Expr | None:
-        return home.values.get(key)
+    def name(self, e: Expr) -> str:
+        return self.fresh(self.hints.get(e, "t"))
 
     def place(self, key: tuple, home: Scope, expr: Expr) -> Expr:
-        home.values[key] = expr
         self.home[expr] = home
-        if not isinstance(expr, (Literal, Index, Variable)):
-            home.items.append(_Value(expr))
-        return expr
+        return self.placed(key, home, expr)
 
     def literal(self, value: sympy.Basic, dtype: DType) -> Expr:
         key = ("literal", value, dtype)
@@ -232,9 +178,7 @@ class Builder:
         if isinstance(expr, Literal):
             return sympy.sympify(expr.value)
         if expr not in self.pinned:
-            name = self.fresh("n") if not isinstance(expr, Variable) else expr.name
-            symbol = CVar(name, integer=True)
-            self.pinned[expr] = symbol
+            symbol = self.pin(expr, expr.name if isinstance(expr, Variable) else self.fresh("n"))
             self.symbols[symbol] = (self.home[expr], None)
         return self.pinned[expr]
 
@@ -279,115 +223,5 @@ class Builder:
         """The current scope writes the buffer, now or further down: what reads it there is not hoisted out."""
         self.writers.setdefault(buffer, {})[self.scope] = None
 
-    # --- completion -----------------------------------------------------------------------------------------------
 
-    def finish(self) -> tuple[Statement, ...]:
-        return _Finisher(self).block(self.root)
-
-
-class _Finisher:
-    """Counts uses, then writes every block out: single uses folded, shared values named."""
-
-    def __init__(self, builder: Builder) -> None:
-        self.builder = builder
-        self.uses: dict[Expr, int] = {}
-        self.foreign: dict[Expr, None] = {}  # used from another scope than its own
-        self.named: dict[Expr, Variable] = {}
-        self.text: dict[Expr, tuple[Expr, int]] = {}
-        self.by_symbol = {symbol: expr for expr, symbol in builder.pinned.items()}
-        self.count(builder.root)
-
-    def count(self, root: Scope) -> None:
-        stack: list[tuple[Expr, Scope]] = []
-        scopes = [root]
-        while scopes:
-            scope = scopes.pop()
-            if scope.condition is not None:
-                assert scope.parent is not None
-                stack.append((scope.condition, scope.parent))
-            for item in scope.items:
-                if isinstance(item, Scope):
-                    scopes.append(item)
-                elif isinstance(item, Statement):
-                    stack.extend((e, scope) for e in expressions(item))
-                    for s in index_symbols(item):
-                        self.use_symbol(s, stack)
-        while stack:
-            expr, scope = stack.pop()
-            key = expr
-            first = key not in self.uses
-            self.uses[key] = self.uses.get(key, 0) + 1
-            home = self.builder.home.get(key)
-            if home is not None and home is not scope:
-                self.foreign[key] = None
-            if first:
-                inner = home or scope
-                stack.extend((a, inner) for a in expressions(expr))
-                for s in index_symbols(expr):
-                    self.use_symbol(s, stack)
-
-    def use_symbol(self, symbol: sympy.Symbol, stack: list[tuple[Expr, Scope]]) -> None:
-        expr = self.by_symbol.get(symbol)
-        if expr is not None:
-            stack.append((expr, self.builder.home[expr]))
-
-    def block(self, scope: Scope) -> tuple[Statement, ...]:
-        out: list[Statement] = []
-        for item in scope.items:
-            if isinstance(item, _Value):
-                self.value(item.expr, out)
-            elif isinstance(item, Scope):
-                self.nested(item, out)
-            else:
-                assert isinstance(item, Statement)
-                out.append(mapped(item, expr=self.reference))
-        return tuple(out)
-
-    def value(self, expr: Expr, out: list[Statement]) -> None:
-        key = expr
-        if key not in self.uses:
-            return
-        tree, depth = self.tree(expr)
-        symbol = self.builder.pinned.get(key)
-        if symbol is None and self.uses[key] == 1 and key not in self.foreign and depth <= MAX_DEPTH:
-            self.text[key] = (tree, depth)
-            return
-        name = symbol.name if symbol is not None else self.builder.fresh(self.builder.hints.get(expr, "t"))
-        variable = Variable(expr.dtype, name)
-        self.named[key] = variable
-        out.append(Let(variable, tree))
-
-    def tree(self, expr: Expr) -> tuple[Expr, int]:
-        """The expression with named operands replaced by their names; operands are always done already."""
-        if not isinstance(expr, Apply):
-            return expr, 0
-        args: list[Expr] = []
-        depth = 0
-        for a in expr.args:
-            found = self.reference(a)
-            args.append(found)
-            if a in self.text:
-                depth = max(depth, self.text[a][1] + 1)
-        return Apply(expr.dtype, expr.op, tuple(args)), depth
-
-    def reference(self, expr: Expr) -> Expr:
-        key = expr
-        if key in self.named:
-            return self.named[key]
-        if key in self.text:
-            return self.text[key][0]
-        return expr
-
-    def nested(self, scope: Scope, out: list[Statement]) -> None:
-        body = self.block(scope)
-        if not body:
-            return
-        if scope.condition is not None:
-            out.append(If(self.reference(scope.condition), body))
-        else:
-            assert scope.variable is not None
-            reductions = tuple((op, v.name) for op, v in scope.reductions)
-            out.append(Loop(scope.variable, scope.start, scope.stop, body, scope.step, scope.simd, reductions))
-
-
-__all__ = ["Builder", "Comment", "Condition", "Contract", "Copy", "Fail", "Present", "Scope", "SetFlag"]
+__all__ = ["Builder"]

@@ -33,7 +33,6 @@ from gradgen.loops.statements import (
 from gradgen.loops.walk import expressions, statements_in, subexpressions, touched
 from gradgen.schedule.lanes import in_lanes
 from gradgen.schedule.values import NotAlone, Unfit, Values
-from gradgen.schedule.writing import Writer
 
 SHORT = 8  # steps of a loop that is written out
 SMALL, LONGEST = 128, 64  # a longer one, of so many expressions in all and steps
@@ -90,7 +89,7 @@ class Straight:
             except Unfit:
                 return None
             else:
-                return Writer(values).block(values.root)
+                return values.finish()
 
     def pays(self, s: Loop) -> bool:
         """Memory becomes names, guards are decided or sums are of a few terms, and no vector loop over memory that stays is

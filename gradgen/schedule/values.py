@@ -10,13 +10,14 @@ it is infinite.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import sympy
 
 from gradgen.ir.dtypes import DType, bool_
 from gradgen.ir.guards import Guard, conjunction
 from gradgen.ir.symbols import is_nothing
+from gradgen.loops.procedure import USERS
 from gradgen.loops.statements import (
     LOCAL,
     Apply,
@@ -45,6 +46,7 @@ from gradgen.loops.statements import (
     Variable,
 )
 from gradgen.loops.walk import expressions, index_symbols, parts_in, statements_in, subexpressions, writes
+from gradgen.schedule.numbering import Numbering, Scope
 
 FEW = 64  # elements of a fill that is written out
 ABSENT, NOTHING = "absent", "nothing"  # a term that is not there; a constant factor that is not there
@@ -62,27 +64,13 @@ class NotAlone(Exception):
         self.buffer = buffer
 
 
-@dataclass(eq=False, slots=True)
-class Value:
-    """A scalar, at the place where it is first computed."""
-
-    expr: Expr
-
-
-@dataclass(eq=False)
-class Block:
-    """Statements of one scope under construction; `condition` of an If."""
-
-    condition: Expr | None = None
-    items: list[Statement | Value | Block] = field(default_factory=list)
-    known: dict[tuple, Expr] = field(default_factory=dict)
-
-
-class Values:
+class Values(Numbering):
     """Runs statements; `alone` are arrays whose elements become names."""
 
+    inline = (Literal,)
+
     def __init__(self, body: Sequence[Statement], alone: Iterable[Buffer], fresh: Callable[[str], str]) -> None:
-        self.fresh = fresh
+        super().__init__(fresh)
         self.alone = set(alone)
         inside = list(statements_in(body))
         self.own = {s.variable.name for s in inside if isinstance(s, (Let, Declare))}
@@ -91,8 +79,6 @@ class Values:
         self.written = {b for s in inside for b in writes(s)}
         if self.outer & {v.name for p in parts_in(body) for v in index_symbols(p)}:
             raise Unfit("an index that changes from one step to the next")
-        self.root = Block()
-        self.stack = [self.root]
         self.env: dict[str, Expr] = {}
         self.index: dict[sympy.Basic, sympy.Basic] = {}
         self.rows: dict[str, Pointer] = {}
@@ -100,12 +86,11 @@ class Values:
         self.version: dict[Buffer, int] = {}
         self.marks: dict[Expr, str] = {}
         self.hints: dict[Expr, str] = {}
-        self.pinned: dict[Expr, CVar] = {}
-        self.by_symbol: dict[sympy.Symbol, Expr] = {}
         self.decided: set[Expr] = set()  # literals that a guard became
         self.loaded: dict[Expr, int] = {}  # the stores to its buffer before a load
         self.updated: set[Expr] = set()  # loads that the next store to their buffer adds to
         self.looping = 0
+        self.names: set[str] = set()  # hints that were taken
 
     # --- statements -----------------------------------------------------------------------------------------------
 
@@ -114,7 +99,7 @@ class Values:
             self.statement(s)
 
     def emit(self, s: Statement) -> None:
-        self.stack[-1].items.append(s)
+        self.scope.items.append(s)
 
     def statement(self, s: Statement) -> None:
         match s:
@@ -159,10 +144,7 @@ class Values:
         elif isinstance(value, Literal):
             found = sympy.sympify(value.value)
         else:
-            if value not in self.pinned:
-                self.pinned[value] = CVar(self.fresh("n"), integer=True)
-                self.by_symbol[self.pinned[value]] = value
-            found = self.pinned[value]
+            found = self.pinned[value] if value in self.pinned else self.pin(value, self.fresh("n"))
         self.index[symbol] = found
         self.index[CVar(variable.name, integer=True, nonnegative=True)] = found
 
@@ -170,14 +152,14 @@ class Values:
         value = self.value(s.value)
         name = s.variable.name
         if name in self.outer:
-            if len(self.stack) > 1 and name in self.carried:
+            if self.scope is not self.root and name in self.carried:
                 raise Unfit("an assignment under a condition")
             if self.env.get(name) is not value and not self.is_itself(s.variable, value):
                 self.emit(Assign(s.variable, value))
                 if name in self.carried:
                     self.bind(s.variable, value)
             return
-        if len(self.stack) > 1:
+        if self.scope is not self.root:
             raise Unfit("an assignment under a condition")
         self.bind(s.variable, value)
 
@@ -192,12 +174,12 @@ class Values:
             index, buffer, condition = self.onto(row, index, condition)
             row = self.rows.get(buffer.name) if buffer.space == LOCAL else None
         if buffer in self.alone:
-            if not index.is_Integer or condition is not None or len(self.stack) > 1:
+            if not index.is_Integer or condition is not None or self.scope is not self.root:
                 raise NotAlone(buffer)
             self.elements[buffer, index] = value
             return
         self.updates(buffer, index, value)
-        self.changed(buffer, index, None if condition is not None or len(self.stack) > 1 else value)
+        self.changed(buffer, index, None if condition is not None or self.scope is not self.root else value)
         if condition is None:
             self.emit(Store(buffer, index, value))
         else:
@@ -241,13 +223,12 @@ class Values:
             return
         if s.otherwise:
             raise Unfit("two branches")
-        self.stack.append(Block(condition))
-        before = dict(self.env)
+        outer, before = self.scope, dict(self.env)
+        inner = self.scope = Scope(outer, condition=condition, depth=outer.depth + 1)
         self.run(s.body)
-        self.env = before
-        inner = self.stack.pop()
+        self.scope, self.env = outer, before
         if inner.items:
-            self.stack[-1].items.append(inner)
+            outer.items.append(inner)
 
     def loop(self, s: Loop) -> None:
         start, stop = (sympy.sympify(e if isinstance(e, int) else self.integer(e)) for e in (s.start, s.stop))
@@ -261,6 +242,25 @@ class Values:
                     self.statement(inner)
         self.index.pop(s.variable, None)
         self.looping -= 1
+
+    # --- what is written out --------------------------------------------------------------------------------------
+
+    def must_be_named(self, e: Expr, uses: int) -> bool:
+        """What another statement may change before the value is used."""
+        if isinstance(e, Load):
+            return e.buffer in self.written and not (e in self.updated and uses == 1)
+        return (isinstance(e, Variable) and e.name in self.carried) or isinstance(e, PairwiseTotal)
+
+    def is_never_named(self, e: Expr) -> bool:
+        return isinstance(e, (Index, Present, SetFlag)) or (isinstance(e, Variable) and e.name not in self.carried)
+
+    def name(self, e: Expr) -> str:
+        hint = self.hints.get(e)
+        if hint is not None and hint in self.own and hint not in self.names:
+            self.names.add(hint)
+            return hint
+        user, mark, _ = (hint or "").partition(USERS)
+        return self.fresh(f"{user}{mark}" if mark else "t")
 
     # --- values ---------------------------------------------------------------------------------------------------
 
@@ -368,13 +368,10 @@ class Values:
         return e
 
     def place(self, key: tuple, expr: Expr) -> Expr:
-        for block in reversed(self.stack):
-            if key in block.known:
-                return block.known[key]
-        self.stack[-1].known[key] = expr
-        if not isinstance(expr, Literal):
-            self.stack[-1].items.append(Value(expr))
-        return expr
+        for scope in self.scope.chain():
+            if key in scope.values:
+                return scope.values[key]
+        return self.placed(key, self.scope, expr)
 
     def apply(self, op: str, args: tuple[Expr, ...], dtype: DType) -> Expr:
         operands = frozenset(args) if op in ("add", "mul") else args  # the same bits either way
@@ -448,4 +445,4 @@ def _only_added(name: str, inside: Sequence[Statement]) -> bool:
     return True
 
 
-__all__ = ["Block", "NotAlone", "Unfit", "Value", "Values"]
+__all__ = ["NotAlone", "Unfit", "Values"]
