@@ -20,7 +20,7 @@ extern "C" {
  *  SIZE_MAX where a dimension is negative or too large.
  *  The macros give the same for constant dimensions, so that memory can be static.
  *  About 26,493 bytes of code and constants; at most 6,464 of stack, in value_and_grad -> mathematics.
- *  Multiply-adds of a call: forward 18*N + 1, backward 18*N + 1, value_and_grad -9*first*N/64 + 36*N + 2. */
+ *  Multiply-adds of a call: forward 18*N + 1, backward 18*N + 1, value_and_grad 144*N + 2. */
 GRADGEN_API size_t linear_bce_saved_bytes(int64_t N);
 GRADGEN_API size_t linear_bce_work_bytes(int64_t N);
 #define LINEAR_BCE_SAVED_BYTES(N) ((size_t)(64 * ((12 * (int64_t)(N) + 63) / 64) + 64))

@@ -112,11 +112,12 @@ class WorkBytes:
             packed = max((a for a, b in orders if b > _WIDE and a * k > _LARGE), default=0)
             rows = min(-(-packed // _TILE_ROWS) * _TILE_ROWS, self.target.rows)
             return depth * (_PANEL_BYTES + _SIZE[self.request.dtype] * rows)
-        longest, depth = sympy.Max(m, n), sympy.Min(k, self.target.depth)
+        depth = k if most[2] is not None and most[2] <= self.target.depth else sympy.Min(k, self.target.depth)
+        if None not in most and not any(a > _WIDE and a * most[2] > _LARGE for a in most[:2]):  # type: ignore[operator]
+            return depth * _PANEL_BYTES
+        longest = sympy.Max(m, n)
         over = (longest * k - _LARGE, longest - _WIDE, k - _SHORT)
         packs_a = sympy.Min(1, *(sympy.Max(0, excess) for excess in over))
-        if None not in most and not any(a > _WIDE and a * most[2] > _LARGE for a in most[:2]):  # type: ignore[operator]
-            packs_a = sympy.S.Zero
         rows = sympy.Min(sympy.ceiling(longest / sympy.Integer(_TILE_ROWS)) * _TILE_ROWS, self.target.rows)
         return depth * (_PANEL_BYTES + _SIZE[self.request.dtype] * rows * packs_a)
 

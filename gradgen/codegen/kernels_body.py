@@ -51,7 +51,7 @@ class ProcedureCode:
 def c_procedure(program: Program) -> ProcedureCode:
     """The C of a Program."""
     printer = StatementPrinter(program.name, program.layout, program.names)
-    printer.expressions.out_of_line = called_often(program)
+    printer.expressions.out_of_line = called_often(program.statements)
     parts = [(p.name, printer.part(p)) for p in program.parts]
     pieces = cut(program.statements)
     if pieces is None:

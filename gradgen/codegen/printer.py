@@ -15,7 +15,6 @@ from gradgen.ir.dtypes import DType, bool_
 from gradgen.ir.kernels import KernelSpec
 from gradgen.ir.nodes import Node
 from gradgen.ir.symbols import Extent
-from gradgen.loops.program import Program
 from gradgen.loops.statements import (
     SAVED,
     Apply,
@@ -66,11 +65,10 @@ MANY_CALLS = 6
 MOST_FORMULAS = 6  # above a nest
 
 
-def called_often(program: Program) -> frozenset[tuple[str, str]]:
+def called_often(statements: Sequence[Statement]) -> frozenset[tuple[str, str]]:
     """The functions that straight-line code uses so often that inlining each would only slow the compiler down."""
     count: dict[tuple[str, str], int] = {}
-    stack: list[tuple[Statement, bool]] = [(s, False) for s in program.statements]
-    stack += [(s, False) for p in program.parts for s in p.body]
+    stack: list[tuple[Statement, bool]] = [(s, False) for s in statements]
     while stack:
         s, vector = stack.pop()
         if isinstance(s, Loop):
@@ -371,8 +369,9 @@ class StatementPrinter:
         result = local_type(p.result.dtype) if p.result is not None else "void"
         kept, self.out = self.out, []
         names, self.names = self.names, {}  # it serves several nests
+        often, self.expressions.out_of_line = self.expressions.out_of_line, called_often(p.body)
         self.sequence(p.body)
-        self.names = names
+        self.names, self.expressions.out_of_line = names, often
         lines, self.out = self.out, kept
         if p.result is not None:
             lines.append(f"{INDENT}return {p.result.name};")

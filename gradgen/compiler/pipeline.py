@@ -38,7 +38,7 @@ from gradgen.loops.procedure import ACCUMULATE, SAVED, USERS, Output, Place, Pro
 from gradgen.notation.formula import argument_formulas, shortened
 from gradgen.options import Options
 from gradgen.passes import observed
-from gradgen.schedule import Program, ScheduleOptions, saved_layout, schedule
+from gradgen.schedule import Program, ScheduleOptions, saved_layout, schedule_module
 from gradgen.simplify import simplify
 from gradgen.simplify.tables import computed
 from gradgen.version import VERSION
@@ -141,7 +141,7 @@ def programs(made: Stages) -> list[Program]:
     """The scheduled procedures, which share one layout of SAVED."""
     with made.stage("schedule"):
         layout = saved_layout(made.procedures)
-        return [schedule(p, schedule_options(made.options), layout) for p in made.procedures]
+        return schedule_module(made.procedures, schedule_options(made.options), layout)
 
 
 def bodies(scheduled: Sequence[Program]) -> list[ProcedureCode]:

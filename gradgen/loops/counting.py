@@ -6,14 +6,30 @@ these.  Of two branches the one that does more counts, and what runs only where 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
 
 import sympy
 
 from gradgen.ir.symbols import Extent, as_extent
-from gradgen.loops.statements import Apply, Contract, Copy, Fill, If, Index, Let, Load, Loop, Statement, Store
-from gradgen.loops.walk import blocks, expressions, subexpressions
+from gradgen.loops.extremes import Poly, names_in, plus, poly, reaches, symbols_of, times
+from gradgen.loops.statements import (
+    Apply,
+    Call,
+    Contract,
+    Copy,
+    Fill,
+    If,
+    Index,
+    Let,
+    Load,
+    Loop,
+    Statement,
+    Store,
+)
+from gradgen.loops.walk import expressions, subexpressions
 
 MULTIPLYING = ("mul", "div")
 
@@ -29,98 +45,110 @@ class Count:
 
 def counted(statements: Iterable[Statement]) -> Count:
     """What statements do."""
-    return _Counting({}).block(statements)
+    done = _Counting().block(statements)
+    return Count(*(as_extent(as_expression(d)) for d in done))
 
 
 class _Counting:
-    def __init__(self, known: dict[sympy.Basic, sympy.Expr]) -> None:
-        self.known = known  # counters by their mean, named indices by what they are
-        self.strips: dict[sympy.Basic, int] = {}
+    def __init__(self) -> None:
+        self.known: dict[str, Poly] = {}  # counters by their mean, named indices by what they are
+        self.strips: set[str] = set()  # counters of loops in strips
 
-    def block(self, statements: Iterable[Statement]) -> Count:
-        done: list[sympy.Expr] = [sympy.S.Zero, sympy.S.Zero]
+    def block(self, statements: Iterable[Statement]) -> tuple[Poly, Poly]:
+        done: list[Poly] = [{}, {}]
         own = [0, 0]
         for s in statements:
             if isinstance(s, Let) and isinstance(s.value, Index):
-                self.known[_symbol(s.variable.name)] = self.value(s.value.expr)
+                self.known[s.variable.name] = self.value(s.value.expr)
             for e in subexpressions(expressions(s)):
                 if isinstance(e, Load):
                     own[1] += e.buffer.dtype.itemsize
                 elif isinstance(e, Apply) and e.op in MULTIPLYING and e.dtype.is_floating_point:
                     own[0] += 1
-            for k, more in enumerate(self.statement(s)):
-                done[k] = done[k] + more
-        return Count(*(as_extent(sympy.expand(d + o)) for d, o in zip(done, own, strict=True)))
+            done = [plus(d, more) for d, more in zip(done, self.statement(s), strict=True)]
+        return plus(done[0], poly(own[0])), plus(done[1], poly(own[1]))
 
-    def statement(self, s: Statement) -> tuple[sympy.Expr | int, sympy.Expr | int]:
+    def statement(self, s: Statement) -> tuple[Poly, Poly]:
         match s:
             case Store():
-                return 0, s.buffer.dtype.itemsize
+                return {}, poly(s.buffer.dtype.itemsize)
             case Fill():
-                return 0, self.value(s.count) * s.buffer.dtype.itemsize
+                return {}, times(self.value(s.count), poly(s.buffer.dtype.itemsize))
             case Copy():
-                return 0, self.value(s.count) * s.target.dtype.itemsize * 2
+                return {}, times(self.value(s.count), poly(2 * s.target.dtype.itemsize))
             case Contract():
                 m, n, k = (self.value(e) for e in (s.m, s.n, s.k))
-                return m * n * k, (m * k + k * n + m * n) * s.dtype.itemsize
+                moved = plus(plus(times(m, k), times(k, n)), times(m, n))
+                return times(times(m, n), k), times(moved, poly(s.dtype.itemsize))
             case If():
                 yes, no = self.block(s.body), self.block(s.otherwise)
-                return _more(yes.multiply_adds, no.multiply_adds), _more(yes.moved, no.moved)
+                return _more(yes[0], no[0]), _more(yes[1], no[1])
             case Loop():
                 return self.loop(s)
-        assert not blocks(s)
-        return 0, 0
+            case Call():
+                return _Counting().block(s.part.body)
+        return {}, {}
 
-    def loop(self, s: Loop) -> tuple[sympy.Expr, sympy.Expr]:
-        start = self.value(s.start)
-        length = self.value(self.length(s))
-        counter = _symbol(s.variable.name)
-        before, strip = self.known.get(counter), self.strips.get(counter)
+    def loop(self, s: Loop) -> tuple[Poly, Poly]:
+        name, start, length = s.variable.name, self.value(s.start), self.length(s)
+        before = self.known.pop(name, None)
         if s.step > 1:
-            self.strips[counter] = s.step
-            steps = sympy.ceiling(length / s.step) if length.is_Integer else length / s.step
-            self.known.pop(counter, None)
+            self.strips.add(name)
+            numbers = set(length) <= {()}
+            steps = poly(-(-int(length.get((), 0)) // s.step)) if numbers else _shared(length, s.step)
         else:
             steps = length
-            self.known[counter] = start + sympy.floor(length / 2) if length.is_Integer else start + length / 2
+            self.known[name] = plus(start, _shared(length, 2))
         inside = self.block(s.body)
-        self.known.pop(counter, None)
+        self.strips.discard(name)
+        self.known.pop(name, None)
         if before is not None:
-            self.known[counter] = before
-        if strip is None:
-            self.strips.pop(counter, None)
-        else:
-            self.strips[counter] = strip
-        return steps * inside.multiply_adds, steps * inside.moved
+            self.known[name] = before
+        return times(steps, inside[0]), times(steps, inside[1])
 
-    def length(self, s: Loop) -> sympy.Expr:
-        stop = sympy.sympify(s.stop)
-        if isinstance(stop, sympy.Min):
-            return sympy.Min(*(a - s.start for a in stop.args))
-        return stop - s.start
+    def length(self, s: Loop) -> Poly:
+        start = self.value(s.start)
+        if not isinstance(s.stop, sympy.Min):
+            return plus(self.value(s.stop), start, -1)
+        ends = [plus(self.value(a), start, -1) for a in s.stop.args]
+        numbers = [e.get((), 0) for e in ends if set(e) <= {()}]
+        if numbers and any(names_in(e) & self.strips for e in ends):
+            return poly(min(numbers))
+        return self.value(s.stop) if not start else plus(self.value(s.stop), start, -1)
 
-    def value(self, e: Extent) -> sympy.Expr:
+    def value(self, e: Extent) -> Poly:
         """An extent without counters; the rows of a strip are as many as a whole one has."""
-        e = sympy.sympify(e)
-        for _ in range(4):
-            named = {s: self.known[_symbol(s.name)] for s in e.free_symbols if _symbol(s.name) in self.known}
-            if not named:
-                break
-            e = e.xreplace(named)
-        for least in e.atoms(sympy.Min):
-            inside = {s.name for s in least.free_symbols}
-            if any(c.name in inside for c in self.strips):
-                e = e.xreplace({least: sympy.Min(*(a for a in least.args if a.is_Integer))})
-        return e
+        found: Poly = {}
+        for m, k in poly(e).items():
+            term: Poly = {(): k}
+            for f in m:
+                term = times(term, self.factor(f))
+            found = plus(found, term)
+        return found
+
+    def factor(self, f: sympy.Expr) -> Poly:
+        names = symbols_of(f)
+        if f.is_Symbol:
+            return self.known.get(f.name, {(f,): 1})
+        if isinstance(f, sympy.Min) and names & self.strips:
+            numbers = [int(a) for a in f.args if a.is_Integer]
+            if numbers:
+                return poly(min(numbers))
+        known = {s: as_expression(self.known[s.name]) for s in f.free_symbols if s.name in self.known}
+        return poly(f.xreplace(known)) if known else {(f,): 1}
 
 
-def _symbol(name: str) -> sympy.Symbol:
-    return sympy.Symbol(name, integer=True)
+def as_expression(p: Mapping[tuple[sympy.Expr, ...], Any]) -> sympy.Expr:
+    """A polynomial as SymPy has it."""
+    return sympy.Add(*(sympy.Rational(k) * sympy.Mul(*m) for m, k in p.items()))
 
 
-def _more(a: Extent, b: Extent) -> sympy.Expr:
-    a, b = sympy.sympify(a), sympy.sympify(b)
-    return b if (b - a).is_nonnegative else a
+def _shared(p: Poly, by: int) -> Poly:
+    return {m: Fraction(k, by) for m, k in p.items()}  # type: ignore[misc]
+
+
+def _more(a: Poly, b: Poly) -> Poly:
+    return b if reaches(b, a) else a
 
 
 __all__ = ["Count", "counted"]

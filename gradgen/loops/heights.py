@@ -45,9 +45,11 @@ def _heights(extent: Extent) -> list[Poly]:
 
 
 def as_maximum(heights: list[Poly]) -> Extent:
+    if len(heights) == 1:
+        return as_extent(_sum(heights[0]))
     common = {m: min(h.get(m, 0) for h in heights) for m in heights[0]}
     rest = [_sum(plus(h, common, -1)) for h in heights]
-    return as_extent(_sum(common) + sympy.Max(*rest))
+    return as_extent(_sum(common) + sympy.Max(*rest, evaluate=False))  # `highest` has compared them
 
 
 def _sum(p: Poly) -> sympy.Expr:

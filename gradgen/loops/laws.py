@@ -260,10 +260,20 @@ class _Verifier(Touched):
             value = given_scalar if isinstance(given_scalar, Expr) else Index(v.dtype, given_scalar)
             self.same(v.name, v.dtype, value.dtype)
             kind = "var" if s.part.result is not None and v.name == s.part.result.name else "let"
+            value = self.without_locals(value)
             mentioned = {n for e in walk.subexpressions([value]) for n in (*walk.used(e), *map(str, walk.index_symbols(e)))}
             self.names[v.name] = Name(kind, v.dtype, value if kind == "let" and not mentioned & own else None)
         self.block(s.part.body)
         self.names, self.now, self.beyond = outer, now, beyond
+
+    def without_locals(self, e: Expr) -> Expr:
+        """An expression with what constant locals stand for in their place, as far as a few steps lead."""
+        for _ in range(4):
+            made = walk.Rewriting(leaf=lambda x: (self.definition(x.name) if isinstance(x, Variable) else None) or x).expr(e)
+            if made is e:
+                break
+            e = made
+        return e
 
     # --- expressions ----------------------------------------------------------------------------------------------
 

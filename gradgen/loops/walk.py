@@ -104,6 +104,12 @@ ROWS: dict[type, dict[str, Role]] = {
     Call: {"part": _R.DATA, "pointers": _R.UPDATES, "scalars": _R.VALUE, "result": _R.ASSIGNS},
 }  # fmt: skip
 
+STARTS: dict[type, dict[str, str]] = {
+    Load: {"buffer": "index"}, Store: {"buffer": "index"}, Fill: {"buffer": "start"}, Pointer: {"buffer": "start"},
+    Copy: {"target": "target_start", "source": "source_start"},
+}  # fmt: skip
+"""Of fields that are memory, those that say which element of it."""
+
 _MEMORY = (_R.READS, _R.WRITES, _R.UPDATES, _R.SCRATCH, _R.POINTS)
 _READ = (_R.READS, _R.UPDATES, _R.SCRATCH)
 _NAMES = (_R.BINDS, _R.USES, _R.ASSIGNS)
@@ -433,6 +439,7 @@ def unclassified() -> list[str]:
 __all__ = [
     "NAMELESS",
     "ROWS",
+    "STARTS",
     "Rewriting",
     "Role",
     "assigned",

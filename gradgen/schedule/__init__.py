@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from gradgen.schedule.inline import Inliner
 from gradgen.schedule.lanes import lanes
 from gradgen.schedule.loads import unconditional
 from gradgen.schedule.memory import SavedLayout, lifetimes, plan_work, saved_layout
-from gradgen.schedule.outline import outline
+from gradgen.schedule.outline import SharedNests
 from gradgen.schedule.peel import peel
 from gradgen.schedule.preparation import prepared
 from gradgen.schedule.reciprocals import reciprocals
@@ -33,7 +33,7 @@ from gradgen.schedule.threads import run_in_threads
 from gradgen.schedule.unroll import unroll
 
 __all__ = ["NO_PASSES", "PASSES", "Output", "Place", "Procedure", "Program", "SavedLayout", "ScheduleOptions",
-           "saved_layout", "schedule"]
+           "saved_layout", "schedule", "schedule_module"]
 
 _RESERVED = ("saved", "work", "flags", "seed", "step", "NULL", "INFINITY", "NAN")
 
@@ -44,17 +44,32 @@ Fresh = Callable[[str], str]
 def schedule(
     procedure: Procedure, options: ScheduleOptions | None = None, saved: SavedLayout | None = None
 ) -> Program:
-    """Loops, memory and order of one procedure.
+    """Loops, memory and order of one procedure that is a module of its own.
 
-    `saved` is the layout shared by all procedures of a module (`saved_layout`); without it the procedure's own.
+    `saved` is the layout of SAVED; without it the procedure's own.
     """
+    (program,) = schedule_module([procedure], options, saved)
+    return program
+
+
+def schedule_module(
+    procedures: Sequence[Procedure], options: ScheduleOptions | None = None, saved: SavedLayout | None = None
+) -> list[Program]:
+    """Loops, memory and order of the procedures of a module, which share the layout of SAVED and the nests that are equal."""
     options = options or ScheduleOptions()
-    saved = saved or saved_layout([procedure])
+    saved = saved or saved_layout(procedures)
+    drafts = [_draft(p, options, saved) for p in procedures]
+    last = list(_last_passes(drafts, options))
+    return [fold(last, d).program() for d in drafts]
+
+
+def _draft(procedure: Procedure, options: ScheduleOptions, saved: SavedLayout) -> Draft:
     if not options.target.cache_bytes:  # nor memory for copies of gradients
         procedure = with_parts(procedure)
     emit: Pass[Any] = Pass("emit", "nodes become loops over memory", "none",
                            lambda nodes: _emitted(procedure, nodes, options))
-    return fold((emit, *statement_passes(options, saved)), prepared(procedure, options)).program()
+    made: Draft = fold((emit, *statement_passes(options, saved)), prepared(procedure, options))
+    return made
 
 
 def _emitted(asked: Procedure, procedure: Procedure, options: ScheduleOptions) -> Draft:
@@ -86,10 +101,14 @@ def statement_passes(options: ScheduleOptions, saved: SavedLayout) -> Iterator[P
     yield from optional("lanes", _with_names(lanes))
     yield from optional("flatten", _statements(flatten))  # chunks are whole rows
     yield from optional("loads", _with_names(unconditional))
-    yield from optional("in place", _merged)
+    yield from optional("merge", _merged)
     yield Pass("memory", "every buffer gets its place", "none", lambda draft: _planned(draft, options, saved))
-    if threads < 2:  # a chunk is a part of its loop, not of another function
-        yield from optional("outline", _outlined)
+
+
+def _last_passes(drafts: Sequence[Draft], options: ScheduleOptions) -> Iterator[Pass[Draft]]:
+    """What looks at all functions of a module, and what comes behind that."""
+    if options.has("outline") and not (options.has("threads") and options.threads > 1):  # a chunk is a part of its loop
+        yield Pass("outline", PASSES["outline"], "safe", SharedNests(drafts, options.size).outlined)
     yield Pass("names", "the user's names, and counters for each kind", "none",
                lambda draft: with_names(draft, _parameters(draft.procedure)))
 
@@ -118,11 +137,6 @@ def _planned(draft: Draft, options: ScheduleOptions, saved: SavedLayout) -> Draf
 def _merged(draft: Draft) -> Draft:
     statements, names = in_place(draft.statements)
     return replace(draft, statements=statements, names={node: names.get(n, n) for node, n in draft.names.items()})
-
-
-def _outlined(draft: Draft) -> Draft:
-    statements, parts = outline(draft.statements, draft.procedure.name)
-    return replace(draft, statements=statements, parts=parts)
 
 
 def _reserved(procedure: Procedure) -> list[str]:

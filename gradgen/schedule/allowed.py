@@ -27,8 +27,8 @@ PASSES: dict[str, str] = {
     "lanes": "a loop over independent items of straight-line code computes a vector of items at a time",
     "flatten": "two loops over one stretch of memory are one; the rows of an image are no sums of their own",
     "loads": "what a branch of a choice reads is read before it where it is there in any case: no load under a mask",
-    "in place": "a value made element by element takes over the memory of one that nobody reads any more",
-    "outline": "nests that a long program repeats become functions",
+    "merge": "a value made element by element takes over the memory of one that nobody reads any more",
+    "outline": "nests that a module repeats, in one function or in several, become functions",
     "threads": "with threads: outer loops and matrix products are cut into chunks that may run side by side",
     "reuse": "buffers whose lifetimes do not meet share memory",
 }

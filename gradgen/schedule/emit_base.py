@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import sympy
 
@@ -259,7 +260,12 @@ class Base:
 
 def most_rows(strip: StripNode) -> Extent:
     """The rows of the longest strip."""
-    return strip.size if isinstance(strip.extent, int) else as_extent(sympy.Min(strip.size, strip.extent))
+    return strip.size if isinstance(strip.extent, int) else _least(strip.size, strip.extent)
+
+
+@cache
+def _least(size: int, extent: sympy.Expr) -> Extent:
+    return as_extent(sympy.Min(size, extent))
 
 
 _linear: dict[tuple, sympy.Expr] = {}

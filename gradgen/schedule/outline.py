@@ -1,45 +1,50 @@
-"""Outlining: nests that a long program repeats become one function, called with other pointers and numbers.
+"""Outlining: nests that a module repeats become one function, called with other pointers and numbers.
 
 A recurrence that the user wrote as a Python loop arrives here unrolled: the same few nests over and over, on other
 buffers.  Printed once each, they would make compilers (whose time grows faster than a function's length) the slowest
-stage by far.  Short programs are left alone: they read better in one piece.
+stage by far.  Layers of one shape are such nests as well, and what forward, backward and value_and_grad have in common.
+Short modules are left alone unless code is dear: they read better in one piece.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import sympy
 
-from gradgen.ir.dtypes import DType
+from gradgen.ir.dtypes import DType, int64
 from gradgen.ir.guards import Condition
+from gradgen.loops.draft import Draft
 from gradgen.loops.statements import (
     LOCAL,
-    Apply,
-    Assign,
     Buffer,
     Call,
     Comment,
-    Copy,
+    Contract,
     CVar,
-    Declare,
     Expr,
-    Fill,
-    Holds,
+    Fail,
     If,
-    Index,
-    Let,
-    Literal,
-    Load,
+    KernelCall,
     Loop,
+    Operand,
+    PairwiseAdd,
+    PairwiseTotal,
     Part,
+    Pointer,
+    Present,
+    SetFlag,
     Statement,
-    Store,
     Variable,
 )
+from gradgen.loops.walk import ROWS, STARTS, Role, mapped, statements_in
 
-MANY_NESTS = 24  # top-level nests from which on a program is worth outlining
+_R = Role
+MANY_NESTS = 24  # top-level nests from which on a module is worth outlining
+FEW = 3  # statements of a nest that are not worth a call
 
 
 class _Unfit(Exception):
@@ -52,58 +57,75 @@ class _Found:
     call: Call
 
 
-def outline(statements: tuple[Statement, ...], name: str) -> tuple[tuple[Statement, ...], tuple[Part, ...]]:
-    """The statements with repeated nests replaced by calls, and the functions called."""
-    nests = list(_nests(statements))
-    if len(nests) < MANY_NESTS:
-        return statements, ()
-    found: dict[Statement, _Found] = {}
-    count: dict[tuple, int] = {}
-    keys: dict[Statement, tuple] = {}
-    for s in nests:
-        try:
-            made = _Canonical().nest(s)
-        except _Unfit:
-            continue
-        keys[s] = made.part.key
-        found[s] = made
-        count[made.part.key] = count.get(made.part.key, 0) + 1
-    parts: dict[tuple, Part] = {}
+class SharedNests:
+    """The nests that several functions of a module, or one of them several times, have in common."""
 
-    def replaced(block: tuple[Statement, ...]) -> tuple[Statement, ...]:
-        out: list[Statement] = []
-        for s in block:
-            key = keys.get(s)
-            if isinstance(s, If):
-                out.append(If(s.condition, replaced(s.body), replaced(s.otherwise)))
-            elif key is None or count[key] < 2:
-                out.append(s)
-            else:
-                if key not in parts:
-                    parts[key] = replace(found[s].part, name=f"{name}_part_{len(parts) + 1}")
-                out.append(replace(found[s].call, part=parts[key]))
-        return tuple(out)
+    def __init__(self, drafts: Sequence[Draft], size: bool = False) -> None:
+        """`size`: code is dear, so that any module is worth it."""
+        self.found: dict[Statement, _Found] = {}
+        self.count: Counter[tuple] = Counter()
+        self.parts: dict[tuple, Part] = {}
+        nests = [s for d in drafts for s in _loops(d.statements)]
+        if len(nests) < MANY_NESTS and not size:
+            return
+        while nests:  # those inside the nests that occur once are looked at next
+            for s in nests:
+                self.note(s)
+            nests = [inner for s in nests if not self.shared(s) for inner in _loops(s.body) if _is_nest(inner)]
 
-    return replaced(statements), tuple(parts.values())
+    def note(self, s: Loop) -> None:
+        if sum(not isinstance(t, Comment) for t in statements_in((s,))) >= FEW:
+            try:
+                self.found[s] = _Canonical().nest(s)
+            except _Unfit:
+                return
+            self.count[self.found[s].part.key] += 1
+
+    def shared(self, s: Loop) -> bool:
+        return s in self.found and self.count[self.found[s].part.key] > 1
+
+    def outlined(self, draft: Draft) -> Draft:
+        """The draft with calls in their place."""
+        used: dict[str, Part] = {}
+        statements = self._block(draft.statements, used)
+        return replace(draft, statements=statements, parts=tuple(used.values())) if used else draft
+
+    def _block(self, block: tuple[Statement, ...], used: dict[str, Part]) -> tuple[Statement, ...]:
+        made = tuple(self._statement(s, used) for s in block)
+        return block if all(a is b for a, b in zip(made, block, strict=True)) else made
+
+    def _statement(self, s: Statement, used: dict[str, Part]) -> Statement:
+        if isinstance(s, Loop) and self.shared(s):
+            made = self.found[s]
+            part = self.parts.setdefault(made.part.key, replace(made.part, name=f"gg_part_{len(self.parts) + 1}"))
+            used[part.name] = part
+            return replace(made.call, part=part)
+        return mapped(s, block=lambda inner: self._block(inner, used))
 
 
-def _nests(statements: tuple[Statement, ...]) -> Iterable[Loop]:
+def _loops(statements: Iterable[Statement]) -> Iterator[Loop]:
     """The loops that are in no other loop, in order."""
     for s in statements:
         if isinstance(s, Loop):
             yield s
         elif isinstance(s, If):
-            yield from _nests((*s.body, *s.otherwise))
+            yield from _loops((*s.body, *s.otherwise))
+
+
+def _is_nest(s: Loop) -> bool:
+    """It has loops inside: a call of a single one would cost more than it saves."""
+    return any(True for _ in _loops(s.body))
 
 
 class _Canonical:
     """One nest with everything from outside under the names of parameters, numbered in order of appearance."""
 
     def __init__(self) -> None:
-        self.pointers: dict[tuple[Buffer, int], tuple[Buffer, Buffer, int]] = {}  # -> parameter, buffer, offset
+        self.pointers: dict[tuple[object, int], tuple[Buffer, Buffer, int]] = {}  # -> parameter, buffer, offset
         self.written: dict[str, None] = {}
         self.scalars: dict[str, tuple[Variable, Expr | sympy.Symbol]] = {}
         self.locals: dict[str, str] = {}
+        self.memory: dict[str, Buffer] = {}  # rows and arrays of the nest's own
         self.outputs: dict[str, Variable] = {}
 
     def nest(self, loop: Loop) -> _Found:
@@ -123,11 +145,14 @@ class _Canonical:
 
     # --- names ----------------------------------------------------------------------------------------------------
 
-    def pointer(self, buffer: Buffer, index: sympy.Expr, write: bool = False) -> tuple[Buffer, sympy.Expr]:
-        if buffer.place is not None and buffer.place.optional:
+    def pointer(self, buffer: Buffer, index: sympy.Expr | int, write: bool) -> tuple[Buffer, sympy.Expr]:
+        """Memory and the element in it: the nest's own, or a parameter that points to the constant part of the index."""
+        if buffer.name in self.memory:
+            return self.memory[buffer.name], self.index(index)
+        if buffer.given and buffer.place is not None and buffer.place.optional:  # what NULL stands for, a load says
             raise _Unfit
-        offset, rest = _split(index)
-        key = (buffer, offset)
+        offset, rest = _split(sympy.sympify(index))
+        key = (buffer.name if buffer.space == LOCAL else buffer, offset)
         if key not in self.pointers:
             parameter = Buffer(f"p{len(self.pointers)}", buffer.dtype, (), LOCAL)
             self.pointers[key] = (parameter, buffer, offset)
@@ -144,93 +169,101 @@ class _Canonical:
         return self.scalars[v.name][0]
 
     def symbol(self, s: sympy.Symbol) -> sympy.Symbol:
-        from gradgen.ir.dtypes import int64
-
         if s.name in self.locals:
             return CVar(self.locals[s.name], integer=True, nonnegative=s.is_nonnegative)
         if s.name not in self.scalars:
             self.scalars[s.name] = (Variable(int64, f"x{len(self.scalars)}"), s)
         return CVar(self.scalars[s.name][0].name, integer=True, nonnegative=s.is_nonnegative)
 
-    def index(self, expr: sympy.Expr | int) -> sympy.Expr:
-        expr = sympy.sympify(expr)
-        if expr.is_Integer:
-            return expr
-        symbols = sorted(expr.free_symbols, key=lambda s: s.name)
-        return expr.xreplace({s: self.symbol(s) for s in symbols})
+    def index(self, value: Any) -> Any:
+        """An integer expression, a guard, or a tuple of such."""
+        if value is None or isinstance(value, int):
+            return value
+        if isinstance(value, Condition):
+            return Condition(value.kind, self.index(value.expr), self.index(value.modulus))
+        if isinstance(value, tuple):
+            return tuple(map(self.index, value))
+        return value.xreplace({s: self.symbol(s) for s in sorted(value.free_symbols, key=lambda s: s.name)})
 
-    def declare(self, name: str) -> str:
+    def declare(self, value: Any) -> Any:
+        """A name that the nest binds: of a scalar, an accumulator, a row or an array."""
+        name = value if isinstance(value, str) else value.name
         self.locals[name] = f"t{len(self.locals)}"
+        if isinstance(value, Variable):
+            return Variable(value.dtype, self.locals[name])
+        if isinstance(value, Buffer):
+            self.memory[name] = Buffer(self.locals[name], value.dtype, value.shape, LOCAL)
+            return self.memory[name]
         return self.locals[name]
+
+    def assigned(self, value: Any) -> Any:
+        if isinstance(value, tuple):  # the reductions of a loop
+            return tuple((op, self._known(name)) for op, name in value)
+        if value is not None and value.name not in self.locals:
+            self.outputs[value.name] = value
+        return value if value is None else self.variable(value)
+
+    def _known(self, name: str) -> str:
+        found = self.locals.get(name) or (self.scalars[name][0].name if name in self.scalars else None)
+        if found is None:
+            raise _Unfit
+        return found
 
     # --- statements -----------------------------------------------------------------------------------------------
 
     def statement(self, s: Statement) -> Statement:
-        match s:
-            case Comment():
-                return s
-            case Let() | Declare():
-                value = self.expr(s.value)
-                return type(s)(Variable(s.variable.dtype, self.declare(s.variable.name)), value)
-            case Assign():
-                value = self.expr(s.value)
-                if s.variable.name not in self.locals:
-                    self.outputs[s.variable.name] = s.variable
-                return Assign(self.variable(s.variable), value)
-            case Store():
-                value = self.expr(s.value)
-                buffer, at = self.pointer(s.buffer, s.index, True)
-                return Store(buffer, at, value)
-            case Fill():
-                buffer, at = self.pointer(s.buffer, sympy.sympify(s.start), True)
-                return Fill(buffer, at, self.index(s.count), self.expr(s.value))
-            case Copy():
-                target, at = self.pointer(s.target, sympy.sympify(s.target_start), True)
-                source, start = self.pointer(s.source, sympy.sympify(s.source_start))
-                return Copy(target, at, source, start, self.index(s.count))
-            case Loop():
-                return self.loop(s)
-            case If():
-                return If(self.expr(s.condition), self.block(s.body), self.block(s.otherwise))
-        raise _Unfit
-
-    def block(self, statements: Iterable[Statement]) -> tuple[Statement, ...]:
-        return tuple(self.statement(s) for s in statements)
-
-    def loop(self, s: Loop) -> Loop:
-        start, stop = self.index(s.start), self.index(s.stop)
-        outer = self.locals.get(s.variable.name)
-        self.locals[s.variable.name] = s.variable.name
-        reductions = []
-        body = self.block(s.body)
-        for op, name in s.reductions:
-            known = self.locals.get(name) or (self.scalars[name][0].name if name in self.scalars else None)
-            if known is None:
-                raise _Unfit
-            reductions.append((op, known))
-        if outer is None:
-            del self.locals[s.variable.name]
-        return Loop(s.variable, start, stop, body, s.step, s.simd, tuple(reductions))
+        if isinstance(s, (Call, Contract, Fail, KernelCall)) or (isinstance(s, Loop) and s.parallel):
+            raise _Unfit
+        if isinstance(s, PairwiseAdd) and s.accumulator.name not in self.locals:
+            raise _Unfit
+        if isinstance(s, Loop):
+            self.locals.setdefault(s.variable.name, s.variable.name)
+        made = self.changed(s, _R.VALUE, _R.INDEX, _R.READS, _R.WRITES, _R.UPDATES, _R.POINTS, _R.USES)
+        if isinstance(s, Pointer):
+            self.memory[s.name] = Buffer(f"t{len(self.locals)}", s.buffer.dtype, (), LOCAL)
+        made = self.changed(made, _R.BINDS, _R.BLOCK) if not isinstance(s, Loop) else self.changed(made, _R.BLOCK)
+        return self.changed(made, _R.ASSIGNS)
 
     def expr(self, e: Expr) -> Expr:
-        match e:
-            case Literal():
-                return e
-            case Variable():
-                return self.variable(e)
-            case Index():
-                return Index(e.dtype, self.index(e.expr))
-            case Load():
-                buffer, at = self.pointer(e.buffer, e.index)
-                return Load(e.dtype, buffer, at, self.guard(e.guard), e.fill)
-            case Holds():
-                return Holds(e.dtype, self.guard(e.guard))
-            case Apply():
-                return Apply(e.dtype, e.op, tuple(self.expr(a) for a in e.args))
-        raise _Unfit
+        if isinstance(e, Variable):
+            return self.variable(e)
+        if isinstance(e, (Present, SetFlag)) or (isinstance(e, PairwiseTotal) and e.accumulator.name not in self.locals):
+            raise _Unfit
+        return self.changed(e, _R.VALUE, _R.INDEX, _R.READS, _R.USES)
 
-    def guard(self, guard: tuple[Condition, ...]) -> tuple[Condition, ...]:
-        return tuple(Condition(c.kind, self.index(c.expr), c.modulus) for c in guard)
+    def changed(self, p: Any, *roles: Role) -> Any:
+        """The fields of these roles in their new names."""
+        changes: dict[str, Any] = {}
+        starts = STARTS.get(type(p), {})
+        for field, role in ROWS[type(p)].items():
+            value = getattr(p, field)
+            if role not in roles or value is None or field in changes:
+                continue
+            if field in starts:
+                write = role in (_R.WRITES, _R.UPDATES) or (role is _R.POINTS and not p.constant)
+                changes[field], changes[starts[field]] = self.pointer(value, getattr(p, starts[field]), write)
+            elif field not in starts.values():
+                changes[field] = self.field(p, role, value)
+        return replace(p, **changes) if changes else p
+
+    def field(self, p: Any, role: Role, value: Any) -> Any:
+        match role:
+            case Role.VALUE:
+                return tuple(map(self.expr, value)) if isinstance(value, tuple) else self.expr(value)
+            case Role.BLOCK:
+                return tuple(map(self.statement, value))
+            case Role.INDEX:
+                return self.index(value)
+            case Role.BINDS:
+                return self.declare(value)
+            case Role.ASSIGNS:
+                return self.assigned(value)
+            case Role.USES:
+                return self.variable(value)
+        if isinstance(value, Operand):
+            buffer, start = self.pointer(value.buffer, value.start, role is not Role.READS)
+            return Operand(buffer, start, self.index(value.strides))
+        return self.pointer(value, 0, role is not Role.READS and not getattr(p, "constant", False))[0]
 
 
 def _split(index: sympy.Expr) -> tuple[int, sympy.Expr]:
@@ -259,4 +292,4 @@ def _key(s: object) -> object:
     return s
 
 
-__all__ = ["MANY_NESTS", "outline"]
+__all__ = ["MANY_NESTS", "SharedNests"]

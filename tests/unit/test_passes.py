@@ -70,7 +70,7 @@ def test_every_step_of_scheduling_is_seen() -> None:
         assert names == [
             "packing", "sharing", "pairs", "digits", "unfold",
             "emit", "straight", "unroll", "registers", "peel", "conditions", "reciprocals",
-            "lanes", "flatten", "loads", "in place", "memory", "outline", "names",
+            "lanes", "flatten", "loads", "merge", "memory", "outline", "names",
         ]  # fmt: skip
         drafts = [state for _, state in seen if isinstance(state, Draft)]
         assert all(d.procedure is procedure for d in drafts)

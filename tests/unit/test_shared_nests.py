@@ -1,0 +1,85 @@
+"""Nests that are equal are one function: layers of one shape, and what the functions of a module have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradgen as gg
+import gradgen.nn.functional as F
+from gradgen.compiler.pipeline import programs, stages
+from gradgen.loops.program import Program
+from gradgen.loops.statements import Call
+from gradgen.loops.walk import statements_in
+from gradgen.options import Options
+
+
+def layers(count: int, channels: int = 4) -> Any:
+    def normal(h: Any, g: Any, b: Any) -> Any:
+        m = h.mean((0, 2, 3), keepdim=True)
+        v = h.var((0, 2, 3), keepdim=True, unbiased=False)
+        return (h - m) / gg.sqrt(v + 1e-5) * g[:, None, None] + b[:, None, None]
+
+    names = [f"{n}{k}" for k in range(count) for n in ("w", "g", "b")]
+
+    def net(x: Any, *ws: Any) -> Any:
+        for k in range(count):
+            x = x + normal(F.conv2d(x, ws[3 * k], padding=1), ws[3 * k + 1], ws[3 * k + 2]).relu()
+        return x.square().mean()
+
+    shapes = ((channels, channels, 3, 3), (channels,), (channels,))
+    specs = [gg.spec(*s, requires_grad=True) for _ in range(count) for s in shapes]
+    space = {"net": net}
+    exec(f"def layered(x, {', '.join(names)}):\n    return net(x, {', '.join(names)})", space)
+    return gg.trace(space["layered"], x=gg.spec(2, channels, 6, 6), **dict(zip(names, specs)))
+
+
+def scheduled(program: Any, **options: Any) -> dict[str, Program]:
+    return {p.name: p for p in programs(stages(program.graph, Options(**options)))}
+
+
+def calls(p: Program) -> list[str]:
+    return [s.part.name for s in statements_in(p.statements) if isinstance(s, Call)]
+
+
+def test_layers_share_their_code() -> None:
+    few, many = (scheduled(layers(n)) for n in (3, 6))
+    for name, p in many.items():
+        own = {n: sum(1 for _ in statements_in(q[name].statements)) for n, q in (("few", few), ("many", many))}
+        assert len(calls(p)) > len(set(calls(p))), f"{name} calls no function twice"
+        assert len(p.parts) <= len(few[name].parts) + 2, "more layers need no more functions"
+        assert own["many"] < 2 * own["few"] + 20
+
+
+def test_functions_of_a_module_share_their_code() -> None:
+    made = scheduled(layers(4))
+    names = {name: {p.name: p for p in program.parts} for name, program in made.items()}
+    both = names["forward"].keys() & names["value_and_grad"].keys()
+    assert both, "forward and value_and_grad have no function in common"
+    assert all(names["forward"][n] is names["value_and_grad"][n] for n in both)
+
+
+def test_short_modules_are_left_alone_unless_code_is_dear() -> None:
+    assert not any(p.parts for p in scheduled(layers(1)).values())
+    assert any(p.parts for p in scheduled(layers(1), optimise="size").values())
+
+
+@pytest.mark.parametrize("options", [{}, {"optimise": "size", "target": "cortex-m4"}], ids=["speed", "size"])
+def test_what_is_shared_computes_the_same(options: dict[str, Any], tmp_path: Any) -> None:
+    program = layers(3)
+    rng = np.random.default_rng(1)
+    values = {n.name: rng.standard_normal(tuple(map(int, n.shape))).astype(np.float32) for n in program.graph.inputs}
+    x = values.pop("x")
+    net = gg.build(program, f"shared_{len(options)}", tmp_path, **options).Module(**values)
+    loss = net.forward(x)
+    net.backward()
+    eager = {n: gg.tensor(v, requires_grad=True) for n, v in values.items()}
+    wanted = program.function(gg.tensor(x), **eager)
+    wanted.backward()
+    np.testing.assert_allclose(loss, wanted.detach().numpy(), rtol=1e-5)
+    for name, v in eager.items():
+        assert v.grad is not None
+        scale = float(np.abs(v.grad.numpy()).max())
+        np.testing.assert_allclose(getattr(net.grad, name), v.grad.numpy(), rtol=1e-4, atol=1e-4 * scale)
