@@ -15,6 +15,7 @@ from dataclasses import replace
 import sympy
 
 from gradgen.autodiff import kernel_rules, scattered
+from gradgen.autodiff.beside import operation, side_by_side
 from gradgen.autodiff.bodies import add, adjoint_body, compact, compute, is_polynomial, placeholders_in
 from gradgen.autodiff.liveness import full, guarded, merged, of_items, one, only_alive, repeated, settled, support
 from gradgen.autodiff.products import product_partials
@@ -84,6 +85,7 @@ class _Sweep:
         self.called = {n: variable for (_, variable), n in calls.items()}  # the value that a variable of the user's holds
         self.adjoint: dict[Node, Node] = {}
         self.live: dict[Node, Node | None] = {}
+        self.beside: dict[Node, dict[sympy.Expr, list[Node]]] = {}  # parts of adjoints, by operation
         self.active = self._active(set(wrt))
 
     def _active(self, wanted: set[Node]) -> set[Node]:
@@ -103,6 +105,7 @@ class _Sweep:
             if output in self.active:
                 self.contribute(output, cotangent, live=live)
         for node in reversed(self.order):
+            self.join_parts(node)
             wanted = node in self.adjoint or isinstance(node, Scan)
             if wanted and node in self.active and not isinstance(node, (Input, Constant)):
                 self.call(node)
@@ -110,6 +113,8 @@ class _Sweep:
                     self.pull(node, self.adjoint.get(node))
                 except NoDerivative as error:
                     raise DerivativeError(str(error), where=self._line(node)) from None
+        for n in self.wrt:
+            self.join_parts(n)
         return [self.adjoint.get(n) for n in self.wrt]
 
     def call(self, node: Node) -> None:
@@ -123,13 +128,30 @@ class _Sweep:
         return str(place) if place else None
 
     def contribute(self, source: Node, term: Node, origin: Node | None = None, live: Node | None = None) -> None:
+        found = source in self.adjoint or source in self.beside
+        self.live[source] = merged(self.live[source], live) if found else live
+        kind = operation(origin)
+        if kind is not None:
+            self.beside.setdefault(source, {}).setdefault(kind, []).append(term)
+            if origin is not None and origin in self.where:
+                self.found.setdefault(term, self.where[origin])
+            return
         total = add(self.adjoint.get(source), term)
-        self.live[source] = merged(self.live[source], live) if source in self.adjoint else live
         if origin is not None and origin in self.where:
             place = replace(self.where[origin], variable="")
             for new in (term, total):
                 self.found.setdefault(new, place)
         self.adjoint[source] = total
+
+    def join_parts(self, node: Node) -> None:
+        """Adds what operations put side by side to the adjoint of `node`."""
+        for terms in self.beside.pop(node, {}).values():
+            joined = side_by_side(terms)
+            total = add(self.adjoint.get(node), joined)
+            if terms[0] in self.found:
+                for new in (joined, total):
+                    self.found.setdefault(new, self.found[terms[0]])
+            self.adjoint[node] = total
 
     def pull(self, node: Node, cotangent: Node | None) -> None:
         if isinstance(node, Scan):
@@ -196,6 +218,8 @@ class _Sweep:
         siblings = {n.output: n for n in self.order if isinstance(n, Scan) and n.call == node.call}
         if next(iter(siblings.values())) is not node:
             return
+        for n in siblings.values():
+            self.join_parts(n)
         found = {k: self.adjoint[n] for k, n in siblings.items() if n in self.adjoint}
         lives = {k: self.live.get(n) for k, n in siblings.items()}
         careful = self.nan_safe or any(live is not None for live in lives.values())
@@ -347,7 +371,7 @@ def _pulled(
     """`body` summed over what `read` is used for; `whole` says that it is 0 where the reads are outside their guards."""
     body, operands = _operands(body, reads, seed, alive, node)
     found = _gather(read, body, operands, variables, len(reads), whole)
-    return found or _scatter(read, body, operands, variables)
+    return found or _scatter(read, body, operands, variables, "add" if operation(node) is None else "set")
 
 
 def _operands(
@@ -449,14 +473,14 @@ def _substitution(
 
 
 def _scatter(
-    read: Read, body: sympy.Expr, operands: list[Read], variables: tuple[tuple[Variable, Extent], ...]
+    read: Read, body: sympy.Expr, operands: list[Read], variables: tuple[tuple[Variable, Extent], ...], mode: str
 ) -> Node:
-    """The adjoint of a data-dependent read: zeros, and every update added at its place."""
+    """The adjoint of a data-dependent read: zeros, and every update added, or put, at its place."""
     mapping = {v: axis(k) for k, (v, _) in enumerate(variables) if v is not axis(k)}
     moved = [_renamed(r, mapping) for r in operands]
     packed, moved = compact(sympy.Tuple(body, *read.index).xreplace(mapping), moved)
     guard = tuple(c.substitute(dict(mapping)) for c in read.guard)
     return Scatter(
         read.source.shape, None, tuple(e for _, e in variables), packed.args[1:], packed.args[0], moved, read.dtype,
-        mode="add", guard=guard,
+        mode=mode, guard=guard,
     )

@@ -22,7 +22,7 @@ from gradgen.eager.modes import state
 from gradgen.eager.tensor import Tensor
 from gradgen.eager.view_values import cut
 from gradgen.errors import TraceError
-from gradgen.ir.functions import select
+from gradgen.ir.functions import apart, select
 from gradgen.ir.guards import conjunction
 from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.inversion import invert, target
@@ -177,7 +177,8 @@ def index_map(chain: Chain, base: Spec) -> tuple[sympy.Expr, ...]:
         if isinstance(node, Compute) and not node.reads and 0 in node.shape:
             return (sympy.Integer(0),) * len(base.shape)  # a reshape without elements: there is nothing to look up
         plain = isinstance(node, Compute) and node.reducer is None and len(node.reads) == 1 and not node.reads[0].guard
-        if not plain or node.body != placeholder(0):  # type: ignore[attr-defined]
+        body = node.body.args[0] if plain and isinstance(node.body, apart) else plain and node.body  # type: ignore[attr-defined]
+        if body != placeholder(0):
             raise ValueError(f"{chain[-1].op.name} is not an index map")
         mapping = {axis(k): e for k, e in enumerate(index)}
         index = tuple(e.xreplace(mapping) for e in node.reads[0].index)  # type: ignore[attr-defined]

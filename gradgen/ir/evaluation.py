@@ -28,7 +28,7 @@ Rounding = Callable[[str, Any], Any]
 """What is done to the result of every operation on floating-point numbers that rounds: its name ("add", "mul", that of a
 scalar function, "kernel") and the values.  It shows how far the roundings of another implementation may lead."""
 EXACT = frozenset({
-    "stop", "extent", "mark", "maximum", "minimum", "fmax", "fmin", "abs", "sign", "floor", "ceil", "trunc", "round",
+    "stop", "extent", "apart", "maximum", "minimum", "fmax", "fmin", "abs", "sign", "floor", "ceil", "trunc", "round",
     "copysign",
 })
 """Scalar functions whose result is one of their arguments, or an integer."""

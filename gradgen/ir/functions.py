@@ -114,9 +114,9 @@ stop: ScalarType = define("stop", (0,), lambda x: x, result=SAME, to_sympy=lambd
 extent: ScalarType = define(
     "extent", (0,), lambda n: n, result=SAME, to_sympy=lambda n: n
 )  # a size, not a number of mathematics
-mark: ScalarType = define(
-    "mark", (1, 0), lambda x, k: x, result=SAME, to_sympy=lambda x, k: x
-)  # node k of equal ones, told apart
+apart: ScalarType = define(
+    "apart", (1, 0), lambda x, k: x, result=SAME, to_sympy=lambda x, k: x
+)  # x, where operation k reads no element twice: cotangents are put in their places, not added up (autodiff.beside)
 instead: ScalarType = define(
     "instead", (0, 1), lambda x, y: x, result=SAME, to_sympy=lambda x, y: x
 )  # the value of x, the derivative of y: another form of x, or what autograd's tape says of it

@@ -16,7 +16,7 @@ from gradgen.ir.draws import described
 from gradgen.ir.functions import ScalarFunction
 from gradgen.ir.guards import EQ
 from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Read, Scan, Scatter
-from gradgen.ir.symbols import Placeholder
+from gradgen.ir.symbols import Placeholder, axes
 
 SHARED = 64
 """Estimated characters beyond which a value that is read twice gets a name."""
@@ -87,7 +87,11 @@ def measure(body: sympy.Expr) -> tuple[int, tuple[tuple[int, int], ...]]:
 
 
 class Plan:
-    """Which nodes are named.  `named` maps them to their names, in the order of the graph."""
+    """Which nodes are named.  `named` maps them to their names, in the order of the graph.
+
+    A tensor packed from scalars, or a sum of such, has room for a line an element; its length, which counts where it is
+    read, is that of all of them.
+    """
 
     def __init__(self, wanted: Sequence[Wanted], names: Mapping[Node, str], taken: Iterable[str] = ()) -> None:
         self.wanted = wanted
@@ -99,6 +103,7 @@ class Plan:
         self.length: dict[Node, int] = {}
         self.reduces: dict[Node, bool] = {}
         self.auto: set[Node] = set()
+        self.spread: set[Node] = set()
         for node in self.order:
             self._look(node)
         self.named = self._number(taken)
@@ -158,9 +163,9 @@ class Plan:
             self._look_read(node, read, count.get(k, 1))
         costs = [self._cost(r) for r in node.reads]
         total = own + sum(count.get(k, 1) * c for k, c in enumerate(costs))
-        if is_packing(node):
-            total = SHARED  # one line an element
-        while total > LONGEST:
+        if self._is_spread(node):
+            self.spread.add(node)
+        while total > LONGEST and node not in self.spread:
             open_reads = [k for k, r in enumerate(node.reads) if self._can_name(r.source)]
             if not open_reads:
                 break
@@ -171,6 +176,14 @@ class Plan:
         self.length[node] = total
         self.reduces[node] = node.reducer is not None or any(
             self.reduces.get(r.source, False) for r in node.reads if not self.is_named(r.source)
+        )
+
+    def _is_spread(self, node: Compute) -> bool:
+        """Each scalar that is read stands in one element, so in one line."""
+        return node.reducer is None and bool(node.reads) and all(
+            picks_one(r) or (r.source in self.spread and not r.guard and r.index == axes(node.ndim)
+                             and not self.is_named(r.source) and self.uses[r.source] == 1)
+            for r in node.reads
         )
 
     def _can_name(self, source: Node) -> bool:
@@ -188,8 +201,6 @@ class Plan:
 
     def _cost(self, read: Read) -> int:
         source = read.source
-        if picks_one(read):
-            return 8
         own = self._element(source) if self.is_named(source) else self.length.get(source, 4)
         return own + 14 * len(read.guard) + sum(3 for e in read.index if e.args)
 
@@ -211,10 +222,6 @@ class Plan:
 def picks_one(read: Read) -> bool:
     """A scalar that stands at one place of a tensor."""
     return not read.index and bool(read.guard) and all(c.kind == EQ for c in read.guard)
-
-
-def is_packing(node: Compute) -> bool:
-    return node.reducer is None and len(node.reads) > 1 and all(picks_one(r) for r in node.reads)
 
 
 def uniform(node: Constant) -> sympy.Expr | None:

@@ -400,12 +400,11 @@ def unfold(input: Tensor, kernel_size: Ints, dilation: Ints = 1, padding: Ints =
 
 def _lower_shuffle(node: Node, *, factor: int) -> Node:
     n, c, h, w = node.shape[-4:] if node.ndim == 4 else (1, *node.shape)
-    r = sympy.Integer(factor)
-    place = [axis(0), (axis(1) * factor + modulo(axis(2), r)) * factor + modulo(axis(3), r), quotient(axis(2), r),
-             quotient(axis(3), r)]
-    return Compute(
-        (n, floor_ratio(c, factor**2), known(h * factor), known(w * factor)), A0, [Read(node, place)], node.dtype
-    )
+    r, channels = sympy.Integer(factor), floor_ratio(c, factor**2)
+    apart = Compute((n, channels, factor, factor, h, w), A0,
+                    [Read(node, [axis(0), (axis(1) * factor + axis(2)) * factor + axis(3), axis(4), axis(5)])], node.dtype)
+    place = [axis(0), axis(1), modulo(axis(2), r), modulo(axis(3), r), quotient(axis(2), r), quotient(axis(3), r)]
+    return Compute((n, channels, known(h * factor), known(w * factor)), A0, [Read(apart, place)], node.dtype)
 
 
 _shuffle = register(Op("pixel_shuffle", _lower_shuffle, "PixelShuffleBackward0", KEEP))

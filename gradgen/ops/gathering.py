@@ -303,7 +303,7 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Tensor | Number, *, red
 
 def _as_tensor_like(value: Number, input: Tensor) -> Any:
     """A number as a 0-d tensor of the input's dtype."""
-    return to_dtype(call(_number, input, value), input.dtype)
+    return to_dtype(call(_number, input.detach(), value), input.dtype)
 
 
 def _lower_number(node: Node, value: Node) -> Node:

@@ -10,9 +10,11 @@ import numpy as np
 from gradgen.errors import TraceError
 from gradgen.ir import dtypes
 from gradgen.ir.dtypes import DType
-from gradgen.ops.registry import broadcast_shapes
-from gradgen.ops.shapes import wrap_dim
-from gradgen.ops.table import public
+from gradgen.ir.nodes import Compute, Node, Read, identity_read
+from gradgen.ops.registry import KEEP, Op, broadcast_shapes, register
+from gradgen.ops.shape import taken
+from gradgen.ops.shapes import A0, A1, wrap_dim
+from gradgen.ops.table import call, public
 from gradgen.ops.tensors import current
 
 if TYPE_CHECKING:
@@ -72,6 +74,13 @@ def argwhere(input: Tensor) -> Tensor:
     return nonzero(input)
 
 
+def _lower_masked_select(node: Node, places: Node) -> Node:
+    return taken(Compute(places.shape, A1, [identity_read(places), Read(node, [A0])], node.dtype))
+
+
+_masked_select = register(Op("masked_select", _lower_masked_select, "MaskedSelectBackward0", KEEP, method=False))
+
+
 @public("", method=True)
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements where the mask holds, as a vector."""
@@ -79,7 +88,8 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
         raise RuntimeError("masked_select: expected BoolTensor for mask")
     required_value(mask, "masked_select", "where(mask, x, 0)")
     shape = broadcast_shapes(tuple(input.shape), tuple(mask.shape)) or (1,)
-    return input.expand(*shape)[mask.expand(*shape)]
+    places = mask.expand(*shape).reshape(-1).nonzero()[:, 0]
+    return call(_masked_select, input.expand(*shape).reshape(-1), places)
 
 
 @public("", method=True)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import sympy
 
 from gradgen.ir import dtypes
-from gradgen.ir.guards import conjunction, in_range
+from gradgen.ir.guards import EQ, Condition, conjunction, in_range
 from gradgen.ir.nodes import Compute, Node, Read
 from gradgen.ir.packed import one_of
 from gradgen.ir.symbols import Extent, axis, placeholder, same_extent
 from gradgen.ops.registry import KEEP, PROMOTE, Op, broadcast_shapes, register
 from gradgen.ops.requirements import decided_parts, dim_hint, is_whole, possible_sizes, require, settled
 from gradgen.ops.samples import one, plain, sample, t
-from gradgen.ops.shape import atleast_1d, atleast_2d, atleast_3d, view_node
+from gradgen.ops.shape import atleast_1d, atleast_2d, atleast_3d, taken, view_node
 from gradgen.ops.shapes import known, shape_text, wrap_dim
 from gradgen.ops.table import call, is_tensor, public
 
@@ -37,7 +37,7 @@ def _joined(nodes: Sequence[Node], dim: int, sizes: Sequence[Extent], lead: bool
         total = known(total + size)
     for node, start, size in zip(nodes, starts, sizes):
         place = axis(dim) - start
-        guard = conjunction(*in_range(place, size))
+        guard = conjunction(Condition(EQ, place)) if lead else conjunction(*in_range(place, size))
         if guard is None:
             continue
         if lead:
@@ -148,7 +148,7 @@ def column_stack(tensors: Tensors) -> Tensor:
 # --- cutting ---------------------------------------------------------------------------------------------------------
 
 
-def slice_node(node: Node, dim: int, start: Extent, length: Extent, step: int = 1) -> Node:
+def slice_node(node: Node, dim: int, start: Extent, length: Extent, step: int = 1) -> Compute:
     """`length` elements along `dim` from `start`, every `step`-th."""
     index = [axis(d) * step + start if d == dim else axis(d) for d in range(node.ndim)]
     shape = [length if d == dim else e for d, e in enumerate(node.shape)]
@@ -159,7 +159,7 @@ def _lower_narrow(node: Node, *, dim: int, start: Extent, length: Extent) -> Nod
     return slice_node(node, dim, start, length)
 
 
-def _lower_select(node: Node, *, dim: int, index: Extent) -> Node:
+def _lower_select(node: Node, *, dim: int, index: Extent) -> Compute:
     at: list[Any] = [axis(d if d < dim else d - 1) for d in range(node.ndim)]
     at[dim] = sympy.sympify(index)
     return view_node(node, [e for d, e in enumerate(node.shape) if d != dim], at)
@@ -168,13 +168,13 @@ def _lower_select(node: Node, *, dim: int, index: Extent) -> Node:
 def _lower_split(node: Node, *, dim: int, sizes: tuple[Extent, ...]) -> tuple[Node, ...]:
     parts, start = [], sympy.Integer(0)
     for size in sizes:
-        parts.append(slice_node(node, dim, start, size))
+        parts.append(taken(slice_node(node, dim, start, size), dim, sizes))
         start = start + size
     return tuple(parts)
 
 
 def _lower_unbind(node: Node, *, dim: int) -> tuple[Node, ...]:
-    return tuple(_lower_select(node, dim=dim, index=k) for k in range(node.shape[dim]))  # type: ignore[arg-type]
+    return tuple(taken(_lower_select(node, dim=dim, index=k), dim) for k in range(node.shape[dim]))  # type: ignore[arg-type]
 
 
 _narrow = register(Op("narrow", _lower_narrow, "SliceBackward0", KEEP, view=True))

@@ -12,9 +12,9 @@ import sympy
 from gradgen.ir import dtypes
 from gradgen.ir import functions as fn
 from gradgen.ir.guards import EQ, GE, MOD, Condition, conjunction, in_range
-from gradgen.ir.indexing import quotient
-from gradgen.ir.nodes import Compute, Constant, Node, Read, identity_read
-from gradgen.ir.symbols import Extent, axis, same_extent
+from gradgen.ir.indexing import product, quotient, reshape_index
+from gradgen.ir.nodes import Compute, Constant, Node, Read, Scatter, identity_read
+from gradgen.ir.symbols import Extent, axes, axis, placeholder, same_extent
 from gradgen.ops.convolution import floor_ratio
 from gradgen.ops.gathering import _as_tensor_like, scatter, scatter_add, scatter_reduce
 from gradgen.ops.host import host_value
@@ -152,11 +152,25 @@ def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0,
 
 
 def _lower_masked_scatter(node: Node, chosen: Node, order: Node, source: Node) -> Node:
-    size = source.shape[0]
+    size, count = source.shape[0], product(node.shape)
     place = Compute(node.shape, fn.minimum(fn.maximum(A0 - 1, 0), fn.extent(sympy.sympify(size)) - 1),
                     [identity_read(order)], dtypes.int64)
-    reads = [identity_read(place), identity_read(chosen), identity_read(node), Read(source, [A0])]
-    return Compute(node.shape, fn.select(A1, A3, A2), reads, node.dtype)
+    (flat,) = reshape_index(axes(node.ndim), node.shape, (count,))
+    spread = _spread(chosen, place, flat, source, count)
+    reads = [identity_read(place), identity_read(chosen), identity_read(node), Read(source, [A0]), Read(spread, [flat])]
+    return Compute(node.shape, fn.select(A1, fn.instead(A3, placeholder(4)), A2), reads, node.dtype)
+
+
+def _spread(chosen: Node, place: Node, flat: sympy.Expr, source: Node, count: Extent) -> Node:
+    """The elements of `source` where they go in a vector of `count`, what is left over behind it: its derivative copies."""
+    size = source.shape[0]
+    target = fn.select(A1, A0, fn.extent(sympy.sympify(size)))
+    slot = Compute(place.shape, target, [identity_read(place), identity_read(chosen)], dtypes.int64)
+    behind = Compute((known(size + 1),), fn.extent(sympy.sympify(count)), [], dtypes.int64)
+    goal = Scatter(behind.shape, behind, slot.shape, [A0], fn.index_body(flat), [identity_read(slot)], dtypes.int64,
+                   mode="set")
+    reads = [Read(goal, [axis(0)]), identity_read(source)]
+    return Scatter((known(count + 1),), None, (size,), [A0], A1, reads, source.dtype, mode="set")
 
 
 _masked_scatter = register(Op("masked_scatter", _lower_masked_scatter, "MaskedScatterBackward0", KEEP))

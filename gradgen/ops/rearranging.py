@@ -40,10 +40,12 @@ def _lower_fold(
         conditions.extend(in_range(place, counts[d]))
         places.append(place)
     area = size[0] * size[1]
-    row = axis(1) * area + reduce_axis(0) * size[1] + reduce_axis(1)
-    read = Read(node, [axis(0), row, places[0] * counts[1] + places[1]], conjunction(*conditions) or ())
-    shape = (node.shape[0], floor_ratio(node.shape[1], area), *out)
-    return Compute(shape, A0, [read], node.dtype, reduce_shape=size, reducer="sum")
+    channels = floor_ratio(node.shape[1], area)
+    row = (axis(1) * size[0] + axis(2)) * size[1] + axis(3)
+    column = axis(4) * counts[1] + axis(5)
+    apart = Compute((node.shape[0], channels, *size, *counts), A0, [Read(node, [axis(0), row, column])], node.dtype)
+    read = Read(apart, [axis(0), axis(1), reduce_axis(0), reduce_axis(1), *places], conjunction(*conditions) or ())
+    return Compute((node.shape[0], channels, *out), A0, [read], node.dtype, reduce_shape=size, reducer="sum")
 
 
 _fold = register(Op("col2im", _lower_fold, "Col2ImBackward0", KEEP))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,13 @@ ALL_TYPES = ("float32", "float64", "int32", "int64", "bool")
 def view_node(node: Node, shape: Sequence[Extent], index: Sequence[Any]) -> Compute:
     """`node[index]` over `shape`: a copy of elements, moved."""
     return Compute(shape, A0, [Read(node, index)], node.dtype)
+
+
+def taken(part: Compute, *operation: object) -> Compute:
+    """`part` as what an operation takes from places of which it takes none twice, in any of its results: PyTorch's backward
+    copies the cotangent there.  `operation` tells it from others."""
+    number = int.from_bytes(hashlib.sha256(repr(operation).encode()).digest()[:6], "big")
+    return Compute(part.shape, fn.apart(part.body, number), part.reads, part.dtype)
 
 
 # --- reshape ---------------------------------------------------------------------------------------------------------

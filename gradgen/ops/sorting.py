@@ -19,7 +19,7 @@ from gradgen.ops.gathering import _as_tensor_like, gather
 from gradgen.ops.registry import KEEP, Op, register
 from gradgen.ops.requirements import require
 from gradgen.ops.samples import INF, NAN, edges, one, plain, sample, t
-from gradgen.ops.shape import to_dtype
+from gradgen.ops.shape import taken, to_dtype
 from gradgen.ops.shapes import A0, A1, reduced_shape, wrap_dim
 from gradgen.ops.table import call, is_tensor, public, require_tensor
 
@@ -44,9 +44,17 @@ def _order(node: Node, dim: int, descending: bool) -> Node:
 
 
 def _at(node: Node, places: Node, dim: int) -> Node:
-    """gather: the elements at `places` along `dim`."""
+    """The elements at `places` along `dim`, which are different ones."""
     index = [A0 if d == dim else axis(d) for d in range(node.ndim)]
-    return Compute(places.shape, A1, [identity_read(places), Read(node, index)], node.dtype)
+    return taken(Compute(places.shape, A1, [identity_read(places), Read(node, index)], node.dtype), dim)
+
+
+def _lower_selected(node: Node, places: Node, *, dim: int) -> Node:
+    return _at(node, places, dim)
+
+
+selected = register(Op("selected", _lower_selected, "GatherBackward0", KEEP, method=False))
+"""gather where no element is taken twice."""
 
 
 def _lower_sort(node: Node, *, dim: int, descending: bool) -> tuple[Node, Node]:

@@ -19,7 +19,7 @@ from gradgen.ops.requirements import require
 from gradgen.ops.samples import NAN, edges, one, plain, sample, t
 from gradgen.ops.shape import require_not_one, to_dtype
 from gradgen.ops.shapes import known, return_text, wrap_dim
-from gradgen.ops.sorting import sort, sort_result
+from gradgen.ops.sorting import selected, sort, sort_result
 from gradgen.ops.table import call, is_tensor, public, require_tensor
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ def mode(input: Any, dim: int = -1, keepdim: bool = False, *, out: None = None) 
     first = counts.argmax(-1, keepdim=True)
     size = gather(counts, -1, first)
     index = gather(places, -1, first + size - 1)
-    values = gather(x, -1, index)
+    values = call(selected, x, index, dim=x.ndim - 1)
     if keepdim:
         return mode_result(values.movedim(-1, at), index.movedim(-1, at))
     return mode_result(values.squeeze(-1), index.squeeze(-1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def test_c_copies(module: Any) -> None:
 
 
 @pytest.mark.parametrize(("name", "back"), [
-    ("cat", lambda g: g[:3]), ("cat columns", lambda g: g[:, :4]),
+    ("cat", lambda g: g[:3]), ("cat columns", lambda g: g[:, :4]), ("stack", lambda g: g[:, 0]),
     ("pad", lambda g: g[1:, 1:5]), ("block_diag", lambda g: g[:3, :4]), ("tril", np.tril),
     ("roll", lambda g: np.roll(g, (-1, -2), (0, 1))), ("where", lambda g: np.where(M, g, 0.0)),
     ("diag_embed", lambda g: np.diagonal(g, axis1=1, axis2=2)), ("flip", lambda g: g[:, ::-1]),
@@ -81,6 +82,96 @@ def test_gradients_copy(name: str, back: Any) -> None:
     z = ours(x, gg.tensor(Y)) if name != "cat" else gg.cat([x, gg.tensor(Y), gg.tensor(X[:1])], 0)
     z.backward(gg.tensor(g))
     np.testing.assert_array_equal(bits(x.grad.numpy()), bits(back(g)))
+
+
+POSITIONS = [[3, 0], [1, 2], [2, 3]]
+
+
+def sorted_back(g: np.ndarray, order: np.ndarray, count: int = 4) -> np.ndarray:
+    """`g` where the elements came from."""
+    found = np.zeros(X.shape)
+    np.put_along_axis(found, order[:, :count], g, 1)
+    return found
+
+
+def placed(mask: np.ndarray, g: np.ndarray) -> np.ndarray:
+    found = np.zeros(mask.shape)
+    found[mask] = g[: mask.sum()]
+    return found
+
+
+DISTINCT = np.array([[0.3, -0.7, 1.1, 2.2], [0.9, 0.1, -2.2, 0.4], [-1.5, 0.25, 3.3, 0.7]])
+ORDER = np.argsort(DISTINCT, 1)
+COPIES: dict[str, tuple[Any, Any]] = {
+    "split": (lambda x: x.split(2, 1), lambda g: np.concatenate(g, 1)),
+    "split unevenly": (lambda x: x.split([1, 2, 1], 1), lambda g: np.concatenate(g, 1)),
+    "chunk": (lambda x: x.chunk(2, 0), lambda g: np.concatenate(g, 0)),
+    "unbind": (lambda x: x.unbind(0), lambda g: np.stack(g)),
+    "unbind columns": (lambda x: x.unbind(1), lambda g: np.stack(g, 1)),
+    "some parts": (lambda x: x.split(1, 1)[1:4:2], lambda g: np.concatenate([0 * M[:, :1], g[0], 0 * M[:, :1], g[1]], 1)),
+    "first and last": (lambda x: x.unbind(0)[::2], lambda g: np.stack([g[0], np.zeros(4), g[1]])),
+    "one part": (lambda x: x.unbind(1)[2:3], lambda g: np.stack([np.zeros(3), np.zeros(3), g[0], np.zeros(3)], 1)),
+    "slices are added": (lambda x: (x[:2], x[2:]), lambda g: np.concatenate(g) + 0.0),
+    "split twice is added": (lambda x: (*x.split(2, 1), *x.split(3, 1)),
+                             lambda g: np.concatenate(g[:2], 1) + np.concatenate(g[2:], 1)),
+    "sort": (lambda x: x.sort(1)[:1], lambda g: sorted_back(g[0], ORDER)),
+    "topk": (lambda x: x.topk(2, 1)[:1], lambda g: sorted_back(g[0], ORDER[:, ::-1], 2)),
+    "gather is added": (lambda x: (gg.gather(x, 1, gg.tensor(POSITIONS)),),
+                        lambda g: sorted_back(g[0], np.array(POSITIONS), 2) + 0.0),
+    "index_fill": (lambda x: (x.index_fill(1, gg.tensor([1, 3]), 2.0),), lambda g: np.where([1, 0, 1, 0], g[0], 0.0)),
+    "scatter": (lambda x: (x.scatter(1, gg.tensor(POSITIONS), 5.0),),
+                lambda g: np.where(sorted_back(np.ones((3, 2)), np.array(POSITIONS), 2), 0.0, g[0])),
+    "masked_scatter": (lambda x: (gg.zeros(3, 4, dtype=gg.float64).masked_scatter(gg.tensor(M), x),),
+                       lambda g: placed(np.arange(12).reshape(3, 4) < M.sum(), g[0][M])),
+    "pixel_shuffle": (lambda x: (F.pixel_shuffle(x.reshape(1, 4, 3, 1), 2),),
+                      lambda g: g[0].reshape(3, 2, 1, 2).transpose(1, 3, 0, 2).reshape(3, 4)),
+}
+"""Name -> parts of x, and the gradient of x from theirs."""
+
+
+def cotangents(x: Any) -> list[np.ndarray]:
+    values = [-0.0, -0.0, 2.0], [-0.0, 0.0, -0.0, 1.0, -0.0, -0.0]
+    return [np.resize(values[k % 2], tuple(p.shape)) for k, p in enumerate(x)]
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_what_is_taken_once_is_put_back(name: str) -> None:
+    """PyTorch's backward of one operation copies, that of several slices, or of an index, adds to zeros."""
+    ours, back = COPIES[name]
+    x = gg.tensor(DISTINCT, requires_grad=True)
+    parts = ours(x)
+    g = cotangents(parts)
+    gg.autograd.backward(parts, [gg.tensor(v) for v in g])
+    np.testing.assert_array_equal(bits(x.grad.numpy()), bits(back(g)))
+
+
+def test_masked_select_puts_back() -> None:
+    x = gg.tensor(DISTINCT, requires_grad=True)
+    g = np.resize([-0.0, 0.0, 1.0], M.sum())
+    x.masked_select(gg.tensor(M)).backward(gg.tensor(g))
+    np.testing.assert_array_equal(bits(x.grad.numpy()), bits(placed(M, g)))
+
+
+def test_c_puts_back(tmp_path: Path) -> None:
+    """In one program each part's cotangent is an argument, and NULL is a part without one."""
+    names = [n for n in COPIES if "added" not in n]
+
+    def parts(**inputs: Any) -> Any:
+        return {f"r{n}_{i}": p for n, x in inputs.items() for i, p in enumerate(COPIES[names[int(n[1:])]][0](x))}
+
+    inputs = {f"x{k}": gg.spec(3, 4, dtype=gg.float64, requires_grad=True) for k in range(len(names))}
+    scope: dict[str, Any] = {"parts": parts}
+    exec(f"def taken({', '.join(inputs)}):\n    return parts({', '.join(f'{n}={n}' for n in inputs)})", scope)
+    built = gg.build(gg.trace(scope["taken"], **inputs), out=tmp_path, name="puts_back")
+    module = built.Module(**dict.fromkeys(inputs, DISTINCT))
+    found = module.forward()
+    sizes = [len(COPIES[n][0](gg.tensor(DISTINCT))) for n in names]
+    starts = np.cumsum([0, *sizes])
+    g = [c for a, b in pairwise(starts) for c in cotangents(found[a:b])]
+    module.backward(gradient=g)
+    for k, name in enumerate(names):
+        wanted = COPIES[name][1](g[starts[k] : starts[k + 1]])
+        np.testing.assert_array_equal(bits(getattr(module.grad, f"x{k}")), bits(wanted), err_msg=name)
 
 
 def test_a_sum_of_one_term_begins_with_zero() -> None:
