@@ -114,3 +114,73 @@ def test_third_derivatives(name: str) -> None:
     ours, other, value = INVERSES[name]
     for found, exact in zip(orders(lambda x: ours(x), value, 3), orders(lambda x: other(x), value, 3), strict=True):
         np.testing.assert_allclose(found, exact, rtol=1e-8, atol=1e-8 * np.abs(exact).max())
+
+
+TWICE = np.diag([1.0, 1.0, 2.0])
+ROTATED = 3.0 * np.eye(4)[[1, 0, 3, 2]][:, :3]  # orthonormal columns: one singular value, three times
+
+
+def of_values(f: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    return lambda t, x: f(t, t.linalg.eigvalsh(x)).sum()
+
+
+REPEATED: dict[str, tuple[Callable[[Any, Any], Any], np.ndarray, np.ndarray]] = {
+    "squares": (of_values(lambda t, w: w**2), TWICE, 2 * TWICE),
+    "log of the determinant": (of_values(lambda t, w: t.log(w)), TWICE, np.diag([1.0, 1.0, 0.5])),
+    "logsumexp": (lambda t, x: t.logsumexp(t.linalg.eigvalsh(x), 0), 2 * np.eye(3), np.eye(3) / 3),
+    "of a batch": (of_values(lambda t, w: t.exp(w)), np.stack([np.eye(3), TWICE]),
+                   np.stack([np.diag(np.exp(np.diag(m))) for m in (np.eye(3), TWICE)])),
+    "discriminant": (lambda t, x: ((w := t.linalg.eigvalsh(x))[:, None] - w).pow(2).sum(), np.eye(3), np.zeros((3, 3))),
+    "sum of singular values": (lambda t, x: t.linalg.svdvals(x).sum(), ROTATED, ROTATED / 3),
+    "nuclear norm": (lambda t, x: t.linalg.matrix_norm(x, "nuc"), ROTATED, ROTATED / 3),
+    "squared singular values": (lambda t, x: t.linalg.svdvals(x).pow(2).sum(), ROTATED, 2 * ROTATED),
+    "pseudo-inverse": (lambda t, x: t.linalg.pinv(x).pow(2).sum(), ROTATED, -2 * ROTATED / 81),
+    "spectral norm": (lambda t, x: t.linalg.matrix_norm(x, 2), ROTATED, ROTATED / 9),  # shared, as ties of amax are
+}
+"""What depends on eigenvalues or singular values alone, a matrix in which they repeat, and the gradient there."""
+
+VECTORS: dict[str, tuple[Callable[[Any, Any], Any], np.ndarray]] = {
+    "eigenvectors": (lambda t, x: t.linalg.eigh(x)[1].sum(), TWICE),
+    "a function of the matrix": (lambda t, x: ((wv := t.linalg.eigh(x))[1] * t.exp(wv[0]) @ wv[1].mT).sum(), TWICE),
+    "singular vectors": (lambda t, x: t.linalg.svd(x, full_matrices=False)[0].sum(), ROTATED),
+    "polar factor": (lambda t, x: ((usv := t.linalg.svd(x, full_matrices=False))[0] @ usv[2]).sum(), ROTATED),
+}
+
+
+def first_and_second(f: Callable[[Any, Any], Any], value: np.ndarray) -> list[np.ndarray]:
+    program = gg.trace(lambda x: f(gg, x), x=gg.spec(*value.shape, dtype=gg.float64, requires_grad=True))
+    (first,) = gradients(program.graph.outputs, [Constant(np.ones(()))], program.graph.inputs)
+    assert first is not None
+    (second,) = gradients([first], [Constant(weights(value.shape, 1))], program.graph.inputs)
+    with np.errstate(all="ignore"):
+        return evaluate([first, *([second] if second is not None else [])], {program.graph.inputs[0]: value})
+
+
+@pytest.mark.parametrize("name", REPEATED)
+def test_gradients_where_values_repeat(name: str) -> None:
+    f, value, expected = REPEATED[name]
+    np.testing.assert_allclose(first_and_second(f, value)[0], expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", VECTORS)
+def test_vectors_have_no_derivative_where_values_repeat(name: str) -> None:
+    """As in PyTorch, whose formulas divide by the differences too."""
+    f, value = VECTORS[name]
+    assert not np.isfinite(first_and_second(f, value)[0]).all()
+
+
+@pytest.mark.parametrize("name", [*REPEATED, *VECTORS])
+def test_finite_where_pytorch_is(name: str) -> None:
+    """First and second derivatives are finite, and equal, where PyTorch's are."""
+    torch = pytest.importorskip("torch")
+    f, value = (REPEATED | VECTORS)[name][:2]
+    x = torch.tensor(value, requires_grad=True)
+    (first,) = torch.autograd.grad(f(torch, x), x, create_graph=True)
+    found = [first.detach().numpy()]
+    if first.requires_grad:
+        (second,) = torch.autograd.grad((first * torch.tensor(weights(value.shape, 1))).sum(), x, allow_unused=True)
+        found += [] if second is None else [second.numpy()]
+    for ours, expected in zip(first_and_second(f, value), found, strict=False):
+        assert np.isfinite(ours).all() or not np.isfinite(expected).all()
+        if np.isfinite(expected).all():
+            np.testing.assert_allclose(ours, expected, rtol=1e-8, atol=1e-10)
