@@ -91,8 +91,8 @@ def _in_order(parts: Sequence[_Part | None]) -> list[_Part] | None:
     found = [p for p in parts if p is not None]
     if len(found) < len(parts) or len({p.axis for p in found}) > 1:
         return None
-    found.sort(key=lambda p: _rank(p, found))
-    return found if all((b.start - a.end).is_nonnegative for a, b in pairwise(found)) else None
+    ordered = sorted(found, key=lambda p: _rank(p, found))
+    return ordered if all((b.start - a.end).is_nonnegative for a, b in pairwise(ordered)) else None
 
 
 def _rank(part: _Part, parts: Sequence[_Part]) -> int:

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 
 import gradgen as gg
+from gradgen.autodiff.reverse import gradients
+from gradgen.ir.nodes import Input
+from gradgen.reference.interpreter import evaluate
 
 X = np.array([[-0.0, 0.0, -0.0, 1.0], [0.0, -0.0, -0.0, -0.0], [-2.0, -0.0, 0.0, 0.0]])
 Y = np.array([[-0.0, -0.0, 3.0, 0.0], [-0.0, 0.0, -0.0, 0.0], [0.0, -0.0, 0.0, -0.0]])
@@ -172,6 +175,19 @@ def test_c_puts_back(tmp_path: Path) -> None:
     for k, name in enumerate(names):
         wanted = COPIES[name][1](g[starts[k] : starts[k + 1]])
         np.testing.assert_array_equal(bits(getattr(module.grad, f"x{k}")), bits(wanted), err_msg=name)
+
+
+@pytest.mark.parametrize("taken", [(0, 1, 2, 3), (1, 3), (2,)])
+def test_parts_of_an_open_axis_are_put_back(taken: tuple[int, ...]) -> None:
+    """Ranges are compared, and what nobody took is 0, without the length."""
+    n = gg.dim("N", multiple=4)
+    program = gg.trace(lambda x: {f"r{k}": x.chunk(4)[k] for k in taken}, x=gg.spec(n, dtype=gg.float64, requires_grad=True))
+    (x,) = program.graph.inputs
+    seeds = [Input(f"g{k}", y.shape, y.dtype) for k, y in enumerate(program.graph.outputs)]
+    (found,) = gradients(program.graph.outputs, seeds, [x])
+    assert found is not None and len(found.sources) == len(taken) + (1 < len(taken) < 4), "one choice, no sum"
+    (value,) = evaluate([found], {x: np.zeros(8), **{g: np.full(2, -0.0) for g in seeds}})
+    np.testing.assert_array_equal(np.signbit(value), np.repeat([k in taken for k in range(4)], 2))
 
 
 def test_a_sum_of_one_term_begins_with_zero() -> None:
