@@ -24,6 +24,7 @@ from gradgen.loops.statements import (
     SetFlag,
     Variable,
 )
+from gradgen.target import NATIVE, Target
 
 # C precedence: higher binds tighter.
 TERNARY, OR, AND, EQUALITY, RELATION, SUM, PRODUCT, UNARY, ATOM = 1, 2, 3, 4, 5, 6, 7, 8, 9
@@ -38,7 +39,8 @@ Text = tuple[str, int]
 class ExpressionPrinter:
     """Prints expressions and collects the helpers they need, in order of first use."""
 
-    def __init__(self) -> None:
+    def __init__(self, target: Target = NATIVE) -> None:
+        self.target = target
         self.helpers: dict[str, str] = {}
         self.math: dict[tuple[str, str], None] = {}
         self.calls: dict[tuple[str, str], str] = {}  # of functions called out of line: the text of each
@@ -116,8 +118,8 @@ class ExpressionPrinter:
         return f"{self.pairwise(expr.dtype)}_total(&{expr.accumulator.name})", ATOM
 
     def pairwise(self, dtype: DType) -> str:
-        """The type name of a pairwise accumulator, defined among the helpers."""
-        name = f"gg_pairwise_{dtype.suffix}"
+        """The type name of a pairwise accumulator, or of one that a small machine has, defined among the helpers."""
+        name = f"gg_{'cascade' if self.target.scalar else 'pairwise'}_{dtype.suffix}"
         self.helper(name)
         return name
 

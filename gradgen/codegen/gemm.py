@@ -145,17 +145,31 @@ class WorkBytes:
             return True
         if not (isinstance(m, int) and isinstance(n, int) and isinstance(k, int)):
             return False
-        whole = n > 0 and n % (_PANEL_BYTES // _SIZE[r.dtype]) == 0
+        whole = r.n is not None and n > 0 and n % (_PANEL_BYTES // _SIZE[r.dtype]) == 0  # n may be a bound: strips end
         in_place = whole and r.b_strides[1] == 1 and r.c_strides[1] == 1
         few_rows = (m <= _MANY or n * k <= _LARGE) and (n <= _WIDE or k <= _SHORT or m * k <= _LARGE)
         return m == 0 or n == 0 or (in_place and few_rows)
+
+
+class NoScratch(WorkBytes):
+    """Of a function that packs nothing."""
+
+    def __init__(self, request: GemmRequest) -> None:
+        super().__init__(request, GemmTarget())
+
+    def extent(self, m: Extent, n: Extent, k: Extent) -> Extent:
+        return 0
+
+
+PARAMETERS = ("m", "n", "k", "a", "as_m", "as_k", "b", "bs_k", "bs_n", "c", "cs_m", "cs_n", "work")
 
 
 @dataclass(frozen=True)
 class GemmCode:
     """The C of one request: call the static function `name`, after `fragments` (name to text, each once) and `source`.
 
-    `source` is empty where a fragment has the function: requests may share it.  The text expects `<stddef.h>`,
+    `source` is empty where a fragment has the function: requests may share it.  `parameters` are those of PARAMETERS that
+    it has, in order.  The text expects `<stddef.h>`,
     `<string.h>` and the macro GRADGEN_RESTRICT.
     """
 
@@ -163,6 +177,7 @@ class GemmCode:
     source: str
     fragments: dict[str, str] = field(repr=False)
     work_bytes: WorkBytes
+    parameters: tuple[str, ...] = PARAMETERS
 
 
 def gemm_function(request: GemmRequest, target: GemmTarget | None = None, number: int = 1) -> GemmCode:
@@ -178,7 +193,7 @@ def gemm_function(request: GemmRequest, target: GemmTarget | None = None, number
     """
     target = target or GemmTarget()
     if request.absent:
-        return _with_absent_terms(request, target, number)
+        return with_absent_terms(gemm_function(replace(request, absent=""), target, number), request)
     if is_row_product(request):
         row, parts = row_function(request)
         return GemmCode(row, "", parts, WorkBytes(request, target))
@@ -196,9 +211,8 @@ def gemm_function(request: GemmRequest, target: GemmTarget | None = None, number
     return GemmCode(name, "", fragments, WorkBytes(request, target))
 
 
-def _with_absent_terms(request: GemmRequest, target: GemmTarget, number: int) -> GemmCode:
+def with_absent_terms(code: GemmCode, request: GemmRequest) -> GemmCode:
     """The same function behind a test whether a term that is not there could be nan."""
-    code = gemm_function(replace(request, absent=""), target, number)
     s, t = _SUFFIX[request.dtype], _C_TYPE[request.dtype]
     unsigned = "uint32_t" if s == "f32" else "uint64_t"
     exponent = "0x7f800000u" if s == "f32" else "UINT64_C(0x7ff0000000000000)"
@@ -210,6 +224,12 @@ def _with_absent_terms(request: GemmRequest, target: GemmTarget, number: int) ->
     head = f"    if ({test}) {{\n        {rest}\n        return;\n    }}\n"
     text = render("kernels/gemm/absent.c", T=t, s=s, U=unsigned, exponent=exponent, sign=sign)
     fragments = {"gg_gemm_config": render("kernels/gemm/config.c"), **code.fragments, f"gg_gemm_absent_{s}": text}
+    if code.parameters != PARAMETERS:
+        name = f"{code.name}0"
+        inner = code.source.replace(f"{code.name}(", f"{name}(")
+        call = f"    {name}({', '.join(code.parameters)});\n"
+        text = f"{inner}\n{_signature(code.name, request.dtype)}\n{{\n    (void)work;\n{head}{call}}}\n"
+        return replace(code, source=text, fragments=fragments, parameters=PARAMETERS)
     if code.source:  # a function of its own: it begins with the test
         start = code.source.index("{\n    ptrdiff_t i, j, p;\n") + 2
         return replace(code, source=code.source[:start] + head + code.source[start:], fragments=fragments)

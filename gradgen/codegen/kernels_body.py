@@ -50,7 +50,7 @@ class ProcedureCode:
 
 def c_procedure(program: Program) -> ProcedureCode:
     """The C of a Program."""
-    printer = StatementPrinter(program.name, program.layout, program.names)
+    printer = StatementPrinter(program.name, program.layout, program.names, program.target, program.size)
     printer.expressions.out_of_line = called_often(program.statements)
     parts = [(p.name, printer.part(p)) for p in program.parts]
     pieces = cut(program.statements)
@@ -63,7 +63,7 @@ def c_procedure(program: Program) -> ProcedureCode:
     own = sorted_by_place(program.buffers if pieces is None else pieces.own_buffers(program.buffers), program.layout)
     head += [*memory_map(own, program.layout), *printer.pointers(own)]
     work = program.layout.work
-    if printer.products:
+    if any("work" in code.parameters for code, _ in printer.products.values()):
         sizes = [size for _, calls in printer.products.values() for size in calls]
         head.append(f"    void *const gg_scratch = {printer.at('work', work)};")
         if printer.chunks > 1:

@@ -8,8 +8,9 @@ from functools import singledispatchmethod
 
 from gradgen.codegen.chunks import Needs, local_type, needs
 from gradgen.codegen.expressions import OR, ExpressionPrinter
-from gradgen.codegen.gemm import GemmCode, GemmRequest, gemm_function
+from gradgen.codegen.gemm import PARAMETERS, GemmCode, GemmRequest, gemm_function
 from gradgen.codegen.layout import code_lines, comment
+from gradgen.codegen.register_tiles import tiled_function
 from gradgen.errors import CodegenError
 from gradgen.ir.dtypes import DType, bool_
 from gradgen.ir.kernels import KernelSpec
@@ -46,6 +47,8 @@ from gradgen.loops.statements import (
 )
 from gradgen.loops.walk import subexpressions
 from gradgen.notation.formula import node_formula
+from gradgen.schedule.cost import Costs
+from gradgen.target import NATIVE, Target
 
 INDENT = "    "
 
@@ -86,7 +89,7 @@ def called_often(statements: Sequence[Statement]) -> frozenset[tuple[str, str]]:
     return frozenset(k for k, n in count.items() if n > MANY_CALLS)
 
 
-def product_function(s: Contract) -> GemmCode:
+def product_function(s: Contract, target: Target, size: bool) -> GemmCode:
     """The C function of a contraction, named after everything it knows, so that equal ones share it."""
     def known(e: Extent) -> int | None:
         return e if isinstance(e, int) else None
@@ -94,13 +97,13 @@ def product_function(s: Contract) -> GemmCode:
     strides = [(known(o.strides[0]), known(o.strides[1])) for o in (s.a, s.b, s.c)]
     request = GemmRequest(s.dtype.name, known(s.m), known(s.n), known(s.k), s.accumulate,
                           strides[0], strides[1], strides[2], s.absent)
-    code = gemm_function(request)
+    code = tiled_function(request, Costs(target, size), s.limits[2]) if target.scalar else gemm_function(request)
     if not code.source:  # the general function: arguments tell it everything
         return code
-    size = "x".join(letter if n is None else str(n) for letter, n in zip("mnk", (request.m, request.n, request.k),
+    sizes = "x".join(letter if n is None else str(n) for letter, n in zip("mnk", (request.m, request.n, request.k),
                                                                          strict=True))
     layout = "_".join("x".join("s" if n is None else str(n).replace("-", "m") for n in pair) for pair in strides)
-    name = f"gg_gemm_{s.dtype.suffix}_{size}_{layout}{'_add' if s.accumulate else ''}{s.absent and f'_absent_{s.absent}'}"
+    name = f"gg_gemm_{s.dtype.suffix}_{sizes}_{layout}{'_add' if s.accumulate else ''}{s.absent and f'_absent_{s.absent}'}"
     return replace(code, name=name, source=code.source.replace(code.name + "(", name + "("))
 
 
@@ -143,8 +146,12 @@ def sines_and_cosines(statements: Sequence[Statement], fixed: set[str]) -> dict[
 class StatementPrinter:
     """Collects lines; `out` is the text so far."""
 
-    def __init__(self, procedure: str, layout: Layout, names: Mapping[Node, str] | None = None) -> None:
-        self.expressions = ExpressionPrinter()
+    def __init__(
+        self, procedure: str, layout: Layout, names: Mapping[Node, str] | None = None, target: Target = NATIVE,
+        size: bool = False,
+    ) -> None:
+        self.target, self.size_counts = target, size
+        self.expressions = ExpressionPrinter(target)
         self.out: list[str] = []
         self.depth = 1
         self.products: dict[str, tuple[GemmCode, list[Extent]]] = {}
@@ -288,6 +295,7 @@ class StatementPrinter:
         """A loop over chunks: each is a call of a function, which has its own part of the kernel's scratch memory."""
         i, e = s.variable.name, self.expressions
         found = needs(s)
+        found.products = found.products and not self.target.scalar
         name = f"gg_{self.procedure}_part{len(self.parts) + 1}"
         self.parts[name] = self.chunk(name, s, found)
         worth = "1" if s.several is None else f"{s.several.name} > 1"
@@ -383,16 +391,19 @@ class StatementPrinter:
 
     @visit.register
     def _contract(self, s: Contract) -> None:
-        code = product_function(s)
+        code = product_function(s, self.target, self.size_counts)
         sizes = code.work_bytes.extent(*s.limits)
         self.products.setdefault(code.name, (code, []))[1].append(sizes)
-        parts = [", ".join(self.size(x) for x in (s.m, s.n, s.k))]
+        texts = [self.size(x) for x in (s.m, s.n, s.k)]
         for operand in (s.a, s.b, s.c):
-            parts.append(", ".join([self.pointer(operand), *(self.size(x) for x in operand.strides)]))
-        self.line(f"{code.name}({parts[0]},")
-        for part in parts[1:]:
-            self.line(f"{INDENT}{part},")
-        self.line(f"{INDENT}{self.scratch});")
+            texts += [self.pointer(operand), *(self.size(x) for x in operand.strides)]
+        given = dict(zip(PARAMETERS, (*texts, self.scratch), strict=True))
+        rows = [", ".join(given[p] for p in row if p in code.parameters)
+                for row in (PARAMETERS[:3], PARAMETERS[3:6], PARAMETERS[6:9], PARAMETERS[9:12], PARAMETERS[12:])]
+        rows = [row for row in rows if row]
+        self.line(f"{code.name}({rows[0]}," if len(rows) > 1 else f"{code.name}({rows[0]});")
+        for row in rows[1:]:
+            self.line(f"{INDENT}{row}{');' if row is rows[-1] else ','}")
 
     @visit.register
     def _kernel_call(self, s: KernelCall) -> None:

@@ -172,6 +172,18 @@ def pairwise_text() -> dict[str, tuple[tuple[str, ...], str]]:
             "    for (int b = 0; b < 64; ++b) {\n        if ((s->count >> b & 1u) != 0u) x += s->level[b];\n    }\n"
             "    return x;\n}\n"
         )
+        name = f"gg_cascade_{suffix}"
+        found[name] = (), (
+            "/* A sum in three levels, for machines with little memory: 64 terms are one of the next level. */\n"
+            f"typedef struct {{\n    unsigned count;\n    {ctype} level[3];\n}} {name};\n\n"
+            f"static inline void {name}_add({name} *s, {ctype} x) {{\n    s->level[0] += x;\n"
+            "    if ((++s->count & 63u) == 0u) {\n"
+            f"        s->level[1] += s->level[0];\n        s->level[0] = {zero};\n"
+            "        if ((s->count & 4095u) == 0u) {\n"
+            f"            s->level[2] += s->level[1];\n            s->level[1] = {zero};\n        }}\n    }}\n}}\n\n"
+            f"static inline {ctype} {name}_total(const {name} *s) {{\n"
+            "    return s->level[2] + (s->level[1] + s->level[0]);\n}\n"
+        )
     return found
 
 

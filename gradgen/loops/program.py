@@ -9,6 +9,7 @@ from gradgen.ir.nodes import Node
 from gradgen.loops.describe import describe
 from gradgen.loops.statements import Buffer, Layout, Part, Statement
 from gradgen.loops.walk import statements_in
+from gradgen.target import NATIVE, Target
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +23,8 @@ class Program:
     notes: tuple[str, ...] = field(default=())
     parts: tuple[Part, ...] = ()
     names: Mapping[Node, str] = field(default_factory=dict)  # what the C calls values that it has
+    target: Target = NATIVE
+    size: bool = False  # code is dear, time is not
 
     def describe(self) -> str:
         """The program as an indented listing, with the decisions of each pass."""

@@ -60,7 +60,7 @@ def schedule_module(
     saved = saved or saved_layout(procedures)
     drafts = [_draft(p, options, saved) for p in procedures]
     last = list(_last_passes(drafts, options))
-    return [fold(last, d).program() for d in drafts]
+    return [replace(fold(last, d).program(), target=options.target, size=options.size) for d in drafts]
 
 
 def _draft(procedure: Procedure, options: ScheduleOptions, saved: SavedLayout) -> Draft:
@@ -90,7 +90,7 @@ def statement_passes(options: ScheduleOptions, saved: SavedLayout) -> Iterator[P
         if options.has(name):
             yield Pass(name, PASSES[name], "safe", run)
 
-    yield from optional("straight", _with_names(straighten))
+    yield from optional("straight", _with_names(lambda block, fresh: straighten(block, fresh, options.costs)))
     yield from optional("unroll", _statements(unroll))
     yield from optional("registers", _with_names(in_registers))
     yield from optional("peel", _statements(peel))
@@ -98,7 +98,7 @@ def statement_passes(options: ScheduleOptions, saved: SavedLayout) -> Iterator[P
     if threads > 1:
         yield from optional("threads", lambda draft: _in_threads(draft, threads))
     yield from optional("reciprocals", _with_names(reciprocals))
-    yield from optional("lanes", _with_names(lanes))
+    yield from optional("lanes", _with_names(lambda block, fresh: lanes(block, fresh, options.costs)))
     yield from optional("flatten", _statements(flatten))  # chunks are whole rows
     yield from optional("loads", _with_names(unconditional))
     yield from optional("merge", _merged)

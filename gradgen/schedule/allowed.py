@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gradgen.schedule.cost import Costs
 from gradgen.target import NATIVE, Target
 
 PASSES: dict[str, str] = {
@@ -44,9 +45,14 @@ class ScheduleOptions:
     threads: int = 0  # chunks of parallel loops; below 2 there are none
 
     def has(self, name: str) -> bool:
+        """The pass is on, and for a machine like the target."""
         if name not in PASSES:
             raise KeyError(name)
-        return name in self.passes
+        return name in self.passes and name not in self.costs.without()
+
+    @property
+    def costs(self) -> Costs:
+        return Costs(self.target, self.size)
 
 
 NO_PASSES = ScheduleOptions(passes=())

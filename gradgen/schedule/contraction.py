@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import sympy
 
 from gradgen.ir.symbols import Axis, Extent, ReduceAxis
-from gradgen.schedule.inline import REDUCE, BodyTerm, Op, ReadTerm
+from gradgen.loops.procedure import ACCUMULATE
+from gradgen.schedule.cost import Costs
+from gradgen.schedule.inline import MAP, REDUCE, BodyTerm, Op, ReadTerm
 
-SMALL_PRODUCT = 512
 ROW_BYTES, LEAST_ROW = 64, 64  # of a matrix that one row is multiplied by: bytes of its rows, multiplications
 
 
@@ -30,12 +31,12 @@ class Contraction:
     k: tuple[sympy.Symbol, ...]
 
 
-def contraction(op: Op, rows: bool = False) -> Contraction | None:
+def contraction(op: Op, costs: Costs, rows: bool = False) -> Contraction | None:
     """How the op is a contraction, or None where it is not one or plain loops do better.
 
     With `rows` the product of one row with a matrix whose rows are whole vectors counts too.
     """
-    operands = _operands(op)
+    operands = _operands(op, costs)
     if operands is None:
         return None
     a, b = operands
@@ -58,7 +59,8 @@ def contraction(op: Op, rows: bool = False) -> Contraction | None:
     if any(s not in in_a or s not in in_b for s in k):
         return None
     found = Contraction(a, b, tuple(batch), tuple(m), tuple(n), k)
-    return found if _worthwhile(op, found) or (rows and _is_row(op, found)) else None
+    worth = costs.worth_a_product(*(size(op, s) for s in (found.m, found.n, found.k)))
+    return found if worth or (rows and _is_row(op, found)) else None
 
 
 def _is_row(op: Op, c: Contraction) -> bool:
@@ -72,8 +74,10 @@ def _is_row(op: Op, c: Contraction) -> bool:
     return width % (ROW_BYTES // op.node.dtype.itemsize) == 0 and isinstance(terms, int) and width * terms >= LEAST_ROW
 
 
-def _operands(op: Op) -> tuple[ReadTerm, ReadTerm] | None:
-    if op.kind != REDUCE or getattr(op.node, "reducer", None) != "sum" or not op.node.dtype.is_floating_point:
+def _operands(op: Op, costs: Costs) -> tuple[ReadTerm, ReadTerm] | None:
+    outer = costs.target.scalar and op.kind == MAP and _is_gradient(op)
+    summed = op.kind == REDUCE and getattr(op.node, "reducer", None) == "sum"
+    if not (outer or summed) or not op.node.dtype.is_floating_point:
         return None
     root = op.terms[op.root]
     if not isinstance(root, BodyTerm) or [s.op for s in root.recipe.steps] != ["arg", "arg", "mul"]:
@@ -117,14 +121,6 @@ def size(op: Op, symbols: tuple[sympy.Symbol, ...]) -> Extent:
     return total
 
 
-def _worthwhile(op: Op, c: Contraction) -> bool:
-    m, n, k = size(op, c.m), size(op, c.n), size(op, c.k)
-    if m in (0, 1) or n in (0, 1) or k in (0, 1):
-        return False
-    if isinstance(m, int) and isinstance(n, int) and isinstance(k, int):
-        return m * n * k > SMALL_PRODUCT
-    if isinstance(n, int) and isinstance(k, int):
-        return n * k > 32
-    if isinstance(m, int) and isinstance(k, int):
-        return m * k > 32
-    return not (isinstance(m, int) and isinstance(n, int)) or m * n > 32
+def _is_gradient(op: Op) -> bool:
+    """Its value goes to a gradient: whether that is set or added to is decided once, not for each element."""
+    return len(op.effects) == 1 and op.effects[0].mode == ACCUMULATE

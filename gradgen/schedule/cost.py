@@ -1,19 +1,22 @@
-"""How long statements take, roughly: what decides whether a loop is worth several threads.
+"""The cost model: what passes ask of the target, and how long statements take, roughly.
 
-The unit is a nanosecond of a current processor; only the order of magnitude counts.
+The unit of time is a nanosecond of a current processor; only the order of magnitude counts: it decides whether a loop is
+worth several threads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import sympy
 
-from gradgen.ir.dtypes import bool_
+from gradgen.ir.dtypes import DType, bool_
 from gradgen.ir.symbols import Extent
 from gradgen.loops.statements import Apply, Contract, Copy, Expr, Fill, If, Index, Let, Load, Loop, Statement, Store
 from gradgen.loops.walk import expressions, subexpressions
-from gradgen.schedule.fusion import is_costly
+from gradgen.schedule.sharing import CHEAP
+from gradgen.target import NATIVE, Target
 
 OPEN = 65536  # what a named dimension is taken to be: loops over one are cut where they may be long
 SCALAR, VECTOR = 0.3, 0.03  # an operation
@@ -21,6 +24,72 @@ FUNCTION, VECTOR_FUNCTION = 6.0, 0.8  # exp, log, ...
 SCALAR_MEMORY, VECTOR_MEMORY = 0.4, 0.08  # a load or store
 MULTIPLY_ADD = 0.02  # in the matrix kernel
 BYTE = 0.05  # of a block that is copied or filled
+
+_ARITHMETIC = CHEAP | {"arg", "index", "literal", "cast", "add", "sub", "mul", "neg", "bitor", "bitand"}
+
+
+def is_costly(op: str) -> bool:
+    """An operation that takes many instructions: exp, log, tanh, ..."""
+    return op not in _ARITHMETIC
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What pays on a target; `size`: bytes of code are dear, time is not."""
+
+    target: Target
+    size: bool = False
+
+    def lane_count(self, itemsize: int) -> int:
+        """Items of a loop over straight-line code that are done together; 1: one by one."""
+        return 1 if self.size else self.target.lanes(itemsize)
+
+    def without(self) -> frozenset[str]:
+        """The passes that only vectors, or time alone, are for."""
+        found = {"simd", "lanes", "packing"} if self.target.scalar else set()
+        return frozenset(found | ({"contraction", "peel", "unfold"} if self.size and self.target.scalar else set()))
+
+    def worth_a_product(self, m: Extent, n: Extent, k: Extent) -> bool:
+        """Whether a product of such matrices is better a call of the matrix kernel than loops of its own."""
+        single = [e for e in (m, n, k) if e == 1]
+        if 0 in (m, n, k) or len(single) > (1 if self.target.scalar else 0):
+            return False
+        known = [e if isinstance(e, int) else None for e in (m, n, k)]
+        if self.target.scalar:  # sums stay in registers whatever the extents are
+            return None in known or m * n * k >= SCALAR_PRODUCT  # type: ignore[operator]
+        if None not in known:
+            return m * n * k > SMALL_PRODUCT  # type: ignore[operator]
+        if known[1] is not None and known[2] is not None:
+            return bool(n * k > SMALL_SIDE)
+        if known[0] is not None and known[2] is not None:
+            return bool(m * k > SMALL_SIDE)
+        return known[0] is None or known[1] is None or bool(m * n > SMALL_SIDE)
+
+    def tile(self, m: int | None, n: int | None, dtype: DType) -> tuple[int, int]:
+        """Rows and columns of a product whose sums a scalar machine keeps in registers: the least loads and stores for
+        matrices of such extents (None: many).  A machine whose arithmetic is in a library keeps nothing in registers."""
+        if self.size or dtype.name not in self.target.hardware:
+            return 1, 1
+        rows, columns = (MANY if e is None else max(e, 1) for e in (m, n))
+        most = self.target.registers
+        found = [(r, c) for r in range(1, 9) for c in range(1, 9) if r <= rows and c <= columns and r * c + r + c <= most]
+        return min(found, key=lambda t: (_tile_steps(rows, columns, *t), t[0] * t[1]), default=(1, 1))
+
+
+PC = Costs(NATIVE)
+
+MANY = 60  # rows of a matrix that is known at run time only: whole tiles
+SCALAR_PRODUCT = 64  # multiplications for which a scalar machine calls a function
+SMALL_PRODUCT, SMALL_SIDE = 512, 32  # of those of a machine with vectors, and of one side where the other is open
+STEP = 4  # instructions around the multiplications of one term of a tile
+
+
+def _tile_steps(rows: int, columns: int, r: int, c: int) -> int:
+    """Instructions for one term of each sum of a rows x columns product in tiles of r x c, the rest in rows of c and
+    single ones."""
+    whole = (rows // r) * (columns // c) * (r * c + r + c + STEP)
+    right = rows * (columns % c) * (2 + 1 + STEP)
+    return whole + right + (rows % r) * (columns // c) * (2 * c + 1 + STEP)
 
 
 def nanoseconds(statements: Iterable[Statement], known: Mapping[str, int] | None = None) -> float:

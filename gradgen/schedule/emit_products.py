@@ -67,7 +67,7 @@ class Products(Reductions):
         terms: Extent = 1
         for s in c.k:
             terms = terms * op.extent_of(s)
-        return len(c.k) == 1 and not exceeds(terms, KERNEL_TERMS)
+        return len(c.k) <= 1 and not exceeds(terms, KERNEL_TERMS)
 
     def product(
         self, op: Op, c: Contraction, target: Buffer, kept: tuple[sympy.Symbol, ...], accumulate: bool

@@ -21,9 +21,9 @@ from gradgen.ir.symbols import Extent, same_extent
 from gradgen.loops.procedure import Procedure
 from gradgen.schedule.allowed import ScheduleOptions
 from gradgen.schedule.contraction import Contraction, contraction
+from gradgen.schedule.cost import is_costly
 from gradgen.schedule.inline import ARG, KERNEL, MAP, REDUCE, SCAN, SCATTER, BodyTerm, Op, ReadTerm
 from gradgen.schedule.reductions import is_float_sum
-from gradgen.schedule.sharing import CHEAP
 from gradgen.schedule.tree import Leaf, LoopNode, StripNode, Tree, separate
 from gradgen.schedule.unfold import overlaps
 
@@ -63,7 +63,7 @@ class Fusion:
         self.contractions: dict[Op, Contraction] = {}
         if options.has("contraction"):
             for op in ops:
-                found = contraction(op, rows)
+                found = contraction(op, options.costs, rows)
                 if found is not None and not {found.a.source, found.b.source} & self.maybe_absent.keys():
                     self.contractions[op] = found
         self.looped = {op: self.loopable(op) for op in self.contractions}
@@ -136,7 +136,7 @@ class Fusion:
                 joins = at[p] >= 0 and self.aligned(op, p, index, groups[at[p]])
                 low = max(low, at[p] + (0 if joins else 1))
             axes = remaining[op]
-            if op.kind == MAP and not axes:  # no loop to join: behind all that it reads
+            if op.kind == MAP and not axes and op not in self.contractions:  # no loop to join: behind all that it reads
                 before.setdefault(after, []).append(op)
                 at[op] = after - 1
                 continue
@@ -330,14 +330,6 @@ class Fusion:
         if op in self.contractions:
             return symbol in axes
         return True
-
-
-_ARITHMETIC = CHEAP | {"arg", "index", "literal", "cast", "add", "sub", "mul", "neg", "bitor", "bitand"}
-
-
-def is_costly(op: str) -> bool:
-    """An operation that takes many instructions: exp, log, tanh, ..."""
-    return op not in _ARITHMETIC
 
 
 def count(extents: Iterable[Extent]) -> int:

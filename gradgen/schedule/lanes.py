@@ -44,9 +44,8 @@ from gradgen.loops.statements import (
     Variable,
 )
 from gradgen.loops.walk import expressions, index_symbols, mentioned, statements_in, subexpressions
-from gradgen.schedule.fusion import is_costly
+from gradgen.schedule.cost import PC, Costs, is_costly
 
-BYTES = 64  # of one value of all lanes: a vector of the widest machines, several of others
 MOST = 128  # values that are kept by lane
 COSTLY, DIVISION = 16, 4  # additions that exp or sin, and a division, stand for
 STRETCH = 64  # blocks whose sums by lane are added up before they meet others pairwise
@@ -57,35 +56,35 @@ class Unfit(Exception):
     """The items are not independent, or not straight-line code."""
 
 
-def lanes(statements: tuple[Statement, ...], fresh: Callable[[str], str]) -> tuple[Statement, ...]:
+def lanes(statements: tuple[Statement, ...], fresh: Callable[[str], str], costs: Costs = PC) -> tuple[Statement, ...]:
     """The statements with such loops in blocks."""
     found: list[Statement] = []
     for s in statements:
         if isinstance(s, If):
-            found.append(replace(s, body=lanes(s.body, fresh), otherwise=lanes(s.otherwise, fresh)))
+            found.append(replace(s, body=lanes(s.body, fresh, costs), otherwise=lanes(s.otherwise, fresh, costs)))
         elif isinstance(s, Loop):
-            found += _loop(s, fresh)
+            found += _loop(s, fresh, costs)
         else:
             found.append(s)
     return tuple(found)
 
 
-def in_lanes(s: Loop, fresh: Callable[[str], str]) -> bool:
+def in_lanes(s: Loop, fresh: Callable[[str], str], costs: Costs) -> bool:
     """Whether such a loop is one over independent items of straight-line code, with enough of both."""
     if any(isinstance(t, Loop) for t in statements_in(s.body)) or s.simd or s.step != 1 or s.parallel:
         return False
     try:
-        Blocks(s, fresh).loops()
+        Blocks(s, fresh, costs).loops()
     except Unfit:
         return False
     return True
 
 
-def _loop(s: Loop, fresh: Callable[[str], str]) -> list[Statement]:
+def _loop(s: Loop, fresh: Callable[[str], str], costs: Costs) -> list[Statement]:
     if any(isinstance(t, Loop) for t in s.body) or s.simd or s.step != 1 or s.parallel:
-        return [replace(s, body=lanes(s.body, fresh))]
+        return [replace(s, body=lanes(s.body, fresh, costs))]
     try:
-        return Blocks(s, fresh).loops()
+        return Blocks(s, fresh, costs).loops()
     except Unfit:
         return [s]
 
@@ -112,7 +111,7 @@ class Sum:
 class Blocks:
     """One loop; `count` lanes."""
 
-    def __init__(self, loop: Loop, fresh: Callable[[str], str]) -> None:
+    def __init__(self, loop: Loop, fresh: Callable[[str], str], costs: Costs) -> None:
         self.source, self.fresh = loop, fresh
         inside = list(statements_in(loop.body))
         self.written = {s.buffer for s in inside if isinstance(s, Store)}
@@ -123,7 +122,9 @@ class Blocks:
                    default=0)
         if not size:
             raise Unfit("no arithmetic")
-        self.count = BYTES // size
+        self.count = costs.lane_count(size)
+        if self.count == 1:
+            raise Unfit("no vectors")
         self.base = loop.variable
         self.lane = CVar(fresh("lane"), integer=True, nonnegative=True)
         self.item = CVar(fresh("item"), integer=True, nonnegative=True)

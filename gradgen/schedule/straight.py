@@ -31,6 +31,7 @@ from gradgen.loops.statements import (
     Store,
 )
 from gradgen.loops.walk import expressions, statements_in, subexpressions, touched
+from gradgen.schedule.cost import PC, Costs
 from gradgen.schedule.lanes import in_lanes
 from gradgen.schedule.values import NotAlone, Unfit, Values
 
@@ -44,17 +45,17 @@ NAMES = 64  # elements of an array that become names
 _SIMPLE = (Let, Declare, Assign, Store, Fill, If, Loop, Comment, Pointer, PairwiseAdd, PairwiseBegin)
 
 
-def straighten(statements: tuple[Statement, ...], fresh: Callable[[str], str]) -> tuple[Statement, ...]:
+def straighten(statements: tuple[Statement, ...], fresh: Callable[[str], str], costs: Costs = PC) -> tuple[Statement, ...]:
     """The statements with such bodies written out; `fresh` makes names."""
     everywhere = Counter(chain.from_iterable(map(touched, statements)))
-    return without_waste(Straight(everywhere, fresh).block(statements))
+    return without_waste(Straight(everywhere, fresh, costs).block(statements))
 
 
 class Straight:
     """The pass; `everywhere` says how often each buffer is mentioned."""
 
-    def __init__(self, everywhere: Counter[Buffer], fresh: Callable[[str], str]) -> None:
-        self.everywhere, self.fresh = everywhere, fresh
+    def __init__(self, everywhere: Counter[Buffer], fresh: Callable[[str], str], costs: Costs) -> None:
+        self.everywhere, self.fresh, self.costs = everywhere, fresh, costs
 
     def block(self, statements: Iterable[Statement]) -> tuple[Statement, ...]:
         found: list[Statement] = []
@@ -72,7 +73,7 @@ class Straight:
             return s
         if fits(s) and self.pays(s):
             body = self.written(s)
-            if body is not None and (self.is_calculation(s) or in_lanes(replace(s, body=body), self.fresh)):
+            if body is not None and (self.is_calculation(s) or in_lanes(replace(s, body=body), self.fresh, self.costs)):
                 return replace(s, body=body)
         return replace(s, body=self.block(s.body))
 
