@@ -334,9 +334,18 @@ def _procedure(code: ModuleCode, procedure: ProcedureCode) -> dict[str, object]:
     body = procedure.body.strip("\n")
     if re.search(rf"\b{STATE.name}\b", body):
         head.append(f"    const int64_t {STATE.name}[2] = {{(int64_t)seed, (int64_t)step}};")
-    unread = [p for p in _unread(interface.functions[suffix], "\n".join([*head, body, *tail]))]
+    prototype = signature(interface, suffix, restrict=True)
+    given: dict[str, str] = {}
+    if interface.index_bits < 64:  # counters and what they are compared with have one type
+        given = {d: f"gg_{d}" for d in interface.dims}
+        prototype, head = substitute(prototype, given), [substitute(line, given) for line in head]
+        words = set(re.findall(r"[A-Za-z_]\w*", "\n".join([body, *tail])))
+        head += [f"    const ptrdiff_t {d} = (ptrdiff_t)gg_{d};" for d in interface.dims if d in words]
+        read = {d for d in interface.dims if re.search(rf"\bgg_{d}\b", "\n".join(head))}
+        head += [f"    (void)gg_{d};" for d in interface.dims if d not in read]
+    unread = [p for p in _unread(interface.functions[suffix], "\n".join([*head, body, *tail])) if p.name not in given]
     head += [f"    (void){p.name};" for p in unread]
-    return {"signature": signature(interface, suffix, restrict=True), "head": head, "body": body, "tail": tail}
+    return {"signature": prototype, "head": head, "body": body, "tail": tail}
 
 
 def _unread(parameters: tuple[Parameter, ...], text: str) -> list[Parameter]:

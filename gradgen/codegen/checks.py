@@ -19,11 +19,13 @@ from gradgen.codegen.extents import (
     comfortable_limit,
     constant,
     elements,
+    evaluate,
     is_monotone,
     to_c,
     to_saturating_c,
 )
 from gradgen.codegen.interface import COTANGENT, DERIVATIVE, INPUT, SAVED, WORK, Interface, Parameter
+from gradgen.errors import CodegenError
 from gradgen.ir.assumptions import facts_of
 from gradgen.ir.inequalities import proves
 from gradgen.ir.symbols import Extent
@@ -101,15 +103,43 @@ def dims_fit_lines(interface: Interface) -> list[str]:
     lines = _return_zero([f"{d} < 0" for d in dims])
     lines += _return_zero(violations(interface.conditions, interface.name))
     lines += _return_zero([f"{to_saturating_c(e, interface.name)} < 0" for e in _possibly_negative(interface)])
-    limit = comfortable_limit(sizes)
+    narrow = interface.index_bits < 64
+    if narrow and _large_constants(interface):
+        most = countable_bytes(interface)
+        largest = _large_constants(interface)[0]
+        raise CodegenError(f"{interface.name} has a tensor or block of {largest:,} bytes, and its target counts to {most:,}",
+                           hint=f"target= has size_t of {interface.index_bits} bits")
+    if narrow and len(dims) == 1 and all(is_monotone(e) for e in sizes):
+        return [*lines, f"    return {dims[0]} <= {_greatest(dims[0], sizes, countable_bytes(interface))};"]
+    limit = None if narrow else comfortable_limit(sizes)
     if limit and not _large_constants(interface):
         conditions = ["PTRDIFF_MAX >= INT32_MAX", *(f"{d} <= {limit}" for d in dims)]
         lines += [f"    if ({wrap(conditions, '        ', separator=' && ').lstrip()}) {{", "        return 1;", "    }"]
     conditions = [f"{to_saturating_c(e, interface.name)} <= limit" for e in (*_large_constants(interface), *sizes)]
     if not conditions:
         return [*lines, "    return 1;"]
-    lines.append("    const int64_t limit = PTRDIFF_MAX < INT64_MAX / 2 ? PTRDIFF_MAX : INT64_MAX / 2;")
+    if narrow:
+        lines.append(f"    const int64_t limit = {countable_bytes(interface)};")
+    else:
+        lines.append("    const int64_t limit = PTRDIFF_MAX < INT64_MAX / 2 ? PTRDIFF_MAX : INT64_MAX / 2;")
     return [*lines, f"    return {wrap(conditions, '        ', separator=' && ').lstrip()};"]
+
+
+def countable_bytes(interface: Interface) -> int:
+    """What a tensor or block may take where counters are narrow: steps behind an end, and twice an index, still fit."""
+    return 2 ** (interface.index_bits - 2) - 1
+
+
+def _greatest(dim: str, sizes: Iterable[Extent], most: int) -> int:
+    """The greatest dimension with which no size exceeds `most`: sizes grow with it."""
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        if all(evaluate(e, {dim: middle}) <= most for e in sizes):
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def checks_sizes(interface: Interface) -> bool:
@@ -157,7 +187,8 @@ def countable(shape: Shape) -> Extent:
 
 def _large_constants(interface: Interface) -> list[int]:
     """The largest size that is known and that a machine with addresses of 32 bits could not count, if there is one."""
-    found = [n for n in map(constant, _all_sizes(interface)) if n is not None and n > INT32_MAX]
+    most = INT32_MAX if interface.index_bits == 64 else countable_bytes(interface)
+    found = [n for n in map(constant, _all_sizes(interface)) if n is not None and n > most]
     return [max(found)] if found else []
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import singledispatchmethod
+
+import sympy
 
 from gradgen.codegen import mathlib
 from gradgen.codegen.integers import HELPERS as INDEX_HELPERS
@@ -41,6 +44,8 @@ class ExpressionPrinter:
 
     def __init__(self, target: Target = NATIVE) -> None:
         self.target = target
+        self.counter = "int64_t" if target.index_bits == 64 else "ptrdiff_t"  # the type of counters and dimensions
+        self.wide: set[str] = set()  # of locals that may stand in an index: those of 64 bits where counters are narrower
         self.helpers: dict[str, str] = {}
         self.math: dict[tuple[str, str], None] = {}
         self.calls: dict[tuple[str, str], str] = {}  # of functions called out of line: the text of each
@@ -61,11 +66,13 @@ class ExpressionPrinter:
         if "gg_" in text:
             for name, body in INDEX_HELPERS.items():
                 if name + "(" in text:
-                    self.helpers.setdefault(name, body)
+                    self.helpers.setdefault(name, body.replace("int64_t", self.counter))
         return text
 
     def index(self, expr: object) -> str:
-        return self.note_helpers(index_text(expr))  # type: ignore[arg-type]
+        e = sympy.sympify(expr)
+        found = [s for s in e.free_symbols if s.name in self.wide] if self.wide else []
+        return self.note_helpers(index_text(casts(e, found, self.counter) if found else e))
 
     def size_of(self, count: Extent, dtype: DType) -> str:
         """The bytes of so many elements."""
@@ -85,7 +92,8 @@ class ExpressionPrinter:
 
     @visit.register
     def _index(self, expr: Index) -> Text:
-        text = self.index(expr.expr)
+        whole = expr.expr if expr.expr.is_Symbol or self.counter == "int64_t" else as_int64(expr.expr)
+        text = self.index(whole)
         if expr.expr.is_Integer:
             return text, ATOM if text.isdigit() else UNARY
         return text, ATOM if expr.expr.is_Symbol else SUM
@@ -231,6 +239,28 @@ class ExpressionPrinter:
             for d in depends:
                 self.helper(d)
             self.helpers[name] = text
+
+
+def casts(expr: sympy.Expr, symbols: Iterable[sympy.Symbol], ctype: str) -> sympy.Expr:
+    """The expression with variables that are converted where they stand."""
+    return expr.xreplace({
+        s: sympy.Symbol(f"({ctype}){s.name}", integer=True, nonnegative=s.is_nonnegative) for s in symbols
+    })
+
+
+def as_int64(expr: sympy.Expr) -> sympy.Expr:
+    """A value of int64 that is a polynomial of counters and dimensions, in arithmetic of 64 bits."""
+    return casts(expr, expr.free_symbols, "int64_t") if expr.is_polynomial() else expr
+
+
+def fits_counter(expr: sympy.Expr) -> bool:
+    """No part of it exceeds what it is made of: sums, differences, Min and Max of counters and dimensions."""
+    if expr.is_Symbol:
+        return True
+    if expr.is_Mul:
+        return len(expr.args) == 2 and expr.args[0] == -1 and expr.args[1].is_Symbol
+    whole = isinstance(expr, (sympy.Min, sympy.Max)) or (expr.is_Add and len(expr.args) == 2)
+    return whole and all(a.is_Integer or fits_counter(a) for a in expr.args)
 
 
 def literal_of(number: int, dtype: DType) -> str:

@@ -261,8 +261,20 @@ def is_monotone(extent: Extent) -> bool:
     """True where growing a dimension cannot make the extent smaller, as far as its form shows."""
     if isinstance(extent, int):
         return True
+    if extent.is_Symbol or extent.is_Rational:
+        return True
+    if isinstance(extent, (sympy.floor, sympy.ceiling, sympy.Min, sympy.Max)):
+        return all(is_monotone(a) for a in extent.args)
     terms = sympy.Add.make_args(sympy.expand(extent))
-    return all(t.is_Integer or not t.could_extract_minus_sign() for t in terms) and not extent.has(sympy.Mod, sympy.Min)
+    return all(t.is_Number or (not t.could_extract_minus_sign() and all(map(_grows, sympy.Mul.make_args(t)))) for t in terms)
+
+
+def _grows(factor: sympy.Expr) -> bool:
+    """A factor that is 0 or more and does not fall when a dimension grows."""
+    base, exponent = factor.as_base_exp()
+    if factor.is_Number:
+        return bool(factor >= 0)
+    return bool(exponent.is_Integer and exponent > 0 and base.is_nonnegative and not base.is_Add and is_monotone(base))
 
 
 def comfortable_limit(extents: Iterable[Extent], limit: int = 2**31 - 1) -> int:

@@ -93,6 +93,7 @@ class Interface:
     draws: bool = False  # random numbers: the functions take SEEDS
     states: tuple[tuple[str, str], ...] = ()  # an input, and the output that is its value in the next call
     in_place: bool = False  # the one may be the memory of the other
+    index_bits: int = 64  # of counters; where it is less, functions take dimensions over into ptrdiff_t
 
     @cached_property
     def parameters(self) -> tuple[Argument, ...]:

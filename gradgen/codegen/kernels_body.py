@@ -146,7 +146,7 @@ def _piece(printer: StatementPrinter, name: str, statements: tuple[Statement, ..
         given.append(("work", "void *work"))
     if found.flags:
         given.append(("flags", "uint32_t flags"))
-    lines = printer.apart(statements)
+    lines = printer.apart(statements, found.scalars.items())
     printer.line(wrapped(f"{name}(", [v for v, _ in given], INDENT * 2) + ");")
     head = wrapped(f"GG_NOINLINE void {name}(", [text for _, text in given], INDENT)
     body = "\n".join([*printer.pointers(blocks), *lines])

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import singledispatchmethod
 
 from gradgen.codegen.chunks import Needs, local_type, needs
-from gradgen.codegen.expressions import OR, ExpressionPrinter
+from gradgen.codegen.expressions import OR, ExpressionPrinter, fits_counter
 from gradgen.codegen.gemm import PARAMETERS, GemmCode, GemmRequest, gemm_function
 from gradgen.codegen.layout import code_lines, comment
 from gradgen.codegen.register_tiles import tiled_function
 from gradgen.errors import CodegenError
-from gradgen.ir.dtypes import DType, bool_
+from gradgen.ir.dtypes import DType, bool_, int64
 from gradgen.ir.kernels import KernelSpec
 from gradgen.ir.nodes import Node
 from gradgen.ir.symbols import Extent
@@ -31,6 +32,7 @@ from gradgen.loops.statements import (
     Fail,
     Fill,
     If,
+    Index,
     KernelCall,
     Layout,
     Let,
@@ -220,10 +222,32 @@ class StatementPrinter:
 
     @visit.register
     def _let(self, s: Let) -> None:
+        e = self.expressions
+        if e.counter != "int64_t" and isinstance(s.value, Index) and fits_counter(s.value.expr):
+            e.wide.discard(s.variable.name)
+            self.line(f"const {e.counter} {s.variable.name} = {e.index(s.value.expr)};")
+            return
+        self.note_local(s.variable)
         self.line(f"const {local_type(s.variable.dtype)} {s.variable.name} = {self.value(s)};")
+
+    def note_local(self, variable: Variable) -> None:
+        """Remembers the type of a local that may stand in an index."""
+        if self.expressions.counter != "int64_t" and variable.dtype is int64:
+            self.expressions.wide.add(variable.name)
+
+    @contextmanager
+    def function(self, scalars: Iterable[tuple[str, DType]]) -> Iterator[None]:
+        """Inside a function of its own, whose parameters are these numbers."""
+        e = self.expressions
+        known, e.known, wide, e.wide = e.known, {}, e.wide, set()
+        for name, dtype in scalars:
+            self.note_local(Variable(dtype, name))
+        yield
+        e.known, e.wide = known, wide
 
     @visit.register
     def _declare(self, s: Declare) -> None:
+        self.note_local(s.variable)
         self.line(f"{local_type(s.variable.dtype)} {s.variable.name} = {self.value(s)};")
 
     @visit.register
@@ -278,7 +302,8 @@ class StatementPrinter:
             self.simd(s)
         before, e.vector = e.vector, s.simd or e.vector
         step = f"++{i}" if s.step == 1 else f"{i} += {s.step}"
-        self.line(f"for (int64_t {i} = {e.index(s.start)}; {i} < {e.index(s.stop)}; {step}) {{")
+        e.wide.discard(i)
+        self.line(f"for ({e.counter} {i} = {e.index(s.start)}; {i} < {e.index(s.stop)}; {step}) {{")
         self.block(s.body)
         self.line("}")
         e.vector = before
@@ -300,7 +325,7 @@ class StatementPrinter:
         self.parts[name] = self.chunk(name, s, found)
         worth = "1" if s.several is None else f"{s.several.name} > 1"
         self.line(f"GRADGEN_PARALLEL_FOR({s.parallel}, {worth})")
-        self.line(f"for (int64_t {i} = {e.index(s.start)}; {i} < {e.index(s.stop)}; ++{i}) {{")
+        self.line(f"for ({e.counter} {i} = {e.index(s.start)}; {i} < {e.index(s.stop)}; ++{i}) {{")
         self.line(wrapped(f"{INDENT}{name}(", [p for p, _ in found.parameters()], INDENT * (self.depth + 2)) + ");")
         self.line("}")
 
@@ -312,19 +337,17 @@ class StatementPrinter:
             self.scratch = "gg_own_scratch"
             own = f"(unsigned char *)gg_scratch + (size_t){s.variable.name} * gg_scratch_bytes"
             self.line(f"void *const gg_own_scratch = {own};")
-        known, self.expressions.known = self.expressions.known, {}
-        self.sequence(s.body)
-        self.expressions.known = known
+        with self.function(found.scalars.items()):
+            self.sequence(s.body)
         lines, self.out, self.depth, self.scratch = self.out, kept, depth, "gg_scratch"
         head = wrapped(f"GG_CHUNK void {name}(", [text for _, text in found.parameters()], INDENT)
         return head + ")\n{\n" + "\n".join(lines) + "\n}\n"
 
-    def apart(self, statements: Sequence[Statement]) -> list[str]:
-        """The lines of statements that stand in a function of their own."""
+    def apart(self, statements: Sequence[Statement], scalars: Iterable[tuple[str, DType]]) -> list[str]:
+        """The lines of statements that stand in a function of their own, which has these parameters."""
         kept, depth, self.out, self.depth = self.out, self.depth, [], 1
-        known, self.expressions.known = self.expressions.known, {}
-        self.sequence(statements)
-        self.expressions.known = known
+        with self.function(scalars):
+            self.sequence(statements)
         lines, self.out, self.depth = self.out, kept, depth
         return lines
 
@@ -346,7 +369,7 @@ class StatementPrinter:
             self.line(f"memset({where}, 0, {e.size_of(s.count, s.buffer.dtype)});")
             return
         i = self.counter()
-        self.line(f"for (int64_t {i} = 0; {i} < {count}; ++{i}) {{")
+        self.line(f"for ({e.counter} {i} = 0; {i} < {count}; ++{i}) {{")
         at = i if start == "0" else f"{start} + {i}"
         self.line(f"{INDENT}{s.buffer.name}[{at}] = {e.text(s.value)};")
         self.line("}")
@@ -378,7 +401,8 @@ class StatementPrinter:
         kept, self.out = self.out, []
         names, self.names = self.names, {}  # it serves several nests
         often, self.expressions.out_of_line = self.expressions.out_of_line, called_often(p.body)
-        self.sequence(p.body)
+        with self.function((v.name, v.dtype) for v in p.scalars):
+            self.sequence(p.body)
         self.names, self.expressions.out_of_line = names, often
         lines, self.out = self.out, kept
         if p.result is not None:

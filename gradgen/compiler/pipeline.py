@@ -173,7 +173,7 @@ def _interface(made: Stages, name: str, saved: Extent, work: Extent) -> Interfac
         differentiable=made.joint is not None, options=made.options.items(), lines=user_lines(graph),
         derivatives=made.derivatives.names, patterns=tuple(made.derivatives.patterns),
         derivative_formulas=_derivative_formulas(made), conditions=graph.conditions, draws=STATE in graph.inputs,
-        states=graph.states, in_place=made.options.in_place,
+        states=graph.states, in_place=made.options.in_place, index_bits=made.options.target.index_bits,
     )
 
 
