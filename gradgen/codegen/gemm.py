@@ -169,7 +169,7 @@ class GemmCode:
     """The C of one request: call the static function `name`, after `fragments` (name to text, each once) and `source`.
 
     `source` is empty where a fragment has the function: requests may share it.  `parameters` are those of PARAMETERS that
-    it has, in order.  The text expects `<stddef.h>`,
+    it has, in order, and perhaps "add".  The text expects `<stddef.h>`,
     `<string.h>` and the macro GRADGEN_RESTRICT.
     """
 
@@ -178,6 +178,7 @@ class GemmCode:
     fragments: dict[str, str] = field(repr=False)
     work_bytes: WorkBytes
     parameters: tuple[str, ...] = PARAMETERS
+    kind: str = ""  # what else tells its text from others
 
 
 def gemm_function(request: GemmRequest, target: GemmTarget | None = None, number: int = 1) -> GemmCode:

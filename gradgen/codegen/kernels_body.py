@@ -15,7 +15,7 @@ from gradgen.codegen.extents import dims_of, evaluate, shape_text
 from gradgen.codegen.integers import index_text
 from gradgen.codegen.literals import floating, literal
 from gradgen.codegen.pieces import Cut, cut, used
-from gradgen.codegen.printer import INDENT, StatementPrinter, called_often, local_type, wrapped
+from gradgen.codegen.printer import INDENT, StatementPrinter, called_often, local_type, set_and_added, wrapped
 from gradgen.codegen.templates import render
 from gradgen.ir.symbols import Extent, as_extent
 from gradgen.loops.heights import greatest_of
@@ -52,6 +52,7 @@ def c_procedure(program: Program) -> ProcedureCode:
     """The C of a Program."""
     printer = StatementPrinter(program.name, program.layout, program.names, program.target, program.size)
     printer.expressions.out_of_line = called_often(program.statements)
+    printer.set_and_added = set_and_added(program.walk()) if program.target.scalar else frozenset()
     parts = [(p.name, printer.part(p)) for p in program.parts]
     pieces = cut(program.statements)
     if pieces is None:

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import singledispatchmethod
 
+import sympy
+
 from gradgen.codegen.chunks import Needs, local_type, needs
 from gradgen.codegen.expressions import OR, ExpressionPrinter, fits_counter
 from gradgen.codegen.gemm import PARAMETERS, GemmCode, GemmRequest, gemm_function
@@ -16,7 +18,7 @@ from gradgen.errors import CodegenError
 from gradgen.ir.dtypes import DType, bool_, int64
 from gradgen.ir.kernels import KernelSpec
 from gradgen.ir.nodes import Node
-from gradgen.ir.symbols import Extent
+from gradgen.ir.symbols import Dim, Extent
 from gradgen.loops.statements import (
     SAVED,
     Apply,
@@ -91,7 +93,7 @@ def called_often(statements: Sequence[Statement]) -> frozenset[tuple[str, str]]:
     return frozenset(k for k, n in count.items() if n > MANY_CALLS)
 
 
-def product_function(s: Contract, target: Target, size: bool) -> GemmCode:
+def product_function(s: Contract, target: Target, size: bool, some: bool = False, both: bool = False) -> GemmCode:
     """The C function of a contraction, named after everything it knows, so that equal ones share it."""
     def known(e: Extent) -> int | None:
         return e if isinstance(e, int) else None
@@ -99,14 +101,36 @@ def product_function(s: Contract, target: Target, size: bool) -> GemmCode:
     strides = [(known(o.strides[0]), known(o.strides[1])) for o in (s.a, s.b, s.c)]
     request = GemmRequest(s.dtype.name, known(s.m), known(s.n), known(s.k), s.accumulate,
                           strides[0], strides[1], strides[2], s.absent)
-    code = tiled_function(request, Costs(target, size), s.limits[2]) if target.scalar else gemm_function(request)
+    if target.scalar:
+        code = tiled_function(request, Costs(target, size), s.limits[2], some, both)
+    else:
+        code = gemm_function(request)
     if not code.source:  # the general function: arguments tell it everything
         return code
     sizes = "x".join(letter if n is None else str(n) for letter, n in zip("mnk", (request.m, request.n, request.k),
                                                                          strict=True))
     layout = "_".join("x".join("s" if n is None else str(n).replace("-", "m") for n in pair) for pair in strides)
-    name = f"gg_gemm_{s.dtype.suffix}_{sizes}_{layout}{'_add' if s.accumulate else ''}{s.absent and f'_absent_{s.absent}'}"
+    name = f"gg_gemm_{s.dtype.suffix}_{sizes}_{layout}{code.kind}{_adds(s, code)}{s.absent and f'_absent_{s.absent}'}"
     return replace(code, name=name, source=code.source.replace(code.name + "(", name + "("))
+
+
+def _adds(s: Contract, code: GemmCode) -> str:
+    return "_both" if "add" in code.parameters else "_add" if s.accumulate else ""
+
+
+def _product_key(s: Contract) -> tuple[object, ...]:
+    """What two products have in common that differ in set and add alone."""
+    known = [e if isinstance(e, int) else None for e in (s.m, s.n, s.k, *s.a.strides, *s.b.strides, *s.c.strides)]
+    return (s.dtype, s.absent, *known)
+
+
+def set_and_added(statements: Iterable[Statement]) -> frozenset[tuple[object, ...]]:
+    """The products that are made both to set their result and to add to it."""
+    kinds: dict[tuple[object, ...], set[bool]] = {}
+    for s in statements:
+        if isinstance(s, Contract):
+            kinds.setdefault(_product_key(s), set()).add(s.accumulate)
+    return frozenset(key for key, found in kinds.items() if len(found) > 1)
 
 
 def wrapped(head: str, items: list[str], indent: str) -> str:
@@ -164,6 +188,8 @@ class StatementPrinter:
         self.parts: dict[str, str] = {}  # functions of chunks
         self.kernels: dict[tuple[str, str], tuple[KernelSpec, DType]] = {}
         self.fixed: set[str] = set()  # variables that keep their value
+        self.in_chunk = False
+        self.set_and_added: frozenset[tuple[object, ...]] = frozenset()
 
     def pointers(self, buffers: Iterable[Buffer]) -> list[str]:
         """The lines that find arrays in SAVED and WORK."""
@@ -337,8 +363,10 @@ class StatementPrinter:
             self.scratch = "gg_own_scratch"
             own = f"(unsigned char *)gg_scratch + (size_t){s.variable.name} * gg_scratch_bytes"
             self.line(f"void *const gg_own_scratch = {own};")
+        self.in_chunk = True
         with self.function(found.scalars.items()):
             self.sequence(s.body)
+        self.in_chunk = False
         lines, self.out, self.depth, self.scratch = self.out, kept, depth, "gg_scratch"
         head = wrapped(f"GG_CHUNK void {name}(", [text for _, text in found.parameters()], INDENT)
         return head + ")\n{\n" + "\n".join(lines) + "\n}\n"
@@ -401,8 +429,10 @@ class StatementPrinter:
         kept, self.out = self.out, []
         names, self.names = self.names, {}  # it serves several nests
         often, self.expressions.out_of_line = self.expressions.out_of_line, called_often(p.body)
+        both, self.set_and_added = self.set_and_added, frozenset()
         with self.function((v.name, v.dtype) for v in p.scalars):
             self.sequence(p.body)
+        self.set_and_added = both
         self.names, self.expressions.out_of_line = names, often
         lines, self.out = self.out, kept
         if p.result is not None:
@@ -415,15 +445,16 @@ class StatementPrinter:
 
     @visit.register
     def _contract(self, s: Contract) -> None:
-        code = product_function(s, self.target, self.size_counts)
+        some = isinstance(s.k, sympy.Symbol) and not isinstance(s.k, Dim) and not self.in_chunk  # of a strip, never none
+        code = product_function(s, self.target, self.size_counts, some, _product_key(s) in self.set_and_added)
         sizes = code.work_bytes.extent(*s.limits)
         self.products.setdefault(code.name, (code, []))[1].append(sizes)
         texts = [self.size(x) for x in (s.m, s.n, s.k)]
         for operand in (s.a, s.b, s.c):
             texts += [self.pointer(operand), *(self.size(x) for x in operand.strides)]
-        given = dict(zip(PARAMETERS, (*texts, self.scratch), strict=True))
+        given = {**dict(zip(PARAMETERS, (*texts, self.scratch), strict=True)), "add": str(int(s.accumulate))}
         rows = [", ".join(given[p] for p in row if p in code.parameters)
-                for row in (PARAMETERS[:3], PARAMETERS[3:6], PARAMETERS[6:9], PARAMETERS[9:12], PARAMETERS[12:])]
+                for row in (PARAMETERS[:3], PARAMETERS[3:6], PARAMETERS[6:9], PARAMETERS[9:12], (*PARAMETERS[12:], "add"))]
         rows = [row for row in rows if row]
         self.line(f"{code.name}({rows[0]}," if len(rows) > 1 else f"{code.name}({rows[0]});")
         for row in rows[1:]:

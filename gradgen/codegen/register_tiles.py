@@ -10,17 +10,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gradgen.codegen.gemm import GemmCode, GemmRequest, NoScratch, with_absent_terms
+from gradgen.codegen.gemm import PARAMETERS, GemmCode, GemmRequest, NoScratch, with_absent_terms
 from gradgen.ir import dtypes
+from gradgen.ir.limits import greatest
 from gradgen.ir.symbols import Extent
 from gradgen.schedule.cost import Costs
 
 DEPTH = 256  # terms of one chain of additions: what the kernel for machines with vectors has
 
 
-def tiled_function(request: GemmRequest, costs: Costs, most_terms: Extent) -> GemmCode:
-    """The function of one product; `most_terms` is the greatest k of any call.  Its parameters are what the request does
-    not know."""
+def tiled_function(
+    request: GemmRequest, costs: Costs, most_terms: Extent, some: bool = False, both: bool = False
+) -> GemmCode:
+    """The function of one product.  Its parameters are what the request does not know.
+
+    Args:
+        most_terms: the greatest k of any call.
+        some: k is 1 or more in every call.
+        both: it is called to set c and to add to it, too: the last parameter says which.
+    """
     if request.absent:
         return with_absent_terms(tiled_function(replace(request, absent=""), costs, most_terms), request)
     r = request
@@ -28,21 +36,26 @@ def tiled_function(request: GemmRequest, costs: Costs, most_terms: Extent) -> Ge
         "m": r.m, "n": r.n, "k": r.k, "as_m": r.a_strides[0], "as_k": r.a_strides[1], "bs_k": r.b_strides[0],
         "bs_n": r.b_strides[1], "cs_m": r.c_strides[0], "cs_n": r.c_strides[1],
     }  # fmt: skip
-    long = not isinstance(most_terms, int) or most_terms > DEPTH
+    most = greatest(most_terms, {})
+    long = most is None or most > DEPTH
     dtype = dtypes.dtype(r.dtype)
-    product = _Product({name: value for name, value in known.items() if value is not None}, dtype.ctype, r.accumulate, long,
-                       *costs.tile(r.m, r.n, dtype))
+    add = None if both and not long else r.accumulate
+    product = _Product({name: value for name, value in known.items() if value is not None}, dtype.ctype, add, long,
+                       some and not costs.size, *costs.tile(r.m, r.n, dtype))
     name = f"gg_gemm_{dtype.suffix}_1"
-    parameters = tuple(p for p in ("m", "n", "k", "a", "as_m", "as_k", "b", "bs_k", "bs_n", "c", "cs_m", "cs_n")
-                       if p not in product.known)
-    return GemmCode(name, product.text(name, parameters), {}, NoScratch(r), parameters)
+    parameters = tuple(p for p in PARAMETERS[:-1] if p not in product.known) + (("add",) if add is None else ())
+    kind = "_long" if long else "_some" if product.some else ""
+    return GemmCode(name, product.text(name, parameters), {}, NoScratch(r), parameters, kind)
 
 
 class _Product:
     """The text of one function; `known` are the values of extents and strides that are literals."""
 
-    def __init__(self, known: dict[str, int], ctype: str, add: bool, long: bool, rows: int, columns: int) -> None:
+    def __init__(
+        self, known: dict[str, int], ctype: str, add: bool | None, long: bool, some: bool, rows: int, columns: int
+    ) -> None:
         self.known, self.ctype, self.add, self.long = known, ctype, add, long
+        self.some = some and not long and "k" not in known  # the first term needs no test
         self.rows, self.columns = rows, columns
 
     def of(self, name: str) -> str:
@@ -67,7 +80,7 @@ class _Product:
         t = self.ctype
         kinds = {p: f"{'' if p == 'c' else 'const '}{t} *GRADGEN_RESTRICT {p}" for p in "abc"}
         lines = [f"static void {name}("]
-        items = [kinds.get(p, f"ptrdiff_t {p}") for p in parameters]
+        items = [kinds.get(p, "int add" if p == "add" else f"ptrdiff_t {p}") for p in parameters]
         for k, item in enumerate(items):
             item += ", " if k + 1 < len(items) else ")"
             if len(lines[-1]) + len(item) > 112:
@@ -80,7 +93,8 @@ class _Product:
             body = ["ptrdiff_t q = 0;", "do {", *_indented([f"const ptrdiff_t last = {last};", *body, f"q += {DEPTH};"]),
                     f"}} while (q < {self.of('k')});"]
         extents = "".join(f", {e} = {self.known[e]}" for e in "mnk" if e in self.known)
-        formula = f"/* c[m,n] {'+=' if self.add else '='} sum_k a[m,k] b[k,n]{extents} */"
+        sign = "(+)=" if self.add is None else "+=" if self.add else "="
+        formula = f"/* c[m,n] {sign} sum_k a[m,k] b[k,n]{extents} */"
         return "\n".join([formula, *lines, "{", *_indented(body), "}"]) + "\n"
 
     def over(self, counter: str, extent: str, step: int, inside: object) -> list[str]:
@@ -106,25 +120,36 @@ class _Product:
     def tile(self, i: str, j: str, rows: int, columns: int) -> list[str]:
         """`rows` x `columns` sums."""
         t = self.ctype
-        first = (("q", "as_k"),) if self.long else ()
+        start = (("q", "as_k"),) if self.long else ()
         below = (("q", "bs_k"),) if self.long else ()
-        x, y = f"a + {self.at((i, 'as_m'), *first)}", f"b + {self.at(*below, (j, 'bs_n'))}"
+        x, y = f"a + {self.at((i, 'as_m'), *start)}", f"b + {self.at(*below, (j, 'bs_n'))}"
         single = self.known.get("k") == 1
         sums = [[f"s{r}{c}" for c in range(columns)] for r in range(rows)]
-        const = "const " if single else ""
-        lines = [f"const {t} *{const}x = {x};", f"const {t} *{const}y = {y};"]
+        const = "const " if single and self.add is not None else ""
+        kept = "const " if single else ""
+        lines = [f"const {t} *{kept}x = {x};", f"const {t} *{kept}y = {y};"]
         loads = [f"const {t} y{c} = y[{self.at((str(c), 'bs_n'))}];" for c in range(columns)]
         loads += [f"const {t} x{r} = x[{self.at((str(r), 'as_m'))}];" for r in range(rows)]
         if single:
             lines += loads
-            lines += [f"const {t} {sums[r][c]} = x{r} * y{c};" for r in range(rows) for c in range(columns)]
+            lines += [f"{const}{t} {sums[r][c]} = x{r} * y{c};" for r in range(rows) for c in range(columns)]
         else:
-            lines += [f"{t} {', '.join(f'{s} = 0' for s in row)};" for row in sums]
-            terms = [f"{sums[r][c]} += x{r} * y{c};" for r in range(rows) for c in range(columns)]
-            begin, end = ("q", "last") if self.long else ("0", self.of("k"))
             steps = [f"{pointer} += {self.of(stride)};" for pointer, stride in (("x", "as_k"), ("y", "bs_k"))]
+            if self.some:
+                first = [f"{sums[r][c]} = x[{self.at((str(r), 'as_m'))}] * y[{self.at((str(c), 'bs_n'))}]"
+                         for r in range(rows) for c in range(columns)]
+                lines += [f"{t} {text};" for text in first]
+                lines += steps
+            else:
+                lines += [f"{t} {', '.join(f'{s} = 0' for s in row)};" for row in sums]
+            terms = [f"{sums[r][c]} += x{r} * y{c};" for r in range(rows) for c in range(columns)]
+            begin, end = ("q", "last") if self.long else ("1" if self.some else "0", self.of("k"))
             lines += [f"for (ptrdiff_t p = {begin}; p < {end}; ++p) {{", *_indented([*loads, *terms, *steps]), "}"]
         lines.append(f"{t} *const z = c + {self.at((i, 'cs_m'), (j, 'cs_n'))};")
+        if self.add is None:
+            old = [f"{sums[r][c]} += z[{self.at((str(r), 'cs_m'), (str(c), 'cs_n'))}];"
+                   for r in range(rows) for c in range(columns)]
+            lines += ["if (add) {", *_indented(old), "}"]
         for r in range(rows):
             for c in range(columns):
                 at, s = f"z[{self.at((str(r), 'cs_m'), (str(c), 'cs_n'))}]", sums[r][c]

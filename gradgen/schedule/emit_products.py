@@ -5,9 +5,10 @@ from __future__ import annotations
 import sympy
 
 from gradgen.ir.dtypes import bool_
+from gradgen.ir.guards import EQ, Condition
 from gradgen.ir.symbols import Extent, as_extent
 from gradgen.loops.procedure import ACCUMULATE
-from gradgen.loops.statements import Buffer, Contract, Operand
+from gradgen.loops.statements import Buffer, Contract, Expr, Operand
 from gradgen.schedule.contraction import Contraction
 from gradgen.schedule.emit_base import most_rows
 from gradgen.schedule.emit_reductions import Reductions
@@ -27,7 +28,15 @@ class Products(Reductions):
         b = self.builder
         if op in self.split:
             tested = self.open_present(op)
+            sets = self.sets_first(op)
+            if sets is not None:
+                b.open_if(sets)
+                self.product(op, c, *self.buffers[op], False)
+                b.close()
+                b.open_if(b.apply("not_", (sets,), bool_))
             self.product(op, c, *self.buffers[op], True)
+            if sets is not None:
+                b.close()
             if tested:
                 b.close()
             return
@@ -61,6 +70,17 @@ class Products(Reductions):
             self.product(op, c, place, op.output_axes, False)
         if condition is not None:
             b.close()
+
+    def sets_first(self, op: Op) -> Expr | None:
+        """Where a gradient is set, the first part of its sum is written, not added to zeros: whether this is that part.
+        None where parts are added in any case."""
+        running = self.running.get(op)
+        if running is None or running.first is None:
+            return None
+        b = self.builder
+        counter = self.open_strips.get(running.first, self.counters.get(running.first))  # type: ignore[call-overload]
+        here = b.holds((Condition(EQ, counter),), bool_)
+        return b.apply("and_", (self.set_flag(), here), bool_)
 
     def single_pass(self, op: Op, c: Contraction) -> bool:
         """The kernel adds each sum to the result once: all terms fit in its registers' block, on one merged axis."""

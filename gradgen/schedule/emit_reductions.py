@@ -6,6 +6,7 @@ import sympy
 
 from gradgen.errors import ScheduleError
 from gradgen.ir.dtypes import DType, bool_, int64
+from gradgen.ir.guards import EQ, Condition
 from gradgen.ir.nodes import Compute, Scatter
 from gradgen.ir.symbols import Extent
 from gradgen.loops.atoms import formula, implies
@@ -93,7 +94,12 @@ class Reductions(Results):
         self.running[op] = running
         self.buffers[op] = running.buffer, op.output_axes
         size = Buffer("", op.node.dtype, op.shape, LOCAL).size
-        b.open_if(running.clear if running.present is None else b.apply("and_", (running.present, running.clear), bool_))
+        clear = running.clear
+        if running.first is not None:  # it is the first part that clears, if there is one
+            if isinstance(running.first.extent, int) and running.first.extent > 0:
+                return True
+            clear = b.apply("and_", (clear, b.holds((Condition(EQ, running.first.extent),), bool_)), bool_)
+        b.open_if(clear if running.present is None else b.apply("and_", (running.present, clear), bool_))
         b.emit(Fill(running.buffer, 0, size, b.literal(sympy.S.Zero, op.node.dtype)))
         b.close()
         return True

@@ -38,6 +38,7 @@ class Running:
     present: Expr | None
     clear: Expr
     apart: Expr | None
+    first: LoopNode | None = None  # the loop over parts, where a sum that is set begins with its first part instead of 0
 
 
 def with_parts(procedure: Procedure) -> Procedure:
@@ -56,7 +57,8 @@ def running_total(emitter: Reductions, op: Op, loop: LoopNode | None) -> Running
     b = emitter.builder
     target = emitter.place_buffer(effect.place, op.node)
     if effect.in_parts:
-        return Running(target, None, emitter.presence(effect.place, target), emitter.set_flag(), None)
+        first = loop if op in emitter.contractions and not emitter.options.size and _is_only(emitter, op, loop) else None
+        return Running(target, None, emitter.presence(effect.place, target), emitter.set_flag(), None, first)
     if not isinstance(loop, StripNode) or isinstance(loop.extent, int):
         return None
     strip = loop
@@ -73,6 +75,11 @@ def running_total(emitter: Reductions, op: Op, loop: LoopNode | None) -> Running
     buffer = Buffer(name, op.node.dtype, (), LOCAL)
     emitter.layouts[buffer] = op.shape
     return Running(buffer, own, present, b.apply("not_", (adds,), bool_), b.apply("not_", (whole,), bool_))
+
+
+def _is_only(emitter: Reductions, op: Op, loop: LoopNode | None) -> bool:
+    """No other loop goes over parts of the sum."""
+    return [s for s in emitter.paths[op] if s.binding.get(op) in op.reduced_axes] == [loop]
 
 
 __all__ = ["Running", "running_total", "with_parts"]
