@@ -627,6 +627,9 @@ static int digits_dims_fit(int64_t N)
     if (N < 0) {
         return 0;
     }
+    if (PTRDIFF_MAX >= INT32_MAX && N <= 4194304) {
+        return 1;
+    }
     const int64_t limit = PTRDIFF_MAX < INT64_MAX / 2 ? PTRDIFF_MAX : INT64_MAX / 2;
     return digits_mul(256, N) <= limit &&
         digits_add(digits_add(digits_add(digits_mul(256, N), digits_mul(128, digits_div(digits_add(digits_mul(4, N),

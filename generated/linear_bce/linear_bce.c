@@ -264,6 +264,9 @@ static int linear_bce_dims_fit(int64_t N)
     if (N < 0) {
         return 0;
     }
+    if (PTRDIFF_MAX >= INT32_MAX && N <= 67108864) {
+        return 1;
+    }
     const int64_t limit = PTRDIFF_MAX < INT64_MAX / 2 ? PTRDIFF_MAX : INT64_MAX / 2;
     return linear_bce_mul(20, N) <= limit &&
         linear_bce_add(linear_bce_mul(64, linear_bce_div(linear_bce_add(linear_bce_mul(12, N), 63), 64)),

@@ -146,6 +146,9 @@ static int matmul_dims_fit(int64_t N)
     if (N < 0) {
         return 0;
     }
+    if (PTRDIFF_MAX >= INT32_MAX && N <= 33554432) {
+        return 1;
+    }
     const int64_t limit = PTRDIFF_MAX < INT64_MAX / 2 ? PTRDIFF_MAX : INT64_MAX / 2;
     return matmul_mul(32, N) <= limit &&
         matmul_add(matmul_mul(64, matmul_div(matmul_add(matmul_mul(16, N), 63), 64)), 64) <= limit &&

@@ -422,6 +422,9 @@ static int random_numbers_dims_fit(int64_t N)
     if (N < 0) {
         return 0;
     }
+    if (PTRDIFF_MAX >= INT32_MAX && N <= 67108864) {
+        return 1;
+    }
     const int64_t limit = PTRDIFF_MAX < INT64_MAX / 2 ? PTRDIFF_MAX : INT64_MAX / 2;
     return random_numbers_mul(16, N) <= limit &&
         random_numbers_add(random_numbers_mul(64, random_numbers_div(random_numbers_add(random_numbers_mul(12, N),

@@ -260,6 +260,9 @@ static int softmax_regression_dims_fit(int64_t N)
     if (N < 0) {
         return 0;
     }
+    if (PTRDIFF_MAX >= INT32_MAX && N <= 67108864) {
+        return 1;
+    }
     const int64_t limit = PTRDIFF_MAX < INT64_MAX / 2 ? PTRDIFF_MAX : INT64_MAX / 2;
     return softmax_regression_mul(24, N) <= limit &&
         softmax_regression_add(softmax_regression_add(softmax_regression_mul(128,
