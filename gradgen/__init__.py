@@ -43,10 +43,11 @@ long = int64
 from math import e, inf, nan, pi  # noqa: E402
 
 from gradgen.api import build, emit, jit, scan  # noqa: E402  `build` the function stands before the package of that name
+from gradgen.record.dimensions import dim  # noqa: E402
+from gradgen.record.traced import TracedFunction  # noqa: E402  trace(matrix) is PyTorch's, too
 from gradgen.show import bill, show  # noqa: E402  likewise before its module
 from gradgen.target import Target  # noqa: E402
-from gradgen.trace.dimensions import dim  # noqa: E402
-from gradgen.trace.tracing import TracedFunction, spec, trace  # noqa: E402  trace(matrix) is PyTorch's, too
+from gradgen.trace.tracing import spec, trace  # noqa: E402  trace(matrix) is PyTorch's, too
 
 _LAZY = {
     "nn": "gradgen.nn", "optim": "gradgen.optim", "func": "gradgen.func", "linalg": "gradgen.linalg",

@@ -12,12 +12,12 @@ from gradgen.codegen.names import check_module_name
 from gradgen.compiler.pipeline import generate
 from gradgen.errors import GradgenError
 from gradgen.options import Options
+from gradgen.record.traced import TracedFunction
 from gradgen.show import show
 from gradgen.target import NATIVE, target_of
 from gradgen.trace.choice import CHOICES, prepared
 from gradgen.trace.jit import jit
 from gradgen.trace.scan import scan
-from gradgen.trace.tracing import TracedFunction
 
 
 def emit(program: TracedFunction, name: str | None = None, out: str | Path = "generated", **options: Any) -> Path:

@@ -16,8 +16,9 @@ from typing import Any
 
 from gradgen.errors import GradgenError, TraceError
 from gradgen.ir import dtypes
-from gradgen.trace.dimensions import Dimension, dim
-from gradgen.trace.tracing import Spec, TracedFunction, spec, trace
+from gradgen.record.dimensions import Dimension, dim
+from gradgen.record.traced import Spec, TracedFunction
+from gradgen.trace.tracing import spec, trace
 
 __all__ = ["ScriptError", "load_program", "parse_argument"]
 

@@ -8,10 +8,11 @@ from gradgen.codegen import demands
 from gradgen.compiler.account import watched
 from gradgen.compiler.pipeline import bodies, costs, generate, programs, stages, user_names
 from gradgen.errors import GradgenError
-from gradgen.ir.graph import serialise
+from gradgen.ir.graph import Graph, serialise
 from gradgen.loops.bill import Bill
 from gradgen.notation.formula import formulas
 from gradgen.options import Options
+from gradgen.record.traced import views
 from gradgen.trace.choice import prepared
 
 VIEWS = {
@@ -94,3 +95,12 @@ def bill(program: Any, name: str | None = None, **options: Any) -> Bill:
 def _conditions(made: Any) -> list[str]:
     """What is asked of the named dimensions, and by which line."""
     return [f"needs {line}" for line in demands.lines(made.graph.conditions)]
+
+
+def _to_sympy(graph: Graph) -> Any:
+    from gradgen.notation.sympy_view import to_sympy  # seldom used
+
+    return to_sympy(graph)
+
+
+views.text, views.bill, views.to_sympy = show, bill, _to_sympy

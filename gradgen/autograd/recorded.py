@@ -12,7 +12,6 @@ from typing import Any
 
 from gradgen.eager import internal
 from gradgen.eager.apply import apply
-from gradgen.eager.conversion import users_line
 from gradgen.eager.inplace import overwrite
 from gradgen.eager.modes import enable_grad, state
 from gradgen.eager.tensor import Tensor
@@ -22,6 +21,7 @@ from gradgen.ir.kernels import Pullback, given
 from gradgen.ir.nodes import Node
 from gradgen.ops.registry import KEEP, Op
 from gradgen.record.records import Record
+from gradgen.record.user_lines import users_line
 from gradgen.trace.border import Border
 from gradgen.trace.closure import closed_graph, symbol
 

@@ -29,9 +29,9 @@ from gradgen.ir.nodes import Compute, Input, Node, identity_read
 from gradgen.ir.rewrite import rewrite
 from gradgen.ir.symbols import placeholder
 from gradgen.ir.widen import widened_graph
+from gradgen.record.traced import TracedFunction
 from gradgen.reference.interpreter import evaluate
 from gradgen.trace.choice import prepared
-from gradgen.trace.tracing import TracedFunction
 
 __all__ = ["CheckReport", "Comparison", "Row", "check"]
 

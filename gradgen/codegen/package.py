@@ -6,7 +6,6 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-import gradgen
 from gradgen.codegen.declarations import aligned_formulas, argument_lines
 from gradgen.codegen.demands import as_python, message
 from gradgen.codegen.extents import constant, to_python
@@ -33,7 +32,7 @@ STATEFUL_COPIES = {"_stateful.py": "_stateful.py"}
 
 def package_files(interface: Interface, abi: int) -> dict[str, str]:
     """`__init__.py` and the copied modules."""
-    folder = Path(gradgen.__file__).parent
+    folder = Path(__file__).parents[1]
     copies = COPIES | (DERIVATIVE_COPIES if interface.derivatives else {})
     copies |= STATEFUL_COPIES if interface.draws or interface.states else {}
     files = {name: (folder / path).read_text(encoding="utf-8") for name, path in copies.items()}

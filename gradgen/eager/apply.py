@@ -6,20 +6,19 @@ Everything that follows from the operation and its operands' shapes and dtypes a
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Sequence
-from functools import cache
-from types import CodeType, FrameType
 from typing import Any
 
 import numpy as np
 import sympy
 
+from gradgen.eager import engine
 from gradgen.eager.grad_fn import Edge, OpNode, class_for
 from gradgen.eager.modes import state
 from gradgen.eager.references import keys_held
+from gradgen.eager.services import services
 from gradgen.eager.storage import Cell
+from gradgen.eager.tensor import Tensor
 from gradgen.ir.dtypes import DType
 from gradgen.ops.promotion import common_dtype, number_dtype
 from gradgen.ops.registry import KEEP, Op, cast
@@ -27,8 +26,8 @@ from gradgen.ops.requirements import apart, ask_again
 from gradgen.ops.sizes import SIZE
 from gradgen.record.pullbacks import Mask, Pullback, infer, pullback
 from gradgen.record.records import Attributes, Record, Spec, leaf, operation_code, spec
+from gradgen.record.user_lines import Origin, user_frame
 
-PACKAGE = __file__.rpartition("eager")[0]
 MAX_DEPTH = 64
 """A chain of records longer than this is evaluated: the pieces of a long loop are alike, so that one of them compiled
 serves all.  (200 steps of a recurrence, twice: half the compiler's time of pieces of 128, no more than of 40.)"""
@@ -122,27 +121,6 @@ def forget_plans() -> None:
     _plans.clear()
 
 
-_is_ours: dict[str, bool] = {}
-
-
-Origin = tuple[CodeType, int]
-
-
-def user_frame() -> Origin | None:
-    """Code and instruction of the innermost frame that is not gradgen's."""
-    frame: FrameType | None = sys._getframe(2)
-    while frame is not None:
-        code = frame.f_code
-        name = code.co_filename
-        ours = _is_ours.get(name)
-        if ours is None:
-            ours = _is_ours[name] = name.startswith(PACKAGE)
-        if not ours:
-            return code, frame.f_lasti
-        frame = frame.f_back
-    return None
-
-
 _scalars: dict[tuple, Record] = {}
 
 
@@ -187,9 +165,7 @@ def _operand(op: Op, value: Any) -> Any:
     if isinstance(value, np.generic):
         return _operand(op, value.item())
     if isinstance(value, np.ndarray):
-        from gradgen.eager.creation import as_tensor
-
-        return as_tensor(value)
+        return services.as_tensor(value)
     if hasattr(value, "__float__") and not hasattr(value, "shape"):
         return float(value)
     raise TypeError(f"{op.name}(): argument must be Tensor or a number, not {type(value).__name__}")
@@ -233,7 +209,7 @@ def apply(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any] | None =
         if value.requires_grad:
             traced = True
     if view:
-        return make_view(operands[0], op, static, plan)
+        return services.make_view(operands[0], op, static, plan)
     inputs = tuple(values)
     if len(plan.outs) == 1:
         out = plan.outs[0]
@@ -386,16 +362,10 @@ def evaluate_chain(records: list[Record]) -> None:
     evaluate_records(records)
 
 
-@cache
-def _engine() -> Any:
-    """The engine, imported with the compiler at the first look."""
-    return importlib.import_module("gradgen.eager.engine")
-
-
 def evaluate_records(records: list[Record]) -> Any:
     """Gives every record its value; known records let go of their inputs.  What was run, or None if nothing had to be."""
     wanted = [*records, *live_below(records)]
-    evaluation = _engine().evaluate(wanted)
+    evaluation = engine.evaluate(wanted)
     for record in wanted:
         if record.op is not None and record.value is not None:
             record.settle(record.value)
@@ -455,5 +425,4 @@ __all__ = [
     "evaluate_records",
 ]
 
-from gradgen.eager.tensor import Tensor  # noqa: E402  (the two need each other; apply's users import this module)
-from gradgen.eager.views import make_view  # noqa: E402
+services.apply, services.apply_records, services.evaluate_records = apply, apply_records, evaluate_records

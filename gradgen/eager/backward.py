@@ -15,6 +15,8 @@ import gradgen.eager.apply as recording
 from gradgen.eager import internal, replay
 from gradgen.eager.grad_fn import AccumulateGrad, Edge, Node
 from gradgen.eager.modes import state
+from gradgen.eager.services import services
+from gradgen.eager.subscripts import stack_rows
 from gradgen.eager.tensor import Tensor
 from gradgen.errors import TraceError
 
@@ -95,8 +97,6 @@ def _batched(
     outputs: Any, inputs: Any, grad_outputs: Any, retain: bool | None, create: bool, unused: bool | None, fill: bool
 ) -> tuple[Tensor | None, ...]:
     """One backward per row of the stacked cotangents; rows of the results stacked again."""
-    from gradgen.eager.subscripts import stack_rows
-
     roots, wrt = _tensors(outputs), _tensors(inputs)
     stacked = _tensors(grad_outputs, len(roots))
     count = next(len(g) for g in stacked if g is not None)
@@ -396,3 +396,6 @@ def _look(task: _Task, roots: Sequence[Tensor]) -> Any:
         return recording.evaluate_records(list(dict.fromkeys(records)))
     except TraceError:
         return None  # part of a trace: there is nothing to look at yet
+
+
+services.backward = backward

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from gradgen.eager import creation, drawing, views
-from gradgen.eager.apply import apply, user_frame
-from gradgen.eager.conversion import is_traced, users_line
+from gradgen.eager.apply import apply
 from gradgen.eager.tensor import Tensor
 from gradgen.ir.dtypes import DType
 from gradgen.ir.symbols import Extent, same_extent
 from gradgen.ops.tensors import Tensors, install
+from gradgen.record.records import is_traced
+from gradgen.record.user_lines import user_frame, users_line
 
 
 class EagerTensors(Tensors):

@@ -7,42 +7,18 @@ from typing import Any
 
 import numpy as np
 
-import gradgen.eager.apply as recording
 from gradgen.eager import internal
 from gradgen.eager.device import Device, device, strided
-from gradgen.eager.grad_fn import tensor_type_name
+from gradgen.eager.printing import tensor_type_name
+from gradgen.eager.services import services
 from gradgen.eager.tensor import Tensor
-from gradgen.eager.views import is_contiguous, strides_of
+from gradgen.eager.views import is_contiguous, layout, strides_of
 from gradgen.errors import TraceError
 from gradgen.ir import dtypes
 from gradgen.ir.dtypes import DType
 from gradgen.ops.requirements import possible_sizes
-from gradgen.record.records import Record
-
-
-def is_traced(record: Record) -> bool:
-    """Whether the value depends on an input of a trace."""
-    seen: set[Record] = set()
-    stack = [record]
-    while stack:
-        r = stack.pop()
-        if r.symbol is not None and not r.is_phantom:
-            return True
-        if r.value is None:
-            for s in r.inputs:
-                if s not in seen:
-                    seen.add(s)
-                    stack.append(s)
-    return False
-
-
-def users_line() -> str | None:
-    """file:line of the innermost frame that is the user's."""
-    frame = recording.user_frame()
-    if frame is None:
-        return None
-    line = next((n for a, b, n in frame[0].co_lines() if a <= frame[1] < b and n is not None), 0)
-    return f"{frame[0].co_filename}:{line}"
+from gradgen.record.records import is_traced
+from gradgen.record.user_lines import users_line
 
 
 def refuse_trace(tensor: Tensor, what: str) -> None:
@@ -163,8 +139,6 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
 
 def shared_array(self: Tensor) -> np.ndarray:
     """The memory of the tensor, as an array with its shape and strides."""
-    from gradgen.eager.views import layout
-
     whole = self._cell.export()
     if self._chain is None:
         return whole
@@ -265,16 +239,12 @@ def stride(self: Tensor, dim: int | None = None) -> Any:
 
 def data_ptr(self: Tensor) -> int:
     """A number that is equal for tensors that begin at the same place of the same storage."""
-    from gradgen.eager.views import layout
-
     found = layout(self._cell.spec, self._chain or ())
     return id(self._cell) + self.dtype.itemsize * (found.offset if found is not None else 0)
 
 
 def storage_offset(self: Tensor) -> int:
     """Where in its storage the tensor begins, in elements."""
-    from gradgen.eager.views import layout
-
     found = layout(self._cell.spec, self._chain or ())
     return found.offset if found is not None else 0
 
@@ -374,3 +344,5 @@ PROPERTIES: dict[str, Any] = {
     "is_meta": lambda self: False,
     "layout": lambda self: strided,
 }
+
+services.refuse_hook = refuse_hook

@@ -12,7 +12,10 @@ import sympy
 
 import gradgen.eager.apply as recording
 from gradgen.eager.device import device as device_of
+from gradgen.eager.inplace import copy_
+from gradgen.eager.internal import filled, to_dtype
 from gradgen.eager.progressions import arange_values, linspace_values, logspace_values
+from gradgen.eager.services import services
 from gradgen.eager.tensor import Tensor
 from gradgen.ir import dtypes
 from gradgen.ir.dtypes import DType
@@ -21,7 +24,7 @@ from gradgen.ir.nodes import Compute, Node
 from gradgen.ir.symbols import as_extent, axis
 from gradgen.ops.promotion import defaults, number_dtype
 from gradgen.ops.registry import KEEP, Op
-from gradgen.record.records import check_size
+from gradgen.record.records import check_size, spec
 
 PUBLIC = (
     "arange",
@@ -207,8 +210,6 @@ def make_leaf(array: np.ndarray, dtype: Any, device: Any, requires_grad: bool) -
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """`data` as a tensor, without a copy where it is one, or an array of the right dtype."""
     if isinstance(data, Tensor):
-        from gradgen.eager.internal import to_dtype
-
         return data if dtype is None else to_dtype(data, dtypes.dtype(dtype))
     if isinstance(data, np.ndarray) and (dtype is None or dtypes.dtype(dtype).numpy == data.dtype):
         return from_numpy(data)
@@ -344,8 +345,6 @@ def written(result: Tensor, out: Tensor | None) -> Tensor:
     """Writes into `out=` where it is given."""
     if out is None:
         return result
-    from gradgen.eager.inplace import copy_
-
     return copy_(out, result)
 
 
@@ -368,9 +367,6 @@ def _traced_like(function: Any, value: int) -> Any:
     ) -> Tensor:
         if all(type(e) is int for e in input._spec.shape):
             return function(input, dtype=dtype, device=device, requires_grad=requires_grad)
-        from gradgen.eager.internal import filled
-        from gradgen.record.records import spec
-
         return filled(spec(input._spec.shape, dtypes.dtype(dtype) if dtype is not None else input.dtype), value)
 
     like.__name__, like.__doc__ = function.__name__, function.__doc__
@@ -563,3 +559,5 @@ METHODS: dict[str, Any] = {f"new_{make.__name__}": _new(make) for make in (zeros
 METHODS["new_tensor"] = lambda self, data, dtype=None, device=None, requires_grad=False: tensor(
     data, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad
 )
+
+services.legacy_tensor, services.as_tensor = legacy_tensor, as_tensor

@@ -23,6 +23,7 @@ from gradgen.ir.dtypes import DType
 from gradgen.ir.symbols import Extent
 from gradgen.ops.registry import KEEP, Op
 from gradgen.record.records import leaf
+from gradgen.record.user_lines import users_line
 
 
 class Source:
@@ -107,8 +108,6 @@ def traced(generator: Any = None) -> bool:
     if generator is None:
         return True
     if modes.source.lasting:
-        from gradgen.eager.conversion import users_line
-
         raise TraceError(
             "generator= has no meaning while a function is traced: its numbers would be the same in every call",
             where=users_line(), hint="leave it out; the traced function draws from its own seed and step",

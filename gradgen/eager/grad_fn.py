@@ -18,7 +18,9 @@ import numpy as np
 
 from gradgen.eager.hooks import Hooks, RemovableHandle
 from gradgen.eager.modes import state
-from gradgen.ir.dtypes import DType
+from gradgen.eager.printing import tensor_type_name
+from gradgen.eager.services import services
+from gradgen.eager.tensor import Tensor
 from gradgen.record.records import Record, Spec
 
 if TYPE_CHECKING:
@@ -45,17 +47,11 @@ _HINT = (
     "Hint: enable anomaly detection to find the operation that failed to compute its gradient, with "
     "torch.autograd.set_detect_anomaly(True, check_nan=False)."
 )
-TYPE_NAMES = {"float32": "Float", "float64": "Double", "int32": "Int", "int64": "Long", "bool": "Bool"}
 
 REPLAYS, ACCUMULATES = 1, 2
 """Kinds of nodes that replay.py understands: those of the library's operations, and the accumulators."""
 
 _sequence = itertools.count()
-
-
-def tensor_type_name(dtype: DType) -> str:
-    """`torch.FloatTensor` and the like."""
-    return f"torch.{TYPE_NAMES[dtype.name]}Tensor"
 
 
 class Node:
@@ -233,7 +229,7 @@ class OpNode(Node):
             return []
         cotangents = [g._record for g in grads if g is not None]
         inputs = (*self.inputs, *self.outputs, *cotangents)
-        return recording.apply_records(pullback.op, inputs, self.plan.attributes, pullback.specs, self.origin)
+        return services.apply_records(pullback.op, inputs, self.plan.attributes, pullback.specs, self.origin)
 
     def _differentiably(self, pullback: Pullback, grads: Sequence[Tensor | None]) -> Sequence[Tensor]:
         if not pullback.slots:
@@ -247,12 +243,12 @@ class OpNode(Node):
             for k, (record, saved) in enumerate(zip(self.outputs, pullback.saves_outputs))
         ]
         operands += [g for g in grads if g is not None]
-        found = recording.apply(pullback.op, tuple(operands), dict(self.plan.attributes))
+        found = services.apply(pullback.op, tuple(operands), dict(self.plan.attributes))
         return found if isinstance(found, tuple) else (found,)
 
     @staticmethod
     def _saved(record: Record, edge: Edge | None) -> Tensor:
-        tensor: Tensor = recording.Tensor._from_record(record)
+        tensor: Tensor = Tensor._from_record(record)
         if edge is not None and record.dtype.is_floating_point:
             tensor._set_edge(edge)
         return tensor
@@ -317,7 +313,7 @@ def _written(version: Version | None) -> Record | None:
     if version is None or version[3].generation == version[4]:
         return None
     record: Record = version[3].current()
-    return record if version[5] is None else views.read(record, version[5])
+    return record if version[5] is None else services.read_view(record, version[5])
 
 
 def _overwritten(version: Version | None, saved: Record) -> bool:
@@ -357,7 +353,7 @@ def short_name(node: Node) -> str:
 
 
 def _zeros(spec: Spec) -> Tensor:
-    return internal.filled(spec, 0)
+    return services.filled(spec, 0)
 
 
 @cache
@@ -404,16 +400,7 @@ def accumulate(variable: Tensor, gradient: Tensor) -> None:
     """Adds into `.grad`: in place where no history is recorded, so that every alias of it sees the sum."""
     if state.border is not None:
         state.border.accumulating(variable)
-    before = variable._grad
-    if before is None:
-        variable._grad = recording.apply(internal.COPY, (gradient,)) if state.grad else gradient._alone()
-    elif state.grad:
-        variable._grad = recording.apply(internal.ADD, (before, gradient))
-    else:
-        inplace.overwrite(before, recording.apply(internal.ADD, (before, gradient)))
+    variable._grad = services.accumulate_into(variable._grad, gradient)
 
 
-import gradgen.eager.apply as recording  # noqa: E402  (they need the classes above)
-import gradgen.eager.inplace as inplace  # noqa: E402
-import gradgen.eager.internal as internal  # noqa: E402
-import gradgen.eager.views as views  # noqa: E402
+services.accumulator = AccumulateGrad

@@ -15,8 +15,10 @@ import sympy
 
 import gradgen.eager.apply as recording
 from gradgen.eager import internal
-from gradgen.eager.grad_fn import Node, OpNode, noted, tensor_type_name
+from gradgen.eager.grad_fn import Node, OpNode, noted
 from gradgen.eager.modes import state
+from gradgen.eager.printing import tensor_type_name
+from gradgen.eager.services import services
 from gradgen.eager.tensor import Tensor
 from gradgen.eager.views import (
     CopySlices,
@@ -234,3 +236,16 @@ def detach_(self: Tensor) -> Tensor:
 
 
 VIEW_METHODS["detach_"] = detach_
+
+
+def accumulate_into(before: Tensor | None, gradient: Tensor) -> Tensor:
+    """The sum: in place where no history is recorded, so that every alias of the gradient sees it."""
+    if before is None:
+        return recording.apply(internal.COPY, (gradient,)) if state.grad else gradient._alone()
+    total: Tensor = recording.apply(internal.ADD, (before, gradient))
+    if not state.grad:
+        overwrite(before, total)
+    return total if state.grad else before
+
+
+services.accumulate_into = accumulate_into

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import sympy
 
 import gradgen.eager.apply as recording
+from gradgen.eager.services import services
 from gradgen.eager.tensor import Tensor
 from gradgen.ir.dtypes import DType
 from gradgen.ir.nodes import Compute, Node, identity_read
 from gradgen.ir.symbols import Extent, placeholder
-from gradgen.ops.registry import KEEP, PROMOTE, Op, broadcast_read, broadcast_shapes, cast, elementwise
+from gradgen.ops.registry import KEEP, PROMOTE, Op, broadcast_read, broadcast_shapes, elementwise
 from gradgen.ops.shapes import sum_to as lower_sum_to
 from gradgen.record.records import Record, Spec
 
@@ -88,17 +87,4 @@ def expandable(shape: tuple[Extent, ...], wider: tuple[Extent, ...]) -> bool:
         return False
 
 
-__all__ = [
-    "ADD",
-    "COPY",
-    "EXPAND",
-    "SUM_TO",
-    "Any",
-    "cast",
-    "cast_record",
-    "clone",
-    "expandable",
-    "filled",
-    "sum_to",
-    "to_dtype",
-]
+services.filled = filled

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import gradgen.eager.apply as recording
 from gradgen.eager.apply import Plan
-from gradgen.eager.conversion import is_traced, users_line
 from gradgen.eager.tensor import Tensor
 from gradgen.errors import TraceError
 from gradgen.ir import dtypes
@@ -23,7 +22,8 @@ from gradgen.ir.nodes import Compute, Constant, Input, Node, Read, identity_read
 from gradgen.ir.symbols import Extent, axes, axis, placeholder, same_extent
 from gradgen.ops.registry import KEEP, Op, broadcast_read, broadcast_shapes
 from gradgen.record.pullbacks import lower_on
-from gradgen.record.records import Record
+from gradgen.record.records import Record, is_traced
+from gradgen.record.user_lines import users_line
 
 
 class Selection(NamedTuple):

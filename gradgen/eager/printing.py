@@ -293,3 +293,11 @@ def _row(values: np.ndarray, indent: int, summarize: bool, element: _NumberForma
     per_line = max(1, (_options.linewidth - indent) // (element.column + 2))
     lines = [", ".join(words[start : start + per_line]) for start in range(0, len(words), per_line)]
     return "[" + (",\n" + " " * (indent + 1)).join(lines) + "]"
+
+
+TYPE_NAMES = {"float32": "Float", "float64": "Double", "int32": "Int", "int64": "Long", "bool": "Bool"}
+
+
+def tensor_type_name(dtype: Any) -> str:
+    """`torch.FloatTensor` and the like."""
+    return f"torch.{TYPE_NAMES[dtype.name]}Tensor"

@@ -12,15 +12,13 @@ is left to the full engine in autograd.py.
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gradgen.eager.grad_fn import ACCUMULATES, REPLAYS, Node
 from gradgen.eager.references import places_held
 from gradgen.eager.storage import Cell
+from gradgen.eager.tensor import Tensor
 from gradgen.record.records import Record, code_of
-
-if TYPE_CHECKING:
-    from gradgen.eager.tensor import Tensor
 
 _MANY = 1 << 12
 _SHIFT = 24  # an edge in a key: the output's number above, the node's place below
@@ -225,7 +223,7 @@ class Program:
             variable = leaf.variable
             before = variable._grad
             if before is None:
-                variable._grad = recording.Tensor._from_record(record)
+                variable._grad = Tensor._from_record(record)
             else:
                 before._cell.put(record)
                 before._versions().version += 1
@@ -272,5 +270,3 @@ class Note:
 
 
 __all__ = ["Note", "Program", "Walk", "known", "walk"]
-
-import gradgen.eager.apply as recording  # noqa: E402  (Tensor comes with it)

@@ -13,6 +13,7 @@ import numpy as np
 
 from gradgen.eager.modes import state
 from gradgen.eager.references import alone
+from gradgen.eager.services import services
 from gradgen.record.records import Record, Spec, leaf
 
 if TYPE_CHECKING:
@@ -51,9 +52,7 @@ class Cell:
         if self.owner is None:
             self.record = record
             return
-        from gradgen.eager.apply import evaluate_records
-
-        evaluate_records([record])
+        services.evaluate_records([record])
         np.copyto(self.owner, record.value)  # type: ignore[arg-type]
 
     def share(self, array: np.ndarray) -> None:
@@ -63,10 +62,8 @@ class Cell:
     def export(self) -> np.ndarray:
         """An array that shares the cell's memory; it must not be resized."""
         if self.owner is None:
-            from gradgen.eager.apply import evaluate_records
-
             assert self.record is not None
-            evaluate_records([self.record])
+            services.evaluate_records([self.record])
             self.share(np.array(self.record.value, order="C"))
             self.generation += 1
         return self.owner.view()  # type: ignore[union-attr]

@@ -10,7 +10,10 @@ import sympy
 
 import gradgen.eager.apply as recording
 from gradgen.eager import inplace, masks
-from gradgen.eager.conversion import refuse_trace, to_index, users_line
+from gradgen.eager.conversion import refuse_trace, to_index
+from gradgen.eager.creation import as_tensor, tensor
+from gradgen.eager.internal import filled, to_dtype
+from gradgen.eager.printing import tensor_type_name
 from gradgen.eager.tensor import Tensor
 from gradgen.eager.views import check_partial_overlap
 from gradgen.errors import TraceError
@@ -18,6 +21,8 @@ from gradgen.ir import dtypes
 from gradgen.ir.symbols import Extent, same_extent
 from gradgen.ops.requirements import dim_hint, require
 from gradgen.ops.subscripting import ALIAS, GATHER, NEW_AXIS, PUT, SELECT, SLICE, WRAP, slice_of
+from gradgen.record.records import is_traced, spec
+from gradgen.record.user_lines import users_line
 
 # --- parsing --------------------
 
@@ -126,8 +131,6 @@ def basic(tensor: Tensor, items: Sequence[Any]) -> tuple[Tensor, list[tuple[int,
 
 
 def _traced(tensor: Tensor) -> bool:
-    from gradgen.eager.conversion import is_traced
-
     return is_traced(tensor._record)
 
 
@@ -137,8 +140,6 @@ def _mask_of(value: bool) -> Tensor:
 
 def _index_tensors(item: Any, view: Tensor, dim: int) -> list[Tensor]:
     """One integer tensor per axis that the item indexes; a mask becomes the positions where it is true."""
-    from gradgen.eager.creation import as_tensor, tensor
-
     found = item if isinstance(item, Tensor) else as_tensor(np.array(item)) if isinstance(item, range) else tensor(item)
     if found.dtype is dtypes.bool_:
         for k in range(found.ndim):
@@ -208,7 +209,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     if not isinstance(value, (Tensor, bool, int, float, np.generic)):
         kind = type(value)
         name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
-        raise TypeError(f"can't assign a {name} to a {inplace.tensor_type_name(self.dtype)}")
+        raise TypeError(f"can't assign a {name} to a {tensor_type_name(self.dtype)}")
     view, advanced = basic(self, _expanded(index, self.ndim))
     if advanced:
         _put_items(view, advanced, value)
@@ -232,7 +233,7 @@ def _stripped(value: Tensor, shape: Sequence[Extent]) -> Tensor:
         own = own[1:]
     if len(own) > len(shape):
         raise RuntimeError(
-            f"expand({inplace.tensor_type_name(value.dtype)}{{{list(own)}}}, size={list(shape)}): the number of sizes "
+            f"expand({tensor_type_name(value.dtype)}{{{list(own)}}}, size={list(shape)}): the number of sizes "
             f"provided ({len(shape)}) must be greater or equal to the number of dimensions in the tensor ({len(own)})"
         )
     for k in range(1, len(own) + 1):
@@ -246,14 +247,11 @@ def _stripped(value: Tensor, shape: Sequence[Extent]) -> Tensor:
 
 
 def _put_items(view: Tensor, advanced: list[tuple[int, Tensor]], value: Any) -> None:
-    from gradgen.eager.creation import as_tensor
-    from gradgen.eager.internal import to_dtype
-
     given = value if isinstance(value, Tensor) else as_tensor(value, dtype=view.dtype)
     if given.dtype is not view.dtype:
         if isinstance(value, Tensor):
             names = [
-                inplace.tensor_type_name(d).removeprefix("torch.").removesuffix("Tensor")
+                tensor_type_name(d).removeprefix("torch.").removesuffix("Tensor")
                 for d in (view.dtype, given.dtype)
             ]
             raise RuntimeError(
@@ -287,9 +285,6 @@ def index_put(input: Tensor, indices: Sequence[Any], values: Tensor, accumulate:
 
 def stack_rows(rows: Sequence[Tensor]) -> Tensor:
     """Tensors of one shape as the rows of a new first axis."""
-    from gradgen.eager.internal import filled
-    from gradgen.record.records import spec
-
     result = filled(spec((len(rows), *rows[0]._spec.shape), rows[0].dtype), 0)
     for k, row in enumerate(rows):
         setitem(result, k, row)

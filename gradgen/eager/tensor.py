@@ -9,21 +9,24 @@ from __future__ import annotations
 import warnings
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy
 
 from gradgen.eager import printing
-from gradgen.eager.grad_fn import AccumulateGrad, Edge, Node, tensor_type_name
 from gradgen.eager.hooks import HookDict, Hooks, RemovableHandle
 from gradgen.eager.modes import state
+from gradgen.eager.services import services
 from gradgen.eager.storage import Cell, Counter
 from gradgen.ir.dtypes import DType
 from gradgen.ir.symbols import Extent
 from gradgen.ops.promotion import defaults
 from gradgen.ops.size import Size
-from gradgen.record.records import Record, Spec, leaf
+from gradgen.record.records import Record, Spec, is_traced, leaf
+
+if TYPE_CHECKING:
+    from gradgen.eager.grad_fn import AccumulateGrad, Edge, Node
 
 _new = object.__new__
 
@@ -76,9 +79,7 @@ class Tensor:
         raise sympy.SympifyError(self)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        from gradgen.eager.creation import legacy_tensor
-
-        return legacy_tensor(cls, *args, **kwargs)
+        return services.legacy_tensor(cls, *args, **kwargs)
 
     # --- values -----------------------------------------------------------------------------------------------------------
 
@@ -110,7 +111,7 @@ class Tensor:
 
     def _view_record(self) -> Record:
         if self._gen != self._cell.generation or self._cell.owner is not None:
-            self._rec = views.read(self._cell.current(), self._chain)  # type: ignore[arg-type]
+            self._rec = services.read_view(self._cell.current(), self._chain)  # type: ignore[arg-type]
             self._gen = self._cell.generation
         assert self._rec is not None
         return self._rec
@@ -121,7 +122,7 @@ class Tensor:
             state.border.looking(self)
         record = self._record
         if record.value is None:
-            recording.evaluate_records([record])
+            services.evaluate_records([record])
         assert record.value is not None
         return record.value
 
@@ -203,7 +204,7 @@ class Tensor:
     def grad_fn(self) -> Node | None:
         """The node that runs backward for the operation that made this tensor; None for a leaf."""
         if self._base is not None:
-            views.refresh_history(self)
+            services.refresh_history(self)
         return self._fn
 
     @property
@@ -219,7 +220,7 @@ class Tensor:
     def _edge(self) -> Edge | None:
         """Where this tensor's gradient goes."""
         if self._base is not None:
-            views.refresh_history(self)
+            services.refresh_history(self)
         if self._fn is not None:
             return (self._fn, self._nr)
         if self._requires:  # a view made under no_grad requires a gradient by its base alone, and leads nowhere
@@ -229,7 +230,7 @@ class Tensor:
     def _set_edge(self, edge: Edge) -> None:
         """A tensor rebuilt from what a node saved."""
         node, number = edge
-        if isinstance(node, AccumulateGrad):
+        if isinstance(node, services.accumulator):
             self._requires = True
             self._accumulator_ref = lambda: node
         else:
@@ -238,7 +239,7 @@ class Tensor:
     def _accumulator(self) -> AccumulateGrad:
         node = self._accumulator_ref() if self._accumulator_ref is not None else None
         if node is None:
-            node = AccumulateGrad(self)
+            node = services.accumulator(self)
             node.hooks = self._leaf_hooks
             self._accumulator_ref = weakref.ref(node)
         return node
@@ -269,7 +270,7 @@ class Tensor:
             raise RuntimeError("can't assign Variable as its own grad")
         if value.dtype is not self.dtype:
             given, own = (
-                tensor_type_name(t.dtype).removeprefix("torch.").removesuffix("Tensor") for t in (value, self)
+                printing.tensor_type_name(t.dtype).removeprefix("torch.").removesuffix("Tensor") for t in (value, self)
             )
             raise RuntimeError(
                 f"attempting to assign a gradient with dtype '{given.lower()}' to a tensor with grad_dtype '{own}'. The "
@@ -301,7 +302,7 @@ class Tensor:
         """`hook(grad)` runs whenever this tensor's gradient is computed; what it returns replaces the gradient."""
         if not self.requires_grad:
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
-        conversion.refuse_hook(self)
+        services.refuse_hook(self)
         if self.grad_fn is not None:
             return self.grad_fn.own_hooks().on_tensor(self._nr).add(hook)
         if self._leaf_hooks is None:
@@ -327,7 +328,7 @@ class Tensor:
         `gradient` has this tensor's shape; it may be left out for one element.  The graph's saved tensors are freed
         unless `retain_graph` (default: `create_graph`).
         """
-        autograd.backward(self, gradient, retain_graph, create_graph, inputs=inputs)
+        services.backward(self, gradient, retain_graph, create_graph, inputs=inputs)
 
     # --- versions and identity ----------------------------------------------------------------------------------------------
 
@@ -393,7 +394,7 @@ class Tensor:
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:
         record = self._record
-        if conversion.is_traced(record):
+        if is_traced(record):
             return f"<traced {self._spec}>"
         return printing.tensor_repr(
             self._value(),
@@ -404,15 +405,9 @@ class Tensor:
         )
 
     def __format__(self, format_spec: str) -> str:
-        if self.ndim == 0 and type(self) is Tensor and not conversion.is_traced(self._record):
+        if self.ndim == 0 and type(self) is Tensor and not is_traced(self._record):
             return printing.format_scalar(self._value(), format_spec)
         return object.__format__(self, format_spec)
 
     def __hash__(self) -> int:
         return id(self)
-
-
-import gradgen.eager.apply as recording  # noqa: E402  (the modules below need Tensor defined)
-import gradgen.eager.backward as autograd  # noqa: E402
-import gradgen.eager.conversion as conversion  # noqa: E402
-import gradgen.eager.views as views  # noqa: E402

@@ -17,8 +17,11 @@ import numpy as np
 import sympy
 
 import gradgen.eager.apply as recording
+from gradgen.autodiff import gradients
 from gradgen.eager.grad_fn import Edge, Node, class_for, short_name
+from gradgen.eager.internal import clone, filled
 from gradgen.eager.modes import state
+from gradgen.eager.services import services
 from gradgen.eager.tensor import Tensor
 from gradgen.eager.view_values import cut
 from gradgen.errors import TraceError
@@ -146,8 +149,6 @@ def _view(source: Tensor, chain: Chain) -> Tensor:
 
 
 def _copied(source: Tensor, op: Op, attributes: Attributes, plan: Plan) -> Tensor:
-    from gradgen.eager.internal import clone
-
     copy = clone(source)
     result: Tensor = recording.apply(op, (copy,), dict(attributes))
     result._base = None
@@ -315,8 +316,6 @@ def _single(extent: Any) -> bool:
 
 def _adjoint(gradient: IRNode, chain: Chain, root: Spec) -> IRNode:
     """What a gradient of the view is for its base: summed where elements of the view share one of the base."""
-    from gradgen.autodiff import gradients
-
     base, seed = Input("base", root.shape, root.dtype), Input("seed", gradient.shape, gradient.dtype)
     view: IRNode = base
     for step in chain:
@@ -437,8 +436,6 @@ class CopySlices(Node):
         self.root, self.chain, self.inner, self.number = root, chain, inner, number
 
     def pull(self, grads: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
-        from gradgen.eager.internal import filled
-
         gradient = grads[0]
         if gradient is None:
             return [None] * len(self.edges)
@@ -522,3 +519,5 @@ def set_history(tensor: Tensor, node: Node, number: int) -> None:
         node.own_hooks().retain[number] = weakref.ref(tensor)
     tensor._fn, tensor._nr = node, number
     tensor._fn_version = tensor._versions().version
+
+services.make_view, services.read_view, services.refresh_history = make_view, read, refresh_history

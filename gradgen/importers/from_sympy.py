@@ -26,7 +26,8 @@ from gradgen.ir.packed import pack
 from gradgen.ir.reach import with_conditions
 from gradgen.ir.rewrite import substitute
 from gradgen.ir.symbols import Extent, placeholder
-from gradgen.trace.tracing import Spec, TracedFunction, dim_names
+from gradgen.record.traced import Spec, TracedFunction
+from gradgen.trace.tracing import dim_names
 
 __all__ = ["from_sympy"]
 

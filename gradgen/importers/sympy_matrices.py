@@ -21,7 +21,6 @@ from sympy.matrices.expressions.kronecker import KroneckerProduct
 from sympy.matrices.expressions.matexpr import MatrixElement
 from sympy.matrices.expressions.slice import MatrixSlice
 
-from gradgen.eager.engine import lower, plan_of
 from gradgen.eager.tensor import Tensor
 from gradgen.errors import UnsupportedOperationError
 from gradgen.importers.sympy_tensors import extent_of
@@ -36,6 +35,7 @@ from gradgen.ops.linear_algebra import det, inv, matrix_power
 from gradgen.ops.matmul import matmul
 from gradgen.ops.moving import kron
 from gradgen.ops.table import FUNCTIONS
+from gradgen.record.lowering import lower, plan_of
 from gradgen.record.records import symbol_leaf
 
 MATRIX_SCALARS = (sympy.Determinant, sympy.Trace, DotProduct)

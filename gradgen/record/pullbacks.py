@@ -8,12 +8,14 @@ differentiated like any other: that is all that `create_graph` needs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
 import sympy
 
+from gradgen.autodiff import gradients
 from gradgen.ir import dtypes
 from gradgen.ir.graph import topological
 from gradgen.ir.nodes import Compute, Input, Node
@@ -22,6 +24,16 @@ from gradgen.ops.registry import KEEP, OPS, Op
 from gradgen.record.records import Attributes, Spec, spec
 
 Mask = tuple[bool, ...]
+
+
+class Notes:
+    """What earlier processes found out, by a text that decides it: entered by who has a cache; else nothing is kept."""
+
+    recalled: Callable[[str], Any] = staticmethod(lambda question: None)
+    note: Callable[[str, Any], None] = staticmethod(lambda question, answer: None)
+
+
+notes = Notes()
 
 
 def lower_on(op: Op, specs: tuple[Spec, ...], attributes: Attributes) -> tuple[Node, ...]:
@@ -118,18 +130,16 @@ def pullback(op: Op, ins: tuple[Spec, ...], attributes: Attributes, wanted: Mask
     What is asked here of an operation of the library is kept on disk: code that an earlier process compiled is then
     found without differentiating anything.
     """
-    from gradgen.compiler import runner as compiled
-
     question = ""
     if OPS.get(op.name) is op and all(type(e) is int for s in ins for e in s.shape):
         question = repr(("pullback", op.name, ins, attributes, wanted, given))
         if " at 0x" in question:  # an attribute without a lasting text
             question = ""
-    facts = compiled.recalled(question) if question else None
+    facts = notes.recalled(question) if question else None
     if facts is None:
         facts = _facts(op, ins, attributes, wanted, given)
         if question:
-            compiled.note(question, facts)
+            notes.note(question, facts)
     slots, specs, saves_inputs, saves_outputs = facts
     return Pullback(
         pullback_op(op, len(ins), wanted, given),
@@ -160,8 +170,6 @@ def _template(
     op: Op, ins: tuple[Spec, ...], attributes: Attributes, wanted: Mask, given: Mask
 ) -> tuple[Node | None, ...]:
     """One gradient per input, over Inputs x0.. (inputs), y0.. (outputs), g0.. (cotangents)."""
-    from gradgen.autodiff import gradients
-
     arguments = inputs_for(ins)
     results = lower_on(op, ins, attributes)
     chosen = [k for k, g in enumerate(given) if g]

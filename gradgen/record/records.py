@@ -212,3 +212,19 @@ def leaf(value: np.ndarray, dtype: DType, *, requires_grad: bool = False, is_sca
 def symbol_leaf(node: Node, *, requires_grad: bool = False) -> Record:
     """A record that stands for an Input of a trace."""
     return Record(None, (), (), spec(node.shape, node.dtype), symbol=node, requires_grad=requires_grad)
+
+
+def is_traced(record: Record) -> bool:
+    """Whether the value depends on an input of a trace."""
+    seen: set[Record] = set()
+    stack = [record]
+    while stack:
+        r = stack.pop()
+        if r.symbol is not None and not r.is_phantom:
+            return True
+        if r.value is None:
+            for s in r.inputs:
+                if s not in seen:
+                    seen.add(s)
+                    stack.append(s)
+    return False

@@ -20,7 +20,6 @@ from typing import Any
 
 from gradgen.eager import masks, views
 from gradgen.eager.apply import Plan
-from gradgen.eager.conversion import users_line
 from gradgen.eager.grad_fn import FREED, AccumulateGrad, Edge, Node, OpNode
 from gradgen.eager.modes import state
 from gradgen.eager.storage import Cell
@@ -30,6 +29,7 @@ from gradgen.errors import TraceError
 from gradgen.ir.nodes import Input
 from gradgen.ops.registry import Op
 from gradgen.record.records import Record, symbol_leaf
+from gradgen.record.user_lines import users_line
 from gradgen.trace import tape
 from gradgen.trace.whereabouts import name_of
 

@@ -16,7 +16,7 @@ from gradgen.ir import dtypes
 from gradgen.ir.dtypes import DType
 from gradgen.ir.graph import Graph, dim_names, topological
 from gradgen.ir.nodes import Input
-from gradgen.trace.tracing import Spec, TracedFunction
+from gradgen.record.traced import Spec, TracedFunction
 
 __all__ = ["CHOICES", "chosen", "prepared"]
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import gradgen.eager.apply as recording
 from gradgen.eager.drawing import Source, current, drawing_from
-from gradgen.eager.engine import lower, plan_of
 from gradgen.eager.modes import enable_grad, state
 from gradgen.eager.tensor import Tensor
 from gradgen.errors import TraceError
@@ -17,6 +16,7 @@ from gradgen.ir.nodes import Input, Node
 from gradgen.ir.rewrite import substitute, with_sources
 from gradgen.ir.symbols import Extent
 from gradgen.ops.registry import Op
+from gradgen.record.lowering import lower, plan_of
 from gradgen.record.records import Record, symbol_leaf
 from gradgen.trace.border import Border
 

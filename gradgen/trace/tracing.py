@@ -8,43 +8,31 @@ import re
 import textwrap
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gradgen.autodiff import gradient_reach
 from gradgen.codegen.names import check_argument_names
-from gradgen.eager.apply import PACKAGE
 from gradgen.eager.drawing import Source, drawing_from
-from gradgen.eager.engine import lower, plan_of
 from gradgen.eager.tensor import Tensor
 from gradgen.errors import DTypeError, InvalidNameError, ShapeError, TraceError
 from gradgen.ir import dtypes
 from gradgen.ir.assumptions import Requirement
 from gradgen.ir.draws import STATE
-from gradgen.ir.dtypes import DType
 from gradgen.ir.graph import Graph, dim_names
 from gradgen.ir.nodes import Input
 from gradgen.ir.reach import with_conditions
 from gradgen.ir.symbols import Extent, dim
 from gradgen.ops.requirements import collecting
 from gradgen.ops.table import METHODS
+from gradgen.record.dimensions import Dimension, stated_of
+from gradgen.record.lowering import lower, plan_of
 from gradgen.record.records import Record, check_size, symbol_leaf
-from gradgen.trace.dimensions import Dimension, stated_of
+from gradgen.record.traced import Spec, TracedFunction
+from gradgen.record.user_lines import PACKAGE
 from gradgen.trace.module_state import Held, Program, name_states, settled
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What an argument will be: extents (an int, or a name for a dimension known at run time), dtype, gradient or not;
-    `dimensions` say more about some of the names."""
-
-    shape: tuple[Extent, ...]
-    dtype: DType = dtypes.float32
-    requires_grad: bool = False
-    dimensions: tuple[Dimension, ...] = ()
-
 
 Size = int | str | Dimension
 
@@ -78,50 +66,6 @@ def _extent(value: Any) -> Extent:
     if value < 0:
         raise ShapeError(f"an extent cannot be negative: {value}")
     return int(value)
-
-
-@dataclass(frozen=True, eq=False)
-class TracedFunction:
-    """A function as a Graph: what `trace` and `from_sympy` return and `build`, `emit`, `show` and `check` take.
-
-    `graph.inputs` are the arguments in order (`requires_grad` set where a gradient is wanted), `graph.outputs` the
-    results with their names.  `function` is the Python function, where there is one; `again` makes the program anew from
-    other specs of the same arguments.  `constants` are the tensors from outside whose values, as they were, are part of it;
-    `state` are the values of those that it replaces (`graph.states`), as they were, by their names.
-    """
-
-    graph: Graph
-    name: str
-    function: Callable[..., Any] | None = None
-    specs: Mapping[str, Spec] = field(default_factory=dict)
-    again: Callable[[Mapping[str, Spec]], TracedFunction] | None = None
-    constants: Mapping[str, Spec] = field(default_factory=dict)
-    state: Mapping[str, np.ndarray] = field(default_factory=dict)
-
-    def __repr__(self) -> str:
-        ins = ", ".join(f"{n.name}: {n.dtype.name}{list(n.shape)}{'*' if n.requires_grad else ''}" for n in self.graph.inputs
-                        if n is not STATE)
-        outs = ", ".join(f"{name}: {n.dtype.name}{list(n.shape)}" for name, n in zip(self.graph.output_names,
-                                                                                    self.graph.outputs))
-        return f"<traced {self.name}({ins}) -> {outs}; {len(self.graph.nodes)} nodes>"
-
-    def to_sympy(self) -> Any:
-        """The mathematics as ordinary SymPy: (definitions of shared values, outputs)."""
-        from gradgen.notation.sympy_view import to_sympy
-
-        return to_sympy(self.graph)
-
-    def show(self, what: str = "formulas", **options: Any) -> None:
-        """Prints the function: "formulas" (forward and gradient), "latex", "dot", "graph", "program", "c"."""
-        from gradgen.show import show
-
-        print(show(self, what, **options))
-
-    def bill(self, **options: Any) -> Any:
-        """What the emitted module takes, a `gradgen.loops.bill.Bill`: flash, RAM by tensor, stack, multiply-adds."""
-        from gradgen.show import bill
-
-        return bill(self, **options)
 
 
 def trace(

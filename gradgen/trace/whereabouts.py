@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType
 from typing import Any
 
-from gradgen.eager.apply import PACKAGE
 from gradgen.eager.tensor import Tensor
+from gradgen.record.user_lines import PACKAGE
 
 DEPTH = 6
 """Attributes and entries are followed so far: `self.encoder.layers[3].attention.weight`."""

@@ -24,8 +24,8 @@ import numpy as np
 
 import gradgen as gg
 from gradgen.autodiff import differentiate
+from gradgen.record.traced import TracedFunction
 from gradgen.reference.interpreter import evaluate, run
-from gradgen.trace.tracing import TracedFunction
 
 DTYPES = {"float64", "float32", "int64", "int32", "bool"}
 RIGHT, WRONG, REFUSED, MISSING, CRASHED = "right", "wrong", "refused", "missing", "crashed"

@@ -13,9 +13,9 @@ import gradgen as gg
 from gradgen.compiler.pipeline import generate
 from gradgen.errors import DTypeError, GradgenError
 from gradgen.options import Options
+from gradgen.record.traced import TracedFunction
 from gradgen.reference.interpreter import evaluate
 from gradgen.trace.choice import chosen, prepared
-from gradgen.trace.tracing import TracedFunction
 
 
 def classify(x: Any, t: Any, w: Any, b: Any) -> tuple[Any, Any]:

@@ -17,8 +17,8 @@ from gradgen.autodiff import differentiate
 from gradgen.errors import GradgenError, InvalidNameError, ShapeError, TraceError, UnsupportedOperationError
 from gradgen.importers.from_sympy import from_sympy
 from gradgen.ir import dtypes
+from gradgen.record.traced import TracedFunction
 from gradgen.reference.interpreter import evaluate, run
-from gradgen.trace.tracing import TracedFunction
 
 x, y, z = sp.symbols("x y z")
 i, j, k = sp.symbols("i j k", integer=True)
