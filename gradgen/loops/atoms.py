@@ -134,6 +134,13 @@ def _propagated(known: Conjunction, units: set[Lit]) -> list[frozenset[Lit]]:
         units |= new
 
 
+def literals(known: Conjunction) -> set[Lit]:
+    """What certainly holds of single atoms."""
+    units = {next(iter(c)) for c in known if len(c) == 1}
+    _propagated(known, units)
+    return units
+
+
 def covered(known: Conjunction, producers: Iterable[Conjunction], deep: int = _DEEP) -> bool:
     """In every case in which `known` holds, one of the producers has run."""
     producers = list(producers)

@@ -78,7 +78,7 @@ LOGICAL = ("and_", "or_", "not_")
 def verify(draft: Draft, before: Draft | None = None) -> None:
     """LoopError for the first statement that breaks a law; `before` is a draft that was verified."""
     if before is None or not walk.same(before.statements, draft.statements):
-        _Verifier(draft).run()
+        Verifier(draft).run()
     if draft.layout is not None:
         for one, other in overlaps(draft, draft.layout):
             what = f"lives at the same time as {other} and at the same place" if other else "reaches beyond its block"
@@ -89,7 +89,7 @@ Around = tuple[Any, Expr, bool] | None
 """The choices around an expression, from the innermost on: what is around, the test, and how it came out."""
 
 
-class _Verifier(Touched):
+class Verifier(Touched):
     def run(self) -> None:
         self.buffers()
         self.block(self.draft.statements)
@@ -199,7 +199,7 @@ class _Verifier(Touched):
         high = last if s.step == 1 or steps is not None else None
         if s.parallel:
             self.once = False
-        self.counters.append(Counter(name, start, high, steps))
+        self.counters.append(Counter(name, start, high, steps, start, stop))
         self.written.enter()
         outer = self.path
         if exceeds(start, last):
@@ -349,4 +349,4 @@ class _Verifier(Touched):
         self.read(e.buffer, point(self.at(e.index)), path, True)
 
 
-__all__ = ["LoopError", "verify"]
+__all__ = ["LoopError", "Verifier", "verify"]

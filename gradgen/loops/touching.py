@@ -62,6 +62,8 @@ class Counter:
     low: Poly | None
     high: Poly | None
     steps: Poly | None
+    start: Poly
+    stop: Poly
 
 
 class Touched:
