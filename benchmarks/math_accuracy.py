@@ -25,7 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "kernels")]
 import math_samples  # noqa: E402
 from math_harness import CHECKED_ONE_ARGUMENT, CHECKED_TWO_ARGUMENTS, FAST, Build, Harness, Report  # noqa: E402
 
-from gradgen.codegen import mathlib  # noqa: E402
+from gradgen.codegen.c_types import FLOATS  # noqa: E402
 
 BLOCK = 1024
 FLAGS = (*FAST, "-march=native")
@@ -126,7 +126,7 @@ def merged(page: str, new: list[str]) -> str:
 
     _, _, table = page.partition("|---|---|---|---|---|---|---|---|---|\n")
     rows = {key(row): row for row in (*table.splitlines(), *new)}
-    order = [(name, suffix) for name in (*CHECKED_ONE_ARGUMENT, *CHECKED_TWO_ARGUMENTS) for suffix in mathlib.FLOATS]
+    order = [(name, suffix) for name in (*CHECKED_ONE_ARGUMENT, *CHECKED_TWO_ARGUMENTS) for suffix in FLOATS]
     return "\n".join([HEAD.format(**BUILD, what="one"), *(rows[k] for k in order if k in rows)]) + "\n"
 
 
@@ -147,7 +147,7 @@ def main() -> None:
         for name in [*CHECKED_ONE_ARGUMENT, *CHECKED_TWO_ARGUMENTS]:
             if options.only and name not in options.only:
                 continue
-            for suffix in mathlib.FLOATS:
+            for suffix in FLOATS:
                 if name in CHECKED_ONE_ARGUMENT and suffix == "f32":
                     report = one_argument_f32(checks, name, options.step)
                 else:

@@ -25,11 +25,15 @@ typedef char digits_work_bytes_agree[DIGITS_WORK_BYTES(3) ==
             INT64_C(3) - 256)) + 512 * GRADGEN_MIN(INT64_C(3), 256) + 512) ? 1 : -1];
 
 /* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
-#define gg_bits_f32 digits_gg_bits_f32
+#define gg_at digits_gg_at
+#define gg_at_if digits_gg_at_if
+#define gg_exp_poly_f32 digits_gg_exp_poly_f32
 #define gg_from_bits_f32 digits_gg_from_bits_f32
 #define gg_scale_f32 digits_gg_scale_f32
-#define gg_exp_poly_f32 digits_gg_exp_poly_f32
+#define gg_bits_f32 digits_gg_bits_f32
 #define gg_exp_f32 digits_gg_exp_f32
+#define gg_isnan_f32 digits_gg_isnan_f32
+#define gg_least digits_gg_least
 #define gg_pair_f32 digits_gg_pair_f32
 #define gg_split_f32 digits_gg_split_f32
 #define gg_log_tail_f32 digits_gg_log_tail_f32
@@ -40,10 +44,6 @@ typedef char digits_work_bytes_agree[DIGITS_WORK_BYTES(3) ==
 #define gg_pairwise_f32 digits_gg_pairwise_f32
 #define gg_pairwise_f32_add digits_gg_pairwise_f32_add
 #define gg_pairwise_f32_total digits_gg_pairwise_f32_total
-#define gg_least digits_gg_least
-#define gg_isnan_f32 digits_gg_isnan_f32
-#define gg_at_if digits_gg_at_if
-#define gg_at digits_gg_at
 #define gg_vec_f32 digits_gg_vec_f32
 #define gg_mem_f32 digits_gg_mem_f32
 #define gg_quad_f32 digits_gg_quad_f32
@@ -63,6 +63,17 @@ typedef char digits_work_bytes_agree[DIGITS_WORK_BYTES(3) ==
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
 #endif
 
+static inline void *gg_at(void *block, size_t offset)
+{
+    return (unsigned char *)block + offset;
+}
+
+/* NULL in a block that is not there. */
+static inline void *gg_at_if(void *block, size_t offset)
+{
+    return block == NULL ? NULL : (unsigned char *)block + offset;
+}
+
 /* Inlining is what lets a loop over a kernel vectorise; a build for size may still share one copy. */
 #ifndef GG_INLINE
 #if defined(__GNUC__) && !defined(__OPTIMIZE_SIZE__)
@@ -74,12 +85,19 @@ typedef char digits_work_bytes_agree[DIGITS_WORK_BYTES(3) ==
 #endif
 #endif
 
-/* The IEEE 754 bits of a float and back: the copy compiles to nothing, and is legal in C and in C++. */
-GG_INLINE uint32_t gg_bits_f32(float x)
+/* e^x = 2^n e^r, n = round(x / ln 2), |r| <= ln(2)/2 with ln 2 in two parts (Cody & Waite 1980); e^r by a minimax
+ * polynomial of degree 6 (relative error 2^-28). Adding 1.5 * 2^23 + 254 rounds to an integer and leaves it, biased for
+ * the scaling, in the low bits. Overflow and underflow are chosen at the end, where two selections are cheaper than two
+ * clamps that compilers turn into branches' worth of them. Measured: at most 1.02 ulp. */
+/* e^r - 1, to the accuracy that adding 1 leaves. */
+GG_INLINE float gg_exp_poly_f32(float r)
 {
-    uint32_t u;
-    memcpy(&u, &x, sizeof u);
-    return u;
+    float p = 0.0013820946f;
+    p = p * r + 0.008368684f;
+    p = p * r + 0.041668266f;
+    p = p * r + 0.16666521f;
+    p = p * r + 0.49999994f;
+    return r * r * p + r;
 }
 
 GG_INLINE float gg_from_bits_f32(uint32_t u)
@@ -98,19 +116,12 @@ GG_INLINE float gg_scale_f32(float p, uint32_t u)
     return p * gg_from_bits_f32(first) * gg_from_bits_f32((u << 23) - first);
 }
 
-/* e^x = 2^n e^r, n = round(x / ln 2), |r| <= ln(2)/2 with ln 2 in two parts (Cody & Waite 1980); e^r by a minimax
- * polynomial of degree 6 (relative error 2^-28). Adding 1.5 * 2^23 + 254 rounds to an integer and leaves it, biased for
- * the scaling, in the low bits. Overflow and underflow are chosen at the end, where two selections are cheaper than two
- * clamps that compilers turn into branches' worth of them. Measured: at most 1.02 ulp. */
-/* e^r - 1, to the accuracy that adding 1 leaves. */
-GG_INLINE float gg_exp_poly_f32(float r)
+/* The IEEE 754 bits of a float and back: the copy compiles to nothing, and is legal in C and in C++. */
+GG_INLINE uint32_t gg_bits_f32(float x)
 {
-    float p = 0.0013820946f;
-    p = p * r + 0.008368684f;
-    p = p * r + 0.041668266f;
-    p = p * r + 0.16666521f;
-    p = p * r + 0.49999994f;
-    return r * r * p + r;
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    return u;
 }
 
 GG_INLINE float gg_exp_f32(float x)
@@ -120,6 +131,16 @@ GG_INLINE float gg_exp_f32(float x)
     float y = gg_scale_f32(p, gg_bits_f32(shifted));
     y = x < -105.0f ? 0.0f : y;
     return x > 90.0f ? INFINITY : y;
+}
+
+static inline int gg_isnan_f32(float a)
+{
+    return a != a;
+}
+
+static inline int64_t gg_least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
 }
 
 /* What straight-line code shares one copy of, and the rare way out of a fast one. */
@@ -219,27 +240,6 @@ static inline float gg_pairwise_f32_total(const gg_pairwise_f32 *s)
     return x;
 }
 
-static inline int64_t gg_least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static inline int gg_isnan_f32(float a)
-{
-    return a != a;
-}
-
-/* NULL in a block that is not there. */
-static inline void *gg_at_if(void *block, size_t offset)
-{
-    return block == NULL ? NULL : (unsigned char *)block + offset;
-}
-
-static inline void *gg_at(void *block, size_t offset)
-{
-    return (unsigned char *)block + offset;
-}
-
 /*
  * Matrix products.  With GCC or Clang on a CPU with SIMD registers the kernels compute in vectors of GG_VECTOR_BYTES;
  * any other compiler, or GRADGEN_NO_VECTOR_EXT, gets the same code with "vectors" of one element.  A register tile is
@@ -258,11 +258,9 @@ static inline void *gg_at(void *block, size_t offset)
 #define GG_VECTOR_BYTES 16
 #endif
 #endif
-
 #ifndef GG_TILE_ROWS
 #define GG_TILE_ROWS 6
 #endif
-
 /* Kernels stay functions of their own, one copy each, however many products with literal sizes call them. */
 #if defined(__clang__)
 #define GG_KERNEL static __attribute__((noinline))
@@ -271,7 +269,6 @@ static inline void *gg_at(void *block, size_t offset)
 #else
 #define GG_KERNEL static
 #endif
-
 #if defined(__GNUC__)
 #define GG_ALWAYS_INLINE static inline __attribute__((always_inline))
 #define GG_PREFETCH(p) __builtin_prefetch(p, 1)
@@ -288,17 +285,11 @@ typedef float gg_quad_f32 __attribute__((vector_size(16), aligned(4), may_alias)
 #else
 typedef float gg_vec_f32, gg_mem_f32, gg_quad_f32;
 #endif
-
 #define GG_VL ((ptrdiff_t)(sizeof(gg_vec_f32) / sizeof(float)))
-
 #define GG_QL ((ptrdiff_t)(sizeof(gg_quad_f32) / sizeof(float)))
-
 #define GG_LOAD(p) (*(const gg_mem_f32 *)(p))
-
 #define GG_LOADQ(p) (*(const gg_quad_f32 *)(p))
-
 #define GG_STORE(p, v) (*(gg_mem_f32 *)(p) = (v))
-
 #define GG_STOREQ(p, v) (*(gg_quad_f32 *)(p) = (v))
 
 /* One register tile, c[i,j] = or += sum_p a[i,p] b[p,j]; row i is the vectors l<i> and r<i>.  rows and vectors are
@@ -307,9 +298,7 @@ typedef float gg_vec_f32, gg_mem_f32, gg_quad_f32;
     X(0, a0[0]) X(1, a0[as_m]) X(2, a0[2 * as_m]) X(3, a3[0]) X(4, a3[as_m]) X(5, a3[2 * as_m]) \
     X(6, a6[0]) X(7, a6[as_m]) X(8, a6[2 * as_m]) X(9, a9[0]) X(10, a9[as_m]) X(11, a9[2 * as_m])
 #define GG_ZERO(i, a_i) gg_vec_f32 l##i = zero, r##i = zero;
-
 #define GG_STEP(i, a_i) if (rows > i) { const float x = a_i; l##i += b0 * x; if (vectors > 1) r##i += b1 * x; }
-
 #define GG_WRITE(i, a_i) \
     if (rows > i) { \
         float *const ci = c + i * cs_m; \
@@ -545,27 +534,16 @@ static void gg_gemm_f32(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *a, p
         add = 1;
     } while (p < k);
 }
-
 #undef GG_VL
-
 #undef GG_QL
-
 #undef GG_LOAD
-
 #undef GG_LOADQ
-
 #undef GG_STORE
-
 #undef GG_STOREQ
-
 #undef GG_ROWS
-
 #undef GG_ZERO
-
 #undef GG_STEP
-
 #undef GG_WRITE
-
 #undef GG_TILE
 
 static void gg_gemm_f32_set(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *GRADGEN_RESTRICT a,
@@ -1459,11 +1437,15 @@ const gradgen_module *digits_module(void)
 }
 
 /* What was defined for this module alone. */
-#undef gg_bits_f32
+#undef gg_at
+#undef gg_at_if
+#undef gg_exp_poly_f32
 #undef gg_from_bits_f32
 #undef gg_scale_f32
-#undef gg_exp_poly_f32
+#undef gg_bits_f32
 #undef gg_exp_f32
+#undef gg_isnan_f32
+#undef gg_least
 #undef gg_pair_f32
 #undef gg_split_f32
 #undef gg_log_tail_f32
@@ -1474,10 +1456,6 @@ const gradgen_module *digits_module(void)
 #undef gg_pairwise_f32
 #undef gg_pairwise_f32_add
 #undef gg_pairwise_f32_total
-#undef gg_least
-#undef gg_isnan_f32
-#undef gg_at_if
-#undef gg_at
 #undef gg_vec_f32
 #undef gg_mem_f32
 #undef gg_quad_f32

@@ -19,30 +19,68 @@ typedef char linear_bce_work_bytes_agree[LINEAR_BCE_WORK_BYTES(3) ==
     (size_t)(128 * GRADGEN_MIN(1, GRADGEN_MAX(0, INT64_C(3) - 256)) + 128) ? 1 : -1];
 
 /* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
-#define gg_bits_f32 linear_bce_gg_bits_f32
-#define gg_from_bits_f32 linear_bce_gg_from_bits_f32
-#define gg_scale_f32 linear_bce_gg_scale_f32
-#define gg_exp_poly_f32 linear_bce_gg_exp_poly_f32
-#define gg_exp_f32 linear_bce_gg_exp_f32
-#define gg_pair_f32 linear_bce_gg_pair_f32
-#define gg_two_sum_f32 linear_bce_gg_two_sum_f32
-#define gg_log_tail_f32 linear_bce_gg_log_tail_f32
-#define gg_log_sum_f32 linear_bce_gg_log_sum_f32
-#define gg_log1p_finite_f32 linear_bce_gg_log1p_finite_f32
-#define gg_softplus_f32 linear_bce_gg_softplus_f32
+#define gg_at_if linear_bce_gg_at_if
+#define gg_least linear_bce_gg_least
+#define gg_mul_i64 linear_bce_gg_mul_i64
 #define gg_pairwise_f32 linear_bce_gg_pairwise_f32
 #define gg_pairwise_f32_add linear_bce_gg_pairwise_f32_add
 #define gg_pairwise_f32_total linear_bce_gg_pairwise_f32_total
-#define gg_least linear_bce_gg_least
-#define gg_mul_i64 linear_bce_gg_mul_i64
-#define gg_at_if linear_bce_gg_at_if
-#define gg_sigmoid_f32 linear_bce_gg_sigmoid_f32
+#define gg_pair_f32 linear_bce_gg_pair_f32
+#define gg_two_sum_f32 linear_bce_gg_two_sum_f32
+#define gg_bits_f32 linear_bce_gg_bits_f32
+#define gg_from_bits_f32 linear_bce_gg_from_bits_f32
+#define gg_log_tail_f32 linear_bce_gg_log_tail_f32
+#define gg_log_sum_f32 linear_bce_gg_log_sum_f32
+#define gg_log1p_finite_f32 linear_bce_gg_log1p_finite_f32
+#define gg_exp_poly_f32 linear_bce_gg_exp_poly_f32
+#define gg_scale_f32 linear_bce_gg_scale_f32
+#define gg_exp_f32 linear_bce_gg_exp_f32
+#define gg_softplus_f32 linear_bce_gg_softplus_f32
 #define gg_at linear_bce_gg_at
 #define gg_greatest linear_bce_gg_greatest
+#define gg_sigmoid_f32 linear_bce_gg_sigmoid_f32
 
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
 #endif
+
+/* NULL in a block that is not there. */
+static inline void *gg_at_if(void *block, size_t offset)
+{
+    return block == NULL ? NULL : (unsigned char *)block + offset;
+}
+
+static inline int64_t gg_least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline int64_t gg_mul_i64(int64_t a, int64_t b)
+{
+    return (int64_t)((uint64_t)a * (uint64_t)b);
+}
+
+/* Pairwise summation: level[b] is a sum of 2^b terms where bit b of the count is set. */
+typedef struct {
+    uint64_t count;
+    float level[64];
+} gg_pairwise_f32;
+
+static inline void gg_pairwise_f32_add(gg_pairwise_f32 *s, float x)
+{
+    int b = 0;
+    for (uint64_t count = s->count++; (count & 1u) != 0u; count >>= 1) x += s->level[b++];
+    s->level[b] = x;
+}
+
+static inline float gg_pairwise_f32_total(const gg_pairwise_f32 *s)
+{
+    float x = 0.0f;
+    for (int b = 0; b < 64; ++b) {
+        if ((s->count >> b & 1u) != 0u) x += s->level[b];
+    }
+    return x;
+}
 
 /* Inlining is what lets a loop over a kernel vectorise; a build for size may still share one copy. */
 #ifndef GG_INLINE
@@ -54,54 +92,6 @@ typedef char linear_bce_work_bytes_agree[LINEAR_BCE_WORK_BYTES(3) ==
 #define GG_INLINE static inline
 #endif
 #endif
-
-/* The IEEE 754 bits of a float and back: the copy compiles to nothing, and is legal in C and in C++. */
-GG_INLINE uint32_t gg_bits_f32(float x)
-{
-    uint32_t u;
-    memcpy(&u, &x, sizeof u);
-    return u;
-}
-
-GG_INLINE float gg_from_bits_f32(uint32_t u)
-{
-    float x;
-    memcpy(&x, &u, sizeof x);
-    return x;
-}
-
-/* p * 2^n for p near 1 and -250 < n < 250, rounded once: by two factors, so that neither a subnormal result nor an
- * overflowing one goes wrong on the way. u are the bits of 12583166 + n, whose last ten are n + 254: the factors'
- * biased exponents are half of that, the last bit left off, and the rest. */
-GG_INLINE float gg_scale_f32(float p, uint32_t u)
-{
-    uint32_t first = (u << 22) & 0x7f800000u;
-    return p * gg_from_bits_f32(first) * gg_from_bits_f32((u << 23) - first);
-}
-
-/* e^x = 2^n e^r, n = round(x / ln 2), |r| <= ln(2)/2 with ln 2 in two parts (Cody & Waite 1980); e^r by a minimax
- * polynomial of degree 6 (relative error 2^-28). Adding 1.5 * 2^23 + 254 rounds to an integer and leaves it, biased for
- * the scaling, in the low bits. Overflow and underflow are chosen at the end, where two selections are cheaper than two
- * clamps that compilers turn into branches' worth of them. Measured: at most 1.02 ulp. */
-/* e^r - 1, to the accuracy that adding 1 leaves. */
-GG_INLINE float gg_exp_poly_f32(float r)
-{
-    float p = 0.0013820946f;
-    p = p * r + 0.008368684f;
-    p = p * r + 0.041668266f;
-    p = p * r + 0.16666521f;
-    p = p * r + 0.49999994f;
-    return r * r * p + r;
-}
-
-GG_INLINE float gg_exp_f32(float x)
-{
-    float shifted = x * 1.44269504f + 12583166.0f, n = shifted - 12583166.0f;
-    float p = 1.0f + gg_exp_poly_f32((x - n * 0.693359375f) - n * -0.000212194442f);
-    float y = gg_scale_f32(p, gg_bits_f32(shifted));
-    y = x < -105.0f ? 0.0f : y;
-    return x > 90.0f ? INFINITY : y;
-}
 
 typedef struct {
     float hi, lo;
@@ -116,6 +106,21 @@ GG_INLINE gg_pair_f32 gg_two_sum_f32(float a, float b)
     t = r.hi - a;
     r.lo = (a - (r.hi - t)) + (b - t);
     return r;
+}
+
+/* The IEEE 754 bits of a float and back: the copy compiles to nothing, and is legal in C and in C++. */
+GG_INLINE uint32_t gg_bits_f32(float x)
+{
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    return u;
+}
+
+GG_INLINE float gg_from_bits_f32(uint32_t u)
+{
+    float x;
+    memcpy(&x, &u, sizeof x);
+    return x;
 }
 
 /* log(1+f) = f - f^2/2 + s (f^2/2 + R(s^2)), s = f/(2+f), for m = 1+f in [sqrt(1/2), sqrt(2)) (the reduction of
@@ -151,6 +156,39 @@ GG_INLINE float gg_log1p_finite_f32(float x, float lo)
     return gg_log_sum_f32((float)(int32_t)e - 127.0f, f + (u.lo + lo) * shrink);
 }
 
+/* e^x = 2^n e^r, n = round(x / ln 2), |r| <= ln(2)/2 with ln 2 in two parts (Cody & Waite 1980); e^r by a minimax
+ * polynomial of degree 6 (relative error 2^-28). Adding 1.5 * 2^23 + 254 rounds to an integer and leaves it, biased for
+ * the scaling, in the low bits. Overflow and underflow are chosen at the end, where two selections are cheaper than two
+ * clamps that compilers turn into branches' worth of them. Measured: at most 1.02 ulp. */
+/* e^r - 1, to the accuracy that adding 1 leaves. */
+GG_INLINE float gg_exp_poly_f32(float r)
+{
+    float p = 0.0013820946f;
+    p = p * r + 0.008368684f;
+    p = p * r + 0.041668266f;
+    p = p * r + 0.16666521f;
+    p = p * r + 0.49999994f;
+    return r * r * p + r;
+}
+
+/* p * 2^n for p near 1 and -250 < n < 250, rounded once: by two factors, so that neither a subnormal result nor an
+ * overflowing one goes wrong on the way. u are the bits of 12583166 + n, whose last ten are n + 254: the factors'
+ * biased exponents are half of that, the last bit left off, and the rest. */
+GG_INLINE float gg_scale_f32(float p, uint32_t u)
+{
+    uint32_t first = (u << 22) & 0x7f800000u;
+    return p * gg_from_bits_f32(first) * gg_from_bits_f32((u << 23) - first);
+}
+
+GG_INLINE float gg_exp_f32(float x)
+{
+    float shifted = x * 1.44269504f + 12583166.0f, n = shifted - 12583166.0f;
+    float p = 1.0f + gg_exp_poly_f32((x - n * 0.693359375f) - n * -0.000212194442f);
+    float y = gg_scale_f32(p, gg_bits_f32(shifted));
+    y = x < -105.0f ? 0.0f : y;
+    return x > 90.0f ? INFINITY : y;
+}
+
 /* log(1 + e^x) = max(x, 0) + log1p(e^-|x|). Measured: at most 1.60 ulp. */
 GG_INLINE float gg_softplus_f32(float x)
 {
@@ -158,42 +196,14 @@ GG_INLINE float gg_softplus_f32(float x)
     return x > 0.0f ? x + y : y;
 }
 
-/* Pairwise summation: level[b] is a sum of 2^b terms where bit b of the count is set. */
-typedef struct {
-    uint64_t count;
-    float level[64];
-} gg_pairwise_f32;
-
-static inline void gg_pairwise_f32_add(gg_pairwise_f32 *s, float x)
+static inline void *gg_at(void *block, size_t offset)
 {
-    int b = 0;
-    for (uint64_t count = s->count++; (count & 1u) != 0u; count >>= 1) x += s->level[b++];
-    s->level[b] = x;
+    return (unsigned char *)block + offset;
 }
 
-static inline float gg_pairwise_f32_total(const gg_pairwise_f32 *s)
+static inline int64_t gg_greatest(int64_t a, int64_t b)
 {
-    float x = 0.0f;
-    for (int b = 0; b < 64; ++b) {
-        if ((s->count >> b & 1u) != 0u) x += s->level[b];
-    }
-    return x;
-}
-
-static inline int64_t gg_least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static inline int64_t gg_mul_i64(int64_t a, int64_t b)
-{
-    return (int64_t)((uint64_t)a * (uint64_t)b);
-}
-
-/* NULL in a block that is not there. */
-static inline void *gg_at_if(void *block, size_t offset)
-{
-    return block == NULL ? NULL : (unsigned char *)block + offset;
+    return a > b ? a : b;
 }
 
 /* 1/(1 + e^-x) for x >= 0 and e^x/(1 + e^x) for x < 0, both through e = e^-|x| = 2^n (1 + q): no overflow, and
@@ -212,16 +222,6 @@ GG_INLINE float gg_sigmoid_f32(float x)
     q = q - 0.75f * (e - (d - 1.0f));
     e = (s1 * q + s1) * s2;
     return (x < 0.0f ? e : 1.0f) / d;
-}
-
-static inline void *gg_at(void *block, size_t offset)
-{
-    return (unsigned char *)block + offset;
-}
-
-static inline int64_t gg_greatest(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
 }
 
 /* a * b of sizes; INT64_MAX where that would overflow, or -INT64_MAX. */
@@ -1088,26 +1088,26 @@ const gradgen_module *linear_bce_module(void)
 }
 
 /* What was defined for this module alone. */
-#undef gg_bits_f32
-#undef gg_from_bits_f32
-#undef gg_scale_f32
-#undef gg_exp_poly_f32
-#undef gg_exp_f32
-#undef gg_pair_f32
-#undef gg_two_sum_f32
-#undef gg_log_tail_f32
-#undef gg_log_sum_f32
-#undef gg_log1p_finite_f32
-#undef gg_softplus_f32
+#undef gg_at_if
+#undef gg_least
+#undef gg_mul_i64
 #undef gg_pairwise_f32
 #undef gg_pairwise_f32_add
 #undef gg_pairwise_f32_total
-#undef gg_least
-#undef gg_mul_i64
-#undef gg_at_if
-#undef gg_sigmoid_f32
+#undef gg_pair_f32
+#undef gg_two_sum_f32
+#undef gg_bits_f32
+#undef gg_from_bits_f32
+#undef gg_log_tail_f32
+#undef gg_log_sum_f32
+#undef gg_log1p_finite_f32
+#undef gg_exp_poly_f32
+#undef gg_scale_f32
+#undef gg_exp_f32
+#undef gg_softplus_f32
 #undef gg_at
 #undef gg_greatest
+#undef gg_sigmoid_f32
 #undef GG_INLINE
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)

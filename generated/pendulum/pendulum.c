@@ -16,24 +16,29 @@ typedef char pendulum_saved_bytes_agree[PENDULUM_SAVED_BYTES == (size_t)(0) ? 1 
 typedef char pendulum_work_bytes_agree[PENDULUM_WORK_BYTES == (size_t)(128) ? 1 : -1];
 
 /* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
-#define gg_bits_f64 pendulum_gg_bits_f64
-#define gg_from_bits_f64 pendulum_gg_from_bits_f64
+#define gg_at pendulum_gg_at
+#define gg_angle_f64 pendulum_gg_angle_f64
 #define gg_pair_f64 pendulum_gg_pair_f64
+#define gg_from_bits_f64 pendulum_gg_from_bits_f64
+#define gg_bits_f64 pendulum_gg_bits_f64
+#define gg_two_prod_f64 pendulum_gg_two_prod_f64
 #define gg_two_sum_f64 pendulum_gg_two_sum_f64
 #define gg_fast_two_sum_f64 pendulum_gg_fast_two_sum_f64
-#define gg_two_prod_f64 pendulum_gg_two_prod_f64
-#define gg_angle_f64 pendulum_gg_angle_f64
 #define gg_trig_far_f64 pendulum_gg_trig_far_f64
 #define gg_trig_reduce_f64 pendulum_gg_trig_reduce_f64
 #define gg_sin_pair_f64 pendulum_gg_sin_pair_f64
 #define gg_cos_pair_f64 pendulum_gg_cos_pair_f64
 #define gg_cos_f64 pendulum_gg_cos_f64
 #define gg_sin_f64 pendulum_gg_sin_f64
-#define gg_at pendulum_gg_at
 
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
 #endif
+
+static inline void *gg_at(void *block, size_t offset)
+{
+    return (unsigned char *)block + offset;
+}
 
 /* Inlining is what lets a loop over a kernel vectorise; a build for size may still share one copy. */
 #ifndef GG_INLINE
@@ -46,20 +51,11 @@ typedef char pendulum_work_bytes_agree[PENDULUM_WORK_BYTES == (size_t)(128) ? 1 
 #endif
 #endif
 
-/* The IEEE 754 bits of a double and back: the copy compiles to nothing, and is legal in C and in C++. */
-GG_INLINE uint64_t gg_bits_f64(double x)
-{
-    uint64_t u;
-    memcpy(&u, &x, sizeof u);
-    return u;
-}
-
-GG_INLINE double gg_from_bits_f64(uint64_t u)
-{
-    double x;
-    memcpy(&x, &u, sizeof x);
-    return x;
-}
+/* |x| = q pi/2 + hi + lo with |hi| <= pi/4, a little more by rounding, for every finite x. */
+typedef struct {
+    double hi, lo;
+    uint64_t q;
+} gg_angle_f64;
 
 /* Unevaluated sums hi + lo of two doubles. The product's error is exact (Dekker 1971 without a fused multiply-add,
  * whose halves are rounded off in the bits so that contraction cannot spoil them). */
@@ -71,6 +67,38 @@ GG_INLINE double gg_from_bits_f64(uint64_t u)
 typedef struct {
     double hi, lo;
 } gg_pair_f64;
+
+GG_INLINE double gg_from_bits_f64(uint64_t u)
+{
+    double x;
+    memcpy(&x, &u, sizeof x);
+    return x;
+}
+
+/* The IEEE 754 bits of a double and back: the copy compiles to nothing, and is legal in C and in C++. */
+GG_INLINE uint64_t gg_bits_f64(double x)
+{
+    uint64_t u;
+    memcpy(&u, &x, sizeof u);
+    return u;
+}
+
+/* a * b exactly, barring underflow and overflow. */
+GG_INLINE gg_pair_f64 gg_two_prod_f64(double a, double b)
+{
+    gg_pair_f64 r;
+    r.hi = a * b;
+#ifdef GG_FUSED_F64
+    r.lo = fma(a, b, -r.hi);
+#else
+    {
+        double ah = gg_from_bits_f64((gg_bits_f64(a) + 0x4000000u) & UINT64_C(0xfffffffff8000000)), al = a - ah;
+        double bh = gg_from_bits_f64((gg_bits_f64(b) + 0x4000000u) & UINT64_C(0xfffffffff8000000)), bl = b - bh;
+        r.lo = (((ah * bh - r.hi) + ah * bl) + al * bh) + al * bl;
+    }
+#endif
+    return r;
+}
 
 /* a + b exactly, for any a and b (Knuth, The Art of Computer Programming 2, 4.2.2). */
 GG_INLINE gg_pair_f64 gg_two_sum_f64(double a, double b)
@@ -91,29 +119,6 @@ GG_INLINE gg_pair_f64 gg_fast_two_sum_f64(double a, double b)
     r.lo = b - (r.hi - a);
     return r;
 }
-
-/* a * b exactly, barring underflow and overflow. */
-GG_INLINE gg_pair_f64 gg_two_prod_f64(double a, double b)
-{
-    gg_pair_f64 r;
-    r.hi = a * b;
-#ifdef GG_FUSED_F64
-    r.lo = fma(a, b, -r.hi);
-#else
-    {
-        double ah = gg_from_bits_f64((gg_bits_f64(a) + 0x4000000u) & UINT64_C(0xfffffffff8000000)), al = a - ah;
-        double bh = gg_from_bits_f64((gg_bits_f64(b) + 0x4000000u) & UINT64_C(0xfffffffff8000000)), bl = b - bh;
-        r.lo = (((ah * bh - r.hi) + ah * bl) + al * bh) + al * bl;
-    }
-#endif
-    return r;
-}
-
-/* |x| = q pi/2 + hi + lo with |hi| <= pi/4, a little more by rounding, for every finite x. */
-typedef struct {
-    double hi, lo;
-    uint64_t q;
-} gg_angle_f64;
 
 /* a = 2^32k v, where v is an integer below 2^84 if k > 0; part0 + ... + part3 at k are 2^32k 2/pi modulo 4 to 212
  * bits, so v times them is a 2/pi modulo 4 (Payne & Hanek 1983, in double arithmetic). Whole turns are taken off
@@ -247,11 +252,6 @@ GG_INLINE double gg_sin_f64(double x)
     uint64_t sign = ((r.q & 2u) << 62) ^ (gg_bits_f64(x) & UINT64_C(0x8000000000000000));
     double y = gg_from_bits_f64(gg_bits_f64(m) ^ sign);
     return fabs(x) < 7.450580596923828e-09 ? x : y;
-}
-
-static inline void *gg_at(void *block, size_t offset)
-{
-    return (unsigned char *)block + offset;
 }
 
 size_t pendulum_saved_bytes(void)
@@ -726,20 +726,20 @@ const gradgen_module *pendulum_module(void)
 }
 
 /* What was defined for this module alone. */
-#undef gg_bits_f64
-#undef gg_from_bits_f64
+#undef gg_at
+#undef gg_angle_f64
 #undef gg_pair_f64
+#undef gg_from_bits_f64
+#undef gg_bits_f64
+#undef gg_two_prod_f64
 #undef gg_two_sum_f64
 #undef gg_fast_two_sum_f64
-#undef gg_two_prod_f64
-#undef gg_angle_f64
 #undef gg_trig_far_f64
 #undef gg_trig_reduce_f64
 #undef gg_sin_pair_f64
 #undef gg_cos_pair_f64
 #undef gg_cos_f64
 #undef gg_sin_f64
-#undef gg_at
 #undef GG_INLINE
 #undef GG_FUSED_F64
 

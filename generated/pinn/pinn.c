@@ -18,78 +18,25 @@ typedef char pinn_saved_bytes_agree[PINN_SAVED_BYTES(3) ==
 typedef char pinn_work_bytes_agree[PINN_WORK_BYTES(3) == (size_t)(960) ? 1 : -1];
 
 /* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
-#define gg_bits_f32 pinn_gg_bits_f32
-#define gg_from_bits_f32 pinn_gg_from_bits_f32
-#define gg_exp_poly_f32 pinn_gg_exp_poly_f32
-#define gg_tanh_f32 pinn_gg_tanh_f32
+#define gg_at_if pinn_gg_at_if
 #define gg_pairwise_f32 pinn_gg_pairwise_f32
 #define gg_pairwise_f32_add pinn_gg_pairwise_f32_add
 #define gg_pairwise_f32_total pinn_gg_pairwise_f32_total
-#define gg_at_if pinn_gg_at_if
-#define gg_least pinn_gg_least
+#define gg_exp_poly_f32 pinn_gg_exp_poly_f32
+#define gg_from_bits_f32 pinn_gg_from_bits_f32
+#define gg_bits_f32 pinn_gg_bits_f32
+#define gg_tanh_f32 pinn_gg_tanh_f32
 #define gg_at pinn_gg_at
+#define gg_least pinn_gg_least
 
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
 #endif
 
-/* Inlining is what lets a loop over a kernel vectorise; a build for size may still share one copy. */
-#ifndef GG_INLINE
-#if defined(__GNUC__) && !defined(__OPTIMIZE_SIZE__)
-#define GG_INLINE static inline __attribute__((always_inline, unused))
-#elif defined(__GNUC__)
-#define GG_INLINE static inline __attribute__((unused))
-#else
-#define GG_INLINE static inline
-#endif
-#endif
-
-/* The IEEE 754 bits of a float and back: the copy compiles to nothing, and is legal in C and in C++. */
-GG_INLINE uint32_t gg_bits_f32(float x)
+/* NULL in a block that is not there. */
+static inline void *gg_at_if(void *block, size_t offset)
 {
-    uint32_t u;
-    memcpy(&u, &x, sizeof u);
-    return u;
-}
-
-GG_INLINE float gg_from_bits_f32(uint32_t u)
-{
-    float x;
-    memcpy(&x, &u, sizeof x);
-    return x;
-}
-
-/* e^x = 2^n e^r, n = round(x / ln 2), |r| <= ln(2)/2 with ln 2 in two parts (Cody & Waite 1980); e^r by a minimax
- * polynomial of degree 6 (relative error 2^-28). Adding 1.5 * 2^23 + 254 rounds to an integer and leaves it, biased for
- * the scaling, in the low bits. Overflow and underflow are chosen at the end, where two selections are cheaper than two
- * clamps that compilers turn into branches' worth of them. Measured: at most 1.02 ulp. */
-/* e^r - 1, to the accuracy that adding 1 leaves. */
-GG_INLINE float gg_exp_poly_f32(float r)
-{
-    float p = 0.0013820946f;
-    p = p * r + 0.008368684f;
-    p = p * r + 0.041668266f;
-    p = p * r + 0.16666521f;
-    p = p * r + 0.49999994f;
-    return r * r * p + r;
-}
-
-/* |x| < 0.55: x + x^3 P(x^2), minimax, relative error 2^-29; else 1 - 2/(e^(2|x|) + 1), where nothing cancels; 1 from
- * 9.1 on. Measured: at most 1.34 ulp. */
-GG_INLINE float gg_tanh_f32(float x)
-{
-    float a = fabsf(x), z = x * x;
-    float shifted = a * 2.88539008f + 12583039.0f, n = shifted - 12583039.0f;
-    float q = gg_exp_poly_f32((2.0f * a - n * 0.693359375f) - n * -0.000212194442f);
-    float s = gg_from_bits_f32(gg_bits_f32(shifted) << 23); /* 2^n: the low bits are n + 127 */
-    float y = 1.0f - 2.0f / (s * q + (s + 1.0f));
-    float p = -0.006263359f;
-    p = p * z + 0.021063004f;
-    p = p * z + -0.05384986f;
-    p = p * z + 0.13332558f;
-    p = p * z + -0.33333316f;
-    y = a < 0.55f ? a + a * z * p : y;
-    return copysignf(a > 9.1f ? 1.0f : y, x);
+    return block == NULL ? NULL : (unsigned char *)block + offset;
 }
 
 /* Pairwise summation: level[b] is a sum of 2^b terms where bit b of the count is set. */
@@ -114,20 +61,73 @@ static inline float gg_pairwise_f32_total(const gg_pairwise_f32 *s)
     return x;
 }
 
-/* NULL in a block that is not there. */
-static inline void *gg_at_if(void *block, size_t offset)
+/* Inlining is what lets a loop over a kernel vectorise; a build for size may still share one copy. */
+#ifndef GG_INLINE
+#if defined(__GNUC__) && !defined(__OPTIMIZE_SIZE__)
+#define GG_INLINE static inline __attribute__((always_inline, unused))
+#elif defined(__GNUC__)
+#define GG_INLINE static inline __attribute__((unused))
+#else
+#define GG_INLINE static inline
+#endif
+#endif
+
+/* e^x = 2^n e^r, n = round(x / ln 2), |r| <= ln(2)/2 with ln 2 in two parts (Cody & Waite 1980); e^r by a minimax
+ * polynomial of degree 6 (relative error 2^-28). Adding 1.5 * 2^23 + 254 rounds to an integer and leaves it, biased for
+ * the scaling, in the low bits. Overflow and underflow are chosen at the end, where two selections are cheaper than two
+ * clamps that compilers turn into branches' worth of them. Measured: at most 1.02 ulp. */
+/* e^r - 1, to the accuracy that adding 1 leaves. */
+GG_INLINE float gg_exp_poly_f32(float r)
 {
-    return block == NULL ? NULL : (unsigned char *)block + offset;
+    float p = 0.0013820946f;
+    p = p * r + 0.008368684f;
+    p = p * r + 0.041668266f;
+    p = p * r + 0.16666521f;
+    p = p * r + 0.49999994f;
+    return r * r * p + r;
 }
 
-static inline int64_t gg_least(int64_t a, int64_t b)
+GG_INLINE float gg_from_bits_f32(uint32_t u)
 {
-    return a < b ? a : b;
+    float x;
+    memcpy(&x, &u, sizeof x);
+    return x;
+}
+
+/* The IEEE 754 bits of a float and back: the copy compiles to nothing, and is legal in C and in C++. */
+GG_INLINE uint32_t gg_bits_f32(float x)
+{
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    return u;
+}
+
+/* |x| < 0.55: x + x^3 P(x^2), minimax, relative error 2^-29; else 1 - 2/(e^(2|x|) + 1), where nothing cancels; 1 from
+ * 9.1 on. Measured: at most 1.34 ulp. */
+GG_INLINE float gg_tanh_f32(float x)
+{
+    float a = fabsf(x), z = x * x;
+    float shifted = a * 2.88539008f + 12583039.0f, n = shifted - 12583039.0f;
+    float q = gg_exp_poly_f32((2.0f * a - n * 0.693359375f) - n * -0.000212194442f);
+    float s = gg_from_bits_f32(gg_bits_f32(shifted) << 23); /* 2^n: the low bits are n + 127 */
+    float y = 1.0f - 2.0f / (s * q + (s + 1.0f));
+    float p = -0.006263359f;
+    p = p * z + 0.021063004f;
+    p = p * z + -0.05384986f;
+    p = p * z + 0.13332558f;
+    p = p * z + -0.33333316f;
+    y = a < 0.55f ? a + a * z * p : y;
+    return copysignf(a > 9.1f ? 1.0f : y, x);
 }
 
 static inline void *gg_at(void *block, size_t offset)
 {
     return (unsigned char *)block + offset;
+}
+
+static inline int64_t gg_least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
 }
 
 /* a * b of sizes; INT64_MAX where that would overflow, or -INT64_MAX. */
@@ -863,16 +863,16 @@ const gradgen_module *pinn_module(void)
 }
 
 /* What was defined for this module alone. */
-#undef gg_bits_f32
-#undef gg_from_bits_f32
-#undef gg_exp_poly_f32
-#undef gg_tanh_f32
+#undef gg_at_if
 #undef gg_pairwise_f32
 #undef gg_pairwise_f32_add
 #undef gg_pairwise_f32_total
-#undef gg_at_if
-#undef gg_least
+#undef gg_exp_poly_f32
+#undef gg_from_bits_f32
+#undef gg_bits_f32
+#undef gg_tanh_f32
 #undef gg_at
+#undef gg_least
 #undef GG_INLINE
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)

@@ -32,6 +32,7 @@ from gradgen.codegen.demands import lines, needed
 from gradgen.codegen.derivative_headers import pattern_macros
 from gradgen.codegen.extents import constant, dims_of, elements, saturating_helpers, to_c
 from gradgen.codegen.flash import flash_bytes
+from gradgen.codegen.fragments import Helper, is_macro
 from gradgen.codegen.interface import Interface, Parameter
 from gradgen.codegen.kernels_body import VECTOR_LOOPS
 from gradgen.codegen.layout import short
@@ -39,7 +40,6 @@ from gradgen.codegen.manifest import manifest_text
 from gradgen.codegen.names import check_interface
 from gradgen.codegen.package import package_files
 from gradgen.codegen.programs import Samples, example_text, selftest_text
-from gradgen.codegen.prune import defined, pruned
 from gradgen.codegen.readme import readme_text
 from gradgen.codegen.templates import render, template_text
 from gradgen.codegen.write import write_bundle
@@ -68,7 +68,7 @@ class ProcedureCode(Protocol):
     @property
     def body(self) -> str: ...
     @property
-    def helpers(self) -> Mapping[str, str]: ...
+    def helpers(self) -> Mapping[str, Helper]: ...
     @property
     def work_bytes(self) -> Extent: ...
     @property
@@ -230,12 +230,10 @@ def _bill_lines(costs: Bill | None) -> list[str]:
 def _source(code: ModuleCode) -> str:
     interface = code.interface
     procedures = [_procedure(code, p) for p in _in_order(code)]
-    bodies = [str(p["body"]) for p in procedures]
-    checks = [str(p["head"]) for p in procedures]
-    sizes = [code.saved_bytes_c, code.work_bytes_c]
     texts = merge_helpers(code)
-    helpers = list(pruned(texts, [*bodies, *checks, *sizes]).values())
-    names, macros = defined(helpers)
+    helpers = list(texts.values())
+    defined = list(dict.fromkeys(name for text in helpers for name in text.names))
+    names, macros = [n for n in defined if not is_macro(n)], [n for n in defined if is_macro(n)]
     zero = "zero_grad" in interface.functions
     fit = short(dims_fit_lines(interface)) if checks_sizes(interface) else []
     return render(
@@ -273,14 +271,14 @@ def _in_order(code: ModuleCode) -> list[ProcedureCode]:
     return [by_name[s] for s in code.interface.functions if s in by_name]
 
 
-def merge_helpers(code: ModuleCode) -> dict[str, str]:
+def merge_helpers(code: ModuleCode) -> dict[str, Helper]:
     """The helpers of all procedures, each once.  Raises CodegenError where one name stands for two texts."""
-    merged: dict[str, str] = {}
+    merged: dict[str, Helper] = {}
     for procedure in _in_order(code):
         for name, text in procedure.helpers.items():
             if merged.setdefault(name, text) != text:
                 raise CodegenError(f"two different helper functions are named {name}")
-    return {name: text.strip("\n") for name, text in merged.items()}
+    return merged
 
 
 def _origin_lines(interface: Interface) -> list[str]:

@@ -42,18 +42,6 @@ from gradgen.loops.statements import (
 )
 from gradgen.loops.walk import expressions, statements_in, subexpressions
 
-GG_CHUNK = """/* A part of a parallel loop: the same machine code with and without OpenMP. */
-#ifndef GG_CHUNK
-#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 8
-#define GG_CHUNK static __attribute__((noipa))
-#elif defined(__GNUC__)
-#define GG_CHUNK static __attribute__((noinline))
-#else
-#define GG_CHUNK static
-#endif
-#endif
-"""
-
 
 @dataclass
 class Needs:
@@ -194,4 +182,4 @@ def pointer(b: Buffer, found: Needs, written: bool) -> None:
         found.written.add(b.name)
 
 
-__all__ = ["GG_CHUNK", "Needs", "local_type", "needs"]
+__all__ = ["Needs", "local_type", "needs"]

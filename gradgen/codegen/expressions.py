@@ -7,11 +7,10 @@ from functools import singledispatchmethod
 
 import sympy
 
-from gradgen.codegen import mathlib
-from gradgen.codegen.integers import HELPERS as INDEX_HELPERS
+from gradgen.codegen.c_types import C_TYPES, FLOATS
+from gradgen.codegen.fragments import Helper, defined, filled, find, helper
 from gradgen.codegen.integers import guard_text, index_text
 from gradgen.codegen.literals import literal
-from gradgen.codegen.small_functions import HELPERS, PLAIN_FUNCTIONS
 from gradgen.errors import CodegenError
 from gradgen.ir.dtypes import DType, bool_
 from gradgen.ir.symbols import Extent
@@ -32,6 +31,10 @@ from gradgen.target import NATIVE, Target
 # C precedence: higher binds tighter.
 TERNARY, OR, AND, EQUALITY, RELATION, SUM, PRODUCT, UNARY, ATOM = 1, 2, 3, 4, 5, 6, 7, 8, 9
 
+INDEX_HELPERS = ("gg_floor_quotient", "gg_floor_modulus", "gg_least", "gg_greatest")
+LIBM = {"round": "nearbyint", "abs": "fabs", "fmax": "fmax", "fmin": "fmin"}
+"""Functions of <math.h> that are right everywhere, and an instruction where there is one."""
+
 _INFIX = {"add": ("+", SUM), "sub": ("-", SUM), "mul": ("*", PRODUCT), "div": ("/", PRODUCT)}
 _COMPARE = {"lt": ("<", RELATION), "le": ("<=", RELATION), "gt": (">", RELATION), "ge": (">=", RELATION),
             "eq": ("==", EQUALITY), "ne": ("!=", EQUALITY)}
@@ -46,9 +49,8 @@ class ExpressionPrinter:
         self.target = target
         self.counter = "int64_t" if target.index_bits == 64 else "ptrdiff_t"  # the type of counters and dimensions
         self.wide: set[str] = set()  # of locals that may stand in an index: those of 64 bits where counters are narrower
-        self.helpers: dict[str, str] = {}
-        self.math: dict[tuple[str, str], None] = {}
-        self.calls: dict[tuple[str, str], str] = {}  # of functions called out of line: the text of each
+        self.helpers: dict[str, Helper] = {}  # the functions that are called
+        self.calls: dict[tuple[str, str], Helper] = {}  # functions called out of line
         self.out_of_line: frozenset[tuple[str, str]] = frozenset()
         self.vector = False  # inside a vector loop, where everything is inlined
         self.known: dict[tuple[str, str], str] = {}  # (function, argument) whose value a variable of the C holds
@@ -64,9 +66,9 @@ class ExpressionPrinter:
     def note_helpers(self, text: str) -> str:
         """Remembers the integer helpers that a printed index mentions."""
         if "gg_" in text:
-            for name, body in INDEX_HELPERS.items():
-                if name + "(" in text:
-                    self.helpers.setdefault(name, body.replace("int64_t", self.counter))
+            for name in INDEX_HELPERS:
+                if name not in self.helpers and f"{name}(" in text:
+                    self.helpers[name] = filled(name, counter=self.counter)
         return text
 
     def index(self, expr: object) -> str:
@@ -123,11 +125,11 @@ class ExpressionPrinter:
 
     @visit.register
     def _pairwise_total(self, expr: PairwiseTotal) -> Text:
-        return f"{self.pairwise(expr.dtype)}_total(&{expr.accumulator.name})", ATOM
+        return f"{self.pairwise(expr.dtype, '_total')}(&{expr.accumulator.name})", ATOM
 
-    def pairwise(self, dtype: DType) -> str:
-        """The type name of a pairwise accumulator, or of one that a small machine has, defined among the helpers."""
-        name = f"gg_{'cascade' if self.target.scalar else 'pairwise'}_{dtype.suffix}"
+    def pairwise(self, dtype: DType, what: str = "") -> str:
+        """The type of a pairwise accumulator, or of one that a small machine has, or one of its functions."""
+        name = f"gg_{'cascade' if self.target.scalar else 'pairwise'}_{dtype.suffix}{what}"
         self.helper(name)
         return name
 
@@ -186,21 +188,19 @@ class ExpressionPrinter:
         args = ", ".join(self.text(a) for a in expr.args)
         if (op, args) in self.known:
             return self.known[op, args], ATOM
-        if op in mathlib.REGISTRY and suffix in mathlib.REGISTRY[op]:
-            form = op if self.vector else mathlib.scalar_name(op)
-            self.math[form, suffix] = None
-            name = mathlib.kernel(form, suffix).c_name
-            if (op, suffix) in self.out_of_line and not self.vector:
-                name = self.called(op, suffix, name, expr)
-            return f"{name}({args})", ATOM
-        if (op, suffix) in PLAIN_FUNCTIONS:
-            return f"{PLAIN_FUNCTIONS[op, suffix]}({args})", ATOM
+        if suffix in FLOATS and op in LIBM:
+            return f"{LIBM[op]}{C_TYPES[suffix]['f']}({args})", ATOM
         name = f"gg_{op}_{suffix}"
-        if name in HELPERS:
-            self.helper(name)
-            return f"{name}({args})", ATOM
-        raise CodegenError(f"no C kernel computes {op!r} for {expr.dtype.name}",
-                           hint="add it to templates/kernels/math and gradgen/codegen/mathlib.py")
+        if not self.vector and defined(f"gg_{op}_scalar_{suffix}"):
+            name = f"gg_{op}_scalar_{suffix}"
+        found = find(name)
+        if found is None:
+            raise CodegenError(f"no C computes {op!r} for {expr.dtype.name}",
+                               hint=f"add templates/kernels/math/{op}.h, as docs/adding-an-operation.md says")
+        if (op, suffix) in self.out_of_line and not self.vector and found[0].file.startswith("math/"):
+            return f"{self.called(op, suffix, name, expr)}({args})", ATOM
+        self.helper(name)
+        return f"{name}({args})", ATOM
 
     def called(self, op: str, suffix: str, inlined: str, expr: Apply) -> str:
         """A function of its own around an inline one: many calls in straight-line code share one copy."""
@@ -209,22 +209,21 @@ class ExpressionPrinter:
             result = "int" if expr.dtype is bool_ else expr.dtype.ctype
             letters = [chr(ord("a") + k) for k in range(len(expr.args))]
             parameters = ", ".join(f"{a.dtype.ctype} {x}" for a, x in zip(expr.args, letters, strict=True))
-            self.calls[op, suffix] = (
-                f"GG_NOINLINE {result} {name}({parameters})\n{{\n    return {inlined}({', '.join(letters)});\n}}\n"
-            )
+            text = f"GG_NOINLINE {result} {name}({parameters})\n{{\n    return {inlined}({', '.join(letters)});\n}}"
+            self.calls[op, suffix] = Helper(text, (name,), ("GG_NOINLINE", inlined))
         return name
 
     def sincos(self, argument: Variable) -> list[str]:
         """C that computes sine and cosine of a variable together; until `forget`, both are known by its name."""
         suffix, name = argument.dtype.suffix, argument.name
-        function = mathlib.SINCOS
-        self.math[function, suffix] = None
-        called = inlined = mathlib.kernel(function, suffix).c_name
+        called = inlined = f"gg_sincos_scalar_{suffix}"
         ctype = argument.dtype.ctype
         if ("sin", suffix) in self.out_of_line:
             called = f"{inlined}_call"
-            parameters = f"{ctype} a, {ctype} *b, {ctype} *c"
-            self.calls[function, suffix] = f"GG_NOINLINE void {called}({parameters})\n{{\n    {inlined}(a, b, c);\n}}\n"
+            text = f"GG_NOINLINE void {called}({ctype} a, {ctype} *b, {ctype} *c)\n{{\n    {inlined}(a, b, c);\n}}"
+            self.calls["sincos", suffix] = Helper(text, (called,), ("GG_NOINLINE", inlined))
+        else:
+            self.helper(inlined)
         sine, cosine = f"gg_sin_{name}", f"gg_cos_{name}"
         self.known["sin", name], self.known["cos", name] = sine, cosine
         return [f"{ctype} {sine}, {cosine};", f"{called}({name}, &{sine}, &{cosine});"]
@@ -234,11 +233,7 @@ class ExpressionPrinter:
         del self.known["sin", argument.name], self.known["cos", argument.name]
 
     def helper(self, name: str) -> None:
-        if name not in self.helpers:
-            depends, text = HELPERS[name]
-            for d in depends:
-                self.helper(d)
-            self.helpers[name] = text
+        self.helpers.setdefault(name, helper(name))
 
 
 def casts(expr: sympy.Expr, symbols: Iterable[sympy.Symbol], ctype: str) -> sympy.Expr:

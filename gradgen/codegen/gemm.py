@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 
 import sympy
 
+from gradgen.codegen.fragments import Helper, filled, helper, with_needs
 from gradgen.codegen.row_product import is_row_product, row_function
-from gradgen.codegen.templates import render
 from gradgen.errors import CodegenError
 from gradgen.ir.symbols import Extent
 
@@ -175,7 +175,7 @@ class GemmCode:
 
     name: str
     source: str
-    fragments: dict[str, str] = field(repr=False)
+    fragments: dict[str, Helper] = field(repr=False)
     work_bytes: WorkBytes
     parameters: tuple[str, ...] = PARAMETERS
     kind: str = ""  # what else tells its text from others
@@ -205,26 +205,23 @@ def gemm_function(request: GemmRequest, target: GemmTarget | None = None, number
     name = f"{general}_{'add' if request.accumulate else 'set'}"
     call = f"{general}(m, n, k, a, as_m, as_k, b, bs_k, bs_n, c, cs_m, cs_n, {int(request.accumulate)}, work);"
     fragments = {
-        "gg_gemm_config": render("kernels/gemm/config.c"),
+        **with_needs(["GG_KERNEL"]),
         general: _general_function(request.dtype, target),
-        name: f"{_signature(name, request.dtype)}\n{{\n    {call}\n}}\n",
+        name: Helper(f"{_signature(name, request.dtype)}\n{{\n    {call}\n}}", (name,)),
     }
     return GemmCode(name, "", fragments, WorkBytes(request, target))
 
 
 def with_absent_terms(code: GemmCode, request: GemmRequest) -> GemmCode:
     """The same function behind a test whether a term that is not there could be nan."""
-    s, t = _SUFFIX[request.dtype], _C_TYPE[request.dtype]
-    unsigned = "uint32_t" if s == "f32" else "uint64_t"
-    exponent = "0x7f800000u" if s == "f32" else "UINT64_C(0x7ff0000000000000)"
-    sign = "0x80000000u" if s == "f32" else "UINT64_C(0x8000000000000000)"
+    s = _SUFFIX[request.dtype]
     finite = {"a": f"gg_all_finite_{s}(k, n, b, bs_k, bs_n)", "b": f"gg_all_finite_{s}(m, k, a, as_m, as_k)"}
     test = " || ".join(f"!{finite[side]}" for side in request.absent)
     flags = ", ".join(str(int(flag)) for flag in (request.accumulate, "a" in request.absent, "b" in request.absent))
     rest = f"gg_gemm_absent_{s}(m, n, k, a, as_m, as_k, b, bs_k, bs_n, c, cs_m, cs_n, {flags});"
     head = f"    if ({test}) {{\n        {rest}\n        return;\n    }}\n"
-    text = render("kernels/gemm/absent.c", T=t, s=s, U=unsigned, exponent=exponent, sign=sign)
-    fragments = {"gg_gemm_config": render("kernels/gemm/config.c"), **code.fragments, f"gg_gemm_absent_{s}": text}
+    absent = helper(f"gg_gemm_absent_{s}")
+    fragments = {**with_needs(["GG_KERNEL"]), **code.fragments, f"gg_gemm_absent_{s}": absent}
     if code.parameters != PARAMETERS:
         name = f"{code.name}0"
         inner = code.source.replace(f"{code.name}(", f"{name}(")
@@ -238,22 +235,22 @@ def with_absent_terms(code: GemmCode, request: GemmRequest) -> GemmCode:
     call = f"    {code.name}(m, n, k, a, as_m, as_k, b, bs_k, bs_n, c, cs_m, cs_n, work);\n"
     # inline, so that the literals of a call reach the kernel as they do without the test
     signature = _signature(name, request.dtype).replace("static void", "GG_ALWAYS_INLINE void", 1)
-    fragments[name] = f"{signature}\n{{\n{head}{call}}}\n"
+    fragments[name] = Helper(f"{signature}\n{{\n{head}{call}}}", (name,))
     return replace(code, name=name, fragments=fragments)
 
 
 def gemm_functions(requests: Iterable[GemmRequest], target: GemmTarget | None = None) -> tuple[list[GemmCode], str]:
     """The functions of several requests, numbered in order, and the whole text: fragments once, then the functions."""
     codes = [gemm_function(request, target, number) for number, request in enumerate(requests, 1)]
-    fragments: dict[str, str] = {}
+    fragments: dict[str, Helper] = {}
     for code in codes:
         fragments.update(code.fragments)
     return codes, "\n".join([*fragments.values(), *(code.source for code in codes if code.source)])
 
 
-def _general_function(dtype: str, target: GemmTarget) -> str:
-    return render(
-        "kernels/gemm/gemm.c", T=_C_TYPE[dtype], s=_SUFFIX[dtype], size=_SIZE[dtype], depth=target.depth,
+def _general_function(dtype: str, target: GemmTarget) -> Helper:
+    return filled(
+        f"gg_gemm_{_SUFFIX[dtype]}", size=_SIZE[dtype], depth=target.depth,
         rows=target.rows, large=_LARGE, wide=_WIDE, many=_MANY, short=_SHORT,
     )  # fmt: skip
 

@@ -14,28 +14,6 @@ from gradgen.ir.symbols import Extent
 
 _SUM, _PRODUCT, _ATOM = 1, 2, 3
 
-HELPERS = {
-    "gg_floor_quotient": (
-        "/* floor(a / b) for b > 0. */\n"
-        "static inline int64_t gg_floor_quotient(int64_t a, int64_t b)\n{\n"
-        "    return b <= 0 ? 0 : a / b - (a % b < 0);\n"
-        "}\n"
-    ),
-    "gg_floor_modulus": (
-        "/* a - b * floor(a / b) for b > 0. */\n"
-        "static inline int64_t gg_floor_modulus(int64_t a, int64_t b)\n{\n"
-        "    return b <= 0 ? 0 : a % b + (a % b < 0 ? b : 0);\n"
-        "}\n"
-    ),
-    "gg_least": (
-        "static inline int64_t gg_least(int64_t a, int64_t b)\n{\n    return a < b ? a : b;\n}\n"
-    ),
-    "gg_greatest": (
-        "static inline int64_t gg_greatest(int64_t a, int64_t b)\n{\n    return a > b ? a : b;\n}\n"
-    ),
-}
-
-
 @lru_cache(maxsize=200_000)
 def index_text(expr: sympy.Basic | int) -> str:
     """C text of an integer expression, without outer parentheses."""

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import sympy
 
-from gradgen.codegen import mathlib
-from gradgen.codegen.chunks import GG_CHUNK, index
+from gradgen.codegen.chunks import index
 from gradgen.codegen.extents import dims_of, evaluate, shape_text
+from gradgen.codegen.fragments import Helper, with_needs
 from gradgen.codegen.integers import index_text
 from gradgen.codegen.literals import floating, literal
 from gradgen.codegen.pieces import Cut, cut, used
 from gradgen.codegen.printer import INDENT, StatementPrinter, called_often, local_type, set_and_added, wrapped
-from gradgen.codegen.templates import render
 from gradgen.ir.symbols import Extent, as_extent
 from gradgen.loops.heights import greatest_of
 from gradgen.loops.program import Program
@@ -40,7 +38,7 @@ class ProcedureCode:
 
     name: str
     body: str
-    helpers: dict[str, str]
+    helpers: dict[str, Helper]
     work_bytes: Extent
     work_bytes_c: str
     saved_bytes: Extent
@@ -53,7 +51,7 @@ def c_procedure(program: Program) -> ProcedureCode:
     printer = StatementPrinter(program.name, program.layout, program.names, program.target, program.size)
     printer.expressions.out_of_line = called_often(program.statements)
     printer.set_and_added = set_and_added(program.walk()) if program.target.scalar else frozenset()
-    parts = [(p.name, printer.part(p)) for p in program.parts]
+    parts = [printer.part(p) for p in program.parts]
     pieces = cut(program.statements)
     if pieces is None:
         printer.sequence(program.statements)
@@ -73,18 +71,18 @@ def c_procedure(program: Program) -> ProcedureCode:
     for array, length in pieces.arrays.items() if pieces is not None else ():
         head.append(f"    {array.dtype.ctype} *const {array.name} = ({array.dtype.ctype} *){printer.at('work', work)};")
         work = as_extent(work + aligned(length * array.dtype.itemsize))
-    helpers = {**_helpers(program, printer), **dict(parts)}
+    saved, text = program.layout.saved, index_text(work)
+    if not isinstance(work, int) and not work.is_positive:
+        printer.expressions.note_helpers(text)  # it is asked whether there is any
+    if pieces is not None:
+        printer.expressions.helper("GG_NOINLINE")
     if printer.parts:
-        helpers |= {"GG_CHUNK": GG_CHUNK, **printer.parts}
+        printer.expressions.helper("GG_CHUNK")
+    helpers = {**_helpers(program, printer), **{p.names[0]: p for p in parts}, **printer.parts}
     return ProcedureCode(
-        program.name, "\n".join([*head, *printer.out]) + "\n", helpers, work, bytes_text(work), program.layout.saved,
-        bytes_text(program.layout.saved), STACK_BYTES + printer.stack_bytes,
+        program.name, "\n".join([*head, *printer.out]) + "\n", helpers, work, text, saved, index_text(saved),
+        STACK_BYTES + printer.stack_bytes,
     )
-
-
-def bytes_text(extent: Extent) -> str:
-    """C text of a size in bytes."""
-    return index_text(extent)
 
 
 MAP_TITLES = {SAVED: "SAVED, after its header", WORK: "WORK; values that are never needed together share memory"}
@@ -120,18 +118,18 @@ def sorted_by_place(buffers: Iterable[Buffer], layout: Layout) -> list[Buffer]:
     return sorted((b for b in buffers if b.space in MAP_TITLES), key=lambda b: (b.space, place(b)))
 
 
-def in_pieces(printer: StatementPrinter, pieces: Cut) -> list[tuple[str, str]]:
-    """Prints a procedure's segments, pieces as calls; the functions called, by name, and the macro they need."""
-    made = [("noinline", mathlib.noinline())]
+def in_pieces(printer: StatementPrinter, pieces: Cut) -> list[Helper]:
+    """Prints a procedure's segments, pieces as calls; the functions called."""
+    made: list[Helper] = []
     for segment in pieces.segments:
         if segment.piece:
-            made.append(_piece(printer, f"gg_{printer.procedure}_piece{len(made)}", segment.statements))
+            made.append(_piece(printer, f"gg_{printer.procedure}_piece{len(made) + 1}", segment.statements))
         else:
             printer.sequence(segment.statements)
     return made
 
 
-def _piece(printer: StatementPrinter, name: str, statements: tuple[Statement, ...]) -> tuple[str, str]:
+def _piece(printer: StatementPrinter, name: str, statements: tuple[Statement, ...]) -> Helper:
     """A piece's function: arrays in SAVED and WORK are found anew in it, everything else is a parameter."""
     found = used(statements)
     blocks = [b for b in found.pointers.values() if b.space in (SAVED, WORK)]
@@ -151,38 +149,24 @@ def _piece(printer: StatementPrinter, name: str, statements: tuple[Statement, ..
     printer.line(wrapped(f"{name}(", [v for v, _ in given], INDENT * 2) + ");")
     head = wrapped(f"GG_NOINLINE void {name}(", [text for _, text in given], INDENT)
     body = "\n".join([*printer.pointers(blocks), *lines])
-    return name, f"{head})\n{{\n{body}\n}}\n"
+    return Helper(f"{head})\n{{\n{body}\n}}", (name,))
 
 
-def _helpers(program: Program, printer: StatementPrinter) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _helpers(program: Program, printer: StatementPrinter) -> dict[str, Helper]:
+    """What stands before the function, in the order in which it must be defined."""
     expressions = printer.expressions
+    found = {}
     if any(isinstance(s, Loop) and s.simd for s in program.walk()):
-        found[VECTOR_LOOPS] = QUIET_VECTORISER
-    if expressions.math:
-        for k, fragment in enumerate(mathlib.fragments(expressions.math)):
-            found[f"math {_fragment_name(fragment, k)}"] = fragment
-    if expressions.calls:
-        found[f"math {_fragment_name(mathlib.noinline(), 0)}"] = mathlib.noinline()
-        for (op, suffix), text in sorted(expressions.calls.items()):
-            found[f"gg_{op}_{suffix}_call"] = text
-    found.update(expressions.helpers)
+        found[VECTOR_LOOPS] = Helper(QUIET_VECTORISER.strip("\n"))
+    kernels = [f"gg_{spec.name}_{dtype.suffix}" for spec, dtype in printer.kernels.values()]
+    calls = [call for _, call in sorted(expressions.calls.items())]
+    found |= with_needs([*(made for _, made in sorted(expressions.helpers.items())), *calls, *kernels])
     for code, _ in printer.products.values():
-        found.update(code.fragments)
+        found |= code.fragments
     for name, (code, _) in printer.products.items():
         if code.source:
-            found[name] = code.source
-    for spec, dtype in printer.kernels.values():
-        for file in spec.files:
-            found[f"{file} {dtype.suffix}"] = render(f"kernels/{file}", T=dtype.ctype, s=dtype.suffix)
+            found[name] = Helper(code.source.strip("\n"), (name,))
     return found
-
-
-@lru_cache(maxsize=1024)
-def _fragment_name(fragment: str, k: int) -> str:
-    import hashlib
-
-    return hashlib.sha256(fragment.encode()).hexdigest()[:16]
 
 
 def _table(buffer: Buffer) -> str:

@@ -11,6 +11,7 @@ import sympy
 
 from gradgen.codegen.chunks import Needs, local_type, needs
 from gradgen.codegen.expressions import OR, ExpressionPrinter, fits_counter
+from gradgen.codegen.fragments import Helper
 from gradgen.codegen.gemm import PARAMETERS, GemmCode, GemmRequest, gemm_function
 from gradgen.codegen.layout import code_lines, comment
 from gradgen.codegen.register_tiles import tiled_function
@@ -56,17 +57,6 @@ from gradgen.target import NATIVE, Target
 
 INDENT = "    "
 
-
-PLACES = {
-    "gg_at": (
-        "static inline void *gg_at(void *block, size_t offset)\n{\n    return (unsigned char *)block + offset;\n}\n"
-    ),
-    "gg_at_if": (
-        "/* NULL in a block that is not there. */\n"
-        "static inline void *gg_at_if(void *block, size_t offset)\n"
-        "{\n    return block == NULL ? NULL : (unsigned char *)block + offset;\n}\n"
-    ),
-}
 
 MANY_CALLS = 6
 MOST_FORMULAS = 6  # above a nest
@@ -185,7 +175,7 @@ class StatementPrinter:
         self.procedure, self.layout = procedure, layout
         self.names = names or {}  # of values that stand in the function
         self.stack_bytes = 0  # of arrays
-        self.parts: dict[str, str] = {}  # functions of chunks
+        self.parts: dict[str, Helper] = {}  # functions of chunks
         self.kernels: dict[tuple[str, str], tuple[KernelSpec, DType]] = {}
         self.fixed: set[str] = set()  # variables that keep their value
         self.in_chunk = False
@@ -205,7 +195,7 @@ class StatementPrinter:
         if offset == 0:
             return block
         name = "gg_at_if" if nobody else "gg_at"
-        self.expressions.helpers.setdefault(name, PLACES[name])
+        self.expressions.helper(name)
         return f"{name}({block}, {self.bytes(offset)})"
 
     def bytes(self, extent: Extent) -> str:
@@ -288,8 +278,8 @@ class StatementPrinter:
 
     @visit.register
     def _pairwise_add(self, s: PairwiseAdd) -> None:
-        name = self.expressions.pairwise(s.accumulator.dtype)
-        self.line(f"{name}_add(&{s.accumulator.name}, {self.expressions.text(s.value)});")
+        name = self.expressions.pairwise(s.accumulator.dtype, "_add")
+        self.line(f"{name}(&{s.accumulator.name}, {self.expressions.text(s.value)});")
 
     def value(self, s: Let | Declare | Assign) -> str:
         return self.expressions.text(s.value)
@@ -348,7 +338,7 @@ class StatementPrinter:
         found = needs(s)
         found.products = found.products and not self.target.scalar
         name = f"gg_{self.procedure}_part{len(self.parts) + 1}"
-        self.parts[name] = self.chunk(name, s, found)
+        self.parts[name] = Helper(self.chunk(name, s, found), (name,))
         worth = "1" if s.several is None else f"{s.several.name} > 1"
         self.line(f"GRADGEN_PARALLEL_FOR({s.parallel}, {worth})")
         self.line(f"for ({e.counter} {i} = {e.index(s.start)}; {i} < {e.index(s.stop)}; ++{i}) {{")
@@ -369,7 +359,7 @@ class StatementPrinter:
         self.in_chunk = False
         lines, self.out, self.depth, self.scratch = self.out, kept, depth, "gg_scratch"
         head = wrapped(f"GG_CHUNK void {name}(", [text for _, text in found.parameters()], INDENT)
-        return head + ")\n{\n" + "\n".join(lines) + "\n}\n"
+        return head + ")\n{\n" + "\n".join(lines) + "\n}"
 
     def apart(self, statements: Sequence[Statement], scalars: Iterable[tuple[str, DType]]) -> list[str]:
         """The lines of statements that stand in a function of their own, which has these parameters."""
@@ -421,8 +411,8 @@ class StatementPrinter:
         result = f"{s.result.name} = " if s.result is not None else ""
         self.line(f"{result}{s.part.name}({', '.join(args)});")
 
-    def part(self, p: Part) -> str:
-        """The text of a part as a static function."""
+    def part(self, p: Part) -> Helper:
+        """A part as a static function."""
         parameters = [f"{'' if written else 'const '}{b.dtype.ctype} *{b.name}" for b, written in p.pointers]
         parameters += [f"{local_type(v.dtype)} {v.name}" for v in p.scalars]
         result = local_type(p.result.dtype) if p.result is not None else "void"
@@ -437,7 +427,7 @@ class StatementPrinter:
         lines, self.out = self.out, kept
         if p.result is not None:
             lines.append(f"{INDENT}return {p.result.name};")
-        return f"static {result} {p.name}({', '.join(parameters)})\n{{\n" + "\n".join(lines) + "\n}\n"
+        return Helper(f"static {result} {p.name}({', '.join(parameters)})\n{{\n" + "\n".join(lines) + "\n}", (p.name,))
 
     @visit.register
     def _fail(self, s: Fail) -> None:
@@ -464,8 +454,6 @@ class StatementPrinter:
     def _kernel_call(self, s: KernelCall) -> None:
         suffix = s.dtype.suffix
         self.kernels[s.spec.name, suffix] = (s.spec, s.dtype)
-        for function in s.spec.math:
-            self.expressions.math[function, suffix] = None
         args = [self.expressions.index(size) for size in s.sizes]
         args += [b.name for b in (*s.operands, *s.results)] + [str(flag) for flag in s.flags]
         args += [b.name for b in s.workspace]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradgen.codegen.templates import render
+from gradgen.codegen.fragments import Helper, filled, with_needs
 
 if TYPE_CHECKING:
     from gradgen.codegen.gemm import GemmRequest
@@ -31,7 +31,7 @@ def is_row_product(request: GemmRequest) -> bool:
     return n > 0 and n % (VECTOR_BYTES // SIZE[r.dtype]) == 0 and x == 1 and b[1] == 1 and c == 1 and b[0] is not None
 
 
-def row_function(request: GemmRequest) -> tuple[str, dict[str, str]]:
+def row_function(request: GemmRequest) -> tuple[str, dict[str, Helper]]:
     """The function's name and the fragments that it is made of; it has the signature of all matrix products."""
     s, t = SUFFIX[request.dtype], TYPE[request.dtype]
     swapped = request.n == 1
@@ -45,8 +45,8 @@ def row_function(request: GemmRequest) -> tuple[str, dict[str, str]]:
     )
     silenced = " ".join(f"(void){x};" for x in (*silent, "cs_m", "cs_n", "work"))
     fragments = {
-        "gg_gemm_config": render("kernels/gemm/config.c"),
-        f"gg_row_times_{s}": render("kernels/gemm/row.c", T=t, s=s, size=SIZE[request.dtype]),
-        name: f"{head}\n{{\n    {silenced}\n    gg_row_times_{s}({call});\n}}\n",
+        **with_needs(["GG_KERNEL"]),
+        f"gg_row_times_{s}": filled(f"gg_row_times_{s}", size=SIZE[request.dtype]),
+        name: Helper(f"{head}\n{{\n    {silenced}\n    gg_row_times_{s}({call});\n}}", (name,)),
     }
     return name, fragments

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -42,6 +43,11 @@ def template_keys(path: str) -> frozenset[str]:
     import jinja2.meta
 
     return frozenset(jinja2.meta.find_undeclared_variables(_environment().parse(template_text(path))))
+
+
+def render_text(text: str, keys: Mapping[str, str]) -> str:
+    """Text that is no file of its own, filled; more keys may be given than it uses."""
+    return str(_environment().from_string(text).render(keys))
 
 
 def render(path: str, **keys: Any) -> str:

@@ -24,7 +24,6 @@ from gradgen.build.library import LIBRARY, build_shared
 from gradgen.build.load import load_shared
 from gradgen.codegen.extents import saturating_helpers, to_saturating_c
 from gradgen.codegen.kernels_body import c_procedure
-from gradgen.codegen.prune import pruned
 from gradgen.codegen.templates import template_text
 from gradgen.compiler.verification import verified_when_debugging
 from gradgen.errors import CacheError, CompilerNotFoundError
@@ -158,7 +157,7 @@ def _source(outputs: Sequence[Node], inputs: Sequence[Node], dims: Sequence[str]
     pointers = [_pointer("const ", n.dtype, f"x{k}", k) for k, n in enumerate(inputs)]
     pointers += [_pointer("", n.dtype, f"y{k}", len(inputs) + k) for k, n in enumerate(outputs)]
     work_bytes = to_saturating_c(code.work_bytes, "gradgen")
-    helpers = [*pruned(code.helpers, [code.body]).values(), *saturating_helpers(work_bytes, "gradgen")]
+    helpers = [*code.helpers.values(), *saturating_helpers(work_bytes, "gradgen")]
     return Template(template_text("eager/run.c.txt")).substitute(
         helpers="\n".join(helpers), body=code.body.rstrip("\n"),
         dims="\n".join(f"    const int64_t {d} = dims[{k}]; (void){d};" for k, d in enumerate(dims)),

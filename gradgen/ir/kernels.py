@@ -32,19 +32,16 @@ class KernelSpec:
     """One kernel.  `results` gives shape and dtype of every output, `sizes` the numbers that the C function takes.
 
     `passed` are the positions of the operands that the C function reads (all, unless an operand is there for the
-    derivative's sake), `workspace` dtype and length of the scratch arrays, `files` the fragments in order, each of
-    which is rendered with the keys T and s (C type and suffix), and `math` the functions of the emitted mathematics
-    they call.
+    derivative's sake), `workspace` dtype and length of the scratch arrays.  The C is the fragment `gg_<name>_{{ s }}` below
+    templates/kernels.
     """
 
     name: str
-    files: tuple[str, ...]
     results: Callable[[Sequence[Node]], tuple[tuple[Shape, DType], ...]]
     sizes: Callable[[Sequence[Node]], Sizes]
     reference: Callable[..., tuple[np.ndarray, ...]]
     passed: tuple[int, ...]
     workspace: Callable[[Sizes, DType], tuple[tuple[DType, Extent], ...]] = lambda sizes, dtype: ()
-    math: tuple[str, ...] = ()
 
 
 KERNELS: dict[str, KernelSpec] = {}
@@ -115,14 +112,14 @@ def _with_columns(ops: Sequence[Node]) -> Sizes:
 
 
 _register(KernelSpec(  # a value, then what its derivative is made of
-    "given", (),
+    "given",
     results=lambda ops: ((ops[0].shape, ops[0].dtype),),
     sizes=lambda ops: (),
     reference=lambda value, pullback: (value,),
     passed=(0,),
 ))
 _register(KernelSpec(
-    "argsort", ("sort/argsort.c",),
+    "argsort",
     results=lambda ops: ((ops[0].shape, int64),),
     sizes=lambda ops: (product(ops[0].shape[:-1]), ops[0].shape[-1]),
     reference=numpy_form.argsort,
@@ -130,22 +127,21 @@ _register(KernelSpec(
     workspace=lambda sizes, dtype: ((int64, sizes[1]),),
 ))
 _register(KernelSpec(
-    "cholesky", ("linalg/dot.c", "linalg/cholesky.c"),
+    "cholesky",
     results=lambda ops: ((ops[0].shape, ops[0].dtype),),
     sizes=_square,
     reference=numpy_form.cholesky,
     passed=(0,),
-    math=("sqrt",),
 ))
 _register(KernelSpec(
-    "triangular_solve", ("linalg/substitute.c", "linalg/triangular_solve.c"),
+    "triangular_solve",
     results=lambda ops: ((ops[1].shape, ops[0].dtype),),
     sizes=_with_columns,
     reference=numpy_form.triangular_solve,
     passed=(0, 1),
 ))
 _register(KernelSpec(  # P A = L U with unit L, packed; row k of P A is row rows[k] of A; the number of exchanges
-    "lu", ("linalg/lu.c",),
+    "lu",
     results=lambda ops: (
         (ops[0].shape, ops[0].dtype), (ops[0].shape[:-1], int64), (ops[0].shape[:-2], int64),
     ),
@@ -154,7 +150,7 @@ _register(KernelSpec(  # P A = L U with unit L, packed; row k of P A is row rows
     passed=(0,),
 ))
 _register(KernelSpec(  # of A, lu(A), rows, B; A is there for the derivative
-    "solve", ("linalg/substitute.c", "linalg/solve.c"),
+    "solve",
     results=lambda ops: ((ops[3].shape, ops[0].dtype),),
     sizes=_with_columns,
     reference=numpy_form.solve,
@@ -162,38 +158,36 @@ _register(KernelSpec(  # of A, lu(A), rows, B; A is there for the derivative
     workspace=lambda sizes, dtype: ((dtype, sizes[1] * sizes[2]),),
 ))
 _register(KernelSpec(  # of A, lu(A), rows, exchanges
-    "det", ("linalg/det.c",),
+    "det",
     results=lambda ops: ((ops[0].shape[:-2], ops[0].dtype),),
     sizes=_square,
     reference=numpy_form.det,
     passed=(1, 3),
 ))
 _register(KernelSpec(  # log |det A| of A, lu(A), rows
-    "logabsdet", ("linalg/logabsdet.c",),
+    "logabsdet",
     results=lambda ops: ((ops[0].shape[:-2], ops[0].dtype),),
     sizes=_square,
     reference=numpy_form.logabsdet,
     passed=(1,),
-    math=("log",),
 ))
 _register(KernelSpec(  # of A and its pseudo-inverse: that, with a derivative by A; `simplify` leaves the second operand of it
-    "pseudo_inverse", (),
+    "pseudo_inverse",
     results=lambda ops: ((ops[1].shape, ops[1].dtype),),
     sizes=lambda ops: (),
     reference=lambda inverse: (inverse,),
     passed=(1,),
 ))
 _register(KernelSpec(  # eigenvalues ascending, eigenvectors as columns
-    "eigh", ("linalg/eigh.c",),
+    "eigh",
     results=lambda ops: ((ops[0].shape[:-1], ops[0].dtype), (ops[0].shape, ops[0].dtype)),
     sizes=_square,
     reference=numpy_form.eigh,
     passed=(0,),
     workspace=lambda sizes, dtype: ((dtype, sizes[1] * sizes[1]),),
-    math=("sqrt",),
 ))
 _register(KernelSpec(  # Q and R of matrices with at least as many rows as columns
-    "qr", ("linalg/qr.c",),
+    "qr",
     results=lambda ops: (
         (ops[0].shape, ops[0].dtype), ((*ops[0].shape[:-2], ops[0].shape[-1], ops[0].shape[-1]), ops[0].dtype),
     ),
@@ -201,10 +195,9 @@ _register(KernelSpec(  # Q and R of matrices with at least as many rows as colum
     reference=numpy_form.qr,
     passed=(0,),
     workspace=lambda sizes, dtype: ((dtype, sizes[1] * sizes[2]), (dtype, sizes[2])),
-    math=("sqrt",),
 ))
 _register(KernelSpec(  # U, singular values descending, V of matrices with at least as many rows as columns
-    "svd", ("linalg/svd.c",),
+    "svd",
     results=lambda ops: (
         (ops[0].shape, ops[0].dtype), ((*ops[0].shape[:-2], ops[0].shape[-1]), ops[0].dtype),
         ((*ops[0].shape[:-2], ops[0].shape[-1], ops[0].shape[-1]), ops[0].dtype),
@@ -212,5 +205,4 @@ _register(KernelSpec(  # U, singular values descending, V of matrices with at le
     sizes=lambda ops: (_items(ops), ops[0].shape[-2], ops[0].shape[-1]),
     reference=numpy_form.svd,
     passed=(0,),
-    math=("sqrt",),
 ))

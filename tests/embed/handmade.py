@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from gradgen.codegen.bundle import ModuleCode
+from gradgen.codegen.fragments import Helper
 from gradgen.codegen.interface import Argument, Interface
 from gradgen.ir.dtypes import bool_, float32, float64, int64
 from gradgen.ir.symbols import Extent, dim
@@ -16,25 +17,25 @@ class HandCode:
 
     name: str
     body: str
-    helpers: dict[str, str] = field(default_factory=dict)
+    helpers: dict[str, Helper] = field(default_factory=dict)
     work_bytes: Extent = 0
     work_bytes_c: str = "0"
 
 
 LOGISTIC = {
-    "logistic": """\
+    "logistic": Helper("""\
 /* 1 / (1 + exp(-x)), without overflow */
 static inline float logistic(float x)
 {
     const float e = expf(-fabsf(x));
     return (x >= 0.0f ? 1.0f : e) / (1.0f + e);
-}""",
-    "softplus": """\
+}""", ("logistic",)),
+    "softplus": Helper("""\
 /* log(1 + exp(x)), without overflow */
 static inline float softplus(float x)
 {
     return fmaxf(x, 0.0f) + log1pf(expf(-fabsf(x)));
-}""",
+}""", ("softplus",)),
 }
 
 _LOGITS = """\

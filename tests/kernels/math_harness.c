@@ -46,14 +46,14 @@ static inline double error_f32(float result, double exact)
 }
 
 /* torch.maximum and torch.minimum */
-static double max(double a, double b) { return a != a || a > b ? a : b; }
-static double min(double a, double b) { return a != a || a < b ? a : b; }
+static double maximum(double a, double b) { return a != a || a > b ? a : b; }
+static double minimum(double a, double b) { return a != a || a < b ? a : b; }
 
 #ifdef LIBMVEC
 #define VECTOR_LIBM __attribute__((simd("notinbranch")))
 #define V(name) VECTOR_LIBM double name(double)
 V(exp); V(exp2); V(expm1); V(log); V(log1p); V(log2); V(log10); V(sin); V(cos); V(tan); V(sinh); V(cosh); V(tanh);
-V(asin); V(acos); V(atan); V(asinh); V(acosh); V(atanh); V(erf); V(erfc); V(cbrt);
+V(asin); V(acos); V(atan); V(asinh); V(acosh); V(atanh); V(erf); V(erfc);
 VECTOR_LIBM double pow(double, double);
 VECTOR_LIBM double atan2(double, double);
 #endif
@@ -71,7 +71,7 @@ VECTOR_LIBM double atan2(double, double);
     SAME(T, P, S, log2) SAME(T, P, S, log10) SAME(T, P, S, sin) SAME(T, P, S, cos) SAME(T, P, S, tan)                  \
     SAME(T, P, S, sinh) SAME(T, P, S, cosh) SAME(T, P, S, tanh) SAME(T, P, S, asin) SAME(T, P, S, acos)                \
     SAME(T, P, S, atan) SAME(T, P, S, asinh) SAME(T, P, S, acosh) SAME(T, P, S, atanh) SAME(T, P, S, erf)              \
-    SAME(T, P, S, erfc) SAME(T, P, S, cbrt) SAME(T, P, S, sqrt) SAME(T, P, S, lgamma) SAME(T, P, S, floor)             \
+    SAME(T, P, S, erfc) SAME(T, P, S, sqrt) SAME(T, P, S, lgamma) SAME(T, P, S, floor)             \
     SAME(T, P, S, ceil) SAME(T, P, S, trunc) SAME(T, P, S, rint)
 /* the forms for straight-line code compute the same */
 #define SCALAR(T, P, name) static inline T P##name##_scalar(T x) { return P##name(x); }

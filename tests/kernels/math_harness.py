@@ -5,12 +5,14 @@ from __future__ import annotations
 import ctypes
 import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from gradgen.codegen import mathlib
+from gradgen.codegen.c_types import FLOATS, INTEGERS
+from gradgen.codegen.fragments import sections, with_needs
 
 HEADERS = "#include <math.h>\n#include <stddef.h>\n#include <stdint.h>\n#include <string.h>\n\n"
 FAST = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fopenmp-simd"]
@@ -26,9 +28,18 @@ WARNINGS = [
     "-Wmissing-prototypes",
     "-Werror",
 ]
-CHECKED_ONE_ARGUMENT = [*mathlib.ONE_ARGUMENT, *map(mathlib.scalar_name, mathlib.SCALAR)]
+ONE_ARGUMENT = [
+    "exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sin", "cos", "tan", "sinh", "cosh", "tanh", "asin", "acos",
+    "atan", "asinh", "acosh", "atanh", "sigmoid", "softplus", "logsigmoid", "erf", "erfc", "sqrt", "rsqrt", "rint", "floor",
+    "ceil", "trunc", "sign",
+]  # fmt: skip
+TWO_ARGUMENTS = ["pow", "atan2", "maximum", "minimum", "fmod", "remainder", "floor_div"]
+SCALAR = [f"{name}_scalar" for name in ("exp", "log", "sigmoid", "sin", "cos", "tan")]  # for one number, with branches
+CASTS = ["to_i32", "to_i64"]
+INTEGER_TWO_ARGUMENTS = ["floor_div", "remainder", "trunc_div", "fmod", "pow", "maximum", "minimum"]
+CHECKED_ONE_ARGUMENT = [*ONE_ARGUMENT, *SCALAR]
 # the others are defined by rounded steps: compared with those in NumPy, not with an exact value
-CHECKED_TWO_ARGUMENTS = ["pow", "atan2", "max", "min", "fmod"]
+CHECKED_TWO_ARGUMENTS = ["pow", "atan2", "maximum", "minimum", "fmod"]
 
 
 class Report(ctypes.Structure):
@@ -55,10 +66,25 @@ class Build(NamedTuple):
     quad: bool = False
 
 
+def fragments(names: Iterable[str]) -> str:
+    """Return the C of these functions and of what they need."""
+    return "\n".join(with_needs(names).values()) + "\n"
+
+
+def all_names() -> list[str]:
+    """Return every function of math and small, for every dtype that it has."""
+    found: dict[str, None] = {}
+    for name, section in sections().items():
+        if name.startswith("gg_") and section.file.startswith(("math/", "small/")) and "indices" not in section.file:
+            for kind, suffixes in (("s", FLOATS), ("i", INTEGERS)):
+                found |= {name.replace(f"{{{{ {kind} }}}}", s): None for s in suffixes if f"{{{{ {kind} }}}}" in name}
+            found |= {} if "{{" in name else {name: None}
+    return list(found)
+
+
 def all_fragments() -> str:
     """Return every fragment that computes something, in order."""
-    pairs = [(name, suffix) for name, forms in mathlib.REGISTRY.items() for suffix in forms]
-    return "\n".join(mathlib.fragments(pairs))
+    return fragments(all_names())
 
 
 def compile_c(build: Build, source: Path, output: Path, *extra: str) -> subprocess.CompletedProcess[str]:
@@ -85,9 +111,9 @@ class Harness:
             f"-D{name}(M)={' '.join(f'M({function})' for function in functions)}"
             for name, functions in (
                 ("ONE_ARG", CHECKED_ONE_ARGUMENT),
-                ("TWO_ARG", mathlib.TWO_ARGUMENTS),
+                ("TWO_ARG", TWO_ARGUMENTS),
                 ("TWO_ARG_CHECKED", CHECKED_TWO_ARGUMENTS),
-                ("INTEGER_TWO_ARG", mathlib.INTEGER_TWO_ARGUMENTS),
+                ("INTEGER_TWO_ARG", INTEGER_TWO_ARGUMENTS),
             )
         ]
         options = ["-DQUAD"] * build.quad + ["-DLIBMVEC"] * libmvec

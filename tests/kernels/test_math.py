@@ -19,27 +19,31 @@ import mpmath
 import numpy as np
 import pytest
 from math_harness import (
+    CASTS,
     CHECKED_ONE_ARGUMENT,
     CHECKED_TWO_ARGUMENTS,
     FAST,
     HEADERS,
+    INTEGER_TWO_ARGUMENTS,
+    ONE_ARGUMENT,
+    TWO_ARGUMENTS,
     WARNINGS,
     Build,
     Harness,
     Report,
     all_fragments,
+    all_names,
     compile_c,
     find_compilers,
+    fragments,
     has_quad,
 )
 
-from gradgen.codegen import mathlib
-from gradgen.errors import GradgenError
-from gradgen.paths import templates_dir
+from gradgen.codegen.c_types import FLOATS, INTEGERS
+from gradgen.codegen.fragments import helper
 
 BOUND = {"f32": 2.0, "f64": 4.0}
 DTYPES: dict[str, Any] = {"f32": np.float32, "f64": np.float64, "i32": np.int32, "i64": np.int64}
-FOLDER = templates_dir() / "kernels" / "math"
 COMPILERS = find_compilers()
 # coprime to every power of two, so that the low bits of the patterns vary too
 STEP = 8191
@@ -74,46 +78,21 @@ def compile_text(compiler: str, text: str, folder: Path, *flags: str, cpp: bool 
     return done.stderr
 
 
-# The registry
+# The fragments: tests/unit/test_fragments.py has their table
 
 
-def test_every_fragment_is_used_and_in_order() -> None:
-    used = {file for forms in mathlib.REGISTRY.values() for k in forms.values() for file in (*k.depends, k.fragment)}
-    assert used == {path.name for path in FOLDER.iterdir()}
-    for forms in mathlib.REGISTRY.values():
-        for k in forms.values():
-            assert len(set(k.depends)) == len(k.depends)
-            assert k.fragment not in k.depends
-            assert f" {k.c_name}(" in (FOLDER / k.fragment).read_text(encoding="utf-8")
-
-
-def test_fragments_are_deduplicated_and_independent_of_order() -> None:
-    pairs = [("softplus", "f32"), ("exp", "f32"), ("sin", "f64"), ("exp", "f32")]
-    texts = mathlib.fragments(pairs)
-    assert texts == mathlib.fragments(reversed(pairs))
-    assert len(texts) == len(set(texts))
-    assert mathlib.fragments([]) == []
-
-
-def test_unknown_kernel_is_an_error() -> None:
-    with pytest.raises(GradgenError, match="no math kernel computes 'frobnicate' for 'f32'"):
-        mathlib.fragments([("frobnicate", "f32")])
-    with pytest.raises(GradgenError, match="'exp' for 'i32'"):
-        mathlib.kernel("exp", "i32")
-
-
-@pytest.mark.parametrize("path", sorted(FOLDER.iterdir()), ids=lambda path: path.name)
-def test_fragment_style(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert "#include" not in text
-    assert not any(len(line) > 120 for line in text.splitlines())
-    code = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
-    if path.stem.endswith("_f32"):
-        assert "double" not in code
-        assert not re.search(r"\d\.\d*(?:e[+-]?\d+)?(?![\df.e])", code), "a double literal in a float fragment"
-    elif path.stem.endswith("_f64"):
-        assert "float" not in code
-        assert not re.search(r"\d\.\d*(?:e[+-]?\d+)?f", code), "a float literal in a double fragment"
+def test_fragment_style() -> None:
+    for name in all_names():
+        text = helper(name)
+        assert "#include" not in text
+        assert not any(len(line) > 125 for line in text.splitlines())
+        code = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+        if name.endswith("_f32"):
+            assert "double" not in code
+            assert not re.search(r"\d\.\d*(?:e[+-]?\d+)?(?![\df.e])", code), "a double literal in a float fragment"
+        elif name.endswith("_f64"):
+            assert "float" not in code
+            assert not re.search(r"\d\.\d*(?:e[+-]?\d+)?f", code), "a float literal in a double fragment"
 
 
 # Compilers
@@ -131,18 +110,16 @@ def test_no_warnings(compiler: str, language: str, flags: tuple[str, ...], tmp_p
 
 @pytest.mark.skipif(not COMPILERS, reason="no C compiler")
 def test_each_kernel_compiles_with_its_own_fragments_only(tmp_path: Path) -> None:
-    for name, forms in mathlib.REGISTRY.items():
-        for suffix in forms:
-            text = "\n".join(mathlib.fragments([(name, suffix)]))
-            compile_text(COMPILERS[0], text, tmp_path, "-std=c99", *WARNINGS, "-fsyntax-only")
+    for name in all_names():
+        compile_text(COMPILERS[0], fragments([name]), tmp_path, "-std=c99", *WARNINGS, "-fsyntax-only")
 
 
 @pytest.mark.skipif(not COMPILERS, reason="no C compiler")
 def test_float_kernels_do_no_double_arithmetic(tmp_path: Path) -> None:
-    names = [*mathlib.ONE_ARGUMENT, *mathlib.TWO_ARGUMENTS]
-    text = "\n".join(mathlib.fragments([(name, "f32") for name in names]))
+    names = [*ONE_ARGUMENT, *TWO_ARGUMENTS]
+    text = fragments([f"gg_{name}_f32" for name in names])
     for name in names:
-        two = name in mathlib.TWO_ARGUMENTS
+        two = name in TWO_ARGUMENTS
         text += f"float use_{name}(float x, float y);\nfloat use_{name}(float x, float y)\n"
         text += f"{{ return gg_{name}_f32({'x, y' if two else 'x + y'}); }}\n"
     compile_text(COMPILERS[0], text, tmp_path, "-O2", "-S")
@@ -153,9 +130,9 @@ def test_float_kernels_do_no_double_arithmetic(tmp_path: Path) -> None:
 def vectorised(compiler: str, folder: Path, march: tuple[str, ...]) -> set[str]:
     """Return the kernels whose plain loop the compiler says it vectorised."""
     text, lines = all_fragments(), {}
-    for name in [*mathlib.ONE_ARGUMENT, *mathlib.TWO_ARGUMENTS]:
+    for name in [*ONE_ARGUMENT, *TWO_ARGUMENTS]:
         for suffix, scalar in (("f32", "float"), ("f64", "double")):
-            second = f"const {scalar} *restrict y, " if name in mathlib.TWO_ARGUMENTS else ""
+            second = f"const {scalar} *restrict y, " if name in TWO_ARGUMENTS else ""
             call = "x[i], y[i]" if second else "x[i]"
             text += f"void v_{name}_{suffix}(const {scalar} *restrict x, {second}{scalar} *restrict z)\n"
             text += f"{{ for (int i = 0; i < 4096; i++) z[i] = gg_{name}_{suffix}({call}); }}\n"
@@ -173,11 +150,11 @@ def test_loops_vectorise(compiler: str, march: str, tmp_path: Path) -> None:
     probe.write_text("int main(void) { return 0; }\n")
     if compile_c(Build(compiler, (f"-march={march}",)), probe, tmp_path / "probe").returncode:
         pytest.skip(f"the compiler does not know {march}")
-    calls_libm = {f"{name}_{suffix}" for name in ("fmod", "remainder", "floor_div") for suffix in mathlib.FLOATS}
+    calls_libm = {f"{name}_{suffix}" for name in ("fmod", "remainder", "floor_div") for suffix in FLOATS}
     if march == "x86-64":  # SSE2 compares no 64-bit integers, and selecting by them is what these do
         calls_libm |= {"sin_f64", "cos_f64", "tan_f64", "pow_f64", "atan2_f64"}
     wanted = {
-        f"{name}_{suffix}" for name in [*mathlib.ONE_ARGUMENT, *mathlib.TWO_ARGUMENTS] for suffix in mathlib.FLOATS
+        f"{name}_{suffix}" for name in [*ONE_ARGUMENT, *TWO_ARGUMENTS] for suffix in FLOATS
     }
     assert wanted - calls_libm - vectorised(compiler, tmp_path, (f"-march={march}",)) == set()
 
@@ -201,7 +178,7 @@ def test_float64_one_argument(main_harness: Harness, name: str) -> None:
     assert report.max_error <= BOUND["f64"], report
 
 
-@pytest.mark.parametrize("suffix", mathlib.FLOATS)
+@pytest.mark.parametrize("suffix", FLOATS)
 @pytest.mark.parametrize("name", CHECKED_TWO_ARGUMENTS)
 def test_two_arguments(main_harness: Harness, name: str, suffix: str) -> None:
     if suffix == "f64" and not main_harness.quad:
@@ -224,13 +201,12 @@ MPMATH: dict[str, Callable[[Any], Any]] = {
     "softplus": lambda x: mpmath.log1p(mpmath.exp(x)),
     "logsigmoid": lambda x: -mpmath.log1p(mpmath.exp(-x)),
     "rsqrt": lambda x: 1 / mpmath.sqrt(x),
-    "cbrt": lambda x: mpmath.sign(x) * mpmath.cbrt(abs(x)),
     "rint": mpmath.nint,
     "trunc": lambda x: mpmath.sign(x) * mpmath.floor(abs(x)),
 }
 
 
-@pytest.mark.parametrize("suffix", mathlib.FLOATS)
+@pytest.mark.parametrize("suffix", FLOATS)
 @pytest.mark.parametrize("name", CHECKED_ONE_ARGUMENT)
 def test_against_mpmath(main_harness: Harness, name: str, suffix: str) -> None:
     """A reference that shares nothing with any libm; results outside the normal range are the other tests' business."""
@@ -270,7 +246,7 @@ def test_other_builds(main_harness: Harness, compiler: str, flags: tuple[str, ..
             if report.max_error > BOUND["f64"]:
                 failures.append(f"{name}_f64: {report}")
     for name in CHECKED_TWO_ARGUMENTS:
-        for suffix in mathlib.FLOATS if main_harness.quad else ("f32",):
+        for suffix in FLOATS if main_harness.quad else ("f32",):
             arguments = math_samples.two(5_000, DTYPES[suffix], np.random.default_rng(5))
             report = main_harness.check_result(name, suffix, harness.run(name, suffix, *arguments), *arguments)
             if report.max_error > BOUND[suffix]:
@@ -304,11 +280,11 @@ def test_processors_whose_fused_multiply_add_is_not_for_double(
     assert wrong == {}
 
 
-@pytest.mark.parametrize("suffix", mathlib.FLOATS)
+@pytest.mark.parametrize("suffix", FLOATS)
 def test_one_element_equals_a_vector_of_them(main_harness: Harness, suffix: str) -> None:
     """A loop's remainder is scalar code, where contraction may differ: each side has its own bound, so twice that."""
     x = math_samples.one(64, DTYPES[suffix], np.random.default_rng(6))
-    for name in mathlib.ONE_ARGUMENT:
+    for name in ONE_ARGUMENT:
         together = main_harness.run(name, suffix, x)
         alone = np.concatenate([main_harness.run(name, suffix, x[i : i + 1]) for i in range(x.size)])
         np.testing.assert_array_max_ulp(
@@ -335,7 +311,7 @@ def test_sine_and_cosine_together(
 ) -> None:
     """One reduction for both, right up to arguments that need the long one."""
     source = tmp_path / "both.c"
-    text = "\n".join(mathlib.fragments([(mathlib.SINCOS, suffix)])) + SINCOS.format(s=suffix, t=ctype)
+    text = fragments([f"gg_sincos_scalar_{suffix}"]) + SINCOS.format(s=suffix, t=ctype)
     source.write_text(HEADERS + text, encoding="utf-8")
     done = compile_c(Build(COMPILERS[0], flags), source, tmp_path / "both.so", "-shared", "-fPIC", "-lm")
     assert done.returncode == 0, done.stderr
@@ -369,7 +345,7 @@ def decode(values: list[Any], suffix: str) -> np.ndarray:
         return np.array([float.fromhex(v) if isinstance(v, str) else v for v in values], DTYPES[suffix])
 
 
-KERNEL_OF = {"maximum": "max", "minimum": "min", "round": "rint", "floor_divide": "floor_div"}
+KERNEL_OF = {"round": "rint", "floor_divide": "floor_div"}
 # 0 or 1 ulp off the exact value is no difference between two libraries that promise 2 and 1 ulp
 TORCH_ULP = {"f32": 3, "f64": 4}
 
@@ -377,7 +353,7 @@ TORCH_ULP = {"f32": 3, "f64": 4}
 def assert_same_as_torch(result: np.ndarray, expected: np.ndarray, suffix: str, *, zero_signs: bool) -> None:
     finite = np.isfinite(expected)
     np.testing.assert_array_equal(result[~finite], expected[~finite])
-    if suffix in mathlib.FLOATS:
+    if suffix in FLOATS:
         np.testing.assert_array_max_ulp(result[finite], expected[finite], maxulp=TORCH_ULP[suffix])
         if zero_signs:
             zero = expected == 0
@@ -386,7 +362,7 @@ def assert_same_as_torch(result: np.ndarray, expected: np.ndarray, suffix: str, 
         np.testing.assert_array_equal(result, expected)
 
 
-@pytest.mark.parametrize("suffix", mathlib.FLOATS)
+@pytest.mark.parametrize("suffix", FLOATS)
 @pytest.mark.parametrize("name", ["pow", "atan2", "maximum", "minimum", "fmod", "remainder", "floor_divide"])
 def test_two_arguments_as_torch(main_harness: Harness, recorded: dict[str, Any], name: str, suffix: str) -> None:
     x, y = (decode(v, suffix) for v in recorded[f"arguments_{suffix}"])
@@ -400,7 +376,7 @@ def test_two_arguments_as_torch(main_harness: Harness, recorded: dict[str, Any],
     assert_same_as_torch(result, expected, suffix, zero_signs=name not in ("maximum", "minimum"))
 
 
-@pytest.mark.parametrize("suffix", mathlib.FLOATS)
+@pytest.mark.parametrize("suffix", FLOATS)
 @pytest.mark.parametrize(
     "name",
     [
@@ -427,7 +403,7 @@ def test_one_argument_as_torch(main_harness: Harness, recorded: dict[str, Any], 
     assert_same_as_torch(result, decode(recorded[f"{name}_{suffix}"], suffix), suffix, zero_signs=False)
 
 
-@pytest.mark.parametrize("suffix", mathlib.FLOATS)
+@pytest.mark.parametrize("suffix", FLOATS)
 @pytest.mark.parametrize(("name", "target"), [("to_i32", np.int32), ("to_i64", np.int64)])
 def test_casts_as_torch(main_harness: Harness, recorded: dict[str, Any], name: str, target: type, suffix: str) -> None:
     x = decode(recorded[f"casts_{suffix}"], suffix)
@@ -435,17 +411,17 @@ def test_casts_as_torch(main_harness: Harness, recorded: dict[str, Any], name: s
     np.testing.assert_array_equal(result, recorded[f"{name}_{suffix}"])
 
 
-@pytest.mark.parametrize("suffix", mathlib.INTEGERS)
-@pytest.mark.parametrize("name", mathlib.INTEGER_TWO_ARGUMENTS)
+@pytest.mark.parametrize("suffix", INTEGERS)
+@pytest.mark.parametrize("name", INTEGER_TWO_ARGUMENTS)
 def test_integers_as_torch(main_harness: Harness, recorded: dict[str, Any], name: str, suffix: str) -> None:
-    torch_name = {"max": "maximum", "min": "minimum", "floor_div": "floor_divide", "trunc_div": "trunc_divide"}.get(
+    torch_name = {"floor_div": "floor_divide", "trunc_div": "trunc_divide"}.get(
         name, name
     )
     x, y = (decode(v, suffix) for v in recorded[f"arguments_{suffix}"])
     np.testing.assert_array_equal(main_harness.run(name, suffix, x, y), recorded[f"{torch_name}_{suffix}"])
 
 
-@pytest.mark.parametrize("suffix", mathlib.INTEGERS)
+@pytest.mark.parametrize("suffix", INTEGERS)
 def test_integer_division_never_traps(main_harness: Harness, suffix: str) -> None:
     """Division by zero gives 0 (torch raises, which C cannot), and the smallest integer over -1 wraps."""
     smallest = np.iinfo(DTYPES[suffix]).min
@@ -460,12 +436,12 @@ def test_undefined_behaviour_sanitizer(tmp_path: Path) -> None:
     values = ", ".join(f"{v!r}" if np.isfinite(v) else f"{'-' if v < 0 else ''}HUGE_VAL" for v in EDGE_VALUES)
     calls = []
     for suffix, scalar in (("f32", "float"), ("f64", "double")):
-        for name in [*mathlib.ONE_ARGUMENT, *mathlib.CASTS]:
+        for name in [*ONE_ARGUMENT, *CASTS]:
             calls.append(f"sum += (double)gg_{name}_{suffix}(({scalar})e[i]);")
-        calls += [f"sum += (double)gg_{n}_{suffix}(({scalar})e[i], ({scalar})e[j]);" for n in mathlib.TWO_ARGUMENTS]
+        calls += [f"sum += (double)gg_{n}_{suffix}(({scalar})e[i], ({scalar})e[j]);" for n in TWO_ARGUMENTS]
     integers = "{INT64_MIN, INT32_MIN, -3, -1, 0, 1, 2, 31, 63, INT32_MAX, INT64_MAX}"
     for suffix, scalar in (("i32", "int32_t"), ("i64", "int64_t")):
-        for name in mathlib.INTEGER_TWO_ARGUMENTS:
+        for name in INTEGER_TWO_ARGUMENTS:
             calls.append(f"sum += (double)gg_{name}_{suffix}(({scalar})n[i % 11], ({scalar})n[j % 11]);")
     source = tmp_path / "ub.c"
     body = "\n            ".join(calls)

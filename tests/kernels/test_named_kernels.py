@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gradgen.codegen import mathlib
-from gradgen.codegen.templates import render
+from gradgen.codegen.fragments import with_needs
 from gradgen.ir import dtypes
 from gradgen.ir.kernels import KERNELS, call, reference
 from gradgen.ir.nodes import Input, Kernel
@@ -34,8 +33,7 @@ def source(spec_name: str, dtype: dtypes.DType) -> str:
     """The kernel behind one external function that takes arrays of sizes, pointers and flags."""
     spec = KERNELS[spec_name]
     s = dtype.suffix
-    parts = [HEADERS, *mathlib.fragments([(f, s) for f in spec.math])]
-    parts += [render(f"kernels/{file}", T=dtype.ctype, s=s) for file in spec.files]
+    parts = [HEADERS, *with_needs([f"gg_{spec.name}_{s}"]).values()]
     node = nodes_for(spec_name, dtype, 1, 2, 1)[0]
     args = [f"sizes[{k}]" for k in range(len(spec.sizes(node.operands)))]
     args += [f"(const {node.operands[at].dtype.ctype} *)in[{k}]" for k, at in enumerate(spec.passed)]

@@ -157,19 +157,20 @@ CONTRACT = (
 )
 
 C_TEXT = (
-    Mutant("integers: the arithmetic shift", f"{CODEGEN}/small_functions.py", "return ({ctype})(a < 0 ? ~(~a >> n) : a >> n);",
-           "return ({ctype})(({utype})a >> n);", ("tests/embed/test_traced_modules.py", "-k", "shifts")),
-    Mutant("sin: a coefficient in the last digits", f"{MATH}/trig_poly_f64.h", "0.008333333333321919", "0.008333333333421919",
+    Mutant("integers: the arithmetic shift", "templates/kernels/small/integers.h",
+           "return ({{ T }})(a < 0 ? ~(~a >> n) : a >> n);", "return ({{ T }})(({{ U }})a >> n);", ("tests/embed/test_traced_modules.py", "-k", "shifts")),
+    Mutant("sin: a coefficient in the last digits", f"{MATH}/trig_poly.h", "0.008333333333321919", "0.008333333333421919",
            ("tests/kernels/test_math.py", "-k", "sin or cos")),
-    Mutant("exp: a coefficient", f"{MATH}/exp_f32.h", "GG_INLINE float gg_exp_poly_f32(float r)\n{\n    float p = 0.0013820946f;",
+    Mutant("exp: a coefficient", f"{MATH}/exp.h", "GG_INLINE float gg_exp_poly_f32(float r)\n{\n    float p = 0.0013820946f;",
            "GG_INLINE float gg_exp_poly_f32(float r)\n{\n    float p = 0.0014820946f;", ("tests/kernels/test_math.py", "-k", "exp")),
-    Mutant("erf: where the two formulas meet", f"{MATH}/erf_f32.h", "return a < 0.95f ?", "return a < 1.15f ?",
+    Mutant("erf: where the two formulas meet", f"{MATH}/erf.h", "return a < 0.95f ?", "return a < 1.15f ?",
            ("tests/kernels/test_math.py", "-k", "erf")),
     Mutant("cholesky: zeros above the diagonal", "templates/kernels/linalg/cholesky.c",
            "for (int64_t j = i + 1; j < n; ++j) row[j] = 0;", ";", ("tests/kernels/test_named_kernels.py",)),
     Mutant("sort: nan anywhere", "templates/kernels/sort/argsort.c", "return !gg_at_most_{{ s }}(x, y) && gg_at_most_{{ s }}(y, y);",
            "return !gg_at_most_{{ s }}(x, y);", ("tests/kernels/test_named_kernels.py",)),
-    Mutant("pairwise sums: a level is left out", f"{CODEGEN}/small_functions.py", "for (int b = 0; b < 64; ++b)", "for (int b = 1; b < 64; ++b)",
+    Mutant("pairwise sums: a level is left out", "templates/kernels/small/pairwise.h", "for (int b = 0; b < 64; ++b)",
+           "for (int b = 1; b < 64; ++b)",
            ("tests/fuzz/test_schedule_compiled.py",)),
 )
 

@@ -28,6 +28,7 @@ from gradgen.codegen.extents import (
     to_python,
     to_saturating_c,
 )
+from gradgen.codegen.fragments import Helper
 from gradgen.codegen.interface import Argument
 from gradgen.codegen.module_record import c_string
 from gradgen.codegen.names import check_argument_names, check_module_name
@@ -331,7 +332,7 @@ def test_missing_procedure() -> None:
 def test_helpers_of_one_name_and_two_texts() -> None:
     code = linear_bce()
     first = code.procedures[0]
-    changed = HandCode(first.name, first.body, {**first.helpers, "logistic": "static float logistic(float x);"})
+    changed = HandCode(first.name, first.body, {**first.helpers, "logistic": Helper("static float logistic(float x);")})
     procedures = (changed, *code.procedures[1:])
     with pytest.raises(CodegenError, match="two different helper functions are named logistic"):
         make_bundle(type(code)(code.interface, procedures, code.saved_bytes_c, code.work_bytes_c))

@@ -1,3 +1,6 @@
+//= exponent: 0x7f800000u | UINT64_C(0x7ff0000000000000)
+//= sign: 0x80000000u | UINT64_C(0x8000000000000000)
+//: gg_all_finite_{{ s }}, gg_gemm_absent_{{ s }} < GG_KERNEL
 /* Products over windows: what lies outside is -0 in a matrix of windows.  As long as the other matrix is finite that
  * adds nothing; where it is not, 0 * inf would be nan, and terms that are not there are left out one by one. */
 GG_KERNEL int gg_all_finite_{{ s }}(ptrdiff_t rows, ptrdiff_t columns, const {{ T }} *x, ptrdiff_t down, ptrdiff_t across)

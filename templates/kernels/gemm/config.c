@@ -1,3 +1,4 @@
+//: GG_VECTOR_BYTES, GG_TILE_ROWS, GG_KERNEL, GG_ALWAYS_INLINE, GG_PREFETCH
 /*
  * Matrix products.  With GCC or Clang on a CPU with SIMD registers the kernels compute in vectors of GG_VECTOR_BYTES;
  * any other compiler, or GRADGEN_NO_VECTOR_EXT, gets the same code with "vectors" of one element.  A register tile is

@@ -1,3 +1,4 @@
+//: gg_vec_{{ s }}, gg_mem_{{ s }}, gg_quad_{{ s }}, gg_tile_{{ s }}, gg_tiles_{{ s }}, gg_pack_{{ s }}, gg_row_{{ s }}, gg_outer_{{ s }}, gg_dots_{{ s }}, gg_block_{{ s }}, gg_gemm_{{ s }}, GG_VL, GG_QL, GG_LOAD, GG_LOADQ, GG_STORE, GG_STOREQ, GG_ROWS, GG_ZERO, GG_STEP, GG_WRITE, GG_TILE, GG_MIX < GG_VECTOR_BYTES, GG_ALWAYS_INLINE, GG_KERNEL, GG_TILE_ROWS, GG_PREFETCH
 /* Vectors of {{ T }}: in a register (vec), in memory with the alignment of one element (mem), and of 16 bytes (quad). */
 #ifdef GG_VECTOR_BYTES
 typedef {{ T }} gg_vec_{{ s }} __attribute__((vector_size(GG_VECTOR_BYTES)));
@@ -84,7 +85,7 @@ GG_KERNEL void gg_pack_{{ s }}(ptrdiff_t width, ptrdiff_t lanes, ptrdiff_t k, co
                 const {{ T }} *f = from + l * s_l + p;
                 {{ T }} *t = to + p * width + l;
                 const gg_quad_{{ s }} a = GG_LOADQ(f), b = GG_LOADQ(f + s_l);
-{% if size == 4 %}
+{% if size == "4" %}
                 const gg_quad_{{ s }} c = GG_LOADQ(f + 2 * s_l), d = GG_LOADQ(f + 3 * s_l);
                 const gg_quad_{{ s }} ab = GG_MIX(a, b, 0, 4, 1, 5), cd = GG_MIX(c, d, 0, 4, 1, 5);
                 const gg_quad_{{ s }} ef = GG_MIX(a, b, 2, 6, 3, 7), gh = GG_MIX(c, d, 2, 6, 3, 7);

@@ -1,3 +1,4 @@
+//: gg_sum_{{ s }}, gg_part_{{ s }}, gg_row_block_{{ s }}, gg_row_times_{{ s }}, GG_VL, GG_LOAD, GG_STORE, GG_SUMS, GG_ZERO, GG_STEP, GG_REST, GG_WRITE < GG_VECTOR_BYTES, GG_ALWAYS_INLINE, GG_KERNEL
 /* Vectors of {{ T }} along the result of a matrix times a vector: in a register, and in memory. */
 #ifdef GG_VECTOR_BYTES
 typedef {{ T }} gg_sum_{{ s }} __attribute__((vector_size(GG_VECTOR_BYTES)));

@@ -1,3 +1,4 @@
+//: gg_cholesky_{{ s }} < gg_dot_{{ s }}, gg_sqrt_{{ s }}
 /* l[c] with a[c] = l[c] l[c]^T for `count` symmetric matrices of n rows, whose lower triangles are read; zeros above the
  * diagonal.  A matrix that is not positive definite gives nan everywhere. */
 static void gg_cholesky_{{ s }}(int64_t count, int64_t n, const {{ T }} *a, {{ T }} *l)

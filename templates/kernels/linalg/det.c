@@ -1,3 +1,4 @@
+//: gg_det_{{ s }}
 /* det[c] of `count` matrices from their factors: the product of the pivots, its sign changed by every exchange. */
 static void gg_det_{{ s }}(int64_t count, int64_t n, const {{ T }} *lu, const int64_t *exchanges, {{ T }} *det)
 {

@@ -1,3 +1,4 @@
+//: gg_dot_{{ s }}
 /* sum_k a[k] b[k], in eight partial sums. */
 static {{ T }} gg_dot_{{ s }}(int64_t n, const {{ T }} *a, const {{ T }} *b)
 {

@@ -1,3 +1,4 @@
+//: gg_eigh_{{ s }} < gg_sqrt_{{ s }}
 /* a[c] = v diag(w) v^T for `count` symmetric matrices of n rows, whose lower triangles are read: eigenvalues w[c]
  * ascending, eigenvectors the columns of v[c].  Cyclic Jacobi rotations on a copy in `work`: each makes one element off
  * the diagonal zero, and the sum of their squares falls until all are below the rounding of the diagonal. */

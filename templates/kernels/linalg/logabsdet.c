@@ -1,3 +1,4 @@
+//: gg_logabsdet_{{ s }} < gg_log_{{ s }}
 /* log |det| of `count` matrices from their factors: the logarithms of the pivots' sizes, added. */
 static void gg_logabsdet_{{ s }}(int64_t count, int64_t n, const {{ T }} *lu, {{ T }} *total)
 {

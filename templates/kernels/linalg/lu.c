@@ -1,3 +1,4 @@
+//: gg_lu_{{ s }}
 /* Gaussian elimination with partial pivoting of `count` matrices of n rows: lu[c] holds the factors L (below the diagonal,
  * which is ones) and U of a[c] with its rows in the order rows[c]; exchanges[c] counts how often two were exchanged.
  * Of a singular matrix a pivot is 0. */

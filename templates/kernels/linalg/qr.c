@@ -1,3 +1,4 @@
+//: gg_qr_{{ s }} < gg_sqrt_{{ s }}
 /* a[c] = q[c] r[c] for `count` matrices of m rows and n <= m columns: q [m, n] with orthonormal columns, r [n, n] upper.
  * Householder reflections of a copy in `work` [m, n]; `tau` holds their factors.  The signs are those of LAPACK. */
 static void gg_qr_{{ s }}(int64_t count, int64_t m, int64_t n, const {{ T }} *a, {{ T }} *q, {{ T }} *r, {{ T }} *work, {{ T }} *tau)

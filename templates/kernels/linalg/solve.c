@@ -1,3 +1,4 @@
+//: gg_solve_{{ s }} < gg_substitute_{{ s }}
 /* x[c] with a[c] x[c] = b[c], or a[c]^T x[c] = b[c], from the factors of a[c]; b and x are [count, n, columns].  Of a
  * singular matrix x[c] is nan everywhere. */
 static void gg_solve_{{ s }}(int64_t count, int64_t n, int64_t columns, const {{ T }} *lu, const int64_t *rows, const {{ T }} *b,

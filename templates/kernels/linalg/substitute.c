@@ -1,3 +1,4 @@
+//: gg_substitute_{{ s }}
 /* x <- t^-1 x, or t^-T x, for a triangle t of the n rows of a and x[n, columns]; `unit`: the diagonal counts as ones. */
 static void gg_substitute_{{ s }}(int64_t n, int64_t columns, const {{ T }} *a, {{ T }} *x, int transposed, int unit, int upper)
 {

@@ -1,3 +1,4 @@
+//: gg_svd_{{ s }} < gg_sqrt_{{ s }}
 /* a[c] = u diag(w) v^T for `count` matrices of m rows and n <= m columns: singular values w[c] descending, u [m, n] and
  * v [n, n] with orthonormal columns.  One-sided Jacobi rotations (Hestenes, 1958) make the columns of a copy, scaled to a
  * largest element of 1, orthogonal; their lengths are the singular values.  Columns of length 0 become whatever makes

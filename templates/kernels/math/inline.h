@@ -1,3 +1,4 @@
+//: GG_INLINE
 /* Inlining is what lets a loop over a kernel vectorise; a build for size may still share one copy. */
 #ifndef GG_INLINE
 #if defined(__GNUC__) && !defined(__OPTIMIZE_SIZE__)

@@ -1,3 +1,4 @@
+//: GG_NOINLINE
 /* What straight-line code shares one copy of, and the rare way out of a fast one. */
 #ifndef GG_NOINLINE
 #if defined(__GNUC__)

@@ -1,14 +1,17 @@
+//: gg_at_most_{{ s }}
 /* Whether x comes after y in ascending order; nan comes after everything. */
 static int gg_at_most_{{ s }}({{ T }} x, {{ T }} y)
 {
     return x <= y;
 }
 
+//: gg_after_{{ s }} < gg_at_most_{{ s }}
 static int gg_after_{{ s }}({{ T }} x, {{ T }} y)
 {
     return !gg_at_most_{{ s }}(x, y) && gg_at_most_{{ s }}(y, y);
 }
 
+//: gg_argsort_{{ s }} < gg_after_{{ s }}
 /* indices[r, :] puts row r of x[rows, n] in ascending or descending order; equal elements keep theirs.  Short runs are
  * sorted by insertion, then merged in pairs, from one array of n indices into another and back. */
 static void gg_argsort_{{ s }}(int64_t rows, int64_t n, const {{ T }} *x, int64_t *indices, int descending, int64_t *work)

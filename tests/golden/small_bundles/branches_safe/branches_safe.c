@@ -17,13 +17,18 @@ typedef char branches_safe_saved_bytes_agree[BRANCHES_SAFE_SAVED_BYTES(3) == (si
 typedef char branches_safe_work_bytes_agree[BRANCHES_SAFE_WORK_BYTES(3) == (size_t)(4096) ? 1 : -1];
 
 /* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
-#define gg_sqrt_f32 branches_safe_gg_sqrt_f32
 #define gg_least branches_safe_gg_least
+#define gg_sqrt_f32 branches_safe_gg_sqrt_f32
 #define gg_at branches_safe_gg_at
 
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
 #endif
+
+static inline int64_t gg_least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
 
 /* Inlining is what lets a loop over a kernel vectorise; a build for size may still share one copy. */
 #ifndef GG_INLINE
@@ -40,11 +45,6 @@ typedef char branches_safe_work_bytes_agree[BRANCHES_SAFE_WORK_BYTES(3) == (size
 GG_INLINE float gg_sqrt_f32(float x)
 {
     return sqrtf(x);
-}
-
-static inline int64_t gg_least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
 }
 
 static inline void *gg_at(void *block, size_t offset)
@@ -369,8 +369,8 @@ const gradgen_module *branches_safe_module(void)
 }
 
 /* What was defined for this module alone. */
-#undef gg_sqrt_f32
 #undef gg_least
+#undef gg_sqrt_f32
 #undef gg_at
 #undef GG_INLINE
 

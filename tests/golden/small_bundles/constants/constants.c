@@ -17,12 +17,12 @@ typedef char constants_saved_bytes_agree[CONSTANTS_SAVED_BYTES(3) == (size_t)(64
 typedef char constants_work_bytes_agree[CONSTANTS_WORK_BYTES(3) == (size_t)(0) ? 1 : -1];
 
 /* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
+#define gg_angle_f32 constants_gg_angle_f32
 #define gg_bits_f32 constants_gg_bits_f32
 #define gg_from_bits_f32 constants_gg_from_bits_f32
 #define gg_pair_f32 constants_gg_pair_f32
 #define gg_fast_two_sum_f32 constants_gg_fast_two_sum_f32
 #define gg_two_prod_f32 constants_gg_two_prod_f32
-#define gg_angle_f32 constants_gg_angle_f32
 #define gg_trig_reduce_f32 constants_gg_trig_reduce_f32
 #define gg_sin_pair_f32 constants_gg_sin_pair_f32
 #define gg_cos_pair_f32 constants_gg_cos_pair_f32
@@ -44,6 +44,15 @@ typedef char constants_work_bytes_agree[CONSTANTS_WORK_BYTES(3) == (size_t)(0) ?
 #endif
 #endif
 
+/* |x| = (q + y) pi/2 with |y| <= 1/2, for every finite x: Payne & Hanek's reduction (1983) in integers. For |x| >=
+ * 1/2, |x| = m 2^(8k - 24) with an integer m < 2^31; word0..word2 at k are 2^(8k - 24) 2/pi modulo 4, to 94 bits
+ * after the point, and the 62 bits after the point of their product with m are exact to 2^-61. Returned: q, and y
+ * pi/2 as hi + lo. */
+typedef struct {
+    float hi, lo;
+    uint32_t q;
+} gg_angle_f32;
+
 /* The IEEE 754 bits of a float and back: the copy compiles to nothing, and is legal in C and in C++. */
 GG_INLINE uint32_t gg_bits_f32(float x)
 {
@@ -59,13 +68,6 @@ GG_INLINE float gg_from_bits_f32(uint32_t u)
     return x;
 }
 
-/* Unevaluated sums hi + lo of two floats. The product's error is exact (Dekker 1971 without a fused multiply-add,
- * whose halves are cut off by a mask so that contraction cannot spoil them). */
-/* Where the processor itself has it for this type (bit 4 of __ARM_FP): a library's fma may round twice. */
-#if defined(__FMA__) || defined(__FP_FAST_FMAF) || (defined(__ARM_FEATURE_FMA) && (__ARM_FP & 4))
-#define GG_FUSED_F32
-#endif
-
 typedef struct {
     float hi, lo;
 } gg_pair_f32;
@@ -78,6 +80,13 @@ GG_INLINE gg_pair_f32 gg_fast_two_sum_f32(float a, float b)
     r.lo = b - (r.hi - a);
     return r;
 }
+
+/* Unevaluated sums hi + lo of two floats. The product's error is exact (Dekker 1971 without a fused multiply-add,
+ * whose halves are cut off by a mask so that contraction cannot spoil them). */
+/* Where the processor itself has it for this type (bit 4 of __ARM_FP): a library's fma may round twice. */
+#if defined(__FMA__) || defined(__FP_FAST_FMAF) || (defined(__ARM_FEATURE_FMA) && (__ARM_FP & 4))
+#define GG_FUSED_F32
+#endif
 
 /* a * b exactly, barring underflow and overflow. */
 GG_INLINE gg_pair_f32 gg_two_prod_f32(float a, float b)
@@ -95,15 +104,6 @@ GG_INLINE gg_pair_f32 gg_two_prod_f32(float a, float b)
 #endif
     return r;
 }
-
-/* |x| = (q + y) pi/2 with |y| <= 1/2, for every finite x: Payne & Hanek's reduction (1983) in integers. For |x| >=
- * 1/2, |x| = m 2^(8k - 24) with an integer m < 2^31; word0..word2 at k are 2^(8k - 24) 2/pi modulo 4, to 94 bits
- * after the point, and the 62 bits after the point of their product with m are exact to 2^-61. Returned: q, and y
- * pi/2 as hi + lo. */
-typedef struct {
-    float hi, lo;
-    uint32_t q;
-} gg_angle_f32;
 
 GG_INLINE gg_angle_f32 gg_trig_reduce_f32(float x)
 {
@@ -513,12 +513,12 @@ const gradgen_module *constants_module(void)
 }
 
 /* What was defined for this module alone. */
+#undef gg_angle_f32
 #undef gg_bits_f32
 #undef gg_from_bits_f32
 #undef gg_pair_f32
 #undef gg_fast_two_sum_f32
 #undef gg_two_prod_f32
-#undef gg_angle_f32
 #undef gg_trig_reduce_f32
 #undef gg_sin_pair_f32
 #undef gg_cos_pair_f32

@@ -17,9 +17,9 @@ typedef char forward_only_saved_bytes_agree[FORWARD_ONLY_SAVED_BYTES(3) == (size
 typedef char forward_only_work_bytes_agree[FORWARD_ONLY_WORK_BYTES(3) == (size_t)(64) ? 1 : -1];
 
 /* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
-#define gg_bits_f32 forward_only_gg_bits_f32
-#define gg_from_bits_f32 forward_only_gg_from_bits_f32
 #define gg_exp_poly_f32 forward_only_gg_exp_poly_f32
+#define gg_from_bits_f32 forward_only_gg_from_bits_f32
+#define gg_bits_f32 forward_only_gg_bits_f32
 #define gg_tanh_f32 forward_only_gg_tanh_f32
 
 #if defined(__clang__)
@@ -37,21 +37,6 @@ typedef char forward_only_work_bytes_agree[FORWARD_ONLY_WORK_BYTES(3) == (size_t
 #endif
 #endif
 
-/* The IEEE 754 bits of a float and back: the copy compiles to nothing, and is legal in C and in C++. */
-GG_INLINE uint32_t gg_bits_f32(float x)
-{
-    uint32_t u;
-    memcpy(&u, &x, sizeof u);
-    return u;
-}
-
-GG_INLINE float gg_from_bits_f32(uint32_t u)
-{
-    float x;
-    memcpy(&x, &u, sizeof x);
-    return x;
-}
-
 /* e^x = 2^n e^r, n = round(x / ln 2), |r| <= ln(2)/2 with ln 2 in two parts (Cody & Waite 1980); e^r by a minimax
  * polynomial of degree 6 (relative error 2^-28). Adding 1.5 * 2^23 + 254 rounds to an integer and leaves it, biased for
  * the scaling, in the low bits. Overflow and underflow are chosen at the end, where two selections are cheaper than two
@@ -65,6 +50,21 @@ GG_INLINE float gg_exp_poly_f32(float r)
     p = p * r + 0.16666521f;
     p = p * r + 0.49999994f;
     return r * r * p + r;
+}
+
+GG_INLINE float gg_from_bits_f32(uint32_t u)
+{
+    float x;
+    memcpy(&x, &u, sizeof x);
+    return x;
+}
+
+/* The IEEE 754 bits of a float and back: the copy compiles to nothing, and is legal in C and in C++. */
+GG_INLINE uint32_t gg_bits_f32(float x)
+{
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    return u;
 }
 
 /* |x| < 0.55: x + x^3 P(x^2), minimax, relative error 2^-29; else 1 - 2/(e^(2|x|) + 1), where nothing cancels; 1 from
@@ -223,9 +223,9 @@ const gradgen_module *forward_only_module(void)
 }
 
 /* What was defined for this module alone. */
-#undef gg_bits_f32
-#undef gg_from_bits_f32
 #undef gg_exp_poly_f32
+#undef gg_from_bits_f32
+#undef gg_bits_f32
 #undef gg_tanh_f32
 #undef GG_INLINE
 

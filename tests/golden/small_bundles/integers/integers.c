@@ -12,12 +12,17 @@ typedef char integers_saved_bytes_agree[INTEGERS_SAVED_BYTES(3) == (size_t)(0) ?
 typedef char integers_work_bytes_agree[INTEGERS_WORK_BYTES(3) == (size_t)(0) ? 1 : -1];
 
 /* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
+#define gg_add_i64 integers_gg_add_i64
 #define gg_quotient_i64 integers_gg_quotient_i64
 #define gg_divide_i64 integers_gg_divide_i64
 #define gg_floor_div_i64 integers_gg_floor_div_i64
-#define gg_remainder_i64 integers_gg_remainder_i64
 #define gg_mul_i64 integers_gg_mul_i64
-#define gg_add_i64 integers_gg_add_i64
+#define gg_remainder_i64 integers_gg_remainder_i64
+
+static inline int64_t gg_add_i64(int64_t a, int64_t b)
+{
+    return (int64_t)((uint64_t)a + (uint64_t)b);
+}
 
 /* Inlining is what lets a loop over a kernel vectorise; a build for size may still share one copy. */
 #ifndef GG_INLINE
@@ -53,21 +58,16 @@ GG_INLINE int64_t gg_floor_div_i64(int64_t a, int64_t b)
     return q.quotient - ((q.remainder != 0) & ((q.remainder < 0) != (b < 0)));
 }
 
-/* Remainder with the sign of b, as in Python; 0 for b = 0. */
-GG_INLINE int64_t gg_remainder_i64(int64_t a, int64_t b)
-{
-    gg_quotient_i64 q = gg_divide_i64(a, b);
-    return ((q.remainder != 0) & ((q.remainder < 0) != (b < 0))) ? q.remainder + b : q.remainder;
-}
-
 static inline int64_t gg_mul_i64(int64_t a, int64_t b)
 {
     return (int64_t)((uint64_t)a * (uint64_t)b);
 }
 
-static inline int64_t gg_add_i64(int64_t a, int64_t b)
+/* Remainder with the sign of b, as in Python; 0 for b = 0. */
+GG_INLINE int64_t gg_remainder_i64(int64_t a, int64_t b)
 {
-    return (int64_t)((uint64_t)a + (uint64_t)b);
+    gg_quotient_i64 q = gg_divide_i64(a, b);
+    return ((q.remainder != 0) & ((q.remainder < 0) != (b < 0))) ? q.remainder + b : q.remainder;
 }
 
 /* a * b of sizes; INT64_MAX where that would overflow, or -INT64_MAX. */
@@ -224,10 +224,10 @@ const gradgen_module *integers_module(void)
 }
 
 /* What was defined for this module alone. */
+#undef gg_add_i64
 #undef gg_quotient_i64
 #undef gg_divide_i64
 #undef gg_floor_div_i64
-#undef gg_remainder_i64
 #undef gg_mul_i64
-#undef gg_add_i64
+#undef gg_remainder_i64
 #undef GG_INLINE

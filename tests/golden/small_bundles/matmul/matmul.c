@@ -19,17 +19,23 @@ typedef char matmul_work_bytes_agree[MATMUL_WORK_BYTES(3) ==
     (size_t)(128 * GRADGEN_MIN(1, GRADGEN_MAX(0, INT64_C(3) - 256)) + 256) ? 1 : -1];
 
 /* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
-#define gg_bits_f32 matmul_gg_bits_f32
-#define gg_from_bits_f32 matmul_gg_from_bits_f32
-#define gg_exp_poly_f32 matmul_gg_exp_poly_f32
-#define gg_tanh_f32 matmul_gg_tanh_f32
 #define gg_at_if matmul_gg_at_if
-#define gg_least matmul_gg_least
+#define gg_exp_poly_f32 matmul_gg_exp_poly_f32
+#define gg_from_bits_f32 matmul_gg_from_bits_f32
+#define gg_bits_f32 matmul_gg_bits_f32
+#define gg_tanh_f32 matmul_gg_tanh_f32
 #define gg_at matmul_gg_at
+#define gg_least matmul_gg_least
 
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
 #endif
+
+/* NULL in a block that is not there. */
+static inline void *gg_at_if(void *block, size_t offset)
+{
+    return block == NULL ? NULL : (unsigned char *)block + offset;
+}
 
 /* Inlining is what lets a loop over a kernel vectorise; a build for size may still share one copy. */
 #ifndef GG_INLINE
@@ -41,21 +47,6 @@ typedef char matmul_work_bytes_agree[MATMUL_WORK_BYTES(3) ==
 #define GG_INLINE static inline
 #endif
 #endif
-
-/* The IEEE 754 bits of a float and back: the copy compiles to nothing, and is legal in C and in C++. */
-GG_INLINE uint32_t gg_bits_f32(float x)
-{
-    uint32_t u;
-    memcpy(&u, &x, sizeof u);
-    return u;
-}
-
-GG_INLINE float gg_from_bits_f32(uint32_t u)
-{
-    float x;
-    memcpy(&x, &u, sizeof x);
-    return x;
-}
 
 /* e^x = 2^n e^r, n = round(x / ln 2), |r| <= ln(2)/2 with ln 2 in two parts (Cody & Waite 1980); e^r by a minimax
  * polynomial of degree 6 (relative error 2^-28). Adding 1.5 * 2^23 + 254 rounds to an integer and leaves it, biased for
@@ -70,6 +61,21 @@ GG_INLINE float gg_exp_poly_f32(float r)
     p = p * r + 0.16666521f;
     p = p * r + 0.49999994f;
     return r * r * p + r;
+}
+
+GG_INLINE float gg_from_bits_f32(uint32_t u)
+{
+    float x;
+    memcpy(&x, &u, sizeof x);
+    return x;
+}
+
+/* The IEEE 754 bits of a float and back: the copy compiles to nothing, and is legal in C and in C++. */
+GG_INLINE uint32_t gg_bits_f32(float x)
+{
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    return u;
 }
 
 /* |x| < 0.55: x + x^3 P(x^2), minimax, relative error 2^-29; else 1 - 2/(e^(2|x|) + 1), where nothing cancels; 1 from
@@ -90,20 +96,14 @@ GG_INLINE float gg_tanh_f32(float x)
     return copysignf(a > 9.1f ? 1.0f : y, x);
 }
 
-/* NULL in a block that is not there. */
-static inline void *gg_at_if(void *block, size_t offset)
+static inline void *gg_at(void *block, size_t offset)
 {
-    return block == NULL ? NULL : (unsigned char *)block + offset;
+    return (unsigned char *)block + offset;
 }
 
 static inline int64_t gg_least(int64_t a, int64_t b)
 {
     return a < b ? a : b;
-}
-
-static inline void *gg_at(void *block, size_t offset)
-{
-    return (unsigned char *)block + offset;
 }
 
 /* a * b of sizes; INT64_MAX where that would overflow, or -INT64_MAX. */
@@ -855,13 +855,13 @@ const gradgen_module *matmul_module(void)
 }
 
 /* What was defined for this module alone. */
-#undef gg_bits_f32
-#undef gg_from_bits_f32
-#undef gg_exp_poly_f32
-#undef gg_tanh_f32
 #undef gg_at_if
-#undef gg_least
+#undef gg_exp_poly_f32
+#undef gg_from_bits_f32
+#undef gg_bits_f32
+#undef gg_tanh_f32
 #undef gg_at
+#undef gg_least
 #undef GG_INLINE
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)

@@ -298,17 +298,17 @@ typedef char one_file_saved_bytes_agree[ONE_FILE_SAVED_BYTES(3) == (size_t)(64) 
 typedef char one_file_work_bytes_agree[ONE_FILE_WORK_BYTES(3) == (size_t)(4096) ? 1 : -1];
 
 /* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
-#define gg_bits_f32 one_file_gg_bits_f32
+#define gg_exp_poly_f32 one_file_gg_exp_poly_f32
 #define gg_from_bits_f32 one_file_gg_from_bits_f32
 #define gg_scale_f32 one_file_gg_scale_f32
-#define gg_exp_poly_f32 one_file_gg_exp_poly_f32
+#define gg_bits_f32 one_file_gg_bits_f32
 #define gg_exp_f32 one_file_gg_exp_f32
-#define gg_sigmoid_f32 one_file_gg_sigmoid_f32
 #define gg_least one_file_gg_least
+#define gg_sigmoid_f32 one_file_gg_sigmoid_f32
+#define gg_at one_file_gg_at
 #define gg_pairwise_f32 one_file_gg_pairwise_f32
 #define gg_pairwise_f32_add one_file_gg_pairwise_f32_add
 #define gg_pairwise_f32_total one_file_gg_pairwise_f32_total
-#define gg_at one_file_gg_at
 
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
@@ -325,12 +325,19 @@ typedef char one_file_work_bytes_agree[ONE_FILE_WORK_BYTES(3) == (size_t)(4096) 
 #endif
 #endif
 
-/* The IEEE 754 bits of a float and back: the copy compiles to nothing, and is legal in C and in C++. */
-GG_INLINE uint32_t gg_bits_f32(float x)
+/* e^x = 2^n e^r, n = round(x / ln 2), |r| <= ln(2)/2 with ln 2 in two parts (Cody & Waite 1980); e^r by a minimax
+ * polynomial of degree 6 (relative error 2^-28). Adding 1.5 * 2^23 + 254 rounds to an integer and leaves it, biased for
+ * the scaling, in the low bits. Overflow and underflow are chosen at the end, where two selections are cheaper than two
+ * clamps that compilers turn into branches' worth of them. Measured: at most 1.02 ulp. */
+/* e^r - 1, to the accuracy that adding 1 leaves. */
+GG_INLINE float gg_exp_poly_f32(float r)
 {
-    uint32_t u;
-    memcpy(&u, &x, sizeof u);
-    return u;
+    float p = 0.0013820946f;
+    p = p * r + 0.008368684f;
+    p = p * r + 0.041668266f;
+    p = p * r + 0.16666521f;
+    p = p * r + 0.49999994f;
+    return r * r * p + r;
 }
 
 GG_INLINE float gg_from_bits_f32(uint32_t u)
@@ -349,19 +356,12 @@ GG_INLINE float gg_scale_f32(float p, uint32_t u)
     return p * gg_from_bits_f32(first) * gg_from_bits_f32((u << 23) - first);
 }
 
-/* e^x = 2^n e^r, n = round(x / ln 2), |r| <= ln(2)/2 with ln 2 in two parts (Cody & Waite 1980); e^r by a minimax
- * polynomial of degree 6 (relative error 2^-28). Adding 1.5 * 2^23 + 254 rounds to an integer and leaves it, biased for
- * the scaling, in the low bits. Overflow and underflow are chosen at the end, where two selections are cheaper than two
- * clamps that compilers turn into branches' worth of them. Measured: at most 1.02 ulp. */
-/* e^r - 1, to the accuracy that adding 1 leaves. */
-GG_INLINE float gg_exp_poly_f32(float r)
+/* The IEEE 754 bits of a float and back: the copy compiles to nothing, and is legal in C and in C++. */
+GG_INLINE uint32_t gg_bits_f32(float x)
 {
-    float p = 0.0013820946f;
-    p = p * r + 0.008368684f;
-    p = p * r + 0.041668266f;
-    p = p * r + 0.16666521f;
-    p = p * r + 0.49999994f;
-    return r * r * p + r;
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    return u;
 }
 
 GG_INLINE float gg_exp_f32(float x)
@@ -371,6 +371,11 @@ GG_INLINE float gg_exp_f32(float x)
     float y = gg_scale_f32(p, gg_bits_f32(shifted));
     y = x < -105.0f ? 0.0f : y;
     return x > 90.0f ? INFINITY : y;
+}
+
+static inline int64_t gg_least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
 }
 
 /* 1/(1 + e^-x) for x >= 0 and e^x/(1 + e^x) for x < 0, both through e = e^-|x| = 2^n (1 + q): no overflow, and
@@ -391,9 +396,9 @@ GG_INLINE float gg_sigmoid_f32(float x)
     return (x < 0.0f ? e : 1.0f) / d;
 }
 
-static inline int64_t gg_least(int64_t a, int64_t b)
+static inline void *gg_at(void *block, size_t offset)
 {
-    return a < b ? a : b;
+    return (unsigned char *)block + offset;
 }
 
 /* Pairwise summation: level[b] is a sum of 2^b terms where bit b of the count is set. */
@@ -416,11 +421,6 @@ static inline float gg_pairwise_f32_total(const gg_pairwise_f32 *s)
         if ((s->count >> b & 1u) != 0u) x += s->level[b];
     }
     return x;
-}
-
-static inline void *gg_at(void *block, size_t offset)
-{
-    return (unsigned char *)block + offset;
 }
 
 /* a * b of sizes; INT64_MAX where that would overflow, or -INT64_MAX. */
@@ -775,17 +775,17 @@ const gradgen_module *one_file_module(void)
 }
 
 /* What was defined for this module alone. */
-#undef gg_bits_f32
+#undef gg_exp_poly_f32
 #undef gg_from_bits_f32
 #undef gg_scale_f32
-#undef gg_exp_poly_f32
+#undef gg_bits_f32
 #undef gg_exp_f32
-#undef gg_sigmoid_f32
 #undef gg_least
+#undef gg_sigmoid_f32
+#undef gg_at
 #undef gg_pairwise_f32
 #undef gg_pairwise_f32_add
 #undef gg_pairwise_f32_total
-#undef gg_at
 #undef GG_INLINE
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)

@@ -19,39 +19,55 @@ typedef char random_numbers_work_bytes_agree[RANDOM_NUMBERS_WORK_BYTES(3) ==
     (size_t)(64 * GRADGEN_MIN(1, GRADGEN_MAX(0, INT64_C(3) - 256)) + 64) ? 1 : -1];
 
 /* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
+#define gg_add_i64 random_numbers_gg_add_i64
+#define gg_at_if random_numbers_gg_at_if
+#define gg_bit_and_i64 random_numbers_gg_bit_and_i64
+#define gg_angle_f32 random_numbers_gg_angle_f32
 #define gg_bits_f32 random_numbers_gg_bits_f32
 #define gg_from_bits_f32 random_numbers_gg_from_bits_f32
 #define gg_pair_f32 random_numbers_gg_pair_f32
 #define gg_fast_two_sum_f32 random_numbers_gg_fast_two_sum_f32
 #define gg_two_prod_f32 random_numbers_gg_two_prod_f32
-#define gg_angle_f32 random_numbers_gg_angle_f32
 #define gg_trig_reduce_f32 random_numbers_gg_trig_reduce_f32
 #define gg_sin_pair_f32 random_numbers_gg_sin_pair_f32
 #define gg_cos_pair_f32 random_numbers_gg_cos_pair_f32
 #define gg_cos_f32 random_numbers_gg_cos_f32
+#define gg_least random_numbers_gg_least
 #define gg_split_f32 random_numbers_gg_split_f32
 #define gg_log_tail_f32 random_numbers_gg_log_tail_f32
 #define gg_log_sum_f32 random_numbers_gg_log_sum_f32
 #define gg_log_f32 random_numbers_gg_log_f32
+#define gg_mul_i64 random_numbers_gg_mul_i64
 #define gg_philox_words random_numbers_gg_philox_words
 #define gg_philox_round random_numbers_gg_philox_round
 #define gg_philox random_numbers_gg_philox
 #define gg_philox_high_i64 random_numbers_gg_philox_high_i64
 #define gg_philox_low_i64 random_numbers_gg_philox_low_i64
+#define gg_shift_right_i64 random_numbers_gg_shift_right_i64
 #define gg_sqrt_f32 random_numbers_gg_sqrt_f32
 #define gg_exp_poly_f32 random_numbers_gg_exp_poly_f32
 #define gg_tanh_f32 random_numbers_gg_tanh_f32
-#define gg_least random_numbers_gg_least
-#define gg_mul_i64 random_numbers_gg_mul_i64
-#define gg_add_i64 random_numbers_gg_add_i64
-#define gg_shift_right_i64 random_numbers_gg_shift_right_i64
-#define gg_bit_and_i64 random_numbers_gg_bit_and_i64
-#define gg_at_if random_numbers_gg_at_if
 #define gg_at random_numbers_gg_at
 
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
 #endif
+
+static inline int64_t gg_add_i64(int64_t a, int64_t b)
+{
+    return (int64_t)((uint64_t)a + (uint64_t)b);
+}
+
+/* NULL in a block that is not there. */
+static inline void *gg_at_if(void *block, size_t offset)
+{
+    return block == NULL ? NULL : (unsigned char *)block + offset;
+}
+
+static inline int64_t gg_bit_and_i64(int64_t a, int64_t b)
+{
+    return (int64_t)(a & b);
+}
 
 /* Inlining is what lets a loop over a kernel vectorise; a build for size may still share one copy. */
 #ifndef GG_INLINE
@@ -63,6 +79,15 @@ typedef char random_numbers_work_bytes_agree[RANDOM_NUMBERS_WORK_BYTES(3) ==
 #define GG_INLINE static inline
 #endif
 #endif
+
+/* |x| = (q + y) pi/2 with |y| <= 1/2, for every finite x: Payne & Hanek's reduction (1983) in integers. For |x| >=
+ * 1/2, |x| = m 2^(8k - 24) with an integer m < 2^31; word0..word2 at k are 2^(8k - 24) 2/pi modulo 4, to 94 bits
+ * after the point, and the 62 bits after the point of their product with m are exact to 2^-61. Returned: q, and y
+ * pi/2 as hi + lo. */
+typedef struct {
+    float hi, lo;
+    uint32_t q;
+} gg_angle_f32;
 
 /* The IEEE 754 bits of a float and back: the copy compiles to nothing, and is legal in C and in C++. */
 GG_INLINE uint32_t gg_bits_f32(float x)
@@ -79,13 +104,6 @@ GG_INLINE float gg_from_bits_f32(uint32_t u)
     return x;
 }
 
-/* Unevaluated sums hi + lo of two floats. The product's error is exact (Dekker 1971 without a fused multiply-add,
- * whose halves are cut off by a mask so that contraction cannot spoil them). */
-/* Where the processor itself has it for this type (bit 4 of __ARM_FP): a library's fma may round twice. */
-#if defined(__FMA__) || defined(__FP_FAST_FMAF) || (defined(__ARM_FEATURE_FMA) && (__ARM_FP & 4))
-#define GG_FUSED_F32
-#endif
-
 typedef struct {
     float hi, lo;
 } gg_pair_f32;
@@ -98,6 +116,13 @@ GG_INLINE gg_pair_f32 gg_fast_two_sum_f32(float a, float b)
     r.lo = b - (r.hi - a);
     return r;
 }
+
+/* Unevaluated sums hi + lo of two floats. The product's error is exact (Dekker 1971 without a fused multiply-add,
+ * whose halves are cut off by a mask so that contraction cannot spoil them). */
+/* Where the processor itself has it for this type (bit 4 of __ARM_FP): a library's fma may round twice. */
+#if defined(__FMA__) || defined(__FP_FAST_FMAF) || (defined(__ARM_FEATURE_FMA) && (__ARM_FP & 4))
+#define GG_FUSED_F32
+#endif
 
 /* a * b exactly, barring underflow and overflow. */
 GG_INLINE gg_pair_f32 gg_two_prod_f32(float a, float b)
@@ -115,15 +140,6 @@ GG_INLINE gg_pair_f32 gg_two_prod_f32(float a, float b)
 #endif
     return r;
 }
-
-/* |x| = (q + y) pi/2 with |y| <= 1/2, for every finite x: Payne & Hanek's reduction (1983) in integers. For |x| >=
- * 1/2, |x| = m 2^(8k - 24) with an integer m < 2^31; word0..word2 at k are 2^(8k - 24) 2/pi modulo 4, to 94 bits
- * after the point, and the 62 bits after the point of their product with m are exact to 2^-61. Returned: q, and y
- * pi/2 as hi + lo. */
-typedef struct {
-    float hi, lo;
-    uint32_t q;
-} gg_angle_f32;
 
 GG_INLINE gg_angle_f32 gg_trig_reduce_f32(float x)
 {
@@ -211,6 +227,11 @@ GG_INLINE float gg_cos_f32(float x)
     return gg_from_bits_f32(gg_bits_f32(m) ^ (((r.q + 1u) & 2u) << 30));
 }
 
+static inline int64_t gg_least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 /* x = 2^k m with m in [sqrt(1/2), sqrt(2)), for positive finite x, subnormal ones included: hi = m, lo = k. */
 GG_INLINE gg_pair_f32 gg_split_f32(float x)
 {
@@ -251,6 +272,11 @@ GG_INLINE float gg_log_f32(float x)
     y = x == INFINITY ? x : y;
     y = x == 0.0f ? -INFINITY : y;
     return x >= 0.0f ? y : NAN;
+}
+
+static inline int64_t gg_mul_i64(int64_t a, int64_t b)
+{
+    return (int64_t)((uint64_t)a * (uint64_t)b);
 }
 
 /* Random numbers: Philox 4x32 with ten rounds (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as
@@ -306,6 +332,12 @@ GG_INLINE int64_t gg_philox_low_i64(int64_t key, int64_t high, int64_t low)
     return (int64_t)((uint64_t)x.b << 32 | x.a);
 }
 
+static inline int64_t gg_shift_right_i64(int64_t a, int64_t b)
+{
+    const int64_t n = b < 0 || b > 63 ? 63 : b;
+    return (int64_t)(a < 0 ? ~(~a >> n) : a >> n);
+}
+
 /* The square root is one instruction, correctly rounded. */
 GG_INLINE float gg_sqrt_f32(float x)
 {
@@ -343,38 +375,6 @@ GG_INLINE float gg_tanh_f32(float x)
     p = p * z + -0.33333316f;
     y = a < 0.55f ? a + a * z * p : y;
     return copysignf(a > 9.1f ? 1.0f : y, x);
-}
-
-static inline int64_t gg_least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static inline int64_t gg_mul_i64(int64_t a, int64_t b)
-{
-    return (int64_t)((uint64_t)a * (uint64_t)b);
-}
-
-static inline int64_t gg_add_i64(int64_t a, int64_t b)
-{
-    return (int64_t)((uint64_t)a + (uint64_t)b);
-}
-
-static inline int64_t gg_shift_right_i64(int64_t a, int64_t b)
-{
-    const int64_t n = b < 0 || b > 63 ? 63 : b;
-    return (int64_t)(a < 0 ? ~(~a >> n) : a >> n);
-}
-
-static inline int64_t gg_bit_and_i64(int64_t a, int64_t b)
-{
-    return (int64_t)(a & b);
-}
-
-/* NULL in a block that is not there. */
-static inline void *gg_at_if(void *block, size_t offset)
-{
-    return block == NULL ? NULL : (unsigned char *)block + offset;
 }
 
 static inline void *gg_at(void *block, size_t offset)
@@ -1133,34 +1133,34 @@ const gradgen_module *random_numbers_module(void)
 }
 
 /* What was defined for this module alone. */
+#undef gg_add_i64
+#undef gg_at_if
+#undef gg_bit_and_i64
+#undef gg_angle_f32
 #undef gg_bits_f32
 #undef gg_from_bits_f32
 #undef gg_pair_f32
 #undef gg_fast_two_sum_f32
 #undef gg_two_prod_f32
-#undef gg_angle_f32
 #undef gg_trig_reduce_f32
 #undef gg_sin_pair_f32
 #undef gg_cos_pair_f32
 #undef gg_cos_f32
+#undef gg_least
 #undef gg_split_f32
 #undef gg_log_tail_f32
 #undef gg_log_sum_f32
 #undef gg_log_f32
+#undef gg_mul_i64
 #undef gg_philox_words
 #undef gg_philox_round
 #undef gg_philox
 #undef gg_philox_high_i64
 #undef gg_philox_low_i64
+#undef gg_shift_right_i64
 #undef gg_sqrt_f32
 #undef gg_exp_poly_f32
 #undef gg_tanh_f32
-#undef gg_least
-#undef gg_mul_i64
-#undef gg_add_i64
-#undef gg_shift_right_i64
-#undef gg_bit_and_i64
-#undef gg_at_if
 #undef gg_at
 #undef GG_INLINE
 #undef GG_FUSED_F32

@@ -19,34 +19,33 @@ typedef char reduction_work_bytes_agree[REDUCTION_WORK_BYTES(3, 5) ==
     (size_t)(64 * ((8 * INT64_C(5) + 63) / 64) + 8192) ? 1 : -1];
 
 /* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
-#define gg_sqrt_f64 reduction_gg_sqrt_f64
+#define gg_at_if reduction_gg_at_if
+#define gg_isnan_f64 reduction_gg_isnan_f64
+#define gg_least reduction_gg_least
 #define gg_pairwise_f64 reduction_gg_pairwise_f64
 #define gg_pairwise_f64_add reduction_gg_pairwise_f64_add
 #define gg_pairwise_f64_total reduction_gg_pairwise_f64_total
-#define gg_least reduction_gg_least
-#define gg_isnan_f64 reduction_gg_isnan_f64
-#define gg_at_if reduction_gg_at_if
+#define gg_sqrt_f64 reduction_gg_sqrt_f64
 #define gg_at reduction_gg_at
 
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
 #endif
 
-/* Inlining is what lets a loop over a kernel vectorise; a build for size may still share one copy. */
-#ifndef GG_INLINE
-#if defined(__GNUC__) && !defined(__OPTIMIZE_SIZE__)
-#define GG_INLINE static inline __attribute__((always_inline, unused))
-#elif defined(__GNUC__)
-#define GG_INLINE static inline __attribute__((unused))
-#else
-#define GG_INLINE static inline
-#endif
-#endif
-
-/* The square root is one instruction, correctly rounded. */
-GG_INLINE double gg_sqrt_f64(double x)
+/* NULL in a block that is not there. */
+static inline void *gg_at_if(void *block, size_t offset)
 {
-    return sqrt(x);
+    return block == NULL ? NULL : (unsigned char *)block + offset;
+}
+
+static inline int gg_isnan_f64(double a)
+{
+    return a != a;
+}
+
+static inline int64_t gg_least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
 }
 
 /* Pairwise summation: level[b] is a sum of 2^b terms where bit b of the count is set. */
@@ -71,20 +70,21 @@ static inline double gg_pairwise_f64_total(const gg_pairwise_f64 *s)
     return x;
 }
 
-static inline int64_t gg_least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
+/* Inlining is what lets a loop over a kernel vectorise; a build for size may still share one copy. */
+#ifndef GG_INLINE
+#if defined(__GNUC__) && !defined(__OPTIMIZE_SIZE__)
+#define GG_INLINE static inline __attribute__((always_inline, unused))
+#elif defined(__GNUC__)
+#define GG_INLINE static inline __attribute__((unused))
+#else
+#define GG_INLINE static inline
+#endif
+#endif
 
-static inline int gg_isnan_f64(double a)
+/* The square root is one instruction, correctly rounded. */
+GG_INLINE double gg_sqrt_f64(double x)
 {
-    return a != a;
-}
-
-/* NULL in a block that is not there. */
-static inline void *gg_at_if(void *block, size_t offset)
-{
-    return block == NULL ? NULL : (unsigned char *)block + offset;
+    return sqrt(x);
 }
 
 static inline void *gg_at(void *block, size_t offset)
@@ -616,13 +616,13 @@ const gradgen_module *reduction_module(void)
 }
 
 /* What was defined for this module alone. */
-#undef gg_sqrt_f64
+#undef gg_at_if
+#undef gg_isnan_f64
+#undef gg_least
 #undef gg_pairwise_f64
 #undef gg_pairwise_f64_add
 #undef gg_pairwise_f64_total
-#undef gg_least
-#undef gg_isnan_f64
-#undef gg_at_if
+#undef gg_sqrt_f64
 #undef gg_at
 #undef GG_INLINE
 

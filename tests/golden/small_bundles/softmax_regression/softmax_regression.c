@@ -19,11 +19,14 @@ typedef char softmax_regression_work_bytes_agree[SOFTMAX_REGRESSION_WORK_BYTES(3
     (size_t)(128 * GRADGEN_MIN(1, GRADGEN_MAX(0, INT64_C(3) - 256)) + 320) ? 1 : -1];
 
 /* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
-#define gg_bits_f32 softmax_regression_gg_bits_f32
+#define gg_at_if softmax_regression_gg_at_if
+#define gg_exp_poly_f32 softmax_regression_gg_exp_poly_f32
 #define gg_from_bits_f32 softmax_regression_gg_from_bits_f32
 #define gg_scale_f32 softmax_regression_gg_scale_f32
-#define gg_exp_poly_f32 softmax_regression_gg_exp_poly_f32
+#define gg_bits_f32 softmax_regression_gg_bits_f32
 #define gg_exp_f32 softmax_regression_gg_exp_f32
+#define gg_isnan_f32 softmax_regression_gg_isnan_f32
+#define gg_least softmax_regression_gg_least
 #define gg_pair_f32 softmax_regression_gg_pair_f32
 #define gg_split_f32 softmax_regression_gg_split_f32
 #define gg_log_tail_f32 softmax_regression_gg_log_tail_f32
@@ -34,14 +37,17 @@ typedef char softmax_regression_work_bytes_agree[SOFTMAX_REGRESSION_WORK_BYTES(3
 #define gg_pairwise_f32 softmax_regression_gg_pairwise_f32
 #define gg_pairwise_f32_add softmax_regression_gg_pairwise_f32_add
 #define gg_pairwise_f32_total softmax_regression_gg_pairwise_f32_total
-#define gg_least softmax_regression_gg_least
-#define gg_isnan_f32 softmax_regression_gg_isnan_f32
-#define gg_at_if softmax_regression_gg_at_if
 #define gg_at softmax_regression_gg_at
 
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
 #endif
+
+/* NULL in a block that is not there. */
+static inline void *gg_at_if(void *block, size_t offset)
+{
+    return block == NULL ? NULL : (unsigned char *)block + offset;
+}
 
 /* Inlining is what lets a loop over a kernel vectorise; a build for size may still share one copy. */
 #ifndef GG_INLINE
@@ -54,12 +60,19 @@ typedef char softmax_regression_work_bytes_agree[SOFTMAX_REGRESSION_WORK_BYTES(3
 #endif
 #endif
 
-/* The IEEE 754 bits of a float and back: the copy compiles to nothing, and is legal in C and in C++. */
-GG_INLINE uint32_t gg_bits_f32(float x)
+/* e^x = 2^n e^r, n = round(x / ln 2), |r| <= ln(2)/2 with ln 2 in two parts (Cody & Waite 1980); e^r by a minimax
+ * polynomial of degree 6 (relative error 2^-28). Adding 1.5 * 2^23 + 254 rounds to an integer and leaves it, biased for
+ * the scaling, in the low bits. Overflow and underflow are chosen at the end, where two selections are cheaper than two
+ * clamps that compilers turn into branches' worth of them. Measured: at most 1.02 ulp. */
+/* e^r - 1, to the accuracy that adding 1 leaves. */
+GG_INLINE float gg_exp_poly_f32(float r)
 {
-    uint32_t u;
-    memcpy(&u, &x, sizeof u);
-    return u;
+    float p = 0.0013820946f;
+    p = p * r + 0.008368684f;
+    p = p * r + 0.041668266f;
+    p = p * r + 0.16666521f;
+    p = p * r + 0.49999994f;
+    return r * r * p + r;
 }
 
 GG_INLINE float gg_from_bits_f32(uint32_t u)
@@ -78,19 +91,12 @@ GG_INLINE float gg_scale_f32(float p, uint32_t u)
     return p * gg_from_bits_f32(first) * gg_from_bits_f32((u << 23) - first);
 }
 
-/* e^x = 2^n e^r, n = round(x / ln 2), |r| <= ln(2)/2 with ln 2 in two parts (Cody & Waite 1980); e^r by a minimax
- * polynomial of degree 6 (relative error 2^-28). Adding 1.5 * 2^23 + 254 rounds to an integer and leaves it, biased for
- * the scaling, in the low bits. Overflow and underflow are chosen at the end, where two selections are cheaper than two
- * clamps that compilers turn into branches' worth of them. Measured: at most 1.02 ulp. */
-/* e^r - 1, to the accuracy that adding 1 leaves. */
-GG_INLINE float gg_exp_poly_f32(float r)
+/* The IEEE 754 bits of a float and back: the copy compiles to nothing, and is legal in C and in C++. */
+GG_INLINE uint32_t gg_bits_f32(float x)
 {
-    float p = 0.0013820946f;
-    p = p * r + 0.008368684f;
-    p = p * r + 0.041668266f;
-    p = p * r + 0.16666521f;
-    p = p * r + 0.49999994f;
-    return r * r * p + r;
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    return u;
 }
 
 GG_INLINE float gg_exp_f32(float x)
@@ -100,6 +106,16 @@ GG_INLINE float gg_exp_f32(float x)
     float y = gg_scale_f32(p, gg_bits_f32(shifted));
     y = x < -105.0f ? 0.0f : y;
     return x > 90.0f ? INFINITY : y;
+}
+
+static inline int gg_isnan_f32(float a)
+{
+    return a != a;
+}
+
+static inline int64_t gg_least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
 }
 
 /* What straight-line code shares one copy of, and the rare way out of a fast one. */
@@ -197,22 +213,6 @@ static inline float gg_pairwise_f32_total(const gg_pairwise_f32 *s)
         if ((s->count >> b & 1u) != 0u) x += s->level[b];
     }
     return x;
-}
-
-static inline int64_t gg_least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static inline int gg_isnan_f32(float a)
-{
-    return a != a;
-}
-
-/* NULL in a block that is not there. */
-static inline void *gg_at_if(void *block, size_t offset)
-{
-    return block == NULL ? NULL : (unsigned char *)block + offset;
 }
 
 static inline void *gg_at(void *block, size_t offset)
@@ -936,11 +936,14 @@ const gradgen_module *softmax_regression_module(void)
 }
 
 /* What was defined for this module alone. */
-#undef gg_bits_f32
+#undef gg_at_if
+#undef gg_exp_poly_f32
 #undef gg_from_bits_f32
 #undef gg_scale_f32
-#undef gg_exp_poly_f32
+#undef gg_bits_f32
 #undef gg_exp_f32
+#undef gg_isnan_f32
+#undef gg_least
 #undef gg_pair_f32
 #undef gg_split_f32
 #undef gg_log_tail_f32
@@ -951,9 +954,6 @@ const gradgen_module *softmax_regression_module(void)
 #undef gg_pairwise_f32
 #undef gg_pairwise_f32_add
 #undef gg_pairwise_f32_total
-#undef gg_least
-#undef gg_isnan_f32
-#undef gg_at_if
 #undef gg_at
 #undef GG_INLINE
 #undef GG_NOINLINE

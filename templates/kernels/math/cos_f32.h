@@ -1,8 +1,0 @@
-/* cos(x) = +-cos or +-sin of the reduced angle, by the quadrant. Measured: at most 0.84 ulp. */
-GG_INLINE float gg_cos_f32(float x)
-{
-    gg_angle_f32 r = gg_trig_reduce_f32(x);
-    float s = gg_sin_pair_f32(r.hi, r.lo).hi, c = gg_cos_pair_f32(r.hi, r.lo).hi;
-    float m = (r.q & 1u) != 0u ? s : c;
-    return gg_from_bits_f32(gg_bits_f32(m) ^ (((r.q + 1u) & 2u) << 30));
-}

@@ -1,9 +1,0 @@
-/* log(x) = k ln 2 + log(m), x = 2^k m. Measured: at most 0.74 ulp. */
-GG_INLINE double gg_log_f64(double x)
-{
-    gg_pair_f64 q = gg_split_f64(x);
-    double y = gg_log_sum_f64(q.lo, q.hi - 1.0);
-    y = x == HUGE_VAL ? x : y;
-    y = x == 0.0 ? -HUGE_VAL : y;
-    return x >= 0.0 ? y : (double)NAN;
-}

@@ -1,6 +1,0 @@
-/* log(1/(1 + e^-x)) = min(x, 0) - log1p(e^-|x|). Measured: at most 1.60 ulp. */
-GG_INLINE float gg_logsigmoid_f32(float x)
-{
-    float y = gg_log1p_finite_f32(gg_exp_f32(-fabsf(x)), 0.0f);
-    return x < 0.0f ? x - y : -y;
-}

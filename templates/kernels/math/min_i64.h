@@ -1,4 +1,0 @@
-GG_INLINE int64_t gg_min_i64(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
