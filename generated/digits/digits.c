@@ -742,8 +742,8 @@ gradgen_status digits_forward(
         gg_pairwise_f32_add(&s1, s3);
     }
     const float t1 = gg_pairwise_f32_total(&s1);
-    const int t2 = saved != NULL;
-    if (t2) {
+    const int wants_saved = saved != NULL;
+    if (wants_saved) {
         kept4[0] = t1;
     }
     /* digits.py:29 mm, add, relu, digits.py:30 mm, add, digits.py:31 log_softmax, nll_loss
@@ -755,7 +755,7 @@ gradgen_status digits_forward(
      * s5[j,0] = sum_k exp(scores[j,k] - s3[j,0]) */
     gg_pairwise_f32 s2;
     memset(&s2, 0, sizeof s2);
-    const int t3 = scores != NULL;
+    const int wants_scores = scores != NULL;
     for (int64_t i = 0; i < N; i += 256) {
         const int64_t rows = gg_least(256, N - i);
         gg_gemm_f32_set((ptrdiff_t)rows, 64, 64,
@@ -764,12 +764,12 @@ gradgen_status digits_forward(
             v1, 64, 1,
             gg_scratch);
         for (int64_t j = 0; j < rows; ++j) {
-            float *const row = t2 ? kept0 + i * 64 + j * 64 : sink;
+            float *const row = wants_saved ? kept0 + i * 64 + j * 64 : sink;
             GRADGEN_SIMD
             for (int64_t k = 0; k < 64; ++k) {
-                const float t4 = v1[j * 64 + k] + b1[k];
-                row[k] = t4;
-                v1[j * 64 + k] = t4 <= 0.0f ? 0.0f : t4;
+                const float t2 = v1[j * 64 + k] + b1[k];
+                row[k] = t2;
+                v1[j * 64 + k] = t2 <= 0.0f ? 0.0f : t2;
             }
         }
         gg_gemm_f32_set((ptrdiff_t)rows, 10, 64,
@@ -780,8 +780,8 @@ gradgen_status digits_forward(
         for (int64_t j = 0; j < rows; ++j) {
             float s3 = -INFINITY;
             int s4 = 0;
-            float *const row2 = t3 ? scores + i * 10 + j * 10 : sink;
-            float *const row3 = t2 ? kept1 + i * 10 + j * 10 : sink;
+            float *const row2 = wants_scores ? scores + i * 10 + j * 10 : sink;
+            float *const row3 = wants_saved ? kept1 + i * 10 + j * 10 : sink;
             GRADGEN_SIMD_WITH(reduction(max:s3) reduction(|:s4))
             for (int64_t k = 0; k < 10; ++k) {
                 const float logits_0 = v2[j * 10 + k] + b2[k];
@@ -791,22 +791,22 @@ gradgen_status digits_forward(
                 s3 = logits_0 > s3 ? logits_0 : s3;
                 s4 = s4 | gg_isnan_f32(logits_0);
             }
-            const float t4 = s4 ? NAN : s3;
-            if (t2) {
-                kept2[i + j] = t4;
+            const float t2 = s4 ? NAN : s3;
+            if (wants_saved) {
+                kept2[i + j] = t2;
             }
             float s5 = 0.0f;
             GRADGEN_SIMD_WITH(reduction(+:s5))
             for (int64_t k = 0; k < 10; ++k) {
-                s5 = s5 + gg_exp_f32(logits[k] - t4);
+                s5 = s5 + gg_exp_f32(logits[k] - t2);
             }
-            if (t2) {
+            if (wants_saved) {
                 kept3[i + j] = s5;
             }
             const int64_t t_0 = t[i + j];
-            const int t5 = t_0 == -100;
-            const int64_t n1 = t5 ? 0 : t_0;
-            gg_pairwise_f32_add(&s2, t5 ? 0.0f : -(logits[n1] - t4 - gg_log_scalar_f32(s5)));
+            const int t3 = t_0 == -100;
+            const int64_t n1 = t3 ? 0 : t_0;
+            gg_pairwise_f32_add(&s2, t3 ? 0.0f : -(logits[n1] - t2 - gg_log_scalar_f32(s5)));
         }
     }
     /* digits.py:31 nll_loss
@@ -895,124 +895,124 @@ gradgen_status digits_backward(
      * grad_h[n,i] = sum_j w2[i,j] grad_logits[n,j]
      * grad_h[j,k] = if(kept0[j,k] <= 0, 0, grad_h[j,k])
      * grad_b1[k] += sum_j grad_h[j,k] */
-    const int t1 = grad_w1 != NULL;
-    const int t2 = N <= 256;
-    const int t3 = (flags & GRADGEN_SET_GRAD) != 0u;
-    const int t4 = t2 || t3;
-    float *const total = t1 && t4 ? grad_w1 : v1;
-    const int t5 = !(t2 && !t3);
-    const int t6 = !t4;
-    if (t1 && t5) {
+    const int wants_grad_w1 = grad_w1 != NULL;
+    const int t1 = N <= 256;
+    const int sets = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t2 = t1 || sets;
+    float *const total = wants_grad_w1 && t2 ? grad_w1 : v1;
+    const int t3 = !(t1 && !sets);
+    const int t4 = !t2;
+    if (wants_grad_w1 && t3) {
         memset(total, 0, 4096 * sizeof(float));
     }
-    const int t7 = grad_b1 != NULL;
-    float *const total2 = t7 && t4 ? grad_b1 : v2;
-    if (t7 && t5) {
+    const int wants_grad_b1 = grad_b1 != NULL;
+    float *const total2 = wants_grad_b1 && t2 ? grad_b1 : v2;
+    if (wants_grad_b1 && t3) {
         memset(total2, 0, 64 * sizeof(float));
     }
-    const int t8 = grad_w2 != NULL;
-    float *const total3 = t8 && t4 ? grad_w2 : v3;
-    if (t8 && t5) {
+    const int wants_grad_w2 = grad_w2 != NULL;
+    float *const total3 = wants_grad_w2 && t2 ? grad_w2 : v3;
+    if (wants_grad_w2 && t3) {
         memset(total3, 0, 640 * sizeof(float));
     }
-    const int t9 = grad_b2 != NULL;
-    float *const total4 = t9 && t4 ? grad_b2 : v4;
-    if (t9 && t5) {
+    const int wants_grad_b2 = grad_b2 != NULL;
+    float *const total4 = wants_grad_b2 && t2 ? grad_b2 : v4;
+    if (wants_grad_b2 && t3) {
         memset(total4, 0, 10 * sizeof(float));
     }
-    const float t10 = -((grad_loss != NULL ? grad_loss[0] : 1.0f) / kept4[0]);
-    const int t11 = t1 || t7;
+    const float t5 = -((grad_loss != NULL ? grad_loss[0] : 1.0f) / kept4[0]);
+    const int t6 = wants_grad_w1 || wants_grad_b1;
     for (int64_t i = 0; i < N; i += 256) {
         const int64_t rows = gg_least(256, N - i);
         memset(grad_b1_0, 0, 64 * sizeof(float));
         memset(grad_b2_0, 0, 10 * sizeof(float));
         for (int64_t j = 0; j < rows; ++j) {
             const int64_t t_0 = t[i + j];
-            const int t12 = t_0 == -100;
-            const int64_t t13 = t12 ? 0 : t_0;
-            const float t14 = t12 ? 0.0f : t10;
-            const float t15 = kept3[i + j];
-            const float t16 = t13 >= 0 && t13 < 10 ? -t14 / t15 : 0.0f;
-            const float t17 = kept2[i + j];
+            const int t7 = t_0 == -100;
+            const int64_t t8 = t7 ? 0 : t_0;
+            const float t9 = t7 ? 0.0f : t5;
+            const float t10 = kept3[i + j];
+            const float t11 = t8 >= 0 && t8 < 10 ? -t9 / t10 : 0.0f;
+            const float t12 = kept2[i + j];
             GRADGEN_SIMD
             for (int64_t k = 0; k < 10; ++k) {
-                const float grad_logits_0 = (t13 == k ? t14 : 0.0f) + t16 * gg_exp_f32(kept1[i * 10 + j * 10 + k] -
-                        t17);
+                const float grad_logits_0 = (t8 == k ? t9 : 0.0f) + t11 * gg_exp_f32(kept1[i * 10 + j * 10 + k] -
+                        t12);
                 grad_logits[j * 10 + k] = grad_logits_0;
                 grad_b2_0[k] = grad_b2_0[k] + grad_logits_0;
             }
-            if (t8) {
+            if (wants_grad_w2) {
                 GRADGEN_SIMD
                 for (int64_t k = 0; k < 64; ++k) {
-                    const float t18 = kept0[i * 64 + j * 64 + k];
-                    h[j * 64 + k] = t18 <= 0.0f ? 0.0f : t18;
+                    const float t13 = kept0[i * 64 + j * 64 + k];
+                    h[j * 64 + k] = t13 <= 0.0f ? 0.0f : t13;
                 }
             }
         }
-        if (t11) {
+        if (t6) {
             gg_gemm_f32_set(64, (ptrdiff_t)rows, 10,
                 w2, 10, 1,
                 grad_logits, 1, 10,
                 grad_h, 1, 64,
                 gg_scratch);
         }
-        if (t11) {
+        if (t6) {
             for (int64_t j = 0; j < rows; ++j) {
                 GRADGEN_SIMD
                 for (int64_t k = 0; k < 64; ++k) {
-                    const float t12 = grad_h[j * 64 + k];
-                    const float t13 = kept0[i * 64 + j * 64 + k] <= 0.0f ? 0.0f : t12;
-                    grad_h[j * 64 + k] = t13;
-                    grad_b1_0[k] = grad_b1_0[k] + t13;
+                    const float t7 = grad_h[j * 64 + k];
+                    const float t8 = kept0[i * 64 + j * 64 + k] <= 0.0f ? 0.0f : t7;
+                    grad_h[j * 64 + k] = t8;
+                    grad_b1_0[k] = grad_b1_0[k] + t8;
                 }
             }
         }
-        if (t1) {
+        if (wants_grad_w1) {
             gg_gemm_f32_add(64, 64, (ptrdiff_t)rows,
                 x + i * 64, 1, 64,
                 grad_h, 64, 1,
                 total, 64, 1,
                 gg_scratch);
         }
-        if (t8) {
+        if (wants_grad_w2) {
             gg_gemm_f32_add(64, 10, (ptrdiff_t)rows,
                 h, 1, 64,
                 grad_logits, 10, 1,
                 total3, 10, 1,
                 gg_scratch);
         }
-        if (t7) {
+        if (wants_grad_b1) {
             GRADGEN_SIMD
             for (int64_t j = 0; j < 64; ++j) {
                 total2[j] = total2[j] + grad_b1_0[j];
             }
         }
-        if (t9) {
+        if (wants_grad_b2) {
             GRADGEN_SIMD
             for (int64_t j = 0; j < 10; ++j) {
                 total4[j] = total4[j] + grad_b2_0[j];
             }
         }
     }
-    if (t1 && t6) {
+    if (wants_grad_w1 && t4) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 4096; ++i) {
             grad_w1[i] = grad_w1[i] + v1[i];
         }
     }
-    if (t7 && t6) {
+    if (wants_grad_b1 && t4) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 64; ++i) {
             grad_b1[i] = grad_b1[i] + v2[i];
         }
     }
-    if (t8 && t6) {
+    if (wants_grad_w2 && t4) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 640; ++i) {
             grad_w2[i] = grad_w2[i] + v3[i];
         }
     }
-    if (t9 && t6) {
+    if (wants_grad_b2 && t4) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 10; ++i) {
             grad_b2[i] = grad_b2[i] + v4[i];
@@ -1131,34 +1131,34 @@ gradgen_status digits_value_and_grad(
      * s3[j,0] = max_k scores[j,k] */
     gg_pairwise_f32 s2;
     memset(&s2, 0, sizeof s2);
-    const int t2 = grad_w1 != NULL;
-    const int t3 = N <= 256;
-    const int t4 = (flags & GRADGEN_SET_GRAD) != 0u;
-    const int t5 = t3 || t4;
-    float *const total = t2 && t5 ? grad_w1 : v5;
-    const int t6 = !(t3 && !t4);
-    const int t7 = !t5;
-    if (t2 && t6) {
+    const int wants_grad_w1 = grad_w1 != NULL;
+    const int t2 = N <= 256;
+    const int sets = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t3 = t2 || sets;
+    float *const total = wants_grad_w1 && t3 ? grad_w1 : v5;
+    const int t4 = !(t2 && !sets);
+    const int t5 = !t3;
+    if (wants_grad_w1 && t4) {
         memset(total, 0, 4096 * sizeof(float));
     }
-    const int t8 = grad_b1 != NULL;
-    float *const total2 = t8 && t5 ? grad_b1 : v6;
-    if (t8 && t6) {
+    const int wants_grad_b1 = grad_b1 != NULL;
+    float *const total2 = wants_grad_b1 && t3 ? grad_b1 : v6;
+    if (wants_grad_b1 && t4) {
         memset(total2, 0, 64 * sizeof(float));
     }
-    const int t9 = grad_w2 != NULL;
-    float *const total3 = t9 && t5 ? grad_w2 : v7;
-    if (t9 && t6) {
+    const int wants_grad_w2 = grad_w2 != NULL;
+    float *const total3 = wants_grad_w2 && t3 ? grad_w2 : v7;
+    if (wants_grad_w2 && t4) {
         memset(total3, 0, 640 * sizeof(float));
     }
-    const int t10 = grad_b2 != NULL;
-    float *const total4 = t10 && t5 ? grad_b2 : v8;
-    if (t10 && t6) {
+    const int wants_grad_b2 = grad_b2 != NULL;
+    float *const total4 = wants_grad_b2 && t3 ? grad_b2 : v8;
+    if (wants_grad_b2 && t4) {
         memset(total4, 0, 10 * sizeof(float));
     }
-    const int t11 = scores != NULL;
-    const float t12 = -(1.0f / t1);
-    const int t13 = t2 || t8;
+    const int wants_scores = scores != NULL;
+    const float t6 = -(1.0f / t1);
+    const int t7 = wants_grad_w1 || wants_grad_b1;
     for (int64_t i = 0; i < N; i += 256) {
         const int64_t rows = gg_least(256, N - i);
         memset(grad_b1_0, 0, 64 * sizeof(float));
@@ -1176,8 +1176,8 @@ gradgen_status digits_value_and_grad(
         for (int64_t j = 0; j < rows; ++j) {
             GRADGEN_SIMD
             for (int64_t k = 0; k < 64; ++k) {
-                const float t14 = v2[j * 64 + k] + b1[k];
-                h[j * 64 + k] = t14 <= 0.0f ? 0.0f : t14;
+                const float t8 = v2[j * 64 + k] + b1[k];
+                h[j * 64 + k] = t8 <= 0.0f ? 0.0f : t8;
             }
         }
         gg_gemm_f32_set((ptrdiff_t)rows, 10, 64,
@@ -1188,7 +1188,7 @@ gradgen_status digits_value_and_grad(
         for (int64_t j = 0; j < rows; ++j) {
             float s3 = -INFINITY;
             int s4 = 0;
-            float *const row = t11 ? scores + i * 10 + j * 10 : sink;
+            float *const row = wants_scores ? scores + i * 10 + j * 10 : sink;
             GRADGEN_SIMD_WITH(reduction(max:s3) reduction(|:s4))
             for (int64_t k = 0; k < 10; ++k) {
                 const float logits_0 = v3[j * 10 + k] + b2[k];
@@ -1197,90 +1197,90 @@ gradgen_status digits_value_and_grad(
                 s3 = logits_0 > s3 ? logits_0 : s3;
                 s4 = s4 | gg_isnan_f32(logits_0);
             }
-            const float t14 = s4 ? NAN : s3;
+            const float t8 = s4 ? NAN : s3;
             float s5 = 0.0f;
             GRADGEN_SIMD_WITH(reduction(+:s5))
             for (int64_t k = 0; k < 10; ++k) {
-                const float t18 = gg_exp_f32(logits[k] - t14);
-                v4[k] = t18;
-                s5 = s5 + t18;
+                const float t12 = gg_exp_f32(logits[k] - t8);
+                v4[k] = t12;
+                s5 = s5 + t12;
             }
             const int64_t n1 = v1[j];
-            const int t15 = t[i + j] == -100;
-            const float t16 = t15 ? 0.0f : t12;
-            const float t17 = n1 >= 0 && n1 < 10 ? -t16 / s5 : 0.0f;
-            gg_pairwise_f32_add(&s2, t15 ? 0.0f : -(logits[n1] - t14 - gg_log_scalar_f32(s5)));
+            const int t9 = t[i + j] == -100;
+            const float t10 = t9 ? 0.0f : t6;
+            const float t11 = n1 >= 0 && n1 < 10 ? -t10 / s5 : 0.0f;
+            gg_pairwise_f32_add(&s2, t9 ? 0.0f : -(logits[n1] - t8 - gg_log_scalar_f32(s5)));
             GRADGEN_SIMD
             for (int64_t k = 0; k < 10; ++k) {
-                const float grad_logits_0 = (n1 == k ? t16 : 0.0f) + t17 * v4[k];
+                const float grad_logits_0 = (n1 == k ? t10 : 0.0f) + t11 * v4[k];
                 grad_logits[j * 10 + k] = grad_logits_0;
                 grad_b2_0[k] = grad_b2_0[k] + grad_logits_0;
             }
         }
-        if (t13) {
+        if (t7) {
             gg_gemm_f32_set(64, (ptrdiff_t)rows, 10,
                 w2, 10, 1,
                 grad_logits, 1, 10,
                 grad_h, 1, 64,
                 gg_scratch);
         }
-        if (t13) {
+        if (t7) {
             for (int64_t j = 0; j < rows; ++j) {
                 GRADGEN_SIMD
                 for (int64_t k = 0; k < 64; ++k) {
-                    const float t14 = grad_h[j * 64 + k];
-                    const float t15 = v2[j * 64 + k] + b1[k] <= 0.0f ? 0.0f : t14;
-                    v2[j * 64 + k] = t15;
-                    grad_b1_0[k] = grad_b1_0[k] + t15;
+                    const float t8 = grad_h[j * 64 + k];
+                    const float t9 = v2[j * 64 + k] + b1[k] <= 0.0f ? 0.0f : t8;
+                    v2[j * 64 + k] = t9;
+                    grad_b1_0[k] = grad_b1_0[k] + t9;
                 }
             }
         }
-        if (t2) {
+        if (wants_grad_w1) {
             gg_gemm_f32_add(64, 64, (ptrdiff_t)rows,
                 x + i * 64, 1, 64,
                 v2, 64, 1,
                 total, 64, 1,
                 gg_scratch);
         }
-        if (t9) {
+        if (wants_grad_w2) {
             gg_gemm_f32_add(64, 10, (ptrdiff_t)rows,
                 h, 1, 64,
                 grad_logits, 10, 1,
                 total3, 10, 1,
                 gg_scratch);
         }
-        if (t8) {
+        if (wants_grad_b1) {
             GRADGEN_SIMD
             for (int64_t j = 0; j < 64; ++j) {
                 total2[j] = total2[j] + grad_b1_0[j];
             }
         }
-        if (t10) {
+        if (wants_grad_b2) {
             GRADGEN_SIMD
             for (int64_t j = 0; j < 10; ++j) {
                 total4[j] = total4[j] + grad_b2_0[j];
             }
         }
     }
-    if (t2 && t7) {
+    if (wants_grad_w1 && t5) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 4096; ++i) {
             grad_w1[i] = grad_w1[i] + v5[i];
         }
     }
-    if (t8 && t7) {
+    if (wants_grad_b1 && t5) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 64; ++i) {
             grad_b1[i] = grad_b1[i] + v6[i];
         }
     }
-    if (t9 && t7) {
+    if (wants_grad_w2 && t5) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 640; ++i) {
             grad_w2[i] = grad_w2[i] + v7[i];
         }
     }
-    if (t10 && t7) {
+    if (wants_grad_b2 && t5) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 10; ++i) {
             grad_b2[i] = grad_b2[i] + v8[i];

@@ -36,6 +36,7 @@ typedef char linear_bce_work_bytes_agree[LINEAR_BCE_WORK_BYTES(3) ==
 #define gg_scale_f32 linear_bce_gg_scale_f32
 #define gg_exp_f32 linear_bce_gg_exp_f32
 #define gg_softplus_f32 linear_bce_gg_softplus_f32
+#define gg_sum_of_16_f32 linear_bce_gg_sum_of_16_f32
 #define gg_at linear_bce_gg_at
 #define gg_greatest linear_bce_gg_greatest
 #define gg_sigmoid_f32 linear_bce_gg_sigmoid_f32
@@ -196,6 +197,12 @@ GG_INLINE float gg_softplus_f32(float x)
     return x > 0.0f ? x + y : y;
 }
 
+GG_INLINE float gg_sum_of_16_f32(const float *a)
+{
+    return (((a[0] + a[8]) + (a[4] + a[12])) + ((a[2] + a[10]) + (a[6] + a[14])))
+        + (((a[1] + a[9]) + (a[5] + a[13])) + ((a[3] + a[11]) + (a[7] + a[15])));
+}
+
 static inline void *gg_at(void *block, size_t offset)
 {
     return (unsigned char *)block + offset;
@@ -353,23 +360,13 @@ gradgen_status linear_bce_forward(
      * s1 = sum_ij softplus(z[i,j]) - z[i,j] y[i,j] */
     gg_pairwise_f32 s1;
     memset(&s1, 0, sizeof s1);
-    const int t1 = saved != NULL;
+    const int wants_saved = saved != NULL;
     float a1[16];
     for (int64_t first = 0; first < N; first += 1024) {
         memset(a1, 0, 16 * sizeof(float));
         for (int64_t i = first; i < gg_least(N, first + 1024); i += 16) {
-            float x_lanes_0[16];
-            float x_lanes_1[16];
-            float x_lanes_2[16];
-            float x_lanes_3[16];
-            float x_lanes_4[16];
-            float z_lanes_0[16];
-            float z_lanes_1[16];
-            float z_lanes_2[16];
-            float y_lanes_0[16];
-            float y_lanes_1[16];
-            float y_lanes_2[16];
-            float a2[16];
+            float x_lanes_0[16], x_lanes_1[16], x_lanes_2[16], x_lanes_3[16], x_lanes_4[16], z_lanes_0[16],
+                    z_lanes_1[16], z_lanes_2[16], y_lanes_0[16], y_lanes_1[16], y_lanes_2[16], a2[16];
             for (int64_t lane = 0; lane < 16; ++lane) {
                 const int64_t item = gg_least(i + lane, N - 1);
                 x_lanes_0[lane] = x[item * 5];
@@ -402,7 +399,7 @@ gradgen_status linear_bce_forward(
             for (int64_t lane = 0; lane < 16; ++lane) {
                 a1[lane] = a1[lane] + (rest >= lane + 1 ? a2[lane] : 0.0f);
             }
-            if (t1) {
+            if (wants_saved) {
                 for (int64_t lane = 0; lane < rest; ++lane) {
                     const int64_t item = i + lane;
                     z[item * 3] = z_lanes_0[lane];
@@ -411,8 +408,7 @@ gradgen_status linear_bce_forward(
                 }
             }
         }
-        gg_pairwise_f32_add(&s1, a1[0] + a1[8] + (a1[4] + a1[12]) + (a1[2] + a1[10] + (a1[6] + a1[14])) + (a1[1] +
-                a1[9] + (a1[5] + a1[13]) + (a1[3] + a1[11] + (a1[7] + a1[15]))));
+        gg_pairwise_f32_add(&s1, gg_sum_of_16_f32(a1));
     }
     /* linear_bce.py:21 binary_cross_entropy_with_logits
      * loss = s1/(3N) */
@@ -465,43 +461,27 @@ gradgen_status linear_bce_backward(
     /* linear_bce.py:21 binary_cross_entropy_with_logits, linear_bce.py:20 add, mm
      * grad_b[k] += grad_loss/(3N) sum_j sigmoid(z[j,k]) - y[j,k]
      * grad_w[k,l] += grad_loss/(3N) sum_j x[j,k] (sigmoid(z[j,l]) - y[j,l]) */
-    const int t2 = grad_w != NULL;
-    const int t3 = N <= 256;
-    const int t4 = (flags & GRADGEN_SET_GRAD) != 0u;
-    const int t5 = t3 || t4;
-    float *const total = t2 && t5 ? grad_w : v1;
-    const int t6 = !(t3 && !t4);
-    const int t7 = !t5;
-    if (t2 && t6) {
+    const int wants_grad_w = grad_w != NULL;
+    const int t2 = N <= 256;
+    const int sets = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t3 = t2 || sets;
+    float *const total = wants_grad_w && t3 ? grad_w : v1;
+    const int t4 = !(t2 && !sets);
+    const int t5 = !t3;
+    if (wants_grad_w && t4) {
         memset(total, 0, 15 * sizeof(float));
     }
-    const int t8 = grad_b != NULL;
-    float *const total2 = t8 && t5 ? grad_b : v2;
-    if (t8 && t6) {
+    const int wants_grad_b = grad_b != NULL;
+    float *const total2 = wants_grad_b && t3 ? grad_b : v2;
+    if (wants_grad_b && t4) {
         memset(total2, 0, 3 * sizeof(float));
     }
     for (int64_t i = 0; i < N; i += 256) {
         const int64_t rows = gg_least(256, N - i);
         memset(grad_w_0, 0, 15 * sizeof(float));
         memset(grad_b_0, 0, 3 * sizeof(float));
-        float grad_z_lanes_0[16];
-        float grad_z_lanes_1[16];
-        float grad_z_lanes_2[16];
-        float a1[16];
-        float a2[16];
-        float a3[16];
-        float a4[16];
-        float a5[16];
-        float a6[16];
-        float a7[16];
-        float a8[16];
-        float a9[16];
-        float a10[16];
-        float a11[16];
-        float a12[16];
-        float a13[16];
-        float a14[16];
-        float a15[16];
+        float grad_z_lanes_0[16], grad_z_lanes_1[16], grad_z_lanes_2[16], a1[16], a2[16], a3[16], a4[16], a5[16],
+                a6[16], a7[16], a8[16], a9[16], a10[16], a11[16], a12[16], a13[16], a14[16], a15[16];
         memset(grad_z_lanes_0, 0, 16 * sizeof(float));
         memset(grad_z_lanes_1, 0, 16 * sizeof(float));
         memset(grad_z_lanes_2, 0, 16 * sizeof(float));
@@ -521,35 +501,10 @@ gradgen_status linear_bce_backward(
         memset(a14, 0, 16 * sizeof(float));
         memset(a15, 0, 16 * sizeof(float));
         for (int64_t j = 0; j < rows; j += 16) {
-            float z_lanes_0[16];
-            float y_lanes_0[16];
-            float z_lanes_1[16];
-            float y_lanes_1[16];
-            float z_lanes_2[16];
-            float y_lanes_2[16];
-            float x_lanes_0[16];
-            float x_lanes_1[16];
-            float x_lanes_2[16];
-            float x_lanes_3[16];
-            float x_lanes_4[16];
-            float grad_z_lanes_3[16];
-            float grad_z_lanes_4[16];
-            float grad_z_lanes_5[16];
-            float a16[16];
-            float a17[16];
-            float a18[16];
-            float a19[16];
-            float a20[16];
-            float a21[16];
-            float a22[16];
-            float a23[16];
-            float a24[16];
-            float a25[16];
-            float a26[16];
-            float a27[16];
-            float a28[16];
-            float a29[16];
-            float a30[16];
+            float z_lanes_0[16], y_lanes_0[16], z_lanes_1[16], y_lanes_1[16], z_lanes_2[16], y_lanes_2[16],
+                    x_lanes_0[16], x_lanes_1[16], x_lanes_2[16], x_lanes_3[16], x_lanes_4[16], grad_z_lanes_3[16],
+                    grad_z_lanes_4[16], grad_z_lanes_5[16], a16[16], a17[16], a18[16], a19[16], a20[16], a21[16],
+                    a22[16], a23[16], a24[16], a25[16], a26[16], a27[16], a28[16], a29[16], a30[16];
             for (int64_t lane = 0; lane < 16; ++lane) {
                 const int64_t item = gg_least(j + lane, rows - 1);
                 z_lanes_0[lane] = z[i * 3 + item * 3];
@@ -616,71 +571,44 @@ gradgen_status linear_bce_backward(
                 a15[lane] = a15[lane] + (rest >= lane + 1 ? a30[lane] : 0.0f);
             }
         }
-        grad_b_0[0] = grad_b_0[0] + (grad_z_lanes_0[0] + grad_z_lanes_0[8] + (grad_z_lanes_0[4] +
-                grad_z_lanes_0[12]) + (grad_z_lanes_0[2] + grad_z_lanes_0[10] + (grad_z_lanes_0[6] +
-                grad_z_lanes_0[14])) + (grad_z_lanes_0[1] + grad_z_lanes_0[9] + (grad_z_lanes_0[5] +
-                grad_z_lanes_0[13]) + (grad_z_lanes_0[3] + grad_z_lanes_0[11] + (grad_z_lanes_0[7] +
-                grad_z_lanes_0[15]))));
-        grad_b_0[1] = grad_b_0[1] + (grad_z_lanes_1[0] + grad_z_lanes_1[8] + (grad_z_lanes_1[4] +
-                grad_z_lanes_1[12]) + (grad_z_lanes_1[2] + grad_z_lanes_1[10] + (grad_z_lanes_1[6] +
-                grad_z_lanes_1[14])) + (grad_z_lanes_1[1] + grad_z_lanes_1[9] + (grad_z_lanes_1[5] +
-                grad_z_lanes_1[13]) + (grad_z_lanes_1[3] + grad_z_lanes_1[11] + (grad_z_lanes_1[7] +
-                grad_z_lanes_1[15]))));
-        grad_b_0[2] = grad_b_0[2] + (grad_z_lanes_2[0] + grad_z_lanes_2[8] + (grad_z_lanes_2[4] +
-                grad_z_lanes_2[12]) + (grad_z_lanes_2[2] + grad_z_lanes_2[10] + (grad_z_lanes_2[6] +
-                grad_z_lanes_2[14])) + (grad_z_lanes_2[1] + grad_z_lanes_2[9] + (grad_z_lanes_2[5] +
-                grad_z_lanes_2[13]) + (grad_z_lanes_2[3] + grad_z_lanes_2[11] + (grad_z_lanes_2[7] +
-                grad_z_lanes_2[15]))));
-        grad_w_0[0] = grad_w_0[0] + (a1[0] + a1[8] + (a1[4] + a1[12]) + (a1[2] + a1[10] + (a1[6] + a1[14])) +
-                (a1[1] + a1[9] + (a1[5] + a1[13]) + (a1[3] + a1[11] + (a1[7] + a1[15]))));
-        grad_w_0[1] = grad_w_0[1] + (a2[0] + a2[8] + (a2[4] + a2[12]) + (a2[2] + a2[10] + (a2[6] + a2[14])) +
-                (a2[1] + a2[9] + (a2[5] + a2[13]) + (a2[3] + a2[11] + (a2[7] + a2[15]))));
-        grad_w_0[2] = grad_w_0[2] + (a3[0] + a3[8] + (a3[4] + a3[12]) + (a3[2] + a3[10] + (a3[6] + a3[14])) +
-                (a3[1] + a3[9] + (a3[5] + a3[13]) + (a3[3] + a3[11] + (a3[7] + a3[15]))));
-        grad_w_0[3] = grad_w_0[3] + (a4[0] + a4[8] + (a4[4] + a4[12]) + (a4[2] + a4[10] + (a4[6] + a4[14])) +
-                (a4[1] + a4[9] + (a4[5] + a4[13]) + (a4[3] + a4[11] + (a4[7] + a4[15]))));
-        grad_w_0[4] = grad_w_0[4] + (a5[0] + a5[8] + (a5[4] + a5[12]) + (a5[2] + a5[10] + (a5[6] + a5[14])) +
-                (a5[1] + a5[9] + (a5[5] + a5[13]) + (a5[3] + a5[11] + (a5[7] + a5[15]))));
-        grad_w_0[5] = grad_w_0[5] + (a6[0] + a6[8] + (a6[4] + a6[12]) + (a6[2] + a6[10] + (a6[6] + a6[14])) +
-                (a6[1] + a6[9] + (a6[5] + a6[13]) + (a6[3] + a6[11] + (a6[7] + a6[15]))));
-        grad_w_0[6] = grad_w_0[6] + (a7[0] + a7[8] + (a7[4] + a7[12]) + (a7[2] + a7[10] + (a7[6] + a7[14])) +
-                (a7[1] + a7[9] + (a7[5] + a7[13]) + (a7[3] + a7[11] + (a7[7] + a7[15]))));
-        grad_w_0[7] = grad_w_0[7] + (a8[0] + a8[8] + (a8[4] + a8[12]) + (a8[2] + a8[10] + (a8[6] + a8[14])) +
-                (a8[1] + a8[9] + (a8[5] + a8[13]) + (a8[3] + a8[11] + (a8[7] + a8[15]))));
-        grad_w_0[8] = grad_w_0[8] + (a9[0] + a9[8] + (a9[4] + a9[12]) + (a9[2] + a9[10] + (a9[6] + a9[14])) +
-                (a9[1] + a9[9] + (a9[5] + a9[13]) + (a9[3] + a9[11] + (a9[7] + a9[15]))));
-        grad_w_0[9] = grad_w_0[9] + (a10[0] + a10[8] + (a10[4] + a10[12]) + (a10[2] + a10[10] + (a10[6] +
-                a10[14])) + (a10[1] + a10[9] + (a10[5] + a10[13]) + (a10[3] + a10[11] + (a10[7] + a10[15]))));
-        grad_w_0[10] = grad_w_0[10] + (a11[0] + a11[8] + (a11[4] + a11[12]) + (a11[2] + a11[10] + (a11[6] +
-                a11[14])) + (a11[1] + a11[9] + (a11[5] + a11[13]) + (a11[3] + a11[11] + (a11[7] + a11[15]))));
-        grad_w_0[11] = grad_w_0[11] + (a12[0] + a12[8] + (a12[4] + a12[12]) + (a12[2] + a12[10] + (a12[6] +
-                a12[14])) + (a12[1] + a12[9] + (a12[5] + a12[13]) + (a12[3] + a12[11] + (a12[7] + a12[15]))));
-        grad_w_0[12] = grad_w_0[12] + (a13[0] + a13[8] + (a13[4] + a13[12]) + (a13[2] + a13[10] + (a13[6] +
-                a13[14])) + (a13[1] + a13[9] + (a13[5] + a13[13]) + (a13[3] + a13[11] + (a13[7] + a13[15]))));
-        grad_w_0[13] = grad_w_0[13] + (a14[0] + a14[8] + (a14[4] + a14[12]) + (a14[2] + a14[10] + (a14[6] +
-                a14[14])) + (a14[1] + a14[9] + (a14[5] + a14[13]) + (a14[3] + a14[11] + (a14[7] + a14[15]))));
-        grad_w_0[14] = grad_w_0[14] + (a15[0] + a15[8] + (a15[4] + a15[12]) + (a15[2] + a15[10] + (a15[6] +
-                a15[14])) + (a15[1] + a15[9] + (a15[5] + a15[13]) + (a15[3] + a15[11] + (a15[7] + a15[15]))));
-        if (t2) {
+        grad_b_0[0] = grad_b_0[0] + gg_sum_of_16_f32(grad_z_lanes_0);
+        grad_b_0[1] = grad_b_0[1] + gg_sum_of_16_f32(grad_z_lanes_1);
+        grad_b_0[2] = grad_b_0[2] + gg_sum_of_16_f32(grad_z_lanes_2);
+        grad_w_0[0] = grad_w_0[0] + gg_sum_of_16_f32(a1);
+        grad_w_0[1] = grad_w_0[1] + gg_sum_of_16_f32(a2);
+        grad_w_0[2] = grad_w_0[2] + gg_sum_of_16_f32(a3);
+        grad_w_0[3] = grad_w_0[3] + gg_sum_of_16_f32(a4);
+        grad_w_0[4] = grad_w_0[4] + gg_sum_of_16_f32(a5);
+        grad_w_0[5] = grad_w_0[5] + gg_sum_of_16_f32(a6);
+        grad_w_0[6] = grad_w_0[6] + gg_sum_of_16_f32(a7);
+        grad_w_0[7] = grad_w_0[7] + gg_sum_of_16_f32(a8);
+        grad_w_0[8] = grad_w_0[8] + gg_sum_of_16_f32(a9);
+        grad_w_0[9] = grad_w_0[9] + gg_sum_of_16_f32(a10);
+        grad_w_0[10] = grad_w_0[10] + gg_sum_of_16_f32(a11);
+        grad_w_0[11] = grad_w_0[11] + gg_sum_of_16_f32(a12);
+        grad_w_0[12] = grad_w_0[12] + gg_sum_of_16_f32(a13);
+        grad_w_0[13] = grad_w_0[13] + gg_sum_of_16_f32(a14);
+        grad_w_0[14] = grad_w_0[14] + gg_sum_of_16_f32(a15);
+        if (wants_grad_w) {
             GRADGEN_SIMD
             for (int64_t j = 0; j < 15; ++j) {
                 total[j] = total[j] + grad_w_0[j];
             }
         }
-        if (t8) {
+        if (wants_grad_b) {
             GRADGEN_SIMD
             for (int64_t j = 0; j < 3; ++j) {
                 total2[j] = total2[j] + grad_b_0[j];
             }
         }
     }
-    if (t2 && t7) {
+    if (wants_grad_w && t5) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 15; ++i) {
             grad_w[i] = grad_w[i] + v1[i];
         }
     }
-    if (t8 && t7) {
+    if (wants_grad_b && t5) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 3; ++i) {
             grad_b[i] = grad_b[i] + v2[i];
@@ -729,44 +657,27 @@ gradgen_status linear_bce_value_and_grad(
      * grad_w[k,l] += 1/(3N) sum_j x[j,k] (sigmoid(z[j,l]) - y[j,l]) */
     gg_pairwise_f32 s1;
     memset(&s1, 0, sizeof s1);
-    const int t3 = grad_w != NULL;
-    const int t4 = N <= 256;
-    const int t5 = (flags & GRADGEN_SET_GRAD) != 0u;
-    const int t6 = t4 || t5;
-    float *const total = t3 && t6 ? grad_w : v1;
-    const int t7 = !(t4 && !t5);
-    const int t8 = !t6;
-    if (t3 && t7) {
+    const int wants_grad_w = grad_w != NULL;
+    const int t3 = N <= 256;
+    const int sets = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t4 = t3 || sets;
+    float *const total = wants_grad_w && t4 ? grad_w : v1;
+    const int t5 = !(t3 && !sets);
+    const int t6 = !t4;
+    if (wants_grad_w && t5) {
         memset(total, 0, 15 * sizeof(float));
     }
-    const int t9 = grad_b != NULL;
-    float *const total2 = t9 && t6 ? grad_b : v2;
-    if (t9 && t7) {
+    const int wants_grad_b = grad_b != NULL;
+    float *const total2 = wants_grad_b && t4 ? grad_b : v2;
+    if (wants_grad_b && t5) {
         memset(total2, 0, 3 * sizeof(float));
     }
     for (int64_t i = 0; i < N; i += 256) {
         const int64_t rows = gg_least(256, N - i);
         memset(grad_w_0, 0, 15 * sizeof(float));
         memset(grad_b_0, 0, 3 * sizeof(float));
-        float grad_z_lanes_0[16];
-        float grad_z_lanes_1[16];
-        float grad_z_lanes_2[16];
-        float a1[16];
-        float a2[16];
-        float a3[16];
-        float a4[16];
-        float a5[16];
-        float a6[16];
-        float a7[16];
-        float a8[16];
-        float a9[16];
-        float a10[16];
-        float a11[16];
-        float a12[16];
-        float a13[16];
-        float a14[16];
-        float a15[16];
-        float a16[16];
+        float grad_z_lanes_0[16], grad_z_lanes_1[16], grad_z_lanes_2[16], a1[16], a2[16], a3[16], a4[16], a5[16],
+                a6[16], a7[16], a8[16], a9[16], a10[16], a11[16], a12[16], a13[16], a14[16], a15[16], a16[16];
         memset(grad_z_lanes_0, 0, 16 * sizeof(float));
         memset(grad_z_lanes_1, 0, 16 * sizeof(float));
         memset(grad_z_lanes_2, 0, 16 * sizeof(float));
@@ -788,33 +699,10 @@ gradgen_status linear_bce_value_and_grad(
         for (int64_t first = 0; first < rows; first += 1024) {
             memset(a1, 0, 16 * sizeof(float));
             for (int64_t j = first; j < gg_least(rows, first + 1024); j += 16) {
-                float x_lanes_0[16];
-                float x_lanes_1[16];
-                float x_lanes_2[16];
-                float x_lanes_3[16];
-                float x_lanes_4[16];
-                float y_lanes_0[16];
-                float y_lanes_1[16];
-                float y_lanes_2[16];
-                float grad_z_lanes_3[16];
-                float grad_z_lanes_4[16];
-                float grad_z_lanes_5[16];
-                float a17[16];
-                float a18[16];
-                float a19[16];
-                float a20[16];
-                float a21[16];
-                float a22[16];
-                float a23[16];
-                float a24[16];
-                float a25[16];
-                float a26[16];
-                float a27[16];
-                float a28[16];
-                float a29[16];
-                float a30[16];
-                float a31[16];
-                float a32[16];
+                float x_lanes_0[16], x_lanes_1[16], x_lanes_2[16], x_lanes_3[16], x_lanes_4[16], y_lanes_0[16],
+                        y_lanes_1[16], y_lanes_2[16], grad_z_lanes_3[16], grad_z_lanes_4[16], grad_z_lanes_5[16],
+                        a17[16], a18[16], a19[16], a20[16], a21[16], a22[16], a23[16], a24[16], a25[16], a26[16],
+                        a27[16], a28[16], a29[16], a30[16], a31[16], a32[16];
                 for (int64_t lane = 0; lane < 16; ++lane) {
                     const int64_t item = gg_least(j + lane, rows - 1);
                     x_lanes_0[lane] = x[i * 5 + item * 5];
@@ -889,74 +777,46 @@ gradgen_status linear_bce_value_and_grad(
                     a16[lane] = a16[lane] + (rest >= lane + 1 ? a32[lane] : 0.0f);
                 }
             }
-            gg_pairwise_f32_add(&s1, a1[0] + a1[8] + (a1[4] + a1[12]) + (a1[2] + a1[10] + (a1[6] + a1[14])) +
-                    (a1[1] + a1[9] + (a1[5] + a1[13]) + (a1[3] + a1[11] + (a1[7] + a1[15]))));
+            gg_pairwise_f32_add(&s1, gg_sum_of_16_f32(a1));
         }
-        grad_b_0[0] = grad_b_0[0] + (grad_z_lanes_0[0] + grad_z_lanes_0[8] + (grad_z_lanes_0[4] +
-                grad_z_lanes_0[12]) + (grad_z_lanes_0[2] + grad_z_lanes_0[10] + (grad_z_lanes_0[6] +
-                grad_z_lanes_0[14])) + (grad_z_lanes_0[1] + grad_z_lanes_0[9] + (grad_z_lanes_0[5] +
-                grad_z_lanes_0[13]) + (grad_z_lanes_0[3] + grad_z_lanes_0[11] + (grad_z_lanes_0[7] +
-                grad_z_lanes_0[15]))));
-        grad_b_0[1] = grad_b_0[1] + (grad_z_lanes_1[0] + grad_z_lanes_1[8] + (grad_z_lanes_1[4] +
-                grad_z_lanes_1[12]) + (grad_z_lanes_1[2] + grad_z_lanes_1[10] + (grad_z_lanes_1[6] +
-                grad_z_lanes_1[14])) + (grad_z_lanes_1[1] + grad_z_lanes_1[9] + (grad_z_lanes_1[5] +
-                grad_z_lanes_1[13]) + (grad_z_lanes_1[3] + grad_z_lanes_1[11] + (grad_z_lanes_1[7] +
-                grad_z_lanes_1[15]))));
-        grad_b_0[2] = grad_b_0[2] + (grad_z_lanes_2[0] + grad_z_lanes_2[8] + (grad_z_lanes_2[4] +
-                grad_z_lanes_2[12]) + (grad_z_lanes_2[2] + grad_z_lanes_2[10] + (grad_z_lanes_2[6] +
-                grad_z_lanes_2[14])) + (grad_z_lanes_2[1] + grad_z_lanes_2[9] + (grad_z_lanes_2[5] +
-                grad_z_lanes_2[13]) + (grad_z_lanes_2[3] + grad_z_lanes_2[11] + (grad_z_lanes_2[7] +
-                grad_z_lanes_2[15]))));
-        grad_w_0[0] = grad_w_0[0] + (a2[0] + a2[8] + (a2[4] + a2[12]) + (a2[2] + a2[10] + (a2[6] + a2[14])) +
-                (a2[1] + a2[9] + (a2[5] + a2[13]) + (a2[3] + a2[11] + (a2[7] + a2[15]))));
-        grad_w_0[1] = grad_w_0[1] + (a3[0] + a3[8] + (a3[4] + a3[12]) + (a3[2] + a3[10] + (a3[6] + a3[14])) +
-                (a3[1] + a3[9] + (a3[5] + a3[13]) + (a3[3] + a3[11] + (a3[7] + a3[15]))));
-        grad_w_0[2] = grad_w_0[2] + (a4[0] + a4[8] + (a4[4] + a4[12]) + (a4[2] + a4[10] + (a4[6] + a4[14])) +
-                (a4[1] + a4[9] + (a4[5] + a4[13]) + (a4[3] + a4[11] + (a4[7] + a4[15]))));
-        grad_w_0[3] = grad_w_0[3] + (a5[0] + a5[8] + (a5[4] + a5[12]) + (a5[2] + a5[10] + (a5[6] + a5[14])) +
-                (a5[1] + a5[9] + (a5[5] + a5[13]) + (a5[3] + a5[11] + (a5[7] + a5[15]))));
-        grad_w_0[4] = grad_w_0[4] + (a6[0] + a6[8] + (a6[4] + a6[12]) + (a6[2] + a6[10] + (a6[6] + a6[14])) +
-                (a6[1] + a6[9] + (a6[5] + a6[13]) + (a6[3] + a6[11] + (a6[7] + a6[15]))));
-        grad_w_0[5] = grad_w_0[5] + (a7[0] + a7[8] + (a7[4] + a7[12]) + (a7[2] + a7[10] + (a7[6] + a7[14])) +
-                (a7[1] + a7[9] + (a7[5] + a7[13]) + (a7[3] + a7[11] + (a7[7] + a7[15]))));
-        grad_w_0[6] = grad_w_0[6] + (a8[0] + a8[8] + (a8[4] + a8[12]) + (a8[2] + a8[10] + (a8[6] + a8[14])) +
-                (a8[1] + a8[9] + (a8[5] + a8[13]) + (a8[3] + a8[11] + (a8[7] + a8[15]))));
-        grad_w_0[7] = grad_w_0[7] + (a9[0] + a9[8] + (a9[4] + a9[12]) + (a9[2] + a9[10] + (a9[6] + a9[14])) +
-                (a9[1] + a9[9] + (a9[5] + a9[13]) + (a9[3] + a9[11] + (a9[7] + a9[15]))));
-        grad_w_0[8] = grad_w_0[8] + (a10[0] + a10[8] + (a10[4] + a10[12]) + (a10[2] + a10[10] + (a10[6] +
-                a10[14])) + (a10[1] + a10[9] + (a10[5] + a10[13]) + (a10[3] + a10[11] + (a10[7] + a10[15]))));
-        grad_w_0[9] = grad_w_0[9] + (a11[0] + a11[8] + (a11[4] + a11[12]) + (a11[2] + a11[10] + (a11[6] +
-                a11[14])) + (a11[1] + a11[9] + (a11[5] + a11[13]) + (a11[3] + a11[11] + (a11[7] + a11[15]))));
-        grad_w_0[10] = grad_w_0[10] + (a12[0] + a12[8] + (a12[4] + a12[12]) + (a12[2] + a12[10] + (a12[6] +
-                a12[14])) + (a12[1] + a12[9] + (a12[5] + a12[13]) + (a12[3] + a12[11] + (a12[7] + a12[15]))));
-        grad_w_0[11] = grad_w_0[11] + (a13[0] + a13[8] + (a13[4] + a13[12]) + (a13[2] + a13[10] + (a13[6] +
-                a13[14])) + (a13[1] + a13[9] + (a13[5] + a13[13]) + (a13[3] + a13[11] + (a13[7] + a13[15]))));
-        grad_w_0[12] = grad_w_0[12] + (a14[0] + a14[8] + (a14[4] + a14[12]) + (a14[2] + a14[10] + (a14[6] +
-                a14[14])) + (a14[1] + a14[9] + (a14[5] + a14[13]) + (a14[3] + a14[11] + (a14[7] + a14[15]))));
-        grad_w_0[13] = grad_w_0[13] + (a15[0] + a15[8] + (a15[4] + a15[12]) + (a15[2] + a15[10] + (a15[6] +
-                a15[14])) + (a15[1] + a15[9] + (a15[5] + a15[13]) + (a15[3] + a15[11] + (a15[7] + a15[15]))));
-        grad_w_0[14] = grad_w_0[14] + (a16[0] + a16[8] + (a16[4] + a16[12]) + (a16[2] + a16[10] + (a16[6] +
-                a16[14])) + (a16[1] + a16[9] + (a16[5] + a16[13]) + (a16[3] + a16[11] + (a16[7] + a16[15]))));
-        if (t3) {
+        grad_b_0[0] = grad_b_0[0] + gg_sum_of_16_f32(grad_z_lanes_0);
+        grad_b_0[1] = grad_b_0[1] + gg_sum_of_16_f32(grad_z_lanes_1);
+        grad_b_0[2] = grad_b_0[2] + gg_sum_of_16_f32(grad_z_lanes_2);
+        grad_w_0[0] = grad_w_0[0] + gg_sum_of_16_f32(a2);
+        grad_w_0[1] = grad_w_0[1] + gg_sum_of_16_f32(a3);
+        grad_w_0[2] = grad_w_0[2] + gg_sum_of_16_f32(a4);
+        grad_w_0[3] = grad_w_0[3] + gg_sum_of_16_f32(a5);
+        grad_w_0[4] = grad_w_0[4] + gg_sum_of_16_f32(a6);
+        grad_w_0[5] = grad_w_0[5] + gg_sum_of_16_f32(a7);
+        grad_w_0[6] = grad_w_0[6] + gg_sum_of_16_f32(a8);
+        grad_w_0[7] = grad_w_0[7] + gg_sum_of_16_f32(a9);
+        grad_w_0[8] = grad_w_0[8] + gg_sum_of_16_f32(a10);
+        grad_w_0[9] = grad_w_0[9] + gg_sum_of_16_f32(a11);
+        grad_w_0[10] = grad_w_0[10] + gg_sum_of_16_f32(a12);
+        grad_w_0[11] = grad_w_0[11] + gg_sum_of_16_f32(a13);
+        grad_w_0[12] = grad_w_0[12] + gg_sum_of_16_f32(a14);
+        grad_w_0[13] = grad_w_0[13] + gg_sum_of_16_f32(a15);
+        grad_w_0[14] = grad_w_0[14] + gg_sum_of_16_f32(a16);
+        if (wants_grad_w) {
             GRADGEN_SIMD
             for (int64_t j = 0; j < 15; ++j) {
                 total[j] = total[j] + grad_w_0[j];
             }
         }
-        if (t9) {
+        if (wants_grad_b) {
             GRADGEN_SIMD
             for (int64_t j = 0; j < 3; ++j) {
                 total2[j] = total2[j] + grad_b_0[j];
             }
         }
     }
-    if (t3 && t8) {
+    if (wants_grad_w && t6) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 15; ++i) {
             grad_w[i] = grad_w[i] + v1[i];
         }
     }
-    if (t9 && t8) {
+    if (wants_grad_b && t6) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 3; ++i) {
             grad_b[i] = grad_b[i] + v2[i];
@@ -1105,6 +965,7 @@ const gradgen_module *linear_bce_module(void)
 #undef gg_scale_f32
 #undef gg_exp_f32
 #undef gg_softplus_f32
+#undef gg_sum_of_16_f32
 #undef gg_at
 #undef gg_greatest
 #undef gg_sigmoid_f32

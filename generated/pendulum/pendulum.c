@@ -444,164 +444,164 @@ gradgen_status pendulum_forward(
      *   constants[7] u[3] (v1[3] v2[2] - v1[2] v2[3])) + [i = 3 and j = 1] (-2 constants[1] constants[3]
      *   constants[7] u[1] (v1[1] v2[3] - v1[3] v2[1])) + [i = 3 and j = 2] (-2 constants[2] constants[3]
      *   constants[7] u[2] (v1[2] v2[3] - v1[3] v2[2])) */
-    const int t115 = f != NULL;
-    const int t116 = M != NULL;
-    const int t117 = df_dq != NULL;
-    const int t118 = df_du != NULL;
-    if (t115) {
+    const int wants_f = f != NULL;
+    const int wants_M = M != NULL;
+    const int wants_df_dq = df_dq != NULL;
+    const int wants_df_du = df_du != NULL;
+    if (wants_f) {
         f[0] = t46;
     }
-    if (t116) {
+    if (wants_M) {
         M[0] = t1;
     }
-    if (t117) {
+    if (wants_df_dq) {
         df_dq[0] = 0.0;
     }
-    if (t118) {
+    if (wants_df_du) {
         df_du[0] = 0.0;
     }
-    if (t116) {
+    if (wants_M) {
         M[1] = t17;
     }
-    if (t117) {
+    if (wants_df_dq) {
         df_dq[1] = t78;
     }
-    if (t118) {
+    if (wants_df_du) {
         df_du[1] = t106;
     }
-    if (t116) {
+    if (wants_M) {
         M[2] = t21;
     }
-    if (t117) {
+    if (wants_df_dq) {
         df_dq[2] = t79;
     }
-    if (t118) {
+    if (wants_df_du) {
         df_du[2] = t107;
     }
-    if (t116) {
+    if (wants_M) {
         M[3] = t24;
     }
-    if (t117) {
+    if (wants_df_dq) {
         df_dq[3] = t80;
     }
-    if (t118) {
+    if (wants_df_du) {
         df_du[3] = t108;
     }
-    if (t115) {
+    if (wants_f) {
         f[1] = t60;
     }
-    if (t116) {
+    if (wants_M) {
         M[4] = t17;
     }
-    if (t117) {
+    if (wants_df_dq) {
         df_dq[4] = 0.0;
     }
-    if (t118) {
+    if (wants_df_du) {
         df_du[4] = 0.0;
     }
-    if (t116) {
+    if (wants_M) {
         M[5] = t3;
     }
-    if (t117) {
+    if (wants_df_dq) {
         df_dq[5] = t87;
     }
-    if (t118) {
+    if (wants_df_du) {
         df_du[5] = 0.0;
     }
-    if (t116) {
+    if (wants_M) {
         M[6] = t32;
     }
-    if (t117) {
+    if (wants_df_dq) {
         df_dq[6] = t91;
     }
-    if (t118) {
+    if (wants_df_du) {
         df_du[6] = t109;
     }
-    if (t116) {
+    if (wants_M) {
         M[7] = t36;
     }
-    if (t117) {
+    if (wants_df_dq) {
         df_dq[7] = t94;
     }
-    if (t118) {
+    if (wants_df_du) {
         df_du[7] = t110;
     }
-    if (t115) {
+    if (wants_f) {
         f[2] = t71;
     }
-    if (t116) {
+    if (wants_M) {
         M[8] = t21;
     }
-    if (t117) {
+    if (wants_df_dq) {
         df_dq[8] = 0.0;
     }
-    if (t118) {
+    if (wants_df_du) {
         df_du[8] = 0.0;
     }
-    if (t116) {
+    if (wants_M) {
         M[9] = t32;
     }
-    if (t117) {
+    if (wants_df_dq) {
         df_dq[9] = t96;
     }
-    if (t118) {
+    if (wants_df_du) {
         df_du[9] = t111;
     }
-    if (t116) {
+    if (wants_M) {
         M[10] = t5;
     }
-    if (t117) {
+    if (wants_df_dq) {
         df_dq[10] = t100;
     }
-    if (t118) {
+    if (wants_df_du) {
         df_du[10] = 0.0;
     }
-    if (t116) {
+    if (wants_M) {
         M[11] = t39;
     }
-    if (t117) {
+    if (wants_df_dq) {
         df_dq[11] = t102;
     }
-    if (t118) {
+    if (wants_df_du) {
         df_du[11] = t112;
     }
-    if (t115) {
+    if (wants_f) {
         f[3] = t77;
     }
-    if (t116) {
+    if (wants_M) {
         M[12] = t24;
     }
-    if (t117) {
+    if (wants_df_dq) {
         df_dq[12] = 0.0;
     }
-    if (t118) {
+    if (wants_df_du) {
         df_du[12] = 0.0;
     }
-    if (t116) {
+    if (wants_M) {
         M[13] = t36;
     }
-    if (t117) {
+    if (wants_df_dq) {
         df_dq[13] = t103;
     }
-    if (t118) {
+    if (wants_df_du) {
         df_du[13] = t113;
     }
-    if (t116) {
+    if (wants_M) {
         M[14] = t39;
     }
-    if (t117) {
+    if (wants_df_dq) {
         df_dq[14] = t104;
     }
-    if (t118) {
+    if (wants_df_du) {
         df_du[14] = t114;
     }
-    if (t116) {
+    if (wants_M) {
         M[15] = t6;
     }
-    if (t117) {
+    if (wants_df_dq) {
         df_dq[15] = t105;
     }
-    if (t118) {
+    if (wants_df_du) {
         df_du[15] = 0.0;
     }
 

@@ -261,34 +261,34 @@ gradgen_status pinn_forward(
      * s1 = sum_i (s3[i,0] - f[i])^2 */
     gg_pairwise_f32 s1;
     memset(&s1, 0, sizeof s1);
-    const int t1 = saved != NULL;
-    const int t2 = u != NULL;
+    const int wants_saved = saved != NULL;
+    const int wants_u = u != NULL;
     for (int64_t i = 0; i < N; ++i) {
         float s3 = 0.0f;
         float s4 = 0.0f;
-        float *const row = t1 ? kept0 + i * 16 : sink;
+        float *const row = wants_saved ? kept0 + i * 16 : sink;
         const float x_0 = x[i];
-        float *const row2 = t1 ? kept1 + i * 16 : sink;
+        float *const row2 = wants_saved ? kept1 + i * 16 : sink;
         GRADGEN_SIMD_WITH(reduction(+:s3, s4))
         for (int64_t j = 0; j < 16; ++j) {
             const float w2_0 = w2[j];
-            const float t4 = w2_0 * 1.0f;
-            row[j] = t4;
+            const float t2 = w2_0 * 1.0f;
+            row[j] = t2;
             const float w1_0 = w1[j];
-            const float t5 = gg_tanh_f32(x_0 * w1_0 + b1[j]);
-            const float t6 = (1.0f - t5 * t5) * (t4 * t5 * w1_0 * -2.0f);
-            row2[j] = t6;
-            s3 = s3 + w1_0 * t6;
-            s4 = s4 + t5 * w2_0;
+            const float t3 = gg_tanh_f32(x_0 * w1_0 + b1[j]);
+            const float t4 = (1.0f - t3 * t3) * (t2 * t3 * w1_0 * -2.0f);
+            row2[j] = t4;
+            s3 = s3 + w1_0 * t4;
+            s4 = s4 + t3 * w2_0;
         }
-        const float t3 = s3 - f[i];
-        if (t1) {
-            kept2[i] = t3;
+        const float t1 = s3 - f[i];
+        if (wants_saved) {
+            kept2[i] = t1;
         }
-        if (t2) {
+        if (wants_u) {
             u[i] = s4;
         }
-        gg_pairwise_f32_add(&s1, t3 * t3);
+        gg_pairwise_f32_add(&s1, t1 * t1);
     }
     /* pinn.py:23 mul, add, tanh, mm, pinn.py:33 pow_fixed, sum
      * s3[i,0] = sum_j w2[j,0] tanh(w1[0,j] ... + b1[j])
@@ -296,12 +296,12 @@ gradgen_status pinn_forward(
     float s2 = 0.0f;
     for (int64_t i = 0; i < 2; ++i) {
         float s3 = 0.0f;
-        const float t3 = table[i];
+        const float t1 = table[i];
         GRADGEN_SIMD_WITH(reduction(+:s3))
         for (int64_t j = 0; j < 16; ++j) {
-            s3 = s3 + gg_tanh_f32(t3 * w1[j] + b1[j]) * w2[j];
+            s3 = s3 + gg_tanh_f32(t1 * w1[j] + b1[j]) * w2[j];
         }
-        if (t1) {
+        if (wants_saved) {
             kept3[i] = s3;
         }
         s2 = s2 + s3 * s3;
@@ -402,15 +402,15 @@ gradgen_status pinn_backward(
     memset(v2, 0, 16 * sizeof(float));
     memset(v3, 0, 16 * sizeof(float));
     for (int64_t i = 0; i < 2; ++i) {
-        const float t7 = kept3[i] * t1 * 2.0f;
-        const float t8 = table[i];
+        const float t4 = kept3[i] * t1 * 2.0f;
+        const float t5 = table[i];
         GRADGEN_SIMD
         for (int64_t j = 0; j < 16; ++j) {
-            const float t9 = gg_tanh_f32(t8 * w1[j] + b1[j]);
-            const float t10 = (1.0f - t9 * t9) * (w2[j] * t7);
-            v1[j] = v1[j] + t8 * t10;
-            v2[j] = v2[j] + t10;
-            v3[j] = v3[j] + t9 * t7;
+            const float t6 = gg_tanh_f32(t5 * w1[j] + b1[j]);
+            const float t7 = (1.0f - t6 * t6) * (w2[j] * t4);
+            v1[j] = v1[j] + t5 * t7;
+            v2[j] = v2[j] + t7;
+            v3[j] = v3[j] + t6 * t4;
         }
     }
     /* pinn.py:33 pow_fixed, pinn.py:23 mul, add, tanh, pinn.py:31 mul_backward_11, tanh_backward_1,
@@ -434,23 +434,23 @@ gradgen_status pinn_backward(
         memset(v12, 0, 16 * sizeof(float));
         memset(v13, 0, 16 * sizeof(float));
         for (int64_t j = 0; j < rows; ++j) {
-            const float t7 = kept2[i + j] * t2 * 2.0f;
+            const float t4 = kept2[i + j] * t2 * 2.0f;
             const float x_0 = x[i + j];
             GRADGEN_SIMD
             for (int64_t k = 0; k < 16; ++k) {
                 const float w1_0 = w1[k];
-                const float t8 = gg_tanh_f32(x_0 * w1_0 + b1[k]);
-                const float t9 = w1_0 * t7;
-                const float t10 = 1.0f - t8 * t8;
-                const float t11 = t10 * t9;
-                const float t12 = kept0[i * 16 + j * 16 + k];
-                const float t13 = t12 * t8;
-                const float t14 = t10 * (t13 * w1_0 * -2.0f * t8 * t9 * -2.0f + t12 * w1_0 * t11 * -2.0f);
-                v9[k] = v9[k] + kept1[i * 16 + j * 16 + k] * t7;
-                v10[k] = v10[k] + 1.0f * (t13 * t11 * -2.0f);
-                v11[k] = v11[k] + x_0 * t14;
-                v12[k] = v12[k] + t14;
-                v13[k] = v13[k] + 1.0f * (t8 * w1_0 * t11 * -2.0f);
+                const float t5 = gg_tanh_f32(x_0 * w1_0 + b1[k]);
+                const float t6 = w1_0 * t4;
+                const float t7 = 1.0f - t5 * t5;
+                const float t8 = t7 * t6;
+                const float t9 = kept0[i * 16 + j * 16 + k];
+                const float t10 = t9 * t5;
+                const float t11 = t7 * (t10 * w1_0 * -2.0f * t5 * t6 * -2.0f + t9 * w1_0 * t8 * -2.0f);
+                v9[k] = v9[k] + kept1[i * 16 + j * 16 + k] * t4;
+                v10[k] = v10[k] + 1.0f * (t10 * t8 * -2.0f);
+                v11[k] = v11[k] + x_0 * t11;
+                v12[k] = v12[k] + t11;
+                v13[k] = v13[k] + 1.0f * (t5 * w1_0 * t8 * -2.0f);
             }
         }
         GRADGEN_SIMD
@@ -479,16 +479,16 @@ gradgen_status pinn_backward(
      * grad_w1[0,i] += v1[0,i] + v4[0,i] + v5[0,i] + v6[0,i]
      * grad_b1[i] += v2[i] + v7[i]
      * grad_w2[i,0] += v3[i,0] + v8[i,0] */
-    const int t3 = grad_w1 != NULL;
-    float *const row = t3 ? grad_w1 : sink;
-    const int t4 = !((flags & GRADGEN_SET_GRAD) != 0u);
-    const float *const row2 = t3 && t4 ? grad_w1 : nothing;
-    const int t5 = grad_b1 != NULL;
-    float *const row3 = t5 ? grad_b1 : sink;
-    const float *const row4 = t5 && t4 ? grad_b1 : nothing;
-    const int t6 = grad_w2 != NULL;
-    float *const row5 = t6 ? grad_w2 : sink;
-    const float *const row6 = t6 && t4 ? grad_w2 : nothing;
+    const int wants_grad_w1 = grad_w1 != NULL;
+    float *const row = wants_grad_w1 ? grad_w1 : sink;
+    const int t3 = !((flags & GRADGEN_SET_GRAD) != 0u);
+    const float *const row2 = wants_grad_w1 && t3 ? grad_w1 : nothing;
+    const int wants_grad_b1 = grad_b1 != NULL;
+    float *const row3 = wants_grad_b1 ? grad_b1 : sink;
+    const float *const row4 = wants_grad_b1 && t3 ? grad_b1 : nothing;
+    const int wants_grad_w2 = grad_w2 != NULL;
+    float *const row5 = wants_grad_w2 ? grad_w2 : sink;
+    const float *const row6 = wants_grad_w2 && t3 ? grad_w2 : nothing;
     GRADGEN_SIMD
     for (int64_t i = 0; i < 16; ++i) {
         row[i] = row2[i] + (v1[i] + v4[i] + v5[i] + v6[i]);
@@ -588,7 +588,7 @@ gradgen_status pinn_value_and_grad(
     memset(v3, 0, 16 * sizeof(float));
     memset(v4, 0, 16 * sizeof(float));
     memset(v5, 0, 16 * sizeof(float));
-    const int t3 = u != NULL;
+    const int wants_u = u != NULL;
     for (int64_t i = 0; i < N; i += 256) {
         const int64_t rows = gg_least(256, N - i);
         memset(v14, 0, 16 * sizeof(float));
@@ -603,38 +603,38 @@ gradgen_status pinn_value_and_grad(
             GRADGEN_SIMD_WITH(reduction(+:s3, s4))
             for (int64_t k = 0; k < 16; ++k) {
                 const float w2_0 = w2[k];
-                const float t13 = w2_0 * 1.0f;
-                v6[k] = t13;
+                const float t9 = w2_0 * 1.0f;
+                v6[k] = t9;
                 const float w1_0 = w1[k];
-                const float t14 = gg_tanh_f32(x_0 * w1_0 + b1[k]);
-                v7[k] = t14;
-                const float t15 = t13 * t14 * w1_0 * -2.0f;
-                v8[k] = t15;
-                const float t16 = (1.0f - t14 * t14) * t15;
-                v9[k] = t16;
-                s3 = s3 + w1_0 * t16;
-                s4 = s4 + t14 * w2_0;
+                const float t10 = gg_tanh_f32(x_0 * w1_0 + b1[k]);
+                v7[k] = t10;
+                const float t11 = t9 * t10 * w1_0 * -2.0f;
+                v8[k] = t11;
+                const float t12 = (1.0f - t10 * t10) * t11;
+                v9[k] = t12;
+                s3 = s3 + w1_0 * t12;
+                s4 = s4 + t10 * w2_0;
             }
-            const float t11 = s3 - f[i + j];
-            if (t3) {
+            const float t7 = s3 - f[i + j];
+            if (wants_u) {
                 u[i + j] = s4;
             }
-            const float t12 = t11 * t2 * 2.0f;
-            gg_pairwise_f32_add(&s1, t11 * t11);
+            const float t8 = t7 * t2 * 2.0f;
+            gg_pairwise_f32_add(&s1, t7 * t7);
             GRADGEN_SIMD
             for (int64_t k = 0; k < 16; ++k) {
-                const float t13 = v7[k];
+                const float t9 = v7[k];
                 const float w1_0 = w1[k];
-                const float t14 = w1_0 * t12;
-                const float t15 = 1.0f - t13 * t13;
-                const float t16 = t15 * t14;
-                const float t17 = v6[k];
-                const float t18 = t15 * (v8[k] * t13 * t14 * -2.0f + t17 * w1_0 * t16 * -2.0f);
-                v14[k] = v14[k] + v9[k] * t12;
-                v15[k] = v15[k] + 1.0f * (t17 * t13 * t16 * -2.0f);
-                v16[k] = v16[k] + x_0 * t18;
-                v17[k] = v17[k] + t18;
-                v18[k] = v18[k] + 1.0f * (t13 * w1_0 * t16 * -2.0f);
+                const float t10 = w1_0 * t8;
+                const float t11 = 1.0f - t9 * t9;
+                const float t12 = t11 * t10;
+                const float t13 = v6[k];
+                const float t14 = t11 * (v8[k] * t9 * t10 * -2.0f + t13 * w1_0 * t12 * -2.0f);
+                v14[k] = v14[k] + v9[k] * t8;
+                v15[k] = v15[k] + 1.0f * (t13 * t9 * t12 * -2.0f);
+                v16[k] = v16[k] + x_0 * t14;
+                v17[k] = v17[k] + t14;
+                v18[k] = v18[k] + 1.0f * (t9 * w1_0 * t12 * -2.0f);
             }
         }
         GRADGEN_SIMD
@@ -671,22 +671,22 @@ gradgen_status pinn_value_and_grad(
     memset(v12, 0, 16 * sizeof(float));
     for (int64_t i = 0; i < 2; ++i) {
         float s3 = 0.0f;
-        const float t11 = table[i];
+        const float t7 = table[i];
         GRADGEN_SIMD_WITH(reduction(+:s3))
         for (int64_t j = 0; j < 16; ++j) {
-            const float t13 = gg_tanh_f32(t11 * w1[j] + b1[j]);
-            v13[j] = t13;
-            s3 = s3 + t13 * w2[j];
+            const float t9 = gg_tanh_f32(t7 * w1[j] + b1[j]);
+            v13[j] = t9;
+            s3 = s3 + t9 * w2[j];
         }
-        const float t12 = s3 * 200.0f;
+        const float t8 = s3 * 200.0f;
         s2 = s2 + s3 * s3;
         GRADGEN_SIMD
         for (int64_t j = 0; j < 16; ++j) {
-            const float t13 = v13[j];
-            const float t14 = (1.0f - t13 * t13) * (w2[j] * t12);
-            v10[j] = v10[j] + t11 * t14;
-            v11[j] = v11[j] + t14;
-            v12[j] = v12[j] + t13 * t12;
+            const float t9 = v13[j];
+            const float t10 = (1.0f - t9 * t9) * (w2[j] * t8);
+            v10[j] = v10[j] + t7 * t10;
+            v11[j] = v11[j] + t10;
+            v12[j] = v12[j] + t9 * t8;
         }
     }
     /* pinn.py:33 mul, mean, add
@@ -700,20 +700,20 @@ gradgen_status pinn_value_and_grad(
      * grad_w1[0,i] += v10[0,i] + v1[0,i] + v2[0,i] + v3[0,i]
      * grad_b1[i] += v11[i] + v4[i]
      * grad_w2[i,0] += v12[i,0] + v5[i,0] */
-    const int t4 = grad_w1 != NULL;
-    const int t5 = grad_b1 != NULL;
-    const int t6 = grad_w2 != NULL;
-    const int t7 = !((flags & GRADGEN_SET_GRAD) != 0u);
-    const int t8 = t4 && t7;
-    const int t9 = t5 && t7;
-    const int t10 = t6 && t7;
-    if ((t4 || t5) || t6) {
-        float *const row = t4 ? grad_w1 : sink;
-        const float *const row2 = t8 ? grad_w1 : nothing;
-        float *const row3 = t5 ? grad_b1 : sink;
-        const float *const row4 = t9 ? grad_b1 : nothing;
-        float *const row5 = t6 ? grad_w2 : sink;
-        const float *const row6 = t10 ? grad_w2 : nothing;
+    const int wants_grad_w1 = grad_w1 != NULL;
+    const int wants_grad_b1 = grad_b1 != NULL;
+    const int wants_grad_w2 = grad_w2 != NULL;
+    const int t3 = !((flags & GRADGEN_SET_GRAD) != 0u);
+    const int t4 = wants_grad_w1 && t3;
+    const int t5 = wants_grad_b1 && t3;
+    const int t6 = wants_grad_w2 && t3;
+    if ((wants_grad_w1 || wants_grad_b1) || wants_grad_w2) {
+        float *const row = wants_grad_w1 ? grad_w1 : sink;
+        const float *const row2 = t4 ? grad_w1 : nothing;
+        float *const row3 = wants_grad_b1 ? grad_b1 : sink;
+        const float *const row4 = t5 ? grad_b1 : nothing;
+        float *const row5 = wants_grad_w2 ? grad_w2 : sink;
+        const float *const row6 = t6 ? grad_w2 : nothing;
         GRADGEN_SIMD
         for (int64_t i = 0; i < 16; ++i) {
             row[i] = row2[i] + (v10[i] + v1[i] + v2[i] + v3[i]);

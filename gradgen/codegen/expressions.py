@@ -185,6 +185,11 @@ class ExpressionPrinter:
 
     def call(self, op: str, expr: Apply) -> Text:
         suffix = expr.args[0].dtype.suffix if expr.dtype is bool_ else expr.dtype.suffix
+        if op == "by_halves":
+            name, first = f"gg_sum_of_{len(expr.args)}_{suffix}", expr.args[0]
+            assert isinstance(first, Load)
+            self.helper(name)
+            return f"{name}({first.buffer.name})", ATOM
         args = ", ".join(self.text(a) for a in expr.args)
         if (op, args) in self.known:
             return self.known[op, args], ATOM

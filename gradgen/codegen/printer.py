@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -219,6 +220,14 @@ class StatementPrinter:
             for x in both.get(k, ()):
                 for text in e.sincos(x):
                     self.line(text)
+            before = statements[k - 1] if k else None
+            if isinstance(s, Array) and isinstance(before, Array) and before.buffer.dtype is s.buffer.dtype:
+                continue  # declared with the one before
+            if isinstance(s, Array):
+                rest = itertools.takewhile(lambda t, s=s: isinstance(t, Array) and t.buffer.dtype is s.buffer.dtype,  # type: ignore[misc]
+                                           statements[k:])
+                self.arrays([t for t in rest if isinstance(t, Array)])
+                continue
             self.visit(s)
         for variables in both.values():
             for x in variables:
@@ -291,10 +300,11 @@ class StatementPrinter:
             value = f"(uint8_t)({value})"
         self.line(f"{s.buffer.name}[{self.expressions.index(s.index)}] = {value};")
 
-    @visit.register
-    def _array(self, s: Array) -> None:
-        self.line(f"{s.buffer.dtype.ctype} {s.buffer.name}[{s.buffer.size}];")
-        self.stack_bytes += int(s.buffer.size) * s.buffer.dtype.itemsize  # type: ignore[arg-type]
+    def arrays(self, found: Sequence[Array]) -> None:
+        """Arrays of one type that are declared one after the other."""
+        names = ", ".join(f"{s.buffer.name}[{s.buffer.size}]" for s in found)
+        self.line(f"{found[0].buffer.dtype.ctype} {names};")
+        self.stack_bytes += sum(int(s.buffer.size) * s.buffer.dtype.itemsize for s in found)  # type: ignore[arg-type]
 
     @visit.register
     def _pointer(self, s: Pointer) -> None:
@@ -462,7 +472,7 @@ class StatementPrinter:
     def size(self, extent: Extent) -> str:
         """An argument of type ptrdiff_t, which has 32 bits on small machines."""
         text = self.expressions.index(extent)
-        if text.lstrip("-").isdigit():
+        if text.lstrip("-").isdigit() or self.expressions.counter == "ptrdiff_t":
             return text
         return f"(ptrdiff_t){text if text.isidentifier() else f'({text})'}"
 

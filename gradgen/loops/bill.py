@@ -201,7 +201,8 @@ def _called(
 
 _PLAIN = frozenset((
     "add", "sub", "mul", "div", "neg", "max", "min", "lt", "le", "gt", "ge", "eq", "ne", "and_", "or_", "not_", "select",
-    "cast", "isnan", "bitor", "bitand", "bitxor", "abs", "sign", "floor", "ceil", "trunc", "idiv", "imod", "shl", "shr",
+    "cast", "by_halves", "isnan", "bitor", "bitand", "bitxor", "abs", "sign", "floor", "ceil", "trunc", "idiv", "imod", "shl",
+    "shr",
 ))  # fmt: skip
 
 

@@ -70,7 +70,7 @@ from gradgen.loops.statements import (
 from gradgen.loops.touching import Counter, LoopError, Name, Touched
 from gradgen.loops.written import interval
 
-SAME = ("add", "sub", "mul", "div", "neg", "max", "min")
+SAME = ("by_halves", "add", "sub", "mul", "div", "neg", "max", "min")
 COMPARED = ("lt", "le", "gt", "ge", "eq", "ne")
 LOGICAL = ("and_", "or_", "not_")
 

@@ -27,6 +27,10 @@ class CVar(sympy.Symbol):
     __slots__ = ()
 
 
+HALVED = (4, 8, 16)
+"""Elements of an array from its start on that have an operation, "by_halves": their sum, each half added to the other."""
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Buffer:
     """Dense row-major memory; two of them are one only where they are the same object."""

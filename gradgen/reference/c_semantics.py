@@ -89,6 +89,8 @@ _INTEGER = {32: _integers(32), 64: _integers(64)}
 
 def function(op: str, dtype: DType, argument: DType) -> Operation:
     """The operation `op` with a result of `dtype` on arguments of type `argument`."""
+    if op == "by_halves":
+        return by_halves
     found = REGISTRY.get(op)
     if found is not None and found.result == BOOL:
         return lambda *args: bool(found.numpy(*args))
@@ -103,6 +105,14 @@ def function(op: str, dtype: DType, argument: DType) -> Operation:
         kind = dtype.numpy.type
         return lambda *args: kind(found.numpy(*args))
     raise GradgenError(f"the interpreter of loops does not know {op!r} of {argument.name} as {dtype.name}")
+
+
+def by_halves(*terms: Any) -> Any:
+    """The sum of the terms, one half added to the other until one is left."""
+    while len(terms) > 1:
+        half = len(terms) // 2
+        terms = tuple(a + b for a, b in zip(terms[:half], terms[half:], strict=True))
+    return terms[0]
 
 
 class Pairwise:

@@ -242,12 +242,16 @@ class Base:
         key = ("present", key_of(place))
         b = self.builder
         found = b.root.values.get(key)
-        return found or b.place(key, b.root, Present(bool_, target))
+        found = found or b.place(key, b.root, Present(bool_, target))
+        b.hint(found, "wants_saved" if target.space == SAVED else f"wants_{target.name}")
+        return found
 
     def set_flag(self) -> Expr:
         b = self.builder
         found = b.root.values.get(("set flag",))
-        return found or b.place(("set flag",), b.root, SetFlag(bool_))
+        found = found or b.place(("set flag",), b.root, SetFlag(bool_))
+        b.hint(found, "sets")
+        return found
 
     def raw_load(self, buffer: Buffer, index: sympy.Expr) -> Expr:
         """A load of memory that this nest also writes: never remembered."""

@@ -20,6 +20,7 @@ from gradgen.ir.guards import GE, Condition, Guard
 from gradgen.loops.procedure import USERS
 from gradgen.loops.statements import (
     ARGUMENT,
+    HALVED,
     LOCAL,
     Apply,
     Array,
@@ -275,6 +276,8 @@ class Blocks:
     def total(self, lanes: Buffer) -> Expr:
         """The sum of all lanes, by halves."""
         terms: list[Expr] = [Load(lanes.dtype, lanes, sympy.Integer(k)) for k in range(self.count)]
+        if self.count in HALVED:
+            return Apply(lanes.dtype, "by_halves", tuple(terms))
         while len(terms) > 1:
             half = len(terms) // 2
             terms = [Apply(lanes.dtype, "add", (a, b)) for a, b in zip(terms[:half], terms[half:], strict=True)]

@@ -5,6 +5,7 @@ before says what else it is:
 
     <!-- output -->                      what the block before it prints
     <!-- excerpt: PATH NAME -->          the function or macro NAME of a committed file, or lines that stand in it
+    <!-- excerpt: PATH NAME nests -->    its loops, without the checks before and the results behind them
     <!-- function: MODULE -->            C functions; compiled strictly with the headers of generated/MODULE
     <!-- program: MODULE -->             a C program; compiled strictly, linked with the module, and run
     <!-- run -->                         shell commands that run in the same folder
@@ -17,6 +18,7 @@ before says what else it is:
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +65,7 @@ def blocks(page: Path) -> list[Block]:
 def excerpt(argument: str) -> str:
     """The text in a committed file of the function or macro that the argument of an excerpt names."""
     path, _, name = argument.partition(" ")
+    name, _, part = name.partition(" ")
     text = (ROOT / path).read_text(encoding="utf-8")
     if not name:
         return text
@@ -71,6 +74,10 @@ def excerpt(argument: str) -> str:
         found = re.search(rf"^#define {re.escape(name)}\b.*\n", text, re.M)
     if found is None:
         raise ValueError(f"{path} has no {name}")
+    if part == "nests":
+        body = textwrap.dedent(found.group().partition("\n\n")[2].rpartition("\n\n")[0])
+        nests = re.findall(r"^/\* .*?^\}\n", body + "\n", re.M | re.S)
+        return "\n".join(nest for nest in nests if "for (" in nest)
     return found.group()
 
 

@@ -16,6 +16,7 @@ from gradgen.compiler.pipeline import generate
 from gradgen.errors import CodegenError
 from gradgen.ir.functions import ScalarFunction
 from gradgen.ir.kernels import KERNELS
+from gradgen.loops.statements import HALVED
 from gradgen.notation.formula import shortened
 from gradgen.options import Options
 
@@ -80,6 +81,7 @@ def test_no_fragment_is_out_of_reach() -> None:
             continue
         roots += [n for n in (f"gg_{op}_{suffix}", f"gg_{op}_scalar_{suffix}") if defined(n)]
     roots += [f"gg_to_{i}_{f}" for i in INTEGERS for f in FLOATS]
+    roots += [f"gg_sum_of_{n}_{f}" for n in HALVED for f in FLOATS]
     roots += [f"gg_sincos_scalar_{f}" for f in FLOATS]
     roots += [f"gg_{sum_}_{f}{what}" for sum_ in ("pairwise", "cascade") for f in FLOATS for what in ("", "_add", "_total")]
     roots += [f"gg_{k}_{s}" for k in KERNELS for s in FLOATS if defined(f"gg_{k}_{s}")]

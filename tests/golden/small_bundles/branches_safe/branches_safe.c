@@ -145,14 +145,14 @@ gradgen_status branches_safe_forward(
     float *const sink = (float *)work;
     /* small.py:80 add, relu, sqrt, gt, where
      * y[j] = if((x[j] > 0) != 0, sqrt(x[j]), if(x[j] + 1 <= 0, 0, x[j] + 1)) */
-    const int t1 = y != NULL;
+    const int wants_y = y != NULL;
     for (int64_t i = 0; i < N; i += 512) {
-        float *const row = t1 ? y + i : sink;
+        float *const row = wants_y ? y + i : sink;
         GRADGEN_SIMD
         for (int64_t j = i; j < gg_least(N, i + 512); ++j) {
             const float x_0 = x[j];
-            const float t2 = x_0 + 1.0f;
-            row[j - i] = (float)(x_0 > 0.0f) != 0.0f ? gg_sqrt_f32(x_0) : t2 <= 0.0f ? 0.0f : t2;
+            const float t1 = x_0 + 1.0f;
+            row[j - i] = (float)(x_0 > 0.0f) != 0.0f ? gg_sqrt_f32(x_0) : t1 <= 0.0f ? 0.0f : t1;
         }
     }
 
@@ -192,18 +192,18 @@ gradgen_status branches_safe_backward(
     }
     /* small.py:80 sqrt, where, gt, add, relu
      * grad_x[j] += ... + [[(x[j] > 0) != 0] != 0] .../(2 sqrt(x[j])) */
-    const int t1 = grad_x != NULL;
-    const int t2 = t1 && !((flags & GRADGEN_SET_GRAD) != 0u);
+    const int wants_grad_x = grad_x != NULL;
+    const int t1 = wants_grad_x && !((flags & GRADGEN_SET_GRAD) != 0u);
     for (int64_t i = 0; i < N; i += 512) {
-        float *const row = t1 ? grad_x + i : sink;
-        const float *const row2 = t2 ? grad_x + i : nothing;
+        float *const row = wants_grad_x ? grad_x + i : sink;
+        const float *const row2 = t1 ? grad_x + i : nothing;
         GRADGEN_SIMD
         for (int64_t j = i; j < gg_least(N, i + 512); ++j) {
             const float x_0 = x[j];
             const float grad_y_0 = grad_y[j];
-            const int t3 = (float)(x_0 > 0.0f) != 0.0f;
-            row[j - i] = row2[j - i] + (((t3 ? 0.0f : 1.0f) != 0.0f ? (x_0 + 1.0f <= 0.0f ? 0.0f : t3 ? 0.0f :
-                    grad_y_0) : 0.0f) + ((t3 ? 1.0f : 0.0f) != 0.0f ? (t3 ? grad_y_0 :
+            const int t2 = (float)(x_0 > 0.0f) != 0.0f;
+            row[j - i] = row2[j - i] + (((t2 ? 0.0f : 1.0f) != 0.0f ? (x_0 + 1.0f <= 0.0f ? 0.0f : t2 ? 0.0f :
+                    grad_y_0) : 0.0f) + ((t2 ? 1.0f : 0.0f) != 0.0f ? (t2 ? grad_y_0 :
                     0.0f) / (gg_sqrt_f32(x_0) * 2.0f) : 0.0f));
         }
     }
@@ -241,24 +241,24 @@ gradgen_status branches_safe_value_and_grad(
     /* small.py:80 add, relu, sqrt, gt, where
      * y[j] = if((x[j] > 0) != 0, sqrt(x[j]), if(x[j] + 1 <= 0, 0, x[j] + 1))
      * grad_x[j] += ... + [[(x[j] > 0) != 0] != 0] .../(2 sqrt(x[j])) */
-    const int t1 = y != NULL;
-    const int t2 = grad_x != NULL;
-    const int t3 = t2 && !((flags & GRADGEN_SET_GRAD) != 0u);
+    const int wants_y = y != NULL;
+    const int wants_grad_x = grad_x != NULL;
+    const int t1 = wants_grad_x && !((flags & GRADGEN_SET_GRAD) != 0u);
     for (int64_t i = 0; i < N; i += 512) {
-        float *const row = t1 ? y + i : sink;
-        float *const row2 = t2 ? grad_x + i : sink;
-        const float *const row3 = t3 ? grad_x + i : nothing;
+        float *const row = wants_y ? y + i : sink;
+        float *const row2 = wants_grad_x ? grad_x + i : sink;
+        const float *const row3 = t1 ? grad_x + i : nothing;
         GRADGEN_SIMD
         for (int64_t j = i; j < gg_least(N, i + 512); ++j) {
             const float x_0 = x[j];
-            const float t4 = gg_sqrt_f32(x_0);
-            const float t5 = x_0 + 1.0f;
-            const int t6 = t5 <= 0.0f;
-            const int t7 = (float)(x_0 > 0.0f) != 0.0f;
-            row[j - i] = t7 ? t4 : t6 ? 0.0f : t5;
+            const float t2 = gg_sqrt_f32(x_0);
+            const float t3 = x_0 + 1.0f;
+            const int t4 = t3 <= 0.0f;
+            const int t5 = (float)(x_0 > 0.0f) != 0.0f;
+            row[j - i] = t5 ? t2 : t4 ? 0.0f : t3;
             const float grad_y_0 = grad_y[j];
-            row2[j - i] = row3[j - i] + (((t7 ? 0.0f : 1.0f) != 0.0f ? (t6 ? 0.0f : t7 ? 0.0f : grad_y_0) :
-                    0.0f) + ((t7 ? 1.0f : 0.0f) != 0.0f ? (t7 ? grad_y_0 : 0.0f) / (t4 * 2.0f) : 0.0f));
+            row2[j - i] = row3[j - i] + (((t5 ? 0.0f : 1.0f) != 0.0f ? (t4 ? 0.0f : t5 ? 0.0f : grad_y_0) :
+                    0.0f) + ((t5 ? 1.0f : 0.0f) != 0.0f ? (t5 ? grad_y_0 : 0.0f) / (t2 * 2.0f) : 0.0f));
         }
     }
 

@@ -299,12 +299,12 @@ gradgen_status constants_forward(
     };
     /* small.py:90 add, mul, sin
      * y[i,j] = sin(x[i,j] ... + ...) */
-    const int t1 = y != NULL;
+    const int wants_y = y != NULL;
     for (int64_t i = 0; i < N; ++i) {
         GRADGEN_SIMD
         for (int64_t j = 0; j < 4; ++j) {
             const float y_0 = gg_sin_f32(x[i * 4 + j] * table[j] + (float)table2[j]);
-            if (t1) {
+            if (wants_y) {
                 y[i * 4 + j] = y_0;
             }
         }
@@ -344,15 +344,15 @@ gradgen_status constants_backward(
     };
     /* small.py:90 add, mul, sin
      * grad_x[i,j] += grad_y[i,j] ... cos(x[i,j] ... + ...) */
-    const int t1 = grad_x != NULL;
-    const int t2 = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int wants_grad_x = grad_x != NULL;
+    const int sets = (flags & GRADGEN_SET_GRAD) != 0u;
     for (int64_t i = 0; i < N; ++i) {
         GRADGEN_SIMD
         for (int64_t j = 0; j < 4; ++j) {
-            const float t3 = table[j];
-            const float t4 = t3 * (grad_y[i * 4 + j] * gg_cos_f32(x[i * 4 + j] * t3 + (float)table2[j]));
-            if (t1) {
-                grad_x[i * 4 + j] = t2 ? t4 : grad_x[i * 4 + j] + t4;
+            const float t1 = table[j];
+            const float t2 = t1 * (grad_y[i * 4 + j] * gg_cos_f32(x[i * 4 + j] * t1 + (float)table2[j]));
+            if (wants_grad_x) {
+                grad_x[i * 4 + j] = sets ? t2 : grad_x[i * 4 + j] + t2;
             }
         }
     }
@@ -388,21 +388,21 @@ gradgen_status constants_value_and_grad(
     /* small.py:90 add, mul, sin
      * y[i,j] = sin(x[i,j] ... + ...)
      * grad_x[i,j] += grad_y[i,j] ... cos(x[i,j] ... + ...) */
-    const int t1 = y != NULL;
-    const int t2 = grad_x != NULL;
-    const int t3 = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int wants_y = y != NULL;
+    const int wants_grad_x = grad_x != NULL;
+    const int sets = (flags & GRADGEN_SET_GRAD) != 0u;
     for (int64_t i = 0; i < N; ++i) {
         GRADGEN_SIMD
         for (int64_t j = 0; j < 4; ++j) {
-            const float t4 = table[j];
-            const float t5 = x[i * 4 + j] * t4 + (float)table2[j];
-            const float y_0 = gg_sin_f32(t5);
-            if (t1) {
+            const float t1 = table[j];
+            const float t2 = x[i * 4 + j] * t1 + (float)table2[j];
+            const float y_0 = gg_sin_f32(t2);
+            if (wants_y) {
                 y[i * 4 + j] = y_0;
             }
-            const float t6 = t4 * (grad_y[i * 4 + j] * gg_cos_f32(t5));
-            if (t2) {
-                grad_x[i * 4 + j] = t3 ? t6 : grad_x[i * 4 + j] + t6;
+            const float t3 = t1 * (grad_y[i * 4 + j] * gg_cos_f32(t2));
+            if (wants_grad_x) {
+                grad_x[i * 4 + j] = sets ? t3 : grad_x[i * 4 + j] + t3;
             }
         }
     }

@@ -140,7 +140,7 @@ gradgen_status forward_only_forward(
     /* small.py:33 mm, tanh
      * v1[i,k] = sum_j a[i,j] b[j,k]
      * c[i,j] = tanh(v1[i,j]) */
-    const int t1 = c != NULL;
+    const int wants_c = c != NULL;
     for (int64_t i = 0; i < N; ++i) {
         memset(v1, 0, 4 * sizeof(float));
         for (int64_t j = 0; j < 8; ++j) {
@@ -153,7 +153,7 @@ gradgen_status forward_only_forward(
         GRADGEN_SIMD
         for (int64_t j = 0; j < 4; ++j) {
             const float c_0 = gg_tanh_f32(v1[j]);
-            if (t1) {
+            if (wants_c) {
                 c[i * 4 + j] = c_0;
             }
         }

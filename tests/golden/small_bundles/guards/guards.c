@@ -157,8 +157,8 @@ gradgen_status guards_backward(
     }
     /* small.py:60 mul
      * v2[i] = 2 grad_joined[i+8] */
-    const int t1 = grad_x != NULL;
-    if (t1) {
+    const int wants_grad_x = grad_x != NULL;
+    if (wants_grad_x) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 2; ++i) {
             v2[i] = grad_joined[i + 8] * 2.0f;
@@ -166,20 +166,20 @@ gradgen_status guards_backward(
     }
     /* small.py:60 cat
      * grad_x[i] += [i < 2] v2[i] + [i >= 1] grad_joined[i-1] */
-    const int t2 = (flags & GRADGEN_SET_GRAD) != 0u;
-    if (t1) {
+    const int sets = (flags & GRADGEN_SET_GRAD) != 0u;
+    if (wants_grad_x) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 6; ++i) {
-            const float t3 = ((i <= 1) ? v2[i] : 0.0f) + ((i >= 1) ? grad_joined[i - 1] : 0.0f);
-            grad_x[i] = t2 ? t3 : grad_x[i] + t3;
+            const float t1 = ((i <= 1) ? v2[i] : 0.0f) + ((i >= 1) ? grad_joined[i - 1] : 0.0f);
+            grad_x[i] = sets ? t1 : grad_x[i] + t1;
         }
     }
     /* grad_y[i] += grad_joined[i+5] */
     if (grad_y != NULL) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 3; ++i) {
-            const float t3 = grad_joined[i + 5];
-            grad_y[i] = t2 ? t3 : grad_y[i] + t3;
+            const float t1 = grad_joined[i + 5];
+            grad_y[i] = sets ? t1 : grad_y[i] + t1;
         }
     }
 
@@ -239,9 +239,9 @@ gradgen_status guards_value_and_grad(
         v2[i] = -grad_smooth[i];
     }
     /* grad_joined[i] = [i < 9] v2[i] + [i >= 1] grad_smooth[i-1] */
-    const int t1 = grad_x != NULL;
-    const int t2 = grad_y != NULL;
-    if (t1 || t2) {
+    const int wants_grad_x = grad_x != NULL;
+    const int wants_grad_y = grad_y != NULL;
+    if (wants_grad_x || wants_grad_y) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 10; ++i) {
             grad_joined[i] = ((i <= 8) ? v2[i] : 0.0f) + ((i >= 1) ? grad_smooth[i - 1] : 0.0f);
@@ -249,7 +249,7 @@ gradgen_status guards_value_and_grad(
     }
     /* small.py:60 mul
      * v3[i] = 2 grad_joined[i+8] */
-    if (t1) {
+    if (wants_grad_x) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 2; ++i) {
             v3[i] = grad_joined[i + 8] * 2.0f;
@@ -257,20 +257,20 @@ gradgen_status guards_value_and_grad(
     }
     /* small.py:60 cat
      * grad_x[i] += [i < 2] v3[i] + [i >= 1] grad_joined[i-1] */
-    const int t3 = (flags & GRADGEN_SET_GRAD) != 0u;
-    if (t1) {
+    const int sets = (flags & GRADGEN_SET_GRAD) != 0u;
+    if (wants_grad_x) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 6; ++i) {
-            const float t4 = ((i <= 1) ? v3[i] : 0.0f) + ((i >= 1) ? grad_joined[i - 1] : 0.0f);
-            grad_x[i] = t3 ? t4 : grad_x[i] + t4;
+            const float t1 = ((i <= 1) ? v3[i] : 0.0f) + ((i >= 1) ? grad_joined[i - 1] : 0.0f);
+            grad_x[i] = sets ? t1 : grad_x[i] + t1;
         }
     }
     /* grad_y[i] += grad_joined[i+5] */
-    if (t2) {
+    if (wants_grad_y) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 3; ++i) {
-            const float t4 = grad_joined[i + 5];
-            grad_y[i] = t3 ? t4 : grad_y[i] + t4;
+            const float t1 = grad_joined[i + 5];
+            grad_y[i] = sets ? t1 : grad_y[i] + t1;
         }
     }
 

@@ -127,28 +127,28 @@ gradgen_status integers_forward(
      * output1[i] = 5 floor(k[i]/3) + k[i] mod 4
      * output2[i] = k[i] < 7
      * best[i] = argmax_j x[i,j] */
-    const int t1 = output1 != NULL;
-    const int t2 = output2 != NULL;
-    const int t3 = best != NULL;
+    const int wants_output1 = output1 != NULL;
+    const int wants_output2 = output2 != NULL;
+    const int wants_best = best != NULL;
     for (int64_t i = 0; i < N; ++i) {
         const int64_t k_0 = k[i];
         const int64_t remainder_0 = gg_add_i64(gg_mul_i64(gg_floor_div_i64(k_0, 3), 5), gg_remainder_i64(k_0, 4));
-        if (t1) {
+        if (wants_output1) {
             output1[i] = remainder_0;
         }
         const int small_0 = k_0 < 7;
-        if (t2) {
+        if (wants_output2) {
             output2[i] = (uint8_t)(small_0);
         }
         int32_t best_0 = (-2147483647 - 1);
         int64_t s1 = 0;
         for (int64_t j = 0; j < 5; ++j) {
             const int32_t x_0 = x[i * 5 + j];
-            const int t4 = x_0 > best_0;
-            s1 = t4 ? j : s1;
-            best_0 = t4 ? x_0 : best_0;
+            const int t1 = x_0 > best_0;
+            s1 = t1 ? j : s1;
+            best_0 = t1 ? x_0 : best_0;
         }
-        if (t3) {
+        if (wants_best) {
             best[i] = s1;
         }
     }

@@ -207,12 +207,12 @@ gradgen_status lookup_backward(
             grad_table_0[n1 * 3 + j] = grad_table_0[n1 * 3 + j] + table_0 * table_0 * grad_total_0 * 3.0f;
         }
     }
-    const int t1 = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int sets = (flags & GRADGEN_SET_GRAD) != 0u;
     if (grad_table != NULL) {
         for (int64_t i = 0; i < 10; ++i) {
             for (int64_t j = 0; j < 3; ++j) {
-                const float t2 = grad_table_0[i * 3 + j];
-                grad_table[i * 3 + j] = t1 ? t2 : grad_table[i * 3 + j] + t2;
+                const float t1 = grad_table_0[i * 3 + j];
+                grad_table[i * 3 + j] = sets ? t1 : grad_table[i * 3 + j] + t1;
             }
         }
     }
@@ -258,21 +258,21 @@ gradgen_status lookup_value_and_grad(
         const int64_t n1 = rows_0 < 0 ? gg_add_i64(rows_0, 10) : rows_0;
         for (int64_t j = 0; j < 3; ++j) {
             const float table_0 = table[n1 * 3 + j];
-            const float t2 = table_0 * table_0;
-            gg_pairwise_f32_add(&total_0, table_0 * t2);
-            grad_table_0[n1 * 3 + j] = grad_table_0[n1 * 3 + j] + t2 * 3.0f;
+            const float t1 = table_0 * table_0;
+            gg_pairwise_f32_add(&total_0, table_0 * t1);
+            grad_table_0[n1 * 3 + j] = grad_table_0[n1 * 3 + j] + t1 * 3.0f;
         }
     }
     const float total_1 = gg_pairwise_f32_total(&total_0);
     if (total != NULL) {
         total[0] = total_1;
     }
-    const int t1 = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int sets = (flags & GRADGEN_SET_GRAD) != 0u;
     if (grad_table != NULL) {
         for (int64_t i = 0; i < 10; ++i) {
             for (int64_t j = 0; j < 3; ++j) {
-                const float t2 = grad_table_0[i * 3 + j];
-                grad_table[i * 3 + j] = t1 ? t2 : grad_table[i * 3 + j] + t2;
+                const float t1 = grad_table_0[i * 3 + j];
+                grad_table[i * 3 + j] = sets ? t1 : grad_table[i * 3 + j] + t1;
             }
         }
     }

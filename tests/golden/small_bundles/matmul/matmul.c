@@ -26,6 +26,7 @@ typedef char matmul_work_bytes_agree[MATMUL_WORK_BYTES(3) ==
 #define gg_tanh_f32 matmul_gg_tanh_f32
 #define gg_at matmul_gg_at
 #define gg_least matmul_gg_least
+#define gg_sum_of_16_f32 matmul_gg_sum_of_16_f32
 
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
@@ -104,6 +105,12 @@ static inline void *gg_at(void *block, size_t offset)
 static inline int64_t gg_least(int64_t a, int64_t b)
 {
     return a < b ? a : b;
+}
+
+GG_INLINE float gg_sum_of_16_f32(const float *a)
+{
+    return (((a[0] + a[8]) + (a[4] + a[12])) + ((a[2] + a[10]) + (a[6] + a[14])))
+        + (((a[1] + a[9]) + (a[5] + a[13])) + ((a[3] + a[11]) + (a[7] + a[15])));
 }
 
 /* a * b of sizes; INT64_MAX where that would overflow, or -INT64_MAX. */
@@ -230,8 +237,8 @@ gradgen_status matmul_forward(
     /* small.py:33 mm, tanh
      * v1[i,k] = sum_j a[i,j] b[j,k]
      * c[i,j] = tanh(v1[i,j]) */
-    const int t1 = c != NULL;
-    const int t2 = saved != NULL;
+    const int wants_c = c != NULL;
+    const int wants_saved = saved != NULL;
     for (int64_t i = 0; i < N; ++i) {
         memset(v1, 0, 4 * sizeof(float));
         for (int64_t j = 0; j < 8; ++j) {
@@ -244,10 +251,10 @@ gradgen_status matmul_forward(
         GRADGEN_SIMD
         for (int64_t j = 0; j < 4; ++j) {
             const float c_0 = gg_tanh_f32(v1[j]);
-            if (t1) {
+            if (wants_c) {
                 c[i * 4 + j] = c_0;
             }
-            if (t2) {
+            if (wants_saved) {
                 kept0[i * 4 + j] = c_0;
             }
         }
@@ -289,50 +296,21 @@ gradgen_status matmul_backward(
     /* small.py:33 tanh, mm
      * grad_a[j,k] += sum_l b[k,l] grad_c[j,l] (1 - kept0[j,l]^2)
      * grad_b[k,l] += sum_j a[j,k] grad_c[j,l] (1 - kept0[j,l]^2) */
-    const int t1 = grad_b != NULL;
-    const int t2 = N <= 256;
-    const int t3 = (flags & GRADGEN_SET_GRAD) != 0u;
-    const int t4 = t2 || t3;
-    float *const total = t1 && t4 ? grad_b : v1;
-    if (t1 && !(t2 && !t3)) {
+    const int wants_grad_b = grad_b != NULL;
+    const int t1 = N <= 256;
+    const int sets = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t2 = t1 || sets;
+    float *const total = wants_grad_b && t2 ? grad_b : v1;
+    if (wants_grad_b && !(t1 && !sets)) {
         memset(total, 0, 32 * sizeof(float));
     }
-    const int t5 = grad_a != NULL;
+    const int wants_grad_a = grad_a != NULL;
     for (int64_t i = 0; i < N; i += 256) {
         const int64_t rows = gg_least(256, N - i);
         memset(grad_b_0, 0, 32 * sizeof(float));
-        float a1[16];
-        float a2[16];
-        float a3[16];
-        float a4[16];
-        float a5[16];
-        float a6[16];
-        float a7[16];
-        float a8[16];
-        float a9[16];
-        float a10[16];
-        float a11[16];
-        float a12[16];
-        float a13[16];
-        float a14[16];
-        float a15[16];
-        float a16[16];
-        float a17[16];
-        float a18[16];
-        float a19[16];
-        float a20[16];
-        float a21[16];
-        float a22[16];
-        float a23[16];
-        float a24[16];
-        float a25[16];
-        float a26[16];
-        float a27[16];
-        float a28[16];
-        float a29[16];
-        float a30[16];
-        float a31[16];
-        float a32[16];
+        float a1[16], a2[16], a3[16], a4[16], a5[16], a6[16], a7[16], a8[16], a9[16], a10[16], a11[16], a12[16],
+                a13[16], a14[16], a15[16], a16[16], a17[16], a18[16], a19[16], a20[16], a21[16], a22[16], a23[16],
+                a24[16], a25[16], a26[16], a27[16], a28[16], a29[16], a30[16], a31[16], a32[16];
         memset(a1, 0, 16 * sizeof(float));
         memset(a2, 0, 16 * sizeof(float));
         memset(a3, 0, 16 * sizeof(float));
@@ -366,62 +344,14 @@ gradgen_status matmul_backward(
         memset(a31, 0, 16 * sizeof(float));
         memset(a32, 0, 16 * sizeof(float));
         for (int64_t j = 0; j < rows; j += 16) {
-            float a33[16];
-            float grad_c_lanes_0[16];
-            float a34[16];
-            float grad_c_lanes_1[16];
-            float a35[16];
-            float grad_c_lanes_2[16];
-            float a36[16];
-            float grad_c_lanes_3[16];
-            float a_lanes_0[16];
-            float grad_a_lanes_0[16];
-            float a_lanes_1[16];
-            float grad_a_lanes_1[16];
-            float a_lanes_2[16];
-            float grad_a_lanes_2[16];
-            float a_lanes_3[16];
-            float grad_a_lanes_3[16];
-            float a_lanes_4[16];
-            float grad_a_lanes_4[16];
-            float a_lanes_5[16];
-            float grad_a_lanes_5[16];
-            float a_lanes_6[16];
-            float grad_a_lanes_6[16];
-            float a_lanes_7[16];
-            float grad_a_lanes_7[16];
-            float a37[16];
-            float a38[16];
-            float a39[16];
-            float a40[16];
-            float a41[16];
-            float a42[16];
-            float a43[16];
-            float a44[16];
-            float a45[16];
-            float a46[16];
-            float a47[16];
-            float a48[16];
-            float a49[16];
-            float a50[16];
-            float a51[16];
-            float a52[16];
-            float a53[16];
-            float a54[16];
-            float a55[16];
-            float a56[16];
-            float a57[16];
-            float a58[16];
-            float a59[16];
-            float a60[16];
-            float a61[16];
-            float a62[16];
-            float a63[16];
-            float a64[16];
-            float a65[16];
-            float a66[16];
-            float a67[16];
-            float a68[16];
+            float a33[16], grad_c_lanes_0[16], a34[16], grad_c_lanes_1[16], a35[16], grad_c_lanes_2[16], a36[16],
+                    grad_c_lanes_3[16], a_lanes_0[16], grad_a_lanes_0[16], a_lanes_1[16], grad_a_lanes_1[16],
+                    a_lanes_2[16], grad_a_lanes_2[16], a_lanes_3[16], grad_a_lanes_3[16], a_lanes_4[16],
+                    grad_a_lanes_4[16], a_lanes_5[16], grad_a_lanes_5[16], a_lanes_6[16], grad_a_lanes_6[16],
+                    a_lanes_7[16], grad_a_lanes_7[16], a37[16], a38[16], a39[16], a40[16], a41[16], a42[16],
+                    a43[16], a44[16], a45[16], a46[16], a47[16], a48[16], a49[16], a50[16], a51[16], a52[16],
+                    a53[16], a54[16], a55[16], a56[16], a57[16], a58[16], a59[16], a60[16], a61[16], a62[16],
+                    a63[16], a64[16], a65[16], a66[16], a67[16], a68[16];
             for (int64_t lane = 0; lane < 16; ++lane) {
                 const int64_t item = gg_least(j + lane, rows - 1);
                 a33[lane] = kept0[i * 4 + item * 4];
@@ -444,70 +374,70 @@ gradgen_status matmul_backward(
             const int64_t rest = gg_least(16, rows - j);
             GRADGEN_SIMD
             for (int64_t lane = 0; lane < 16; ++lane) {
-                const float t6 = a33[lane];
-                const float t7 = (1.0f - t6 * t6) * grad_c_lanes_0[lane];
-                const float t8 = a34[lane];
-                const float t9 = (1.0f - t8 * t8) * grad_c_lanes_1[lane];
-                const float t10 = a35[lane];
-                const float t11 = (1.0f - t10 * t10) * grad_c_lanes_2[lane];
-                const float t12 = a36[lane];
-                const float t13 = (1.0f - t12 * t12) * grad_c_lanes_3[lane];
+                const float t3 = a33[lane];
+                const float t4 = (1.0f - t3 * t3) * grad_c_lanes_0[lane];
+                const float t5 = a34[lane];
+                const float t6 = (1.0f - t5 * t5) * grad_c_lanes_1[lane];
+                const float t7 = a35[lane];
+                const float t8 = (1.0f - t7 * t7) * grad_c_lanes_2[lane];
+                const float t9 = a36[lane];
+                const float t10 = (1.0f - t9 * t9) * grad_c_lanes_3[lane];
                 const float a_0 = a_lanes_0[lane];
-                const float grad_a_0 = 0.0f + b[0] * t7 + b[1] * t9 + b[2] * t11 + b[3] * t13;
+                const float grad_a_0 = 0.0f + b[0] * t4 + b[1] * t6 + b[2] * t8 + b[3] * t10;
                 grad_a_lanes_0[lane] = grad_a_0;
                 const float a_1 = a_lanes_1[lane];
-                const float grad_a_1 = 0.0f + b[4] * t7 + b[5] * t9 + b[6] * t11 + b[7] * t13;
+                const float grad_a_1 = 0.0f + b[4] * t4 + b[5] * t6 + b[6] * t8 + b[7] * t10;
                 grad_a_lanes_1[lane] = grad_a_1;
                 const float a_2 = a_lanes_2[lane];
-                const float grad_a_2 = 0.0f + b[8] * t7 + b[9] * t9 + b[10] * t11 + b[11] * t13;
+                const float grad_a_2 = 0.0f + b[8] * t4 + b[9] * t6 + b[10] * t8 + b[11] * t10;
                 grad_a_lanes_2[lane] = grad_a_2;
                 const float a_3 = a_lanes_3[lane];
-                const float grad_a_3 = 0.0f + b[12] * t7 + b[13] * t9 + b[14] * t11 + b[15] * t13;
+                const float grad_a_3 = 0.0f + b[12] * t4 + b[13] * t6 + b[14] * t8 + b[15] * t10;
                 grad_a_lanes_3[lane] = grad_a_3;
                 const float a_4 = a_lanes_4[lane];
-                const float grad_a_4 = 0.0f + b[16] * t7 + b[17] * t9 + b[18] * t11 + b[19] * t13;
+                const float grad_a_4 = 0.0f + b[16] * t4 + b[17] * t6 + b[18] * t8 + b[19] * t10;
                 grad_a_lanes_4[lane] = grad_a_4;
                 const float a_5 = a_lanes_5[lane];
-                const float grad_a_5 = 0.0f + b[20] * t7 + b[21] * t9 + b[22] * t11 + b[23] * t13;
+                const float grad_a_5 = 0.0f + b[20] * t4 + b[21] * t6 + b[22] * t8 + b[23] * t10;
                 grad_a_lanes_5[lane] = grad_a_5;
                 const float a_6 = a_lanes_6[lane];
-                const float grad_a_6 = 0.0f + b[24] * t7 + b[25] * t9 + b[26] * t11 + b[27] * t13;
+                const float grad_a_6 = 0.0f + b[24] * t4 + b[25] * t6 + b[26] * t8 + b[27] * t10;
                 grad_a_lanes_6[lane] = grad_a_6;
                 const float a_7 = a_lanes_7[lane];
-                const float grad_a_7 = 0.0f + b[28] * t7 + b[29] * t9 + b[30] * t11 + b[31] * t13;
+                const float grad_a_7 = 0.0f + b[28] * t4 + b[29] * t6 + b[30] * t8 + b[31] * t10;
                 grad_a_lanes_7[lane] = grad_a_7;
-                a37[lane] = a_0 * t7;
-                a38[lane] = a_0 * t9;
-                a39[lane] = a_0 * t11;
-                a40[lane] = a_0 * t13;
-                a41[lane] = a_1 * t7;
-                a42[lane] = a_1 * t9;
-                a43[lane] = a_1 * t11;
-                a44[lane] = a_1 * t13;
-                a45[lane] = a_2 * t7;
-                a46[lane] = a_2 * t9;
-                a47[lane] = a_2 * t11;
-                a48[lane] = a_2 * t13;
-                a49[lane] = a_3 * t7;
-                a50[lane] = a_3 * t9;
-                a51[lane] = a_3 * t11;
-                a52[lane] = a_3 * t13;
-                a53[lane] = a_4 * t7;
-                a54[lane] = a_4 * t9;
-                a55[lane] = a_4 * t11;
-                a56[lane] = a_4 * t13;
-                a57[lane] = a_5 * t7;
-                a58[lane] = a_5 * t9;
-                a59[lane] = a_5 * t11;
-                a60[lane] = a_5 * t13;
-                a61[lane] = a_6 * t7;
-                a62[lane] = a_6 * t9;
-                a63[lane] = a_6 * t11;
-                a64[lane] = a_6 * t13;
-                a65[lane] = a_7 * t7;
-                a66[lane] = a_7 * t9;
-                a67[lane] = a_7 * t11;
-                a68[lane] = a_7 * t13;
+                a37[lane] = a_0 * t4;
+                a38[lane] = a_0 * t6;
+                a39[lane] = a_0 * t8;
+                a40[lane] = a_0 * t10;
+                a41[lane] = a_1 * t4;
+                a42[lane] = a_1 * t6;
+                a43[lane] = a_1 * t8;
+                a44[lane] = a_1 * t10;
+                a45[lane] = a_2 * t4;
+                a46[lane] = a_2 * t6;
+                a47[lane] = a_2 * t8;
+                a48[lane] = a_2 * t10;
+                a49[lane] = a_3 * t4;
+                a50[lane] = a_3 * t6;
+                a51[lane] = a_3 * t8;
+                a52[lane] = a_3 * t10;
+                a53[lane] = a_4 * t4;
+                a54[lane] = a_4 * t6;
+                a55[lane] = a_4 * t8;
+                a56[lane] = a_4 * t10;
+                a57[lane] = a_5 * t4;
+                a58[lane] = a_5 * t6;
+                a59[lane] = a_5 * t8;
+                a60[lane] = a_5 * t10;
+                a61[lane] = a_6 * t4;
+                a62[lane] = a_6 * t6;
+                a63[lane] = a_6 * t8;
+                a64[lane] = a_6 * t10;
+                a65[lane] = a_7 * t4;
+                a66[lane] = a_7 * t6;
+                a67[lane] = a_7 * t8;
+                a68[lane] = a_7 * t10;
             }
             GRADGEN_SIMD
             for (int64_t lane = 0; lane < 16; ++lane) {
@@ -544,100 +474,68 @@ gradgen_status matmul_backward(
                 a31[lane] = a31[lane] + (rest >= lane + 1 ? a67[lane] : 0.0f);
                 a32[lane] = a32[lane] + (rest >= lane + 1 ? a68[lane] : 0.0f);
             }
-            if (t5) {
+            if (wants_grad_a) {
                 for (int64_t lane = 0; lane < rest; ++lane) {
                     const int64_t item = j + lane;
-                    const float t6 = grad_a_lanes_0[lane];
-                    grad_a[i * 8 + item * 8] = t3 ? t6 : grad_a[i * 8 + item * 8] + t6;
-                    const float t7 = grad_a_lanes_1[lane];
-                    grad_a[i * 8 + item * 8 + 1] = t3 ? t7 : grad_a[i * 8 + item * 8 + 1] + t7;
-                    const float t8 = grad_a_lanes_2[lane];
-                    grad_a[i * 8 + item * 8 + 2] = t3 ? t8 : grad_a[i * 8 + item * 8 + 2] + t8;
-                    const float t9 = grad_a_lanes_3[lane];
-                    grad_a[i * 8 + item * 8 + 3] = t3 ? t9 : grad_a[i * 8 + item * 8 + 3] + t9;
-                    const float t10 = grad_a_lanes_4[lane];
-                    grad_a[i * 8 + item * 8 + 4] = t3 ? t10 : grad_a[i * 8 + item * 8 + 4] + t10;
-                    const float t11 = grad_a_lanes_5[lane];
-                    grad_a[i * 8 + item * 8 + 5] = t3 ? t11 : grad_a[i * 8 + item * 8 + 5] + t11;
-                    const float t12 = grad_a_lanes_6[lane];
-                    grad_a[i * 8 + item * 8 + 6] = t3 ? t12 : grad_a[i * 8 + item * 8 + 6] + t12;
-                    const float t13 = grad_a_lanes_7[lane];
-                    grad_a[i * 8 + item * 8 + 7] = t3 ? t13 : grad_a[i * 8 + item * 8 + 7] + t13;
+                    const float t3 = grad_a_lanes_0[lane];
+                    grad_a[i * 8 + item * 8] = sets ? t3 : grad_a[i * 8 + item * 8] + t3;
+                    const float t4 = grad_a_lanes_1[lane];
+                    grad_a[i * 8 + item * 8 + 1] = sets ? t4 : grad_a[i * 8 + item * 8 + 1] + t4;
+                    const float t5 = grad_a_lanes_2[lane];
+                    grad_a[i * 8 + item * 8 + 2] = sets ? t5 : grad_a[i * 8 + item * 8 + 2] + t5;
+                    const float t6 = grad_a_lanes_3[lane];
+                    grad_a[i * 8 + item * 8 + 3] = sets ? t6 : grad_a[i * 8 + item * 8 + 3] + t6;
+                    const float t7 = grad_a_lanes_4[lane];
+                    grad_a[i * 8 + item * 8 + 4] = sets ? t7 : grad_a[i * 8 + item * 8 + 4] + t7;
+                    const float t8 = grad_a_lanes_5[lane];
+                    grad_a[i * 8 + item * 8 + 5] = sets ? t8 : grad_a[i * 8 + item * 8 + 5] + t8;
+                    const float t9 = grad_a_lanes_6[lane];
+                    grad_a[i * 8 + item * 8 + 6] = sets ? t9 : grad_a[i * 8 + item * 8 + 6] + t9;
+                    const float t10 = grad_a_lanes_7[lane];
+                    grad_a[i * 8 + item * 8 + 7] = sets ? t10 : grad_a[i * 8 + item * 8 + 7] + t10;
                 }
             }
         }
-        grad_b_0[0] = grad_b_0[0] + (a1[0] + a1[8] + (a1[4] + a1[12]) + (a1[2] + a1[10] + (a1[6] + a1[14])) +
-                (a1[1] + a1[9] + (a1[5] + a1[13]) + (a1[3] + a1[11] + (a1[7] + a1[15]))));
-        grad_b_0[1] = grad_b_0[1] + (a2[0] + a2[8] + (a2[4] + a2[12]) + (a2[2] + a2[10] + (a2[6] + a2[14])) +
-                (a2[1] + a2[9] + (a2[5] + a2[13]) + (a2[3] + a2[11] + (a2[7] + a2[15]))));
-        grad_b_0[2] = grad_b_0[2] + (a3[0] + a3[8] + (a3[4] + a3[12]) + (a3[2] + a3[10] + (a3[6] + a3[14])) +
-                (a3[1] + a3[9] + (a3[5] + a3[13]) + (a3[3] + a3[11] + (a3[7] + a3[15]))));
-        grad_b_0[3] = grad_b_0[3] + (a4[0] + a4[8] + (a4[4] + a4[12]) + (a4[2] + a4[10] + (a4[6] + a4[14])) +
-                (a4[1] + a4[9] + (a4[5] + a4[13]) + (a4[3] + a4[11] + (a4[7] + a4[15]))));
-        grad_b_0[4] = grad_b_0[4] + (a5[0] + a5[8] + (a5[4] + a5[12]) + (a5[2] + a5[10] + (a5[6] + a5[14])) +
-                (a5[1] + a5[9] + (a5[5] + a5[13]) + (a5[3] + a5[11] + (a5[7] + a5[15]))));
-        grad_b_0[5] = grad_b_0[5] + (a6[0] + a6[8] + (a6[4] + a6[12]) + (a6[2] + a6[10] + (a6[6] + a6[14])) +
-                (a6[1] + a6[9] + (a6[5] + a6[13]) + (a6[3] + a6[11] + (a6[7] + a6[15]))));
-        grad_b_0[6] = grad_b_0[6] + (a7[0] + a7[8] + (a7[4] + a7[12]) + (a7[2] + a7[10] + (a7[6] + a7[14])) +
-                (a7[1] + a7[9] + (a7[5] + a7[13]) + (a7[3] + a7[11] + (a7[7] + a7[15]))));
-        grad_b_0[7] = grad_b_0[7] + (a8[0] + a8[8] + (a8[4] + a8[12]) + (a8[2] + a8[10] + (a8[6] + a8[14])) +
-                (a8[1] + a8[9] + (a8[5] + a8[13]) + (a8[3] + a8[11] + (a8[7] + a8[15]))));
-        grad_b_0[8] = grad_b_0[8] + (a9[0] + a9[8] + (a9[4] + a9[12]) + (a9[2] + a9[10] + (a9[6] + a9[14])) +
-                (a9[1] + a9[9] + (a9[5] + a9[13]) + (a9[3] + a9[11] + (a9[7] + a9[15]))));
-        grad_b_0[9] = grad_b_0[9] + (a10[0] + a10[8] + (a10[4] + a10[12]) + (a10[2] + a10[10] + (a10[6] +
-                a10[14])) + (a10[1] + a10[9] + (a10[5] + a10[13]) + (a10[3] + a10[11] + (a10[7] + a10[15]))));
-        grad_b_0[10] = grad_b_0[10] + (a11[0] + a11[8] + (a11[4] + a11[12]) + (a11[2] + a11[10] + (a11[6] +
-                a11[14])) + (a11[1] + a11[9] + (a11[5] + a11[13]) + (a11[3] + a11[11] + (a11[7] + a11[15]))));
-        grad_b_0[11] = grad_b_0[11] + (a12[0] + a12[8] + (a12[4] + a12[12]) + (a12[2] + a12[10] + (a12[6] +
-                a12[14])) + (a12[1] + a12[9] + (a12[5] + a12[13]) + (a12[3] + a12[11] + (a12[7] + a12[15]))));
-        grad_b_0[12] = grad_b_0[12] + (a13[0] + a13[8] + (a13[4] + a13[12]) + (a13[2] + a13[10] + (a13[6] +
-                a13[14])) + (a13[1] + a13[9] + (a13[5] + a13[13]) + (a13[3] + a13[11] + (a13[7] + a13[15]))));
-        grad_b_0[13] = grad_b_0[13] + (a14[0] + a14[8] + (a14[4] + a14[12]) + (a14[2] + a14[10] + (a14[6] +
-                a14[14])) + (a14[1] + a14[9] + (a14[5] + a14[13]) + (a14[3] + a14[11] + (a14[7] + a14[15]))));
-        grad_b_0[14] = grad_b_0[14] + (a15[0] + a15[8] + (a15[4] + a15[12]) + (a15[2] + a15[10] + (a15[6] +
-                a15[14])) + (a15[1] + a15[9] + (a15[5] + a15[13]) + (a15[3] + a15[11] + (a15[7] + a15[15]))));
-        grad_b_0[15] = grad_b_0[15] + (a16[0] + a16[8] + (a16[4] + a16[12]) + (a16[2] + a16[10] + (a16[6] +
-                a16[14])) + (a16[1] + a16[9] + (a16[5] + a16[13]) + (a16[3] + a16[11] + (a16[7] + a16[15]))));
-        grad_b_0[16] = grad_b_0[16] + (a17[0] + a17[8] + (a17[4] + a17[12]) + (a17[2] + a17[10] + (a17[6] +
-                a17[14])) + (a17[1] + a17[9] + (a17[5] + a17[13]) + (a17[3] + a17[11] + (a17[7] + a17[15]))));
-        grad_b_0[17] = grad_b_0[17] + (a18[0] + a18[8] + (a18[4] + a18[12]) + (a18[2] + a18[10] + (a18[6] +
-                a18[14])) + (a18[1] + a18[9] + (a18[5] + a18[13]) + (a18[3] + a18[11] + (a18[7] + a18[15]))));
-        grad_b_0[18] = grad_b_0[18] + (a19[0] + a19[8] + (a19[4] + a19[12]) + (a19[2] + a19[10] + (a19[6] +
-                a19[14])) + (a19[1] + a19[9] + (a19[5] + a19[13]) + (a19[3] + a19[11] + (a19[7] + a19[15]))));
-        grad_b_0[19] = grad_b_0[19] + (a20[0] + a20[8] + (a20[4] + a20[12]) + (a20[2] + a20[10] + (a20[6] +
-                a20[14])) + (a20[1] + a20[9] + (a20[5] + a20[13]) + (a20[3] + a20[11] + (a20[7] + a20[15]))));
-        grad_b_0[20] = grad_b_0[20] + (a21[0] + a21[8] + (a21[4] + a21[12]) + (a21[2] + a21[10] + (a21[6] +
-                a21[14])) + (a21[1] + a21[9] + (a21[5] + a21[13]) + (a21[3] + a21[11] + (a21[7] + a21[15]))));
-        grad_b_0[21] = grad_b_0[21] + (a22[0] + a22[8] + (a22[4] + a22[12]) + (a22[2] + a22[10] + (a22[6] +
-                a22[14])) + (a22[1] + a22[9] + (a22[5] + a22[13]) + (a22[3] + a22[11] + (a22[7] + a22[15]))));
-        grad_b_0[22] = grad_b_0[22] + (a23[0] + a23[8] + (a23[4] + a23[12]) + (a23[2] + a23[10] + (a23[6] +
-                a23[14])) + (a23[1] + a23[9] + (a23[5] + a23[13]) + (a23[3] + a23[11] + (a23[7] + a23[15]))));
-        grad_b_0[23] = grad_b_0[23] + (a24[0] + a24[8] + (a24[4] + a24[12]) + (a24[2] + a24[10] + (a24[6] +
-                a24[14])) + (a24[1] + a24[9] + (a24[5] + a24[13]) + (a24[3] + a24[11] + (a24[7] + a24[15]))));
-        grad_b_0[24] = grad_b_0[24] + (a25[0] + a25[8] + (a25[4] + a25[12]) + (a25[2] + a25[10] + (a25[6] +
-                a25[14])) + (a25[1] + a25[9] + (a25[5] + a25[13]) + (a25[3] + a25[11] + (a25[7] + a25[15]))));
-        grad_b_0[25] = grad_b_0[25] + (a26[0] + a26[8] + (a26[4] + a26[12]) + (a26[2] + a26[10] + (a26[6] +
-                a26[14])) + (a26[1] + a26[9] + (a26[5] + a26[13]) + (a26[3] + a26[11] + (a26[7] + a26[15]))));
-        grad_b_0[26] = grad_b_0[26] + (a27[0] + a27[8] + (a27[4] + a27[12]) + (a27[2] + a27[10] + (a27[6] +
-                a27[14])) + (a27[1] + a27[9] + (a27[5] + a27[13]) + (a27[3] + a27[11] + (a27[7] + a27[15]))));
-        grad_b_0[27] = grad_b_0[27] + (a28[0] + a28[8] + (a28[4] + a28[12]) + (a28[2] + a28[10] + (a28[6] +
-                a28[14])) + (a28[1] + a28[9] + (a28[5] + a28[13]) + (a28[3] + a28[11] + (a28[7] + a28[15]))));
-        grad_b_0[28] = grad_b_0[28] + (a29[0] + a29[8] + (a29[4] + a29[12]) + (a29[2] + a29[10] + (a29[6] +
-                a29[14])) + (a29[1] + a29[9] + (a29[5] + a29[13]) + (a29[3] + a29[11] + (a29[7] + a29[15]))));
-        grad_b_0[29] = grad_b_0[29] + (a30[0] + a30[8] + (a30[4] + a30[12]) + (a30[2] + a30[10] + (a30[6] +
-                a30[14])) + (a30[1] + a30[9] + (a30[5] + a30[13]) + (a30[3] + a30[11] + (a30[7] + a30[15]))));
-        grad_b_0[30] = grad_b_0[30] + (a31[0] + a31[8] + (a31[4] + a31[12]) + (a31[2] + a31[10] + (a31[6] +
-                a31[14])) + (a31[1] + a31[9] + (a31[5] + a31[13]) + (a31[3] + a31[11] + (a31[7] + a31[15]))));
-        grad_b_0[31] = grad_b_0[31] + (a32[0] + a32[8] + (a32[4] + a32[12]) + (a32[2] + a32[10] + (a32[6] +
-                a32[14])) + (a32[1] + a32[9] + (a32[5] + a32[13]) + (a32[3] + a32[11] + (a32[7] + a32[15]))));
-        if (t1) {
+        grad_b_0[0] = grad_b_0[0] + gg_sum_of_16_f32(a1);
+        grad_b_0[1] = grad_b_0[1] + gg_sum_of_16_f32(a2);
+        grad_b_0[2] = grad_b_0[2] + gg_sum_of_16_f32(a3);
+        grad_b_0[3] = grad_b_0[3] + gg_sum_of_16_f32(a4);
+        grad_b_0[4] = grad_b_0[4] + gg_sum_of_16_f32(a5);
+        grad_b_0[5] = grad_b_0[5] + gg_sum_of_16_f32(a6);
+        grad_b_0[6] = grad_b_0[6] + gg_sum_of_16_f32(a7);
+        grad_b_0[7] = grad_b_0[7] + gg_sum_of_16_f32(a8);
+        grad_b_0[8] = grad_b_0[8] + gg_sum_of_16_f32(a9);
+        grad_b_0[9] = grad_b_0[9] + gg_sum_of_16_f32(a10);
+        grad_b_0[10] = grad_b_0[10] + gg_sum_of_16_f32(a11);
+        grad_b_0[11] = grad_b_0[11] + gg_sum_of_16_f32(a12);
+        grad_b_0[12] = grad_b_0[12] + gg_sum_of_16_f32(a13);
+        grad_b_0[13] = grad_b_0[13] + gg_sum_of_16_f32(a14);
+        grad_b_0[14] = grad_b_0[14] + gg_sum_of_16_f32(a15);
+        grad_b_0[15] = grad_b_0[15] + gg_sum_of_16_f32(a16);
+        grad_b_0[16] = grad_b_0[16] + gg_sum_of_16_f32(a17);
+        grad_b_0[17] = grad_b_0[17] + gg_sum_of_16_f32(a18);
+        grad_b_0[18] = grad_b_0[18] + gg_sum_of_16_f32(a19);
+        grad_b_0[19] = grad_b_0[19] + gg_sum_of_16_f32(a20);
+        grad_b_0[20] = grad_b_0[20] + gg_sum_of_16_f32(a21);
+        grad_b_0[21] = grad_b_0[21] + gg_sum_of_16_f32(a22);
+        grad_b_0[22] = grad_b_0[22] + gg_sum_of_16_f32(a23);
+        grad_b_0[23] = grad_b_0[23] + gg_sum_of_16_f32(a24);
+        grad_b_0[24] = grad_b_0[24] + gg_sum_of_16_f32(a25);
+        grad_b_0[25] = grad_b_0[25] + gg_sum_of_16_f32(a26);
+        grad_b_0[26] = grad_b_0[26] + gg_sum_of_16_f32(a27);
+        grad_b_0[27] = grad_b_0[27] + gg_sum_of_16_f32(a28);
+        grad_b_0[28] = grad_b_0[28] + gg_sum_of_16_f32(a29);
+        grad_b_0[29] = grad_b_0[29] + gg_sum_of_16_f32(a30);
+        grad_b_0[30] = grad_b_0[30] + gg_sum_of_16_f32(a31);
+        grad_b_0[31] = grad_b_0[31] + gg_sum_of_16_f32(a32);
+        if (wants_grad_b) {
             GRADGEN_SIMD
             for (int64_t j = 0; j < 32; ++j) {
                 total[j] = total[j] + grad_b_0[j];
             }
         }
     }
-    if (t1 && !t4) {
+    if (wants_grad_b && !t2) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 32; ++i) {
             grad_b[i] = grad_b[i] + v1[i];
@@ -682,16 +580,16 @@ gradgen_status matmul_value_and_grad(
      * v2[j,k] = grad_c[j,k] (1 - c[j,k]^2)
      * grad_a[j,k] += sum_l b[k,l] v2[j,l]
      * grad_b[k,l] += sum_j a[j,k] v2[j,l] */
-    const int t1 = grad_b != NULL;
-    const int t2 = N <= 256;
-    const int t3 = (flags & GRADGEN_SET_GRAD) != 0u;
-    const int t4 = t2 || t3;
-    float *const total = t1 && t4 ? grad_b : v3;
-    if (t1 && !(t2 && !t3)) {
+    const int wants_grad_b = grad_b != NULL;
+    const int t1 = N <= 256;
+    const int sets = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t2 = t1 || sets;
+    float *const total = wants_grad_b && t2 ? grad_b : v3;
+    if (wants_grad_b && !(t1 && !sets)) {
         memset(total, 0, 32 * sizeof(float));
     }
-    const int t5 = c != NULL;
-    const int t6 = grad_a != NULL;
+    const int wants_c = c != NULL;
+    const int wants_grad_a = grad_a != NULL;
     for (int64_t i = 0; i < N; i += 256) {
         const int64_t rows = gg_least(256, N - i);
         memset(grad_b_0, 0, 32 * sizeof(float));
@@ -707,7 +605,7 @@ gradgen_status matmul_value_and_grad(
             GRADGEN_SIMD
             for (int64_t k = 0; k < 4; ++k) {
                 const float c_0 = gg_tanh_f32(v1[k]);
-                if (t5) {
+                if (wants_c) {
                     c[i * 4 + j * 4 + k] = c_0;
                 }
                 v2[k] = (1.0f - c_0 * c_0) * grad_c[i * 4 + j * 4 + k];
@@ -717,23 +615,23 @@ gradgen_status matmul_value_and_grad(
                 const float a_0 = a[i * 8 + j * 8 + k];
                 GRADGEN_SIMD_WITH(reduction(+:grad_a_0))
                 for (int64_t l = 0; l < 4; ++l) {
-                    const float t7 = v2[l];
-                    grad_a_0 = grad_a_0 + b[k * 4 + l] * t7;
-                    grad_b_0[k * 4 + l] = grad_b_0[k * 4 + l] + a_0 * t7;
+                    const float t3 = v2[l];
+                    grad_a_0 = grad_a_0 + b[k * 4 + l] * t3;
+                    grad_b_0[k * 4 + l] = grad_b_0[k * 4 + l] + a_0 * t3;
                 }
-                if (t6) {
-                    grad_a[i * 8 + j * 8 + k] = t3 ? grad_a_0 : grad_a[i * 8 + j * 8 + k] + grad_a_0;
+                if (wants_grad_a) {
+                    grad_a[i * 8 + j * 8 + k] = sets ? grad_a_0 : grad_a[i * 8 + j * 8 + k] + grad_a_0;
                 }
             }
         }
-        if (t1) {
+        if (wants_grad_b) {
             GRADGEN_SIMD
             for (int64_t j = 0; j < 32; ++j) {
                 total[j] = total[j] + grad_b_0[j];
             }
         }
     }
-    if (t1 && !t4) {
+    if (wants_grad_b && !t2) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 32; ++i) {
             grad_b[i] = grad_b[i] + v3[i];
@@ -862,6 +760,7 @@ const gradgen_module *matmul_module(void)
 #undef gg_tanh_f32
 #undef gg_at
 #undef gg_least
+#undef gg_sum_of_16_f32
 #undef GG_INLINE
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)

@@ -236,9 +236,9 @@ gradgen_status pointwise_forward(
     /* small.py:15 neg, mul, exp, div, sigmoid, add
      * y[j] = sigmoid(a x[j]) + exp(-x[j]^2)/3 */
     const float a_0 = a[0];
-    const int t1 = y != NULL;
+    const int wants_y = y != NULL;
     for (int64_t i = 0; i < N; i += 512) {
-        float *const row = t1 ? y + i : sink;
+        float *const row = wants_y ? y + i : sink;
         GRADGEN_SIMD
         for (int64_t j = i; j < gg_least(N, i + 512); ++j) {
             const float x_0 = x[j];
@@ -287,29 +287,29 @@ gradgen_status pointwise_backward(
     gg_pairwise_f32 grad_a_0;
     memset(&grad_a_0, 0, sizeof grad_a_0);
     const float a_0 = a[0];
-    const int t1 = grad_x != NULL;
-    const int t2 = (flags & GRADGEN_SET_GRAD) != 0u;
-    const int t3 = t1 && !t2;
+    const int wants_grad_x = grad_x != NULL;
+    const int sets = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t1 = wants_grad_x && !sets;
     for (int64_t i = 0; i < N; i += 512) {
         float s1 = 0.0f;
-        float *const row = t1 ? grad_x + i : sink;
-        const float *const row2 = t3 ? grad_x + i : nothing;
+        float *const row = wants_grad_x ? grad_x + i : sink;
+        const float *const row2 = t1 ? grad_x + i : nothing;
         GRADGEN_SIMD_WITH(reduction(+:s1))
         for (int64_t j = i; j < gg_least(N, i + 512); ++j) {
             const float grad_y_0 = grad_y[j];
             const float x_0 = x[j];
-            const float t5 = -x_0;
-            const float t6 = grad_y_0 / 3.0f * gg_exp_f32(t5 * x_0);
-            const float t7 = gg_sigmoid_f32(a_0 * x_0);
-            const float t8 = (1.0f - t7) * grad_y_0 * t7;
-            row[j - i] = row2[j - i] + (t5 * t6 + -(x_0 * t6) + a_0 * t8);
-            s1 = s1 + x_0 * t8;
+            const float t3 = -x_0;
+            const float t4 = grad_y_0 / 3.0f * gg_exp_f32(t3 * x_0);
+            const float t5 = gg_sigmoid_f32(a_0 * x_0);
+            const float t6 = (1.0f - t5) * grad_y_0 * t5;
+            row[j - i] = row2[j - i] + (t3 * t4 + -(x_0 * t4) + a_0 * t6);
+            s1 = s1 + x_0 * t6;
         }
         gg_pairwise_f32_add(&grad_a_0, s1);
     }
-    const float t4 = gg_pairwise_f32_total(&grad_a_0);
+    const float t2 = gg_pairwise_f32_total(&grad_a_0);
     if (grad_a != NULL) {
-        grad_a[0] = t2 ? t4 : grad_a[0] + t4;
+        grad_a[0] = sets ? t2 : grad_a[0] + t2;
     }
 
     if ((flags & GRADGEN_RETAIN_GRAPH) == 0) {
@@ -350,33 +350,33 @@ gradgen_status pointwise_value_and_grad(
     gg_pairwise_f32 grad_a_0;
     memset(&grad_a_0, 0, sizeof grad_a_0);
     const float a_0 = a[0];
-    const int t1 = y != NULL;
-    const int t2 = grad_x != NULL;
-    const int t3 = (flags & GRADGEN_SET_GRAD) != 0u;
-    const int t4 = t2 && !t3;
+    const int wants_y = y != NULL;
+    const int wants_grad_x = grad_x != NULL;
+    const int sets = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t1 = wants_grad_x && !sets;
     for (int64_t i = 0; i < N; i += 512) {
         float s1 = 0.0f;
-        float *const row = t1 ? y + i : sink;
-        float *const row2 = t2 ? grad_x + i : sink;
-        const float *const row3 = t4 ? grad_x + i : nothing;
+        float *const row = wants_y ? y + i : sink;
+        float *const row2 = wants_grad_x ? grad_x + i : sink;
+        const float *const row3 = t1 ? grad_x + i : nothing;
         GRADGEN_SIMD_WITH(reduction(+:s1))
         for (int64_t j = i; j < gg_least(N, i + 512); ++j) {
             const float x_0 = x[j];
-            const float t6 = gg_sigmoid_f32(a_0 * x_0);
-            const float t7 = -x_0;
-            const float t8 = gg_exp_f32(t7 * x_0);
-            row[j - i] = t6 + t8 / 3.0f;
+            const float t3 = gg_sigmoid_f32(a_0 * x_0);
+            const float t4 = -x_0;
+            const float t5 = gg_exp_f32(t4 * x_0);
+            row[j - i] = t3 + t5 / 3.0f;
             const float grad_y_0 = grad_y[j];
-            const float t9 = grad_y_0 / 3.0f * t8;
-            const float t10 = (1.0f - t6) * grad_y_0 * t6;
-            row2[j - i] = row3[j - i] + (t7 * t9 + -(x_0 * t9) + a_0 * t10);
-            s1 = s1 + x_0 * t10;
+            const float t6 = grad_y_0 / 3.0f * t5;
+            const float t7 = (1.0f - t3) * grad_y_0 * t3;
+            row2[j - i] = row3[j - i] + (t4 * t6 + -(x_0 * t6) + a_0 * t7);
+            s1 = s1 + x_0 * t7;
         }
         gg_pairwise_f32_add(&grad_a_0, s1);
     }
-    const float t5 = gg_pairwise_f32_total(&grad_a_0);
+    const float t2 = gg_pairwise_f32_total(&grad_a_0);
     if (grad_a != NULL) {
-        grad_a[0] = t3 ? t5 : grad_a[0] + t5;
+        grad_a[0] = sets ? t2 : grad_a[0] + t2;
     }
 
     return GRADGEN_OK;

@@ -48,6 +48,7 @@ typedef char random_numbers_work_bytes_agree[RANDOM_NUMBERS_WORK_BYTES(3) ==
 #define gg_exp_poly_f32 random_numbers_gg_exp_poly_f32
 #define gg_tanh_f32 random_numbers_gg_tanh_f32
 #define gg_at random_numbers_gg_at
+#define gg_sum_of_16_f32 random_numbers_gg_sum_of_16_f32
 
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
@@ -382,6 +383,12 @@ static inline void *gg_at(void *block, size_t offset)
     return (unsigned char *)block + offset;
 }
 
+GG_INLINE float gg_sum_of_16_f32(const float *a)
+{
+    return (((a[0] + a[8]) + (a[4] + a[12])) + ((a[2] + a[10]) + (a[6] + a[14])))
+        + (((a[1] + a[9]) + (a[5] + a[13])) + ((a[3] + a[11]) + (a[7] + a[15])));
+}
+
 /* a * b of sizes; INT64_MAX where that would overflow, or -INT64_MAX. */
 static int64_t random_numbers_mul(int64_t a, int64_t b)
 {
@@ -515,20 +522,14 @@ gradgen_status random_numbers_forward(
     const int64_t t4 = gg_philox_high_i64(gradgen_random_0, gradgen_random_1, 1);
     /* small.py:99 mm, tanh, draw_uniform, lt, to, mul, small.py:100 draw_normal, mul, add
      * noisy[i,j] = 1.3333334 tanh(sum_k x[i,k] w[k,j]) (uniform0[i,j] < 3/4) + 0.1 normal1[i,j] */
-    const int t5 = saved != NULL;
-    const int t6 = noisy != NULL;
+    const int wants_saved = saved != NULL;
+    const int wants_noisy = noisy != NULL;
     for (int64_t i = 0; i < N; i += 16) {
-        float x_lanes_0[16];
-        float x_lanes_1[16];
-        float x_lanes_2[16];
-        float x_lanes_3[16];
-        float a1[16];
+        float x_lanes_0[16], x_lanes_1[16], x_lanes_2[16], x_lanes_3[16], a1[16];
         int64_t a2[16];
-        float a3[16];
-        float a4[16];
+        float a3[16], a4[16];
         int64_t a5[16];
-        float a6[16];
-        float a7[16];
+        float a6[16], a7[16];
         int64_t a8[16];
         float a9[16];
         for (int64_t lane = 0; lane < 16; ++lane) {
@@ -552,32 +553,32 @@ gradgen_status random_numbers_forward(
             const float x_1 = x_lanes_1[lane];
             const float x_2 = x_lanes_2[lane];
             const float x_3 = x_lanes_3[lane];
-            const float t7 = gg_tanh_f32(0.0f + x_0 * w[0] + x_1 * w[3] + x_2 * w[6] + x_3 * w[9]);
-            a1[lane] = t7;
-            const float t8 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t3, t4, a2[lane]),
+            const float t5 = gg_tanh_f32(0.0f + x_0 * w[0] + x_1 * w[3] + x_2 * w[6] + x_3 * w[9]);
+            a1[lane] = t5;
+            const float t6 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t3, t4, a2[lane]),
                     40) * 3.7450704e-07f) *
                     gg_sqrt_f32(-gg_log_f32((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t3, t4, a2[lane]),
                     2147483647) * 4.6566126e-10f + 2.3283063e-10f) * 2.0f) * 0.1f;
-            a3[lane] = t7 * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t1, t2, a2[lane]),
-                    16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f) + t8;
-            const float t9 = gg_tanh_f32(0.0f + x_0 * w[1] + x_1 * w[4] + x_2 * w[7] + x_3 * w[10]);
-            a4[lane] = t9;
-            const float t10 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t3, t4, a5[lane]),
+            a3[lane] = t5 * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t1, t2, a2[lane]),
+                    16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f) + t6;
+            const float t7 = gg_tanh_f32(0.0f + x_0 * w[1] + x_1 * w[4] + x_2 * w[7] + x_3 * w[10]);
+            a4[lane] = t7;
+            const float t8 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t3, t4, a5[lane]),
                     40) * 3.7450704e-07f) *
                     gg_sqrt_f32(-gg_log_f32((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t3, t4, a5[lane]),
                     2147483647) * 4.6566126e-10f + 2.3283063e-10f) * 2.0f) * 0.1f;
-            a6[lane] = t9 * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t1, t2, a5[lane]),
-                    16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f) + t10;
-            const float t11 = gg_tanh_f32(0.0f + x_0 * w[2] + x_1 * w[5] + x_2 * w[8] + x_3 * w[11]);
-            a7[lane] = t11;
-            const float t12 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t3, t4, a8[lane]),
+            a6[lane] = t7 * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t1, t2, a5[lane]),
+                    16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f) + t8;
+            const float t9 = gg_tanh_f32(0.0f + x_0 * w[2] + x_1 * w[5] + x_2 * w[8] + x_3 * w[11]);
+            a7[lane] = t9;
+            const float t10 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t3, t4, a8[lane]),
                     40) * 3.7450704e-07f) *
                     gg_sqrt_f32(-gg_log_f32((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t3, t4, a8[lane]),
                     2147483647) * 4.6566126e-10f + 2.3283063e-10f) * 2.0f) * 0.1f;
-            a9[lane] = t11 * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t1, t2, a8[lane]),
-                    16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f) + t12;
+            a9[lane] = t9 * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t1, t2, a8[lane]),
+                    16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f) + t10;
         }
-        if (t5) {
+        if (wants_saved) {
             for (int64_t lane = 0; lane < rest; ++lane) {
                 const int64_t item = i + lane;
                 kept0[item * 3] = a1[lane];
@@ -585,7 +586,7 @@ gradgen_status random_numbers_forward(
                 kept0[item * 3 + 2] = a7[lane];
             }
         }
-        if (t6) {
+        if (wants_noisy) {
             for (int64_t lane = 0; lane < rest; ++lane) {
                 const int64_t item = i + lane;
                 noisy[item * 3] = a3[lane];
@@ -635,29 +636,18 @@ gradgen_status random_numbers_backward(
     const int64_t t2 = gg_philox_high_i64(gradgen_random_0, gradgen_random_1, 0);
     /* small.py:99 draw_uniform, lt, to, mul, tanh, mm
      * grad_w[k,l] += 1.3333334 sum_j x[j,k] grad_noisy[j,l] (uniform0[j,l] < 3/4) (1 - kept0[j,l]^2) */
-    const int t3 = grad_w != NULL;
-    const int t4 = N <= 256;
-    const int t5 = (flags & GRADGEN_SET_GRAD) != 0u;
-    const int t6 = t4 || t5;
-    float *const total = t3 && t6 ? grad_w : v1;
-    if (t3 && !(t4 && !t5)) {
+    const int wants_grad_w = grad_w != NULL;
+    const int t3 = N <= 256;
+    const int sets = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t4 = t3 || sets;
+    float *const total = wants_grad_w && t4 ? grad_w : v1;
+    if (wants_grad_w && !(t3 && !sets)) {
         memset(total, 0, 12 * sizeof(float));
     }
     for (int64_t i = 0; i < N; i += 256) {
         const int64_t rows = gg_least(256, N - i);
         memset(grad_w_0, 0, 12 * sizeof(float));
-        float a1[16];
-        float a2[16];
-        float a3[16];
-        float a4[16];
-        float a5[16];
-        float a6[16];
-        float a7[16];
-        float a8[16];
-        float a9[16];
-        float a10[16];
-        float a11[16];
-        float a12[16];
+        float a1[16], a2[16], a3[16], a4[16], a5[16], a6[16], a7[16], a8[16], a9[16], a10[16], a11[16], a12[16];
         memset(a1, 0, 16 * sizeof(float));
         memset(a2, 0, 16 * sizeof(float));
         memset(a3, 0, 16 * sizeof(float));
@@ -673,27 +663,9 @@ gradgen_status random_numbers_backward(
         for (int64_t j = 0; j < rows; j += 16) {
             float a13[16];
             int64_t a14[16];
-            float grad_noisy_lanes_0[16];
-            float a15[16];
-            float grad_noisy_lanes_1[16];
-            float a16[16];
-            float grad_noisy_lanes_2[16];
-            float x_lanes_0[16];
-            float x_lanes_1[16];
-            float x_lanes_2[16];
-            float x_lanes_3[16];
-            float a17[16];
-            float a18[16];
-            float a19[16];
-            float a20[16];
-            float a21[16];
-            float a22[16];
-            float a23[16];
-            float a24[16];
-            float a25[16];
-            float a26[16];
-            float a27[16];
-            float a28[16];
+            float grad_noisy_lanes_0[16], a15[16], grad_noisy_lanes_1[16], a16[16], grad_noisy_lanes_2[16],
+                    x_lanes_0[16], x_lanes_1[16], x_lanes_2[16], x_lanes_3[16], a17[16], a18[16], a19[16], a20[16],
+                    a21[16], a22[16], a23[16], a24[16], a25[16], a26[16], a27[16], a28[16];
             for (int64_t lane = 0; lane < 16; ++lane) {
                 const int64_t item = gg_least(j + lane, rows - 1);
                 const int64_t n1 = gg_mul_i64(i + item, 3);
@@ -712,34 +684,34 @@ gradgen_status random_numbers_backward(
             const int64_t rest = gg_least(16, rows - j);
             GRADGEN_SIMD
             for (int64_t lane = 0; lane < 16; ++lane) {
-                const float t7 = a13[lane];
-                const float t8 = (1.0f - t7 * t7) * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t1,
+                const float t5 = a13[lane];
+                const float t6 = (1.0f - t5 * t5) * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t1,
                         t2, gg_add_i64(a14[lane], 0)), 16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f *
                         grad_noisy_lanes_0[lane]);
-                const float t9 = a15[lane];
-                const float t10 = (1.0f - t9 * t9) * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t1,
+                const float t7 = a15[lane];
+                const float t8 = (1.0f - t7 * t7) * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t1,
                         t2, gg_add_i64(a14[lane], 1)), 16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f *
                         grad_noisy_lanes_1[lane]);
-                const float t11 = a16[lane];
-                const float t12 = (1.0f - t11 * t11) * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t1,
+                const float t9 = a16[lane];
+                const float t10 = (1.0f - t9 * t9) * ((float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t1,
                         t2, gg_add_i64(a14[lane], 2)), 16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f *
                         grad_noisy_lanes_2[lane]);
                 const float x_0 = x_lanes_0[lane];
                 const float x_1 = x_lanes_1[lane];
                 const float x_2 = x_lanes_2[lane];
                 const float x_3 = x_lanes_3[lane];
-                a17[lane] = x_0 * t8;
-                a18[lane] = x_0 * t10;
-                a19[lane] = x_0 * t12;
-                a20[lane] = x_1 * t8;
-                a21[lane] = x_1 * t10;
-                a22[lane] = x_1 * t12;
-                a23[lane] = x_2 * t8;
-                a24[lane] = x_2 * t10;
-                a25[lane] = x_2 * t12;
-                a26[lane] = x_3 * t8;
-                a27[lane] = x_3 * t10;
-                a28[lane] = x_3 * t12;
+                a17[lane] = x_0 * t6;
+                a18[lane] = x_0 * t8;
+                a19[lane] = x_0 * t10;
+                a20[lane] = x_1 * t6;
+                a21[lane] = x_1 * t8;
+                a22[lane] = x_1 * t10;
+                a23[lane] = x_2 * t6;
+                a24[lane] = x_2 * t8;
+                a25[lane] = x_2 * t10;
+                a26[lane] = x_3 * t6;
+                a27[lane] = x_3 * t8;
+                a28[lane] = x_3 * t10;
             }
             GRADGEN_SIMD
             for (int64_t lane = 0; lane < 16; ++lane) {
@@ -757,38 +729,26 @@ gradgen_status random_numbers_backward(
                 a12[lane] = a12[lane] + (rest >= lane + 1 ? a28[lane] : 0.0f);
             }
         }
-        grad_w_0[0] = grad_w_0[0] + (a1[0] + a1[8] + (a1[4] + a1[12]) + (a1[2] + a1[10] + (a1[6] + a1[14])) +
-                (a1[1] + a1[9] + (a1[5] + a1[13]) + (a1[3] + a1[11] + (a1[7] + a1[15]))));
-        grad_w_0[1] = grad_w_0[1] + (a2[0] + a2[8] + (a2[4] + a2[12]) + (a2[2] + a2[10] + (a2[6] + a2[14])) +
-                (a2[1] + a2[9] + (a2[5] + a2[13]) + (a2[3] + a2[11] + (a2[7] + a2[15]))));
-        grad_w_0[2] = grad_w_0[2] + (a3[0] + a3[8] + (a3[4] + a3[12]) + (a3[2] + a3[10] + (a3[6] + a3[14])) +
-                (a3[1] + a3[9] + (a3[5] + a3[13]) + (a3[3] + a3[11] + (a3[7] + a3[15]))));
-        grad_w_0[3] = grad_w_0[3] + (a4[0] + a4[8] + (a4[4] + a4[12]) + (a4[2] + a4[10] + (a4[6] + a4[14])) +
-                (a4[1] + a4[9] + (a4[5] + a4[13]) + (a4[3] + a4[11] + (a4[7] + a4[15]))));
-        grad_w_0[4] = grad_w_0[4] + (a5[0] + a5[8] + (a5[4] + a5[12]) + (a5[2] + a5[10] + (a5[6] + a5[14])) +
-                (a5[1] + a5[9] + (a5[5] + a5[13]) + (a5[3] + a5[11] + (a5[7] + a5[15]))));
-        grad_w_0[5] = grad_w_0[5] + (a6[0] + a6[8] + (a6[4] + a6[12]) + (a6[2] + a6[10] + (a6[6] + a6[14])) +
-                (a6[1] + a6[9] + (a6[5] + a6[13]) + (a6[3] + a6[11] + (a6[7] + a6[15]))));
-        grad_w_0[6] = grad_w_0[6] + (a7[0] + a7[8] + (a7[4] + a7[12]) + (a7[2] + a7[10] + (a7[6] + a7[14])) +
-                (a7[1] + a7[9] + (a7[5] + a7[13]) + (a7[3] + a7[11] + (a7[7] + a7[15]))));
-        grad_w_0[7] = grad_w_0[7] + (a8[0] + a8[8] + (a8[4] + a8[12]) + (a8[2] + a8[10] + (a8[6] + a8[14])) +
-                (a8[1] + a8[9] + (a8[5] + a8[13]) + (a8[3] + a8[11] + (a8[7] + a8[15]))));
-        grad_w_0[8] = grad_w_0[8] + (a9[0] + a9[8] + (a9[4] + a9[12]) + (a9[2] + a9[10] + (a9[6] + a9[14])) +
-                (a9[1] + a9[9] + (a9[5] + a9[13]) + (a9[3] + a9[11] + (a9[7] + a9[15]))));
-        grad_w_0[9] = grad_w_0[9] + (a10[0] + a10[8] + (a10[4] + a10[12]) + (a10[2] + a10[10] + (a10[6] +
-                a10[14])) + (a10[1] + a10[9] + (a10[5] + a10[13]) + (a10[3] + a10[11] + (a10[7] + a10[15]))));
-        grad_w_0[10] = grad_w_0[10] + (a11[0] + a11[8] + (a11[4] + a11[12]) + (a11[2] + a11[10] + (a11[6] +
-                a11[14])) + (a11[1] + a11[9] + (a11[5] + a11[13]) + (a11[3] + a11[11] + (a11[7] + a11[15]))));
-        grad_w_0[11] = grad_w_0[11] + (a12[0] + a12[8] + (a12[4] + a12[12]) + (a12[2] + a12[10] + (a12[6] +
-                a12[14])) + (a12[1] + a12[9] + (a12[5] + a12[13]) + (a12[3] + a12[11] + (a12[7] + a12[15]))));
-        if (t3) {
+        grad_w_0[0] = grad_w_0[0] + gg_sum_of_16_f32(a1);
+        grad_w_0[1] = grad_w_0[1] + gg_sum_of_16_f32(a2);
+        grad_w_0[2] = grad_w_0[2] + gg_sum_of_16_f32(a3);
+        grad_w_0[3] = grad_w_0[3] + gg_sum_of_16_f32(a4);
+        grad_w_0[4] = grad_w_0[4] + gg_sum_of_16_f32(a5);
+        grad_w_0[5] = grad_w_0[5] + gg_sum_of_16_f32(a6);
+        grad_w_0[6] = grad_w_0[6] + gg_sum_of_16_f32(a7);
+        grad_w_0[7] = grad_w_0[7] + gg_sum_of_16_f32(a8);
+        grad_w_0[8] = grad_w_0[8] + gg_sum_of_16_f32(a9);
+        grad_w_0[9] = grad_w_0[9] + gg_sum_of_16_f32(a10);
+        grad_w_0[10] = grad_w_0[10] + gg_sum_of_16_f32(a11);
+        grad_w_0[11] = grad_w_0[11] + gg_sum_of_16_f32(a12);
+        if (wants_grad_w) {
             GRADGEN_SIMD
             for (int64_t j = 0; j < 12; ++j) {
                 total[j] = total[j] + grad_w_0[j];
             }
         }
     }
-    if (t3 && !t6) {
+    if (wants_grad_w && !t4) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 12; ++i) {
             grad_w[i] = grad_w[i] + v1[i];
@@ -835,30 +795,19 @@ gradgen_status random_numbers_value_and_grad(
     /* small.py:99 mm, tanh, draw_uniform, lt, to, mul, small.py:100 draw_normal, mul, add
      * noisy[j,k] = 1.3333334 tanh(sum_i x[j,i] w[i,k]) (uniform0[j,k] < 3/4) + 0.1 normal1[j,k]
      * grad_w[k,l] += ... sum_j x[j,k] */
-    const int t5 = grad_w != NULL;
-    const int t6 = N <= 256;
-    const int t7 = (flags & GRADGEN_SET_GRAD) != 0u;
-    const int t8 = t6 || t7;
-    float *const total = t5 && t8 ? grad_w : v1;
-    if (t5 && !(t6 && !t7)) {
+    const int wants_grad_w = grad_w != NULL;
+    const int t5 = N <= 256;
+    const int sets = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t6 = t5 || sets;
+    float *const total = wants_grad_w && t6 ? grad_w : v1;
+    if (wants_grad_w && !(t5 && !sets)) {
         memset(total, 0, 12 * sizeof(float));
     }
-    const int t9 = noisy != NULL;
+    const int wants_noisy = noisy != NULL;
     for (int64_t i = 0; i < N; i += 256) {
         const int64_t rows = gg_least(256, N - i);
         memset(grad_w_0, 0, 12 * sizeof(float));
-        float a1[16];
-        float a2[16];
-        float a3[16];
-        float a4[16];
-        float a5[16];
-        float a6[16];
-        float a7[16];
-        float a8[16];
-        float a9[16];
-        float a10[16];
-        float a11[16];
-        float a12[16];
+        float a1[16], a2[16], a3[16], a4[16], a5[16], a6[16], a7[16], a8[16], a9[16], a10[16], a11[16], a12[16];
         memset(a1, 0, 16 * sizeof(float));
         memset(a2, 0, 16 * sizeof(float));
         memset(a3, 0, 16 * sizeof(float));
@@ -872,31 +821,14 @@ gradgen_status random_numbers_value_and_grad(
         memset(a11, 0, 16 * sizeof(float));
         memset(a12, 0, 16 * sizeof(float));
         for (int64_t j = 0; j < rows; j += 16) {
-            float x_lanes_0[16];
-            float x_lanes_1[16];
-            float x_lanes_2[16];
-            float x_lanes_3[16];
+            float x_lanes_0[16], x_lanes_1[16], x_lanes_2[16], x_lanes_3[16];
             int64_t a13[16];
-            float a14[16];
-            float grad_noisy_lanes_0[16];
+            float a14[16], grad_noisy_lanes_0[16];
             int64_t a15[16];
-            float a16[16];
-            float grad_noisy_lanes_1[16];
+            float a16[16], grad_noisy_lanes_1[16];
             int64_t a17[16];
-            float a18[16];
-            float grad_noisy_lanes_2[16];
-            float a19[16];
-            float a20[16];
-            float a21[16];
-            float a22[16];
-            float a23[16];
-            float a24[16];
-            float a25[16];
-            float a26[16];
-            float a27[16];
-            float a28[16];
-            float a29[16];
-            float a30[16];
+            float a18[16], grad_noisy_lanes_2[16], a19[16], a20[16], a21[16], a22[16], a23[16], a24[16], a25[16],
+                    a26[16], a27[16], a28[16], a29[16], a30[16];
             for (int64_t lane = 0; lane < 16; ++lane) {
                 const int64_t item = gg_least(j + lane, rows - 1);
                 x_lanes_0[lane] = x[i * 4 + item * 4];
@@ -921,45 +853,45 @@ gradgen_status random_numbers_value_and_grad(
                 const float x_1 = x_lanes_1[lane];
                 const float x_2 = x_lanes_2[lane];
                 const float x_3 = x_lanes_3[lane];
-                const float t10 = gg_tanh_f32(0.0f + x_0 * w[0] + x_1 * w[3] + x_2 * w[6] + x_3 * w[9]);
-                const float t11 = (float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t1, t2, a13[lane]),
+                const float t7 = gg_tanh_f32(0.0f + x_0 * w[0] + x_1 * w[3] + x_2 * w[6] + x_3 * w[9]);
+                const float t8 = (float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t1, t2, a13[lane]),
                         16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f;
-                const float t12 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t3, t4,
+                const float t9 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t3, t4,
                         a13[lane]), 40) * 3.7450704e-07f) *
                         gg_sqrt_f32(-gg_log_f32((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t3, t4, a13[lane]),
                         2147483647) * 4.6566126e-10f + 2.3283063e-10f) * 2.0f) * 0.1f;
-                a14[lane] = t10 * t11 + t12;
-                const float t13 = (1.0f - t10 * t10) * (t11 * grad_noisy_lanes_0[lane]);
-                const float t14 = gg_tanh_f32(0.0f + x_0 * w[1] + x_1 * w[4] + x_2 * w[7] + x_3 * w[10]);
-                const float t15 = (float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t1, t2, a15[lane]),
+                a14[lane] = t7 * t8 + t9;
+                const float t10 = (1.0f - t7 * t7) * (t8 * grad_noisy_lanes_0[lane]);
+                const float t11 = gg_tanh_f32(0.0f + x_0 * w[1] + x_1 * w[4] + x_2 * w[7] + x_3 * w[10]);
+                const float t12 = (float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t1, t2, a15[lane]),
                         16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f;
-                const float t16 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t3, t4,
+                const float t13 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t3, t4,
                         a15[lane]), 40) * 3.7450704e-07f) *
                         gg_sqrt_f32(-gg_log_f32((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t3, t4, a15[lane]),
                         2147483647) * 4.6566126e-10f + 2.3283063e-10f) * 2.0f) * 0.1f;
-                a16[lane] = t14 * t15 + t16;
-                const float t17 = (1.0f - t14 * t14) * (t15 * grad_noisy_lanes_1[lane]);
-                const float t18 = gg_tanh_f32(0.0f + x_0 * w[2] + x_1 * w[5] + x_2 * w[8] + x_3 * w[11]);
-                const float t19 = (float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t1, t2, a17[lane]),
+                a16[lane] = t11 * t12 + t13;
+                const float t14 = (1.0f - t11 * t11) * (t12 * grad_noisy_lanes_1[lane]);
+                const float t15 = gg_tanh_f32(0.0f + x_0 * w[2] + x_1 * w[5] + x_2 * w[8] + x_3 * w[11]);
+                const float t16 = (float)((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t1, t2, a17[lane]),
                         16777215) * 5.9604645e-08f < 0.75f) * 1.3333334f;
-                const float t20 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t3, t4,
+                const float t17 = gg_cos_f32((float)(int32_t)gg_shift_right_i64(gg_philox_high_i64(t3, t4,
                         a17[lane]), 40) * 3.7450704e-07f) *
                         gg_sqrt_f32(-gg_log_f32((float)(int32_t)gg_bit_and_i64(gg_philox_low_i64(t3, t4, a17[lane]),
                         2147483647) * 4.6566126e-10f + 2.3283063e-10f) * 2.0f) * 0.1f;
-                a18[lane] = t18 * t19 + t20;
-                const float t21 = (1.0f - t18 * t18) * (t19 * grad_noisy_lanes_2[lane]);
-                a19[lane] = x_0 * t13;
-                a20[lane] = x_0 * t17;
-                a21[lane] = x_0 * t21;
-                a22[lane] = x_1 * t13;
-                a23[lane] = x_1 * t17;
-                a24[lane] = x_1 * t21;
-                a25[lane] = x_2 * t13;
-                a26[lane] = x_2 * t17;
-                a27[lane] = x_2 * t21;
-                a28[lane] = x_3 * t13;
-                a29[lane] = x_3 * t17;
-                a30[lane] = x_3 * t21;
+                a18[lane] = t15 * t16 + t17;
+                const float t18 = (1.0f - t15 * t15) * (t16 * grad_noisy_lanes_2[lane]);
+                a19[lane] = x_0 * t10;
+                a20[lane] = x_0 * t14;
+                a21[lane] = x_0 * t18;
+                a22[lane] = x_1 * t10;
+                a23[lane] = x_1 * t14;
+                a24[lane] = x_1 * t18;
+                a25[lane] = x_2 * t10;
+                a26[lane] = x_2 * t14;
+                a27[lane] = x_2 * t18;
+                a28[lane] = x_3 * t10;
+                a29[lane] = x_3 * t14;
+                a30[lane] = x_3 * t18;
             }
             GRADGEN_SIMD
             for (int64_t lane = 0; lane < 16; ++lane) {
@@ -976,7 +908,7 @@ gradgen_status random_numbers_value_and_grad(
                 a11[lane] = a11[lane] + (rest >= lane + 1 ? a29[lane] : 0.0f);
                 a12[lane] = a12[lane] + (rest >= lane + 1 ? a30[lane] : 0.0f);
             }
-            if (t9) {
+            if (wants_noisy) {
                 for (int64_t lane = 0; lane < rest; ++lane) {
                     const int64_t item = j + lane;
                     noisy[i * 3 + item * 3] = a14[lane];
@@ -985,38 +917,26 @@ gradgen_status random_numbers_value_and_grad(
                 }
             }
         }
-        grad_w_0[0] = grad_w_0[0] + (a1[0] + a1[8] + (a1[4] + a1[12]) + (a1[2] + a1[10] + (a1[6] + a1[14])) +
-                (a1[1] + a1[9] + (a1[5] + a1[13]) + (a1[3] + a1[11] + (a1[7] + a1[15]))));
-        grad_w_0[1] = grad_w_0[1] + (a2[0] + a2[8] + (a2[4] + a2[12]) + (a2[2] + a2[10] + (a2[6] + a2[14])) +
-                (a2[1] + a2[9] + (a2[5] + a2[13]) + (a2[3] + a2[11] + (a2[7] + a2[15]))));
-        grad_w_0[2] = grad_w_0[2] + (a3[0] + a3[8] + (a3[4] + a3[12]) + (a3[2] + a3[10] + (a3[6] + a3[14])) +
-                (a3[1] + a3[9] + (a3[5] + a3[13]) + (a3[3] + a3[11] + (a3[7] + a3[15]))));
-        grad_w_0[3] = grad_w_0[3] + (a4[0] + a4[8] + (a4[4] + a4[12]) + (a4[2] + a4[10] + (a4[6] + a4[14])) +
-                (a4[1] + a4[9] + (a4[5] + a4[13]) + (a4[3] + a4[11] + (a4[7] + a4[15]))));
-        grad_w_0[4] = grad_w_0[4] + (a5[0] + a5[8] + (a5[4] + a5[12]) + (a5[2] + a5[10] + (a5[6] + a5[14])) +
-                (a5[1] + a5[9] + (a5[5] + a5[13]) + (a5[3] + a5[11] + (a5[7] + a5[15]))));
-        grad_w_0[5] = grad_w_0[5] + (a6[0] + a6[8] + (a6[4] + a6[12]) + (a6[2] + a6[10] + (a6[6] + a6[14])) +
-                (a6[1] + a6[9] + (a6[5] + a6[13]) + (a6[3] + a6[11] + (a6[7] + a6[15]))));
-        grad_w_0[6] = grad_w_0[6] + (a7[0] + a7[8] + (a7[4] + a7[12]) + (a7[2] + a7[10] + (a7[6] + a7[14])) +
-                (a7[1] + a7[9] + (a7[5] + a7[13]) + (a7[3] + a7[11] + (a7[7] + a7[15]))));
-        grad_w_0[7] = grad_w_0[7] + (a8[0] + a8[8] + (a8[4] + a8[12]) + (a8[2] + a8[10] + (a8[6] + a8[14])) +
-                (a8[1] + a8[9] + (a8[5] + a8[13]) + (a8[3] + a8[11] + (a8[7] + a8[15]))));
-        grad_w_0[8] = grad_w_0[8] + (a9[0] + a9[8] + (a9[4] + a9[12]) + (a9[2] + a9[10] + (a9[6] + a9[14])) +
-                (a9[1] + a9[9] + (a9[5] + a9[13]) + (a9[3] + a9[11] + (a9[7] + a9[15]))));
-        grad_w_0[9] = grad_w_0[9] + (a10[0] + a10[8] + (a10[4] + a10[12]) + (a10[2] + a10[10] + (a10[6] +
-                a10[14])) + (a10[1] + a10[9] + (a10[5] + a10[13]) + (a10[3] + a10[11] + (a10[7] + a10[15]))));
-        grad_w_0[10] = grad_w_0[10] + (a11[0] + a11[8] + (a11[4] + a11[12]) + (a11[2] + a11[10] + (a11[6] +
-                a11[14])) + (a11[1] + a11[9] + (a11[5] + a11[13]) + (a11[3] + a11[11] + (a11[7] + a11[15]))));
-        grad_w_0[11] = grad_w_0[11] + (a12[0] + a12[8] + (a12[4] + a12[12]) + (a12[2] + a12[10] + (a12[6] +
-                a12[14])) + (a12[1] + a12[9] + (a12[5] + a12[13]) + (a12[3] + a12[11] + (a12[7] + a12[15]))));
-        if (t5) {
+        grad_w_0[0] = grad_w_0[0] + gg_sum_of_16_f32(a1);
+        grad_w_0[1] = grad_w_0[1] + gg_sum_of_16_f32(a2);
+        grad_w_0[2] = grad_w_0[2] + gg_sum_of_16_f32(a3);
+        grad_w_0[3] = grad_w_0[3] + gg_sum_of_16_f32(a4);
+        grad_w_0[4] = grad_w_0[4] + gg_sum_of_16_f32(a5);
+        grad_w_0[5] = grad_w_0[5] + gg_sum_of_16_f32(a6);
+        grad_w_0[6] = grad_w_0[6] + gg_sum_of_16_f32(a7);
+        grad_w_0[7] = grad_w_0[7] + gg_sum_of_16_f32(a8);
+        grad_w_0[8] = grad_w_0[8] + gg_sum_of_16_f32(a9);
+        grad_w_0[9] = grad_w_0[9] + gg_sum_of_16_f32(a10);
+        grad_w_0[10] = grad_w_0[10] + gg_sum_of_16_f32(a11);
+        grad_w_0[11] = grad_w_0[11] + gg_sum_of_16_f32(a12);
+        if (wants_grad_w) {
             GRADGEN_SIMD
             for (int64_t j = 0; j < 12; ++j) {
                 total[j] = total[j] + grad_w_0[j];
             }
         }
     }
-    if (t5 && !t8) {
+    if (wants_grad_w && !t6) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 12; ++i) {
             grad_w[i] = grad_w[i] + v1[i];
@@ -1162,6 +1082,7 @@ const gradgen_module *random_numbers_module(void)
 #undef gg_exp_poly_f32
 #undef gg_tanh_f32
 #undef gg_at
+#undef gg_sum_of_16_f32
 #undef GG_INLINE
 #undef GG_FUSED_F32
 

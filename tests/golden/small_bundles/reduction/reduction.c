@@ -231,12 +231,12 @@ gradgen_status reduction_forward(
      * centred[i,k] = x[i,k] - s1[i,0]/M
      * s3[i] = sum_k centred[i,k]^2
      * spread[i] = sqrt(s3[i]/M) */
-    const int t1 = largest != NULL;
-    const int t2 = saved != NULL;
-    const double t3 = (double)M;
-    const double t4 = fabs(t3) < 2.2250738585072014e-308 ? 1.8014398509481984e+16 : 1.0;
-    const double t5 = 1.0 / (t3 * t4);
-    const int t6 = spread != NULL;
+    const int wants_largest = largest != NULL;
+    const int wants_saved = saved != NULL;
+    const double t1 = (double)M;
+    const double t2 = fabs(t1) < 2.2250738585072014e-308 ? 1.8014398509481984e+16 : 1.0;
+    const double t3 = 1.0 / (t1 * t2);
+    const int wants_spread = spread != NULL;
     for (int64_t i = 0; i < N; ++i) {
         gg_pairwise_f64 s1;
         memset(&s1, 0, sizeof s1);
@@ -254,31 +254,31 @@ gradgen_status reduction_forward(
             gg_pairwise_f64_add(&s1, s4);
         }
         const double largest_1 = s2 ? (double)NAN : largest_0;
-        if (t1) {
+        if (wants_largest) {
             largest[i] = largest_1;
         }
-        if (t2) {
+        if (wants_saved) {
             kept1[i] = largest_1;
         }
-        const double t7 = gg_pairwise_f64_total(&s1) * t5 * t4;
+        const double t4 = gg_pairwise_f64_total(&s1) * t3 * t2;
         gg_pairwise_f64 s3;
         memset(&s3, 0, sizeof s3);
         for (int64_t j = 0; j < M; j += 512) {
             double s4 = 0.0;
-            double *const row = t2 ? centred + i * M + j : sink;
+            double *const row = wants_saved ? centred + i * M + j : sink;
             GRADGEN_SIMD_WITH(reduction(+:s4))
             for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
-                const double centred_0 = x[i * M + k] - t7;
+                const double centred_0 = x[i * M + k] - t4;
                 row[k - j] = centred_0;
                 s4 = s4 + centred_0 * centred_0;
             }
             gg_pairwise_f64_add(&s3, s4);
         }
-        const double spread_0 = gg_sqrt_f64(gg_pairwise_f64_total(&s3) * t5 * t4);
-        if (t6) {
+        const double spread_0 = gg_sqrt_f64(gg_pairwise_f64_total(&s3) * t3 * t2);
+        if (wants_spread) {
             spread[i] = spread_0;
         }
-        if (t2) {
+        if (wants_saved) {
             kept0[i] = spread_0;
         }
     }
@@ -337,41 +337,41 @@ gradgen_status reduction_backward(
     const double t1 = (double)M;
     const double t2 = fabs(t1) < 2.2250738585072014e-308 ? 1.8014398509481984e+16 : 1.0;
     const double t3 = 1.0 / (t1 * t2);
-    const int t4 = grad_x != NULL;
-    const int t5 = t4 && !((flags & GRADGEN_SET_GRAD) != 0u);
+    const int wants_grad_x = grad_x != NULL;
+    const int t4 = wants_grad_x && !((flags & GRADGEN_SET_GRAD) != 0u);
     for (int64_t i = 0; i < N; ++i) {
-        const double t6 = (grad_spread != NULL ? grad_spread[i] : 0.0) / (kept0[i] * 2.0) * t3 * t2;
+        const double t5 = (grad_spread != NULL ? grad_spread[i] : 0.0) / (kept0[i] * 2.0) * t3 * t2;
         gg_pairwise_f64 s1;
         memset(&s1, 0, sizeof s1);
         gg_pairwise_f64 s2;
         memset(&s2, 0, sizeof s2);
-        const double t7 = kept1[i];
+        const double t6 = kept1[i];
         for (int64_t j = 0; j < M; j += 512) {
             double s3 = 0.0;
             double s4 = 0.0;
             GRADGEN_SIMD_WITH(reduction(+:s3, s4))
             for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
-                const double t12 = centred[i * M + k] * t6;
-                const double grad_centred_0 = t12 + t12;
+                const double t11 = centred[i * M + k] * t5;
+                const double grad_centred_0 = t11 + t11;
                 grad_centred[k] = grad_centred_0;
-                s3 = s3 + (x[i * M + k] == t7 ? 1.0 : 0.0);
+                s3 = s3 + (x[i * M + k] == t6 ? 1.0 : 0.0);
                 s4 = s4 + -grad_centred_0;
             }
             gg_pairwise_f64_add(&s1, s3);
             gg_pairwise_f64_add(&s2, s4);
         }
-        const double t8 = gg_pairwise_f64_total(&s1);
-        const double t9 = fabs(t8) < 2.2250738585072014e-308 ? 1.8014398509481984e+16 : 1.0;
-        const double t10 = 1.0 / (t8 * t9);
-        const double t11 = gg_pairwise_f64_total(&s2) * t3 * t2;
+        const double t7 = gg_pairwise_f64_total(&s1);
+        const double t8 = fabs(t7) < 2.2250738585072014e-308 ? 1.8014398509481984e+16 : 1.0;
+        const double t9 = 1.0 / (t7 * t8);
+        const double t10 = gg_pairwise_f64_total(&s2) * t3 * t2;
         const double grad_largest_0 = grad_largest != NULL ? grad_largest[i] : 0.0;
         for (int64_t j = 0; j < M; j += 512) {
-            double *const row = t4 ? grad_x + i * M + j : sink;
-            const double *const row2 = t5 ? grad_x + i * M + j : nothing;
+            double *const row = wants_grad_x ? grad_x + i * M + j : sink;
+            const double *const row2 = t4 ? grad_x + i * M + j : nothing;
             GRADGEN_SIMD
             for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
-                row[k - j] = row2[k - j] + ((x[i * M + k] == t7 ? grad_largest_0 :
-                        0.0) * t10 * t9 + grad_centred[k] + t11);
+                row[k - j] = row2[k - j] + ((x[i * M + k] == t6 ? grad_largest_0 :
+                        0.0) * t9 * t8 + grad_centred[k] + t10);
             }
         }
     }
@@ -417,13 +417,13 @@ gradgen_status reduction_value_and_grad(
      * s4[i] = sum_k [x[i,k] = largest[i]]
      * spread[i] = sqrt(s3[i]/M)
      * grad_centred[i,k] = ... */
-    const int t1 = largest != NULL;
-    const double t2 = (double)M;
-    const double t3 = fabs(t2) < 2.2250738585072014e-308 ? 1.8014398509481984e+16 : 1.0;
-    const double t4 = 1.0 / (t2 * t3);
-    const int t5 = spread != NULL;
-    const int t6 = grad_x != NULL;
-    const int t7 = t6 && !((flags & GRADGEN_SET_GRAD) != 0u);
+    const int wants_largest = largest != NULL;
+    const double t1 = (double)M;
+    const double t2 = fabs(t1) < 2.2250738585072014e-308 ? 1.8014398509481984e+16 : 1.0;
+    const double t3 = 1.0 / (t1 * t2);
+    const int wants_spread = spread != NULL;
+    const int wants_grad_x = grad_x != NULL;
+    const int t4 = wants_grad_x && !((flags & GRADGEN_SET_GRAD) != 0u);
     for (int64_t i = 0; i < N; ++i) {
         gg_pairwise_f64 s1;
         memset(&s1, 0, sizeof s1);
@@ -441,10 +441,10 @@ gradgen_status reduction_value_and_grad(
             gg_pairwise_f64_add(&s1, s6);
         }
         const double largest_1 = s2 ? (double)NAN : largest_0;
-        if (t1) {
+        if (wants_largest) {
             largest[i] = largest_1;
         }
-        const double t8 = gg_pairwise_f64_total(&s1) * t4 * t3;
+        const double t5 = gg_pairwise_f64_total(&s1) * t3 * t2;
         gg_pairwise_f64 s3;
         memset(&s3, 0, sizeof s3);
         gg_pairwise_f64 s4;
@@ -455,44 +455,44 @@ gradgen_status reduction_value_and_grad(
             GRADGEN_SIMD_WITH(reduction(+:s6, s7))
             for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
                 const double x_0 = x[i * M + k];
-                const double centred = x_0 - t8;
+                const double centred = x_0 - t5;
                 s6 = s6 + centred * centred;
                 s7 = s7 + (x_0 == largest_1 ? 1.0 : 0.0);
             }
             gg_pairwise_f64_add(&s3, s6);
             gg_pairwise_f64_add(&s4, s7);
         }
-        const double t9 = gg_pairwise_f64_total(&s4);
-        const double t10 = fabs(t9) < 2.2250738585072014e-308 ? 1.8014398509481984e+16 : 1.0;
-        const double t11 = 1.0 / (t9 * t10);
-        const double spread_0 = gg_sqrt_f64(gg_pairwise_f64_total(&s3) * t4 * t3);
-        if (t5) {
+        const double t6 = gg_pairwise_f64_total(&s4);
+        const double t7 = fabs(t6) < 2.2250738585072014e-308 ? 1.8014398509481984e+16 : 1.0;
+        const double t8 = 1.0 / (t6 * t7);
+        const double spread_0 = gg_sqrt_f64(gg_pairwise_f64_total(&s3) * t3 * t2);
+        if (wants_spread) {
             spread[i] = spread_0;
         }
-        const double t12 = (grad_spread != NULL ? grad_spread[i] : 0.0) / (spread_0 * 2.0) * t4 * t3;
+        const double t9 = (grad_spread != NULL ? grad_spread[i] : 0.0) / (spread_0 * 2.0) * t3 * t2;
         gg_pairwise_f64 s5;
         memset(&s5, 0, sizeof s5);
         for (int64_t j = 0; j < M; j += 512) {
             double s6 = 0.0;
             GRADGEN_SIMD_WITH(reduction(+:s6))
             for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
-                const double t14 = (x[i * M + k] - t8) * t12;
-                const double grad_centred_0 = t14 + t14;
+                const double t11 = (x[i * M + k] - t5) * t9;
+                const double grad_centred_0 = t11 + t11;
                 grad_centred[k] = grad_centred_0;
                 s6 = s6 + -grad_centred_0;
             }
             gg_pairwise_f64_add(&s5, s6);
         }
-        const double t13 = gg_pairwise_f64_total(&s5) * t4 * t3;
+        const double t10 = gg_pairwise_f64_total(&s5) * t3 * t2;
         const double grad_largest_0 = grad_largest != NULL ? grad_largest[i] : 0.0;
-        if (t6) {
+        if (wants_grad_x) {
             for (int64_t j = 0; j < M; j += 512) {
-                double *const row = t6 ? grad_x + i * M + j : sink;
-                const double *const row2 = t7 ? grad_x + i * M + j : nothing;
+                double *const row = wants_grad_x ? grad_x + i * M + j : sink;
+                const double *const row2 = t4 ? grad_x + i * M + j : nothing;
                 GRADGEN_SIMD
                 for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
                     row[k - j] = row2[k - j] + ((x[i * M + k] == largest_1 ? grad_largest_0 :
-                            0.0) * t11 * t10 + grad_centred[k] + t13);
+                            0.0) * t8 * t7 + grad_centred[k] + t10);
                 }
             }
         }

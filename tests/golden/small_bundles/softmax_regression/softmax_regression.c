@@ -38,6 +38,7 @@ typedef char softmax_regression_work_bytes_agree[SOFTMAX_REGRESSION_WORK_BYTES(3
 #define gg_pairwise_f32_add softmax_regression_gg_pairwise_f32_add
 #define gg_pairwise_f32_total softmax_regression_gg_pairwise_f32_total
 #define gg_at softmax_regression_gg_at
+#define gg_sum_of_16_f32 softmax_regression_gg_sum_of_16_f32
 
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
@@ -220,6 +221,12 @@ static inline void *gg_at(void *block, size_t offset)
     return (unsigned char *)block + offset;
 }
 
+GG_INLINE float gg_sum_of_16_f32(const float *a)
+{
+    return (((a[0] + a[8]) + (a[4] + a[12])) + ((a[2] + a[10]) + (a[6] + a[14])))
+        + (((a[1] + a[9]) + (a[5] + a[13])) + ((a[3] + a[11]) + (a[7] + a[15])));
+}
+
 /* a * b of sizes; INT64_MAX where that would overflow, or -INT64_MAX. */
 static int64_t softmax_regression_mul(int64_t a, int64_t b)
 {
@@ -376,8 +383,8 @@ gradgen_status softmax_regression_forward(
         gg_pairwise_f32_add(&s1, s3);
     }
     const float t1 = gg_pairwise_f32_total(&s1);
-    const int t2 = saved != NULL;
-    if (t2) {
+    const int wants_saved = saved != NULL;
+    if (wants_saved) {
         kept3[0] = t1;
     }
     /* small.py:41 mm, log_softmax, nll_loss
@@ -396,7 +403,7 @@ gradgen_status softmax_regression_forward(
                 v1[k] = v1[k] + x_0 * w[j * 3 + k];
             }
         }
-        if (t2) {
+        if (wants_saved) {
             for (int64_t j = 0; j < 3; ++j) {
                 kept0[i * 3 + j] = v1[j];
             }
@@ -405,26 +412,26 @@ gradgen_status softmax_regression_forward(
         int s4 = 0;
         GRADGEN_SIMD_WITH(reduction(max:s3) reduction(|:s4))
         for (int64_t j = 0; j < 3; ++j) {
-            const float t5 = v1[j];
-            s3 = t5 > s3 ? t5 : s3;
-            s4 = s4 | gg_isnan_f32(t5);
+            const float t4 = v1[j];
+            s3 = t4 > s3 ? t4 : s3;
+            s4 = s4 | gg_isnan_f32(t4);
         }
-        const float t3 = s4 ? NAN : s3;
-        if (t2) {
-            kept1[i] = t3;
+        const float t2 = s4 ? NAN : s3;
+        if (wants_saved) {
+            kept1[i] = t2;
         }
         float s5 = 0.0f;
         GRADGEN_SIMD_WITH(reduction(+:s5))
         for (int64_t j = 0; j < 3; ++j) {
-            s5 = s5 + gg_exp_f32(v1[j] - t3);
+            s5 = s5 + gg_exp_f32(v1[j] - t2);
         }
-        if (t2) {
+        if (wants_saved) {
             kept2[i] = s5;
         }
         const int64_t t_0 = t[i];
-        const int t4 = t_0 == -100;
-        const int64_t n1 = t4 ? 0 : t_0;
-        gg_pairwise_f32_add(&s2, t4 ? 0.0f : -(v1[n1] - t3 - gg_log_scalar_f32(s5)));
+        const int t3 = t_0 == -100;
+        const int64_t n1 = t3 ? 0 : t_0;
+        gg_pairwise_f32_add(&s2, t3 ? 0.0f : -(v1[n1] - t2 - gg_log_scalar_f32(s5)));
     }
     /* small.py:41 nll_loss
      * loss = s2/s1 */
@@ -479,36 +486,20 @@ gradgen_status softmax_regression_backward(
     /* small.py:41 nll_loss */
     /* small.py:41 nll_loss, log_softmax, mm
      * grad_w[k,l] += ... sum_j x[j,k] */
-    const int t1 = grad_w != NULL;
-    const int t2 = N <= 256;
-    const int t3 = (flags & GRADGEN_SET_GRAD) != 0u;
-    const int t4 = t2 || t3;
-    float *const total = t1 && t4 ? grad_w : v1;
-    if (t1 && !(t2 && !t3)) {
+    const int wants_grad_w = grad_w != NULL;
+    const int t1 = N <= 256;
+    const int sets = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t2 = t1 || sets;
+    float *const total = wants_grad_w && t2 ? grad_w : v1;
+    if (wants_grad_w && !(t1 && !sets)) {
         memset(total, 0, 18 * sizeof(float));
     }
-    const float t5 = -((grad_loss != NULL ? grad_loss[0] : 1.0f) / kept3[0]);
+    const float t3 = -((grad_loss != NULL ? grad_loss[0] : 1.0f) / kept3[0]);
     for (int64_t i = 0; i < N; i += 256) {
         const int64_t rows = gg_least(256, N - i);
         memset(grad_w_0, 0, 18 * sizeof(float));
-        float a1[16];
-        float a2[16];
-        float a3[16];
-        float a4[16];
-        float a5[16];
-        float a6[16];
-        float a7[16];
-        float a8[16];
-        float a9[16];
-        float a10[16];
-        float a11[16];
-        float a12[16];
-        float a13[16];
-        float a14[16];
-        float a15[16];
-        float a16[16];
-        float a17[16];
-        float a18[16];
+        float a1[16], a2[16], a3[16], a4[16], a5[16], a6[16], a7[16], a8[16], a9[16], a10[16], a11[16], a12[16],
+                a13[16], a14[16], a15[16], a16[16], a17[16], a18[16];
         memset(a1, 0, 16 * sizeof(float));
         memset(a2, 0, 16 * sizeof(float));
         memset(a3, 0, 16 * sizeof(float));
@@ -530,41 +521,16 @@ gradgen_status softmax_regression_backward(
         for (int64_t j = 0; j < rows; j += 16) {
             uint8_t a19[16];
             int64_t a20[16];
-            float a21[16];
-            float a22[16];
-            float a23[16];
-            float a24[16];
-            float a25[16];
-            float x_lanes_0[16];
-            float x_lanes_1[16];
-            float x_lanes_2[16];
-            float x_lanes_3[16];
-            float x_lanes_4[16];
-            float x_lanes_5[16];
-            float a26[16];
-            float a27[16];
-            float a28[16];
-            float a29[16];
-            float a30[16];
-            float a31[16];
-            float a32[16];
-            float a33[16];
-            float a34[16];
-            float a35[16];
-            float a36[16];
-            float a37[16];
-            float a38[16];
-            float a39[16];
-            float a40[16];
-            float a41[16];
-            float a42[16];
-            float a43[16];
+            float a21[16], a22[16], a23[16], a24[16], a25[16], x_lanes_0[16], x_lanes_1[16], x_lanes_2[16],
+                    x_lanes_3[16], x_lanes_4[16], x_lanes_5[16], a26[16], a27[16], a28[16], a29[16], a30[16],
+                    a31[16], a32[16], a33[16], a34[16], a35[16], a36[16], a37[16], a38[16], a39[16], a40[16],
+                    a41[16], a42[16], a43[16];
             for (int64_t lane = 0; lane < 16; ++lane) {
                 const int64_t item = gg_least(j + lane, rows - 1);
                 const int64_t n1 = t[i + item];
-                const int t6 = n1 == -100;
-                const int64_t n2 = t6 ? 0 : n1;
-                a19[lane] = (uint8_t)(t6);
+                const int t4 = n1 == -100;
+                const int64_t n2 = t4 ? 0 : n1;
+                a19[lane] = (uint8_t)(t4);
                 a20[lane] = n2;
                 a21[lane] = kept2[i + item];
                 a22[lane] = kept1[i + item];
@@ -581,37 +547,37 @@ gradgen_status softmax_regression_backward(
             const int64_t rest = gg_least(16, rows - j);
             GRADGEN_SIMD
             for (int64_t lane = 0; lane < 16; ++lane) {
-                const float t6 = a19[lane] ? 0.0f : t5;
-                const float t7 = a21[lane];
-                const float t8 = a20[lane] >= 0 && a20[lane] < 3 ? -t6 / t7 : 0.0f;
-                const float t9 = a22[lane];
-                const float t10 = (a20[lane] == 0 ? t6 : 0.0f) + t8 * gg_exp_f32(a23[lane] - t9);
-                const float t11 = (a20[lane] == 1 ? t6 : 0.0f) + t8 * gg_exp_f32(a24[lane] - t9);
-                const float t12 = (a20[lane] == 2 ? t6 : 0.0f) + t8 * gg_exp_f32(a25[lane] - t9);
+                const float t4 = a19[lane] ? 0.0f : t3;
+                const float t5 = a21[lane];
+                const float t6 = a20[lane] >= 0 && a20[lane] < 3 ? -t4 / t5 : 0.0f;
+                const float t7 = a22[lane];
+                const float t8 = (a20[lane] == 0 ? t4 : 0.0f) + t6 * gg_exp_f32(a23[lane] - t7);
+                const float t9 = (a20[lane] == 1 ? t4 : 0.0f) + t6 * gg_exp_f32(a24[lane] - t7);
+                const float t10 = (a20[lane] == 2 ? t4 : 0.0f) + t6 * gg_exp_f32(a25[lane] - t7);
                 const float x_0 = x_lanes_0[lane];
                 const float x_1 = x_lanes_1[lane];
                 const float x_2 = x_lanes_2[lane];
                 const float x_3 = x_lanes_3[lane];
                 const float x_4 = x_lanes_4[lane];
                 const float x_5 = x_lanes_5[lane];
-                a26[lane] = x_0 * t10;
-                a27[lane] = x_0 * t11;
-                a28[lane] = x_0 * t12;
-                a29[lane] = x_1 * t10;
-                a30[lane] = x_1 * t11;
-                a31[lane] = x_1 * t12;
-                a32[lane] = x_2 * t10;
-                a33[lane] = x_2 * t11;
-                a34[lane] = x_2 * t12;
-                a35[lane] = x_3 * t10;
-                a36[lane] = x_3 * t11;
-                a37[lane] = x_3 * t12;
-                a38[lane] = x_4 * t10;
-                a39[lane] = x_4 * t11;
-                a40[lane] = x_4 * t12;
-                a41[lane] = x_5 * t10;
-                a42[lane] = x_5 * t11;
-                a43[lane] = x_5 * t12;
+                a26[lane] = x_0 * t8;
+                a27[lane] = x_0 * t9;
+                a28[lane] = x_0 * t10;
+                a29[lane] = x_1 * t8;
+                a30[lane] = x_1 * t9;
+                a31[lane] = x_1 * t10;
+                a32[lane] = x_2 * t8;
+                a33[lane] = x_2 * t9;
+                a34[lane] = x_2 * t10;
+                a35[lane] = x_3 * t8;
+                a36[lane] = x_3 * t9;
+                a37[lane] = x_3 * t10;
+                a38[lane] = x_4 * t8;
+                a39[lane] = x_4 * t9;
+                a40[lane] = x_4 * t10;
+                a41[lane] = x_5 * t8;
+                a42[lane] = x_5 * t9;
+                a43[lane] = x_5 * t10;
             }
             GRADGEN_SIMD
             for (int64_t lane = 0; lane < 16; ++lane) {
@@ -635,50 +601,32 @@ gradgen_status softmax_regression_backward(
                 a18[lane] = a18[lane] + (rest >= lane + 1 ? a43[lane] : 0.0f);
             }
         }
-        grad_w_0[0] = grad_w_0[0] + (a1[0] + a1[8] + (a1[4] + a1[12]) + (a1[2] + a1[10] + (a1[6] + a1[14])) +
-                (a1[1] + a1[9] + (a1[5] + a1[13]) + (a1[3] + a1[11] + (a1[7] + a1[15]))));
-        grad_w_0[1] = grad_w_0[1] + (a2[0] + a2[8] + (a2[4] + a2[12]) + (a2[2] + a2[10] + (a2[6] + a2[14])) +
-                (a2[1] + a2[9] + (a2[5] + a2[13]) + (a2[3] + a2[11] + (a2[7] + a2[15]))));
-        grad_w_0[2] = grad_w_0[2] + (a3[0] + a3[8] + (a3[4] + a3[12]) + (a3[2] + a3[10] + (a3[6] + a3[14])) +
-                (a3[1] + a3[9] + (a3[5] + a3[13]) + (a3[3] + a3[11] + (a3[7] + a3[15]))));
-        grad_w_0[3] = grad_w_0[3] + (a4[0] + a4[8] + (a4[4] + a4[12]) + (a4[2] + a4[10] + (a4[6] + a4[14])) +
-                (a4[1] + a4[9] + (a4[5] + a4[13]) + (a4[3] + a4[11] + (a4[7] + a4[15]))));
-        grad_w_0[4] = grad_w_0[4] + (a5[0] + a5[8] + (a5[4] + a5[12]) + (a5[2] + a5[10] + (a5[6] + a5[14])) +
-                (a5[1] + a5[9] + (a5[5] + a5[13]) + (a5[3] + a5[11] + (a5[7] + a5[15]))));
-        grad_w_0[5] = grad_w_0[5] + (a6[0] + a6[8] + (a6[4] + a6[12]) + (a6[2] + a6[10] + (a6[6] + a6[14])) +
-                (a6[1] + a6[9] + (a6[5] + a6[13]) + (a6[3] + a6[11] + (a6[7] + a6[15]))));
-        grad_w_0[6] = grad_w_0[6] + (a7[0] + a7[8] + (a7[4] + a7[12]) + (a7[2] + a7[10] + (a7[6] + a7[14])) +
-                (a7[1] + a7[9] + (a7[5] + a7[13]) + (a7[3] + a7[11] + (a7[7] + a7[15]))));
-        grad_w_0[7] = grad_w_0[7] + (a8[0] + a8[8] + (a8[4] + a8[12]) + (a8[2] + a8[10] + (a8[6] + a8[14])) +
-                (a8[1] + a8[9] + (a8[5] + a8[13]) + (a8[3] + a8[11] + (a8[7] + a8[15]))));
-        grad_w_0[8] = grad_w_0[8] + (a9[0] + a9[8] + (a9[4] + a9[12]) + (a9[2] + a9[10] + (a9[6] + a9[14])) +
-                (a9[1] + a9[9] + (a9[5] + a9[13]) + (a9[3] + a9[11] + (a9[7] + a9[15]))));
-        grad_w_0[9] = grad_w_0[9] + (a10[0] + a10[8] + (a10[4] + a10[12]) + (a10[2] + a10[10] + (a10[6] +
-                a10[14])) + (a10[1] + a10[9] + (a10[5] + a10[13]) + (a10[3] + a10[11] + (a10[7] + a10[15]))));
-        grad_w_0[10] = grad_w_0[10] + (a11[0] + a11[8] + (a11[4] + a11[12]) + (a11[2] + a11[10] + (a11[6] +
-                a11[14])) + (a11[1] + a11[9] + (a11[5] + a11[13]) + (a11[3] + a11[11] + (a11[7] + a11[15]))));
-        grad_w_0[11] = grad_w_0[11] + (a12[0] + a12[8] + (a12[4] + a12[12]) + (a12[2] + a12[10] + (a12[6] +
-                a12[14])) + (a12[1] + a12[9] + (a12[5] + a12[13]) + (a12[3] + a12[11] + (a12[7] + a12[15]))));
-        grad_w_0[12] = grad_w_0[12] + (a13[0] + a13[8] + (a13[4] + a13[12]) + (a13[2] + a13[10] + (a13[6] +
-                a13[14])) + (a13[1] + a13[9] + (a13[5] + a13[13]) + (a13[3] + a13[11] + (a13[7] + a13[15]))));
-        grad_w_0[13] = grad_w_0[13] + (a14[0] + a14[8] + (a14[4] + a14[12]) + (a14[2] + a14[10] + (a14[6] +
-                a14[14])) + (a14[1] + a14[9] + (a14[5] + a14[13]) + (a14[3] + a14[11] + (a14[7] + a14[15]))));
-        grad_w_0[14] = grad_w_0[14] + (a15[0] + a15[8] + (a15[4] + a15[12]) + (a15[2] + a15[10] + (a15[6] +
-                a15[14])) + (a15[1] + a15[9] + (a15[5] + a15[13]) + (a15[3] + a15[11] + (a15[7] + a15[15]))));
-        grad_w_0[15] = grad_w_0[15] + (a16[0] + a16[8] + (a16[4] + a16[12]) + (a16[2] + a16[10] + (a16[6] +
-                a16[14])) + (a16[1] + a16[9] + (a16[5] + a16[13]) + (a16[3] + a16[11] + (a16[7] + a16[15]))));
-        grad_w_0[16] = grad_w_0[16] + (a17[0] + a17[8] + (a17[4] + a17[12]) + (a17[2] + a17[10] + (a17[6] +
-                a17[14])) + (a17[1] + a17[9] + (a17[5] + a17[13]) + (a17[3] + a17[11] + (a17[7] + a17[15]))));
-        grad_w_0[17] = grad_w_0[17] + (a18[0] + a18[8] + (a18[4] + a18[12]) + (a18[2] + a18[10] + (a18[6] +
-                a18[14])) + (a18[1] + a18[9] + (a18[5] + a18[13]) + (a18[3] + a18[11] + (a18[7] + a18[15]))));
-        if (t1) {
+        grad_w_0[0] = grad_w_0[0] + gg_sum_of_16_f32(a1);
+        grad_w_0[1] = grad_w_0[1] + gg_sum_of_16_f32(a2);
+        grad_w_0[2] = grad_w_0[2] + gg_sum_of_16_f32(a3);
+        grad_w_0[3] = grad_w_0[3] + gg_sum_of_16_f32(a4);
+        grad_w_0[4] = grad_w_0[4] + gg_sum_of_16_f32(a5);
+        grad_w_0[5] = grad_w_0[5] + gg_sum_of_16_f32(a6);
+        grad_w_0[6] = grad_w_0[6] + gg_sum_of_16_f32(a7);
+        grad_w_0[7] = grad_w_0[7] + gg_sum_of_16_f32(a8);
+        grad_w_0[8] = grad_w_0[8] + gg_sum_of_16_f32(a9);
+        grad_w_0[9] = grad_w_0[9] + gg_sum_of_16_f32(a10);
+        grad_w_0[10] = grad_w_0[10] + gg_sum_of_16_f32(a11);
+        grad_w_0[11] = grad_w_0[11] + gg_sum_of_16_f32(a12);
+        grad_w_0[12] = grad_w_0[12] + gg_sum_of_16_f32(a13);
+        grad_w_0[13] = grad_w_0[13] + gg_sum_of_16_f32(a14);
+        grad_w_0[14] = grad_w_0[14] + gg_sum_of_16_f32(a15);
+        grad_w_0[15] = grad_w_0[15] + gg_sum_of_16_f32(a16);
+        grad_w_0[16] = grad_w_0[16] + gg_sum_of_16_f32(a17);
+        grad_w_0[17] = grad_w_0[17] + gg_sum_of_16_f32(a18);
+        if (wants_grad_w) {
             GRADGEN_SIMD
             for (int64_t j = 0; j < 18; ++j) {
                 total[j] = total[j] + grad_w_0[j];
             }
         }
     }
-    if (t1 && !t4) {
+    if (wants_grad_w && !t2) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 18; ++i) {
             grad_w[i] = grad_w[i] + v1[i];
@@ -747,22 +695,22 @@ gradgen_status softmax_regression_value_and_grad(
      * v3[j,k] = ... + v2[j,k] ... */
     gg_pairwise_f32 s2;
     memset(&s2, 0, sizeof s2);
-    const int t2 = grad_w != NULL;
-    const int t3 = N <= 256;
-    const int t4 = (flags & GRADGEN_SET_GRAD) != 0u;
-    const int t5 = t3 || t4;
-    float *const total = t2 && t5 ? grad_w : v4;
-    if (t2 && !(t3 && !t4)) {
+    const int wants_grad_w = grad_w != NULL;
+    const int t2 = N <= 256;
+    const int sets = (flags & GRADGEN_SET_GRAD) != 0u;
+    const int t3 = t2 || sets;
+    float *const total = wants_grad_w && t3 ? grad_w : v4;
+    if (wants_grad_w && !(t2 && !sets)) {
         memset(total, 0, 18 * sizeof(float));
     }
-    const float t6 = -(1.0f / t1);
+    const float t4 = -(1.0f / t1);
     for (int64_t i = 0; i < N; i += 256) {
         const int64_t rows = gg_least(256, N - i);
         memset(grad_w_0, 0, 18 * sizeof(float));
         for (int64_t j = 0; j < rows; ++j) {
             const int64_t t_0 = t[i + j];
-            const int t7 = t_0 == -100;
-            const int64_t n1 = t7 ? 0 : t_0;
+            const int t5 = t_0 == -100;
+            const int64_t n1 = t5 ? 0 : t_0;
             memset(v1, 0, 3 * sizeof(float));
             for (int64_t k = 0; k < 6; ++k) {
                 const float x_0 = x[i * 6 + j * 6 + k];
@@ -775,24 +723,24 @@ gradgen_status softmax_regression_value_and_grad(
             int s4 = 0;
             GRADGEN_SIMD_WITH(reduction(max:s3) reduction(|:s4))
             for (int64_t k = 0; k < 3; ++k) {
-                const float t11 = v1[k];
-                s3 = t11 > s3 ? t11 : s3;
-                s4 = s4 | gg_isnan_f32(t11);
+                const float t9 = v1[k];
+                s3 = t9 > s3 ? t9 : s3;
+                s4 = s4 | gg_isnan_f32(t9);
             }
-            const float t8 = s4 ? NAN : s3;
+            const float t6 = s4 ? NAN : s3;
             float s5 = 0.0f;
             GRADGEN_SIMD_WITH(reduction(+:s5))
             for (int64_t k = 0; k < 3; ++k) {
-                const float t11 = gg_exp_f32(v1[k] - t8);
-                v2[k] = t11;
-                s5 = s5 + t11;
+                const float t9 = gg_exp_f32(v1[k] - t6);
+                v2[k] = t9;
+                s5 = s5 + t9;
             }
-            const float t9 = t7 ? 0.0f : t6;
-            const float t10 = n1 >= 0 && n1 < 3 ? -t9 / s5 : 0.0f;
-            gg_pairwise_f32_add(&s2, t7 ? 0.0f : -(v1[n1] - t8 - gg_log_scalar_f32(s5)));
+            const float t7 = t5 ? 0.0f : t4;
+            const float t8 = n1 >= 0 && n1 < 3 ? -t7 / s5 : 0.0f;
+            gg_pairwise_f32_add(&s2, t5 ? 0.0f : -(v1[n1] - t6 - gg_log_scalar_f32(s5)));
             GRADGEN_SIMD
             for (int64_t k = 0; k < 3; ++k) {
-                v3[k] = (n1 == k ? t9 : 0.0f) + t10 * v2[k];
+                v3[k] = (n1 == k ? t7 : 0.0f) + t8 * v2[k];
             }
             for (int64_t k = 0; k < 6; ++k) {
                 const float x_0 = x[i * 6 + j * 6 + k];
@@ -802,14 +750,14 @@ gradgen_status softmax_regression_value_and_grad(
                 }
             }
         }
-        if (t2) {
+        if (wants_grad_w) {
             GRADGEN_SIMD
             for (int64_t j = 0; j < 18; ++j) {
                 total[j] = total[j] + grad_w_0[j];
             }
         }
     }
-    if (t2 && !t5) {
+    if (wants_grad_w && !t3) {
         GRADGEN_SIMD
         for (int64_t i = 0; i < 18; ++i) {
             grad_w[i] = grad_w[i] + v4[i];
@@ -955,6 +903,7 @@ const gradgen_module *softmax_regression_module(void)
 #undef gg_pairwise_f32_add
 #undef gg_pairwise_f32_total
 #undef gg_at
+#undef gg_sum_of_16_f32
 #undef GG_INLINE
 #undef GG_NOINLINE
 
