@@ -16,6 +16,7 @@ from gradgen.autodiff.reverse import gradients
 from gradgen.ir.graph import Graph, Location, topological
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Scatter
 from gradgen.ir.rewrite import substitute
+from gradgen.target import NATIVE, Target
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +87,9 @@ def _paired(old: Sequence[Node], new: Iterable[Node]) -> Iterable[tuple[Node, No
     return zip(topological(old), topological(new), strict=False)
 
 
-def differentiate(graph: Graph, parameters: Sequence[Input], *, nan_safe: bool = False) -> Joint:
+def differentiate(
+    graph: Graph, parameters: Sequence[Input], *, nan_safe: bool = False, target: Target = NATIVE
+) -> Joint:
     """Gradients of all differentiable outputs with respect to `parameters`."""
     positions = differentiable_outputs(graph, parameters)
     outputs = [graph.outputs[k] for k in positions]
@@ -97,7 +100,7 @@ def differentiate(graph: Graph, parameters: Sequence[Input], *, nan_safe: bool =
         seeds.append((graph.output_names[k], seed))
     lines = dict(graph.where)
     found = gradients(
-        outputs, [s for _, s in seeds], parameters, where=graph.where, found=lines, nan_safe=nan_safe
+        outputs, [s for _, s in seeds], parameters, where=graph.where, found=lines, nan_safe=nan_safe, target=target
     )
     return Joint(graph, tuple(parameters), tuple(seeds), tuple(found), lines)
 

@@ -16,6 +16,7 @@ from gradgen.ir.graph import Graph, topological
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read, Scan
 from gradgen.ir.rewrite import substitute
 from gradgen.ir.symbols import placeholder
+from gradgen.target import NATIVE
 
 WithLife = tuple[Node | None, Node | None]
 StepGradients = Callable[[Sequence[Node], Sequence[Node], Sequence[Node] | None, Sequence[Node]], list[WithLife]]
@@ -23,15 +24,13 @@ StepTangents = Callable[[Sequence[Node], Mapping[Node, Node], Mapping[Node, Node
 """Reverse and forward mode of a step's graph: (outputs, cotangents, their livenesses, inputs) and
 (outputs, tangents, their livenesses)."""
 
-KEPT_BYTES = 64 << 20
-"""Of all steps together, up to which a step keeps every function of many instructions that its derivative needs.
+ARITHMETIC = 7
+"""Scalar operations per element that are computed again rather than kept: less than one function of many instructions.
 
+A step keeps every such function that its derivative needs, up to what all steps together may take (`Target.most_bytes`).
 Beyond that it keeps what is dear to compute again, but of a recurrence inside the step only what that started from: a
 long recurrence written as a scan of scans keeps one carry a segment, and computes the segments again (Griewank & Walther,
 Algorithm 799: revolve, ACM TOMS 26(1), 2000, for schedules with less memory still)."""
-
-ARITHMETIC = 7
-"""Scalar operations per element that are computed again rather than kept, up to KEPT_BYTES: less than one such function."""
 
 
 def parts(node: Scan) -> tuple[int, int, int, int]:
@@ -67,8 +66,9 @@ def stacked_too(node: Scan, values: Sequence[Node]) -> list[Scan]:
     ]
 
 
-def kept_of_step(node: Scan, outputs: Sequence[Node], bars: Collection[Node]) -> list[Node]:
-    """The values of each forward step that a backward step with these outputs gets instead of computing them again.
+def kept_of_step(node: Scan, outputs: Sequence[Node], bars: Collection[Node], most: int) -> list[Node]:
+    """The values of each forward step that a backward step with these outputs gets instead of computing them again: of
+    all steps together about `most` bytes.
 
     Whatever does not depend on the cotangents `bars` counts as forward, but what only the derivative needs is computed
     where it is needed, from values that the forward step has.
@@ -86,7 +86,7 @@ def kept_of_step(node: Scan, outputs: Sequence[Node], bars: Collection[Node]) ->
         if n.sources and all(s in fixed or isinstance(s, Constant) for s in n.sources):
             fixed.add(n)
     limit = ARITHMETIC
-    if sum(map(nominal_bytes, wanted - fixed)) * nominal(node.length) > KEPT_BYTES:
+    if sum(map(nominal_bytes, wanted - fixed)) * nominal(node.length) > most:
         limit, wanted = RECOMPUTE_COST, _wanted(outputs, order, hot, own, True)
     return list(kept_values(forward, wanted, limit, costly=set(step.inputs[:carries]), free=fixed))
 
@@ -116,7 +116,7 @@ def _wanted(
 
 def adjoint_scan(
     node: Scan, cotangents: Mapping[int, Node], active: set[Node], lives: Mapping[int, Node | None] | None,
-    gradients: StepGradients,
+    gradients: StepGradients, most: int = NATIVE.most_bytes,
 ) -> Iterator[tuple[Node, Node, Node | None]]:
     """(source, cotangent of it, its liveness) for every active source; `cotangents`, and `lives` where something is not
     alive, by output position.  What is alive is carried from step to step beside the cotangents.
@@ -156,7 +156,7 @@ def adjoint_scan(
         carried += [alive[n] for n in carried]
     outputs: tuple[Node, ...] = (*new, *slices)
     bars = [*carried, *stack_bar.values(), *(alive[s] for s in stack_bar.values() if lives is not None)]
-    kept = kept_of_step(node, outputs, bars)
+    kept = kept_of_step(node, outputs, bars, most)
     stand = {n: n if n in step.inputs else Input(f"kept{mark}_{k}", n.shape, n.dtype) for k, n in enumerate(kept)}
     outputs = substitute(outputs, {n: s for n, s in stand.items() if n is not s})
     read = set(topological(outputs))  # what no step reads is not handed to it, and need not have been kept

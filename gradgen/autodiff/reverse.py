@@ -40,6 +40,7 @@ from gradgen.ir.symbols import (
     reduce_axes,
     reduce_axis,
 )
+from gradgen.target import NATIVE, Target
 
 
 def gradients(
@@ -50,14 +51,16 @@ def gradients(
     where: Mapping[Node, Location] | None = None,
     found: dict[Node, Location] | None = None,
     nan_safe: bool = False,
+    target: Target = NATIVE,
 ) -> list[Node | None]:
     """The vector-Jacobian products: for each of `wrt` the node sum_o cotangent_o * d output_o / d wrt, or None.
 
     `cotangents[k]` has the shape and dtype of `outputs[k]`.  `where` gives user lines of forward nodes; the lines of the
     new nodes are added to `found`.  With `nan_safe` a cotangent that a condition selected away stays zero upstream,
-    whatever it is multiplied with.  Raises DerivativeError where a node has no rule.
+    whatever it is multiplied with.  `target` says how much a recurrence may keep of its steps.  Raises DerivativeError
+    where a node has no rule.
     """
-    return _Sweep(outputs, wrt, where or {}, found if found is not None else {}, nan_safe).run(outputs, cotangents)
+    return _Sweep(outputs, wrt, where or {}, found if found is not None else {}, nan_safe, target).run(outputs, cotangents)
 
 
 def gradients_alive(
@@ -77,10 +80,11 @@ class _Sweep:
         where: Mapping[Node, Location],
         found: dict[Node, Location],
         nan_safe: bool,
+        target: Target = NATIVE,
     ) -> None:
         self.order = siblings_together(topological(outputs))
         self.wrt = tuple(wrt)
-        self.where, self.found, self.nan_safe = where, found, nan_safe
+        self.where, self.found, self.nan_safe, self.target = where, found, nan_safe, target
         calls = {(p.line, p.variable): n for n in self.order if (p := where.get(n)) is not None and p.variable}
         self.called = {n: variable for (_, variable), n in calls.items()}  # the value that a variable of the user's holds
         self.adjoint: dict[Node, Node] = {}
@@ -223,7 +227,8 @@ class _Sweep:
         found = {k: self.adjoint[n] for k, n in siblings.items() if n in self.adjoint}
         lives = {k: self.live.get(n) for k, n in siblings.items()}
         careful = self.nan_safe or any(live is not None for live in lives.values())
-        for source, term, live in adjoint_scan(node, found, self.active, lives if careful else None, self.of_step):
+        for source, term, live in adjoint_scan(node, found, self.active, lives if careful else None, self.of_step,
+                                                self.target.most_bytes):
             self.contribute(source, term, node, live)
 
     def of_step(

@@ -34,6 +34,11 @@ TERNARY, OR, AND, EQUALITY, RELATION, SUM, PRODUCT, UNARY, ATOM = 1, 2, 3, 4, 5,
 INDEX_HELPERS = ("gg_floor_quotient", "gg_floor_modulus", "gg_least", "gg_greatest")
 LIBM = {"round": "nearbyint", "abs": "fabs", "fmax": "fmax", "fmin": "fmin"}
 """Functions of <math.h> that are right everywhere, and an instruction where there is one."""
+LIBRARY = frozenset({
+    "exp", "log", "log10", "sin", "cos", "tan", "sinh", "cosh", "tanh", "asin", "acos", "atan", "sqrt", "cbrt", "floor",
+    "ceil", "trunc", "pow", "atan2", "fmod",
+})
+"""Of C99's <math.h>, by the names of torch, which are its own: what every target's library has."""
 
 _INFIX = {"add": ("+", SUM), "sub": ("-", SUM), "mul": ("*", PRODUCT), "div": ("/", PRODUCT)}
 _COMPARE = {"lt": ("<", RELATION), "le": ("<=", RELATION), "gt": (">", RELATION), "ge": (">=", RELATION),
@@ -45,8 +50,10 @@ Text = tuple[str, int]
 class ExpressionPrinter:
     """Prints expressions and collects the helpers they need, in order of first use."""
 
-    def __init__(self, target: Target = NATIVE) -> None:
+    def __init__(self, target: Target = NATIVE, size: bool = False) -> None:
         self.target = target
+        self.plain = size or (target.scalar and bool(target.hardware))  # one form of a function does for all
+        self.libm = target.mathematics == "libm"
         self.counter = "int64_t" if target.index_bits == 64 else "ptrdiff_t"  # the type of counters and dimensions
         self.wide: set[str] = set()  # of locals that may stand in an index: those of 64 bits where counters are narrower
         self.helpers: dict[str, Helper] = {}  # the functions that are called
@@ -195,8 +202,10 @@ class ExpressionPrinter:
             return self.known[op, args], ATOM
         if suffix in FLOATS and op in LIBM:
             return f"{LIBM[op]}{C_TYPES[suffix]['f']}({args})", ATOM
+        if suffix in FLOATS and op in LIBRARY and self.libm and not self.vector:
+            return f"{op}{C_TYPES[suffix]['f']}({args})", ATOM
         name = f"gg_{op}_{suffix}"
-        if not self.vector and defined(f"gg_{op}_scalar_{suffix}"):
+        if not self.vector and not self.plain and defined(f"gg_{op}_scalar_{suffix}"):
             name = f"gg_{op}_scalar_{suffix}"
         found = find(name)
         if found is None:

@@ -18,21 +18,22 @@ from gradgen.codegen.fragments import Helper, filled, helper, with_needs
 from gradgen.codegen.row_product import is_row_product, row_function
 from gradgen.errors import CodegenError
 from gradgen.ir.symbols import Extent
+from gradgen.schedule.cost import KERNEL_TERMS, VECTOR_BYTES
+from gradgen.target import Target
 
 __all__ = ["GemmCode", "GemmRequest", "GemmTarget", "WorkBytes", "gemm_function", "gemm_functions"]
 
 _C_TYPE = {"float32": "float", "float64": "double"}
 _SUFFIX = {"float32": "f32", "float64": "f64"}
-_SIZE = {"float32": 4, "float64": 8}
+_SIZE = {"float32": 4, "float64": 8}  # bytes of an element
 
 Strides = tuple[int | None, int | None]
 
 # Where packing begins to pay, in elements (measured; the C and the size of the scratch must agree on them).
-_LARGE = 65536  # an operand of more elements no longer stays in the first- and second-level cache
 _WIDE = 64  # a is packed for more columns of c than these
 _MANY = 48  # b is packed for more rows of c than these
 _SHORT = 16  # a is packed for sums of more terms than these
-_PANEL_BYTES = 128  # two vectors of the widest target: a row of packed b
+_PANEL_BYTES = 2 * VECTOR_BYTES  # a row of packed b
 _TILE_ROWS = 12  # of the target with most registers
 _SMALL_SUM = 16  # plain loops are faster for sums of at most so many terms ...
 _SMALL_MATRIX = 64  # ... where b has at most so many elements ...
@@ -43,12 +44,20 @@ _SMALL_PRODUCT = 1024  # ... or all there is at most so many terms
 class GemmTarget:
     """Block sizes: `depth` terms of a sum at a time, `rows` rows of a at a time (a multiple of 12).
 
-    A packed block of a should fill half of the second-level cache: 256 x 240 float32 are 240 KiB.  Smaller blocks need
-    less scratch memory.  The vector length is not here: the C asks the compiler that finally compiles it.
+    An operand of more than `large` elements no longer stays in the cache.  A packed block of a should fill most of it: 256 x
+    240 float32 are 240 of 256 KiB.  Smaller blocks need less scratch memory.  The vector length is not here: the C asks the
+    compiler that finally compiles it.
     """
 
-    depth: int = 256
+    depth: int = KERNEL_TERMS
     rows: int = 240
+    large: int = 65536
+
+    @classmethod
+    def of(cls, target: Target) -> GemmTarget:
+        """The blocks for a machine's cache."""
+        fitting = target.cache_bytes * 15 // 16 // (4 * KERNEL_TERMS)
+        return cls(rows=max(_TILE_ROWS, fitting // _TILE_ROWS * _TILE_ROWS), large=target.cache_bytes // 4)
 
     def __post_init__(self) -> None:
         if self.depth < 1 or self.rows < _TILE_ROWS or self.rows % _TILE_ROWS:
@@ -109,14 +118,14 @@ class WorkBytes:
             m, n, k = int(m), int(n), int(k)
             depth = min(k, self.target.depth)
             orders = ((m, n), (n, m)) if k > _SHORT else ()  # the C may compute the transpose
-            packed = max((a for a, b in orders if b > _WIDE and a * k > _LARGE), default=0)
+            packed = max((a for a, b in orders if b > _WIDE and a * k > self.target.large), default=0)
             rows = min(-(-packed // _TILE_ROWS) * _TILE_ROWS, self.target.rows)
             return depth * (_PANEL_BYTES + _SIZE[self.request.dtype] * rows)
         depth = k if most[2] is not None and most[2] <= self.target.depth else sympy.Min(k, self.target.depth)
-        if None not in most and not any(a > _WIDE and a * most[2] > _LARGE for a in most[:2]):  # type: ignore[operator]
+        if None not in most and not any(a > _WIDE and a * most[2] > self.target.large for a in most[:2]):  # type: ignore[operator]
             return depth * _PANEL_BYTES
         longest = sympy.Max(m, n)
-        over = (longest * k - _LARGE, longest - _WIDE, k - _SHORT)
+        over = (longest * k - self.target.large, longest - _WIDE, k - _SHORT)
         packs_a = sympy.Min(1, *(sympy.Max(0, excess) for excess in over))
         rows = sympy.Min(sympy.ceiling(longest / sympy.Integer(_TILE_ROWS)) * _TILE_ROWS, self.target.rows)
         return depth * (_PANEL_BYTES + _SIZE[self.request.dtype] * rows * packs_a)
@@ -131,7 +140,7 @@ class WorkBytes:
         depth = f"(k < {target.depth} ? k : {target.depth})"
         whole_tiles = f"({longest} + {_TILE_ROWS - 1}) / {_TILE_ROWS} * {_TILE_ROWS}"
         rows = f"({longest} < {target.rows} ? {whole_tiles} : {target.rows})"
-        packed = f"({longest} * k > {_LARGE} && {longest} > {_WIDE} && k > {_SHORT} ? {rows} * {size} : 0)"
+        packed = f"({longest} * k > {target.large} && {longest} > {_WIDE} && k > {_SHORT} ? {rows} * {size} : 0)"
         return f"{depth} * ({_PANEL_BYTES} + {packed})"
 
     def _known(self, m: Extent | None, n: Extent | None, k: Extent | None) -> tuple[Extent, Extent, Extent]:
@@ -147,7 +156,7 @@ class WorkBytes:
             return False
         whole = r.n is not None and n > 0 and n % (_PANEL_BYTES // _SIZE[r.dtype]) == 0  # n may be a bound: strips end
         in_place = whole and r.b_strides[1] == 1 and r.c_strides[1] == 1
-        few_rows = (m <= _MANY or n * k <= _LARGE) and (n <= _WIDE or k <= _SHORT or m * k <= _LARGE)
+        few_rows = (m <= _MANY or n * k <= self.target.large) and (n <= _WIDE or k <= _SHORT or m * k <= self.target.large)
         return m == 0 or n == 0 or (in_place and few_rows)
 
 
@@ -251,7 +260,7 @@ def gemm_functions(requests: Iterable[GemmRequest], target: GemmTarget | None = 
 def _general_function(dtype: str, target: GemmTarget) -> Helper:
     return filled(
         f"gg_gemm_{_SUFFIX[dtype]}", size=_SIZE[dtype], depth=target.depth,
-        rows=target.rows, large=_LARGE, wide=_WIDE, many=_MANY, short=_SHORT,
+        rows=target.rows, large=target.large, wide=_WIDE, many=_MANY, short=_SHORT,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import sympy
 from gradgen.codegen.chunks import Needs, local_type, needs
 from gradgen.codegen.expressions import OR, ExpressionPrinter, fits_counter
 from gradgen.codegen.fragments import Helper
-from gradgen.codegen.gemm import PARAMETERS, GemmCode, GemmRequest, gemm_function
+from gradgen.codegen.gemm import PARAMETERS, GemmCode, GemmRequest, GemmTarget, gemm_function
 from gradgen.codegen.layout import code_lines, comment
 from gradgen.codegen.register_tiles import tiled_function
 from gradgen.errors import CodegenError
@@ -59,7 +59,7 @@ from gradgen.target import NATIVE, Target
 INDENT = "    "
 
 
-MANY_CALLS = 6
+MANY_CALLS = 6  # of one function in straight-line code: inlined more often, it only makes the compiler slower
 MOST_FORMULAS = 6  # above a nest
 
 
@@ -95,7 +95,7 @@ def product_function(s: Contract, target: Target, size: bool, some: bool = False
     if target.scalar:
         code = tiled_function(request, Costs(target, size), s.limits[2], some, both)
     else:
-        code = gemm_function(request)
+        code = gemm_function(request, GemmTarget.of(target))
     if not code.source:  # the general function: arguments tell it everything
         return code
     sizes = "x".join(letter if n is None else str(n) for letter, n in zip("mnk", (request.m, request.n, request.k),
@@ -168,7 +168,7 @@ class StatementPrinter:
         size: bool = False,
     ) -> None:
         self.target, self.size_counts = target, size
-        self.expressions = ExpressionPrinter(target)
+        self.expressions = ExpressionPrinter(target, size)
         self.out: list[str] = []
         self.depth = 1
         self.products: dict[str, tuple[GemmCode, list[Extent]]] = {}
@@ -215,7 +215,7 @@ class StatementPrinter:
     def sequence(self, statements: Sequence[Statement]) -> None:
         """The statements of one scope; sine and cosine of one variable are computed together, outside of vector loops."""
         e = self.expressions
-        both = {} if e.vector else sines_and_cosines(statements, self.fixed)
+        both = {} if e.vector or e.libm else sines_and_cosines(statements, self.fixed)
         for k, s in enumerate(statements):
             for x in both.get(k, ()):
                 for text in e.sincos(x):

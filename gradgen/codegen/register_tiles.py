@@ -2,8 +2,8 @@
 sums stay in registers.
 
 Every product has a function of its own with the extents and strides that are known as literals: addresses are then parts
-of instructions, tiles that cannot occur are left out, and nothing is packed.  Sums of more than `DEPTH` terms are done in
-blocks, each completed before it is added to the result.
+of instructions, tiles that cannot occur are left out, and nothing is packed.  Sums of more than `KERNEL_TERMS` terms are
+done in blocks, each completed before it is added to the result.
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ from gradgen.codegen.gemm import PARAMETERS, GemmCode, GemmRequest, NoScratch, w
 from gradgen.ir import dtypes
 from gradgen.ir.limits import greatest
 from gradgen.ir.symbols import Extent
-from gradgen.schedule.cost import Costs
-
-DEPTH = 256  # terms of one chain of additions: what the kernel for machines with vectors has
+from gradgen.schedule.cost import KERNEL_TERMS, Costs
 
 
 def tiled_function(
@@ -37,7 +35,7 @@ def tiled_function(
         "bs_n": r.b_strides[1], "cs_m": r.c_strides[0], "cs_n": r.c_strides[1],
     }  # fmt: skip
     most = greatest(most_terms, {})
-    long = most is None or most > DEPTH
+    long = most is None or most > KERNEL_TERMS
     dtype = dtypes.dtype(r.dtype)
     add = None if both and not long else r.accumulate
     product = _Product({name: value for name, value in known.items() if value is not None}, dtype.ctype, add, long,
@@ -89,9 +87,9 @@ class _Product:
             lines[-1] += item
         body = self.over("i", "m", self.rows, self.row_block)
         if self.long:
-            last = f"q + {DEPTH} < {self.of('k')} ? q + {DEPTH} : {self.of('k')}"
-            body = ["ptrdiff_t q = 0;", "do {", *_indented([f"const ptrdiff_t last = {last};", *body, f"q += {DEPTH};"]),
-                    f"}} while (q < {self.of('k')});"]
+            last = f"q + {KERNEL_TERMS} < {self.of('k')} ? q + {KERNEL_TERMS} : {self.of('k')}"
+            inside = [f"const ptrdiff_t last = {last};", *body, f"q += {KERNEL_TERMS};"]
+            body = ["ptrdiff_t q = 0;", "do {", *_indented(inside), f"}} while (q < {self.of('k')});"]
         extents = "".join(f", {e} = {self.known[e]}" for e in "mnk" if e in self.known)
         sign = "(+)=" if self.add is None else "+=" if self.add else "="
         formula = f"/* c[m,n] {sign} sum_k a[m,k] b[k,n]{extents} */"

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradgen.codegen.fragments import Helper, filled, with_needs
+from gradgen.schedule.cost import VECTOR_BYTES
 
 if TYPE_CHECKING:
     from gradgen.codegen.gemm import GemmRequest
 
-VECTOR_BYTES = 64
-SIZE = {"float32": 4, "float64": 8}
+SIZE = {"float32": 4, "float64": 8}  # bytes of an element
 TYPE = {"float32": "float", "float64": "double"}
 SUFFIX = {"float32": "f32", "float64": "f64"}
 

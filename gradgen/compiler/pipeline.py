@@ -255,7 +255,7 @@ def stages(graph: Graph, options: Options) -> Stages:
         made.procedures = _renamed((_forward(made.graph, ()),), _kept_states(made))
         return _proved(made)
     with made.stage("differentiate"):
-        joint = differentiate(graph, parameters, nan_safe=options.nan_safe)
+        joint = differentiate(graph, parameters, nan_safe=options.nan_safe, target=options.target)
         fused = with_unit_seed(joint) if len(joint.seeds) == 1 else joint
     with made.stage("simplify"):
         joint, fused = _simplified_joint(joint, options), _simplified_joint(fused, options)
@@ -307,7 +307,7 @@ def _simplified(
 ) -> tuple[tuple[Node, ...], dict[Node, Location]]:
     wanted = [*outputs, *(n for n in more if n is not None)]
     lines: dict[Node, Location] = {}
-    new = simplify(wanted, level=options.simplify, where=where, found=lines)
+    new = simplify(wanted, level=options.simplify, where=where, found=lines, target=options.target)
     whole = computed if options.simplify != "none" else lambda n: n
     return tuple(whole(new[n]) for n in wanted), lines
 

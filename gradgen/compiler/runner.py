@@ -165,7 +165,7 @@ def _source(outputs: Sequence[Node], inputs: Sequence[Node], dims: Sequence[str]
     )
 
 
-MANY_NODES = 96
+MANY_NODES = 96  # from which on gcc's time for one fused loop is more than that of many small functions
 
 
 def _options(outputs: Sequence[Node]) -> ScheduleOptions:

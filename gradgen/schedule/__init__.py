@@ -99,7 +99,7 @@ def statement_passes(options: ScheduleOptions, saved: SavedLayout) -> Iterator[P
         yield from optional("threads", lambda draft: _in_threads(draft, threads))
     yield from optional("reciprocals", _with_names(reciprocals))
     yield from optional("lanes", _with_names(lambda block, fresh: lanes(block, fresh, options.costs)))
-    yield from optional("flatten", _statements(flatten))  # chunks are whole rows
+    yield from optional("flatten", _statements(lambda block: flatten(block, options.costs)))  # chunks are whole rows
     yield from optional("loads", _with_names(unconditional))
     yield from optional("merge", _merged)
     yield Pass("memory", "every buffer gets its place", "none", lambda draft: _planned(draft, options, saved))

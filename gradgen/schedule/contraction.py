@@ -13,10 +13,10 @@ import sympy
 
 from gradgen.ir.symbols import Axis, Extent, ReduceAxis
 from gradgen.loops.procedure import ACCUMULATE
-from gradgen.schedule.cost import Costs
+from gradgen.schedule.cost import VECTOR_BYTES, Costs
 from gradgen.schedule.inline import MAP, REDUCE, BodyTerm, Op, ReadTerm
 
-ROW_BYTES, LEAST_ROW = 64, 64  # of a matrix that one row is multiplied by: bytes of its rows, multiplications
+LEAST_ROW = 64  # multiplications of one row with a matrix that are worth a call, some 20 ns (as packing counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def _is_row(op: Op, c: Contraction) -> bool:
     width, terms = op.extent_of(columns[-1]), op.extent_of(c.k[0])
     if read.index != (*columns[:-1], c.k[0], columns[-1]) or factor.index[-1:] != c.k or not isinstance(width, int):
         return False
-    return width % (ROW_BYTES // op.node.dtype.itemsize) == 0 and isinstance(terms, int) and width * terms >= LEAST_ROW
+    return width % (VECTOR_BYTES // op.node.dtype.itemsize) == 0 and isinstance(terms, int) and width * terms >= LEAST_ROW
 
 
 def _operands(op: Op, costs: Costs) -> tuple[ReadTerm, ReadTerm] | None:

@@ -44,10 +44,46 @@ class Costs:
         """Items of a loop over straight-line code that are done together; 1: one by one."""
         return 1 if self.size else self.target.lanes(itemsize)
 
+    @property
+    def block(self) -> int:
+        """Terms of one chain of additions, where a loop of a sum is cut into blocks: 32 in each lane."""
+        return 32 * max(2, self.target.lanes(4))
+
+    @property
+    def uncut(self) -> int:
+        """Terms up to which a loop of a sum is not cut."""
+        return 2 * self.block
+
+    @property
+    def strip(self) -> int:
+        """Rows of a strip: rows of a kilobyte fill the cache, or the memory of a machine without; more than the matrix
+        kernel adds up in one chain are none the better for it."""
+        return min(KERNEL_TERMS, max(1, self.shared_bytes // ROW_BYTES))
+
+    @property
+    def shared_bytes(self) -> int:
+        """What an operand may take that is read again and again: of more it is worth to make a piece at a time."""
+        return self.target.cache_bytes or self.target.near_bytes
+
+    @property
+    def row(self) -> int:
+        """Numbers of a row that is written for nothing, or written and read again: an eighth of the near memory."""
+        return max(self.block, self.target.near_bytes // 32)
+
+    def worth_a_test(self, steps: float) -> bool:
+        """Whether a nest of so many steps is tested for, apart from what it is a part of."""
+        return steps >= 4 * self.target.branch_cost
+
+    def apart(self, extent: int) -> bool:
+        """Whether a loop of so many expensive functions is better a vector loop of its own than beside inner loops."""
+        return not self.target.scalar and LEAST_VECTOR <= extent <= self.row
+
     def without(self) -> frozenset[str]:
         """The passes that only vectors, or time alone, are for."""
         found = {"simd", "lanes", "packing"} if self.target.scalar else set()
-        return frozenset(found | ({"contraction", "peel", "unfold"} if self.size and self.target.scalar else set()))
+        if not self.target.cache_bytes:
+            found.add("unfold")  # matrices of windows are memory that there is not
+        return frozenset(found | ({"contraction", "peel"} if self.size and self.target.scalar else set()))
 
     def worth_a_product(self, m: Extent, n: Extent, k: Extent) -> bool:
         """Whether a product of such matrices is better a call of the matrix kernel than loops of its own."""
@@ -56,7 +92,7 @@ class Costs:
             return False
         known = [e if isinstance(e, int) else None for e in (m, n, k)]
         if self.target.scalar:  # sums stay in registers whatever the extents are
-            return None in known or m * n * k >= SCALAR_PRODUCT  # type: ignore[operator]
+            return None in known or m * n * k >= 16 * self.target.call_cost  # type: ignore[operator]
         if None not in known:
             return m * n * k > SMALL_PRODUCT  # type: ignore[operator]
         if known[1] is not None and known[2] is not None:
@@ -71,25 +107,30 @@ class Costs:
         if self.size or dtype.name not in self.target.hardware:
             return 1, 1
         rows, columns = (MANY if e is None else max(e, 1) for e in (m, n))
-        most = self.target.registers
+        most, term = self.target.registers, 1 if dtype.name in self.target.fma else 2
         found = [(r, c) for r in range(1, 9) for c in range(1, 9) if r <= rows and c <= columns and r * c + r + c <= most]
-        return min(found, key=lambda t: (_tile_steps(rows, columns, *t), t[0] * t[1]), default=(1, 1))
+        return min(found, key=lambda t: (_tile_steps(rows, columns, t[0], t[1], term), t[0] * t[1]), default=(1, 1))
 
 
 PC = Costs(NATIVE)
 
+VECTOR_BYTES = 64  # of the widest vectors that the matrix kernel's C has; it asks the compiler that finally compiles it
+KERNEL_TERMS = 256  # of a sum that the matrix kernel completes before it touches the result
+ROW_BYTES = 1024  # of all that a strip holds, for each of its rows: 256 numbers
+LEAST_VECTOR = 4  # numbers that are a vector of the narrowest kind
+FUNCTION_COST, DIVISION_COST = 16, 4  # additions that exp or sin, and a division, stand for (tables of Agner Fog, 2022)
+
 MANY = 60  # rows of a matrix that is known at run time only: whole tiles
-SCALAR_PRODUCT = 64  # multiplications for which a scalar machine calls a function
 SMALL_PRODUCT, SMALL_SIDE = 512, 32  # of those of a machine with vectors, and of one side where the other is open
 STEP = 4  # instructions around the multiplications of one term of a tile
 
 
-def _tile_steps(rows: int, columns: int, r: int, c: int) -> int:
+def _tile_steps(rows: int, columns: int, r: int, c: int, term: int) -> int:
     """Instructions for one term of each sum of a rows x columns product in tiles of r x c, the rest in rows of c and
-    single ones."""
-    whole = (rows // r) * (columns // c) * (r * c + r + c + STEP)
-    right = rows * (columns % c) * (2 + 1 + STEP)
-    return whole + right + (rows % r) * (columns // c) * (2 * c + 1 + STEP)
+    single ones; `term` of them multiply and add."""
+    whole = (rows // r) * (columns // c) * (term * r * c + r + c + STEP)
+    right = rows * (columns % c) * (term + 2 + STEP)
+    return whole + right + (rows % r) * (columns // c) * ((term + 1) * c + 1 + STEP)
 
 
 def nanoseconds(statements: Iterable[Statement], known: Mapping[str, int] | None = None) -> float:

@@ -8,11 +8,11 @@ from gradgen.ir.dtypes import int64
 from gradgen.ir.symbols import Extent
 from gradgen.loops.procedure import Place
 from gradgen.loops.statements import Buffer, Declare, Fill, Store, Variable
-from gradgen.schedule.emit_base import ROW, Row
+from gradgen.schedule.emit_base import Row
 from gradgen.schedule.emit_products import Products
 from gradgen.schedule.inline import ARG, KERNEL, MAP, REDUCE, SCAN, SCATTER, Op
 from gradgen.schedule.kernel_calls import emit_kernel
-from gradgen.schedule.reductions import BLOCK, CLAUSE, UNCUT, exceeds, is_float_sum, reducer_of, vectorisable
+from gradgen.schedule.reductions import CLAUSE, exceeds, is_float_sum, reducer_of, vectorisable
 from gradgen.schedule.scans import emit_scan
 from gradgen.schedule.tree import Leaf, LoopNode, StripNode, leaves
 
@@ -159,13 +159,14 @@ class Emitter(Products):
         sums = [op for op in reducing if is_float_sum(op)]
         strip = self.enclosing_strip(node)
         most = node.extent if strip is None else strip.size
-        rows = exceeds(most, ROW) and any(self.needs_row(op, node) for op in node.binding)
-        blocked = (bool(sums) and exceeds(most, UNCUT)) or rows
+        block = self.options.costs.block
+        rows = exceeds(most, self.options.costs.row) and any(self.needs_row(op, node) for op in node.binding)
+        blocked = (bool(sums) and exceeds(most, self.options.costs.uncut)) or rows
         start: Extent = 0
         stop = self.steps(node)
         if blocked:
-            start = b.open_loop(stop, step=BLOCK)
-            stop = sympy.Min(start + BLOCK, stop)
+            start = b.open_loop(stop, step=block)
+            stop = sympy.Min(start + block, stop)
         for op in sums:
             if blocked or self.accumulators[op].pairwise or self.accumulators[op].apart:
                 partial = b.variable(Variable(op.node.dtype, b.fresh("s")))
@@ -174,7 +175,7 @@ class Emitter(Products):
         self.counters[node] = b.open_loop(stop, start, extent=most)
         self.enter(node)
         b.scope.simd = True
-        self.row = Row(self.counters[node], sympy.sympify(start), BLOCK if blocked else most)
+        self.row = Row(self.counters[node], sympy.sympify(start), block if blocked else most)
         for op in reducing:
             state = self.accumulators[op]
             b.scope.reductions.append((CLAUSE[reducer_of(op)], state.partial or state.total))

@@ -27,8 +27,6 @@ from gradgen.schedule.scope import Builder
 from gradgen.schedule.tree import Leaf, LoopNode, StripNode, Tree, paths
 from gradgen.schedule.wanted import Places, is_optional, key_of
 
-ROW = 1024  # elements that a row of wasted memory may have
-
 
 def spoken(procedure: Procedure) -> dict[Node, str]:
     """The variables of the user's function that hold values: of the nodes that a line makes, the last."""

@@ -10,6 +10,7 @@ from gradgen.ir.symbols import Extent, as_extent
 from gradgen.loops.procedure import ACCUMULATE
 from gradgen.loops.statements import Buffer, Contract, Expr, Operand
 from gradgen.schedule.contraction import Contraction
+from gradgen.schedule.cost import KERNEL_TERMS
 from gradgen.schedule.emit_base import most_rows
 from gradgen.schedule.emit_reductions import Reductions
 from gradgen.schedule.inline import Op, ReadTerm, substitute
@@ -17,7 +18,6 @@ from gradgen.schedule.reductions import exceeds
 from gradgen.schedule.unfold import marks_absent
 
 FEW_ROWS = 24  # an operand that serves so few is not looked through for infinities (1/50 of the time at 48, a quarter at 4)
-KERNEL_TERMS = 256  # terms of a sum that the matrix kernel completes before it touches the result
 
 
 class Products(Reductions):

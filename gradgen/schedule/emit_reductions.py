@@ -143,9 +143,9 @@ class Reductions(Results):
         state = Accumulator(b.variable(Variable(kind, self.fresh(op, "s"))))
         self.accumulators[op] = state
         loops = path or self.paths[op]
-        few = not exceeds(additions(op, loops, self.contractions), FEW)
+        few = not exceeds(additions(op, loops, self.contractions, self.options.costs), FEW)
         state.pairwise = self.pairwise and is_float_sum(op) and not few
-        state.apart = self.pairwise and is_float_sum(op) and many_terms(op, loops)
+        state.apart = self.pairwise and is_float_sum(op) and many_terms(op, loops, self.options.costs)
         b.emit(PairwiseBegin(state.total) if state.pairwise else Declare(state.total, start))
         if op.kind == ARG:
             state.position = b.variable(Variable(int64, b.fresh("s")))

@@ -26,14 +26,13 @@ from gradgen.loops.statements import (
     Store,
 )
 from gradgen.loops.walk import renamed
-from gradgen.schedule.emit_base import ROW
 from gradgen.schedule.emit_reads import Reads
 from gradgen.schedule.inline import MAP, SCATTER, Op
 from gradgen.schedule.reductions import exceeds
 from gradgen.schedule.tree import Leaf, LoopNode, leaves
 from gradgen.schedule.wanted import Places, is_optional, key_of, tests
 
-SHORT_ROW = 8
+SHORT_ROW = 8  # elements up to which a test for each costs no more than finding the row
 MOST_FORMULAS = 120  # ops of a procedure that still gets formulas in its comments
 
 
@@ -117,7 +116,7 @@ class Results(Reads):
 
     def find_tests(self) -> None:
         """Decides what is tested for the places that want it."""
-        self.tests = tests(self.tree, self.consumers, self.contractions, self.in_memory)
+        self.tests = tests(self.tree, self.consumers, self.contractions, self.in_memory, self.options.costs)
         for op in reversed(self.ops):
             for e in op.effects:
                 if is_optional(e.place):
@@ -144,7 +143,7 @@ class Results(Reads):
         """In a vector loop, a store without a condition: through a pointer to the row that is wanted, or to memory that
         nobody reads; the old gradient likewise comes from the row or from zeros.  False where that is not possible."""
         row, b = self.row, self.builder
-        if row is None or exceeds(row.size, ROW) or not exceeds(row.size, SHORT_ROW):
+        if row is None or exceeds(row.size, self.options.costs.row) or not exceeds(row.size, SHORT_ROW):
             return False
         slope = sympy.expand(at).coeff(row.counter, 1)
         start = at.xreplace({row.counter: row.start})

@@ -32,24 +32,24 @@ from gradgen.loops.statements import (
     Store,
     Variable,
 )
-from gradgen.schedule.reductions import UNCUT
+from gradgen.schedule.cost import PC, Costs
 
 
-def flatten(statements: Iterable[Statement]) -> tuple[Statement, ...]:
+def flatten(statements: Iterable[Statement], costs: Costs = PC) -> tuple[Statement, ...]:
     """The statements with such loops made one, innermost first."""
     found: list[Statement] = []
     for s in statements:
         if isinstance(s, If):
-            found.append(replace(s, body=flatten(s.body), otherwise=flatten(s.otherwise)))
+            found.append(replace(s, body=flatten(s.body, costs), otherwise=flatten(s.otherwise, costs)))
         elif isinstance(s, Loop):
-            inner = replace(s, body=flatten(s.body))
-            found += _merged(inner) or [inner]
+            inner = replace(s, body=flatten(s.body, costs))
+            found += _merged(inner, costs) or [inner]
         else:
             found.append(s)
     return tuple(found)
 
 
-def _merged(outer: Loop) -> list[Statement] | None:
+def _merged(outer: Loop, costs: Costs) -> list[Statement] | None:
     """One loop in the place of two, between what is declared before the inner one and what is added up after it."""
     body = [s for s in outer.body if not isinstance(s, Comment)]
     at = [k for k, s in enumerate(body) if isinstance(s, Loop)]
@@ -61,7 +61,7 @@ def _merged(outer: Loop) -> list[Statement] | None:
         return None
     names = {s.variable.name for s in before if isinstance(s, Declare)}
     total = int(outer.stop) * int(inner.stop)
-    if not all(_adds(s, names) for s in after) or (inner.reductions and total > UNCUT):
+    if not all(_adds(s, names) for s in after) or (inner.reductions and total > costs.uncut):
         return None
     together = _Together(outer.variable, inner.variable, int(inner.stop))
     made = together.block(inner.body)

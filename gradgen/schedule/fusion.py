@@ -27,11 +27,6 @@ from gradgen.schedule.reductions import is_float_sum
 from gradgen.schedule.tree import Leaf, LoopNode, StripNode, Tree, separate
 from gradgen.schedule.unfold import overlaps
 
-STRIP = 256  # rows: enough for the matrix kernel to run at full speed, few enough for the cache
-ROW_BYTES = 1024  # of what a row takes, where there is no cache and all that a strip takes is memory
-VECTOR = 4  # elements from which on a loop of an expensive function gains by being a vector loop
-SHORT = 1024  # elements of a row that may be written and read again for that
-CACHE_BYTES = 256 * 1024  # an operand of more is worth making piece by piece
 MANY = 64  # what a named dimension counts as
 LEAST, LEAST_PRODUCT = 4, 1 << 15  # extents and multiplications of a product that is worth a call of its own
 WINDOW = 12  # how many groups back an op may look for company: keeps the pass linear
@@ -54,8 +49,7 @@ class Fusion:
     def __init__(self, ops: list[Op], options: ScheduleOptions, procedure: Procedure, rows: bool = False) -> None:
         """`rows`: products of one row with a packed matrix are for the kernel too."""
         self.ops, self.options = ops, options
-        machine = options.target
-        self.strip = STRIP if machine.cache_bytes else max(1, machine.near_bytes // ROW_BYTES)
+        self.strip = options.costs.strip
         self.maybe_absent = {n: None for n, place in procedure.given.items() if place.optional}
         self.op_of: dict[Node, Op] = {}
         for op in ops:
@@ -208,9 +202,10 @@ class Fusion:
         cache: the product that is left at each step is still worth a call."""
         c = self.contractions[op]
         found: dict[sympy.Symbol, None] = {}
+        shared = self.options.costs.shared_bytes
         for read in (c.a, c.b):
             s = read.index[0] if read.index else None
-            if read.source not in self.op_of or count(read.source.shape) * read.source.dtype.itemsize <= CACHE_BYTES:
+            if read.source not in self.op_of or count(read.source.shape) * read.source.dtype.itemsize <= shared:
                 continue
             for role in (c.m, c.n, c.k):
                 if s not in role:
@@ -303,7 +298,7 @@ class Fusion:
         Only where that costs a short row of memory, and nothing in the group's inner loops waits for the value.
         """
         extent = op.extent_of(axes[-1])
-        if op.kind != MAP or len(axes) != 1 or not isinstance(extent, int) or not VECTOR <= extent <= SHORT:
+        if op.kind != MAP or len(axes) != 1 or not isinstance(extent, int) or not self.options.costs.apart(extent):
             return False
         if not any(isinstance(t, BodyTerm) and any(is_costly(s.op) for s in t.recipe.steps) for t in op.terms):
             return False

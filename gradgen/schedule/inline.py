@@ -28,8 +28,8 @@ from gradgen.schedule.ordering import sums_where_terms_arise
 from gradgen.schedule.scalars import Recipe, Step, recipe
 from gradgen.schedule.sharing import is_expensive
 
-MAX_TERMS = 96
-CHEAP_STEPS = 7
+MAX_TERMS = 96  # of one op: recursion over them is safe, and compilers take more than linear time for longer expressions
+CHEAP_STEPS = 7  # operations that are computed at each use: about what storing a value and loading it again costs
 MAP, REDUCE, ARG, SCATTER, SCAN, KERNEL = "map", "reduce", "arg", "scatter", "scan", "kernel"
 
 

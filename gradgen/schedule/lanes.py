@@ -45,10 +45,9 @@ from gradgen.loops.statements import (
     Variable,
 )
 from gradgen.loops.walk import expressions, index_symbols, mentioned, statements_in, subexpressions
-from gradgen.schedule.cost import PC, Costs, is_costly
+from gradgen.schedule.cost import DIVISION_COST, FUNCTION_COST, PC, Costs, is_costly
 
 MOST = 128  # values that are kept by lane
-COSTLY, DIVISION = 16, 4  # additions that exp or sin, and a division, stand for
 STRETCH = 64  # blocks whose sums by lane are added up before they meet others pairwise
 WORTH = 2  # additions for each value that goes through memory
 
@@ -299,7 +298,8 @@ class Blocks:
         cost = 0
         for e in subexpressions(x for s in self.work for x in expressions(s)):
             if isinstance(e, Apply):
-                cost += COSTLY if is_costly(e.op) and e.dtype is not bool_ else DIVISION if e.op in ("div", "sqrt") else 1
+                costly = is_costly(e.op) and e.dtype is not bool_
+                cost += FUNCTION_COST if costly else DIVISION_COST if e.op in ("div", "sqrt") else 1
         return len(self.arrays) <= MOST and cost >= WORTH * (len(self.arrays) + 1)
 
     def last(self, body: Sequence[Statement]) -> tuple[Statement, ...]:

@@ -15,8 +15,8 @@ from gradgen.loops.procedure import SAVED, Procedure
 from gradgen.loops.statements import WORK, Buffer, If, Loop, Statement
 from gradgen.loops.walk import behind, pointer_targets, touched
 
-ALIGNMENT = 64
-HEADER_BYTES = 64
+ALIGNMENT = 64  # of the blocks: GRADGEN_ALIGN of gradgen_abi.h
+HEADER_BYTES = 64  # of SAVED: its state and dimensions, in the C contract
 
 
 @dataclass(frozen=True)

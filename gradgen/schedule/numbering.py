@@ -27,7 +27,7 @@ from gradgen.loops.statements import (
 )
 from gradgen.loops.walk import expressions, index_symbols, mapped, statements_in
 
-MAX_DEPTH = 10
+MAX_DEPTH = 10  # of an expression that is written in one place: beyond it a name reads better
 
 
 @dataclass(eq=False)

@@ -21,16 +21,14 @@ from gradgen.ir.nodes import Compute, Input, Node, Read, Scan
 from gradgen.ir.rewrite import substitute, with_sources
 from gradgen.ir.symbols import Axis, ReduceAxis, axis, placeholder, reduce_axis
 from gradgen.loops.procedure import Procedure
+from gradgen.schedule.cost import PC, VECTOR_BYTES, Costs
 
-VECTOR_BYTES = 64  # the widest vectors; a row is a whole number of them
-PANEL_BYTES = 128  # what the kernel for several rows reads in place
 LEAST_PRODUCT = 64  # multiplications of one row that are worth a call
-CACHE_BYTES = 32 * 1024  # of the first-level cache
 FEW_STEPS = 8  # steps over which the layout pays
 MANY_ROWS = 48  # rows for which the kernel packs the matrix anyway
 
 
-def pack_invariants(procedure: Procedure) -> Procedure:
+def pack_invariants(procedure: Procedure, costs: Costs = PC) -> Procedure:
     """The procedure with the matrices of its recurrences packed."""
     given = set(procedure.given)
     order = topological_until(tuple(o.node for o in procedure.outputs), given)
@@ -46,7 +44,7 @@ def pack_invariants(procedure: Procedure) -> Procedure:
         if isinstance(made, Scan):
             key = (made.step.key, len(made.init), len(made.sequences), len(made.constants))
             if key not in steps:
-                steps[key] = _packed_step(made)
+                steps[key] = _packed_step(made, costs)
             made = steps[key].applied(made)
         new[node] = made
         if node in where:
@@ -102,7 +100,7 @@ class _Packed:
         return Scan(self.step, node.init, node.sequences, constants, node.length, node.output, node.reverse)
 
 
-def _layout(found: _Product) -> Layout | None:
+def _layout(found: _Product, costs: Costs) -> Layout | None:
     """The layout for a product, None where the matrix is as it should be.
 
     A matrix that leaves the first-level cache is cut into panels of as many columns as the kernel sums at a time, so that
@@ -110,9 +108,9 @@ def _layout(found: _Product) -> Layout | None:
     """
     node, item = found.node, found.node.dtype.itemsize
     width, terms = int(node.shape[_position(found.column)]), int(node.reduce_shape[0])
-    unit = (PANEL_BYTES if found.rows > 1 else VECTOR_BYTES) // item
+    unit = (2 * VECTOR_BYTES if found.rows > 1 else VECTOR_BYTES) // item
     columns = _whole_units(width, unit)
-    if found.rows == 1 and columns * terms * item > CACHE_BYTES:
+    if found.rows == 1 and columns * terms * item > costs.target.near_bytes:
         for vectors in (8, 4):
             panel = vectors * VECTOR_BYTES // item
             if columns > panel and 8 * _whole_units(width, panel) <= 9 * width:
@@ -124,7 +122,7 @@ def _whole_units(width: int, unit: int) -> int:
     return -(-width // unit) * unit
 
 
-def _packed_step(node: Scan) -> _Packed:
+def _packed_step(node: Scan, costs: Costs) -> _Packed:
     if isinstance(node.length, int) and node.length < FEW_STEPS:
         return _Packed(None)
     constants = node.step.inputs[len(node.step.inputs) - len(node.constants) :]
@@ -134,7 +132,7 @@ def _packed_step(node: Scan) -> _Packed:
     changes: dict[Node, Node] = {}
     for n in topological(node.step.outputs):
         found = _product(n, number)
-        layout = _layout(found) if found is not None else None
+        layout = _layout(found, costs) if found is not None else None
         if found is None or layout is None:
             continue
         key = (number[found.matrix], layout)

@@ -26,4 +26,5 @@ _FOR_CONTRACTIONS = ("digits", "unfold")
 def prepared(procedure: Procedure, options: ScheduleOptions) -> Procedure:
     """The procedure with nodes that make good loops: a function, or the step of a recurrence."""
     names = [n for n in _RUN if options.has(n) and (n not in _FOR_CONTRACTIONS or options.has("contraction"))]
-    return fold((Pass(n, PASSES[n], "safe", _RUN[n]) for n in names), procedure)
+    run = {**_RUN, "packing": lambda p: pack_invariants(p, options.costs)}
+    return fold((Pass(n, PASSES[n], "safe", run[n]) for n in names), procedure)

@@ -1,6 +1,6 @@
 """How reductions run in loops: identities, accumulators, blocks, and which loops may be vectorised.
 
-Float sums are never one long chain: the innermost loop sums a block of at most `BLOCK` terms (in vector lanes), and
+Float sums are never one long chain: the innermost loop sums a block of at most `Costs.block` terms (in vector lanes), and
 the sums of blocks are added pairwise.  The error bound is then that of pairwise summation, O(log n) ulp, for the price
 of one chain per block (Higham, The Accuracy of Floating Point Summation, SIAM J. Sci. Comput. 14, 1993).
 max and min let nan win: the vectorised comparison ignores it and a flag beside remembers it.
@@ -16,11 +16,10 @@ from gradgen.ir.dtypes import DType, bool_
 from gradgen.ir.nodes import Compute
 from gradgen.ir.symbols import Extent
 from gradgen.loops.statements import Variable
+from gradgen.schedule.cost import Costs
 from gradgen.schedule.inline import MAP, REDUCE, Op
 from gradgen.schedule.tree import Leaf, LoopNode
 
-BLOCK = 512  # terms of one chain per vector lane, where a loop is cut into blocks
-UNCUT = 1024  # loops up to this length are not
 FEW = 8  # additions that may be one chain
 
 CLAUSE = {"sum": "+", "prod": "*", "max": "max", "min": "min", "any": "|", "all": "&"}
@@ -73,7 +72,7 @@ def exceeds(extent: Extent, limit: int) -> bool:
     return not isinstance(extent, int) or extent > limit
 
 
-def additions(op: Op, path: tuple[LoopNode, ...], contractions: object) -> Extent:
+def additions(op: Op, path: tuple[LoopNode, ...], contractions: object, costs: Costs) -> Extent:
     """How many partial sums a scalar sum adds up: one per step of its loops, one per block of a vector loop."""
     reduced = [loop for loop in path if loop.binding.get(op) in op.reduced_axes]
     total: Extent = 1
@@ -84,18 +83,18 @@ def additions(op: Op, path: tuple[LoopNode, ...], contractions: object) -> Exten
     last = reduced[-1]
     if not vectorisable(last, contractions):
         return total * last.extent
-    if exceeds(last.extent, UNCUT):
-        total = total * (-(-last.extent // BLOCK) if isinstance(last.extent, int) else last.extent)
+    if exceeds(last.extent, costs.uncut):
+        total = total * (-(-last.extent // costs.block) if isinstance(last.extent, int) else last.extent)
     return total
 
 
-def many_terms(op: Op, path: tuple[LoopNode, ...]) -> bool:
+def many_terms(op: Op, path: tuple[LoopNode, ...], costs: Costs) -> bool:
     """All loops together sum more than one chain may."""
     total: Extent = 1
     for loop in path:
         if loop.binding.get(op) in op.reduced_axes:
             total = total * loop.extent
-    return exceeds(total, UNCUT)
+    return exceeds(total, costs.uncut)
 
 
 def vectorisable(node: LoopNode, contractions: object) -> bool:

@@ -21,7 +21,7 @@ from gradgen.ir.symbols import Placeholder
 WEAK_INT, WEAK_FLOAT = "weak int", "weak float"
 LOGICAL = ("and_", "or_", "xor", "not_")
 _INTEGER_FORMS = (sympy.floor, sympy.ceiling, sympy.Mod, sympy.Min, sympy.Max)
-MAX_POWER = 8
+MAX_POWER = 8  # that is multiplied out: at most four products, each rounded once
 
 
 @dataclass(frozen=True, slots=True)

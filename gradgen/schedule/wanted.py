@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 
 from gradgen.loops.procedure import ARGUMENT, SAVED, Place
 from gradgen.schedule.contraction import Contraction
+from gradgen.schedule.cost import Costs
 from gradgen.schedule.inline import KERNEL, SCAN, Op
 from gradgen.schedule.tree import Leaf, LoopNode, Tree, leaves, paths, steps_of
 
 MOST_CONDITIONS = 3  # optional places that one op is tested for
-WORTH_A_TEST = 64  # steps of loops inside a nest
 
 Places = dict[Place, None]
 Need = Places | None
@@ -34,18 +34,19 @@ def is_optional(place: Place) -> bool:
 
 
 def tests(
-    tree: Tree, consumers: Mapping[Op, list[Op]], contractions: Mapping[Op, Contraction], in_memory: Callable[[Op], bool]
+    tree: Tree, consumers: Mapping[Op, list[Op]], contractions: Mapping[Op, Contraction], in_memory: Callable[[Op], bool],
+    costs: Costs,
 ) -> dict[LoopNode | Leaf, Places]:
     """For the subtrees that are to be tested, the places of which one must be there."""
-    return _Tests(tree, consumers, contractions, in_memory).found
+    return _Tests(tree, consumers, contractions, in_memory, costs).found
 
 
 class _Tests:
     def __init__(
         self, tree: Tree, consumers: Mapping[Op, list[Op]], contractions: Mapping[Op, Contraction],
-        in_memory: Callable[[Op], bool],
+        in_memory: Callable[[Op], bool], costs: Costs,
     ) -> None:
-        self.consumers, self.contractions, self.in_memory = consumers, contractions, in_memory
+        self.consumers, self.contractions, self.in_memory, self.costs = consumers, contractions, in_memory, costs
         self.found: dict[LoopNode | Leaf, Places] = {}
         self.runs: dict[Op, Need] = {}
         self.checked: dict[Op, Need] = {}  # where an op's indices are tested, which reads what they come from
@@ -81,7 +82,7 @@ class _Tests:
     def child(self, node: LoopNode | Leaf, around: Need) -> Need:
         """Where a product or loops in loops run that are part of a nest which others want as well."""
         large = isinstance(node, Leaf) and node.op in self.contractions
-        large = large or (isinstance(node, LoopNode) and steps_of(node) >= WORTH_A_TEST)
+        large = large or (isinstance(node, LoopNode) and self.costs.worth_a_test(steps_of(node)))
         needs = self.needs_of(node) if large else None
         if needs is None or (around is not None and needs.keys() >= around.keys()):
             return around

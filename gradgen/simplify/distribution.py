@@ -24,18 +24,20 @@ from gradgen.ir.nodes import Compute, Constant, Input, Node, Read, Scan, map_nod
 from gradgen.ir.rewrite import substitute, with_sources
 from gradgen.ir.symbols import Extent, axes, axis, placeholder, reduce_axis
 from gradgen.simplify.dependence import Step, accumulated, components, live_carries
+from gradgen.target import NATIVE, Target
 
 FEW_STEPS = 8  # a loop of fewer steps stays whole
 MANY_CARRIES = 256  # a step with more is left as it is: the analysis takes their square
 REDUCED, WORK = 4, 64  # terms of each sum, and of all sums of a node, that are worth leaving the loop for
-CACHE, CACHE_REDUCED = 8 << 20, 32  # bytes of all steps that stay in the cache; terms that are worth more than that
-MOST = 64 << 20  # bytes that one value of all steps may take
+CACHE_REDUCED = 32  # terms that are worth writing values of all steps that leave the last cache
 NARROW = 8  # elements below which a function is faster for all steps together than step by step
 WIDE = 16  # elements of a sum over all steps that is worth leaving the loop for
 NOMINAL = 1024  # what a named dimension counts as
 
 
-def distribute_scans(outputs: Sequence[Node], lines: dict[Node, Location] | None = None) -> dict[Node, Node]:
+def distribute_scans(
+    outputs: Sequence[Node], lines: dict[Node, Location] | None = None, target: Target = NATIVE
+) -> dict[Node, Node]:
     """Maps every node to one that computes the same with distributed recurrences; user lines of steps go to `lines`."""
     order = topological(outputs)
     calls: dict[tuple, list[Scan]] = {}
@@ -54,19 +56,21 @@ def distribute_scans(outputs: Sequence[Node], lines: dict[Node, Location] | None
             if node not in done:
                 siblings = calls[node.call]
                 moved = [with_sources(n, new) for n in siblings]
-                made = _distributed(moved, taken, lines)  # type: ignore[arg-type]
+                made = _distributed(moved, taken, lines, target)  # type: ignore[arg-type]
                 done.update(zip(siblings, made))
             new[node] = done[node]
     return new
 
 
-def _distributed(siblings: Sequence[Scan], taken: set[Node], lines: dict[Node, Location] | None) -> Sequence[Node]:
+def _distributed(
+    siblings: Sequence[Scan], taken: set[Node], lines: dict[Node, Location] | None, target: Target
+) -> Sequence[Node]:
     """The outputs of one recurrence; `taken` are the inputs of the graph around it."""
     node = siblings[0]
     short = isinstance(node.length, int) and node.length < FEW_STEPS
     if short or len(node.init) > MANY_CARRIES:
         return siblings
-    plan = _Plan(_apart(node, taken), [n.output for n in siblings])
+    plan = _Plan(_apart(node, taken), [n.output for n in siblings], target)
     if not plan.changes():
         return siblings
     made = plan.build()
@@ -112,8 +116,8 @@ class _Plan:
     depends on, 0 where it depends on no carry.
     """
 
-    def __init__(self, node: Scan, wanted: Sequence[int]) -> None:
-        self.node, self.wanted = node, tuple(wanted)
+    def __init__(self, node: Scan, wanted: Sequence[int], target: Target) -> None:
+        self.node, self.wanted, self.target = node, tuple(wanted), target
         self.step = step = Step.of(node)
         self.steps = _count(node.length)
         self.live = live_carries(step, wanted)
@@ -177,7 +181,7 @@ class _Plan:
         given = (*self.step.carries, *self.step.sequences, self.step.index)
         reached = set(topological([term]))
         bytes_ = sum(_elements(s) for s in term.sources) * self.steps * term.dtype.itemsize
-        return any(n in reached for n in given) and bytes_ <= MOST
+        return any(n in reached for n in given) and bytes_ <= self.target.most_bytes
 
     def worth_leaving(self, carry: Node, terms: Sequence[Compute], inside: set[Node]) -> bool:
         """The factors are fewer than the elements that they are added to, or much is computed for the sum alone."""
@@ -247,8 +251,8 @@ class _Plan:
         size, terms = _elements(node), _count(product(node.reduce_shape))
         bytes_ = size * self.steps * node.dtype.itemsize
         read = sum(_elements(s) * s.dtype.itemsize for s in node.sources if s.sources) * self.steps
-        least = REDUCED if bytes_ <= CACHE else CACHE_REDUCED
-        return terms >= least and size * terms >= WORK and max(bytes_, read) <= MOST
+        least = REDUCED if bytes_ <= self.target.outer_bytes else CACHE_REDUCED
+        return terms >= least and size * terms >= WORK and max(bytes_, read) <= self.target.most_bytes
 
     def wants_out(self, node: Compute) -> bool:
         if node not in self.varying:

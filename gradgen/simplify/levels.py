@@ -30,6 +30,7 @@ from gradgen.simplify.plain_indices import ranges, simplify_index
 from gradgen.simplify.read_through import inline_views
 from gradgen.simplify.steps import merge_scans, simplify_step
 from gradgen.simplify.tables import inline_tables
+from gradgen.target import NATIVE, Target
 
 VALUE_OF = {"given": 0, "pseudo_inverse": 1}
 """Kernels whose value is that of an operand."""
@@ -129,6 +130,7 @@ class Whole:
     wanted: Sequence[Node]
     became: Mapping[Node, Node]
     lines: dict[Node, Location]
+    target: Target = NATIVE
 
     @property
     def outputs(self) -> list[Node]:
@@ -144,7 +146,7 @@ GRAPH_PASSES: dict[str, Pass[Whole]] = {
         Pass("merge_scans", "recurrences over the same operands are one", "safe",
              lambda whole: whole.then(merge_scans(whole.outputs))),
         Pass("distribute_scans", "what depends on no carry is computed for all steps at once", "safe",
-             lambda whole: whole.then(distribute_scans(whole.outputs, whole.lines))),
+             lambda whole: whole.then(distribute_scans(whole.outputs, whole.lines, whole.target))),
     )
 }
 """Applied to the whole graph behind those, where it has recurrences."""
@@ -165,19 +167,22 @@ def simplify(
     keep: Sequence[Node] = (),
     where: Mapping[Node, Location] | None = None,
     found: dict[Node, Location] | None = None,
+    target: Target = NATIVE,
 ) -> dict[Node, Node]:
-    """Maps every node above `keep` to its simplified form; user lines in `where` follow into `found`."""
+    """Maps every node above `keep` to its simplified form; user lines in `where` follow into `found`.
+
+    `target` says how much memory values of all steps of a recurrence may take."""
     passes = [PASSES[name] for name in LEVELS[level] if name in PASSES]
     steps: dict[str, Graph] = {}
 
     def inner(step_outputs: Sequence[Node]) -> Mapping[Node, Node]:
-        return simplify(step_outputs, level=level)
+        return simplify(step_outputs, level=level, target=target)
 
     new = rewrite(outputs, lambda node: simplify_step(fold(passes, node), inner, steps), keep)
     lines = dict(where or {})
     if any(isinstance(n, Scan) for n in new.values()):
         whole = [GRAPH_PASSES[name] for name in LEVELS[level] if name in GRAPH_PASSES]
-        new = dict(fold(whole, Whole(outputs, new, lines)).became)
+        new = dict(fold(whole, Whole(outputs, new, lines, target)).became)
     if where is not None and found is not None:
         for old, simple in new.items():
             if old in where:

@@ -15,8 +15,8 @@ PORTABLE = replace(NATIVE, name="portable")
 """What `emit` writes for: right and fast on any PC, and right everywhere else."""
 
 SCALAR = Target(
-    "scalar", vector_bytes=0, vector_registers=0, near_bytes=16 * 1024, cache_bytes=0, branch_cost=3, alignment=8,
-    threads=False, mathematics=LIBM,
+    "scalar", vector_bytes=0, near_bytes=16 * 1024, cache_bytes=0, branch_cost=3, alignment=8,
+    threads=False,
 )
 """One number at a time, nothing else known."""
 
@@ -29,10 +29,11 @@ KNOWN = {t.name: t for t in (
     replace(_MICROCONTROLLER, name="cortex-m0", registers=4, near_bytes=4 * 1024, hardware=(), fma=()),
     replace(_MICROCONTROLLER, name="cortex-m4", registers=32, hardware=("float32",), fma=("float32",)),
     replace(_MICROCONTROLLER, name="cortex-m7", registers=32, near_bytes=16 * 1024, cache_bytes=64 * 1024, branch_cost=4),
-    replace(_MICROCONTROLLER, name="avr", registers=2, near_bytes=1024, hardware=(), fma=(), index_bits=16),
+    replace(_MICROCONTROLLER, name="avr", registers=2, near_bytes=1024, hardware=(), fma=(), index_bits=16,
+            mathematics=LIBM),  # its library is written by hand in the machine's own code
     replace(_MICROCONTROLLER, name="riscv32", registers=8, hardware=(), fma=()),
-    replace(_MICROCONTROLLER, name="wasm", vector_bytes=16, vector_registers=16, near_bytes=32 * 1024,
-            cache_bytes=256 * 1024, fma=(), branch_cost=8, mathematics="inline"),
+    replace(_MICROCONTROLLER, name="wasm", vector_bytes=16, near_bytes=32 * 1024, cache_bytes=256 * 1024, fma=(),
+            branch_cost=8),
 )}
 
 

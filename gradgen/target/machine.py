@@ -17,8 +17,7 @@ class Target:
 
     name              by which headers and manifests speak of it: letters, digits, and ._+- between them
     vector_bytes      of the widest vectors that the C is laid out for; 0: a machine that does one number at a time
-    vector_registers  how many of them
-    registers         floating-point numbers that a loop can keep at once; half of them are sums of a matrix product
+    registers         floating-point numbers that a loop can keep at once: the sums and operands of a matrix product's tile
     near_bytes        of memory that costs no more than a register or two to read: a first-level cache; of a machine
                       without caches all its memory is near, so this is what temporaries may take
     cache_bytes       of the next cache, which an operand that is read again should fit in
@@ -27,9 +26,10 @@ class Target:
     hardware          floating-point types that it computes with; others are calls of a library
     fma               those of them whose fused multiply-add is one instruction
     index_bits        of size_t: 16, 32 or 64
-    alignment         bytes to which arrays inside a block of memory are aligned (the block itself is to GRADGEN_ALIGN)
+    alignment         bytes, from 8 on, to which arrays inside a block of memory are aligned (the block is to GRADGEN_ALIGN)
     threads           whether the C may ask for threads
-    mathematics       "inline": functions in the emitted file, which compilers make vectors of; "libm": those of <math.h>
+    mathematics       "inline": functions in the emitted file, the same everywhere, which compilers make vectors of;
+                      "libm": those of <math.h> where it has them, outside of vector loops
 
     The C computes the same whatever is said here, up to rounding: numbers that do not fit a machine cost time or memory.
     Raises GradgenError for what no machine can be.
@@ -37,7 +37,6 @@ class Target:
 
     name: str
     vector_bytes: int = 64
-    vector_registers: int = 16
     registers: int = 16
     near_bytes: int = 32 * 1024
     cache_bytes: int = 256 * 1024
@@ -68,8 +67,8 @@ class Target:
         unknown = [t for t in (*self.hardware, *self.fma) if t not in FLOATS]
         return [
             (self.vector_bytes > 0 and not _power_of_two(self.vector_bytes), f"vectors of {self.vector_bytes} bytes"),
-            (not _power_of_two(self.alignment) or self.alignment > 64,
-             f"alignment={self.alignment} is no power of two up to 64"),
+            (not _power_of_two(self.alignment) or not 8 <= self.alignment <= 64,
+             f"alignment={self.alignment} is no power of two from 8 to 64"),
             (self.index_bits not in (16, 32, 64), f"index_bits={self.index_bits} is not 16, 32 or 64"),
             (self.mathematics not in (INLINE, LIBM), f"mathematics={self.mathematics!r} is not 'inline' or 'libm'"),
             (bool(unknown), f"{', '.join(unknown)} is not float32 or float64"),
@@ -83,6 +82,17 @@ class Target:
     def scalar(self) -> bool:
         """It does one number at a time."""
         return self.vector_bytes < 8
+
+    @property
+    def most_bytes(self) -> int:
+        """What the values of all steps of a loop may take together: 64 MiB where the cache is of 256 KiB, and all that there
+        is on a machine without."""
+        return 256 * self.cache_bytes or self.near_bytes
+
+    @property
+    def outer_bytes(self) -> int:
+        """Of the last cache, which is 32 times the second on the PCs that were measured: 8 MiB."""
+        return 32 * self.cache_bytes or self.near_bytes
 
     def text(self) -> str:
         """Every field, for digests and manifests."""

@@ -26,9 +26,9 @@ RNG = np.random.default_rng(7)
 FLOATS = st.sampled_from([(), ("float32",), ("float32", "float64")])
 TARGETS = st.builds(
     Target, name=st.just("odd"), vector_bytes=st.sampled_from([0, 1, 4, 8, 16, 32, 64, 128, 512]),
-    vector_registers=st.integers(0, 40), registers=st.integers(0, 40), near_bytes=st.integers(0, 1 << 16),
+    registers=st.integers(0, 40), near_bytes=st.integers(0, 1 << 16),
     cache_bytes=st.integers(0, 1 << 20), call_cost=st.integers(0, 100), branch_cost=st.integers(0, 100), hardware=FLOATS,
-    fma=FLOATS, index_bits=st.sampled_from([16, 32, 64]), alignment=st.sampled_from([1, 2, 4, 8, 16, 64]),
+    fma=FLOATS, index_bits=st.sampled_from([16, 32, 64]), alignment=st.sampled_from([8, 16, 32, 64]),
     threads=st.booleans(), mathematics=st.sampled_from(["inline", "libm"]),
 )  # fmt: skip
 
