@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from gradgen.ir.guards import EQ, GE, Condition, Guard
 from gradgen.loops.statements import SAVED, Apply, Buffer, Expr, Holds, Literal, Present, SetFlag, Variable
-from gradgen.loops.walk import index_symbols, subexpressions, used
+from gradgen.loops.walk import index_symbols, signature, subexpressions, used
 
 Atom = tuple
 Lit = tuple[Atom, bool]
@@ -59,7 +59,7 @@ def atom_names(atom: Atom) -> frozenset[str]:
         return frozenset(s.name for s in atom[2].free_symbols)
     if atom[0] != "opaque":
         return frozenset()
-    return frozenset({atom[1]}) if isinstance(atom[1], str) else _mentioned(atom[1])
+    return frozenset({atom[1]}) if isinstance(atom[1], str) else _mentioned(atom[1].value)
 
 
 def formula(e: Expr, truth: bool, definition: Definition) -> Conjunction:
@@ -98,7 +98,22 @@ def formula(e: Expr, truth: bool, definition: Definition) -> Conjunction:
                 return tuple(found)
         case Apply(op="cast") if not e.args[0].dtype.is_floating_point:
             return formula(e.args[0], truth, definition)
-    return (frozenset({(("opaque", e), truth)}),)
+    return (frozenset({(("opaque", Opaque(e)), truth)}),)
+
+
+class Opaque:
+    """A test that is not taken apart: two are one where they say the same."""
+
+    __slots__ = ("key", "value")
+
+    def __init__(self, value: Expr) -> None:
+        self.value, self.key = value, signature(value)
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Opaque) and self.key == other.key
 
 
 def _mentioned(e: Expr) -> frozenset[str]:

@@ -99,7 +99,7 @@ def _of_path(path: Conjunction) -> list[sympy.Expr]:
     found: list[sympy.Expr] = []
     for (what, *rest), truth in sorted(literals(path), key=str):
         if what == "opaque":
-            found += _of_comparison(rest[0], truth)
+            found += _of_comparison(getattr(rest[0], "value", None), truth)
         elif what == "integer" and truth:
             found += guard_facts((Condition(*rest),))
         elif what == "integer" and rest[0] == GE:

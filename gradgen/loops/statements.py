@@ -98,21 +98,26 @@ class Apply(Expr):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Holds(Expr):
+class Truth(Expr):
+    """A truth about where the program stands, not about values."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Holds(Truth):
     """1 where the guard holds."""
 
     guard: Guard
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Present(Expr):
+class Present(Truth):
     """1 where the optional argument is not NULL."""
 
     buffer: Buffer
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class SetFlag(Expr):
+class SetFlag(Truth):
     """1 where the caller asked for gradients to be written instead of added to."""
 
 

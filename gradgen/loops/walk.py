@@ -6,7 +6,7 @@ touched, renaming, substitution, rebuilding) is made from it, so that a new kind
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from enum import Enum
 from typing import Any, TypeVar
@@ -45,6 +45,7 @@ from gradgen.loops.statements import (
     SetFlag,
     Statement,
     Store,
+    Truth,
     Variable,
 )
 
@@ -126,6 +127,23 @@ _WITH_INDEX = _of(_R.INDEX, _R.VALUE, *_MEMORY)  # symbols are passed to calls
 _READS, _WRITES = _of(*_READ), _of(_R.WRITES, _R.UPDATES, _R.SCRATCH)
 NAMELESS = frozenset(k for k, row in ROWS.items() if set(row.values()) <= {_R.DATA, _R.VALUE} and k is not Call)
 """Kinds that have neither names nor indices nor memory, but for those of their operands."""
+
+VALUED = frozenset(k for k, row in ROWS.items() if row.get("value") is _R.VALUE)
+"""Kinds of statements that give something the value of an expression, their field `value`."""
+
+ELEMENTWISE = frozenset(
+    k for k, row in ROWS.items()
+    if issubclass(k, Statement) and ("index" in row or not ({*row.values()} & {*_MEMORY} or "buffer" in row)))
+"""Kinds of statements that touch memory element by element, if at all."""
+
+STRETCHES = {
+    k: tuple(f for f in row if f.endswith("start")) for k, row in ROWS.items() if "count" in row
+}  # fmt: skip
+"""Kinds of statements that go through `count` neighbouring elements, with the fields that say from where on."""
+
+HARMLESS = frozenset(k for k, row in ROWS.items() if issubclass(k, Statement) and k is not Fail
+                     and not set(row.values()) & {_R.BLOCK, _R.ASSIGNS, _R.WRITES, _R.UPDATES})
+"""Kinds of statements that change nothing that was there before, and go on to the next."""
 
 _BOUND, _ASSIGNED, _USED = _of(_R.BINDS), _of(_R.ASSIGNS), _of(_R.USES)
 
@@ -244,6 +262,48 @@ def mentioned(block: Iterable[Statement]) -> set[str]:
         found.update(used(p))
         found.update(s.name for s in index_symbols(p))
     return found
+
+
+def conditions(roots: Iterable[Expr]) -> Iterator[Condition]:
+    """The conditions of the guards in expressions."""
+    for e in subexpressions(roots):
+        if "guard" in ROWS[type(e)]:
+            yield from e.guard  # type: ignore[attr-defined]
+
+
+def alike(a: Expr, b: Expr) -> bool:
+    """Two expressions that say the same whenever both are there: a name, a number, a test; not what has operands or reads."""
+    if a is b:
+        return True
+    return type(a) is type(b) and _R.VALUE not in ROWS[type(a)].values() and signature(a) == signature(b)
+
+
+def signature(e: Expr) -> Hashable:
+    """Equal for two expressions that say the same; what reads memory says the same as itself alone."""
+    row = ROWS[type(e)]
+    if _R.READS in row.values():
+        return e
+    values = (getattr(e, f) for f in row)
+    return (type(e), *(tuple(map(_signed, v)) if isinstance(v, tuple) else _signed(v) for v in values))
+
+
+def _signed(value: Any) -> Any:
+    return signature(value) if isinstance(value, Expr) else value
+
+
+def changed(s: Statement) -> Iterator[str | Buffer]:
+    """The locals and the memory that have another value after a statement, inner ones aside."""
+    yield from bound(s)
+    yield from assigned(s)
+    yield from writes(s)
+
+
+def seen(roots: Iterable[Expr]) -> Iterator[str | Buffer]:
+    """The locals, counters and memory that expressions depend on."""
+    for e in subexpressions(roots):
+        yield from used(e)
+        yield from reads(e)
+        yield from (s.name for s in index_symbols(e))
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------
@@ -415,6 +475,11 @@ def substituted(block: Iterable[Statement], symbols: Mapping[sympy.Basic, sympy.
     return Rewriting(index=index).block(block)
 
 
+def without(block: Iterable[Statement], drop: Callable[[Statement], bool]) -> tuple[Statement, ...]:
+    """The block without some statements of it and of those inside."""
+    return tuple(mapped(s, block=lambda inner: without(inner, drop)) for s in block if not drop(s))
+
+
 def same(a: tuple[Statement, ...], b: tuple[Statement, ...]) -> bool:
     """The same statements, loops and conditions perhaps made anew around them."""
     return len(a) == len(b) and all(x is y or _made_anew(x, y) for x, y in zip(a, b))
@@ -430,23 +495,30 @@ def _made_anew(x: Statement, y: Statement) -> bool:
 def unclassified() -> list[str]:
     """Fields of kinds that no row mentions, and entries for fields that are not there: none, if this file is right."""
     kinds = {k for k in vars(statements).values() if isinstance(k, type) and issubclass(k, (Expr, Statement))}
-    found = [f"{k.__name__}: no row" for k in kinds - {Expr, Statement} - ROWS.keys()]
+    found = [f"{k.__name__}: no row" for k in kinds - {Expr, Statement, Truth} - ROWS.keys()]
     for kind, row in ROWS.items():
         found += [f"{kind.__name__}.{name}" for name in {f.name for f in fields(kind)} ^ row.keys()]
     return sorted(found)
 
 
 __all__ = [
+    "ELEMENTWISE",
+    "HARMLESS",
     "NAMELESS",
     "ROWS",
     "STARTS",
+    "STRETCHES",
+    "VALUED",
     "Rewriting",
     "Role",
+    "alike",
     "assigned",
     "behind",
     "blocks",
     "bound",
     "buffers",
+    "changed",
+    "conditions",
     "expressions",
     "index_symbols",
     "indices",
@@ -457,11 +529,14 @@ __all__ = [
     "read_names",
     "reads",
     "renamed",
+    "seen",
+    "signature",
     "statements_in",
     "subexpressions",
     "substituted",
     "touched",
     "unclassified",
     "used",
+    "without",
     "writes",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gradgen.loops.statements import Comment, Expr, If, Present, SetFlag, Statement, Variable
+from gradgen.loops.statements import Comment, Expr, If, Statement
+from gradgen.loops.walk import alike
 
 
 def merge_conditions(statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
@@ -24,7 +25,7 @@ def merge_conditions(statements: tuple[Statement, ...]) -> tuple[Statement, ...]
             comments.append(s)
             continue
         if isinstance(s, If) and not s.otherwise:
-            if condition is None or not _same(condition, s.condition):
+            if condition is None or not alike(condition, s.condition):
                 close()
                 out.extend(comments)
                 condition = s.condition
@@ -37,11 +38,3 @@ def merge_conditions(statements: tuple[Statement, ...]) -> tuple[Statement, ...]
         comments.clear()
     close()
     return (*out, *comments)
-
-
-def _same(a: Expr, b: Expr) -> bool:
-    if isinstance(a, Variable) and isinstance(b, Variable):
-        return a.name == b.name
-    if isinstance(a, Present) and isinstance(b, Present):
-        return a.buffer is b.buffer
-    return isinstance(a, SetFlag) and isinstance(b, SetFlag)

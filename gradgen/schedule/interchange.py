@@ -9,27 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import sympy
 
 from gradgen.ir.symbols import Extent, as_extent
 from gradgen.loops.statements import (
-    Assign,
-    Comment,
     Contract,
-    Copy,
-    Declare,
-    Fill,
     If,
-    Let,
     Loop,
     Operand,
-    PairwiseAdd,
-    PairwiseBegin,
-    Pointer,
     Statement,
 )
-from gradgen.loops.walk import statements_in
+from gradgen.loops.walk import HARMLESS, STRETCHES, assigned, blocks, bound, mapped, statements_in
 from gradgen.schedule.accesses import Unknown
 
 
@@ -48,8 +40,7 @@ def extents(loop: Loop) -> list[Extent]:
 def part(loop: Loop, extent: Extent, first: sympy.Expr, last: sympy.Expr) -> Loop:
     """The loop with all loops of this extent inside it, products of as many rows and blocks of as many elements going
     from `first` to `last` only.  Raises Unknown where a sum over all parts is needed before the next statement."""
-    around = {s.variable.name for s in _bare(loop.body) if isinstance(s, (Let, Declare))}
-    around |= {s.accumulator.name for s in _bare(loop.body) if isinstance(s, PairwiseBegin)}
+    around = {name for s in _bare(loop.body) for name in bound(s)}
     return replace(loop, body=_block(loop.body, as_extent(extent), first, last, around))
 
 
@@ -70,27 +61,27 @@ def _block(
 
 def _statement(s: Statement, extent: Extent, first: sympy.Expr, last: sympy.Expr, around: set[str]) -> Statement:
     size = as_extent(last - first)
-    match s:
-        case Loop() if s.start == 0 and s.step == 1 and s.stop == extent and not s.parallel:
-            for x in statements_in(s.body):
-                changed = x.variable if isinstance(x, Assign) else x.accumulator if isinstance(x, PairwiseAdd) else None
-                if changed is not None and changed.name in around:
-                    raise Unknown(f"{changed.name} is a sum over all parts")
+    if isinstance(s, Loop):
+        if s.start == 0 and s.step == 1 and s.stop == extent and not s.parallel:
+            for name in (n for x in statements_in(s.body) for n in assigned(x)):
+                if name in around:
+                    raise Unknown(f"{name} is a sum over all parts")
             return replace(s, start=first, stop=last)
-        case If():
-            return If(s.condition, _block(s.body, extent, first, last, around),
-                      _block(s.otherwise, extent, first, last, around))
-        case Contract() if s.m == extent:
+    elif isinstance(s, Contract):
+        if s.m == extent:
             return replace(s, m=size, a=shifted(s.a, first, 0), c=shifted(s.c, first, 0))
-        case Contract() if s.n == extent:
+        if s.n == extent:
             return replace(s, n=size, b=shifted(s.b, first, 1), c=shifted(s.c, first, 1))
-        case Fill() if (row := _row(s.count, extent)) is not None:
-            return replace(s, start=_plus(s.start, first * row), count=as_extent(size * row))
-        case Copy() if (row := _row(s.count, extent)) is not None:
-            return replace(s, target_start=_plus(s.target_start, first * row),
-                           source_start=_plus(s.source_start, first * row), count=as_extent(size * row))
-        case Let() | Declare() | Pointer() | Comment() | PairwiseBegin():
-            return s
+    elif blocks(s):
+        return mapped(s, block=lambda inner: _block(inner, extent, first, last, around))
+    elif type(s) in STRETCHES:
+        many: Any = s
+        row = _row(many.count, extent)
+        if row is not None:
+            starts = {f: _plus(getattr(s, f), first * row) for f in STRETCHES[type(s)]}
+            return replace(many, count=as_extent(size * row), **starts)
+    elif type(s) in HARMLESS:
+        return s
     raise Unknown(f"a {type(s).__name__} belongs to all parts")
 
 

@@ -20,23 +20,16 @@ from gradgen.loops.statements import (
     WORK,
     Apply,
     Array,
-    Assign,
     Buffer,
-    Declare,
     Expr,
-    Holds,
-    If,
     Let,
     Load,
     Loop,
-    PairwiseAdd,
-    Present,
-    SetFlag,
     Statement,
-    Store,
+    Truth,
     Variable,
 )
-from gradgen.loops.walk import subexpressions
+from gradgen.loops.walk import VALUED, blocks, mapped, subexpressions
 
 
 def unconditional(statements: Iterable[Statement], fresh: Callable[[str], str]) -> tuple[Statement, ...]:
@@ -55,23 +48,18 @@ class _Loads:
     def block(self, statements: Iterable[Statement]) -> tuple[Statement, ...]:
         found: list[Statement] = []
         for s in statements:
-            match s:
-                case If():
-                    found.append(replace(s, body=self.block(s.body), otherwise=self.block(s.otherwise)))
-                case Loop():
-                    self.counters.add(s.variable)
-                    found.append(replace(s, body=self.block(s.body)))
-                    self.counters.discard(s.variable)
-                case Let() | Declare() | Assign() | Store() | PairwiseAdd() if self.counters:
-                    self.before, self.known = [], {}
-                    value = self.expression(s.value, False)
-                    found += [*self.before, s if value is s.value else replace(s, value=value)]
-                case Array():
-                    self.arrays.add(s.buffer)
-                    found.append(s)
-                case _:
-                    found.append(s)
+            counter = {s.variable} if isinstance(s, Loop) else set()
+            if isinstance(s, Array):
+                self.arrays.add(s.buffer)
+            self.counters |= counter
+            self.before, self.known = [], {}
+            made = mapped(s, expr=self.plain if self.counters and type(s) in VALUED else None, block=self.block)
+            self.counters -= counter
+            found += [made] if blocks(s) else [*self.before, made]
         return tuple(found)
+
+    def plain(self, e: Expr) -> Expr:
+        return self.expression(e, False)
 
     def expression(self, e: Expr, chosen: bool) -> Expr:
         """`chosen`: below a selection on values, whose branches read only what is there."""
@@ -81,7 +69,7 @@ class _Loads:
             return e
         if e.op == "select":
             condition = self.expression(e.args[0], chosen)
-            if any(isinstance(c, (Holds, Present, SetFlag)) for c in subexpressions((e.args[0],))):
+            if any(isinstance(c, Truth) for c in subexpressions((e.args[0],))):
                 return e if condition is e.args[0] else replace(e, args=(condition, *e.args[1:]))
             args = (condition, *(self.expression(a, True) for a in e.args[1:]))
         else:

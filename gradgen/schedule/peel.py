@@ -16,8 +16,8 @@ import sympy
 
 from gradgen.ir.dtypes import bool_
 from gradgen.ir.guards import GE, Condition, Guard
-from gradgen.loops.statements import Comment, CVar, Holds, If, Literal, Load, Loop, Statement, Store
-from gradgen.loops.walk import expressions, statements_in, subexpressions
+from gradgen.loops.statements import Comment, CVar, Expr, Holds, If, Literal, Load, Loop, Statement, Store
+from gradgen.loops.walk import conditions, expressions, mapped, statements_in, writes
 from gradgen.schedule.unroll import BodyCopy, size
 
 LEAST = 4  # steps from which on a loop is worth peeling
@@ -66,33 +66,31 @@ def _outer(loop: Loop) -> list[Statement]:
 def _innermost(loop: Loop) -> Loop | None:
     """The last of loops that hold nothing else, if it only copies."""
     while True:
-        body = [s for s in loop.body if not isinstance(s, Comment)]
+        body = _bare(loop)
         if len(body) != 1:
             return None
         if isinstance(body[0], Loop):
             loop = body[0]
             continue
-        copies = isinstance(body[0], Store) and isinstance(body[0].value, Load)
-        return loop if copies and _fixed(loop) and int(loop.stop) - int(loop.start) >= LEAST else None
+        return loop if _copied(body[0]) is not None and _fixed(loop) and int(loop.stop) - int(loop.start) >= LEAST else None
 
 
 def _distributed(loop: Loop) -> list[Statement] | None:
     """Guarded copies that share a nest, each in a nest of its own, where none reads what another writes."""
     around = [loop]
     while True:
-        body = [s for s in around[-1].body if not isinstance(s, Comment)]
+        body = _bare(around[-1])
         if len(body) != 1 or not isinstance(body[0], Loop):
             break
         around.append(body[0])
-    copies = [s for s in body if isinstance(s, Store) and isinstance(s.value, Load)]
-    loads = [s.value for s in copies if isinstance(s.value, Load)]
-    if len(copies) < 2 or len(copies) < len(body) or not any(e.guard for e in loads):
+    loads = [e for e in map(_copied, body) if e is not None]
+    if len(loads) < 2 or len(loads) < len(body) or not any(e.guard for e in loads):
         return None
-    targets = {s.buffer.name for s in copies}
-    if len(targets) < len(copies) or any(e.buffer.name in targets for e in loads):
+    targets = {b.name for s in body for b in writes(s)}
+    if len(targets) < len(body) or any(e.buffer.name in targets for e in loads):
         return None
     found: list[Statement] = []
-    for s in copies:
+    for s in body:
         nest: Statement = s
         for outer in reversed(around):
             nest = replace(outer, body=(nest,))
@@ -100,15 +98,19 @@ def _distributed(loop: Loop) -> list[Statement] | None:
     return found
 
 
+def _bare(loop: Loop) -> list[Statement]:
+    return [s for s in loop.body if not isinstance(s, Comment)]
+
+
+def _copied(s: Statement) -> Load | None:
+    """What a statement copies an element from."""
+    return s.value if isinstance(s, Store) and isinstance(s.value, Load) else None
+
+
 def _conditions(loop: Loop) -> list[Condition]:
     """The inequalities that mention the counter."""
-    found: dict[Condition, None] = {}
-    for s in statements_in(loop.body):
-        for part in subexpressions(expressions(s)):
-            for c in part.guard if isinstance(part, (Load, Holds)) else ():
-                if c.kind == GE and loop.variable in c.expr.free_symbols:
-                    found[c] = None
-    return list(found)
+    found = (c for s in statements_in(loop.body) for c in conditions(expressions(s)))
+    return list(dict.fromkeys(c for c in found if c.kind == GE and loop.variable in c.expr.free_symbols))
 
 
 def _stretches(loop: Loop) -> list[Statement]:
@@ -135,22 +137,23 @@ def _stretches(loop: Loop) -> list[Statement]:
 
 def _tested(loop: Loop, found: list[Statement]) -> list[Statement]:
     """Behind one test of what the guards say about outer counters."""
-    guards = {c: None for s in statements_in(found) for e in expressions(s) if isinstance(e, Load) for c in e.guard}
+    guards = {c: None for s in statements_in(found) if (e := _copied(s)) is not None for c in e.guard}
     if any(loop.variable in c.expr.free_symbols for c in guards):
         return found
-    store = next(s for s in statements_in(loop.body) if isinstance(s, Store))
-    assert isinstance(store.value, Load)
     if not guards:
         return found
-    inside = [replace(s, body=tuple(_plain(t) for t in s.body)) if isinstance(s, Loop) else s for s in found]
-    outside = replace(loop, body=(replace(store, value=Literal(store.value.dtype, store.value.fill)),))
+    inside = [mapped(s, block=lambda body: tuple(map(_plain, body))) for s in found]
+    outside = mapped(loop, block=lambda body: tuple(mapped(s, expr=_filled) for s in body if not isinstance(s, Comment)))
     return [If(Holds(bool_, tuple(guards)), tuple(inside), (outside,))]
 
 
 def _plain(s: Statement) -> Statement:
-    if isinstance(s, Store) and isinstance(s.value, Load):
-        return replace(s, value=replace(s.value, guard=(), fill=sympy.S.Zero))
-    return s
+    return mapped(s, expr=lambda e: replace(e, guard=(), fill=sympy.S.Zero) if isinstance(e, Load) else e)
+
+
+def _filled(e: Expr) -> Expr:
+    """What a read gives where its guard does not hold."""
+    return Literal(e.dtype, e.fill) if isinstance(e, Load) else e
 
 
 class _Stretch(BodyCopy):

@@ -11,30 +11,35 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import sympy
 
 from gradgen.ir.dtypes import DType, bool_
 from gradgen.loops.statements import (
     Apply,
-    Assign,
     Buffer,
-    Declare,
     Expr,
-    Fill,
-    If,
     Let,
     Literal,
-    Load,
     Loop,
-    PairwiseAdd,
-    PairwiseTotal,
     Statement,
-    Store,
     Variable,
 )
-from gradgen.loops.walk import expressions, statements_in, subexpressions
+from gradgen.loops.walk import (
+    VALUED,
+    alike,
+    blocks,
+    changed,
+    expressions,
+    mapped,
+    parts_in,
+    seen,
+    statements_in,
+    subexpressions,
+    used,
+    without,
+)
 
 LEAST, LEAST_NORMAL = 3, 2  # divisions for which it pays; where the number is known to be no subnormal one
 INSIDE = 8  # divisions that one in a loop inside counts for
@@ -58,21 +63,8 @@ def reciprocals(statements: tuple[Statement, ...], fresh: Callable[[str], str]) 
     statements = made.block(statements, {})
     if not made.left:
         return statements
-    used = {e.name for s in statements_in(statements) for e in subexpressions(expressions(s)) if isinstance(e, Variable)}
-    return _without(statements, made.left - used)
-
-
-def _without(block: Iterable[Statement], names: set[str]) -> tuple[Statement, ...]:
-    """The statements without these locals."""
-    found: list[Statement] = []
-    for s in block:
-        if isinstance(s, Loop):
-            found.append(replace(s, body=_without(s.body, names)))
-        elif isinstance(s, If):
-            found.append(If(s.condition, _without(s.body, names), _without(s.otherwise, names)))
-        elif not (isinstance(s, Let) and s.variable.name in names):
-            found.append(s)
-    return tuple(found)
+    left = made.left - {name for p in parts_in(statements) for name in used(p)}
+    return without(statements, lambda s: isinstance(s, Let) and s.variable.name in left)
 
 
 class Reciprocals:
@@ -99,27 +91,21 @@ class Reciprocals:
         return tuple(out)
 
     def statement(self, s: Statement, known: Mapping[str, Inverse]) -> Statement:
-        if isinstance(s, Loop):
-            return replace(s, body=self.block(s.body, known))
-        if isinstance(s, If):
-            return If(s.condition, self.block(s.body, known), self.block(s.otherwise, known))
-        if known and isinstance(s, (Let, Declare, Assign, Store, PairwiseAdd)) and not self.decides(s):
-            return replace(s, value=self.product(s.value, known))
-        return s
+        if blocks(s):
+            return mapped(s, block=lambda inner: self.block(inner, known))
+        return mapped(s, expr=lambda e: self.product(e, known)) if known and type(s) in VALUED and not self.decides(s) else s
 
     def decides(self, s: Statement) -> bool:
-        target = _target(s)
-        return target is not None and target in self.deciding
+        return not self.deciding.isdisjoint(changed(s))
 
     def divisions(self, block: Iterable[Statement], weight: int = 1) -> Counter[str]:
         """How often each name is divided by, in these statements and with what is inside them."""
         found: Counter[str] = Counter()
         for s in block:
-            if isinstance(s, Loop):
-                found += self.divisions(s.body, weight * INSIDE)
-            elif isinstance(s, If):
-                found += self.divisions((*s.body, *s.otherwise), weight)
-            elif not self.decides(s):
+            inner = weight * INSIDE if isinstance(s, Loop) else weight
+            for more in blocks(s):
+                found += self.divisions(more, inner)
+            if not blocks(s) and not self.decides(s):
                 for e in continuous(expressions(s)):
                     name, _ = self.divisor(e)
                     if name:
@@ -131,13 +117,21 @@ class Reciprocals:
         if not isinstance(e, Apply) or e.op != "div":
             return "", sympy.S.One
         d = e.args[1]
-        value = self.values.get(d.name) if isinstance(d, Variable) else d
+        value = self.resolved(d)
         if isinstance(value, Apply) and value.op == "mul":
             for root, number in (value.args, value.args[::-1]):
                 if isinstance(root, Variable) and _is_power_of_2(number) and self.is_root(root):
-                    assert isinstance(number, Literal)
-                    return root.name, number.value
+                    return root.name, _number(number)
         return (d.name, sympy.S.One) if isinstance(d, Variable) else ("", sympy.S.One)
+
+    def resolved(self, e: Expr) -> Expr:
+        """What a constant local stands for."""
+        for _ in range(8):
+            name = next(used(e), "")
+            if name not in self.values:
+                break
+            e = self.values[name]
+        return e
 
     def is_root(self, v: Variable) -> bool:
         """Far from the ends of the range: no product with a small power of 2 overflows."""
@@ -154,10 +148,10 @@ class Reciprocals:
             return e if all(a is b for a, b in zip(args, e.args, strict=True)) else Apply(e.dtype, e.op, args)
         inverse = known[name]
         factors: list[Expr] = [inverse.reciprocal]
-        if not (isinstance(args[0], Literal) and args[0].value == 1):
+        if _number(args[0]) != 1:
             factors.insert(0, args[0])
         if power != 1:
-            self.left |= {d.name for d in e.args[1:] if isinstance(d, Variable)}
+            self.left.update(used(e.args[1]))
             factors.append(Literal(e.dtype, 1 / power))
         if inverse.lift is not None:
             factors.append(inverse.lift)
@@ -182,9 +176,8 @@ class Reciprocals:
 
     def is_normal(self, e: Expr, depth: int = 0) -> bool:
         """Zero, nan, or at least twice the smallest normal number: a root, and what a number of about 1 is added to."""
-        if isinstance(e, Variable) and e.name in self.values and depth < 8:
-            return self.is_normal(self.values[e.name], depth + 1)
-        if not isinstance(e, Apply):
+        e = self.resolved(e)
+        if not isinstance(e, Apply) or depth >= 8:
             return False
         if e.op == "sqrt":
             return True
@@ -194,37 +187,35 @@ class Reciprocals:
                     return True
         if e.op == "add":
             for a, b in (e.args, e.args[::-1]):
-                if _is_moderate(a) and isinstance(a, Literal) and a.value > 0 and self.is_not_negative(b, depth + 1):
+                if _is_moderate(a) and _number(a) > 0 and self.is_not_negative(b, depth + 1):
                     return True
         return False
 
     def is_not_negative(self, e: Expr, depth: int = 0) -> bool:
-        if isinstance(e, Variable) and e.name in self.values and depth < 8:
-            return self.is_not_negative(self.values[e.name], depth + 1)
-        if isinstance(e, Literal):
-            return bool(e.value >= 0)
+        e = self.resolved(e)
         if not isinstance(e, Apply) or depth >= 8:
-            return False
+            return bool(_number(e) >= 0)
         if e.op in ("exp", "abs", "sqrt", "sigmoid"):
             return True
-        if e.op == "mul" and _same(*e.args):
+        if e.op == "mul" and alike(*e.args):
             return True
         if e.op in ("add", "mul", "div"):
             return all(self.is_not_negative(a, depth + 1) for a in e.args)
         return False
 
 
-def _same(a: Expr, b: Expr) -> bool:
-    return a is b or (isinstance(a, Variable) and isinstance(b, Variable) and a.name == b.name)
+def _number(e: Expr) -> sympy.Expr:
+    """The number of a literal; minus infinity for anything else."""
+    return e.value if isinstance(e, Literal) else -sympy.oo
 
 
 def _is_power_of_2(e: Expr) -> bool:
     """A small one."""
-    return isinstance(e, Literal) and e.value in (2, 4, 8, sympy.Rational(1, 2), sympy.Rational(1, 4))
+    return _number(e) in (2, 4, 8, sympy.Rational(1, 2), sympy.Rational(1, 4))
 
 
 def _is_moderate(e: Expr) -> bool:
-    return isinstance(e, Literal) and sympy.Rational(1, 2**20) <= abs(e.value) <= 2**20
+    return bool(sympy.Rational(1, 2**20) <= abs(_number(e)) <= 2**20)
 
 
 # --- what decides -----------------------------------------------------------------------------------------------------
@@ -249,41 +240,16 @@ def continuous(roots: Iterable[Expr]) -> Iterable[Expr]:
             stack.extend(e.args)
 
 
-def _target(s: Statement) -> Key | None:
-    match s:
-        case Let() | Declare() | Assign():
-            return s.variable.name
-        case PairwiseAdd():
-            return s.accumulator.name
-        case Store() | Fill():
-            return s.buffer
-    return None
-
-
-def _mentioned(roots: Iterable[Expr]) -> set[Key]:
-    found: set[Key] = set()
-    for e in subexpressions(roots):
-        if isinstance(e, Variable):
-            found.add(e.name)
-        elif isinstance(e, PairwiseTotal):
-            found.add(e.accumulator.name)
-        elif isinstance(e, Load):
-            found.add(e.buffer)
-            found |= {v.name for v in e.index.free_symbols}
-    return found
-
-
 def deciding(statements: Sequence[Statement]) -> set[Key]:
     """Names and buffers whose values a comparison, a floor or an index depends on."""
     needs: dict[Key, set[Key]] = {}
     found: set[Key] = set()
     for s in statements_in(statements):
-        target = _target(s)
-        if target is not None:
-            needs.setdefault(target, set()).update(_mentioned(expressions(s)))
+        for target in changed(s):
+            needs.setdefault(target, set()).update(seen(expressions(s)))
         for e in subexpressions(expressions(s)):
             if _is_deciding(e):
-                found |= _mentioned((e,))
+                found.update(seen((e,)))
     stack = list(found)
     while stack:
         for more in needs.get(stack.pop(), ()):

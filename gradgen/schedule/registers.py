@@ -28,8 +28,8 @@ from gradgen.loops.statements import (
     Store,
     Variable,
 )
-from gradgen.loops.walk import expressions, statements_in, subexpressions, touched
-from gradgen.schedule.unroll import SIMPLE, BodyCopy, size
+from gradgen.loops.walk import ELEMENTWISE, expressions, statements_in, subexpressions, touched
+from gradgen.schedule.unroll import BodyCopy, size
 
 FEW = 4  # elements of a state that lives in registers
 MOST = 4000  # expressions of a step that is written out
@@ -90,7 +90,7 @@ def _written_out(body: Iterable[Statement]) -> Iterable[Statement]:
 def _is_few(loop: Loop) -> bool:
     if not isinstance(loop.start, int) or not isinstance(loop.stop, int) or loop.step != 1:
         return False
-    simple = all(isinstance(s, SIMPLE) and not isinstance(s, Loop) for s in statements_in(loop.body))
+    simple = all(type(s) in ELEMENTWISE and not isinstance(s, Loop) for s in statements_in(loop.body))
     return simple and loop.stop - loop.start <= FEW
 
 

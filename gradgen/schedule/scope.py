@@ -116,7 +116,7 @@ class Builder(Numbering):
 
     def hint(self, value: Expr, user: str) -> None:
         """The value is what a variable of the user's holds."""
-        if not isinstance(value, (Literal, Index, Variable)):
+        if not isinstance(value, self.inline):
             self.hints.setdefault(value, f"{user}{USERS}")
 
     def name(self, e: Expr) -> str:

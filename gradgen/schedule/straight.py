@@ -16,21 +16,16 @@ from gradgen.loops.statements import (
     WORK,
     Assign,
     Buffer,
-    Comment,
-    Declare,
+    Fail,
     Fill,
-    Holds,
     If,
-    Let,
     Load,
     Loop,
-    PairwiseAdd,
-    PairwiseBegin,
     Pointer,
     Statement,
     Store,
 )
-from gradgen.loops.walk import expressions, statements_in, subexpressions, touched
+from gradgen.loops.walk import ELEMENTWISE, blocks, conditions, expressions, statements_in, subexpressions, touched
 from gradgen.schedule.cost import PC, Costs
 from gradgen.schedule.lanes import in_lanes
 from gradgen.schedule.values import NotAlone, Unfit, Values
@@ -42,7 +37,7 @@ VECTOR = 4  # steps from which on a loop marked for vectorisation may be one
 WORTH = 24  # expressions for each sum in memory that a loop over neighbours would update as a vector
 NAMES = 64  # elements of an array that become names
 
-_SIMPLE = (Let, Declare, Assign, Store, Fill, If, Loop, Comment, Pointer, PairwiseAdd, PairwiseBegin)
+_SIMPLE = (ELEMENTWISE - {Fail}) | {Fill, Pointer}
 
 
 def straighten(statements: tuple[Statement, ...], fresh: Callable[[str], str], costs: Costs = PC) -> tuple[Statement, ...]:
@@ -125,7 +120,7 @@ class Straight:
 def fits(loop: Loop) -> bool:
     """The body holds a short loop at least, only such, and not too much of it."""
     inside = list(statements_in(loop.body))
-    if not all(isinstance(s, _SIMPLE) for s in inside) or not any(isinstance(s, Loop) for s in inside):
+    if not all(type(s) in _SIMPLE for s in inside) or not any(isinstance(s, Loop) for s in inside):
         return False
     if _is_short(loop, 0):
         return False
@@ -137,10 +132,8 @@ def _decides(loop: Loop) -> bool:
     for s in statements_in(loop.body):
         if isinstance(s, Store) and isinstance(s.value, Load):
             continue
-        for e in subexpressions(expressions(s)):
-            for c in e.guard if isinstance(e, (Load, Holds)) else ():
-                if loop.variable in c.expr.free_symbols:
-                    return True
+        if any(loop.variable in c.expr.free_symbols for c in conditions(expressions(s))):
+            return True
     return False
 
 
@@ -153,12 +146,9 @@ def _updates(body: Iterable[Statement], alone: set[Buffer]) -> int:
     """Sums in memory that stays, once loops are written out."""
     found = 0
     for s in body:
-        if isinstance(s, Loop):
-            found += (int(s.stop) - int(s.start)) * _updates(s.body, alone)
-        elif isinstance(s, If):
-            found += _updates((*s.body, *s.otherwise), alone)
-        else:
-            found += isinstance(s, Store) and s.buffer not in alone and _is_update(s)
+        steps = int(s.stop) - int(s.start) if isinstance(s, Loop) else 1
+        found += steps * sum(_updates(inner, alone) for inner in blocks(s))
+        found += isinstance(s, Store) and s.buffer not in alone and _is_update(s)
     return found
 
 

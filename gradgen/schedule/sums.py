@@ -10,16 +10,12 @@ from gradgen.ir.dtypes import DType, bool_
 from gradgen.loops.statements import (
     Apply,
     Assign,
-    Declare,
     Expr,
-    Let,
     Loop,
     PairwiseAdd,
-    PairwiseBegin,
-    PairwiseTotal,
     Variable,
 )
-from gradgen.loops.walk import expressions, statements_in, subexpressions
+from gradgen.loops.walk import bound, expressions, statements_in, subexpressions, used
 from gradgen.schedule.accesses import COMMUTATIVE, Unknown
 from gradgen.schedule.reductions import extreme
 
@@ -51,8 +47,7 @@ def combined(x: Sum, part: Expr) -> Expr:
 def sums_of(loop: Loop) -> list[Sum]:
     """The locals from outside that the loop changes, each by one operation and nothing else; Unknown where not so."""
     inside = list(statements_in(loop.body))
-    own = {s.variable.name for s in inside if isinstance(s, (Let, Declare))}
-    own |= {s.accumulator.name for s in inside if isinstance(s, PairwiseBegin)}
+    own = {name for s in inside for name in bound(s)}
     found: dict[str, Sum] = {}
     allowed: dict[str, int] = {}
     for s in inside:
@@ -63,10 +58,11 @@ def sums_of(loop: Loop) -> list[Sum]:
             note_sum(found, Sum(s.variable, op))
             allowed[s.variable.name] = allowed.get(s.variable.name, 0) + uses
     for e in subexpressions(e for s in inside for e in expressions(s)):
-        if isinstance(e, PairwiseTotal) and e.accumulator.name in found:
-            raise Unknown(f"{e.accumulator.name} is read while it is summed")
-        if isinstance(e, Variable) and e.name in found:
-            allowed[e.name] = allowed.get(e.name, 0) - 1
+        for name in used(e):
+            if name in found and found[name].pairwise:
+                raise Unknown(f"{name} is read while it is summed")
+            if name in found:
+                allowed[name] = allowed.get(name, 0) - 1
     if any(allowed.values()):
         raise Unknown("a sum is read while it is summed")
     return list(found.values())

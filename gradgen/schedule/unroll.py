@@ -24,7 +24,6 @@ from gradgen.loops.statements import (
     CVar,
     Declare,
     Expr,
-    Fail,
     Holds,
     If,
     Index,
@@ -45,9 +44,6 @@ LONGEST = 64
 
 GROWTH, SLACK = 2, 32
 """Written out, a loop may have this many times its expressions, and this many more."""
-
-SIMPLE = (Let, Declare, Assign, Store, If, Loop, Comment, Fail, PairwiseAdd, PairwiseBegin)
-
 
 def unroll(statements: Iterable[Statement]) -> tuple[Statement, ...]:
     """The statements with such loops written out, inner loops first."""
@@ -102,7 +98,7 @@ def _candidate(loop: Loop) -> bool:
     if not 0 < loop.stop - loop.start <= LONGEST * loop.step:
         return False
     inside = list(walk.statements_in(loop.body))
-    return all(isinstance(s, SIMPLE) for s in inside) and any(_picks(s, loop.variable) for s in inside)
+    return all(type(s) in walk.ELEMENTWISE for s in inside) and any(_picks(s, loop.variable) for s in inside)
 
 
 # --- what depends on the guards --------------------------------------------------------------------------------------
@@ -187,8 +183,7 @@ class _Uses:
 
 def _picks(s: Statement, counter: CVar) -> bool:
     """A guard compares the counter with a number."""
-    guards = (e.guard for e in walk.subexpressions(walk.expressions(s)) if isinstance(e, (Load, Holds)))
-    return any(c.kind == EQ and c.expr.free_symbols == {counter} for guard in guards for c in guard)
+    return any(c.kind == EQ and c.expr.free_symbols == {counter} for c in walk.conditions(walk.expressions(s)))
 
 
 def size(statements: Iterable[Statement]) -> int:

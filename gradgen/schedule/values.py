@@ -43,6 +43,7 @@ from gradgen.loops.statements import (
     SetFlag,
     Statement,
     Store,
+    Truth,
     Variable,
 )
 from gradgen.loops.walk import expressions, index_symbols, parts_in, statements_in, subexpressions, writes
@@ -252,7 +253,7 @@ class Values(Numbering):
         return (isinstance(e, Variable) and e.name in self.carried) or isinstance(e, PairwiseTotal)
 
     def is_never_named(self, e: Expr) -> bool:
-        return isinstance(e, (Index, Present, SetFlag)) or (isinstance(e, Variable) and e.name not in self.carried)
+        return isinstance(e, (Index, Truth)) or (isinstance(e, Variable) and e.name not in self.carried)
 
     def name(self, e: Expr) -> str:
         hint = self.hints.get(e)

@@ -362,7 +362,7 @@ def short_rows_of_waste(patch: pytest.MonkeyPatch) -> None:
 
 def all_conditions_alike(patch: pytest.MonkeyPatch) -> None:
     """Neighbours under different conditions became one."""
-    patch.setattr(conditions, "_same", lambda a, b: True)
+    patch.setattr(conditions, "alike", lambda a, b: True)
 
 
 def pieces_of_one_length(patch: pytest.MonkeyPatch) -> None:

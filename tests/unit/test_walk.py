@@ -30,6 +30,7 @@ from gradgen.loops.statements import (
     Present,
     Statement,
     Store,
+    Truth,
     Variable,
 )
 
@@ -42,7 +43,7 @@ t = Variable(float64, "t")
 
 def test_every_kind_has_a_row_and_every_field_a_role() -> None:
     kinds = [k for k in vars(statements).values() if isinstance(k, type) and issubclass(k, (Expr, Statement))]
-    assert set(walk.ROWS) == set(kinds) - {Expr, Statement}
+    assert set(walk.ROWS) == set(kinds) - {Expr, Statement, Truth}
     assert all({f.name for f in fields(kind)} == row.keys() for kind, row in walk.ROWS.items())
     assert walk.unclassified() == []
 
@@ -114,3 +115,19 @@ def test_an_index_symbol_that_is_passed_to_a_function_counts() -> None:
     assert [m.name for m in walk.buffers(call)] == ["a"]
     (new,) = walk.substituted((call,), {i: j})
     assert isinstance(new, statements.Call) and new.scalars[0] is j
+
+
+def test_what_is_alike() -> None:
+    two = Literal(float64, sympy.Integer(2))
+    assert walk.alike(t, Variable(float64, "t")) and walk.alike(two, Literal(float64, sympy.Integer(2)))
+    assert walk.alike(Present(bool_, x), Present(bool_, x)) and not walk.alike(Present(bool_, x), Present(bool_, a))
+    load = Load(float64, a, i)
+    assert walk.alike(load, load) and not walk.alike(load, Load(float64, a, i))  # something may have been stored meanwhile
+    assert not walk.alike(Apply(float64, "neg", (t,)), Apply(float64, "neg", (t,))) and not walk.alike(t, two)
+
+
+def test_blocks_without_some_statements() -> None:
+    block = nest()
+    left = walk.without(block, lambda s: isinstance(s, Store))
+    assert not any(isinstance(s, Store) for s in walk.statements_in(left))
+    assert walk.without(block, lambda s: False) == block
