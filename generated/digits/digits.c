@@ -12,6 +12,11 @@
 #pragma GCC diagnostic ignored "-Wunknown-pragmas" /* GRADGEN_SIMD without -fopenmp-simd */
 #endif
 
+#if defined(__GNUC__) && !__STDC_HOSTED__ /* -ffreestanding: calls of functions that the compiler knows shall stay none */
+#define memcpy __builtin_memcpy
+#define memset __builtin_memset
+#endif
+
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
 typedef char digits_saved_bytes_agree[DIGITS_SAVED_BYTES(3) ==
     (size_t)(256 * INT64_C(3) + 128 * ((4 * INT64_C(3) + 63) / 64) + 64 * ((40 * INT64_C(3) + 63) / 64) + 128) ? 1 :
@@ -691,7 +696,7 @@ gradgen_status digits_forward(
     if (((uintptr_t)x | (uintptr_t)w1 | (uintptr_t)b1 | (uintptr_t)w2 | (uintptr_t)b2 | (uintptr_t)loss |
          (uintptr_t)scores) % GRADGEN_ALIGNOF(float) != 0 ||
         (uintptr_t)t % GRADGEN_ALIGNOF(int64_t) != 0 ||
-        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+        ((uintptr_t)saved | (uintptr_t)work) % DIGITS_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     if (saved != NULL) {
@@ -841,7 +846,7 @@ gradgen_status digits_backward(
          (uintptr_t)grad_w1 | (uintptr_t)grad_b1 | (uintptr_t)grad_w2 |
                  (uintptr_t)grad_b2) % GRADGEN_ALIGNOF(float) != 0 ||
         (uintptr_t)t % GRADGEN_ALIGNOF(int64_t) != 0 ||
-        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+        ((uintptr_t)saved | (uintptr_t)work) % DIGITS_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     const gradgen_status gradgen_state = digits_check_state(saved, N);
@@ -1043,7 +1048,7 @@ gradgen_status digits_value_and_grad(
     if (((uintptr_t)x | (uintptr_t)w1 | (uintptr_t)b1 | (uintptr_t)w2 | (uintptr_t)b2 | (uintptr_t)loss |
          (uintptr_t)scores | (uintptr_t)grad_w1 | (uintptr_t)grad_b1 | (uintptr_t)grad_w2 |
                  (uintptr_t)grad_b2) % GRADGEN_ALIGNOF(float) != 0 ||
-        (uintptr_t)t % GRADGEN_ALIGNOF(int64_t) != 0 || (uintptr_t)work % GRADGEN_ALIGN != 0) {
+        (uintptr_t)t % GRADGEN_ALIGNOF(int64_t) != 0 || (uintptr_t)work % DIGITS_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
 
@@ -1431,7 +1436,8 @@ const gradgen_module *digits_module(void)
         digits_any_value_and_grad,
         digits_any_zero_grad,
         NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-        NULL, 0
+        NULL, 0,
+        DIGITS_ALIGN
     };
     return &module;
 }
@@ -1489,6 +1495,11 @@ const gradgen_module *digits_module(void)
 #undef GG_WRITE
 #undef GG_TILE
 #undef GG_MIX
+
+#if defined(__GNUC__) && !__STDC_HOSTED__
+#undef memcpy
+#undef memset
+#endif
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)
 #pragma GCC diagnostic pop

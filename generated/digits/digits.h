@@ -46,6 +46,7 @@ GRADGEN_API size_t digits_work_bytes(int64_t N);
     8192), GRADGEN_MAX(64 * ((40 * GRADGEN_MIN(256, (int64_t)(N)) + 63) / 64) + 8192, 64 * ((40 * GRADGEN_MIN(256, \
     (int64_t)(N)) + 63) / 64) + 128 * GRADGEN_MIN(256, (int64_t)(N)))) + 19264 * GRADGEN_MIN(1, GRADGEN_MAX(0, \
     (int64_t)(N) - 256)) + 512 * GRADGEN_MIN(256, (int64_t)(N)) + 512))
+#define DIGITS_ALIGN 64 /* of both blocks, in bytes */
 
 /** loss, scores <- forward(x, t, w1, b1, w2, b2).  Tensors are dense and row-major.
  *   x       float32  [N, 64]
@@ -56,8 +57,8 @@ GRADGEN_API size_t digits_work_bytes(int64_t N);
  *   b2      float32  [10]
  *   loss    float32  []        NULL: not wanted
  *   scores  float32  [N, 10]   NULL: not wanted
- *   saved: digits_saved_bytes(N) bytes, aligned to GRADGEN_ALIGN; NULL: no backward will follow
- *   work: digits_work_bytes(N) bytes, aligned to GRADGEN_ALIGN; NULL where that is 0
+ *   saved: digits_saved_bytes(N) bytes, aligned to DIGITS_ALIGN; NULL: no backward will follow
+ *   work: digits_work_bytes(N) bytes, aligned to DIGITS_ALIGN; NULL where that is 0
  *  Buffers that are written must not overlap others.  Reentrant: one saved and one work per thread. */
 GRADGEN_API gradgen_status digits_forward(
     int64_t N, const float *x, const int64_t *t, const float *w1, const float *b1, const float *w2,

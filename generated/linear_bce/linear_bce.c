@@ -12,6 +12,12 @@
 #pragma GCC diagnostic ignored "-Wunknown-pragmas" /* GRADGEN_SIMD without -fopenmp-simd */
 #endif
 
+#if defined(__GNUC__) && !__STDC_HOSTED__ /* -ffreestanding: calls of functions that the compiler knows shall stay none */
+#define memcpy __builtin_memcpy
+#define memset __builtin_memset
+#define fabsf __builtin_fabsf
+#endif
+
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
 typedef char linear_bce_saved_bytes_agree[LINEAR_BCE_SAVED_BYTES(3) ==
     (size_t)(64 * ((12 * INT64_C(3) + 63) / 64) + 64) ? 1 : -1];
@@ -347,7 +353,7 @@ gradgen_status linear_bce_forward(
     }
     if (((uintptr_t)x | (uintptr_t)y | (uintptr_t)w | (uintptr_t)b |
             (uintptr_t)loss) % GRADGEN_ALIGNOF(float) != 0 ||
-        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+        ((uintptr_t)saved | (uintptr_t)work) % LINEAR_BCE_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     if (saved != NULL) {
@@ -438,7 +444,7 @@ gradgen_status linear_bce_backward(
     }
     if (((uintptr_t)x | (uintptr_t)y | (uintptr_t)w | (uintptr_t)b | (uintptr_t)grad_loss |
          (uintptr_t)grad_w | (uintptr_t)grad_b) % GRADGEN_ALIGNOF(float) != 0 ||
-        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+        ((uintptr_t)saved | (uintptr_t)work) % LINEAR_BCE_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     const gradgen_status gradgen_state = linear_bce_check_state(saved, N);
@@ -635,7 +641,7 @@ gradgen_status linear_bce_value_and_grad(
     }
     if (((uintptr_t)x | (uintptr_t)y | (uintptr_t)w | (uintptr_t)b | (uintptr_t)loss | (uintptr_t)grad_w |
          (uintptr_t)grad_b) % GRADGEN_ALIGNOF(float) != 0 ||
-        (uintptr_t)work % GRADGEN_ALIGN != 0) {
+        (uintptr_t)work % LINEAR_BCE_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
 
@@ -942,7 +948,8 @@ const gradgen_module *linear_bce_module(void)
         linear_bce_any_value_and_grad,
         linear_bce_any_zero_grad,
         NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-        NULL, 0
+        NULL, 0,
+        LINEAR_BCE_ALIGN
     };
     return &module;
 }
@@ -970,6 +977,12 @@ const gradgen_module *linear_bce_module(void)
 #undef gg_greatest
 #undef gg_sigmoid_f32
 #undef GG_INLINE
+
+#if defined(__GNUC__) && !__STDC_HOSTED__
+#undef memcpy
+#undef memset
+#undef fabsf
+#endif
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)
 #pragma GCC diagnostic pop

@@ -25,6 +25,7 @@ GRADGEN_API size_t linear_bce_saved_bytes(int64_t N);
 GRADGEN_API size_t linear_bce_work_bytes(int64_t N);
 #define LINEAR_BCE_SAVED_BYTES(N) ((size_t)(64 * ((12 * (int64_t)(N) + 63) / 64) + 64))
 #define LINEAR_BCE_WORK_BYTES(N) ((size_t)(128 * GRADGEN_MIN(1, GRADGEN_MAX(0, (int64_t)(N) - 256)) + 128))
+#define LINEAR_BCE_ALIGN 64 /* of both blocks, in bytes */
 
 /** loss <- forward(x, y, w, b).  Tensors are dense and row-major.
  *   x     float32  [N, 5]
@@ -32,8 +33,8 @@ GRADGEN_API size_t linear_bce_work_bytes(int64_t N);
  *   w     float32  [5, 3]
  *   b     float32  [3]
  *   loss  float32  []      NULL: not wanted
- *   saved: linear_bce_saved_bytes(N) bytes, aligned to GRADGEN_ALIGN; NULL: no backward will follow
- *   work: linear_bce_work_bytes(N) bytes, aligned to GRADGEN_ALIGN; NULL where that is 0
+ *   saved: linear_bce_saved_bytes(N) bytes, aligned to LINEAR_BCE_ALIGN; NULL: no backward will follow
+ *   work: linear_bce_work_bytes(N) bytes, aligned to LINEAR_BCE_ALIGN; NULL where that is 0
  *  Buffers that are written must not overlap others.  Reentrant: one saved and one work per thread. */
 GRADGEN_API gradgen_status linear_bce_forward(
     int64_t N, const float *x, const float *y, const float *w, const float *b,

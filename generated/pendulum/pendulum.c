@@ -6,9 +6,18 @@
 #include <math.h>
 #include <string.h>
 
+#if defined(__SIZEOF_DOUBLE__) && __SIZEOF_DOUBLE__ < 8
+#error "pendulum computes in float64, and this compiler's double has fewer than 64 bits: generate it in float32"
+#endif
+
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunknown-pragmas" /* GRADGEN_SIMD without -fopenmp-simd */
+#endif
+
+#if defined(__GNUC__) && !__STDC_HOSTED__ /* -ffreestanding: calls of functions that the compiler knows shall stay none */
+#define memcpy __builtin_memcpy
+#define fabs __builtin_fabs
 #endif
 
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
@@ -275,7 +284,7 @@ gradgen_status pendulum_forward(
     }
     if (((uintptr_t)q | (uintptr_t)u | (uintptr_t)force | (uintptr_t)constants | (uintptr_t)M | (uintptr_t)f |
          (uintptr_t)df_dq | (uintptr_t)df_du) % GRADGEN_ALIGNOF(double) != 0 ||
-        (uintptr_t)work % GRADGEN_ALIGN != 0) {
+        (uintptr_t)work % PENDULUM_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
 
@@ -720,7 +729,8 @@ const gradgen_module *pendulum_module(void)
         NULL,
         NULL,
         NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-        NULL, 0
+        NULL, 0,
+        PENDULUM_ALIGN
     };
     return &module;
 }
@@ -742,6 +752,11 @@ const gradgen_module *pendulum_module(void)
 #undef gg_sin_f64
 #undef GG_INLINE
 #undef GG_FUSED_F64
+
+#if defined(__GNUC__) && !__STDC_HOSTED__
+#undef memcpy
+#undef fabs
+#endif
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)
 #pragma GCC diagnostic pop

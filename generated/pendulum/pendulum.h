@@ -79,6 +79,7 @@ GRADGEN_API size_t pendulum_saved_bytes(void);
 GRADGEN_API size_t pendulum_work_bytes(void);
 #define PENDULUM_SAVED_BYTES ((size_t)0)
 #define PENDULUM_WORK_BYTES ((size_t)128)
+#define PENDULUM_ALIGN 64 /* of both blocks, in bytes */
 
 /** M, f, df_dq, df_du <- forward(q, u, force, constants).  Tensors are dense and row-major.
  *   q          float64  [4]
@@ -89,7 +90,7 @@ GRADGEN_API size_t pendulum_work_bytes(void);
  *   f          float64  [4]     NULL: not wanted
  *   df_dq      float64  [4, 4]  NULL: not wanted
  *   df_du      float64  [4, 4]  NULL: not wanted
- *   work: pendulum_work_bytes() bytes, aligned to GRADGEN_ALIGN; NULL where that is 0
+ *   work: pendulum_work_bytes() bytes, aligned to PENDULUM_ALIGN; NULL where that is 0
  *  Buffers that are written must not overlap others.  Reentrant: one saved and one work per thread. */
 GRADGEN_API gradgen_status pendulum_forward(
     const double *q, const double *u, const double *force, const double *constants,

@@ -12,6 +12,13 @@
 #pragma GCC diagnostic ignored "-Wunknown-pragmas" /* GRADGEN_SIMD without -fopenmp-simd */
 #endif
 
+#if defined(__GNUC__) && !__STDC_HOSTED__ /* -ffreestanding: calls of functions that the compiler knows shall stay none */
+#define memcpy __builtin_memcpy
+#define memset __builtin_memset
+#define fabsf __builtin_fabsf
+#define copysignf __builtin_copysignf
+#endif
+
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
 typedef char pinn_saved_bytes_agree[PINN_SAVED_BYTES(3) ==
     (size_t)(128 * INT64_C(3) + 64 * ((4 * INT64_C(3) + 63) / 64) + 128) ? 1 : -1];
@@ -233,7 +240,7 @@ gradgen_status pinn_forward(
     }
     if (((uintptr_t)x | (uintptr_t)f | (uintptr_t)w1 | (uintptr_t)b1 | (uintptr_t)w2 | (uintptr_t)loss |
          (uintptr_t)u) % GRADGEN_ALIGNOF(float) != 0 ||
-        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+        ((uintptr_t)saved | (uintptr_t)work) % PINN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     if (saved != NULL) {
@@ -335,7 +342,7 @@ gradgen_status pinn_backward(
     }
     if (((uintptr_t)x | (uintptr_t)f | (uintptr_t)w1 | (uintptr_t)b1 | (uintptr_t)w2 | (uintptr_t)grad_loss |
          (uintptr_t)grad_w1 | (uintptr_t)grad_b1 | (uintptr_t)grad_w2) % GRADGEN_ALIGNOF(float) != 0 ||
-        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+        ((uintptr_t)saved | (uintptr_t)work) % PINN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     const gradgen_status gradgen_state = pinn_check_state(saved, N);
@@ -518,7 +525,7 @@ gradgen_status pinn_value_and_grad(
     if (((uintptr_t)x | (uintptr_t)f | (uintptr_t)w1 | (uintptr_t)b1 | (uintptr_t)w2 | (uintptr_t)loss |
          (uintptr_t)u | (uintptr_t)grad_w1 | (uintptr_t)grad_b1 |
                  (uintptr_t)grad_w2) % GRADGEN_ALIGNOF(float) != 0 ||
-        (uintptr_t)work % GRADGEN_ALIGN != 0) {
+        (uintptr_t)work % PINN_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
 
@@ -857,7 +864,8 @@ const gradgen_module *pinn_module(void)
         pinn_any_value_and_grad,
         pinn_any_zero_grad,
         NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-        NULL, 0
+        NULL, 0,
+        PINN_ALIGN
     };
     return &module;
 }
@@ -874,6 +882,13 @@ const gradgen_module *pinn_module(void)
 #undef gg_at
 #undef gg_least
 #undef GG_INLINE
+
+#if defined(__GNUC__) && !__STDC_HOSTED__
+#undef memcpy
+#undef memset
+#undef fabsf
+#undef copysignf
+#endif
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)
 #pragma GCC diagnostic pop

@@ -38,6 +38,7 @@ GRADGEN_API size_t pinn_saved_bytes(int64_t N);
 GRADGEN_API size_t pinn_work_bytes(int64_t N);
 #define PINN_SAVED_BYTES(N) ((size_t)(128 * (int64_t)(N) + 64 * ((4 * (int64_t)(N) + 63) / 64) + 128))
 #define PINN_WORK_BYTES(N) ((size_t)(960))
+#define PINN_ALIGN 64 /* of both blocks, in bytes */
 
 /** loss, u <- forward(x, f, w1, b1, w2).  Tensors are dense and row-major.
  *   x     float32  [N, 1]
@@ -47,8 +48,8 @@ GRADGEN_API size_t pinn_work_bytes(int64_t N);
  *   w2    float32  [16, 1]
  *   loss  float32  []       NULL: not wanted
  *   u     float32  [N]      NULL: not wanted
- *   saved: pinn_saved_bytes(N) bytes, aligned to GRADGEN_ALIGN; NULL: no backward will follow
- *   work: pinn_work_bytes(N) bytes, aligned to GRADGEN_ALIGN; NULL where that is 0
+ *   saved: pinn_saved_bytes(N) bytes, aligned to PINN_ALIGN; NULL: no backward will follow
+ *   work: pinn_work_bytes(N) bytes, aligned to PINN_ALIGN; NULL where that is 0
  *  Buffers that are written must not overlap others.  Reentrant: one saved and one work per thread. */
 GRADGEN_API gradgen_status pinn_forward(
     int64_t N, const float *x, const float *f, const float *w1, const float *b1, const float *w2,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -89,6 +89,10 @@ class ModuleCode:
     optimise: str = "speed"
 
 
+INSTRUCTIONS = ("memcpy", "memset", "fabsf", "copysignf", "sqrtf", "fabs", "copysign", "sqrt")
+"""Functions of the library that are an instruction or two where the compiler may know them by name."""
+
+
 def make_bundle(code: ModuleCode, *, single_file: bool = False) -> dict[str, str]:
     """All files of the bundle: path relative to the bundle's folder -> text.
 
@@ -110,7 +114,7 @@ def make_bundle(code: ModuleCode, *, single_file: bool = False) -> dict[str, str
         version=interface.version,
     )
     files |= package_files(interface, ABI_VERSION)
-    files["README.md"] = readme_text(interface, files, ABI_VERSION, single_file=single_file)
+    files["README.md"] = readme_text(interface, files, ABI_VERSION, code.target.alignment, single_file=single_file)
     costs = with_flash(code, files[f"{interface.name}.{'h' if single_file else 'c'}"])
     files[f"{interface.name}.json"] = manifest_text(interface, files, ABI_VERSION, costs)
     return dict(sorted(files.items()))
@@ -189,6 +193,7 @@ def _header(code: ModuleCode, costs: Bill | None) -> str:
         size_doc=comment_block([*_size_lines(interface), *_bill_lines(costs)]),
         size_parameters=size_parameters(interface),
         pattern_macros=pattern_macros(interface),
+        align=code.target.alignment,
         saved_macro=size_macro(interface, "saved"),
         work_macro=size_macro(interface, "work"),
         functions=[{"doc": comment_block(docs[s]), "prototype": signature(interface, s)} for s in interface.functions],
@@ -232,6 +237,7 @@ def _source(code: ModuleCode) -> str:
     procedures = [_procedure(code, p) for p in _in_order(code)]
     texts = merge_helpers(code)
     helpers = list(texts.values())
+    words = _words([*helpers, *(str(p[part]) for p in procedures for part in ("signature", "body"))])
     defined = list(dict.fromkeys(name for text in helpers for name in text.names))
     names, macros = [n for n in defined if not is_macro(n)], [n for n in defined if is_macro(n)]
     zero = "zero_grad" in interface.functions
@@ -244,6 +250,8 @@ def _source(code: ModuleCode) -> str:
         upper=interface.name.upper(),
         size_checks=short(_size_checks(code)),
         quiet_pragmas=VECTOR_LOOPS in texts,
+        wide_double="double" in words,
+        known_functions=[f for f in INSTRUCTIONS if f in words],
         helpers=helpers,
         helper_names=names,
         helper_macros=macros,
@@ -344,6 +352,11 @@ def _procedure(code: ModuleCode, procedure: ProcedureCode) -> dict[str, object]:
     unread = [p for p in _unread(interface.functions[suffix], "\n".join([*head, body, *tail])) if p.name not in given]
     head += [f"    (void){p.name};" for p in unread]
     return {"signature": prototype, "head": head, "body": body, "tail": tail}
+
+
+def _words(texts: Iterable[str]) -> set[str]:
+    """Those of C text outside its comments."""
+    return set(re.findall(r"[A-Za-z_]\w*", re.sub(r"/\*.*?\*/", " ", "\n".join(texts), flags=re.S)))
 
 
 def _unread(parameters: tuple[Parameter, ...], text: str) -> list[Parameter]:

@@ -1,7 +1,7 @@
 """The argument checks at the head of every emitted function, generated from the Interface.
 
 All checks come before anything is written.  A pointer may be NULL where its tensor has no elements; every pointer must
-be aligned as its type asks, SAVED and WORK to GRADGEN_ALIGN; dimensions must not be negative and must satisfy the program's
+be aligned as its type asks, SAVED and WORK to <NAME>_ALIGN; dimensions must not be negative and must satisfy the program's
 conditions, and no tensor or block may exceed what size_t and int64_t can count.
 """
 
@@ -38,7 +38,7 @@ def function_checks(interface: Interface, suffix: str, work_bytes: Extent, work_
     if checks_sizes(interface):
         lines += _return_if([f"!{interface.name}_dims_fit({', '.join(interface.dims)})"], "DIM")
     lines += _return_if(_null_conditions(parameters, work_bytes, work_bytes_c), "NULL")
-    lines += _return_if(_alignment_conditions(parameters), "ALIGN")
+    lines += _return_if(_alignment_conditions(parameters, f"{interface.name.upper()}_ALIGN"), "ALIGN")
     return lines
 
 
@@ -81,13 +81,13 @@ def _nonzero(count: Extent) -> str:
     return f"({text})" if rest.is_Add else text
 
 
-def _alignment_conditions(parameters: Iterable[Parameter]) -> list[str]:
+def _alignment_conditions(parameters: Iterable[Parameter], of_blocks: str) -> list[str]:
     groups: dict[str, list[str]] = {}
     for p in parameters:
         if p.kind in TENSORS and p.dtype is not None and p.dtype.itemsize > 1:
             groups.setdefault(f"GRADGEN_ALIGNOF({p.dtype.ctype})", []).append(p.name)
         elif p.kind in (SAVED, WORK):
-            groups.setdefault("GRADGEN_ALIGN", []).append(p.name)
+            groups.setdefault(of_blocks, []).append(p.name)
     conditions = []
     for size, names in groups.items():
         together = wrap([f"(uintptr_t){name}" for name in names], "         ", separator=" | ").lstrip()

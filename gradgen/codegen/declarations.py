@@ -206,15 +206,16 @@ def documentation(interface: Interface) -> dict[str, list[str]]:
     call = ", ".join
     inputs, outputs = [a.name for a in interface.inputs], [a.name for a in interface.outputs]
     arguments = ", ".join(interface.dims)
+    align = f"{interface.name.upper()}_ALIGN"
     optional = {a.name: "NULL: not wanted" for a in interface.outputs}
     docs = {
         "forward": [
             f"{call(outputs)} <- forward({call(inputs)}).  Tensors are dense and row-major.",
             *(f" {line}" for line in argument_lines((*interface.inputs, *interface.outputs), optional)),
-            *([f" saved: {interface.name}_saved_bytes({arguments}) bytes, aligned to GRADGEN_ALIGN; NULL: no backward "
+            *([f" saved: {interface.name}_saved_bytes({arguments}) bytes, aligned to {align}; NULL: no backward "
                "will follow"] if interface.differentiable else []),
             *(_SEED_LINES if interface.draws else []),
-            f" work: {interface.name}_work_bytes({arguments}) bytes, aligned to GRADGEN_ALIGN; NULL where that is 0",
+            f" work: {interface.name}_work_bytes({arguments}) bytes, aligned to {align}; NULL where that is 0",
             *_state_lines(interface),
             f"Buffers that are written must not overlap others{', but for those' if interface.in_place else ''}.  Reentrant: "
             "one saved and one work per thread.",

@@ -38,7 +38,7 @@ _DERIVATIVE_TEXT = {
 }
 
 
-def readme_text(interface: Interface, paths: Iterable[str], abi: int, *, single_file: bool) -> str:
+def readme_text(interface: Interface, paths: Iterable[str], abi: int, align: int, *, single_file: bool) -> str:
     inputs, outputs = [a.name for a in interface.inputs], [a.name for a in interface.outputs]
     name = interface.name
     own = {
@@ -51,6 +51,8 @@ def readme_text(interface: Interface, paths: Iterable[str], abi: int, *, single_
     return render(
         "README.md.j2",
         name=name,
+        upper=name.upper(),
+        align=align,
         summary=f"{computes} Generated C with a Python package around it.",
         formula_lines=aligned_formulas(interface),
         rows=_rows(interface),

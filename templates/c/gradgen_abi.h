@@ -50,21 +50,26 @@
 #define GRADGEN_MAX(a, b) ((a) > (b) ? (a) : (b))
 #define GRADGEN_MIN(a, b) ((a) < (b) ? (a) : (b))
 
-/* Alignment of SAVED and WORK blocks in bytes.  GRADGEN_ALIGNED before a declaration asks the compiler for it:
+/* Alignment of SAVED and WORK blocks in bytes that suits every module.  GRADGEN_ALIGNED before a declaration asks the compiler
+ * for it; a module may need less, <NAME>_ALIGN, which matters where memory is scarce:
  *     static GRADGEN_ALIGNED unsigned char work[LINEAR_BCE_WORK_BYTES(32)];
+ *     static GRADGEN_ALIGNED_TO(LINEAR_BCE_ALIGN) unsigned char work[LINEAR_BCE_WORK_BYTES(32)];
  * A compiler without such a word leaves it empty; the functions then return GRADGEN_ERR_ALIGN if luck was not enough. */
 #define GRADGEN_ALIGN 64
-#if defined(__GNUC__)
-#  define GRADGEN_ALIGNED __attribute__((aligned(64)))
+#if defined(__TINYC__) /* says C99, knows C11's word, and ignores the attribute */
+#  define GRADGEN_ALIGNED_TO(bytes) _Alignas(bytes)
+#elif defined(__GNUC__)
+#  define GRADGEN_ALIGNED_TO(bytes) __attribute__((aligned(bytes)))
 #elif defined(_MSC_VER)
-#  define GRADGEN_ALIGNED __declspec(align(64))
+#  define GRADGEN_ALIGNED_TO(bytes) __declspec(align(bytes))
 #elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L
-#  define GRADGEN_ALIGNED _Alignas(64)
+#  define GRADGEN_ALIGNED_TO(bytes) _Alignas(bytes)
 #elif defined(__cplusplus) && __cplusplus >= 201103L
-#  define GRADGEN_ALIGNED alignas(64)
+#  define GRADGEN_ALIGNED_TO(bytes) alignas(bytes)
 #else
-#  define GRADGEN_ALIGNED
+#  define GRADGEN_ALIGNED_TO(bytes)
 #endif
+#define GRADGEN_ALIGNED GRADGEN_ALIGNED_TO(GRADGEN_ALIGN)
 
 /* What the machine asks of the address of a type's values: 1 byte on an AVR, and never more than their size. */
 #if defined(__GNUC__)
@@ -85,7 +90,7 @@ typedef enum gradgen_status {
     GRADGEN_OK = 0,
     GRADGEN_ERR_NULL = 1,        /* NULL where a value is needed */
     GRADGEN_ERR_DIM = 2,         /* a dimension is negative, too large, not as the module asks, or not forward's */
-    GRADGEN_ERR_ALIGN = 3,       /* SAVED or WORK not aligned to GRADGEN_ALIGN, or a tensor not as its type */
+    GRADGEN_ERR_ALIGN = 3,       /* SAVED or WORK not aligned as the module needs, or a tensor not as its type */
     GRADGEN_ERR_NO_FORWARD = 4,  /* SAVED holds no forward of this module */
     GRADGEN_ERR_GRAPH_FREED = 5, /* SAVED was already used by a backward without GRADGEN_RETAIN_GRAPH */
     GRADGEN_ERR_ABI = 6,         /* module and host were made for different ABI numbers */
@@ -186,6 +191,7 @@ typedef struct gradgen_module {
     const gradgen_pattern *hessian_patterns;
     const gradgen_condition *conditions; /* NULL where there are none */
     int64_t n_conditions;
+    int64_t align; /* of SAVED and WORK, in bytes: GRADGEN_ALIGN or less */
 } gradgen_module;
 
 /* Whether a module can be used by a host compiled with this file: GRADGEN_OK or GRADGEN_ERR_ABI. */

@@ -45,17 +45,17 @@ class Bundle:
     def driver(self) -> Driver:
         return Driver.of(self.workload, self.folder)
 
-    def printed(self, sizes: tuple[int, ...] | None = None, train: bool = True) -> str:
+    def printed(self, *flags: str, train: bool = True) -> str:
         """What the driver prints on the machine."""
-        return self.machine.run(self._program(self.workload.sizes if sizes is None else sizes, train, *SPEED))
+        return self.machine.run(self._program(self.workload.sizes, train, *SPEED, *flags))
 
     def _program(self, sizes: tuple[int, ...], train: bool, *flags: str) -> Path:
         (self.folder / "driver.c").write_text(self.driver.text(sizes, train))
         return self.machine.program(self.folder, ["driver.c", f"{self.name}.c"], "driver", *self.machine.strict, *flags)
 
-    def calls(self) -> dict[str, int]:
+    def calls(self, *flags: str) -> dict[str, int]:
         """Units of the machine's clock, and bytes of memory, by "FUNCTION N"."""
-        lines = (line.split() for line in self.printed(train=False).splitlines())
+        lines = (line.split() for line in self.printed(*flags, train=False).splitlines())
         found = {}
         for kind, *rest in lines:
             if kind in ("cost", "bytes"):

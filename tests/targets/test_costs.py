@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tests.targets.costs import CASES, measured, rows, wanted
+from tests.targets.costs import CASES, Bundle, measured, rows, wanted
+from tests.targets.machines import MACHINES
 from tests.targets.recorded import recorded, worse
 
 
@@ -21,6 +24,16 @@ def test_nothing_costs_more_than_recorded(key: str) -> None:
     then = {what: row["costs"].get(what) for what in now}
     grown = [f"{what}: {then[what]} -> {n}" for what, n in now.items() if then[what] is None or worse(what, then[what], n)]
     assert not grown, "\n".join(grown)
+
+
+def test_freestanding_costs_nothing(tmp_path: Path) -> None:
+    """-ffreestanding takes memcpy's meaning away; copies of bits, of which mathematics is full, stay free."""
+    machine = MACHINES["cortex-m4"]
+    if machine.lacks():
+        pytest.skip(machine.lacks())
+    bundle = Bundle.made("linear", machine, tmp_path)
+    plain, freestanding = bundle.calls(), bundle.calls("-ffreestanding")
+    assert all(freestanding[what] <= 1.01 * number + 100 for what, number in plain.items()), (plain, freestanding)
 
 
 def test_every_case_is_recorded() -> None:

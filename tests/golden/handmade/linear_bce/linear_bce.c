@@ -7,6 +7,10 @@
 #include <math.h>
 #include <string.h>
 
+#if defined(__GNUC__) && !__STDC_HOSTED__ /* -ffreestanding: calls of functions that the compiler knows shall stay none */
+#define fabsf __builtin_fabsf
+#endif
+
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
 typedef char linear_bce_saved_bytes_agree[LINEAR_BCE_SAVED_BYTES(3) ==
     (size_t)(64 + INT64_C(3) * 12) ? 1 : -1];
@@ -123,7 +127,7 @@ gradgen_status linear_bce_forward(
     }
     if (((uintptr_t)x | (uintptr_t)y | (uintptr_t)w | (uintptr_t)b |
             (uintptr_t)loss) % GRADGEN_ALIGNOF(float) != 0 ||
-        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+        ((uintptr_t)saved | (uintptr_t)work) % LINEAR_BCE_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     if (saved != NULL) {
@@ -168,7 +172,7 @@ gradgen_status linear_bce_backward(
     }
     if (((uintptr_t)x | (uintptr_t)y | (uintptr_t)w | (uintptr_t)b | (uintptr_t)grad_loss |
          (uintptr_t)grad_w | (uintptr_t)grad_b) % GRADGEN_ALIGNOF(float) != 0 ||
-        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+        ((uintptr_t)saved | (uintptr_t)work) % LINEAR_BCE_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     const gradgen_status gradgen_state = linear_bce_check_state(saved, N);
@@ -215,7 +219,7 @@ gradgen_status linear_bce_value_and_grad(
     }
     if (((uintptr_t)x | (uintptr_t)y | (uintptr_t)w | (uintptr_t)b | (uintptr_t)loss | (uintptr_t)grad_w |
          (uintptr_t)grad_b) % GRADGEN_ALIGNOF(float) != 0 ||
-        (uintptr_t)work % GRADGEN_ALIGN != 0) {
+        (uintptr_t)work % LINEAR_BCE_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
 
@@ -362,7 +366,8 @@ const gradgen_module *linear_bce_module(void)
         linear_bce_any_value_and_grad,
         linear_bce_any_zero_grad,
         NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-        NULL, 0
+        NULL, 0,
+        LINEAR_BCE_ALIGN
     };
     return &module;
 }
@@ -370,3 +375,7 @@ const gradgen_module *linear_bce_module(void)
 /* What was defined for this module alone. */
 #undef logistic
 #undef softplus
+
+#if defined(__GNUC__) && !__STDC_HOSTED__
+#undef fabsf
+#endif

@@ -55,21 +55,26 @@
 #define GRADGEN_MAX(a, b) ((a) > (b) ? (a) : (b))
 #define GRADGEN_MIN(a, b) ((a) < (b) ? (a) : (b))
 
-/* Alignment of SAVED and WORK blocks in bytes.  GRADGEN_ALIGNED before a declaration asks the compiler for it:
+/* Alignment of SAVED and WORK blocks in bytes that suits every module.  GRADGEN_ALIGNED before a declaration asks the compiler
+ * for it; a module may need less, <NAME>_ALIGN, which matters where memory is scarce:
  *     static GRADGEN_ALIGNED unsigned char work[LINEAR_BCE_WORK_BYTES(32)];
+ *     static GRADGEN_ALIGNED_TO(LINEAR_BCE_ALIGN) unsigned char work[LINEAR_BCE_WORK_BYTES(32)];
  * A compiler without such a word leaves it empty; the functions then return GRADGEN_ERR_ALIGN if luck was not enough. */
 #define GRADGEN_ALIGN 64
-#if defined(__GNUC__)
-#  define GRADGEN_ALIGNED __attribute__((aligned(64)))
+#if defined(__TINYC__) /* says C99, knows C11's word, and ignores the attribute */
+#  define GRADGEN_ALIGNED_TO(bytes) _Alignas(bytes)
+#elif defined(__GNUC__)
+#  define GRADGEN_ALIGNED_TO(bytes) __attribute__((aligned(bytes)))
 #elif defined(_MSC_VER)
-#  define GRADGEN_ALIGNED __declspec(align(64))
+#  define GRADGEN_ALIGNED_TO(bytes) __declspec(align(bytes))
 #elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L
-#  define GRADGEN_ALIGNED _Alignas(64)
+#  define GRADGEN_ALIGNED_TO(bytes) _Alignas(bytes)
 #elif defined(__cplusplus) && __cplusplus >= 201103L
-#  define GRADGEN_ALIGNED alignas(64)
+#  define GRADGEN_ALIGNED_TO(bytes) alignas(bytes)
 #else
-#  define GRADGEN_ALIGNED
+#  define GRADGEN_ALIGNED_TO(bytes)
 #endif
+#define GRADGEN_ALIGNED GRADGEN_ALIGNED_TO(GRADGEN_ALIGN)
 
 /* What the machine asks of the address of a type's values: 1 byte on an AVR, and never more than their size. */
 #if defined(__GNUC__)
@@ -90,7 +95,7 @@ typedef enum gradgen_status {
     GRADGEN_OK = 0,
     GRADGEN_ERR_NULL = 1,        /* NULL where a value is needed */
     GRADGEN_ERR_DIM = 2,         /* a dimension is negative, too large, not as the module asks, or not forward's */
-    GRADGEN_ERR_ALIGN = 3,       /* SAVED or WORK not aligned to GRADGEN_ALIGN, or a tensor not as its type */
+    GRADGEN_ERR_ALIGN = 3,       /* SAVED or WORK not aligned as the module needs, or a tensor not as its type */
     GRADGEN_ERR_NO_FORWARD = 4,  /* SAVED holds no forward of this module */
     GRADGEN_ERR_GRAPH_FREED = 5, /* SAVED was already used by a backward without GRADGEN_RETAIN_GRAPH */
     GRADGEN_ERR_ABI = 6,         /* module and host were made for different ABI numbers */
@@ -191,6 +196,7 @@ typedef struct gradgen_module {
     const gradgen_pattern *hessian_patterns;
     const gradgen_condition *conditions; /* NULL where there are none */
     int64_t n_conditions;
+    int64_t align; /* of SAVED and WORK, in bytes: GRADGEN_ALIGN or less */
 } gradgen_module;
 
 /* Whether a module can be used by a host compiled with this file: GRADGEN_OK or GRADGEN_ERR_ABI. */
@@ -235,6 +241,7 @@ GRADGEN_API size_t lookup_saved_bytes(void);
 GRADGEN_API size_t lookup_work_bytes(void);
 #define LOOKUP_SAVED_BYTES ((size_t)64)
 #define LOOKUP_WORK_BYTES ((size_t)0)
+#define LOOKUP_ALIGN 64 /* of both blocks, in bytes */
 
 /** rows, total <- forward(index, keep, table).  Tensors are dense and row-major.
  *   index  int64    [4]
@@ -242,8 +249,8 @@ GRADGEN_API size_t lookup_work_bytes(void);
  *   table  float64  [6, 3]
  *   rows   float64  [4, 3]  NULL: not wanted
  *   total  float64  []      NULL: not wanted
- *   saved: lookup_saved_bytes() bytes, aligned to GRADGEN_ALIGN; NULL: no backward will follow
- *   work: lookup_work_bytes() bytes, aligned to GRADGEN_ALIGN; NULL where that is 0
+ *   saved: lookup_saved_bytes() bytes, aligned to LOOKUP_ALIGN; NULL: no backward will follow
+ *   work: lookup_work_bytes() bytes, aligned to LOOKUP_ALIGN; NULL where that is 0
  *  Buffers that are written must not overlap others.  Reentrant: one saved and one work per thread. */
 GRADGEN_API gradgen_status lookup_forward(
     const int64_t *index, const uint8_t *keep, const double *table,
@@ -284,6 +291,14 @@ GRADGEN_API const gradgen_module *lookup_module(void);
  * Needs a C99 or C++11 compiler and its <math.h>, <stddef.h>, <stdint.h> and <string.h>. */
 #include <math.h>
 #include <string.h>
+
+#if defined(__SIZEOF_DOUBLE__) && __SIZEOF_DOUBLE__ < 8
+#error "lookup computes in float64, and this compiler's double has fewer than 64 bits: generate it in float32"
+#endif
+
+#if defined(__GNUC__) && !__STDC_HOSTED__ /* -ffreestanding: calls of functions that the compiler knows shall stay none */
+#define memset __builtin_memset
+#endif
 
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
 typedef char lookup_saved_bytes_agree[LOOKUP_SAVED_BYTES == (size_t)(64) ? 1 : -1];
@@ -342,7 +357,7 @@ gradgen_status lookup_forward(
     }
     if ((uintptr_t)index % GRADGEN_ALIGNOF(int64_t) != 0 ||
         ((uintptr_t)table | (uintptr_t)rows | (uintptr_t)total) % GRADGEN_ALIGNOF(double) != 0 ||
-        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+        ((uintptr_t)saved | (uintptr_t)work) % LOOKUP_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     if (saved != NULL) {
@@ -385,7 +400,7 @@ gradgen_status lookup_backward(
     if ((uintptr_t)index % GRADGEN_ALIGNOF(int64_t) != 0 ||
         ((uintptr_t)table | (uintptr_t)grad_rows | (uintptr_t)grad_total |
                 (uintptr_t)grad_table) % GRADGEN_ALIGNOF(double) != 0 ||
-        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+        ((uintptr_t)saved | (uintptr_t)work) % LOOKUP_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     const gradgen_status gradgen_state = lookup_check_state(saved);
@@ -429,7 +444,7 @@ gradgen_status lookup_value_and_grad(
     if ((uintptr_t)index % GRADGEN_ALIGNOF(int64_t) != 0 ||
         ((uintptr_t)table | (uintptr_t)grad_rows | (uintptr_t)grad_total | (uintptr_t)rows |
          (uintptr_t)total | (uintptr_t)grad_table) % GRADGEN_ALIGNOF(double) != 0 ||
-        (uintptr_t)work % GRADGEN_ALIGN != 0) {
+        (uintptr_t)work % LOOKUP_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
 
@@ -574,8 +589,13 @@ const gradgen_module *lookup_module(void)
         lookup_any_value_and_grad,
         lookup_any_zero_grad,
         NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-        NULL, 0
+        NULL, 0,
+        LOOKUP_ALIGN
     };
     return &module;
 }
+
+#if defined(__GNUC__) && !__STDC_HOSTED__
+#undef memset
+#endif
 #endif

@@ -67,7 +67,7 @@ gradgen_status many_forward(
     if (((uintptr_t)p0 | (uintptr_t)p1 | (uintptr_t)p2 | (uintptr_t)p3 | (uintptr_t)p4 | (uintptr_t)p5 |
          (uintptr_t)p6 | (uintptr_t)p7 | (uintptr_t)p8 | (uintptr_t)p9 | (uintptr_t)p10 | (uintptr_t)p11 |
          (uintptr_t)p12 | (uintptr_t)total) % GRADGEN_ALIGNOF(float) != 0 ||
-        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+        ((uintptr_t)saved | (uintptr_t)work) % MANY_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     if (saved != NULL) {
@@ -107,7 +107,7 @@ gradgen_status many_backward(
          (uintptr_t)grad_p2 | (uintptr_t)grad_p3 | (uintptr_t)grad_p4 | (uintptr_t)grad_p5 |
          (uintptr_t)grad_p6 | (uintptr_t)grad_p7 | (uintptr_t)grad_p8 | (uintptr_t)grad_p9 |
          (uintptr_t)grad_p10 | (uintptr_t)grad_p11 | (uintptr_t)grad_p12) % GRADGEN_ALIGNOF(float) != 0 ||
-        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+        ((uintptr_t)saved | (uintptr_t)work) % MANY_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     const gradgen_status gradgen_state = many_check_state(saved);
@@ -224,7 +224,7 @@ gradgen_status many_value_and_grad(
          (uintptr_t)grad_p3 | (uintptr_t)grad_p4 | (uintptr_t)grad_p5 | (uintptr_t)grad_p6 |
          (uintptr_t)grad_p7 | (uintptr_t)grad_p8 | (uintptr_t)grad_p9 | (uintptr_t)grad_p10 |
          (uintptr_t)grad_p11 | (uintptr_t)grad_p12) % GRADGEN_ALIGNOF(float) != 0 ||
-        (uintptr_t)work % GRADGEN_ALIGN != 0) {
+        (uintptr_t)work % MANY_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
 
@@ -536,7 +536,8 @@ const gradgen_module *many_module(void)
         many_any_value_and_grad,
         many_any_zero_grad,
         NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-        NULL, 0
+        NULL, 0,
+        MANY_ALIGN
     };
     return &module;
 }

@@ -15,6 +15,7 @@ GRADGEN_API size_t many_saved_bytes(void);
 GRADGEN_API size_t many_work_bytes(void);
 #define MANY_SAVED_BYTES ((size_t)64)
 #define MANY_WORK_BYTES ((size_t)0)
+#define MANY_ALIGN 64 /* of both blocks, in bytes */
 
 /** total <- forward(p0, p1, p2, p3, p4, p5, p6, p7, p8, p9, p10, p11, p12).  Tensors are dense and row-major.
  *   p0     float32  [2]
@@ -31,8 +32,8 @@ GRADGEN_API size_t many_work_bytes(void);
  *   p11    float32  [2]
  *   p12    float32  [2]
  *   total  float32  []   NULL: not wanted
- *   saved: many_saved_bytes() bytes, aligned to GRADGEN_ALIGN; NULL: no backward will follow
- *   work: many_work_bytes() bytes, aligned to GRADGEN_ALIGN; NULL where that is 0
+ *   saved: many_saved_bytes() bytes, aligned to MANY_ALIGN; NULL: no backward will follow
+ *   work: many_work_bytes() bytes, aligned to MANY_ALIGN; NULL where that is 0
  *  Buffers that are written must not overlap others.  Reentrant: one saved and one work per thread. */
 GRADGEN_API gradgen_status many_forward(
     const float *p0, const float *p1, const float *p2, const float *p3, const float *p4, const float *p5,

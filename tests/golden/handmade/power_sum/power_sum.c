@@ -6,6 +6,10 @@
 #include <math.h>
 #include <string.h>
 
+#if defined(__SIZEOF_DOUBLE__) && __SIZEOF_DOUBLE__ < 8
+#error "power_sum computes in float64, and this compiler's double has fewer than 64 bits: generate it in float32"
+#endif
+
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
 typedef char power_sum_saved_bytes_agree[POWER_SUM_SAVED_BYTES(3, 5) == (size_t)(0) ? 1 : -1];
 typedef char power_sum_work_bytes_agree[POWER_SUM_WORK_BYTES(3, 5) == (size_t)(0) ? 1 : -1];
@@ -77,7 +81,7 @@ gradgen_status power_sum_forward(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)x | (uintptr_t)inner) % GRADGEN_ALIGNOF(double) != 0 ||
-        (uintptr_t)work % GRADGEN_ALIGN != 0) {
+        (uintptr_t)work % POWER_SUM_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
 
@@ -140,7 +144,8 @@ const gradgen_module *power_sum_module(void)
         NULL,
         NULL,
         NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-        NULL, 0
+        NULL, 0,
+        POWER_SUM_ALIGN
     };
     return &module;
 }

@@ -16,11 +16,12 @@ GRADGEN_API size_t power_sum_saved_bytes(int64_t N, int64_t M);
 GRADGEN_API size_t power_sum_work_bytes(int64_t N, int64_t M);
 #define POWER_SUM_SAVED_BYTES(N, M) ((size_t)(0))
 #define POWER_SUM_WORK_BYTES(N, M) ((size_t)(0))
+#define POWER_SUM_ALIGN 64 /* of both blocks, in bytes */
 
 /** inner <- forward(x).  Tensors are dense and row-major.
  *   x      float64  [N, M]
  *   inner  float64  [N - 1, 2 * M]  NULL: not wanted
- *   work: power_sum_work_bytes(N, M) bytes, aligned to GRADGEN_ALIGN; NULL where that is 0
+ *   work: power_sum_work_bytes(N, M) bytes, aligned to POWER_SUM_ALIGN; NULL where that is 0
  *  Buffers that are written must not overlap others.  Reentrant: one saved and one work per thread. */
 GRADGEN_API gradgen_status power_sum_forward(
     int64_t N, int64_t M, const double *x,

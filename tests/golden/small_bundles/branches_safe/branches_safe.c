@@ -12,6 +12,10 @@
 #pragma GCC diagnostic ignored "-Wunknown-pragmas" /* GRADGEN_SIMD without -fopenmp-simd */
 #endif
 
+#if defined(__GNUC__) && !__STDC_HOSTED__ /* -ffreestanding: calls of functions that the compiler knows shall stay none */
+#define sqrtf __builtin_sqrtf
+#endif
+
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
 typedef char branches_safe_saved_bytes_agree[BRANCHES_SAFE_SAVED_BYTES(3) == (size_t)(64) ? 1 : -1];
 typedef char branches_safe_work_bytes_agree[BRANCHES_SAFE_WORK_BYTES(3) == (size_t)(4096) ? 1 : -1];
@@ -135,7 +139,7 @@ gradgen_status branches_safe_forward(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)x | (uintptr_t)y) % GRADGEN_ALIGNOF(float) != 0 ||
-        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+        ((uintptr_t)saved | (uintptr_t)work) % BRANCHES_SAFE_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     if (saved != NULL) {
@@ -174,7 +178,7 @@ gradgen_status branches_safe_backward(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)x | (uintptr_t)grad_y | (uintptr_t)grad_x) % GRADGEN_ALIGNOF(float) != 0 ||
-        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+        ((uintptr_t)saved | (uintptr_t)work) % BRANCHES_SAFE_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     const gradgen_status gradgen_state = branches_safe_check_state(saved, N);
@@ -226,7 +230,7 @@ gradgen_status branches_safe_value_and_grad(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)x | (uintptr_t)grad_y | (uintptr_t)y | (uintptr_t)grad_x) % GRADGEN_ALIGNOF(float) != 0 ||
-        (uintptr_t)work % GRADGEN_ALIGN != 0) {
+        (uintptr_t)work % BRANCHES_SAFE_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
 
@@ -363,7 +367,8 @@ const gradgen_module *branches_safe_module(void)
         branches_safe_any_value_and_grad,
         branches_safe_any_zero_grad,
         NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-        NULL, 0
+        NULL, 0,
+        BRANCHES_SAFE_ALIGN
     };
     return &module;
 }
@@ -373,6 +378,10 @@ const gradgen_module *branches_safe_module(void)
 #undef gg_sqrt_f32
 #undef gg_at
 #undef GG_INLINE
+
+#if defined(__GNUC__) && !__STDC_HOSTED__
+#undef sqrtf
+#endif
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)
 #pragma GCC diagnostic pop

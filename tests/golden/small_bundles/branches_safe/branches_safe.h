@@ -26,12 +26,13 @@ GRADGEN_API size_t branches_safe_saved_bytes(int64_t N);
 GRADGEN_API size_t branches_safe_work_bytes(int64_t N);
 #define BRANCHES_SAFE_SAVED_BYTES(N) ((size_t)(64))
 #define BRANCHES_SAFE_WORK_BYTES(N) ((size_t)(4096))
+#define BRANCHES_SAFE_ALIGN 64 /* of both blocks, in bytes */
 
 /** y <- forward(x).  Tensors are dense and row-major.
  *   x  float32  [N]
  *   y  float32  [N]  NULL: not wanted
- *   saved: branches_safe_saved_bytes(N) bytes, aligned to GRADGEN_ALIGN; NULL: no backward will follow
- *   work: branches_safe_work_bytes(N) bytes, aligned to GRADGEN_ALIGN; NULL where that is 0
+ *   saved: branches_safe_saved_bytes(N) bytes, aligned to BRANCHES_SAFE_ALIGN; NULL: no backward will follow
+ *   work: branches_safe_work_bytes(N) bytes, aligned to BRANCHES_SAFE_ALIGN; NULL where that is 0
  *  Buffers that are written must not overlap others.  Reentrant: one saved and one work per thread. */
 GRADGEN_API gradgen_status branches_safe_forward(
     int64_t N, const float *x,

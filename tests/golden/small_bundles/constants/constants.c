@@ -12,6 +12,11 @@
 #pragma GCC diagnostic ignored "-Wunknown-pragmas" /* GRADGEN_SIMD without -fopenmp-simd */
 #endif
 
+#if defined(__GNUC__) && !__STDC_HOSTED__ /* -ffreestanding: calls of functions that the compiler knows shall stay none */
+#define memcpy __builtin_memcpy
+#define fabsf __builtin_fabsf
+#endif
+
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
 typedef char constants_saved_bytes_agree[CONSTANTS_SAVED_BYTES(3) == (size_t)(64) ? 1 : -1];
 typedef char constants_work_bytes_agree[CONSTANTS_WORK_BYTES(3) == (size_t)(0) ? 1 : -1];
@@ -284,7 +289,7 @@ gradgen_status constants_forward(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)x | (uintptr_t)y) % GRADGEN_ALIGNOF(float) != 0 ||
-        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+        ((uintptr_t)saved | (uintptr_t)work) % CONSTANTS_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     if (saved != NULL) {
@@ -328,7 +333,7 @@ gradgen_status constants_backward(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)x | (uintptr_t)grad_y | (uintptr_t)grad_x) % GRADGEN_ALIGNOF(float) != 0 ||
-        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+        ((uintptr_t)saved | (uintptr_t)work) % CONSTANTS_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     const gradgen_status gradgen_state = constants_check_state(saved, N);
@@ -375,7 +380,7 @@ gradgen_status constants_value_and_grad(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)x | (uintptr_t)grad_y | (uintptr_t)y | (uintptr_t)grad_x) % GRADGEN_ALIGNOF(float) != 0 ||
-        (uintptr_t)work % GRADGEN_ALIGN != 0) {
+        (uintptr_t)work % CONSTANTS_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
 
@@ -507,7 +512,8 @@ const gradgen_module *constants_module(void)
         constants_any_value_and_grad,
         constants_any_zero_grad,
         NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-        NULL, 0
+        NULL, 0,
+        CONSTANTS_ALIGN
     };
     return &module;
 }
@@ -526,6 +532,11 @@ const gradgen_module *constants_module(void)
 #undef gg_cos_f32
 #undef GG_INLINE
 #undef GG_FUSED_F32
+
+#if defined(__GNUC__) && !__STDC_HOSTED__
+#undef memcpy
+#undef fabsf
+#endif
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)
 #pragma GCC diagnostic pop

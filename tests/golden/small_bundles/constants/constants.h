@@ -25,12 +25,13 @@ GRADGEN_API size_t constants_saved_bytes(int64_t N);
 GRADGEN_API size_t constants_work_bytes(int64_t N);
 #define CONSTANTS_SAVED_BYTES(N) ((size_t)(64))
 #define CONSTANTS_WORK_BYTES(N) ((size_t)(0))
+#define CONSTANTS_ALIGN 64 /* of both blocks, in bytes */
 
 /** y <- forward(x).  Tensors are dense and row-major.
  *   x  float32  [N, 4]
  *   y  float32  [N, 4]  NULL: not wanted
- *   saved: constants_saved_bytes(N) bytes, aligned to GRADGEN_ALIGN; NULL: no backward will follow
- *   work: constants_work_bytes(N) bytes, aligned to GRADGEN_ALIGN; NULL where that is 0
+ *   saved: constants_saved_bytes(N) bytes, aligned to CONSTANTS_ALIGN; NULL: no backward will follow
+ *   work: constants_work_bytes(N) bytes, aligned to CONSTANTS_ALIGN; NULL where that is 0
  *  Buffers that are written must not overlap others.  Reentrant: one saved and one work per thread. */
 GRADGEN_API gradgen_status constants_forward(
     int64_t N, const float *x,

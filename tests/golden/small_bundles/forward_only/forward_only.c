@@ -12,6 +12,13 @@
 #pragma GCC diagnostic ignored "-Wunknown-pragmas" /* GRADGEN_SIMD without -fopenmp-simd */
 #endif
 
+#if defined(__GNUC__) && !__STDC_HOSTED__ /* -ffreestanding: calls of functions that the compiler knows shall stay none */
+#define memcpy __builtin_memcpy
+#define memset __builtin_memset
+#define fabsf __builtin_fabsf
+#define copysignf __builtin_copysignf
+#endif
+
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
 typedef char forward_only_saved_bytes_agree[FORWARD_ONLY_SAVED_BYTES(3) == (size_t)(0) ? 1 : -1];
 typedef char forward_only_work_bytes_agree[FORWARD_ONLY_WORK_BYTES(3) == (size_t)(64) ? 1 : -1];
@@ -132,7 +139,7 @@ gradgen_status forward_only_forward(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)a | (uintptr_t)b | (uintptr_t)c) % GRADGEN_ALIGNOF(float) != 0 ||
-        (uintptr_t)work % GRADGEN_ALIGN != 0) {
+        (uintptr_t)work % FORWARD_ONLY_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
 
@@ -217,7 +224,8 @@ const gradgen_module *forward_only_module(void)
         NULL,
         NULL,
         NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-        NULL, 0
+        NULL, 0,
+        FORWARD_ONLY_ALIGN
     };
     return &module;
 }
@@ -228,6 +236,13 @@ const gradgen_module *forward_only_module(void)
 #undef gg_bits_f32
 #undef gg_tanh_f32
 #undef GG_INLINE
+
+#if defined(__GNUC__) && !__STDC_HOSTED__
+#undef memcpy
+#undef memset
+#undef fabsf
+#undef copysignf
+#endif
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)
 #pragma GCC diagnostic pop

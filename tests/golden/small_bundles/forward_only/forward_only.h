@@ -22,12 +22,13 @@ GRADGEN_API size_t forward_only_saved_bytes(int64_t N);
 GRADGEN_API size_t forward_only_work_bytes(int64_t N);
 #define FORWARD_ONLY_SAVED_BYTES(N) ((size_t)(0))
 #define FORWARD_ONLY_WORK_BYTES(N) ((size_t)(64))
+#define FORWARD_ONLY_ALIGN 64 /* of both blocks, in bytes */
 
 /** c <- forward(a, b).  Tensors are dense and row-major.
  *   a  float32  [N, 8]
  *   b  float32  [8, 4]
  *   c  float32  [N, 4]  NULL: not wanted
- *   work: forward_only_work_bytes(N) bytes, aligned to GRADGEN_ALIGN; NULL where that is 0
+ *   work: forward_only_work_bytes(N) bytes, aligned to FORWARD_ONLY_ALIGN; NULL where that is 0
  *  Buffers that are written must not overlap others.  Reentrant: one saved and one work per thread. */
 GRADGEN_API gradgen_status forward_only_forward(
     int64_t N, const float *a, const float *b,

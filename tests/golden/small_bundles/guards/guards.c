@@ -78,7 +78,7 @@ gradgen_status guards_forward(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)x | (uintptr_t)y | (uintptr_t)smooth) % GRADGEN_ALIGNOF(float) != 0 ||
-        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+        ((uintptr_t)saved | (uintptr_t)work) % GUARDS_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     if (saved != NULL) {
@@ -129,7 +129,7 @@ gradgen_status guards_backward(
     }
     if (((uintptr_t)x | (uintptr_t)y | (uintptr_t)grad_smooth | (uintptr_t)grad_x |
             (uintptr_t)grad_y) % GRADGEN_ALIGNOF(float) != 0 ||
-        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+        ((uintptr_t)saved | (uintptr_t)work) % GUARDS_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     const gradgen_status gradgen_state = guards_check_state(saved);
@@ -199,7 +199,7 @@ gradgen_status guards_value_and_grad(
     }
     if (((uintptr_t)x | (uintptr_t)y | (uintptr_t)grad_smooth | (uintptr_t)smooth | (uintptr_t)grad_x |
          (uintptr_t)grad_y) % GRADGEN_ALIGNOF(float) != 0 ||
-        (uintptr_t)work % GRADGEN_ALIGN != 0) {
+        (uintptr_t)work % GUARDS_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
 
@@ -386,7 +386,8 @@ const gradgen_module *guards_module(void)
         guards_any_value_and_grad,
         guards_any_zero_grad,
         NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-        NULL, 0
+        NULL, 0,
+        GUARDS_ALIGN
     };
     return &module;
 }

@@ -25,13 +25,14 @@ GRADGEN_API size_t guards_saved_bytes(void);
 GRADGEN_API size_t guards_work_bytes(void);
 #define GUARDS_SAVED_BYTES ((size_t)64)
 #define GUARDS_WORK_BYTES ((size_t)192)
+#define GUARDS_ALIGN 64 /* of both blocks, in bytes */
 
 /** smooth <- forward(x, y).  Tensors are dense and row-major.
  *   x       float32  [6]
  *   y       float32  [3]
  *   smooth  float32  [9]  NULL: not wanted
- *   saved: guards_saved_bytes() bytes, aligned to GRADGEN_ALIGN; NULL: no backward will follow
- *   work: guards_work_bytes() bytes, aligned to GRADGEN_ALIGN; NULL where that is 0
+ *   saved: guards_saved_bytes() bytes, aligned to GUARDS_ALIGN; NULL: no backward will follow
+ *   work: guards_work_bytes() bytes, aligned to GUARDS_ALIGN; NULL where that is 0
  *  Buffers that are written must not overlap others.  Reentrant: one saved and one work per thread. */
 GRADGEN_API gradgen_status guards_forward(
     const float *x, const float *y,

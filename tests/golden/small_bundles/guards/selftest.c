@@ -355,7 +355,7 @@ static void test_errors(void)
         check(m->forward(wrong, in, out, NULL, work) == GRADGEN_ERR_DIM, "huge dimension", m->dims[d]);
         check(m->work_bytes(wrong) == SIZE_MAX, "size for a huge dimension", m->dims[d]);
     }
-    check(m->forward(dims, in, out, NULL, work + 1) == GRADGEN_ERR_ALIGN, "misaligned work", "");
+    check(m->align == 1 || m->forward(dims, in, out, NULL, work + 1) == GRADGEN_ERR_ALIGN, "misaligned work", "");
 }
 
 static gradgen_status backward(uint32_t flags)
@@ -368,7 +368,7 @@ static void test_states(void)
 {
     memset(saved, 0, sizeof saved);
     check(backward(0) == GRADGEN_ERR_NO_FORWARD, "backward before forward", "");
-    check(m->forward(dims, in, out, saved + 1, work) == GRADGEN_ERR_ALIGN, "misaligned saved", "");
+    check(m->align == 1 || m->forward(dims, in, out, saved + 1, work) == GRADGEN_ERR_ALIGN, "misaligned saved", "");
     spoil(1);
     check(m->forward(dims, in, out, saved, work) == GRADGEN_OK, "forward", "");
     check_recorded(outputs);

@@ -119,7 +119,7 @@ gradgen_status integers_forward(
     }
     if ((uintptr_t)x % GRADGEN_ALIGNOF(int32_t) != 0 ||
         ((uintptr_t)k | (uintptr_t)best | (uintptr_t)output1) % GRADGEN_ALIGNOF(int64_t) != 0 ||
-        (uintptr_t)work % GRADGEN_ALIGN != 0) {
+        (uintptr_t)work % INTEGERS_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
 
@@ -218,7 +218,8 @@ const gradgen_module *integers_module(void)
         NULL,
         NULL,
         NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-        NULL, 0
+        NULL, 0,
+        INTEGERS_ALIGN
     };
     return &module;
 }

@@ -24,6 +24,7 @@ GRADGEN_API size_t integers_saved_bytes(int64_t N);
 GRADGEN_API size_t integers_work_bytes(int64_t N);
 #define INTEGERS_SAVED_BYTES(N) ((size_t)(0))
 #define INTEGERS_WORK_BYTES(N) ((size_t)(0))
+#define INTEGERS_ALIGN 64 /* of both blocks, in bytes */
 
 /** best, output1, output2 <- forward(x, k).  Tensors are dense and row-major.
  *   x        int32  [N, 5]
@@ -31,7 +32,7 @@ GRADGEN_API size_t integers_work_bytes(int64_t N);
  *   best     int64  [N]     NULL: not wanted
  *   output1  int64  [N]     NULL: not wanted
  *   output2  bool   [N]     NULL: not wanted
- *   work: integers_work_bytes(N) bytes, aligned to GRADGEN_ALIGN; NULL where that is 0
+ *   work: integers_work_bytes(N) bytes, aligned to INTEGERS_ALIGN; NULL where that is 0
  *  Buffers that are written must not overlap others.  Reentrant: one saved and one work per thread. */
 GRADGEN_API gradgen_status integers_forward(
     int64_t N, const int32_t *x, const int64_t *k,

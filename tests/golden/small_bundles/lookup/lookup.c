@@ -7,6 +7,10 @@
 #include <math.h>
 #include <string.h>
 
+#if defined(__GNUC__) && !__STDC_HOSTED__ /* -ffreestanding: calls of functions that the compiler knows shall stay none */
+#define memset __builtin_memset
+#endif
+
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
 typedef char lookup_saved_bytes_agree[LOOKUP_SAVED_BYTES(3) == (size_t)(64) ? 1 : -1];
 typedef char lookup_work_bytes_agree[LOOKUP_WORK_BYTES(3) == (size_t)(128) ? 1 : -1];
@@ -128,7 +132,7 @@ gradgen_status lookup_forward(
     }
     if (((uintptr_t)table | (uintptr_t)total) % GRADGEN_ALIGNOF(float) != 0 ||
         (uintptr_t)rows % GRADGEN_ALIGNOF(int64_t) != 0 ||
-        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+        ((uintptr_t)saved | (uintptr_t)work) % LOOKUP_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     if (saved != NULL) {
@@ -179,7 +183,7 @@ gradgen_status lookup_backward(
     }
     if (((uintptr_t)table | (uintptr_t)grad_total | (uintptr_t)grad_table) % GRADGEN_ALIGNOF(float) != 0 ||
         (uintptr_t)rows % GRADGEN_ALIGNOF(int64_t) != 0 ||
-        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+        ((uintptr_t)saved | (uintptr_t)work) % LOOKUP_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     const gradgen_status gradgen_state = lookup_check_state(saved, K);
@@ -235,7 +239,7 @@ gradgen_status lookup_value_and_grad(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)table | (uintptr_t)total | (uintptr_t)grad_table) % GRADGEN_ALIGNOF(float) != 0 ||
-        (uintptr_t)rows % GRADGEN_ALIGNOF(int64_t) != 0 || (uintptr_t)work % GRADGEN_ALIGN != 0) {
+        (uintptr_t)rows % GRADGEN_ALIGNOF(int64_t) != 0 || (uintptr_t)work % LOOKUP_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
 
@@ -379,7 +383,8 @@ const gradgen_module *lookup_module(void)
         lookup_any_value_and_grad,
         lookup_any_zero_grad,
         NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-        NULL, 0
+        NULL, 0,
+        LOOKUP_ALIGN
     };
     return &module;
 }
@@ -389,3 +394,7 @@ const gradgen_module *lookup_module(void)
 #undef gg_pairwise_f32
 #undef gg_pairwise_f32_add
 #undef gg_pairwise_f32_total
+
+#if defined(__GNUC__) && !__STDC_HOSTED__
+#undef memset
+#endif

@@ -25,13 +25,14 @@ GRADGEN_API size_t lookup_saved_bytes(int64_t K);
 GRADGEN_API size_t lookup_work_bytes(int64_t K);
 #define LOOKUP_SAVED_BYTES(K) ((size_t)(64))
 #define LOOKUP_WORK_BYTES(K) ((size_t)(128))
+#define LOOKUP_ALIGN 64 /* of both blocks, in bytes */
 
 /** total <- forward(table, rows).  Tensors are dense and row-major.
  *   table  float32  [10, 3]
  *   rows   int64    [K]
  *   total  float32  []       NULL: not wanted
- *   saved: lookup_saved_bytes(K) bytes, aligned to GRADGEN_ALIGN; NULL: no backward will follow
- *   work: lookup_work_bytes(K) bytes, aligned to GRADGEN_ALIGN; NULL where that is 0
+ *   saved: lookup_saved_bytes(K) bytes, aligned to LOOKUP_ALIGN; NULL: no backward will follow
+ *   work: lookup_work_bytes(K) bytes, aligned to LOOKUP_ALIGN; NULL where that is 0
  *  Buffers that are written must not overlap others.  Reentrant: one saved and one work per thread. */
 GRADGEN_API gradgen_status lookup_forward(
     int64_t K, const float *table, const int64_t *rows,

@@ -12,6 +12,13 @@
 #pragma GCC diagnostic ignored "-Wunknown-pragmas" /* GRADGEN_SIMD without -fopenmp-simd */
 #endif
 
+#if defined(__GNUC__) && !__STDC_HOSTED__ /* -ffreestanding: calls of functions that the compiler knows shall stay none */
+#define memcpy __builtin_memcpy
+#define memset __builtin_memset
+#define fabsf __builtin_fabsf
+#define copysignf __builtin_copysignf
+#endif
+
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
 typedef char matmul_saved_bytes_agree[MATMUL_SAVED_BYTES(3) ==
     (size_t)(64 * ((16 * INT64_C(3) + 63) / 64) + 64) ? 1 : -1];
@@ -225,7 +232,7 @@ gradgen_status matmul_forward(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)a | (uintptr_t)b | (uintptr_t)c) % GRADGEN_ALIGNOF(float) != 0 ||
-        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+        ((uintptr_t)saved | (uintptr_t)work) % MATMUL_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     if (saved != NULL) {
@@ -279,7 +286,7 @@ gradgen_status matmul_backward(
     }
     if (((uintptr_t)a | (uintptr_t)b | (uintptr_t)grad_c | (uintptr_t)grad_a |
             (uintptr_t)grad_b) % GRADGEN_ALIGNOF(float) != 0 ||
-        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+        ((uintptr_t)saved | (uintptr_t)work) % MATMUL_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     const gradgen_status gradgen_state = matmul_check_state(saved, N);
@@ -561,7 +568,7 @@ gradgen_status matmul_value_and_grad(
     }
     if (((uintptr_t)a | (uintptr_t)b | (uintptr_t)grad_c | (uintptr_t)c | (uintptr_t)grad_a |
          (uintptr_t)grad_b) % GRADGEN_ALIGNOF(float) != 0 ||
-        (uintptr_t)work % GRADGEN_ALIGN != 0) {
+        (uintptr_t)work % MATMUL_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
 
@@ -747,7 +754,8 @@ const gradgen_module *matmul_module(void)
         matmul_any_value_and_grad,
         matmul_any_zero_grad,
         NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-        NULL, 0
+        NULL, 0,
+        MATMUL_ALIGN
     };
     return &module;
 }
@@ -762,6 +770,13 @@ const gradgen_module *matmul_module(void)
 #undef gg_least
 #undef gg_sum_of_16_f32
 #undef GG_INLINE
+
+#if defined(__GNUC__) && !__STDC_HOSTED__
+#undef memcpy
+#undef memset
+#undef fabsf
+#undef copysignf
+#endif
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)
 #pragma GCC diagnostic pop

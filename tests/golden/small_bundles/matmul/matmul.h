@@ -24,13 +24,14 @@ GRADGEN_API size_t matmul_saved_bytes(int64_t N);
 GRADGEN_API size_t matmul_work_bytes(int64_t N);
 #define MATMUL_SAVED_BYTES(N) ((size_t)(64 * ((16 * (int64_t)(N) + 63) / 64) + 64))
 #define MATMUL_WORK_BYTES(N) ((size_t)(128 * GRADGEN_MIN(1, GRADGEN_MAX(0, (int64_t)(N) - 256)) + 256))
+#define MATMUL_ALIGN 64 /* of both blocks, in bytes */
 
 /** c <- forward(a, b).  Tensors are dense and row-major.
  *   a  float32  [N, 8]
  *   b  float32  [8, 4]
  *   c  float32  [N, 4]  NULL: not wanted
- *   saved: matmul_saved_bytes(N) bytes, aligned to GRADGEN_ALIGN; NULL: no backward will follow
- *   work: matmul_work_bytes(N) bytes, aligned to GRADGEN_ALIGN; NULL where that is 0
+ *   saved: matmul_saved_bytes(N) bytes, aligned to MATMUL_ALIGN; NULL: no backward will follow
+ *   work: matmul_work_bytes(N) bytes, aligned to MATMUL_ALIGN; NULL where that is 0
  *  Buffers that are written must not overlap others.  Reentrant: one saved and one work per thread. */
 GRADGEN_API gradgen_status matmul_forward(
     int64_t N, const float *a, const float *b,

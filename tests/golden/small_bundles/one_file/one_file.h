@@ -55,21 +55,26 @@
 #define GRADGEN_MAX(a, b) ((a) > (b) ? (a) : (b))
 #define GRADGEN_MIN(a, b) ((a) < (b) ? (a) : (b))
 
-/* Alignment of SAVED and WORK blocks in bytes.  GRADGEN_ALIGNED before a declaration asks the compiler for it:
+/* Alignment of SAVED and WORK blocks in bytes that suits every module.  GRADGEN_ALIGNED before a declaration asks the compiler
+ * for it; a module may need less, <NAME>_ALIGN, which matters where memory is scarce:
  *     static GRADGEN_ALIGNED unsigned char work[LINEAR_BCE_WORK_BYTES(32)];
+ *     static GRADGEN_ALIGNED_TO(LINEAR_BCE_ALIGN) unsigned char work[LINEAR_BCE_WORK_BYTES(32)];
  * A compiler without such a word leaves it empty; the functions then return GRADGEN_ERR_ALIGN if luck was not enough. */
 #define GRADGEN_ALIGN 64
-#if defined(__GNUC__)
-#  define GRADGEN_ALIGNED __attribute__((aligned(64)))
+#if defined(__TINYC__) /* says C99, knows C11's word, and ignores the attribute */
+#  define GRADGEN_ALIGNED_TO(bytes) _Alignas(bytes)
+#elif defined(__GNUC__)
+#  define GRADGEN_ALIGNED_TO(bytes) __attribute__((aligned(bytes)))
 #elif defined(_MSC_VER)
-#  define GRADGEN_ALIGNED __declspec(align(64))
+#  define GRADGEN_ALIGNED_TO(bytes) __declspec(align(bytes))
 #elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L
-#  define GRADGEN_ALIGNED _Alignas(64)
+#  define GRADGEN_ALIGNED_TO(bytes) _Alignas(bytes)
 #elif defined(__cplusplus) && __cplusplus >= 201103L
-#  define GRADGEN_ALIGNED alignas(64)
+#  define GRADGEN_ALIGNED_TO(bytes) alignas(bytes)
 #else
-#  define GRADGEN_ALIGNED
+#  define GRADGEN_ALIGNED_TO(bytes)
 #endif
+#define GRADGEN_ALIGNED GRADGEN_ALIGNED_TO(GRADGEN_ALIGN)
 
 /* What the machine asks of the address of a type's values: 1 byte on an AVR, and never more than their size. */
 #if defined(__GNUC__)
@@ -90,7 +95,7 @@ typedef enum gradgen_status {
     GRADGEN_OK = 0,
     GRADGEN_ERR_NULL = 1,        /* NULL where a value is needed */
     GRADGEN_ERR_DIM = 2,         /* a dimension is negative, too large, not as the module asks, or not forward's */
-    GRADGEN_ERR_ALIGN = 3,       /* SAVED or WORK not aligned to GRADGEN_ALIGN, or a tensor not as its type */
+    GRADGEN_ERR_ALIGN = 3,       /* SAVED or WORK not aligned as the module needs, or a tensor not as its type */
     GRADGEN_ERR_NO_FORWARD = 4,  /* SAVED holds no forward of this module */
     GRADGEN_ERR_GRAPH_FREED = 5, /* SAVED was already used by a backward without GRADGEN_RETAIN_GRAPH */
     GRADGEN_ERR_ABI = 6,         /* module and host were made for different ABI numbers */
@@ -191,6 +196,7 @@ typedef struct gradgen_module {
     const gradgen_pattern *hessian_patterns;
     const gradgen_condition *conditions; /* NULL where there are none */
     int64_t n_conditions;
+    int64_t align; /* of SAVED and WORK, in bytes: GRADGEN_ALIGN or less */
 } gradgen_module;
 
 /* Whether a module can be used by a host compiled with this file: GRADGEN_OK or GRADGEN_ERR_ABI. */
@@ -242,13 +248,14 @@ GRADGEN_API size_t one_file_saved_bytes(int64_t N);
 GRADGEN_API size_t one_file_work_bytes(int64_t N);
 #define ONE_FILE_SAVED_BYTES(N) ((size_t)(64))
 #define ONE_FILE_WORK_BYTES(N) ((size_t)(4096))
+#define ONE_FILE_ALIGN 64 /* of both blocks, in bytes */
 
 /** y <- forward(x, a).  Tensors are dense and row-major.
  *   x  float32  [N]
  *   a  float32  []
  *   y  float32  [N]  NULL: not wanted
- *   saved: one_file_saved_bytes(N) bytes, aligned to GRADGEN_ALIGN; NULL: no backward will follow
- *   work: one_file_work_bytes(N) bytes, aligned to GRADGEN_ALIGN; NULL where that is 0
+ *   saved: one_file_saved_bytes(N) bytes, aligned to ONE_FILE_ALIGN; NULL: no backward will follow
+ *   work: one_file_work_bytes(N) bytes, aligned to ONE_FILE_ALIGN; NULL where that is 0
  *  Buffers that are written must not overlap others.  Reentrant: one saved and one work per thread. */
 GRADGEN_API gradgen_status one_file_forward(
     int64_t N, const float *x, const float *a,
@@ -291,6 +298,12 @@ GRADGEN_API const gradgen_module *one_file_module(void);
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunknown-pragmas" /* GRADGEN_SIMD without -fopenmp-simd */
+#endif
+
+#if defined(__GNUC__) && !__STDC_HOSTED__ /* -ffreestanding: calls of functions that the compiler knows shall stay none */
+#define memcpy __builtin_memcpy
+#define memset __builtin_memset
+#define fabsf __builtin_fabsf
 #endif
 
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
@@ -506,7 +519,7 @@ gradgen_status one_file_forward(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)x | (uintptr_t)a | (uintptr_t)y) % GRADGEN_ALIGNOF(float) != 0 ||
-        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+        ((uintptr_t)saved | (uintptr_t)work) % ONE_FILE_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     if (saved != NULL) {
@@ -546,7 +559,7 @@ gradgen_status one_file_backward(
     }
     if (((uintptr_t)x | (uintptr_t)a | (uintptr_t)grad_y | (uintptr_t)grad_x |
             (uintptr_t)grad_a) % GRADGEN_ALIGNOF(float) != 0 ||
-        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+        ((uintptr_t)saved | (uintptr_t)work) % ONE_FILE_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     const gradgen_status gradgen_state = one_file_check_state(saved, N);
@@ -612,7 +625,7 @@ gradgen_status one_file_value_and_grad(
     }
     if (((uintptr_t)x | (uintptr_t)a | (uintptr_t)grad_y | (uintptr_t)y | (uintptr_t)grad_x |
          (uintptr_t)grad_a) % GRADGEN_ALIGNOF(float) != 0 ||
-        (uintptr_t)work % GRADGEN_ALIGN != 0) {
+        (uintptr_t)work % ONE_FILE_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
 
@@ -769,7 +782,8 @@ const gradgen_module *one_file_module(void)
         one_file_any_value_and_grad,
         one_file_any_zero_grad,
         NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-        NULL, 0
+        NULL, 0,
+        ONE_FILE_ALIGN
     };
     return &module;
 }
@@ -787,6 +801,12 @@ const gradgen_module *one_file_module(void)
 #undef gg_pairwise_f32_add
 #undef gg_pairwise_f32_total
 #undef GG_INLINE
+
+#if defined(__GNUC__) && !__STDC_HOSTED__
+#undef memcpy
+#undef memset
+#undef fabsf
+#endif
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)
 #pragma GCC diagnostic pop

@@ -12,6 +12,12 @@
 #pragma GCC diagnostic ignored "-Wunknown-pragmas" /* GRADGEN_SIMD without -fopenmp-simd */
 #endif
 
+#if defined(__GNUC__) && !__STDC_HOSTED__ /* -ffreestanding: calls of functions that the compiler knows shall stay none */
+#define memcpy __builtin_memcpy
+#define memset __builtin_memset
+#define fabsf __builtin_fabsf
+#endif
+
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
 typedef char pointwise_saved_bytes_agree[POINTWISE_SAVED_BYTES(3) == (size_t)(64) ? 1 : -1];
 typedef char pointwise_work_bytes_agree[POINTWISE_WORK_BYTES(3) == (size_t)(4096) ? 1 : -1];
@@ -225,7 +231,7 @@ gradgen_status pointwise_forward(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)x | (uintptr_t)a | (uintptr_t)y) % GRADGEN_ALIGNOF(float) != 0 ||
-        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+        ((uintptr_t)saved | (uintptr_t)work) % POINTWISE_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     if (saved != NULL) {
@@ -265,7 +271,7 @@ gradgen_status pointwise_backward(
     }
     if (((uintptr_t)x | (uintptr_t)a | (uintptr_t)grad_y | (uintptr_t)grad_x |
             (uintptr_t)grad_a) % GRADGEN_ALIGNOF(float) != 0 ||
-        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+        ((uintptr_t)saved | (uintptr_t)work) % POINTWISE_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     const gradgen_status gradgen_state = pointwise_check_state(saved, N);
@@ -331,7 +337,7 @@ gradgen_status pointwise_value_and_grad(
     }
     if (((uintptr_t)x | (uintptr_t)a | (uintptr_t)grad_y | (uintptr_t)y | (uintptr_t)grad_x |
          (uintptr_t)grad_a) % GRADGEN_ALIGNOF(float) != 0 ||
-        (uintptr_t)work % GRADGEN_ALIGN != 0) {
+        (uintptr_t)work % POINTWISE_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
 
@@ -488,7 +494,8 @@ const gradgen_module *pointwise_module(void)
         pointwise_any_value_and_grad,
         pointwise_any_zero_grad,
         NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-        NULL, 0
+        NULL, 0,
+        POINTWISE_ALIGN
     };
     return &module;
 }
@@ -506,6 +513,12 @@ const gradgen_module *pointwise_module(void)
 #undef gg_pairwise_f32_add
 #undef gg_pairwise_f32_total
 #undef GG_INLINE
+
+#if defined(__GNUC__) && !__STDC_HOSTED__
+#undef memcpy
+#undef memset
+#undef fabsf
+#endif
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)
 #pragma GCC diagnostic pop

@@ -26,13 +26,14 @@ GRADGEN_API size_t pointwise_saved_bytes(int64_t N);
 GRADGEN_API size_t pointwise_work_bytes(int64_t N);
 #define POINTWISE_SAVED_BYTES(N) ((size_t)(64))
 #define POINTWISE_WORK_BYTES(N) ((size_t)(4096))
+#define POINTWISE_ALIGN 64 /* of both blocks, in bytes */
 
 /** y <- forward(x, a).  Tensors are dense and row-major.
  *   x  float32  [N]
  *   a  float32  []
  *   y  float32  [N]  NULL: not wanted
- *   saved: pointwise_saved_bytes(N) bytes, aligned to GRADGEN_ALIGN; NULL: no backward will follow
- *   work: pointwise_work_bytes(N) bytes, aligned to GRADGEN_ALIGN; NULL where that is 0
+ *   saved: pointwise_saved_bytes(N) bytes, aligned to POINTWISE_ALIGN; NULL: no backward will follow
+ *   work: pointwise_work_bytes(N) bytes, aligned to POINTWISE_ALIGN; NULL where that is 0
  *  Buffers that are written must not overlap others.  Reentrant: one saved and one work per thread. */
 GRADGEN_API gradgen_status pointwise_forward(
     int64_t N, const float *x, const float *a,

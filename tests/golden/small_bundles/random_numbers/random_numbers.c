@@ -12,6 +12,14 @@
 #pragma GCC diagnostic ignored "-Wunknown-pragmas" /* GRADGEN_SIMD without -fopenmp-simd */
 #endif
 
+#if defined(__GNUC__) && !__STDC_HOSTED__ /* -ffreestanding: calls of functions that the compiler knows shall stay none */
+#define memcpy __builtin_memcpy
+#define memset __builtin_memset
+#define fabsf __builtin_fabsf
+#define copysignf __builtin_copysignf
+#define sqrtf __builtin_sqrtf
+#endif
+
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
 typedef char random_numbers_saved_bytes_agree[RANDOM_NUMBERS_SAVED_BYTES(3) ==
     (size_t)(64 * ((12 * INT64_C(3) + 63) / 64) + 64) ? 1 : -1];
@@ -503,7 +511,7 @@ gradgen_status random_numbers_forward(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)x | (uintptr_t)w | (uintptr_t)noisy) % GRADGEN_ALIGNOF(float) != 0 ||
-        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+        ((uintptr_t)saved | (uintptr_t)work) % RANDOM_NUMBERS_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     if (saved != NULL) {
@@ -614,7 +622,7 @@ gradgen_status random_numbers_backward(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)x | (uintptr_t)w | (uintptr_t)grad_noisy | (uintptr_t)grad_w) % GRADGEN_ALIGNOF(float) != 0 ||
-        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+        ((uintptr_t)saved | (uintptr_t)work) % RANDOM_NUMBERS_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     const gradgen_status gradgen_state = random_numbers_check_state(saved, N);
@@ -774,7 +782,7 @@ gradgen_status random_numbers_value_and_grad(
     }
     if (((uintptr_t)x | (uintptr_t)w | (uintptr_t)grad_noisy | (uintptr_t)noisy |
             (uintptr_t)grad_w) % GRADGEN_ALIGNOF(float) != 0 ||
-        (uintptr_t)work % GRADGEN_ALIGN != 0) {
+        (uintptr_t)work % RANDOM_NUMBERS_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     const int64_t gradgen_random[2] = {(int64_t)seed, (int64_t)step};
@@ -1047,7 +1055,8 @@ const gradgen_module *random_numbers_module(void)
         random_numbers_any_value_and_grad,
         random_numbers_any_zero_grad,
         NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-        NULL, 0
+        NULL, 0,
+        RANDOM_NUMBERS_ALIGN
     };
     return &module;
 }
@@ -1085,6 +1094,14 @@ const gradgen_module *random_numbers_module(void)
 #undef gg_sum_of_16_f32
 #undef GG_INLINE
 #undef GG_FUSED_F32
+
+#if defined(__GNUC__) && !__STDC_HOSTED__
+#undef memcpy
+#undef memset
+#undef fabsf
+#undef copysignf
+#undef sqrtf
+#endif
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)
 #pragma GCC diagnostic pop

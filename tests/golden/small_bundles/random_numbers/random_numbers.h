@@ -25,15 +25,16 @@ GRADGEN_API size_t random_numbers_saved_bytes(int64_t N);
 GRADGEN_API size_t random_numbers_work_bytes(int64_t N);
 #define RANDOM_NUMBERS_SAVED_BYTES(N) ((size_t)(64 * ((12 * (int64_t)(N) + 63) / 64) + 64))
 #define RANDOM_NUMBERS_WORK_BYTES(N) ((size_t)(64 * GRADGEN_MIN(1, GRADGEN_MAX(0, (int64_t)(N) - 256)) + 64))
+#define RANDOM_NUMBERS_ALIGN 64 /* of both blocks, in bytes */
 
 /** noisy <- forward(x, w).  Tensors are dense and row-major.
  *   x      float32  [N, 4]
  *   w      float32  [4, 3]
  *   noisy  float32  [N, 3]  NULL: not wanted
- *   saved: random_numbers_saved_bytes(N) bytes, aligned to GRADGEN_ALIGN; NULL: no backward will follow
+ *   saved: random_numbers_saved_bytes(N) bytes, aligned to RANDOM_NUMBERS_ALIGN; NULL: no backward will follow
  *   seed, step: the random numbers follow from these two alone.  Another step, or another seed, draws others; backward
  *         takes forward's, and draws the same.
- *   work: random_numbers_work_bytes(N) bytes, aligned to GRADGEN_ALIGN; NULL where that is 0
+ *   work: random_numbers_work_bytes(N) bytes, aligned to RANDOM_NUMBERS_ALIGN; NULL where that is 0
  *  Buffers that are written must not overlap others.  Reentrant: one saved and one work per thread. */
 GRADGEN_API gradgen_status random_numbers_forward(
     int64_t N, uint64_t seed, uint64_t step, const float *x, const float *w,

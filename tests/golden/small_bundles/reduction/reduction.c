@@ -7,9 +7,19 @@
 #include <math.h>
 #include <string.h>
 
+#if defined(__SIZEOF_DOUBLE__) && __SIZEOF_DOUBLE__ < 8
+#error "reduction computes in float64, and this compiler's double has fewer than 64 bits: generate it in float32"
+#endif
+
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunknown-pragmas" /* GRADGEN_SIMD without -fopenmp-simd */
+#endif
+
+#if defined(__GNUC__) && !__STDC_HOSTED__ /* -ffreestanding: calls of functions that the compiler knows shall stay none */
+#define memset __builtin_memset
+#define fabs __builtin_fabs
+#define sqrt __builtin_sqrt
 #endif
 
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
@@ -209,7 +219,7 @@ gradgen_status reduction_forward(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)x | (uintptr_t)spread | (uintptr_t)largest) % GRADGEN_ALIGNOF(double) != 0 ||
-        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+        ((uintptr_t)saved | (uintptr_t)work) % REDUCTION_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     if (saved != NULL) {
@@ -303,7 +313,7 @@ gradgen_status reduction_backward(
     }
     if (((uintptr_t)x | (uintptr_t)grad_spread | (uintptr_t)grad_largest |
             (uintptr_t)grad_x) % GRADGEN_ALIGNOF(double) != 0 ||
-        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+        ((uintptr_t)saved | (uintptr_t)work) % REDUCTION_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     const gradgen_status gradgen_state = reduction_check_state(saved, N, M);
@@ -396,7 +406,7 @@ gradgen_status reduction_value_and_grad(
     }
     if (((uintptr_t)x | (uintptr_t)grad_spread | (uintptr_t)grad_largest | (uintptr_t)spread |
          (uintptr_t)largest | (uintptr_t)grad_x) % GRADGEN_ALIGNOF(double) != 0 ||
-        (uintptr_t)work % GRADGEN_ALIGN != 0) {
+        (uintptr_t)work % REDUCTION_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
 
@@ -610,7 +620,8 @@ const gradgen_module *reduction_module(void)
         reduction_any_value_and_grad,
         reduction_any_zero_grad,
         NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-        reduction_conditions, 1
+        reduction_conditions, 1,
+        REDUCTION_ALIGN
     };
     return &module;
 }
@@ -625,6 +636,12 @@ const gradgen_module *reduction_module(void)
 #undef gg_sqrt_f64
 #undef gg_at
 #undef GG_INLINE
+
+#if defined(__GNUC__) && !__STDC_HOSTED__
+#undef memset
+#undef fabs
+#undef sqrt
+#endif
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)
 #pragma GCC diagnostic pop

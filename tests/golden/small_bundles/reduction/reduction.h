@@ -33,13 +33,14 @@ GRADGEN_API size_t reduction_work_bytes(int64_t N, int64_t M);
 #define REDUCTION_SAVED_BYTES(N, M) \
     ((size_t)(128 * ((8 * (int64_t)(N) + 63) / 64) + 64 * ((8 * (int64_t)(M) * (int64_t)(N) + 63) / 64) + 64))
 #define REDUCTION_WORK_BYTES(N, M) ((size_t)(64 * ((8 * (int64_t)(M) + 63) / 64) + 8192))
+#define REDUCTION_ALIGN 64 /* of both blocks, in bytes */
 
 /** spread, largest <- forward(x).  Tensors are dense and row-major.
  *   x        float64  [N, M]
  *   spread   float64  [N]     NULL: not wanted
  *   largest  float64  [N]     NULL: not wanted
- *   saved: reduction_saved_bytes(N, M) bytes, aligned to GRADGEN_ALIGN; NULL: no backward will follow
- *   work: reduction_work_bytes(N, M) bytes, aligned to GRADGEN_ALIGN; NULL where that is 0
+ *   saved: reduction_saved_bytes(N, M) bytes, aligned to REDUCTION_ALIGN; NULL: no backward will follow
+ *   work: reduction_work_bytes(N, M) bytes, aligned to REDUCTION_ALIGN; NULL where that is 0
  *  Buffers that are written must not overlap others.  Reentrant: one saved and one work per thread. */
 GRADGEN_API gradgen_status reduction_forward(
     int64_t N, int64_t M, const double *x,

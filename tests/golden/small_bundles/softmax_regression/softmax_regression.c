@@ -12,6 +12,11 @@
 #pragma GCC diagnostic ignored "-Wunknown-pragmas" /* GRADGEN_SIMD without -fopenmp-simd */
 #endif
 
+#if defined(__GNUC__) && !__STDC_HOSTED__ /* -ffreestanding: calls of functions that the compiler knows shall stay none */
+#define memcpy __builtin_memcpy
+#define memset __builtin_memset
+#endif
+
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
 typedef char softmax_regression_saved_bytes_agree[SOFTMAX_REGRESSION_SAVED_BYTES(3) ==
     (size_t)(128 * ((4 * INT64_C(3) + 63) / 64) + 64 * ((12 * INT64_C(3) + 63) / 64) + 128) ? 1 : -1];
@@ -345,7 +350,7 @@ gradgen_status softmax_regression_forward(
     }
     if (((uintptr_t)x | (uintptr_t)w | (uintptr_t)loss) % GRADGEN_ALIGNOF(float) != 0 ||
         (uintptr_t)t % GRADGEN_ALIGNOF(int64_t) != 0 ||
-        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+        ((uintptr_t)saved | (uintptr_t)work) % SOFTMAX_REGRESSION_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     if (saved != NULL) {
@@ -460,7 +465,7 @@ gradgen_status softmax_regression_backward(
     }
     if (((uintptr_t)x | (uintptr_t)w | (uintptr_t)grad_loss | (uintptr_t)grad_w) % GRADGEN_ALIGNOF(float) != 0 ||
         (uintptr_t)t % GRADGEN_ALIGNOF(int64_t) != 0 ||
-        ((uintptr_t)saved | (uintptr_t)work) % GRADGEN_ALIGN != 0) {
+        ((uintptr_t)saved | (uintptr_t)work) % SOFTMAX_REGRESSION_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
     const gradgen_status gradgen_state = softmax_regression_check_state(saved, N);
@@ -651,7 +656,7 @@ gradgen_status softmax_regression_value_and_grad(
         return GRADGEN_ERR_NULL;
     }
     if (((uintptr_t)x | (uintptr_t)w | (uintptr_t)loss | (uintptr_t)grad_w) % GRADGEN_ALIGNOF(float) != 0 ||
-        (uintptr_t)t % GRADGEN_ALIGNOF(int64_t) != 0 || (uintptr_t)work % GRADGEN_ALIGN != 0) {
+        (uintptr_t)t % GRADGEN_ALIGNOF(int64_t) != 0 || (uintptr_t)work % SOFTMAX_REGRESSION_ALIGN != 0) {
         return GRADGEN_ERR_ALIGN;
     }
 
@@ -878,7 +883,8 @@ const gradgen_module *softmax_regression_module(void)
         softmax_regression_any_value_and_grad,
         softmax_regression_any_zero_grad,
         NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-        NULL, 0
+        NULL, 0,
+        SOFTMAX_REGRESSION_ALIGN
     };
     return &module;
 }
@@ -906,6 +912,11 @@ const gradgen_module *softmax_regression_module(void)
 #undef gg_sum_of_16_f32
 #undef GG_INLINE
 #undef GG_NOINLINE
+
+#if defined(__GNUC__) && !__STDC_HOSTED__
+#undef memcpy
+#undef memset
+#endif
 
 #if defined(__GNUC__) && !defined(__clang__) && !defined(__cplusplus)
 #pragma GCC diagnostic pop

@@ -34,14 +34,15 @@ GRADGEN_API size_t softmax_regression_work_bytes(int64_t N);
 #define SOFTMAX_REGRESSION_SAVED_BYTES(N) \
     ((size_t)(128 * ((4 * (int64_t)(N) + 63) / 64) + 64 * ((12 * (int64_t)(N) + 63) / 64) + 128))
 #define SOFTMAX_REGRESSION_WORK_BYTES(N) ((size_t)(128 * GRADGEN_MIN(1, GRADGEN_MAX(0, (int64_t)(N) - 256)) + 320))
+#define SOFTMAX_REGRESSION_ALIGN 64 /* of both blocks, in bytes */
 
 /** loss <- forward(x, t, w).  Tensors are dense and row-major.
  *   x     float32  [N, 6]
  *   t     int64    [N]
  *   w     float32  [6, 3]
  *   loss  float32  []      NULL: not wanted
- *   saved: softmax_regression_saved_bytes(N) bytes, aligned to GRADGEN_ALIGN; NULL: no backward will follow
- *   work: softmax_regression_work_bytes(N) bytes, aligned to GRADGEN_ALIGN; NULL where that is 0
+ *   saved: softmax_regression_saved_bytes(N) bytes, aligned to SOFTMAX_REGRESSION_ALIGN; NULL: no backward will follow
+ *   work: softmax_regression_work_bytes(N) bytes, aligned to SOFTMAX_REGRESSION_ALIGN; NULL where that is 0
  *  Buffers that are written must not overlap others.  Reentrant: one saved and one work per thread. */
 GRADGEN_API gradgen_status softmax_regression_forward(
     int64_t N, const float *x, const int64_t *t, const float *w,
