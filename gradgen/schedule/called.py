@@ -17,7 +17,7 @@ from gradgen.ir.nodes import Node
 from gradgen.loops.draft import Draft
 from gradgen.loops.procedure import USERS
 from gradgen.loops.reserved import taken_by_c
-from gradgen.loops.statements import CONSTANT, LOCAL, SAVED, WORK, Buffer, CVar, Loop, Pointer, Statement
+from gradgen.loops.statements import CONSTANT, LOCAL, SAVED, WORK, Buffer, CVar, Expr, Loop, Pointer, Statement
 from gradgen.loops.walk import Rewriting, blocks, bound, statements_in
 
 DIGITS = "0123456789"
@@ -57,8 +57,9 @@ class _Names:
         self.reserved = frozenset(reserved)
         self.names: dict[str, str] = {}
         self.users: set[str] = set()
-        self.rows: set[str] = set()  # a row's name says what is behind it, in the whole function
-        self.often = Counter(stem for s in statements_in(statements) for n in _bound(s) for stem in [_stem(n)])
+        self.rows: set[str] = set()  # names that nothing else has in the whole function: a row's says what is behind it
+        binding = Counter(n for s in statements_in(statements) for n in _bound(s))
+        self.often = Counter(map(_stem, binding))
         visible = set(self.reserved)
         for b in memory:
             if b.space == SAVED and USERS not in b.name:  # in all functions alike
@@ -66,6 +67,10 @@ class _Names:
                 visible.add(b.name)
             else:
                 self.give(b.name, visible, alone=True)
+        for name, times in binding.items():
+            if times > 1 and _stem(name)[0] != name:  # in several places under one name, which stays one
+                self.give(name, visible)
+                self.rows.add(self.names[name])
         self.block(statements, visible)
 
     def block(self, statements: Iterable[Statement], visible: set[str]) -> None:
@@ -83,6 +88,8 @@ class _Names:
                 self.block(block, set(inside))
 
     def give(self, old: str, visible: set[str], alone: bool = False) -> None:
+        if self.names.get(old) in self.rows:
+            return
         stem, user = _stem(old)
         alone = alone or not user or self.often[stem, user] == 1
         free = (n for n in _candidates(stem, user, alone) if n not in visible and n not in self.rows and not taken_by_c(n))
@@ -123,6 +130,12 @@ class _Renaming(Rewriting):
         self.names = names
         self.symbols: dict[sympy.Basic, sympy.Basic] = {}
         self.made: dict[Buffer, Buffer] = {}
+        self.exprs: dict[Expr, Expr] = {}  # what was one expression stays one
+
+    def expr(self, e: Expr) -> Expr:
+        if e not in self.exprs:
+            self.exprs[e] = super().expr(e)
+        return self.exprs[e]
 
     def statement(self, s: Statement) -> Statement:
         made = super().statement(s)

@@ -123,7 +123,7 @@ class Fault:
     where: str = "first"
 
 
-LABEL = r"const int64_t (t\d+) = t\[(i|i \+ j)\];"
+LABEL = r"const int64_t (t_\d+) = t\[(i|i \+ j)\];"
 RIGHT["wave"] = (lambda x: x.cos().sum(), {"x": floats(50, dtype=D)})
 FAULTS = {
     "cos off by 5,000 ulp": Fault("wave", r"double m = (.*);", r"double m = (\1) * (1.0 + 1.1e-12);"),
@@ -131,7 +131,7 @@ FAULTS = {
     "a coefficient of sin": Fault("wave", r"0\.008333333333321919", "0.008333333433321919"),
     "the sign of a gradient": Fault("wave", r"= (row\d+\[i\]) \+ -", r"= \1 + "),
     "a factor of a gradient": Fault("wave", r"(row\d+\[i\]) \+ -", r"\1 + -1.001 * ", where="last"),
-    "one element too few": Fault("wave", r"i < 50; \+\+i\) \{\n( *)s0", r"i < 49; ++i) {\n\1s0"),
+    "one element too few": Fault("wave", r"i < 50; \+\+i\) \{\n( *)output_0", r"i < 49; ++i) {\n\1output_0"),
     "a gradient that is set": Fault("wave", r"!\(\(flags & GRADGEN_SET_GRAD\) != 0u\) \? grad_x : (\w+)", r"0 ? grad_x : \1"),
     "a gradient that is always added": Fault("wave", r"!\(\(flags & GRADGEN_SET_GRAD\) != 0u\) \?", "1 ?", where="last"),
     "a label off by one": Fault("classes", LABEL, r"const int64_t \1 = (t[\2] + 1) % 5;"),
@@ -139,7 +139,7 @@ FAULTS = {
     "a coefficient of exp": Fault("classes", r"0\.49999994f", "0.4999f"),
     "a sum that is not cleared": Fault("classes", r"memset\((v\d+), 0, [^;]*\);", ";", where="last"),
     "a sum whose terms replace it": Fault("classes", r"(v\d+\[[^=]*?\]) = \1 \+ ", r"\1 = "),
-    "the elements of a mean": Fault("pooling", r"\(int64_t\)2\)", "(int64_t)3)"),
+    "the elements of a mean": Fault("pooling", r"gg_mul_i64\(N, 2\)", "gg_mul_i64(N, 3)"),
     "the place of a maximum": Fault("pooling", r"(s\d+) = (t\d+) \? (\w) : \1;", r"\1 = \2 ? (\3 ^ 1) : \1;"),
     "relu below 0": Fault("pooling", r"(t\d+) <= 0\.0f \? 0\.0f : \1", r"\1 <= 0.0f ? 0.01f * \1 : \1", where="all"),
     "a gradient's mask": Fault("pooling", r" <= 0\.0f \? 0\.0f : ", " > 0.0f ? 0.0f : ", where="last"),

@@ -83,6 +83,18 @@ def test_words_of_c_are_no_names() -> None:
     assert not re.search(r"(float|double) (double|short|work|y1)\b", text)
 
 
+def test_one_name_in_several_loops_stays_one() -> None:
+    """Lanes read a table of positions in each of their loops: two tables once got the same name in one of them."""
+    def picked(x: gg.Tensor, i: gg.Tensor, j: gg.Tensor) -> gg.Tensor:
+        return (x[i].exp() * x[j].sin()).sum()
+
+    specs = {"x": gg.spec(50, requires_grad=True), "i": gg.spec("N", dtype=gg.int64), "j": gg.spec("N", dtype=gg.int64)}
+    text = emitted(picked, **specs)
+    for block in re.findall(r"\{\n((?:[^{}]*;\n)+)", COMMENT.sub("", text)):
+        declared = re.findall(r"^ *const \w+ (\w+) = ", block, re.M)
+        assert len(declared) == len(set(declared)), block
+
+
 def test_a_change_in_one_nest_renumbers_no_other() -> None:
     def plain(x: gg.Tensor, y: gg.Tensor) -> tuple[gg.Tensor, gg.Tensor]:
         return gg.tanh(x * x + 1) * x, (gg.sigmoid(y) * y + y).exp()
