@@ -14,6 +14,7 @@ import sympy
 
 from gradgen.eager import engine
 from gradgen.eager.grad_fn import Edge, OpNode, class_for
+from gradgen.eager.layouts import of_result
 from gradgen.eager.modes import state
 from gradgen.eager.references import keys_held
 from gradgen.eager.services import services
@@ -24,7 +25,7 @@ from gradgen.ops.promotion import common_dtype, number_dtype
 from gradgen.ops.registry import KEEP, Op, cast
 from gradgen.ops.requirements import apart, ask_again
 from gradgen.ops.sizes import SIZE
-from gradgen.record.pullbacks import Mask, Pullback, infer, pullback
+from gradgen.record.pullbacks import Mask, Pullback, each_alone, infer, pullback
 from gradgen.record.records import Attributes, Record, Spec, leaf, operation_code, spec
 from gradgen.record.user_lines import Origin, user_frame
 
@@ -50,6 +51,7 @@ class Plan:
         "casts",
         "codes",
         "differentiable",
+        "each_alone_",
         "ins",
         "node_class",
         "numbers",
@@ -86,11 +88,19 @@ class Plan:
         self.codes = tuple([operation_code(op, attributes, k, len(kinds)) for k in range(len(self.outs))])
         self.differentiable = any(s.dtype.is_floating_point for s in self.outs)
         self.node_class = class_for(op.grad_name)
+        self.each_alone_: bool | None = None
         self.plain = not any(casts) and not any(numbers)
         self.pullbacks: dict[tuple[Mask, Mask], Pullback] = {}
         self.usual: dict[Mask, Pullback] = {}  # those from the cotangents of all outputs
         self.phantom_ins = tuple([s.phantom for s in self.ins])
         self.phantom_outs = tuple([s.phantom for s in self.outs])
+
+    @property
+    def each_alone(self) -> bool:
+        """Whether PyTorch goes through its elements one by one, so that the result lies in memory as the operands do."""
+        if self.each_alone_ is None:
+            self.each_alone_ = each_alone(self.op, self.ins, self.attributes)
+        return self.each_alone_
 
     def pullback(self, wanted: Mask, given: Mask) -> Pullback:
         found = self.pullbacks.get((wanted, given))
@@ -129,13 +139,20 @@ def number_record(value: Any, dtype: DType) -> Record:
     return leaf(np.asarray(value, dtype.numpy), dtype, is_scalar=True)
 
 
-def plan_for(op: Op, operands: tuple[Any, ...], attributes: Attributes) -> tuple[Plan, list[Any]]:
-    """The plan, and the operands as records or Python numbers."""
+def plan_for(op: Op, operands: tuple[Any, ...], attributes: Attributes) -> tuple[Plan, list[Any], bool]:
+    """The plan, the operands as records or Python numbers, and whether one of them may not lie row-major in memory."""
     key: list[Any] = [op, attributes]
     values: list[Any] = []
+    moved = False
     for x in operands:
         if isinstance(x, Tensor):
-            record = x._cell.record if x._chain is None else x._view_record()
+            cell = x._cell
+            if x._chain is None:
+                record = cell.record
+                if cell.strides is not None:
+                    moved = True
+            else:
+                record, moved = x._view_record(), True
             if record is None:
                 record = x._shared_record()
             key.append(record.spec)
@@ -154,7 +171,7 @@ def plan_for(op: Op, operands: tuple[Any, ...], attributes: Attributes) -> tuple
             _plans.clear()
         found = Plan(op, tuple(key[2:]), attributes)
         _plans[tuple(key)] = found
-    return found, values
+    return found, values, moved
 
 
 def _operand(op: Op, value: Any) -> Any:
@@ -189,7 +206,7 @@ def apply(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any] | None =
         static = tuple(attributes.items())
     else:
         static = tuple(sorted(attributes.items()))
-    plan, values = plan_for(op, operands, static)
+    plan, values, moved = plan_for(op, operands, static)
     if plan.asked:
         ask_again(plan.asked, here=True)
     view = op.view and len(operands) == 1
@@ -216,7 +233,9 @@ def apply(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any] | None =
         record = Record(op, inputs, static, out, 0, None, None, None, traced and grad and plan.differentiable,
                         user_frame(), False, depth + 1, plan.codes[0])  # fmt: skip
         tensor = _new(Tensor)
-        tensor._cell = Cell(record)
+        cell = tensor._cell = Cell(record)
+        if moved:
+            cell.strides = of_result(plan, operands, out.shape)
         if depth > MAX_DEPTH:
             evaluate_chain([record])
         if edges is not None:
@@ -232,6 +251,9 @@ def apply(op: Op, operands: tuple[Any, ...], attributes: dict[str, Any] | None =
     if depth > MAX_DEPTH:
         evaluate_chain(outs)
     tensors = [Tensor._from_record(r) for r in outs]
+    if moved:
+        for t, s in zip(tensors, plan.outs):
+            t._cell.strides = of_result(plan, operands, s.shape)
     if edges is not None:
         _attach(plan, operands, inputs, edges, tensors)
         if border is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gradgen.eager import creation, drawing, views
+from gradgen.eager import creation, drawing, layouts
 from gradgen.eager.apply import apply
 from gradgen.eager.tensor import Tensor
 from gradgen.ir.dtypes import DType
@@ -39,16 +39,16 @@ class EagerTensors(Tensors):
         return None if record.value is None and is_traced(record) else tensor._value()
 
     def aliases(self, tensor: Any, shape: Sequence[Extent]) -> bool | None:
-        if views.is_contiguous(tensor):
+        if layouts.is_contiguous(tensor):
             return None
         if len(shape) == tensor.ndim and all(same_extent(a, b) for a, b in zip(shape, tensor.shape)):
             return True
-        return views.reshaped_strides(tensor.shape, views.strides_of(tensor), shape) is not None  # type: ignore[arg-type]
+        return layouts.reshaped_strides(tensor.shape, layouts.strides_of(tensor), shape) is not None  # type: ignore[arg-type]
 
     def memory_order(self, tensor: Any) -> list[int] | None:
-        if tensor._chain is None or views.is_contiguous(tensor):
+        if layouts.is_contiguous(tensor):
             return None
-        strides = views.strides_of(tensor)
+        strides = layouts.strides_of(tensor)
         order = sorted(range(tensor.ndim), key=lambda d: -strides[d])
         dense = 1
         for d in reversed(order):

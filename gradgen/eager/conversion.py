@@ -9,10 +9,10 @@ import numpy as np
 
 from gradgen.eager import internal
 from gradgen.eager.device import Device, device, strided
+from gradgen.eager.layouts import is_contiguous, layout, strides_of
 from gradgen.eager.printing import tensor_type_name
 from gradgen.eager.services import services
 from gradgen.eager.tensor import Tensor
-from gradgen.eager.views import is_contiguous, layout, strides_of
 from gradgen.errors import TraceError
 from gradgen.ir import dtypes
 from gradgen.ir.dtypes import DType
@@ -142,10 +142,10 @@ def shared_array(self: Tensor) -> np.ndarray:
     whole = self._cell.export()
     if self._chain is None:
         return whole
-    found = layout(self._cell.spec, self._chain)
+    found = layout(self._cell.spec, self._chain, self._cell.strides)
     if found is None:
         return np.array(self._value())
-    flat = whole.reshape(-1)
+    flat = np.lib.stride_tricks.as_strided(whole, (whole.size,), (whole.itemsize,))
     if 0 in self.shape:
         return np.zeros(self.shape, self.dtype.numpy)
     strides = [s * whole.itemsize for s in found.strides]
@@ -223,7 +223,11 @@ def clone(self: Tensor, *, memory_format: Any = None) -> Tensor:
 
 def contiguous(self: Tensor, memory_format: Any = None) -> Tensor:
     """The tensor itself where it is row-major, a copy otherwise."""
-    return self if is_contiguous(self) else internal.clone(self)
+    if is_contiguous(self):
+        return self
+    copy = internal.clone(self)
+    copy._cell.strides = None
+    return copy
 
 
 def cpu(self: Tensor, memory_format: Any = None) -> Tensor:
@@ -239,13 +243,13 @@ def stride(self: Tensor, dim: int | None = None) -> Any:
 
 def data_ptr(self: Tensor) -> int:
     """A number that is equal for tensors that begin at the same place of the same storage."""
-    found = layout(self._cell.spec, self._chain or ())
+    found = layout(self._cell.spec, self._chain or (), self._cell.strides)
     return id(self._cell) + self.dtype.itemsize * (found.offset if found is not None else 0)
 
 
 def storage_offset(self: Tensor) -> int:
     """Where in its storage the tensor begins, in elements."""
-    found = layout(self._cell.spec, self._chain or ())
+    found = layout(self._cell.spec, self._chain or (), self._cell.strides)
     return found.offset if found is not None else 0
 
 

@@ -14,6 +14,7 @@ import gradgen.eager.apply as recording
 from gradgen.eager.device import device as device_of
 from gradgen.eager.inplace import copy_
 from gradgen.eager.internal import filled, to_dtype
+from gradgen.eager.layouts import lying_as
 from gradgen.eager.progressions import arange_values, linspace_values, logspace_values
 from gradgen.eager.services import services
 from gradgen.eager.tensor import Tensor
@@ -330,7 +331,8 @@ def _filler(name: str, value: float) -> Any:
         layout: Any = None,
         memory_format: Any = None,
     ) -> Tensor:
-        return function(*like_shape(input), dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+        made = function(*like_shape(input), dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+        return lying_as(made, input)
 
     function.__name__, function.__doc__ = name, f"A tensor of {name}, of the given size."
     like.__name__, like.__doc__ = f"{name}_like", f"A tensor of {name}, with the shape and dtype of `input`."
@@ -412,7 +414,8 @@ def full_like(
     memory_format: Any = None,
 ) -> Tensor:
     """A tensor of `fill_value`, with the shape and dtype of `input`."""
-    return full(like_shape(input), fill_value, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+    made = full(like_shape(input), fill_value, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+    return lying_as(made, input)
 
 
 def eye(

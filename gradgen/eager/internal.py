@@ -5,6 +5,7 @@ from __future__ import annotations
 import sympy
 
 import gradgen.eager.apply as recording
+from gradgen.eager.layouts import lying_as
 from gradgen.eager.services import services
 from gradgen.eager.tensor import Tensor
 from gradgen.ir.dtypes import DType
@@ -55,7 +56,7 @@ def clone(tensor: Tensor) -> Tensor:
     """A copy with history.  Records never change, so nothing is copied."""
     if recording.state.border is not None or (recording.state.grad and tensor.requires_grad):
         return recording.apply(CLONE, (tensor,))
-    return tensor._alone()
+    return lying_as(tensor._alone(), tensor)
 
 
 def to_dtype(tensor: Tensor, dtype: DType) -> Tensor:

@@ -28,10 +28,11 @@ AT_ONCE = 1 << 30
 class Cell:
     """`record` is the value (None while `owner` is), `version` PyTorch's version counter, `generation` counts writes.
 
-    `home` is the border of the trace that made it, None in eager use; `cut` are the edges that `detach_()` took from tensors.
+    `home` is the border of the trace that made it, None in eager use; `cut` are the edges that `detach_()` took from tensors,
+    `strides` those of the storage in PyTorch where it is not row-major there.
     """
 
-    __slots__ = ("__weakref__", "cut", "generation", "home", "owner", "record", "spec", "version")
+    __slots__ = ("__weakref__", "cut", "generation", "home", "owner", "record", "spec", "strides", "version")
 
     def __init__(self, record: Record) -> None:
         self.record: Record | None = record
@@ -41,6 +42,7 @@ class Cell:
         self.owner: np.ndarray | None = None
         self.home = state.border
         self.cut: tuple[Any, ...] = ()
+        self.strides: tuple[int, ...] | None = None
 
     def current(self) -> Record:
         """The record of the value as it is now."""
@@ -64,9 +66,16 @@ class Cell:
         if self.owner is None:
             assert self.record is not None
             services.evaluate_records([self.record])
-            self.share(np.array(self.record.value, order="C"))
+            self.share(self._laid_out(self.record.value))
             self.generation += 1
         return self.owner.view()  # type: ignore[union-attr]
+
+    def _laid_out(self, value: Any) -> np.ndarray:
+        """A copy of the value with the strides of the storage."""
+        if self.strides is None:
+            return np.array(value, order="C")
+        order = sorted(range(value.ndim), key=lambda d: (-self.strides[d], d))  # type: ignore[index]
+        return np.array(value.transpose(order), order="C").transpose(np.argsort(order))
 
     def _snapshot(self) -> Record:
         unshared = alone(self)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -20,26 +19,25 @@ import gradgen.eager.apply as recording
 from gradgen.autodiff import gradients
 from gradgen.eager.grad_fn import Edge, Node, class_for, short_name
 from gradgen.eager.internal import clone, filled
+from gradgen.eager.layouts import index_map, layout, strides_of
 from gradgen.eager.modes import state
 from gradgen.eager.services import services
 from gradgen.eager.tensor import Tensor
 from gradgen.eager.view_values import cut
 from gradgen.errors import TraceError
-from gradgen.ir.functions import apart, select
+from gradgen.ir.functions import select
 from gradgen.ir.guards import conjunction
-from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.inversion import invert, target
 from gradgen.ir.nodes import Compute, Constant, Input, Read, Scatter, identity_read
 from gradgen.ir.nodes import Node as IRNode
 from gradgen.ir.rewrite import substitute
-from gradgen.ir.symbols import as_extent, axes, axis, placeholder
+from gradgen.ir.symbols import axes, axis, placeholder
 from gradgen.ops.registry import KEEP, Op
 from gradgen.record.records import Attributes, Record, Spec, spec
 
 if TYPE_CHECKING:
     from gradgen.eager.apply import Plan
 
-Strides = tuple[int, ...]
 OVERLAP = (
     "unsupported operation: more than one element of the written-to tensor refers to a single memory location. Please "
     "clone() the tensor before performing the operation."
@@ -114,11 +112,11 @@ def make_view(source: Tensor, op: Op, attributes: Attributes, plan: Plan) -> Any
     if source._selection is not None:
         raise TraceError("a view of what a mask selects depends on the mask's values, which a trace does not know",
                          hint="operations on single elements and assignment by the same mask are possible")
-    if len(plan.outs) == 1 and source._chain is not None and _concrete(
+    if len(plan.outs) == 1 and (chain or source._cell.strides is not None) and _concrete(
         source._cell.spec, *(s.spec for s in chain), plan.outs[0]
     ):
         step = Step(op, attributes, plan.outs[0])
-        if layout(source._cell.spec, (*chain, step)) is None:
+        if layout(source._cell.spec, (*chain, step), source._cell.strides) is None:
             if op.name == "view":
                 raise RuntimeError(NOT_VIEWABLE)
             return _copied(source, op, attributes, plan)
@@ -150,6 +148,7 @@ def _view(source: Tensor, chain: Chain) -> Tensor:
 
 def _copied(source: Tensor, op: Op, attributes: Attributes, plan: Plan) -> Tensor:
     copy = clone(source)
+    copy._cell.strides = None
     result: Tensor = recording.apply(op, (copy,), dict(attributes))
     result._base = None
     result._cell, result._chain = type(result._cell)(result._record), None
@@ -160,115 +159,6 @@ def _copied(source: Tensor, op: Op, attributes: Attributes, plan: Plan) -> Tenso
         if state.border is not None:
             state.border.carry((result,), (result._record,))
     return result
-
-
-# --- index maps --------------------
-
-
-@lru_cache(maxsize=4096)
-def index_map(chain: Chain, base: Spec) -> tuple[sympy.Expr, ...]:
-    """Where element (i0, i1, ...) of the view is in the storage: one index expression per axis of the base."""
-    source = Input("base", base.shape, base.dtype)
-    node: IRNode = source
-    for step in chain:
-        found = step.op.lower(node, **dict(step.attributes))
-        node = found[step.output] if isinstance(found, tuple) else found
-    index: tuple[sympy.Expr, ...] = axes(len(node.shape))
-    while node is not source:
-        if isinstance(node, Compute) and not node.reads and 0 in node.shape:
-            return (sympy.Integer(0),) * len(base.shape)  # a reshape without elements: there is nothing to look up
-        plain = isinstance(node, Compute) and node.reducer is None and len(node.reads) == 1 and not node.reads[0].guard
-        body = node.body.args[0] if plain and isinstance(node.body, apart) else plain and node.body  # type: ignore[attr-defined]
-        if body != placeholder(0):
-            raise ValueError(f"{chain[-1].op.name} is not an index map")
-        mapping = {axis(k): e for k, e in enumerate(index)}
-        index = tuple(e.xreplace(mapping) for e in node.reads[0].index)  # type: ignore[attr-defined]
-        node = node.sources[0]
-    return index
-
-
-class Layout(NamedTuple):
-    """Strides and offset of a view in its row-major storage, counted in elements."""
-
-    strides: Strides
-    offset: int
-
-
-def contiguous_strides(shape: Sequence[int]) -> Strides:
-    """Row-major strides; an axis of extent 0 counts as 1, as in PyTorch."""
-    strides = [1] * len(shape)
-    for k in range(len(shape) - 2, -1, -1):
-        strides[k] = strides[k + 1] * (max(shape[k + 1], 1) if isinstance(shape[k + 1], int) else shape[k + 1])
-    return tuple(strides)
-
-
-@lru_cache(maxsize=4096)
-def layout(base: Spec, chain: Chain) -> Layout | None:
-    """The strides of a view, step by step; None where a reshape would need a copy."""
-    if not chain:
-        return Layout(contiguous_strides(base.shape), 0)  # type: ignore[arg-type]
-    below = layout(base, chain[:-1])
-    if below is None:
-        return None
-    before = chain[-2].spec if len(chain) > 1 else base
-    step = chain[-1]
-    index = index_map((step,), before)
-    if any(e.has(modulo, quotient) for e in index) or (0 in before.shape and not any(e.free_symbols for e in index)):
-        strides = reshaped_strides(before.shape, below.strides, step.spec.shape)  # type: ignore[arg-type]
-        return None if strides is None else Layout(strides, below.offset)
-    zero = {v: sympy.Integer(0) for v in axes(len(step.spec.shape))}
-    origin = [as_extent(e.xreplace(zero)) for e in index]  # an expression where sizes are named
-    offset = below.offset + sum(s * o for s, o in zip(below.strides, origin))
-    strides_ = []
-    for k in range(len(step.spec.shape)):
-        one = zero | {axis(k): sympy.Integer(1)}
-        strides_.append(sum(s * (as_extent(e.xreplace(one)) - o) for s, e, o in zip(below.strides, index, origin)))
-    shape = step.spec.shape
-    for k in range(len(shape) - 1, -1, -1):
-        if shape[k] == 1 and strides_[k] == 0:  # an axis put in: PyTorch's convention for its stride
-            strides_[k] = shape[k + 1] * strides_[k + 1] if k + 1 < len(shape) else 1  # type: ignore[operator]
-    return Layout(tuple(strides_), offset)
-
-
-def reshaped_strides(shape: Sequence[int], strides: Strides, new: Sequence[int]) -> Strides | None:
-    """Strides of a reshape without a copy, or None: runs of axes that are contiguous in memory may be cut anew."""
-    if 0 in shape:
-        return contiguous_strides(new)
-    if not all(type(e) is int for e in (*shape, *strides, *new)):  # named sizes: only what holds for all of them
-        return contiguous_strides(new) if strides == contiguous_strides(shape) else None
-    result = [0] * len(new)
-    k = len(new) - 1
-    run, stride = 1, strides[-1] if strides else 1
-    for d in range(len(shape) - 1, -1, -1):
-        run *= shape[d]
-        if d > 0 and (shape[d - 1] == 1 or strides[d - 1] == run * stride):
-            continue
-        cut = 1
-        while k >= 0 and (cut < run or new[k] == 1):
-            result[k] = cut * stride
-            cut *= new[k]
-            k -= 1
-        if cut != run:
-            return None
-        if d > 0:
-            run, stride = 1, strides[d - 1]
-    if not shape:
-        return (1,) * len(new)
-    return tuple(result) if k < 0 else None
-
-
-def strides_of(tensor: Tensor) -> Strides:
-    """The strides of a tensor, in elements."""
-    found = layout(tensor._cell.spec, tensor._chain or ())
-    return found.strides if found is not None else contiguous_strides(tensor.shape)
-
-
-def is_contiguous(tensor: Tensor) -> bool:
-    """Row-major without gaps; axes of extent 1 do not matter."""
-    if tensor._chain is None or 0 in tensor.shape:
-        return True
-    wanted = contiguous_strides(tensor.shape)
-    return all(s == w or e == 1 for s, w, e in zip(strides_of(tensor), wanted, tensor.shape))
 
 
 # --- writing through a view --------------------
@@ -335,7 +225,7 @@ def check_overlap(tensor: Tensor) -> None:
     """RuntimeError where two elements of the tensor are one in memory."""
     if tensor._chain is None or not _concrete(tensor._spec):
         return
-    found = layout(tensor._cell.spec, tensor._chain)
+    found = layout(tensor._cell.spec, tensor._chain, tensor._cell.strides)
     if found is not None and any(s == 0 and e > 1 for s, e in zip(found.strides, tensor.shape)):
         raise RuntimeError(OVERLAP)
 
@@ -360,7 +250,7 @@ def check_partial_overlap(written: Tensor, other: Tensor, whole: bool = False) -
 
 def _extent_in_memory(tensor: Tensor) -> tuple[int, int] | None:
     """The first element and one past the last; None where there are gaps or repetitions, as PyTorch looks no closer."""
-    found = layout(tensor._cell.spec, tensor._chain or ())
+    found = layout(tensor._cell.spec, tensor._chain or (), tensor._cell.strides)
     if found is None or 0 in tensor.shape:
         return None
     run = 1

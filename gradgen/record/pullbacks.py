@@ -18,8 +18,9 @@ import sympy
 from gradgen.autodiff import gradients
 from gradgen.ir import dtypes
 from gradgen.ir.graph import topological
-from gradgen.ir.nodes import Compute, Input, Node
+from gradgen.ir.nodes import Compute, Constant, Input, Node
 from gradgen.ir.rewrite import with_sources
+from gradgen.ir.symbols import Placeholder, axis
 from gradgen.ops.registry import KEEP, OPS, Op
 from gradgen.record.records import Attributes, Spec, spec
 
@@ -49,6 +50,30 @@ def inputs_for(specs: tuple[Spec, ...], letter: str = "x") -> tuple[Input, ...]:
 def infer(op: Op, specs: tuple[Spec, ...], attributes: Attributes) -> tuple[Spec, ...]:
     """Shapes and dtypes of the results."""
     return tuple(spec(n.shape, n.dtype) for n in lower_on(op, specs, attributes))
+
+
+_MOVES = ("flip", "sort", "argsort", "index_fill", "slice_scatter", "select_scatter", "diagonal_scatter")
+IN_ORDER = dict.fromkeys(_MOVES, True)
+IN_ORDER |= dict.fromkeys(("masked_fill", "logsigmoid", "rrelu"), False)
+"""Operations whose results PyTorch lays out as the operands lie although elements move, or row-major although they do not."""
+
+
+def each_alone(op: Op, specs: tuple[Spec, ...], attributes: Attributes) -> bool:
+    """Whether every element of the result depends on the operands' elements in its own place, and not on that place."""
+    if op.name in IN_ORDER:
+        return IN_ORDER[op.name]
+    nodes = [n for n in topological(lower_on(op, specs, attributes)) if not isinstance(n, (Input, Constant))]
+    return all(isinstance(n, Compute) and n.reducer is None and _in_place(n) for n in nodes)
+
+
+def _in_place(node: Compute) -> bool:
+    if any(not isinstance(s, Placeholder) for s in node.body.free_symbols):
+        return False
+    for read in node.reads:
+        lead = len(node.shape) - len(read.index)
+        if read.guard or lead < 0 or any(e not in (axis(lead + k), 0) for k, e in enumerate(read.index)):
+            return False
+    return True
 
 
 def zeros_node(shape: tuple[Any, ...], dtype: Any) -> Node:
