@@ -12,10 +12,19 @@ from gradgen.autodiff.liveness import guarded, of_items, only_alive, repeated, s
 from gradgen.autodiff.products import product_partials
 from gradgen.autodiff.recurrences import tangent_scan
 from gradgen.autodiff.reverse import expanded
-from gradgen.ir.functions import NoDerivative, div, eq, scaled, select
+from gradgen.ir.functions import NoDerivative, div, eq, retold, scaled, select
 from gradgen.ir.graph import topological
 from gradgen.ir.nodes import Compute, Kernel, Node, Read, Scan, Scatter, identity_read
-from gradgen.ir.symbols import COTANGENT, LIVENESS, OUTPUT, axes, is_nothing, placeholder, reduce_axes
+from gradgen.ir.symbols import (
+    COTANGENT,
+    LIVENESS,
+    OUTPUT,
+    axes,
+    is_nothing,
+    placeholder,
+    placeholder_place,
+    reduce_axes,
+)
 
 
 def tangents(outputs: Sequence[Node], seeds: Mapping[Node, Node]) -> list[Node | None]:
@@ -100,7 +109,21 @@ class _Sweep:
             reads.append(identity_read(node))
         return total, reads, alive
 
+    def retold(self, node: Compute) -> Moved | None:
+        """retold(x, y, z) moves as z does, and in reverse mode its tangent is that of y."""
+        sources = [node.reads[placeholder_place(e)] if e.is_Symbol else None for e in node.body.args[1:]]
+        of_history, moved = (r if r is not None and r.source in self.dot else None for r in sources)
+        if of_history is None and moved is None:
+            return None
+        reads = [Read(self.dot[r.source], r.index) for r in (of_history, moved) if r is not None]
+        history = placeholder(0) if of_history is not None else sympy.Integer(0)
+        value = placeholder(len(reads) - 1) if moved is not None else sympy.Integer(0)
+        live = self.live.get(moved.source) if moved is not None and of_history in (None, moved) else None
+        return Compute(node.shape, retold(value, history, value), reads, node.dtype), live
+
     def compute(self, node: Compute) -> Moved | None:
+        if isinstance(node.body, retold):
+            return self.retold(node)
         found = self.linear(node, not node.reduce_shape)
         if found is None:
             return None

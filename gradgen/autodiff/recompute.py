@@ -36,8 +36,8 @@ def nominal(extent: Extent) -> int:
 
 def body_cost(body: sympy.Expr) -> int:
     """Scalar operations of one evaluation, a transcendental function counting 8."""
-    cheap = {"select", "stop", "apart", "instead", "lt", "le", "gt", "ge", "eq", "ne", "and_", "or_", "not_",
-             "maximum", "minimum", "abs", "sign"}
+    cheap = {"select", "stop", "apart", "instead", "local", "retold", "lt", "le", "gt", "ge", "eq", "ne", "and_", "or_",
+             "not_", "maximum", "minimum", "abs", "sign"}
     cost = 0
     for part in sympy.preorder_traversal(body):
         if isinstance(part, ScalarFunction):

@@ -24,6 +24,18 @@ def _outputs(outputs: Any) -> tuple[tuple[Tensor, ...], bool]:
     return ((outputs,), True) if isinstance(outputs, Tensor) else (tuple(outputs), False)
 
 
+def _gradients(
+    outputs: tuple[Tensor, ...], wrt: tuple[Tensor, ...], weights: list[Any] | None, create_graph: bool
+) -> tuple[Tensor, ...]:
+    """As `grad`, with zeros for what depends on none of the inputs."""
+    used = [k for k, o in enumerate(outputs) if o.requires_grad]
+    if not used:
+        return tuple(internal.filled(x._spec, 0) for x in wrt)
+    chosen = None if weights is None else [weights[k] for k in used]
+    found: Any = grad([outputs[k] for k in used], wrt, chosen, create_graph=create_graph, materialize_grads=True)
+    return tuple(found)
+
+
 def jacobian(func: Callable[..., Any], inputs: Any, create_graph: bool = False, strict: bool = False) -> Any:
     """d func / d inputs: of shape output.shape + input.shape, nested like outputs and inputs."""
     with enable_grad():
@@ -59,7 +71,7 @@ def hessian(func: Callable[..., Any], inputs: Any, create_graph: bool = False, s
         out = func(*args)
         if not isinstance(out, Tensor) or out.numel() != 1:
             raise RuntimeError("The Tensor returned by the function given to hessian should contain a single element")
-        found = grad(out.reshape(()), args, create_graph=True, materialize_grads=True)  # type: ignore[attr-defined]
+        found = _gradients((out.reshape(()),), args, None, True)  # type: ignore[attr-defined]
         return found[0] if single else found
 
     return jacobian(gradient, inputs, create_graph)
@@ -72,7 +84,7 @@ def vjp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool
         outputs = func(*wrt)
         outs, _ = _outputs(outputs)
         weights = None if v is None else list(_outputs(v)[0])
-        found = grad(outs, wrt, weights, create_graph=create_graph, materialize_grads=True)
+        found = _gradients(outs, wrt, weights, create_graph)
     kept = outputs if create_graph else _detached(outputs)
     return kept, found[0] if single else found
 
@@ -84,7 +96,7 @@ def jvp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool
         outputs = func(*wrt)
         outs, single_out = _outputs(outputs)
         dummies = [internal.filled(o._spec, 0).detach()._alone().requires_grad_() for o in outs]
-        pulled = grad(outs, wrt, dummies, create_graph=True, materialize_grads=True)
+        pulled = _gradients(outs, wrt, dummies, True)
         tangents = [internal.filled(x._spec, 1) for x in wrt] if v is None else list(_outputs(v)[0])
         used = [(p, t) for p, t in zip(pulled, tangents) if p is not None and p.requires_grad]
         found = (
@@ -108,7 +120,7 @@ def _hessian_product(func: Callable[..., Any], inputs: Any, v: Any, create_graph
     with enable_grad():
         wrt, single = _arguments(inputs, create_graph)
         out = func(*wrt)
-        first = grad(out, wrt, create_graph=True, materialize_grads=True)
+        first = _gradients((out,), wrt, None, True)
         tangents = [internal.filled(x._spec, 1) for x in wrt] if v is None else list(_outputs(v)[0])
         used = [(g, t) for g, t in zip(first, tangents) if g is not None and g.requires_grad]
         found = (

@@ -355,7 +355,7 @@ def _attach(
     tensors: Sequence[Any],
 ) -> None:
     for x in operands:
-        if isinstance(x, Tensor) and x._inference:
+        if isinstance(x, Tensor) and x._inference and not _moves_only():
             raise RuntimeError(
                 "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in "
                 "computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and "
@@ -366,6 +366,16 @@ def _attach(
     for k, t in enumerate(tensors):
         if plan.outs[k].dtype.is_floating_point:
             t._fn, t._nr = node, k
+
+
+def _moves_only() -> bool:
+    """Whether what is recorded is for forward mode alone, which saves nothing."""
+    border = state.border
+    while border is not None and border.transform in ("jvp", "forward", "vmap"):
+        if border.outer is None:
+            return True
+        border = border.outer
+    return False
 
 
 def evaluate_chain(records: list[Record]) -> None:

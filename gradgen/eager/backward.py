@@ -32,6 +32,11 @@ def backward(
     inputs: Any = None,
 ) -> None:
     """Adds the gradients of `tensors`, weighted by `grad_tensors`, into `.grad` of the leaves, or of `inputs` only."""
+    if state.border is not None and state.border.transform:
+        raise RuntimeError(
+            "backward() called inside a functorch transform. This is not supported, please use functorch.grad or "
+            "functorch.vjp instead or call backward() outside of functorch transforms."
+        )
     note = None
     if type(tensors) is Tensor and grad_tensors is None and inputs is None and not create_graph:
         start = replay.walk(tensors, bool(retain_graph))

@@ -226,7 +226,7 @@ def asarray(
     )
     if copy and isinstance(obj, Tensor) and made is obj:
         made = made.detach()._alone()
-    return made.requires_grad_() if requires_grad else made
+    return made.requires_grad_(setter=True) if requires_grad else made
 
 
 def from_numpy(ndarray: np.ndarray) -> Tensor:
@@ -297,7 +297,7 @@ def generated(shape: tuple[Any, ...], kind: DType, body: Any, requires_grad: boo
     """A tensor whose elements follow from their index: `body` over i0, i1, ...."""
     exact = sympy.Rational(body) if isinstance(body, float) else sympy.sympify(body)
     result = recording.apply(GENERATED, (), {"shape": tuple(shape), "dtype": kind, "body": exact})
-    return result.requires_grad_() if requires_grad else result
+    return result.requires_grad_(setter=True) if requires_grad else result
 
 
 def _size(size: tuple[Any, ...], named: Any, function: str) -> tuple[int, ...]:

@@ -35,7 +35,7 @@ def _generator(generator: Any, function: str) -> generators.Generator:
 
 def _recorded(value: Any, requires_grad: bool, out: Tensor | None) -> Tensor:
     """A draw of a trace, as the caller wanted it."""
-    return written(value.requires_grad_() if requires_grad else value, out)
+    return written(value.requires_grad_(setter=True) if requires_grad else value, out)
 
 
 def _random_filler(name: str, draw: Any, recorded: Any) -> Any:

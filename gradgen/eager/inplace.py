@@ -231,7 +231,7 @@ def detach_(self: Tensor) -> Tensor:
         )
     if self._fn is not None:
         self._cell.cut = (*self._cell.cut, (weakref.ref(self._fn), self._nr))
-    self._fn, self._nr, self._requires = None, 0, False
+    self._fn, self._nr, self._requires, self._still = None, 0, False, 2
     return self
 
 

@@ -29,6 +29,17 @@ def is_inference_mode_enabled() -> bool:
     return state.inference
 
 
+def refuse_in_transform(name: str) -> None:
+    """RuntimeError in PyTorch's words where a function that is given to a transform of gg.func calls the method."""
+    if state.border is not None and state.border.transform:
+        perhaps = " (or perhaps using torch.autograd.functional.* APIs)" if name == "requires_grad_" else ""
+        raise RuntimeError(
+            f"You are attempting to call Tensor.{name}(){perhaps} inside of a function being transformed by a functorch "
+            "transform. This is unsupported, please attempt to use the functorch transforms (e.g. grad, vjp, jacrev, jacfwd, "
+            f"hessian) or call {name}() outside of a function being transformed instead."
+        )
+
+
 class _Mode:
     """A context manager that is also a decorator: each call of the function enters the mode anew."""
 

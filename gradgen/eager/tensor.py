@@ -16,7 +16,7 @@ import sympy
 
 from gradgen.eager import printing
 from gradgen.eager.hooks import HookDict, Hooks, RemovableHandle
-from gradgen.eager.modes import state
+from gradgen.eager.modes import refuse_in_transform, state
 from gradgen.eager.services import services
 from gradgen.eager.storage import Cell, Counter
 from gradgen.ir.dtypes import DType
@@ -71,6 +71,7 @@ class Tensor:
     _leaf_hooks: Hooks | None = None
     _post_hooks: HookDict | None = None
     _retains = False
+    _still = 0  # 1: made by detach(), forward mode does not see through it; 2: by .data or detach_(), for this transform only
     _selection: Any = None  # of elements that a traced mask selects: see masks.py
     __array_priority__ = 1000
 
@@ -97,7 +98,7 @@ class Tensor:
         tensor = _new(Tensor)
         tensor._cell = Cell(leaf(value, dtype))
         if requires_grad:
-            tensor.requires_grad_()
+            tensor.requires_grad_(setter=True)
         return tensor
 
     @property
@@ -189,6 +190,8 @@ class Tensor:
         """Says whether operations on this leaf are recorded.  RuntimeError for non-leaves and non-floating dtypes."""
         if self._inference and requires_grad and not state.inference:
             raise RuntimeError("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.")
+        if not setter:
+            refuse_in_transform("requires_grad_")
         leaf = self._fn is None  # as it stands: a view need not have noticed yet that its base was changed
         if not leaf and (setter or not requires_grad):
             if requires_grad:
@@ -288,6 +291,7 @@ class Tensor:
         """Keeps the gradient of this non-leaf in `.grad`.  RuntimeError where it requires none."""
         if not self.requires_grad:
             raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+        refuse_in_transform("retain_grad")
         if self._fn is None:
             return
         self._fn.own_hooks().retain[self._nr] = weakref.ref(self)
@@ -365,14 +369,14 @@ class Tensor:
     def detach(self) -> Tensor:
         """The same storage without history: changes in place are seen by both."""
         tensor = self._alias()
-        tensor._inference = self._inference
+        tensor._inference, tensor._still = self._inference, 1
         return tensor
 
     @property
     def data(self) -> Tensor:
         """As `detach()`, but changes in place go unnoticed by autograd."""
         tensor = self._alias()
-        tensor._counter = Counter()
+        tensor._counter, tensor._still = Counter(), 2
         return tensor
 
     @data.setter

@@ -267,6 +267,7 @@ def store(tensor: Tensor, record: Record) -> None:
     cell = tensor._cell
     if state.border is not None:
         state.border.writing(tensor)
+        state.border.wrote(tensor, record)
     if tensor._chain is None:
         cell.put(record)
     else:

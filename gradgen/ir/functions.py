@@ -120,6 +120,12 @@ apart: ScalarType = define(
 instead: ScalarType = define(
     "instead", (0, 1), lambda x, y: x, result=SAME, to_sympy=lambda x, y: x
 )  # the value of x, the derivative of y: another form of x, or what autograd's tape says of it
+local: ScalarType = define(
+    "local", (0, 1), lambda x, y: x, result=SAME, to_sympy=lambda x, y: x
+)  # as `instead`, for the transform of gg.func whose function it stands in; to what is around that it is x
+retold: ScalarType = define(
+    "retold", (0, 1, 0), lambda x, y, z: x, result=SAME, to_sympy=lambda x, y, z: x
+)  # the value of x, the derivative of y in reverse mode and of z in forward mode: under no_grad retold(x, 0, x)
 
 
 # --- selection: a branch not taken contributes nothing, it is never multiplied by 0 -----------------------------------

@@ -72,6 +72,11 @@ def placeholder(k: int) -> Placeholder:
     return Placeholder(f"a{k}", real=True)
 
 
+def placeholder_place(symbol: Placeholder) -> int:
+    """Which read the placeholder stands for."""
+    return int(symbol.name[1:])
+
+
 @cache
 def axis(k: int) -> Axis:
     return Axis(f"i{k}", integer=True, nonnegative=True)

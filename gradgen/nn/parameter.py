@@ -17,7 +17,7 @@ class Parameter(Tensor):
             data = empty(0)
         parameter = object.__new__(cls)
         parameter.__dict__.update(data.detach().__dict__)
-        parameter.requires_grad_(requires_grad)
+        parameter.requires_grad_(requires_grad, setter=True)
         return parameter
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

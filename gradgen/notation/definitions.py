@@ -250,7 +250,7 @@ def applied(key: str, args: list[Term]) -> Term:
         return tm.multiply(args[:1], args[1:])
     if key == "pow":
         return tm.power(*args)
-    if key in ("stop", "apart", "instead"):
+    if key in ("stop", "apart", "instead", "local", "retold"):
         return args[0]
     if key == "rsqrt":
         return tm.multiply((), (tm.Apply("sqrt", (args[0],)),))

@@ -17,7 +17,7 @@ from sympy.logic.boolalg import BooleanAtom, BooleanFunction
 
 from gradgen.errors import UnsupportedOperationError
 from gradgen.ir.canonical import compute
-from gradgen.ir.functions import REGISTRY, instead
+from gradgen.ir.functions import REGISTRY, instead, local, retold
 from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.nodes import Compute, Input, Node, Scatter
 from gradgen.ir.rewrite import rewrite
@@ -60,9 +60,9 @@ class SympyView(NamedTuple):
 
 def _value(node: Node) -> Node:
     """What the value is made of, without what only derivatives are."""
-    if not isinstance(node, Compute) or not node.body.has(instead):
+    if not isinstance(node, Compute) or not node.body.has(instead, local, retold):
         return node
-    body = node.body.replace(lambda e: isinstance(e, instead), lambda e: e.args[0])
+    body = node.body.replace(lambda e: isinstance(e, (instead, local, retold)), lambda e: e.args[0])
     return compute(node.shape, body, node.reads, node.dtype, node.reduce_shape, node.reducer or "sum")
 
 

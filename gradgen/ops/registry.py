@@ -15,7 +15,7 @@ import sympy
 
 from gradgen.ir import dtypes
 from gradgen.ir.dtypes import DType
-from gradgen.ir.functions import stop
+from gradgen.ir.functions import local, retold, stop
 from gradgen.ir.nodes import Compute, Node, Read, identity_read
 from gradgen.ir.symbols import Extent, axis, placeholder, same_extent
 from gradgen.ops.requirements import dim_hint
@@ -112,10 +112,18 @@ def cast(node: Node, dtype: DType) -> Node:
 
 
 def stopped(node: Node) -> Node:
-    """The value without its derivative: what no_grad and detach leave."""
+    """The value without its derivative: what detach leaves."""
     if isinstance(node, Compute) and isinstance(node.body, stop):
         return node
     return Compute(node.shape, stop(placeholder(0)), [identity_read(node)], node.dtype)
+
+
+def untracked(node: Node) -> Node:
+    """The value without its derivative in reverse mode: what no_grad leaves."""
+    if isinstance(node, Compute) and isinstance(node.body, (stop, local, retold)):
+        return node
+    a0 = placeholder(0)
+    return Compute(node.shape, retold(a0, 0, a0), [identity_read(node)], node.dtype)
 
 
 def elementwise(body: sympy.Expr, operands: Sequence[Node], dtype: DType) -> Compute:

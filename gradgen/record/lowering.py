@@ -8,7 +8,7 @@ from typing import Any
 
 from gradgen.ir.graph import Location
 from gradgen.ir.nodes import Constant, Input, Node
-from gradgen.ops.registry import stopped
+from gradgen.ops.registry import untracked
 from gradgen.record.records import Record
 
 
@@ -108,5 +108,5 @@ def _lower_one(record: Record, nodes: dict[Record, Node], calls: dict[tuple[Any,
         found = calls[call] = record.op.lower(*operands, **dict(record.attributes))
     node: Node = found[record.output] if isinstance(found, tuple) else found
     if not record.requires_grad and node.dtype.is_floating_point and any(s.requires_grad for s in record.inputs):
-        node = stopped(node)
+        node = untracked(node)
     return node

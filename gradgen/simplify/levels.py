@@ -14,7 +14,7 @@ from functools import lru_cache
 import sympy
 
 from gradgen.ir.canonical import compute
-from gradgen.ir.functions import apart, extent, instead, stop, written_out
+from gradgen.ir.functions import apart, extent, instead, local, retold, stop, written_out
 from gradgen.ir.graph import Graph, Location
 from gradgen.ir.nodes import Compute, Kernel, Node, Read, Scan, Scatter
 from gradgen.ir.rewrite import rewrite
@@ -35,15 +35,17 @@ from gradgen.target import NATIVE, Target
 VALUE_OF = {"given": 0, "pseudo_inverse": 1}
 """Kernels whose value is that of an operand."""
 
+_OF_DERIVATIVES = (stop, apart, instead, local, retold)
+
 
 def drop_stops(node: Node) -> Node:
-    """stop(x), apart(x, k), instead(x, y) and kernels with a given derivative matter to derivatives only: afterwards they are
-    x, and nobody reads y."""
+    """stop(x), apart(x, k), instead(x, y), local(x, y), retold(x, y, z) and kernels with a given derivative matter to
+    derivatives only: afterwards they are x, and nobody reads the others."""
     if isinstance(node, Kernel) and node.name in VALUE_OF:
         return node.operands[VALUE_OF[node.name]]
-    if not isinstance(node, (Compute, Scatter)) or not node.body.has(stop, apart, instead):
+    if not isinstance(node, (Compute, Scatter)) or not node.body.has(*_OF_DERIVATIVES):
         return node
-    body = node.body.replace(lambda e: isinstance(e, (stop, apart, instead)), lambda e: e.args[0])
+    body = node.body.replace(lambda e: isinstance(e, _OF_DERIVATIVES), lambda e: e.args[0])
     if isinstance(node, Compute):
         return compute(node.shape, body, node.reads, node.dtype, node.reduce_shape, node.reducer or "sum")
     return _with_body(node, body)

@@ -38,9 +38,12 @@ class Border:
     """Open while `function` is recorded; a context manager.
 
     `entered` are the tensors from outside by the record that stands for each, `carried` what the tape says of the edges that
-    operations made, `changed` the storage from outside that holds a value of the trace, `outer` the border around this one.
+    operations made, `moving` what forward mode differentiates of changed storage, `changed` the storage from outside that
+    holds a value of the trace, `behind` that which was written through `.data`, `outer` the border around this one.
     """
 
+    transform = ""
+    """Which transform of gg.func the function is given to."""
     puts_back_numbers = False
     """Whether attributes of Modules are put back that hold no tensors."""
 
@@ -51,6 +54,8 @@ class Border:
         self.entered: dict[Record, Tensor] = {}
         self._symbols: dict[tuple[Any, ...], Record] = {}
         self.carried: dict[Edge, Record] = {}
+        self.moving: dict[Cell, dict[Tensor | None, Record]] = {}
+        self.behind: set[Cell] = set()
         self.changed: dict[Cell, Tensor] = {}
         self._undo: list[Callable[[], None]] = []
 
@@ -175,8 +180,13 @@ class Border:
         if not self.is_inside(tensor._cell):
             masks.refuse_selected(tensor, "an operand of another function")
             return self.enter(tensor, record, edge)
-        if tracked:
-            record = tape.grafted(record, self._history(edge, record) if edge is not None else None)
+        moving = None if state.inference else tape.moving(tensor, record, self)
+        if tracked or moving is not record:
+            derived = tape.grafted(record, self._history(edge, record) if edge is not None else None, moving)
+            root = tensor._base if tensor._base is not None else tensor
+            if root._still == 2 or tensor._cell in self.behind:
+                return tape.localised(record, derived)
+            return derived
         return record
 
     def _history(self, edge: Edge, record: Record) -> Record | None:
@@ -263,6 +273,10 @@ class Border:
                 where=users_line(),
                 hint="pass it as an argument and return the new value, or work on a copy: clone()",
             )
+
+    def wrote(self, tensor: Tensor, record: Record) -> None:
+        """Called before `record` becomes the value of `tensor`."""
+        tape.written(tensor, record, self)
 
     def setting(self, owner: Any, name: str, value: Any) -> None:
         """Called before attribute `name` of the Module `owner` becomes `value`; what it was comes back at the trace's end."""

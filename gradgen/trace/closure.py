@@ -141,7 +141,9 @@ def capture(
     Returns its Graph, the tensors it uses from outside (further inputs of the graph), and the nesting of its result.
     """
     source = source or current()
-    with Border(function) as border, enable_grad(), drawing_from(source):
+    border = Border(function)
+    border.transform = name
+    with border, enable_grad(), drawing_from(source):
         symbols = [symbol(f"{name}_{k}", shape, t) for k, (t, shape) in enumerate(zip(tensors, shapes))]
         own = [t._record for t in symbols]
         if source.make is None:

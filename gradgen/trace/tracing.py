@@ -32,6 +32,7 @@ from gradgen.record.lowering import lower, plan_of
 from gradgen.record.records import Record, check_size, symbol_leaf
 from gradgen.record.traced import Spec, TracedFunction
 from gradgen.record.user_lines import PACKAGE
+from gradgen.trace import tape
 from gradgen.trace.module_state import Held, Program, name_states, settled
 
 Size = int | str | Dimension
@@ -109,7 +110,9 @@ def _traced(
     order, leaves = plan_of(made.records)
     nodes, where = lower(order, leaves, constants=True)
     given = [Input(h.name, h.holder._spec.shape, h.holder._spec.dtype) for h in held] + [STATE] * made.draws
-    outs = tuple(nodes[r] for r in made.records)
+    final = tape.settled([nodes[r] for r in made.records])
+    outs = tuple(final[nodes[r]] for r in made.records)
+    where = {final.get(n, n): line for n, line in where.items()}
     graph = with_conditions(Graph((*inputs.values(), *given), outs, all_names, where, made.conditions, states))
     if check:
         _check_reach(graph, specs)
