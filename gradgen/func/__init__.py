@@ -22,8 +22,9 @@ from gradgen.ir.batch import batched, moved_axis, repeated
 from gradgen.ir.functions import NoDerivative, local, retold
 from gradgen.ir.graph import Graph
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
-from gradgen.ir.rewrite import rewrite, substitute
-from gradgen.ir.symbols import placeholder, placeholder_place, same_extent
+from gradgen.ir.rewrite import substitute
+from gradgen.ir.symbols import placeholder, same_extent
+from gradgen.trace import tape
 from gradgen.trace.closure import capture, flatten, operation, unflatten
 
 __all__ = [
@@ -162,24 +163,13 @@ def _record(name: str, made: _Call, extra: Sequence[Tensor], lower: Lower, outpu
     def lowered(*nodes: Node) -> Node | tuple[Node, ...]:
         over = substitute(graph.outputs, dict(zip(graph.inputs, own)))
         made_own = lower(Graph((), over, graph.output_names), own, nodes[count:])
-        found = substitute(_seen_around(made_own), dict(zip(own, nodes[:count])))
+        found = substitute(tape.seen_around(made_own), dict(zip(own, nodes[:count])))
         return found if len(found) > 1 else found[0]
 
     op = operation(f"func_{name}_{graph.key[:24]}_{len(extra)}", lowered, f"{name.split('_')[0].capitalize()}Backward",
                    outputs)
     results = apply(op, (*made.operands, *extra), {})
     return list(results) if isinstance(results, tuple) else [results]
-
-
-def _seen_around(outputs: Sequence[Node]) -> list[Node]:
-    """What a transform gives, to the transforms around it: what its function cut off by `.data` is whole again."""
-    def rule(node: Node) -> Node:
-        if not (isinstance(node, Compute) and isinstance(node.body, local)):
-            return node
-        return node.reads[placeholder_place(node.body.args[0])].source
-
-    new = rewrite(outputs, rule)
-    return [new[n] for n in outputs]
 
 
 def jvp(func: Function, primals: tuple[Any, ...], tangents_: tuple[Any, ...] | None = None, **named: Any) -> tuple[Any, Any]:

@@ -179,6 +179,8 @@ class Border:
         """`record`, the value of `tensor`, with the derivative that its `edge` has."""
         if not self.is_inside(tensor._cell):
             masks.refuse_selected(tensor, "an operand of another function")
+            if not tracked and self.outer is not None and not state.inference:
+                edge = tensor._edge()  # under no_grad: constant in reverse mode, and not in forward mode around
             return self.enter(tensor, record, edge)
         moving = None if state.inference else tape.moving(tensor, record, self)
         if tracked or moving is not record:

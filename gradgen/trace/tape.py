@@ -17,7 +17,8 @@ from gradgen.eager import views
 from gradgen.eager.apply import CAST
 from gradgen.eager.grad_fn import AccumulateGrad, Edge, OpNode
 from gradgen.ir.functions import instead, local, retold, stop
-from gradgen.ir.nodes import Compute, Node, Scan, identity_read
+from gradgen.ir.kernels import Pullback, given
+from gradgen.ir.nodes import Compute, Kernel, Node, Scan, identity_read
 from gradgen.ir.rewrite import rewrite
 from gradgen.ir.symbols import placeholder, placeholder_place
 from gradgen.ops.registry import KEEP, Op
@@ -123,6 +124,8 @@ def settled(outputs: Sequence[Node]) -> dict[Node, Node]:
             step = replace(node.step, outputs=tuple(new[n] for n in node.step.outputs))
             return node if step.outputs == node.step.outputs else Scan(
                 step, node.init, node.sequences, node.constants, node.length, node.output, node.reverse)
+        if isinstance(node, Kernel) and node.name == "given":
+            return _settled_backward(node)
         if not isinstance(node, Compute):
             return node
         if isinstance(node.body, local):
@@ -133,6 +136,30 @@ def settled(outputs: Sequence[Node]) -> dict[Node, Node]:
         return node
 
     return rewrite(outputs, rule)
+
+
+def _settled_backward(node: Kernel) -> Node:
+    """Likewise what a custom Function's backward computed under no_grad."""
+    pullback: Pullback = dict(node.attributes)["pullback"]
+    if pullback.graph is None:
+        return node
+    new = settled(pullback.graph.outputs)
+    outputs = tuple(new[n] for n in pullback.graph.outputs)
+    if outputs == pullback.graph.outputs:
+        return node
+    return given(node.operands[0], node.operands[1:], replace(pullback, graph=replace(pullback.graph, outputs=outputs)))
+
+
+def seen_around(outputs: Sequence[Node]) -> list[Node]:
+    """What a transform gives, to the transforms around it: what its function cut off by `.data` is whole again."""
+
+    def rule(node: Node) -> Node:
+        if not (isinstance(node, Compute) and isinstance(node.body, local)):
+            return node
+        return node.reads[placeholder_place(node.body.args[0])].source
+
+    new = rewrite(outputs, rule)
+    return [new[n] for n in outputs]
 
 
 # --- forward mode -------------------------------------------------------------------------------------------------------

@@ -167,6 +167,41 @@ def case_vmap_of_jvp(torch, show, attempt):
     _show(torch, show, "vmap of jvp")
 
 
+def case_of_what_is_outside(torch, show, attempt):
+    """What an inner function computes under no_grad of a variable of the transform around it."""
+    f, w = torch.func, torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+
+    def square(x):
+        def inner(w):
+            with torch.no_grad():
+                y = x * x
+            return (w * w * y).sum()
+
+        return f.grad(inner)(w)
+
+    def product(x):
+        def inner(w):
+            with torch.no_grad():
+                y = x * w
+            return (w * y * x).sum()
+
+        return f.grad(inner)(w)
+
+    def mapped(x):
+        with torch.no_grad():
+            y = x * x
+        return f.vmap(lambda a: (a * y).sum())(torch.stack([w, w * 2])) * x.sum()
+
+    def whole(x):
+        with torch.no_grad():
+            return f.grad(lambda w: (w * w * x).sum())(w) * x
+
+    x, nought = torch.tensor([0.3, 0.6, 1.2], dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    for function in (square, product, mapped, whole):
+        for transform in ("jvp", "jacrev"):
+            show(*(f"{v:.9g}" for v in (transforms(torch)[transform](function, x) + nought).reshape(-1).tolist()))
+
+
 def case_under_no_grad(torch, show, attempt):
     """What is around a transform does not matter to it."""
     x = torch.tensor([0.3, 0.6, 1.2], dtype=torch.float64)
