@@ -13,6 +13,7 @@ from gradgen.codegen.integers import guard_text, index_text
 from gradgen.codegen.literals import literal
 from gradgen.errors import CodegenError
 from gradgen.ir.dtypes import DType, bool_
+from gradgen.ir.guards import Guard
 from gradgen.ir.symbols import Extent
 from gradgen.loops.statements import (
     Apply,
@@ -31,7 +32,8 @@ from gradgen.target import NATIVE, Target
 # C precedence: higher binds tighter.
 TERNARY, OR, AND, EQUALITY, RELATION, SUM, PRODUCT, UNARY, ATOM = 1, 2, 3, 4, 5, 6, 7, 8, 9
 
-INDEX_HELPERS = ("gg_floor_quotient", "gg_floor_modulus", "gg_least", "gg_greatest")
+WIDE_HELPERS = ("gg_floor_quotient", "gg_floor_modulus")
+INDEX_HELPERS = (*WIDE_HELPERS, "gg_least", "gg_greatest", *(f"{name}_wide" for name in WIDE_HELPERS))
 LIBM = {"round": "nearbyint", "abs": "fabs", "fmax": "fmax", "fmin": "fmin"}
 """Functions of <math.h> that are right everywhere, and an instruction where there is one."""
 LIBRARY = frozenset({
@@ -83,6 +85,14 @@ class ExpressionPrinter:
         found = [s for s in e.free_symbols if s.name in self.wide] if self.wide else []
         return self.note_helpers(index_text(casts(e, found, self.counter) if found else e))
 
+    def guard(self, guard: Guard) -> str:
+        """A conjunction; positions read from data are tested as they are, before anything is made narrower."""
+        text = guard_text(guard)
+        if self.wide and any(s.name in self.wide for c in guard for s in c.expr.free_symbols):
+            for name in WIDE_HELPERS:
+                text = text.replace(f"{name}(", f"{name}_wide(")
+        return self.note_helpers(text)
+
     def size_of(self, count: Extent, dtype: DType) -> str:
         """The bytes of so many elements."""
         text = self.index(count)
@@ -123,12 +133,12 @@ class ExpressionPrinter:
             if not expr.guard:
                 return element, TERNARY
             element = f"({element})"
-        condition = self.note_helpers(guard_text(expr.guard))
+        condition = self.guard(expr.guard)
         return f"({condition}) ? {element} : {literal(expr.fill, expr.dtype)}", TERNARY
 
     @visit.register
     def _holds(self, expr: Holds) -> Text:
-        return self.note_helpers(guard_text(expr.guard)), AND if len(expr.guard) > 1 else EQUALITY
+        return self.guard(expr.guard), AND if len(expr.guard) > 1 else EQUALITY
 
     @visit.register
     def _pairwise_total(self, expr: PairwiseTotal) -> Text:

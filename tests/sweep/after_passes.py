@@ -67,7 +67,7 @@ def drafts(procedure: Procedure, options: ScheduleOptions, layout: Any) -> list[
     found: list[tuple[str, Draft]] = []
 
     def look(one: Pass[Any], _: Any, after: Any) -> None:
-        if isinstance(after, Draft) and after.procedure is procedure:
+        if isinstance(after, Draft) and after.procedure.given is procedure.given:  # a target may have marked its outputs
             found.append((one.name, after))
 
     with observed(look):
