@@ -396,28 +396,3 @@ def unfold(input: Tensor, kernel_size: Ints, dilation: Ints = 1, padding: Ints =
         padding=each(padding, 2, "padding"), stride=each(stride, 2, "stride"),
     )
     return result if input.ndim == 4 else result.squeeze(0)
-
-
-def _lower_shuffle(node: Node, *, factor: int) -> Node:
-    n, c, h, w = node.shape[-4:] if node.ndim == 4 else (1, *node.shape)
-    r, channels = sympy.Integer(factor), floor_ratio(c, factor**2)
-    apart = Compute((n, channels, factor, factor, h, w), A0,
-                    [Read(node, [axis(0), (axis(1) * factor + axis(2)) * factor + axis(3), axis(4), axis(5)])], node.dtype)
-    place = [axis(0), axis(1), modulo(axis(2), r), modulo(axis(3), r), quotient(axis(2), r), quotient(axis(3), r)]
-    return Compute((n, channels, known(h * factor), known(w * factor)), A0, [Read(apart, place)], node.dtype)
-
-
-_shuffle = register(Op("pixel_shuffle", _lower_shuffle, "PixelShuffleBackward0", KEEP))
-
-
-@public("nn.functional", "", samples=[one(t(1, 8, 2, 3), 2)])
-def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
-    """[N, C r r, H, W] -> [N, C, H r, W r]."""
-    channels = input.shape[1]
-    require_multiple(channels, int(upscale_factor) ** 2, RuntimeError,
-                     "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of "
-                     "upscale_factor, but input.size(-3)={channels} is not divisible by {square}", channels=channels,
-                     square=upscale_factor**2)
-    return call(_shuffle, input, factor=int(upscale_factor))
-
-

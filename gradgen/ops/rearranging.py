@@ -1,4 +1,4 @@
-"""Elements of images rearranged: fold, pixel_unshuffle, channel_shuffle, max_unpool."""
+"""Elements of images rearranged: fold, pixel_shuffle and its inverse, channel_shuffle, max_unpool."""
 
 from __future__ import annotations
 
@@ -92,6 +92,43 @@ def _check_fold(input: Any, out: Numbers, size: Numbers, spread: Numbers, pad: N
 # --- shuffles ---------------------------------------------------------------------------------------------------------
 
 
+def _lower_shuffle(node: Node, *, factor: int) -> Node:
+    lead = node.ndim - 3
+    c, h, w = node.shape[lead:]
+    channel, row, column, *rest = (axis(lead + k) for k in range(6))
+    r, channels = sympy.Integer(factor), floor_ratio(c, factor**2)
+    apart = Compute((*node.shape[:lead], channels, factor, factor, h, w), A0,
+                    [Read(node, [*axes(lead), (channel * factor + row) * factor + column, *rest[:2]])], node.dtype)
+    place = [*axes(lead), channel, modulo(row, r), modulo(column, r), quotient(row, r), quotient(column, r)]
+    return Compute((*node.shape[:lead], channels, known(h * factor), known(w * factor)), A0, [Read(apart, place)], node.dtype)
+
+
+_shuffle = register(Op("pixel_shuffle", _lower_shuffle, "PixelShuffleBackward0", KEEP))
+
+
+def _require_image(name: str, input: Tensor, factor_name: str, factor: int) -> None:
+    if input.ndim < 3:
+        raise RuntimeError(
+            f"{name} expects input to have at least 3 dimensions, but got input with {input.ndim} dimension(s)"
+        )
+    if factor <= 0:
+        raise RuntimeError(f"{name} expects a positive {factor_name}, but got {factor}")
+
+
+@public("nn.functional", "", samples=[
+    one(t(1, 8, 2, 3), 2), sample(t(8, 2, 3), 2), one(t(3, 2, 4, 1, 2), 2), one(t(2, 1, 2, 9, 1, 2), 3),
+])
+def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
+    """[..., C r r, H, W] -> [..., C, H r, W r]."""
+    _require_image("pixel_shuffle", input, "upscale_factor", upscale_factor)
+    channels = input.shape[-3]
+    require_multiple(channels, int(upscale_factor) ** 2, RuntimeError,
+                     "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of "
+                     "upscale_factor, but input.size(-3)={channels} is not divisible by {square}", channels=channels,
+                     square=upscale_factor**2)
+    return call(_shuffle, input, factor=int(upscale_factor))
+
+
 def _lower_unshuffle(node: Node, *, factor: int) -> Node:
     lead = node.ndim - 3
     channels, height, width = node.shape[lead:]
@@ -107,17 +144,10 @@ def _lower_unshuffle(node: Node, *, factor: int) -> Node:
 _unshuffle = register(Op("pixel_unshuffle", _lower_unshuffle, "PixelUnshuffleBackward0", KEEP))
 
 
-@public("nn.functional", "", samples=[sample(t(1, 2, 4, 6), 2), one(t(2, 3, 3), 3)])
+@public("nn.functional", "", samples=[sample(t(1, 2, 4, 6), 2), one(t(2, 3, 3), 3), one(t(2, 3, 1, 2, 4), 2)])
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     """[..., C, H r, W r] -> [..., C r r, H, W]."""
-    if input.ndim < 3:
-        raise RuntimeError(
-            f"pixel_unshuffle expects input to have at least 3 dimensions, but got input with {input.ndim} dimension(s)"
-        )
-    if downscale_factor <= 0:
-        raise RuntimeError(
-            f"pixel_unshuffle expects a positive downscale_factor, but got {downscale_factor}"
-        )
+    _require_image("pixel_unshuffle", input, "downscale_factor", downscale_factor)
     for name, at in (("height", -2), ("width", -1)):
         require_multiple(input.shape[at], int(downscale_factor), RuntimeError,
                          "pixel_unshuffle expects {name} to be divisible by downscale_factor, but input.size({at})={n} is "
