@@ -29,6 +29,7 @@ from gradgen.schedule.reciprocals import reciprocals
 from gradgen.schedule.registers import in_registers
 from gradgen.schedule.running import with_parts
 from gradgen.schedule.straight import straighten
+from gradgen.schedule.stretches import in_stretches
 from gradgen.schedule.threads import run_in_threads
 from gradgen.schedule.unroll import unroll
 
@@ -90,6 +91,7 @@ def statement_passes(options: ScheduleOptions, saved: SavedLayout) -> Iterator[P
         if options.has(name):
             yield Pass(name, PASSES[name], "safe", run)
 
+    yield from optional("stretches", _with_names(in_stretches))
     yield from optional("straight", _with_names(lambda block, fresh: straighten(block, fresh, options.costs)))
     yield from optional("unroll", _statements(unroll))
     yield from optional("registers", _with_names(in_registers))

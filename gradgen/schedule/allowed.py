@@ -20,6 +20,7 @@ PASSES: dict[str, str] = {
     "order": "the axis with the smallest stride is innermost; long sums are added up where their terms arise",
     "simd": "innermost loops without carried dependences are marked for vectorisation",
     "pairwise": "float sums add block sums pairwise",
+    "stretches": "a loop over rows and columns by one counter is two loops; no element divides",
     "straight": "short loops inside a loop are written out: guards are decided, elements of small arrays are locals",
     "unroll": "loops whose guards single out iterations become one store an element",
     "registers": "a recurrence on a state of a few elements keeps them in locals",

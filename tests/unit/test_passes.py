@@ -69,7 +69,7 @@ def test_every_step_of_scheduling_is_seen() -> None:
         names = [name for name, state in seen if not (isinstance(state, Procedure) and state.name == "step")]
         assert names == [
             "packing", "sharing", "pairs", "digits", "unfold",
-            "emit", "straight", "unroll", "registers", "peel", "conditions", "reciprocals",
+            "emit", "stretches", "straight", "unroll", "registers", "peel", "conditions", "reciprocals",
             "lanes", "flatten", "loads", "merge", "memory", "outline", "names",
         ]  # fmt: skip
         drafts = [state for _, state in seen if isinstance(state, Draft)]
