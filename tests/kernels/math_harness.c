@@ -206,8 +206,8 @@ RUN_CAST(to_i64, double, f64, int64_t)
 #ifdef QUAD
 #include <quadmath.h>
 
-static __float128 maxq(__float128 a, __float128 b) { return a != a || a > b ? a : b; }
-static __float128 minq(__float128 a, __float128 b) { return a != a || a < b ? a : b; }
+static __float128 maximumq(__float128 a, __float128 b) { return a != a || a > b ? a : b; }
+static __float128 minimumq(__float128 a, __float128 b) { return a != a || a < b ? a : b; }
 
 static double error_f64(double result, __float128 exact)
 {
