@@ -20,7 +20,6 @@ from gradgen.loops.statements import (
     CVar,
     Declare,
     Expr,
-    If,
     Literal,
     Load,
     Loop,
@@ -28,7 +27,7 @@ from gradgen.loops.statements import (
     Store,
     Variable,
 )
-from gradgen.loops.walk import ELEMENTWISE, expressions, statements_in, subexpressions, touched
+from gradgen.loops.walk import ELEMENTWISE, blocks, buffers, expressions, statements_in, subexpressions, touched, writes
 from gradgen.schedule.unroll import BodyCopy, size
 
 FEW = 4  # elements of a state that lives in registers
@@ -103,26 +102,26 @@ def _promotable(loop: Loop) -> list[Buffer]:
     found: dict[Buffer, None] = {}
     barred: set[Buffer] = set()
     for s in statements_in(loop.body):
-        numbered: list[Buffer] = []
-        if isinstance(s, Store) and s.index.is_Integer:
-            numbered.append(s.buffer)
-        elif isinstance(s, Copy) and _is_small_copy(s):
-            numbered += [s.target, s.source]
-        elif not isinstance(s, (Loop, If)):
-            barred |= {b for b in touched(s) if not _is_read_only(s, b)}
+        numbered = _numbered(s)
+        if not numbered and not blocks(s):
+            barred |= {b for b in touched(s) if not _is_read_only(s, b)} | {*writes(s)}
         for part in subexpressions(expressions(s)):
             if isinstance(part, Load):
                 numbered.append(part.buffer)
                 if not part.index.is_Integer or part.guard:
                     barred.add(part.buffer)
-        if isinstance(s, Store) and not s.index.is_Integer:
-            barred.add(s.buffer)
         if isinstance(s, Loop):
-            barred |= {t.buffer for t in statements_in(s.body) if isinstance(t, Store)}
-            barred |= {b for t in statements_in(s.body) if isinstance(t, Copy) for b in (t.target, t.source)}
+            barred |= {b for t in statements_in(s.body) for b in buffers(t)}
         found.update(dict.fromkeys(numbered))
     small = [b for b in found if b not in barred and b.space == WORK and _is_small(b)]
     return small if sum(int(b.size) for b in small) <= LOCALS else []  # type: ignore[arg-type]
+
+
+def _numbered(s: Statement) -> list[Buffer]:
+    """The memory whose elements a statement itself addresses by number."""
+    if isinstance(s, Store):
+        return [s.buffer] if s.index.is_Integer else []
+    return [*buffers(s)] if _is_small_copy(s) else []
 
 
 def _is_small(b: Buffer) -> bool:

@@ -16,7 +16,6 @@ from gradgen.loops.statements import (
     WORK,
     Assign,
     Buffer,
-    Fail,
     Fill,
     If,
     Load,
@@ -37,7 +36,7 @@ VECTOR = 4  # steps from which on a loop marked for vectorisation may be one
 WORTH = 24  # expressions for each sum in memory that a loop over neighbours would update as a vector
 NAMES = 64  # elements of an array that become names
 
-_SIMPLE = (ELEMENTWISE - {Fail}) | {Fill, Pointer}
+_SIMPLE = ELEMENTWISE | {Fill, Pointer}
 
 
 def straighten(statements: tuple[Statement, ...], fresh: Callable[[str], str], costs: Costs = PC) -> tuple[Statement, ...]:
@@ -91,7 +90,7 @@ class Straight:
         """Memory becomes names, guards are decided or sums are of a few terms, and no vector loop over memory that stays is
         taken apart."""
         alone = set(self.alone(s))
-        inner = [t for t in statements_in(s.body) if isinstance(t, Loop)]
+        inner = _loops(s)
         if not alone and not any(_decides(t) or _is_short_sum(t) for t in inner):
             return False
         stays = [
@@ -120,11 +119,13 @@ class Straight:
 def fits(loop: Loop) -> bool:
     """The body holds a short loop at least, only such, and not too much of it."""
     inside = list(statements_in(loop.body))
-    if not all(type(s) in _SIMPLE for s in inside) or not any(isinstance(s, Loop) for s in inside):
-        return False
-    if _is_short(loop, 0):
+    if not all(type(s) in _SIMPLE for s in inside) or not _loops(loop) or _is_short(loop, 0):
         return False
     return written_size(loop.body) is not None
+
+
+def _loops(loop: Loop) -> list[Loop]:
+    return [s for s in statements_in(loop.body) if isinstance(s, Loop)]
 
 
 def _decides(loop: Loop) -> bool:

@@ -41,8 +41,6 @@ LEFT = {
     "codegen/chunks.py": "declare expression statement",
     "codegen/pieces.py": "_movable _sines_apart _taken",
     "schedule/in_place.py": "_bodies",
-    "schedule/registers.py": "_promotable",
-    "schedule/straight.py": "fits",
     "schedule/threads.py": "block plan",
 }
 """What still asks by hand what the table could say: nothing is added here."""
