@@ -38,12 +38,17 @@ def tiled_function(
     long = most is None or most > KERNEL_TERMS
     dtype = dtypes.dtype(r.dtype)
     add = None if both and not long else r.accumulate
-    product = _Product({name: value for name, value in known.items() if value is not None}, dtype.ctype, add, long,
-                       some and not costs.size, *costs.tile(r.m, r.n, dtype))
+    rows, columns = costs.tile(r.m, r.n, dtype)
+    literals = {name: value for name, value in known.items() if value is not None}
+    product = _Product(literals, dtype.ctype, add, long, some and not costs.size, rows, columns)
     name = f"gg_gemm_{dtype.suffix}_1"
     parameters = tuple(p for p in PARAMETERS[:-1] if p not in product.known) + (("add",) if add is None else ())
     kind = "_long" if long else "_some" if product.some else ""
-    return GemmCode(name, product.text(name, parameters), {}, NoScratch(r), parameters, kind)
+    text = product.text(name, parameters)
+    if rows * columns > 1:  # the same sums one by one, where the compiler is asked for little code
+        small = _Product(literals, dtype.ctype, add, long, False, 1, 1).text(name, parameters)
+        text = f"#if defined(__OPTIMIZE_SIZE__)\n{small}#else\n{text}#endif\n"
+    return GemmCode(name, text, {}, NoScratch(r), parameters, kind)
 
 
 class _Product:
