@@ -111,10 +111,15 @@ def helper(name: str) -> Helper:
 
 def filled(name: str, **keys: object) -> Helper:
     """The same for a fragment that has keys of its own."""
+    return _with_keys(name, tuple((key, str(value)) for key, value in keys.items()))
+
+
+@cache
+def _with_keys(name: str, keys: tuple[tuple[str, str], ...]) -> Helper:
     found = find(name)
     if found is None:
         raise CodegenError(f"no fragment below templates/kernels defines {name}")
-    return _filled(found[0], found[1], {key: str(value) for key, value in keys.items()})
+    return _filled(found[0], found[1], dict(keys))
 
 
 def _filled(section: Section, suffix: str, more: Mapping[str, str]) -> Helper:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sympy
@@ -60,11 +60,11 @@ class _Names:
         self.rows: set[str] = set()  # names that nothing else has in the whole function: a row's says what is behind it
         binding = Counter(n for s in statements_in(statements) for n in _bound(s))
         self.often = Counter(map(_stem, binding))
-        visible = set(self.reserved)
+        visible = _Scope(set(self.reserved), {})
         for b in memory:
             if b.space == SAVED and USERS not in b.name:  # in all functions alike
                 self.names[b.name] = b.name
-                visible.add(b.name)
+                visible.names.add(b.name)
             else:
                 self.give(b.name, visible, alone=True)
         for name, times in binding.items():
@@ -73,7 +73,7 @@ class _Names:
                 self.rows.add(self.names[name])
         self.block(statements, visible)
 
-    def block(self, statements: Iterable[Statement], visible: set[str]) -> None:
+    def block(self, statements: Iterable[Statement], visible: _Scope) -> None:
         statements = tuple(statements)
         for s in statements:
             for name in bound(s):
@@ -81,23 +81,42 @@ class _Names:
                 if isinstance(s, Pointer):
                     self.rows.add(self.names[name])
         for s in statements:
-            inside = set(visible)
+            if not blocks(s):
+                continue
+            inside = visible.inner()
             if isinstance(s, Loop):
                 self.give(s.variable.name, inside)
             for block in blocks(s):
-                self.block(block, set(inside))
+                self.block(block, inside.inner())
 
-    def give(self, old: str, visible: set[str], alone: bool = False) -> None:
+    def give(self, old: str, visible: _Scope, alone: bool = False) -> None:
         if self.names.get(old) in self.rows:
             return
         stem, user = _stem(old)
         alone = alone or not user or self.often[stem, user] == 1
-        free = (n for n in _candidates(stem, user, alone) if n not in visible and n not in self.rows and not taken_by_c(n))
-        new = old if stem == old else next(free)
+        first = visible.first.get((stem, user), 0)
+        free = (
+            (k, n) for k, n in _candidates(stem, user, alone, first)
+            if n not in visible.names and n not in self.rows and not taken_by_c(n)
+        )
+        new = old
+        if stem != old:
+            visible.first[stem, user], new = next(free)
         if user:
             self.users.add(stem)
         self.names[old] = new
-        visible.add(new)
+        visible.names.add(new)
+
+
+@dataclass(slots=True)
+class _Scope:
+    """The names that are taken, and the first number of each stem that may be free."""
+
+    names: set[str]
+    first: dict[tuple[str, bool], int]
+
+    def inner(self) -> _Scope:
+        return _Scope(set(self.names), dict(self.first))
 
 
 def _bound(s: Statement) -> Iterator[str]:
@@ -114,12 +133,12 @@ def _stem(name: str) -> tuple[str, bool]:
     return (name if name.startswith("gg_") else name.rstrip(f"{DIGITS}_") or name), False
 
 
-def _candidates(stem: str, user: bool, alone: bool) -> Iterator[str]:
-    """`z`, or `z_0`, `z_1` of several; `lane`, `lane2`; `t1`, `t2`."""
-    if alone and (user or len(stem) > 1):
-        yield stem
-    for k in range(1 << 30):
-        yield f"{stem}_{k}" if user else f"{stem}{k + 1 + (len(stem) > 1)}"
+def _candidates(stem: str, user: bool, alone: bool, first: int) -> Iterator[tuple[int, str]]:
+    """`z`, or `z_0`, `z_1` of several; `lane`, `lane2`; `t1`, `t2`; with numbers from `first` on."""
+    if alone and first == 0 and (user or len(stem) > 1):
+        yield 0, stem
+    for k in range(first, 1 << 30):
+        yield k, f"{stem}_{k}" if user else f"{stem}{k + 1 + (len(stem) > 1)}"
 
 
 class _Renaming(Rewriting):
