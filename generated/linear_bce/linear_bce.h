@@ -19,7 +19,7 @@ extern "C" {
 /** Bytes of SAVED (forward writes, backward reads) and WORK (scratch, free after each call).
  *  SIZE_MAX where a dimension is negative or too large.
  *  The macros give the same for constant dimensions, so that memory can be static.
- *  About 17,689 bytes of code and constants; at most 6,464 of stack, in value_and_grad -> mathematics.
+ *  About 15,826 bytes of code and constants; at most 6,464 of stack, in value_and_grad -> mathematics.
  *  Multiply-adds of a call: forward 18*N + 1, backward 18*N + 1, value_and_grad 144*N + 2. */
 GRADGEN_API size_t linear_bce_saved_bytes(int64_t N);
 GRADGEN_API size_t linear_bce_work_bytes(int64_t N);

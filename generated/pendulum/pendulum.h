@@ -73,7 +73,7 @@ extern "C" {
 
 /** Bytes of SAVED (always 0: there is no backward) and WORK (scratch, free after each call).
  *  The macros give the same, so that memory can be static.
- *  About 12,122 bytes of code and constants; at most 4,048 of stack, in forward -> mathematics.
+ *  About 11,340 bytes of code and constants; at most 4,048 of stack, in forward -> mathematics.
  *  Multiply-adds of a call: forward 158. */
 GRADGEN_API size_t pendulum_saved_bytes(void);
 GRADGEN_API size_t pendulum_work_bytes(void);

@@ -32,7 +32,7 @@ extern "C" {
 /** Bytes of SAVED (forward writes, backward reads) and WORK (scratch, free after each call).
  *  SIZE_MAX where a dimension is negative or too large.
  *  The macros give the same for constant dimensions, so that memory can be static.
- *  About 13,278 bytes of code and constants; at most 3,504 of stack, in value_and_grad -> mathematics.
+ *  About 12,246 bytes of code and constants; at most 3,504 of stack, in value_and_grad -> mathematics.
  *  Multiply-adds of a call: forward 145*N + 68, backward 370*N + 198, value_and_grad 467*N + 231. */
 GRADGEN_API size_t pinn_saved_bytes(int64_t N);
 GRADGEN_API size_t pinn_work_bytes(int64_t N);

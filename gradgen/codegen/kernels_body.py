@@ -8,17 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 import sympy
 
-from gradgen.codegen.chunks import index
 from gradgen.codegen.extents import dims_of, evaluate, shape_text
 from gradgen.codegen.fragments import Helper, with_needs
 from gradgen.codegen.integers import index_text
 from gradgen.codegen.literals import floating, literal
-from gradgen.codegen.pieces import Cut, cut, used
-from gradgen.codegen.printer import INDENT, StatementPrinter, called_often, local_type, set_and_added, wrapped
+from gradgen.codegen.printer import StatementPrinter, called_often, set_and_added
 from gradgen.ir.symbols import Extent, as_extent
 from gradgen.loops.heights import greatest_of
+from gradgen.loops.needs import outside
 from gradgen.loops.program import Program
-from gradgen.loops.statements import CONSTANT, SAVED, WORK, Buffer, Layout, Loop, Statement
+from gradgen.loops.statements import CONSTANT, SAVED, WORK, Apart, Buffer, Layout, Loop
+from gradgen.loops.walk import buffers, expressions, subexpressions
 from gradgen.schedule.memory import aligned
 
 LINE = 116
@@ -29,7 +29,6 @@ QUIET_VECTORISER = """#if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed" /* a vector loop may stay scalar: that is no defect */
 #endif
 """
-STACK_BYTES = 8192  # of locals and the register tiles of matrix kernels, an upper estimate
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +42,6 @@ class ProcedureCode:
     work_bytes_c: str
     saved_bytes: Extent
     saved_bytes_c: str
-    stack_bytes: int
 
 
 def c_procedure(program: Program) -> ProcedureCode:
@@ -52,15 +50,11 @@ def c_procedure(program: Program) -> ProcedureCode:
     printer.expressions.out_of_line = called_often(program.statements)
     printer.set_and_added = set_and_added(program.walk()) if program.target.scalar else frozenset()
     parts = [printer.part(p) for p in program.parts]
-    pieces = cut(program.statements)
-    if pieces is None:
-        printer.sequence(program.statements)
-    else:
-        parts += in_pieces(printer, pieces)
+    printer.sequence(program.statements)
     tables = [_table(b) for b in program.buffers if b.space == CONSTANT]  # inside: procedures number theirs alike
     head = [f"    {line}" for table in tables for line in table.splitlines()]
-    own = sorted_by_place(program.buffers if pieces is None else pieces.own_buffers(program.buffers), program.layout)
-    head += [*memory_map(own, program.layout), *printer.pointers(own)]
+    places = sorted_by_place(program.buffers, program.layout)
+    head += [*memory_map(places, program.layout), *printer.pointers(_own(program, places))]
     work = program.layout.work
     if any("work" in code.parameters for code, _ in printer.products.values()):
         sizes = [size for _, calls in printer.products.values() for size in calls]
@@ -68,21 +62,24 @@ def c_procedure(program: Program) -> ProcedureCode:
         if printer.chunks > 1:
             head.append(f"    const size_t gg_scratch_bytes = (size_t)({index_text(aligned(greatest_of(sizes)))});")
         work = as_extent(work + printer.chunks * aligned(greatest_of(sizes)))
-    for array, length in pieces.arrays.items() if pieces is not None else ():
-        head.append(f"    {array.dtype.ctype} *const {array.name} = ({array.dtype.ctype} *){printer.at('work', work)};")
-        work = as_extent(work + aligned(length * array.dtype.itemsize))
     saved, text = program.layout.saved, index_text(work)
     if not isinstance(work, int) and not work.is_positive:
         printer.expressions.note_helpers(text)  # it is asked whether there is any
-    if pieces is not None:
-        printer.expressions.helper("GG_NOINLINE")
-    if printer.parts:
-        printer.expressions.helper("GG_CHUNK")
-    helpers = {**_helpers(program, printer), **{p.names[0]: p for p in parts}, **printer.parts}
+    helpers = {**_helpers(program, printer), **{p.names[0]: p for p in parts}, **printer.functions}
     return ProcedureCode(
         program.name, "\n".join([*head, *printer.out]) + "\n", helpers, work, text, saved, index_text(saved),
-        STACK_BYTES + printer.stack_bytes,
     )
+
+
+def _own(program: Program, places: Sequence[Buffer]) -> Sequence[Buffer]:
+    """Those that the function itself refers to: functions made of its statements find theirs anew."""
+    if not any(isinstance(s, Apart) for s in program.walk()):
+        return places
+    there: set[Buffer] = set()
+    for s in outside(program.statements):
+        there.update(b for e in subexpressions(expressions(s)) for b in buffers(e))
+        there.update(buffers(s))
+    return [b for b in places if b in there]
 
 
 MAP_TITLES = {SAVED: "SAVED, after its header", WORK: "WORK; values that are never needed together share memory"}
@@ -116,40 +113,6 @@ def sorted_by_place(buffers: Iterable[Buffer], layout: Layout) -> list[Buffer]:
         return evaluate(offset, dict.fromkeys(dims_of([offset]), TYPICAL))
 
     return sorted((b for b in buffers if b.space in MAP_TITLES), key=lambda b: (b.space, place(b)))
-
-
-def in_pieces(printer: StatementPrinter, pieces: Cut) -> list[Helper]:
-    """Prints a procedure's segments, pieces as calls; the functions called."""
-    made: list[Helper] = []
-    for segment in pieces.segments:
-        if segment.piece:
-            made.append(_piece(printer, f"gg_{printer.procedure}_piece{len(made) + 1}", segment.statements))
-        else:
-            printer.sequence(segment.statements)
-    return made
-
-
-def _piece(printer: StatementPrinter, name: str, statements: tuple[Statement, ...]) -> Helper:
-    """A piece's function: arrays in SAVED and WORK are found anew in it, everything else is a parameter."""
-    found = used(statements)
-    blocks = [b for b in found.pointers.values() if b.space in (SAVED, WORK)]
-    index((printer.layout.offsets[b] for b in blocks), found)
-    given = [(v, f"{local_type(dtype)} {v}") for v, dtype in found.scalars.items()]
-    for b in found.pointers.values():
-        if b.space not in (SAVED, WORK):
-            const = "" if b.name in found.written else "const "
-            given.append((b.name, f"{const}{b.dtype.ctype} *GRADGEN_RESTRICT {b.name}"))
-    if found.saved or any(b.space == SAVED for b in blocks):
-        given.append(("saved", "void *saved"))
-    if any(b.space == WORK for b in blocks):
-        given.append(("work", "void *work"))
-    if found.flags:
-        given.append(("flags", "uint32_t flags"))
-    lines = printer.apart(statements, found.scalars.items())
-    printer.line(wrapped(f"{name}(", [v for v, _ in given], INDENT * 2) + ");")
-    head = wrapped(f"GG_NOINLINE void {name}(", [text for _, text in given], INDENT)
-    body = "\n".join([*printer.pointers(blocks), *lines])
-    return Helper(f"{head})\n{{\n{body}\n}}", (name,))
 
 
 def _helpers(program: Program, printer: StatementPrinter) -> dict[str, Helper]:

@@ -10,7 +10,6 @@ from functools import singledispatchmethod
 
 import sympy
 
-from gradgen.codegen.chunks import Needs, local_type, needs
 from gradgen.codegen.expressions import OR, ExpressionPrinter, fits_counter
 from gradgen.codegen.fragments import Helper
 from gradgen.codegen.gemm import PARAMETERS, GemmCode, GemmRequest, GemmTarget, gemm_function
@@ -21,8 +20,12 @@ from gradgen.ir.dtypes import DType, bool_, int64
 from gradgen.ir.kernels import KernelSpec
 from gradgen.ir.nodes import Node
 from gradgen.ir.symbols import Dim, Extent
+from gradgen.loops.needs import Needs, needs
 from gradgen.loops.statements import (
+    ARGUMENT,
     SAVED,
+    WORK,
+    Apart,
     Apply,
     Array,
     Assign,
@@ -51,13 +54,16 @@ from gradgen.loops.statements import (
     Store,
     Variable,
 )
-from gradgen.loops.walk import subexpressions
+from gradgen.loops.walk import blocks, subexpressions
 from gradgen.notation.formula import node_formula
 from gradgen.schedule.cost import Costs
 from gradgen.target import NATIVE, Target
 
 INDENT = "    "
 
+
+MACROS = {"chunk": "GG_CHUNK", "piece": "GG_NOINLINE"}
+"""What stands before a function of each kind."""
 
 MANY_CALLS = 6  # of one function in straight-line code: inlined more often, it only makes the compiler slower
 MOST_FORMULAS = 6  # above a nest
@@ -71,8 +77,8 @@ def called_often(statements: Sequence[Statement]) -> frozenset[tuple[str, str]]:
         s, vector = stack.pop()
         if isinstance(s, Loop):
             stack.extend((inner, s.simd) for inner in s.body)
-        elif isinstance(s, If):
-            stack.extend((inner, vector) for inner in (*s.body, *s.otherwise))
+        elif blocks(s):
+            stack.extend((inner, vector) for block in blocks(s) for inner in block)
         elif isinstance(s, (Let, Declare, Assign, Store, PairwiseAdd)) and not vector:
             exprs: list[Expr] = [s.value]
             while exprs:
@@ -102,7 +108,8 @@ def product_function(s: Contract, target: Target, size: bool, some: bool = False
                                                                          strict=True))
     layout = "_".join("x".join("s" if n is None else str(n).replace("-", "m") for n in pair) for pair in strides)
     name = f"gg_gemm_{s.dtype.suffix}_{sizes}_{layout}{code.kind}{_adds(s, code)}{s.absent and f'_absent_{s.absent}'}"
-    return replace(code, name=name, source=code.source.replace(code.name + "(", name + "("))
+    source = code.source.replace(code.name + "(", name + "(").replace(code.name + "0(", name + "0(")  # 0: behind a test
+    return replace(code, name=name, source=source)
 
 
 def _adds(s: Contract, code: GemmCode) -> str:
@@ -160,6 +167,31 @@ def sines_and_cosines(statements: Sequence[Statement], fixed: set[str]) -> dict[
     return found
 
 
+def local_type(dtype: DType) -> str:
+    """Locals of type bool are int: the type of a comparison in C."""
+    return "int" if dtype is bool_ else dtype.ctype
+
+
+def parameters(found: Needs, places: Sequence[Buffer]) -> list[tuple[str, str]]:
+    """Names and declarations of what a function is given that finds `places` in SAVED and WORK by itself."""
+    given = [(name, f"{local_type(dtype)} {name}") for name, dtype in found.scalars.items()]
+    for name, b in found.pointers.items():
+        if b in places:
+            continue
+        const = "" if name in found.written else "const "
+        alone = "GRADGEN_RESTRICT " if b.space == ARGUMENT else ""
+        given.append((name, f"{const}{b.dtype.ctype} *{alone}{name}"))
+    if found.saved or any(b.space == SAVED for b in places):
+        given.append(("saved", "void *saved"))
+    if any(b.space == WORK for b in places):
+        given.append(("work", "void *work"))
+    if found.flags:
+        given.append(("flags", "uint32_t flags"))
+    if found.products:
+        given += [("gg_scratch", "void *gg_scratch"), ("gg_scratch_bytes", "size_t gg_scratch_bytes")]
+    return given
+
+
 class StatementPrinter:
     """Collects lines; `out` is the text so far."""
 
@@ -175,11 +207,11 @@ class StatementPrinter:
         self.scratch, self.chunks = "gg_scratch", 1  # memory of the matrix kernel: its name here, the copies of it
         self.procedure, self.layout = procedure, layout
         self.names = names or {}  # of values that stand in the function
-        self.stack_bytes = 0  # of arrays
-        self.parts: dict[str, Helper] = {}  # functions of chunks
+        self.functions: dict[str, Helper] = {}  # made of statements that stand apart
+        self.apart: dict[str, int] = {}  # how many there are of each kind
+        self.chunk: Loop | None = None  # the loop in threads that is being printed
         self.kernels: dict[tuple[str, str], tuple[KernelSpec, DType]] = {}
         self.fixed: set[str] = set()  # variables that keep their value
-        self.in_chunk = False
         self.set_and_added: frozenset[tuple[object, ...]] = frozenset()
 
     def pointers(self, buffers: Iterable[Buffer]) -> list[str]:
@@ -304,7 +336,6 @@ class StatementPrinter:
         """Arrays of one type that are declared one after the other."""
         names = ", ".join(f"{s.buffer.name}[{s.buffer.size}]" for s in found)
         self.line(f"{found[0].buffer.dtype.ctype} {names};")
-        self.stack_bytes += sum(int(s.buffer.size) * s.buffer.dtype.itemsize for s in found)  # type: ignore[arg-type]
 
     @visit.register
     def _pointer(self, s: Pointer) -> None:
@@ -343,41 +374,40 @@ class StatementPrinter:
         self.line(f"GRADGEN_SIMD_WITH({' '.join(clauses)})" if clauses else "GRADGEN_SIMD")
 
     def parallel(self, s: Loop) -> None:
-        """A loop over chunks: each is a call of a function, which has its own part of the kernel's scratch memory."""
+        """A loop over chunks, each of which has its own part of the kernel's scratch memory."""
         i, e = s.variable.name, self.expressions
-        found = needs(s)
-        found.products = found.products and not self.target.scalar
-        name = f"gg_{self.procedure}_part{len(self.parts) + 1}"
-        self.parts[name] = Helper(self.chunk(name, s, found), (name,))
         worth = "1" if s.several is None else f"{s.several.name} > 1"
         self.line(f"GRADGEN_PARALLEL_FOR({s.parallel}, {worth})")
         self.line(f"for ({e.counter} {i} = {e.index(s.start)}; {i} < {e.index(s.stop)}; ++{i}) {{")
-        self.line(wrapped(f"{INDENT}{name}(", [p for p, _ in found.parameters()], INDENT * (self.depth + 2)) + ");")
+        self.chunk = s
+        self.block(s.body)
+        self.chunk = None
         self.line("}")
 
-    def chunk(self, name: str, s: Loop, found: Needs) -> str:
-        """The text of a chunk's function."""
-        kept, depth, self.out, self.depth = self.out, self.depth, [], 1
-        if found.products:
-            self.chunks = max(self.chunks, s.parallel)
+    @visit.register
+    def _apart(self, s: Apart) -> None:
+        """A call of a function made of the statements; arrays in SAVED and WORK are found anew in it."""
+        found = needs(s.body)
+        places = [b for b in found.pointers.values() if b.space in (SAVED, WORK)]
+        for b in places:
+            found.index(self.layout.offsets[b])
+        found.products = found.products and not self.target.scalar
+        given = parameters(found, places)
+        kept, depth, self.out, self.depth = self.out, self.depth, self.pointers(places), 1
+        if found.products and self.chunk is not None:
+            self.chunks = max(self.chunks, self.chunk.parallel)
             self.scratch = "gg_own_scratch"
-            own = f"(unsigned char *)gg_scratch + (size_t){s.variable.name} * gg_scratch_bytes"
+            own = f"(unsigned char *)gg_scratch + (size_t){self.chunk.variable.name} * gg_scratch_bytes"
             self.line(f"void *const gg_own_scratch = {own};")
-        self.in_chunk = True
         with self.function(found.scalars.items()):
             self.sequence(s.body)
-        self.in_chunk = False
         lines, self.out, self.depth, self.scratch = self.out, kept, depth, "gg_scratch"
-        head = wrapped(f"GG_CHUNK void {name}(", [text for _, text in found.parameters()], INDENT)
-        return head + ")\n{\n" + "\n".join(lines) + "\n}"
-
-    def apart(self, statements: Sequence[Statement], scalars: Iterable[tuple[str, DType]]) -> list[str]:
-        """The lines of statements that stand in a function of their own, which has these parameters."""
-        kept, depth, self.out, self.depth = self.out, self.depth, [], 1
-        with self.function(scalars):
-            self.sequence(statements)
-        lines, self.out, self.depth = self.out, kept, depth
-        return lines
+        self.apart[s.kind] = self.apart.get(s.kind, 0) + 1
+        name = f"gg_{self.procedure}_{s.kind}{self.apart[s.kind]}"
+        self.line(wrapped(f"{name}(", [v for v, _ in given], INDENT * 2) + ");")
+        head = wrapped(f"{MACROS[s.kind]} void {name}(", [text for _, text in given], INDENT)
+        self.expressions.helper(MACROS[s.kind])
+        self.functions[name] = Helper(head + ")\n{\n" + "\n".join(lines) + "\n}", (name,))
 
     @visit.register
     def _if(self, s: If) -> None:
@@ -445,7 +475,7 @@ class StatementPrinter:
 
     @visit.register
     def _contract(self, s: Contract) -> None:
-        some = isinstance(s.k, sympy.Symbol) and not isinstance(s.k, Dim) and not self.in_chunk  # of a strip, never none
+        some = isinstance(s.k, sympy.Symbol) and not isinstance(s.k, Dim) and self.chunk is None  # of a strip, never none
         code = product_function(s, self.target, self.size_counts, some, _product_key(s) in self.set_and_added)
         sizes = code.work_bytes.extent(*s.limits)
         self.products.setdefault(code.name, (code, []))[1].append(sizes)

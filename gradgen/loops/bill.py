@@ -17,11 +17,13 @@ from gradgen.ir.limits import Interval, greatest
 from gradgen.ir.symbols import Extent, as_extent
 from gradgen.loops.counting import counted
 from gradgen.loops.heights import greatest_of
+from gradgen.loops.needs import outside
 from gradgen.loops.program import Program
 from gradgen.loops.statements import (
     CONSTANT,
     SAVED,
     WORK,
+    Apart,
     Apply,
     Array,
     Call,
@@ -33,7 +35,7 @@ from gradgen.loops.statements import (
     PairwiseBegin,
     Statement,
 )
-from gradgen.loops.walk import expressions, statements_in, subexpressions
+from gradgen.loops.walk import expressions, subexpressions
 from gradgen.target import Target
 
 WORD = 8  # bytes of a local, of an address, of a number
@@ -172,7 +174,7 @@ def charges(b: Bill, known: Mapping[str, Interval]) -> dict[str, tuple[int | Non
 
 def deepest(statements: Sequence[Statement], target: Target) -> tuple[int, tuple[str, ...]]:
     """The stack of a function with these statements and of what it calls, and the names of the calls."""
-    inside = list(statements_in(statements))
+    inside = list(outside(statements))
     own = _frame(inside, target)
     below: tuple[int, tuple[str, ...]] = (0, ())
     known: dict[str, tuple[int, tuple[str, ...]]] = {}
@@ -191,6 +193,8 @@ def _called(
                 depth, through = deepest(s.part.body, target)
                 known[s.part.name] = depth + WORD * (len(s.part.pointers) + len(s.part.scalars)), through
             yield s.part.name, known[s.part.name]
+        case Apart():
+            yield s.kind, deepest(s.body, target)
         case Contract():
             yield "matrix product", (PRODUCT[not target.scalar], ())
         case KernelCall():

@@ -16,6 +16,7 @@ import sympy
 from gradgen.ir.symbols import Extent, as_extent
 from gradgen.loops.extremes import Poly, names_in, plus, poly, reaches, symbols_of, times
 from gradgen.loops.statements import (
+    Apart,
     Apply,
     Call,
     Contract,
@@ -85,6 +86,8 @@ class _Counting:
                 return _more(yes[0], no[0]), _more(yes[1], no[1])
             case Loop():
                 return self.loop(s)
+            case Apart():
+                return self.block(s.body)
             case Call():
                 return _Counting().block(s.part.body)
         return {}, {}

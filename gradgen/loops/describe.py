@@ -6,6 +6,7 @@ from functools import singledispatch
 from typing import TYPE_CHECKING
 
 from gradgen.loops.statements import (
+    Apart,
     Apply,
     Array,
     Assign,
@@ -91,6 +92,11 @@ def _(s: Loop) -> str:
     how += " ".join(f"{op}:{name}" for op, name in s.reductions)
     step = f" step {s.step}" if s.step != 1 else ""
     return f"for {s.variable} in {s.start}..{s.stop}{step}{' ' + how.strip() if how.strip() else ''}:"
+
+
+@line.register
+def _(s: Apart) -> str:
+    return f"{s.kind}:"
 
 
 @line.register

@@ -40,6 +40,7 @@ from gradgen.loops.extremes import (
 )
 from gradgen.loops.statements import (
     LOCAL,
+    Apart,
     Apply,
     Array,
     Assign,
@@ -157,6 +158,8 @@ class Verifier(Touched):
                 self.call(s)
             case If():
                 self.branch(s)
+            case Apart():
+                self.apart(s)
             case Loop():
                 self.loop(s)
 
@@ -164,14 +167,24 @@ class Verifier(Touched):
         if name in self.names and name not in self.beyond:
             self.fail("scope", "hides another of this name", name)
         self.names[name] = what
+        self.fixed -= {name}
 
     def changes(self, name: str, kind: str) -> None:
+        if name in self.fixed:
+            self.fail("scope", "changes outside of its function", name)
         if name not in self.names or self.names[name].kind != kind:
             self.fail("scope", "changes but was not declared so" if name in self.names else "is not there", name)
 
     def same(self, name: str, a: DType, b: DType) -> None:
         if a is not b:
             self.fail("dtype", f"is {a.name}, and is given {b.name}", name)
+
+    def apart(self, s: Apart) -> None:
+        """What is around is passed by value: names may be used again, and nothing of it changes."""
+        outer, beyond, fixed = self.names, self.beyond, self.fixed
+        self.beyond, self.fixed = frozenset(outer), frozenset(outer)
+        self.block(s.body)
+        self.names, self.beyond, self.fixed = outer, beyond, fixed
 
     def branch(self, s: If) -> None:
         outer = self.path

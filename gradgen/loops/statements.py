@@ -240,6 +240,16 @@ class If(Statement):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class Apart(Statement):
+    """Statements in a function of their own, which is called here alone and is given what it refers to.
+
+    `kind`: "piece" of a long function, or "chunk" of a loop that may run in threads."""
+
+    kind: str
+    body: tuple[Statement, ...]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class Fill(Statement):
     """`count` elements of the buffer from `start` become `value`."""
 

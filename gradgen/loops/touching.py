@@ -73,6 +73,7 @@ class Touched:
         self.draft = draft
         self.names: dict[str, Name] = {}
         self.beyond: frozenset[str] = frozenset()  # names around the function whose body is looked at
+        self.fixed: frozenset[str] = frozenset()  # names around a function that is made of statements here
         self.path: Conjunction = ALWAYS
         self.counters: list[Counter] = []
         self.written = Written()

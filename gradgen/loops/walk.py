@@ -16,6 +16,7 @@ import sympy
 from gradgen.ir.guards import Condition
 from gradgen.loops import statements
 from gradgen.loops.statements import (
+    Apart,
     Apply,
     Array,
     Assign,
@@ -94,6 +95,7 @@ ROWS: dict[type, dict[str, Role]] = {
               "constant": _R.DATA},
     Loop: {"variable": _R.COUNTER, "start": _R.INDEX, "stop": _R.INDEX, "body": _R.BLOCK, "step": _R.DATA,
            "simd": _R.DATA, "reductions": _R.ASSIGNS, "parallel": _R.DATA, "several": _R.INDEX},
+    Apart: {"kind": _R.DATA, "body": _R.BLOCK},
     If: {"condition": _R.VALUE, "body": _R.BLOCK, "otherwise": _R.BLOCK},
     Fill: {"buffer": _R.WRITES, "start": _R.INDEX, "count": _R.INDEX, "value": _R.VALUE},
     Copy: {"target": _R.WRITES, "target_start": _R.INDEX, "source": _R.READS, "source_start": _R.INDEX, "count": _R.INDEX},
@@ -233,15 +235,16 @@ def used(p: Part) -> Iterator[str]:
 def indices(p: Part) -> Iterator[sympy.Expr | int]:
     """The integer expressions of a statement or expression itself, strides and guards included, operands aside."""
     for f in _WITH_INDEX[type(p)]:
-        yield from _integers(getattr(p, f))
+        yield from integers(getattr(p, f))
 
 
-def _integers(value: Any) -> Iterator[sympy.Expr | int]:
+def integers(value: Any) -> Iterator[sympy.Expr | int]:
+    """Those in the value of a field."""
     if isinstance(value, (int, sympy.Basic)):
         yield value
     elif isinstance(value, tuple):
         for v in value:
-            yield from _integers(v)
+            yield from integers(v)
     elif isinstance(value, Condition):
         yield from (value.expr, value.modulus)
     elif isinstance(value, Operand):
@@ -522,6 +525,7 @@ __all__ = [
     "expressions",
     "index_symbols",
     "indices",
+    "integers",
     "mapped",
     "mentioned",
     "parts_in",

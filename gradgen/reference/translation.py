@@ -18,6 +18,7 @@ from gradgen.ir.dtypes import DType
 from gradgen.ir.symbols import Dim, Extent
 from gradgen.loops.describe import line
 from gradgen.loops.statements import (
+    Apart,
     Apply,
     Array,
     Assign,
@@ -330,6 +331,11 @@ class Writer:
         if s.otherwise:
             self.out("else:")
             self.inner(s.otherwise)
+
+    @statement.register
+    def _(self, s: Apart) -> None:
+        self.out("if True:")
+        self.inner(s.body)
 
     @statement.register
     def _(self, s: Fill) -> None:

@@ -24,6 +24,7 @@ from gradgen.schedule.loads import unconditional
 from gradgen.schedule.memory import SavedLayout, lifetimes, plan_work, saved_layout
 from gradgen.schedule.outline import SharedNests
 from gradgen.schedule.peel import peel
+from gradgen.schedule.pieces import in_functions
 from gradgen.schedule.preparation import prepared
 from gradgen.schedule.reciprocals import reciprocals
 from gradgen.schedule.registers import in_registers
@@ -113,6 +114,7 @@ def _last_passes(drafts: Sequence[Draft], options: ScheduleOptions) -> Iterator[
         yield Pass("outline", PASSES["outline"], "safe", SharedNests(drafts, options.size).outlined)
     yield Pass("names", "the user's names, and counters for each kind", "none",
                lambda draft: with_names(draft, _parameters(draft.procedure)))
+    yield Pass("functions", "chunks of loops and pieces of what is long are functions of their own", "none", in_functions)
 
 
 def _statements(change: Callable[[Statements], Statements]) -> Callable[[Draft], Draft]:

@@ -38,9 +38,8 @@ MEANINGS = {
 """Functions that give every kind a meaning of their own, as an interpreter does."""
 
 LEFT = {
-    "codegen/chunks.py": "declare expression statement",
-    "codegen/pieces.py": "_movable _sines_apart _taken",
     "schedule/in_place.py": "_bodies",
+    "schedule/pieces.py": "_movable _sines_apart _taken",
     "schedule/threads.py": "block plan",
 }
 """What still asks by hand what the table could say: nothing is added here."""

@@ -70,13 +70,13 @@ def test_every_step_of_scheduling_is_seen() -> None:
         assert names == [
             "packing", "sharing", "pairs", "digits", "unfold",
             "emit", "stretches", "straight", "unroll", "registers", "peel", "conditions", "reciprocals",
-            "lanes", "flatten", "loads", "merge", "memory", "outline", "names",
+            "lanes", "flatten", "loads", "merge", "memory", "outline", "names", "functions",
         ]  # fmt: skip
         drafts = [state for _, state in seen if isinstance(state, Draft)]
         assert all(d.procedure is procedure for d in drafts)
-        assert [d.layout is None for d in drafts] == [True] * (len(drafts) - 3) + [False] * 3
-        assert {b for b in drafts[-2].buffers if b.space == WORK} <= set(drafts[0].buffers)
-    assert [name for name, _ in steps(procedure, NO_PASSES)] == ["emit", "conditions", "memory", "names"]
+        assert [d.layout is None for d in drafts] == [True] * (len(drafts) - 4) + [False] * 4
+        assert {b for b in drafts[-3].buffers if b.space == WORK} <= set(drafts[0].buffers)
+    assert [name for name, _ in steps(procedure, NO_PASSES)] == ["emit", "conditions", "memory", "names", "functions"]
     assert "threads" in [name for name, _ in steps(procedure, ScheduleOptions(threads=2))]
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import gradgen as gg
-from gradgen.codegen import pieces
-from gradgen.codegen.pieces import cut
 from gradgen.compiler.pipeline import generate, programs, stages
-from gradgen.loops.statements import Comment
+from gradgen.loops.statements import Apart, Comment
+from gradgen.loops.walk import statements_in
 from gradgen.options import Options
+from gradgen.schedule import pieces
 
 needs_compiler = pytest.mark.skipif(not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler")
 F64 = gg.float64
@@ -103,15 +103,17 @@ def test_short_procedures_stay_whole() -> None:
     function, specs = CASES["recurrence"]
     made = stages(gg.trace(function, **specs).graph, Options())
     for program in programs(made):
-        assert cut(program.statements) is None
+        assert not any(isinstance(s, Apart) for s in program.walk())
 
 
-def test_every_statement_stands_in_one_segment(monkeypatch: pytest.MonkeyPatch) -> None:
-    small(monkeypatch, 3)
+def test_pieces_follow_each_other_and_hold_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     function, specs = CASES["branches"]
-    for program in programs(stages(gg.trace(function, **specs).graph, Options())):
-        found = cut(program.statements)
-        if found is not None:
-            kept = [s for segment in found.segments for s in segment.statements]
-            own = {type(s).__name__ for s in program.statements if not isinstance(s, Comment)}
-            assert own <= {type(s).__name__ for s in kept}
+    graph = gg.trace(function, **specs).graph
+    whole = programs(stages(graph, Options()))
+    small(monkeypatch, 3)
+    for program, before in zip(programs(stages(graph, Options())), whole, strict=True):
+        kept = [s for s in statements_in(program.statements) if not isinstance(s, (Apart, Comment))]
+        own = {type(s).__name__ for s in before.statements if not isinstance(s, Comment)}
+        assert own <= {type(s).__name__ for s in kept}
+        live = [b for b in program.buffers if b.name.startswith("gg_live")]
+        assert all(program.layout.offsets[b] is not None for b in live)

@@ -19,7 +19,7 @@ extern "C" {
 /** Bytes of SAVED (forward writes, backward reads) and WORK (scratch, free after each call).
  *  SIZE_MAX where a dimension is negative or too large.
  *  The macros give the same for constant dimensions, so that memory can be static.
- *  About 5,631 bytes of code and constants; at most 3,080 of stack, in value_and_grad -> mathematics.
+ *  About 5,068 bytes of code and constants; at most 3,080 of stack, in value_and_grad -> mathematics.
  *  Multiply-adds of a call: forward 4*N, backward 12*N, value_and_grad 12*N. */
 GRADGEN_API size_t constants_saved_bytes(int64_t N);
 GRADGEN_API size_t constants_work_bytes(int64_t N);

@@ -16,7 +16,7 @@ extern "C" {
 /** Bytes of SAVED (always 0: there is no backward) and WORK (scratch, free after each call).
  *  SIZE_MAX where a dimension is negative or too large.
  *  The macros give the same for constant dimensions, so that memory can be static.
- *  About 1,970 bytes of code and constants; at most 3,056 of stack, in forward -> mathematics.
+ *  About 1,712 bytes of code and constants; at most 3,056 of stack, in forward -> mathematics.
  *  Multiply-adds of a call: forward 32*N. */
 GRADGEN_API size_t forward_only_saved_bytes(int64_t N);
 GRADGEN_API size_t forward_only_work_bytes(int64_t N);

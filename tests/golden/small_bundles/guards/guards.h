@@ -19,7 +19,7 @@ extern "C" {
 
 /** Bytes of SAVED (forward writes, backward reads) and WORK (scratch, free after each call).
  *  The macros give the same, so that memory can be static.
- *  About 4,338 bytes of code and constants; at most 2,408 of stack, in value_and_grad.
+ *  About 3,770 bytes of code and constants; at most 2,408 of stack, in value_and_grad.
  *  Multiply-adds of a call: forward 2, backward 2, value_and_grad 4. */
 GRADGEN_API size_t guards_saved_bytes(void);
 GRADGEN_API size_t guards_work_bytes(void);

@@ -19,7 +19,7 @@ extern "C" {
 /** Bytes of SAVED (forward writes, backward reads) and WORK (scratch, free after each call).
  *  SIZE_MAX where a dimension is negative or too large.
  *  The macros give the same for constant dimensions, so that memory can be static.
- *  About 4,322 bytes of code and constants; at most 656 of stack, in value_and_grad.
+ *  About 3,732 bytes of code and constants; at most 656 of stack, in value_and_grad.
  *  Multiply-adds of a call: forward 6*K, backward 9*K, value_and_grad 9*K. */
 GRADGEN_API size_t lookup_saved_bytes(int64_t K);
 GRADGEN_API size_t lookup_work_bytes(int64_t K);

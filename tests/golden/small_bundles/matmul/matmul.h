@@ -18,7 +18,7 @@ extern "C" {
 /** Bytes of SAVED (forward writes, backward reads) and WORK (scratch, free after each call).
  *  SIZE_MAX where a dimension is negative or too large.
  *  The macros give the same for constant dimensions, so that memory can be static.
- *  About 15,264 bytes of code and constants; at most 8,280 of stack, in backward.
+ *  About 13,006 bytes of code and constants; at most 8,280 of stack, in backward.
  *  Multiply-adds of a call: forward 32*N, backward 72*N, value_and_grad 104*N. */
 GRADGEN_API size_t matmul_saved_bytes(int64_t N);
 GRADGEN_API size_t matmul_work_bytes(int64_t N);

@@ -242,7 +242,7 @@ extern "C" {
 /** Bytes of SAVED (forward writes, backward reads) and WORK (scratch, free after each call).
  *  SIZE_MAX where a dimension is negative or too large.
  *  The macros give the same for constant dimensions, so that memory can be static.
- *  About 5,806 bytes of code and constants; at most 3,400 of stack, in value_and_grad -> mathematics.
+ *  About 5,331 bytes of code and constants; at most 3,400 of stack, in value_and_grad -> mathematics.
  *  Multiply-adds of a call: forward 3*N, backward 10*N, value_and_grad 11*N. */
 GRADGEN_API size_t one_file_saved_bytes(int64_t N);
 GRADGEN_API size_t one_file_work_bytes(int64_t N);

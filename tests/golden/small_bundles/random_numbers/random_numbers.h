@@ -19,7 +19,7 @@ extern "C" {
 /** Bytes of SAVED (forward writes, backward reads) and WORK (scratch, free after each call).
  *  SIZE_MAX where a dimension is negative or too large.
  *  The macros give the same for constant dimensions, so that memory can be static.
- *  About 18,191 bytes of code and constants; at most 5,864 of stack, in value_and_grad -> mathematics.
+ *  About 16,317 bytes of code and constants; at most 5,864 of stack, in value_and_grad -> mathematics.
  *  Multiply-adds of a call: forward 36*N, backward 27*N, value_and_grad 57*N. */
 GRADGEN_API size_t random_numbers_saved_bytes(int64_t N);
 GRADGEN_API size_t random_numbers_work_bytes(int64_t N);

@@ -27,7 +27,7 @@ extern "C" {
 /** Bytes of SAVED (forward writes, backward reads) and WORK (scratch, free after each call).
  *  SIZE_MAX where a dimension is negative or too large.
  *  The macros give the same for constant dimensions, so that memory can be static.
- *  About 14,108 bytes of code and constants; at most 6,368 of stack, in backward -> mathematics.
+ *  About 12,592 bytes of code and constants; at most 6,368 of stack, in backward -> mathematics.
  *  Multiply-adds of a call: forward 18*N + 1, backward 22*N + 1, value_and_grad 40*N + 2. */
 GRADGEN_API size_t softmax_regression_saved_bytes(int64_t N);
 GRADGEN_API size_t softmax_regression_work_bytes(int64_t N);

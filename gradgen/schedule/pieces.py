@@ -8,14 +8,18 @@ value that a later piece needs is stored once, in an array in WORK, and loaded o
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 import sympy
 
-from gradgen.codegen.chunks import Needs, declare, expression, index, scalar, statement
-from gradgen.ir.dtypes import DType
+from gradgen.ir.dtypes import DType, bool_
+from gradgen.ir.symbols import Dim, as_extent
+from gradgen.loops.draft import Draft
+from gradgen.loops.needs import needs
 from gradgen.loops.statements import (
     LOCAL,
+    WORK,
+    Apart,
     Apply,
     Assign,
     Buffer,
@@ -26,7 +30,6 @@ from gradgen.loops.statements import (
     Expr,
     Fill,
     If,
-    KernelCall,
     Let,
     Load,
     Loop,
@@ -35,80 +38,49 @@ from gradgen.loops.statements import (
     Store,
     Variable,
 )
-from gradgen.loops.walk import expressions, statements_in, subexpressions
+from gradgen.loops.walk import (
+    Rewriting,
+    buffers,
+    expressions,
+    index_symbols,
+    mapped,
+    renamed,
+    statements_in,
+    subexpressions,
+    used,
+)
+from gradgen.schedule.memory import aligned
 
 LONG = 1200  # statements from which on a procedure is cut
 LENGTH = 400  # statements of a piece, about
 SHORT = 40  # a run of fewer statements stays where it is
 
 
-@dataclass(frozen=True, eq=False)
-class Segment:
-    """A run of statements, loads and stores of live values among them: a piece, or what stays in the procedure."""
-
-    statements: tuple[Statement, ...]
-    piece: bool
-
-
-@dataclass
-class Cut:
-    """A procedure in segments, and the arrays of live values with their lengths."""
-
-    segments: list[Segment]
-    arrays: dict[Buffer, int] = field(default_factory=dict)
-
-    def own_buffers(self, buffers: Iterable[Buffer]) -> list[Buffer]:
-        """Those that the procedure itself refers to: pieces find theirs in SAVED and WORK anew."""
-        found: dict[str, Buffer] = {}
-        for segment in self.segments:
-            if not segment.piece:
-                found |= pointers_of(segment.statements)
-        return [b for b in buffers if b.name in found]
-
-
-def pointers_of(statements: Iterable[Statement]) -> dict[str, Buffer]:
-    """The buffers that statements refer to, those of calls included."""
-    found = dict(used(statements).pointers)
-    for s in statements_in(statements):
-        if isinstance(s, Call):
-            found |= {b.name: b for b, _ in s.pointers}
-        elif isinstance(s, KernelCall):
-            found |= {b.name: b for b in (*s.operands, *s.results, *s.workspace)}
-    return found
-
-
-def cut(statements: Sequence[Statement]) -> Cut | None:
-    """The statements in segments, or None where they are few or nothing of them can stand apart."""
-    if sum(not isinstance(s, Comment) for s in statements) < LONG:
-        return None
+def in_functions(draft: Draft) -> Draft:
+    """Chunks of loops and pieces of a long procedure as functions of their own."""
+    statements = _in_chunks(draft.statements)
+    layout = draft.layout
+    if layout is None or sum(not isinstance(s, Comment) for s in statements) < LONG:
+        return draft if statements is draft.statements else replace(draft, statements=statements)
     runs = list(_runs(_sines_apart(statements)))
     if not any(piece for _, piece in runs):
-        return None
-    return _Live(runs).cut()
+        return replace(draft, statements=statements)
+    found, arrays = _Live(runs).cut()
+    end = layout.work
+    offsets = dict(layout.offsets)
+    for array in arrays:
+        offsets[array] = end
+        end = as_extent(end + aligned(array.size * array.dtype.itemsize))
+    return replace(draft, statements=found, buffers=(*draft.buffers, *arrays),
+                   layout=replace(layout, offsets=offsets, work=end))
 
 
-def used(statements: Iterable[Statement]) -> Needs:
-    """What a piece refers to outside of itself."""
-    found = Needs()
-    inside = list(statements_in(statements))
-    for s in inside:
-        declare(s, found)
-    for s in inside:
-        statement(s, found)
-        if isinstance(s, Call):
-            _arguments_of(s, found)
-    return found
-
-
-def _arguments_of(s: Call, found: Needs) -> None:
-    for given in s.scalars:
-        if isinstance(given, Expr):
-            for e in subexpressions((given,)):
-                expression(e, found)
-        else:
-            index((given,), found)
-    if s.result is not None:
-        scalar(s.result, found)
+def _in_chunks(block: tuple[Statement, ...]) -> tuple[Statement, ...]:
+    made = tuple(
+        replace(s, body=(Apart("chunk", s.body),)) if isinstance(s, Loop) and s.parallel else mapped(s, block=_in_chunks)
+        for s in block
+    )
+    return block if all(a is b for a, b in zip(made, block, strict=True)) else made
 
 
 def _assigned(run: Iterable[Statement]) -> set[str]:
@@ -150,7 +122,7 @@ class _Live:
 
     def __init__(self, runs: Sequence[tuple[list[Statement], bool]]) -> None:
         self.runs = runs
-        self.needs = [used(run) for run, _ in runs]
+        self.needs = [needs(run) for run, _ in runs]
         self.types: dict[str, DType] = {}
         self.home: dict[str, int] = {}  # the run that declares it
         self.changes: list[set[str]] = []  # variables of other runs that a run assigns
@@ -159,24 +131,32 @@ class _Live:
                 if isinstance(s, (Let, Declare)):
                     self.home[s.variable.name], self.types[s.variable.name] = k, s.variable.dtype
             self.changes.append(_assigned(run) - self.needs[k].own)
+        self.tests = _tests(s for run, _ in runs for s in run)
         self.changing = {name for names in self.changes for name in names}
         self.declared = {s.variable.name for run, _ in runs for s in run if isinstance(s, Declare)}
         self.slots: dict[str, tuple[Buffer, int]] = {}
         self.arrays: dict[str, Buffer] = {}
         self.lengths: dict[Buffer, int] = {}
 
-    def cut(self) -> Cut:
+    def cut(self) -> tuple[tuple[Statement, ...], list[Buffer]]:
+        """The statements with pieces, and the arrays of live values."""
         for k in range(len(self.runs)):
             for name in self.needs[k].scalars:
-                if name in self.home and self.home[name] != k and not self._both_stay(k, self.home[name], name):
+                if name in self.tests or name not in self.home or self.home[name] == k:
+                    continue
+                if not self._both_stay(k, self.home[name], name):
                     self._slot(name)
-        found = Cut([], self.lengths)
+        made: list[Statement] = []
         here: set[str] = set()  # declared in the procedure itself
         for k, (run, piece) in enumerate(self.runs):
-            found.segments.append(Segment(self._with_live(k, run, piece, here), piece))
-            if not piece:
+            statements = self._with_live(k, run, piece, here)
+            if piece:
+                made.append(Apart("piece", statements))
+            else:
+                made += statements
                 here |= {n for n, home in self.home.items() if home == k}
-        return found
+        arrays = {b: Buffer(b.name, b.dtype, (length,), WORK) for b, length in self.lengths.items()}
+        return renamed(made, arrays, {}), list(arrays.values())
 
     def _both_stay(self, a: int, b: int, name: str) -> bool:
         """Neither run is a piece, and no piece changes the variable."""
@@ -195,7 +175,13 @@ class _Live:
         """For each variable of another run, the statement that brings it in."""
         found: dict[str, Statement] = {}
         for name in self.needs[k].scalars:
-            if self.home.get(name, k) == k or name not in self.slots:
+            if self.home.get(name, k) == k:
+                continue
+            if name in self.tests and (piece or name not in here):
+                found[name] = Let(Variable(self.types[name], name), self.tests[name])
+                if not piece:
+                    here.add(name)
+            if name not in self.slots:
                 continue
             array, at = self.slots[name]
             variable = Variable(self.types[name], name)
@@ -216,7 +202,7 @@ class _Live:
         found: list[Statement] = [loads.pop(name) for name in list(loads) if name in self.changing]
         for s in run:
             if loads:
-                for name in used((s,)).scalars:
+                for name in needs((s,)).scalars:
                     if name in loads:
                         found.append(loads.pop(name))
             found.append(s)
@@ -228,6 +214,26 @@ class _Live:
     def _store(self, name: str) -> Store:
         array, at = self.slots[name]
         return Store(array, sympy.Integer(at), Variable(self.types[name], name))
+
+
+def _tests(statements: Iterable[Statement]) -> dict[str, Expr]:
+    """What is asked of the arguments, by the local that holds it: asked again in each piece, rather than kept in memory."""
+    found: dict[str, Expr] = {}
+    leaf = Rewriting(leaf=lambda e: found.get(e.name, e) if isinstance(e, Variable) else e)
+    for s in statements:
+        if isinstance(s, Let) and s.variable.dtype is bool_:
+            value = leaf.expr(s.value)
+            if all(_asks(e) for e in subexpressions((value,))):
+                found[s.variable.name] = value
+    return found
+
+
+def _asks(e: Expr) -> bool:
+    """It depends on nothing but arguments' being there, flags and dimensions."""
+    if isinstance(e, Apply):
+        return e.op in ("and_", "or_", "not_")
+    mentioned = (*used(e), *buffers(e), *(s for s in index_symbols(e) if not isinstance(s, Dim)))
+    return e.dtype is bool_ and not mentioned
 
 
 def _sines_apart(statements: Sequence[Statement]) -> list[Statement]:
@@ -290,4 +296,4 @@ def _with_value(s: Let | Declare | Assign | Store, value: Expr) -> Statement:
     return type(s)(s.variable, value)
 
 
-__all__ = ["Cut", "Segment", "cut", "used"]
+__all__ = ["in_functions"]

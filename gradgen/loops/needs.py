@@ -1,0 +1,111 @@
+"""What statements refer to that is not their own: what a function made of them must be given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from gradgen.ir.dtypes import DType, int64
+from gradgen.ir.symbols import Extent
+from gradgen.loops.statements import (
+    CONSTANT,
+    SAVED,
+    Apart,
+    Buffer,
+    Contract,
+    Expr,
+    SetFlag,
+    Statement,
+    Variable,
+)
+from gradgen.loops.walk import (
+    ROWS,
+    Role,
+    blocks,
+    bound,
+    buffers,
+    expressions,
+    integers,
+    statements_in,
+    subexpressions,
+    writes,
+)
+
+NOT_PRINTED: dict[type, tuple[str, ...]] = {Contract: ("limits",)}  # bounds, for whoever plans memory
+_UNSAID = (Role.DATA, Role.BLOCK, Role.BINDS, Role.COUNTER)
+
+
+@dataclass
+class Needs:
+    """Memory and scalars, in order of appearance."""
+
+    pointers: dict[str, Buffer] = field(default_factory=dict)
+    written: set[str] = field(default_factory=set)
+    scalars: dict[str, DType] = field(default_factory=dict)
+    own: set[str] = field(default_factory=set)
+    products: bool = False
+    saved: bool = False
+    flags: bool = False
+
+    def index(self, e: Extent) -> None:
+        """The names in an integer expression."""
+        if not isinstance(e, int):
+            for name in sorted(s.name for s in e.free_symbols):
+                self.scalar(name, int64)
+
+    def scalar(self, name: str, dtype: DType) -> None:
+        if name not in self.own:
+            self.scalars.setdefault(name, dtype)
+
+
+def needs(statements: Iterable[Statement]) -> Needs:
+    """What the statements refer to."""
+    found = Needs()
+    inside = list(statements_in(statements))
+    for s in inside:
+        found.own.update(bound(s))
+        found.own.update(getattr(s, f).name for f, role in ROWS[type(s)].items() if role is Role.COUNTER)
+    for s in inside:
+        found.products = found.products or isinstance(s, Contract)
+        for e in subexpressions(expressions(s)):
+            found.flags = found.flags or isinstance(e, SetFlag)
+            _note(e, found)
+        _note(s, found)
+    return found
+
+
+def _note(p: Statement | Expr, found: Needs) -> None:
+    if isinstance(p, Variable):
+        found.scalar(p.name, p.dtype)
+        return
+    written = {b.name for b in writes(p)}
+    memory = list(buffers(p))
+    for name, role in ROWS[type(p)].items():
+        value = getattr(p, name)
+        if role in (Role.USES, Role.ASSIGNS) and isinstance(value, Variable):
+            found.scalar(value.name, value.dtype)
+        elif role is Role.ASKS and value.space == SAVED:
+            found.saved = True
+        elif role is Role.ASKS:
+            memory.append(value)
+        elif role not in _UNSAID and name not in NOT_PRINTED.get(type(p), ()):
+            for e in integers(value):
+                found.index(e)
+    for b in memory:
+        if b.name not in found.own:
+            found.pointers.setdefault(b.name, b)
+            points = not getattr(p, "constant", True)  # a row that may be written through
+            if (b.name in written or points) and b.space != CONSTANT:
+                found.written.add(b.name)
+
+
+def outside(statements: Iterable[Statement]) -> Iterator[Statement]:
+    """The statements that are in no function of their own, outer before inner."""
+    for s in statements:
+        yield s
+        if not isinstance(s, Apart):
+            for block in blocks(s):
+                yield from outside(block)
+
+
+__all__ = ["Needs", "needs", "outside"]
