@@ -1,7 +1,8 @@
 """Every small golden program on every machine: `python -m tests.targets.everywhere [MACHINE ...]`.
 
-The module's C compiles without a warning, at -Os and at -O3, and its self-test passes under the emulator.  What a machine
-cannot hold is said: float64 where a double has 32 bits, more memory than there is.
+The module's C compiles without a warning, at -Os and at -O3, and its self-test passes under the emulator; the workloads of
+the costs train as they do here.  What a machine cannot hold is said: float64 where a double has 32 bits, more memory than
+there is.
 """
 
 from __future__ import annotations
@@ -9,19 +10,24 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradgen as gg
 from tests.golden.small import PROGRAMS
-from tests.targets.machines import MACHINES, SIZE, SPEED, Machine
+from tests.targets.costs import Bundle
+from tests.targets.firmware import differences, training
+from tests.targets.machines import HOST, MACHINES, SIZE, SPEED, Machine
+from tests.targets.workloads import WORKLOADS
 
 
-def outcome(machine: Machine, program: Any, options: dict[str, Any], out: Path) -> str:
+def outcome(machine: Machine, make: Callable[[], Any], options: dict[str, Any], out: Path) -> str:
     """"passed", or why it was not tried; raises AssertionError where something is wrong."""
     if options.get("threads"):
         return "threads"
-    folder = Path(gg.emit(program, name="made", out=out, target=machine.target, **options))
+    folder = Path(gg.emit(make(), name="made", out=out, target=machine.target, **options))
     text = (folder / "made.h").read_text() + (folder / "made.c").read_text()
     if machine.name == "avr" and "#error" in text:
         return "float64"
@@ -41,6 +47,15 @@ def outcome(machine: Machine, program: Any, options: dict[str, Any], out: Path) 
     return "passed"
 
 
+def trained(machine: Machine, name: str, out: Path) -> str:
+    """"as here"; raises AssertionError where a workload trains otherwise."""
+    if machine.memory < 1_000_000 and name != "small":
+        return "too large"
+    ways = [training(Bundle.made(name, m, out / m.name).printed()) for m in (machine, HOST)]
+    assert ways[0] and not differences(*ways), "\n".join(differences(*ways))
+    return "as here"
+
+
 def _ram(machine: Machine, program: Path) -> int:
     said = subprocess.run([machine.size, str(program)], capture_output=True, text=True, check=True).stdout
     _, data, bss = said.splitlines()[1].split()[:3]
@@ -53,10 +68,13 @@ def main(names: list[str]) -> int:
         if machine.lacks():
             print(f"{machine.name}: {machine.lacks()}")
             continue
-        for name, (factory, options) in PROGRAMS.items():
+        tries: dict[str, Callable[[Path], str]] = {
+            name: partial(outcome, machine, make, options) for name, (make, options) in PROGRAMS.items()}
+        tries |= {f"trains {name}": partial(trained, machine, name) for name in WORKLOADS}
+        for name, tried in tries.items():
             with tempfile.TemporaryDirectory(prefix="everywhere-") as folder:
                 try:
-                    said = outcome(machine, factory(), options, Path(folder))
+                    said = tried(Path(folder))
                 except AssertionError as error:
                     said, wrong = f"WRONG\n{error}", wrong + 1
             print(f"{machine.name} {name}: {said}", flush=True)

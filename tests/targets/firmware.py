@@ -11,16 +11,40 @@ It is written from the bundle's manifest.  What it prints, a line each:
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tests.targets.workloads import Workload
 
 STEPS, SHOWN = 5, 16
 C_TYPES = {"float32": "float", "float64": "double", "int64": "int64_t", "int32": "int32_t", "bool": "uint8_t"}
+
+
+ULP = 64
+"""Of float32, for losses and parameters after the steps: contraction and the order of sums differ, nothing else."""
+
+
+def training(printed: str) -> dict[str, float]:
+    """Losses and parameters by the words before them."""
+    found = {}
+    for line in printed.splitlines():
+        kind, *what, bits = line.split() or [""] * 2
+        if kind in ("loss", "value"):
+            found[" ".join(what)] = struct.unpack("<f", int(bits, 16).to_bytes(4, "little"))[0]
+    return found
+
+
+def differences(found: dict[str, float], expected: dict[str, float]) -> list[str]:
+    """What is not there, or further from the host than rounding explains."""
+    far = [f"{what}: {found[what]}, here {value}" for what, value in expected.items() if what in found
+           and not abs(found[what] - value) <= ULP * np.spacing(np.float32(max(abs(value), 2**-8)))]
+    return far + [f"{what}: only one has it" for what in found.keys() ^ expected.keys()]
 
 
 @dataclass(frozen=True)
