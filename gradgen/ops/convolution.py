@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import sympy
 
+from gradgen.ir.dtypes import DType, float32
 from gradgen.ir.guards import MOD, Condition, conjunction, in_range
 from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.nodes import Compute, Node, Read
@@ -61,6 +62,10 @@ class _Channels:
     @property
     def apart(self) -> bool:
         return self.groups > 1 and self.per_out != 1
+
+    def bare(self, dtype: DType) -> bool:
+        """PyTorch does not multiply padding: one channel makes one, in float32."""
+        return self.per_in == 1 and self.per_out == 1 and dtype is float32
 
     @property
     def first(self) -> int:
@@ -129,7 +134,7 @@ def _lower_conv(
     guard = conjunction(*conditions) or ()
     reads = [
         Read(node, [axis(0), channels.into, *places], guard),
-        Read(weight, [channels.out, *(reduce_axis(k) for k in range(rank + 1))]),
+        Read(weight, [channels.out, *(reduce_axis(k) for k in range(rank + 1))], guard if channels.bare(node.dtype) else ()),
     ]
     shape = (node.shape[0], *channels.shape, *spatial)
     product = Compute(shape, A0 * A1, reads, node.dtype, reduce_shape=(channels.per_in, *sizes), reducer="sum")

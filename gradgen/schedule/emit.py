@@ -9,7 +9,7 @@ from gradgen.ir.symbols import Extent
 from gradgen.loops.procedure import Place
 from gradgen.loops.statements import Buffer, Declare, Fill, Store, Variable
 from gradgen.schedule.emit_base import Row
-from gradgen.schedule.emit_products import Products
+from gradgen.schedule.emit_finite import Finite
 from gradgen.schedule.inline import ARG, KERNEL, MAP, REDUCE, SCAN, SCATTER, Op
 from gradgen.schedule.kernel_calls import emit_kernel
 from gradgen.schedule.reductions import CLAUSE, exceeds, is_float_sum, reducer_of, vectorisable
@@ -17,7 +17,7 @@ from gradgen.schedule.scans import emit_scan
 from gradgen.schedule.tree import Leaf, LoopNode, StripNode, leaves
 
 
-class Emitter(Products):
+class Emitter(Finite):
     """Walks a loop tree once."""
 
     def run(self) -> None:
@@ -83,18 +83,21 @@ class Emitter(Products):
             self.begin_local(op, node)
         if isinstance(node, StripNode):
             self.strips(node, starting)
-        elif self.is_vector(node):
-            self.vector_loop(node)
         else:
-            self.counters[node] = self.builder.open_loop(self.steps(node))
-            self.enter(node)
-            for child in node.children:
-                self.visit(child)
-            self.builder.close()
+            self.either(node, starting, self.loop)
         for op in local:
             self.end_local(op)
         for op in starting:
             self.end(op)
+
+    def loop(self, node: LoopNode) -> None:
+        if self.is_vector(node):
+            return self.vector_loop(node)
+        self.counters[node] = self.builder.open_loop(self.steps(node))
+        self.enter(node)
+        for child in node.children:
+            self.visit(child)
+        self.builder.close()
 
     def is_vector(self, node: LoopNode) -> bool:
         """The loop is innermost and its iterations are independent, reductions into locals aside."""
@@ -135,16 +138,6 @@ class Emitter(Products):
                 b.close()
         del self.open_strips[node]
         b.close()
-
-    def enclosing_strip(self, node: LoopNode) -> StripNode | None:
-        for op, symbol in node.binding.items():
-            return self.strip_of(op, symbol)
-        return None
-
-    def steps(self, node: LoopNode) -> Extent:
-        """How often a loop runs: inside a strip, over its rows."""
-        strip = self.enclosing_strip(node)
-        return node.extent if strip is None else self.rows(strip)
 
     def enter(self, node: LoopNode) -> None:
         """Tells the builder what range the position along the whole axis is in."""

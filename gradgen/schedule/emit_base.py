@@ -90,6 +90,7 @@ class Base:
         self.last_lines: tuple[str, ...] = ()
         self.extra: list[Buffer] = []  # WORK that belongs to no op
         self.given_values: dict[Node, Expr] = {}
+        self.tested: set[Op] = set()  # nests that stand behind a test for finite weights
         self.split: dict[Op, None] = {}  # contractions whose summed axis is cut into strips
         self.running: dict[Op, Running] = {}  # sums that grow from strip to strip in a gradient
         self.open_strips: dict[StripNode, CVar] = {}

@@ -9,6 +9,7 @@ convolutions) the loops read a copy with a border instead of testing a guard.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -35,6 +36,7 @@ from gradgen.loops.procedure import Procedure
 Symbol = Axis | ReduceAxis
 SMALLEST_PRODUCT = 1 << 14  # multiplications below which plain loops are as quick
 LONG_SUM = 128  # terms for which one call of the kernel is long enough
+FEW_WEIGHTS = 64  # terms of a window, from which on nobody looks whether they are finite
 LEAST_REUSE = 4  # how often each element that is laid out is used
 
 
@@ -73,7 +75,8 @@ def _product(node: Compute, laid: dict[Node, None]) -> Compute:
     if len(mentioned) < 2 or not windows:
         return node
     if not (_separates(mentioned, extents) and all(_pays(mentioned[k], extents) for k in windows)):
-        return _over_borders(node, pair, extents, laid)
+        marked = [_marked(read, bare, extents) for read, bare in zip(node.reads, pair)]
+        return _over_borders(node, marked, extents, laid)
     reads = list(pair)
     order: list[Symbol] = []
     for k in sorted(windows, key=lambda k: -_count(list(mentioned[k]), extents)):  # the larger decides
@@ -99,7 +102,7 @@ def _over_borders(
             continue
         laid[padded.source] = None
         reads[k] = padded
-    if reads == list(given):
+    if reads == list(node.reads):
         return node
     return Compute(node.shape, node.body, reads, node.dtype, reduce_shape=node.reduce_shape, reducer=node.reducer)
 
@@ -172,6 +175,14 @@ def _bare(read: Read, other: Read) -> Read:
         return read
     plain = all(isinstance(e, (Axis, ReduceAxis)) or e.is_Integer for e in read.index)
     return Read(read.source, read.index) if plain else read
+
+
+def _marked(read: Read, bare: Read, extents: Mapping[Symbol, Extent]) -> Read:
+    """A window's weights with their guard, -0 outside, which the emitter leaves out where they are finite; what is as large
+    as an image is not looked through for that."""
+    sizes = [extents[s] for s in mentioned_axes(read) or () if isinstance(s, ReduceAxis)]
+    terms = math.prod(n for n in sizes if isinstance(n, int))
+    return bare if bare is read or terms > FEW_WEIGHTS else Read(read.source, read.index, read.guard, NEGATIVE_ZERO)
 
 
 def mentioned_axes(read: Read) -> dict[Symbol, None] | None:

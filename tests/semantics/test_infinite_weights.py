@@ -1,6 +1,7 @@
 """An infinite weight reaches what it multiplies, and nothing else: what lies outside of a window is no factor.
 
-PyTorch's transposed convolutions and gradients by the input never multiply padding; its convolutions do in float64.
+PyTorch's transposed convolutions and gradients by the input never multiply padding, nor do its depthwise ones in float32;
+convolutions do in float64.
 """
 
 from __future__ import annotations
@@ -23,24 +24,53 @@ CASES: dict[str, tuple[Callable[[Any, Any], Any], tuple[int, ...], tuple[int, ..
     "transposed, even": (lambda x, w: F.conv_transpose1d(x, w, stride=2), (4, 16, 40), (16, 16, 4)),
     "transposed, few": (lambda x, w: F.conv_transpose1d(x, w, stride=2, padding=1), (1, 2, 5), (2, 3, 3)),
     "padded": (lambda x, w: F.conv2d(x, w, padding=1), (2, 8, 12, 12), (32, 8, 3, 3)),
+    "depthwise": (lambda x, w: F.conv2d(x, w, padding=1, groups=4), (2, 4, 9, 12), (4, 1, 3, 3)),
+    "depthwise, strided": (lambda x, w: F.conv2d(x, w, padding=1, stride=2, groups=4), (2, 4, 9, 9), (4, 1, 3, 3)),
+    "depthwise, a vector": (lambda x, w: F.conv1d(x, w, padding=2, groups=4), (2, 4, 30), (4, 1, 5)),
+    "depthwise, a short window": (lambda x, w: F.conv1d(x, w, padding=1, groups=4), (2, 4, 30), (4, 1, 3)),
+    "depthwise, a volume": (lambda x, w: F.conv3d(x, w, padding=1, groups=4), (1, 4, 5, 6, 5), (4, 1, 3, 3, 3)),
+    "depthwise, transposed": (lambda x, w: F.conv_transpose2d(x, w, padding=1, groups=4), (2, 4, 8, 8), (4, 1, 3, 3)),
+    "one channel": (lambda x, w: F.conv2d(x, w, padding=2), (2, 1, 12, 12), (1, 1, 5, 5)),
 }
 
 
+@pytest.mark.parametrize("bad", [INF, float("nan")])
 @pytest.mark.parametrize("name", CASES)
-def test_where_an_infinite_weight_counts(name: str) -> None:
+def test_where_an_infinite_weight_counts(name: str, bad: float) -> None:
     f, shape, kernel = CASES[name]
     x, w = RNG.uniform(0.5, 1.5, shape).astype(np.float32), RNG.normal(size=kernel).astype(np.float32)
-    at = (1, 0, *(0,) * (len(kernel) - 2))
+    at = (min(1, len(w) - 1), 0, *(0,) * (len(kernel) - 2))
     alone, without, infinite = np.zeros_like(w), w.copy(), w.copy()
-    alone[at], without[at], infinite[at] = 1.0, 0.0, INF
+    alone[at], without[at], infinite[at] = 1.0, 0.0, bad
 
     def value(weight: np.ndarray) -> np.ndarray:
         return f(gg.tensor(x), gg.tensor(weight)).numpy()  # type: ignore[no-any-return]
 
     reached = value(alone)
-    expected = np.where(reached != 0, INF, value(without))
-    assert 0 < np.isinf(expected).sum() < expected.size
+    expected = np.where(reached != 0, bad, value(without))
+    assert 0 < np.isfinite(expected).sum() < expected.size
     np.testing.assert_allclose(value(infinite), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_padding_of_depthwise_float64() -> None:
+    """PyTorch multiplies it there: nan at borders."""
+    x, w = np.ones((1, 2, 6, 6)), np.ones((2, 1, 3, 3))
+    w[1, 0, 0, 0] = INF
+    y = F.conv2d(gg.tensor(x), gg.tensor(w), padding=1, groups=2).numpy()
+    assert np.isfinite(y[0, 0]).all() and np.isinf(y[0, 1, 1:, 1:]).all()
+    assert np.isnan(y[0, 1, 0]).all() and np.isnan(y[0, 1, :, 0]).all()
+
+
+@pytest.mark.parametrize("size", [False, True])
+def test_nests_that_stand_twice(size: bool) -> None:
+    """Small code has the guarded one only; both are right for finite weights and others."""
+    program = gg.trace(lambda x, w: F.conv2d(x, w, padding=1, groups=2), x=gg.spec(1, 2, 9, 9), w=gg.spec(2, 1, 3, 3))
+    module = gg.build(program, **({"optimise": "size"} if size else {}))
+    x, w = np.ones((1, 2, 9, 9), np.float32), np.ones((2, 1, 3, 3), np.float32)
+    assert module.forward(x, w)[0, 1, 0, 0] == 4 and module.forward(x, w)[0, 1, 4, 4] == 9
+    w[1, 0, 0, 0] = INF
+    y = np.asarray(module.forward(x, w))
+    assert np.isfinite(y[0, 0]).all() and np.isinf(y[0, 1, 1:, 1:]).all() and np.isfinite(y[0, 1, 0]).all()
 
 
 @pytest.mark.parametrize("stride", [1, 2])

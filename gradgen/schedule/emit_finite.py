@@ -1,0 +1,101 @@
+"""Emission of windows over a border: two nests, the one without a guard where all weights are finite.
+
+What lies outside of a window is 0, and 0 times a finite weight adds nothing, so that the weight needs no test; an infinite
+one, or nan, would make nan of a term that is not there.  `unfold` marks such weights: guarded like the window, -0 outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import sympy
+
+from gradgen.ir.dtypes import bool_
+from gradgen.ir.symbols import NEGATIVE_ZERO, Extent
+from gradgen.loops.statements import Assign, Declare, Expr, Variable
+from gradgen.schedule.emit_products import Products
+from gradgen.schedule.inline import REDUCE, Op, ReadTerm, Term
+from gradgen.schedule.tree import Leaf, LoopNode, StripNode, leaves
+
+
+class Finite(Products):
+    """Nests that stand twice."""
+
+    def either(self, node: LoopNode, starting: list[Op], emit: Callable[[LoopNode], None]) -> None:
+        """The outermost loop over the terms of sums: once; or without guards behind a test for finite weights, and with
+        them behind the opposite, where the nest is that of one sum alone.  Small code has guards only."""
+        if self.options.size:
+            return emit(node)
+        inside = list(leaves([node]))
+        if len(inside) == 1 and self.weights(inside[0]) is not None and self.stands_alone(inside[0], starting):
+            return self.both(node, inside[0], emit)
+        for op in starting:
+            weights = self.weights(op)
+            op.terms = op.terms if weights is None else _bare(op, weights)
+        emit(node)
+
+    def stands_alone(self, op: Op, starting: list[Op]) -> bool:
+        """Its sums grow in memory from here on, or the nest goes over elements and sums each in a local."""
+        if op in starting:
+            return op in self.buffers
+        bound = self.bound_outside(op)
+        return all(s in bound for s in op.output_axes) and bool(self.kept_axes(op) or not self.consumers[op])
+
+    def both(self, node: LoopNode, op: Op, emit: Callable[[LoopNode], None]) -> None:
+        b, loops, weights, guarded = self.builder, _loops(node), self.weights(op), op.terms
+        assert weights is not None
+        finite = self.all_finite(op, weights, loops)
+        self.tested.add(op)
+        for condition, terms in ((finite, _bare(op, weights)), (b.apply("not_", (finite,), bool_), guarded)):
+            op.terms = terms
+            for n in loops:  # the second nest has counters of its own
+                self.counters.pop(n, None)
+            b.open_if(condition)
+            emit(node)
+            b.close()
+
+    def enclosing_strip(self, node: LoopNode) -> StripNode | None:
+        for op, symbol in node.binding.items():
+            return self.strip_of(op, symbol)
+        return None
+
+    def steps(self, node: LoopNode) -> Extent:
+        """How often a loop runs: inside a strip, over its rows."""
+        strip = self.enclosing_strip(node)
+        return node.extent if strip is None else self.rows(strip)
+
+    def weights(self, op: Op) -> ReadTerm | None:
+        """The weights in a sum of products with what is 0 where they are not there."""
+        if op.kind != REDUCE or op in self.contractions or op in self.tested or len(op.terms) != 3:
+            return None
+        return next((t for t in op.reads if t.guard and t.fill is NEGATIVE_ZERO), None)
+
+    def all_finite(self, op: Op, weights: ReadTerm, loops: list[LoopNode]) -> Expr:
+        """Whether the weights that the loops go through are: 0 times each adds up to 0, and to nan otherwise."""
+        b, kind = self.builder, weights.dtype
+        zero = b.literal(sympy.S.Zero, kind)
+        total = b.variable(Variable(kind, b.fresh("s")))
+        b.emit(Declare(total, zero))
+        env = dict(self.env(op))
+        own = [n for n in loops if any(e.has(n.binding[op]) for e in weights.index)]
+        for n in own:
+            env[n.binding[op]] = b.open_loop(self.steps(n))
+        product = b.apply("mul", (zero, self.read(replace(weights, guard=(), fill=sympy.S.Zero), env)), kind)
+        b.emit(Assign(total, b.apply("add", (total, product), kind)))
+        for _ in own:
+            b.close()
+        return b.apply("eq", (total, zero), bool_)
+
+
+def _bare(op: Op, weights: ReadTerm) -> list[Term]:
+    return [replace(t, guard=(), fill=sympy.S.Zero) if t is weights else t for t in op.terms]  # type: ignore[type-var]
+
+
+def _loops(node: LoopNode | Leaf) -> list[LoopNode]:
+    """The loops of a nest with one leaf."""
+    found: list[LoopNode] = []
+    while isinstance(node, LoopNode):
+        found.append(node)
+        (node,) = node.children
+    return found
