@@ -58,7 +58,7 @@ def with_backward(
         return given(value, operands, pullback)
 
     key = graph.key[:24]
-    op = Op(f"function_{name}_{key}_{slots}_{saved}_{int(bool(why))}", lower, f"{name}Backward", KEEP, method=False)
+    op = Op(f"function_{name}_{key}_{slots}_{saved}_{int(bool(why))}", lower, f"{name}Backward", KEEP)
     kept = [joint if k in own else t for k, t in enumerate(outside)]
     result = apply(op, (joint, *wanted, *kept))
     parts = [result] if len(values) == 1 else _parted(result, values)

@@ -35,7 +35,7 @@ serves all.  (200 steps of a recurrence, twice: half the compiler's time of piec
 
 _new = object.__new__
 
-CAST = Op("to", lambda node, dtype: cast(node, dtype), "ToCopyBackward0", KEEP, method=False)
+CAST = Op("to", lambda node, dtype: cast(node, dtype), "ToCopyBackward0", KEEP)
 
 
 class Plan:

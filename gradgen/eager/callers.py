@@ -12,7 +12,7 @@ from gradgen.eager.apply import apply
 from gradgen.eager.tensor import Tensor
 from gradgen.ir.dtypes import DType
 from gradgen.ir.symbols import Extent, same_extent
-from gradgen.ops.tensors import Tensors, install
+from gradgen.ops.tensors import Tensors
 from gradgen.record.records import is_traced
 from gradgen.record.user_lines import user_frame, users_line
 
@@ -71,4 +71,3 @@ class EagerTensors(Tensors):
 
 
 EAGER = EagerTensors()
-install(EAGER)

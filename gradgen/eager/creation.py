@@ -285,7 +285,7 @@ def _generated(shape: tuple[Any, ...], dtype: DType, body: sympy.Expr) -> Node:
     return Compute(shape, body, [], dtype)
 
 
-GENERATED = Op("generated", _generated, "", KEEP, method=False)
+GENERATED = Op("generated", _generated, "", KEEP)
 
 
 def in_trace(*extents_: Any) -> bool:

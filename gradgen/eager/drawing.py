@@ -94,8 +94,8 @@ def _nameless(state: Tensor) -> Tensor:
     return state
 
 
-_FOLDED = Op("draw_state", draws.folded, "", KEEP, method=False)
-_BY_STEP = Op("draw_states", draws.folded_by_step, "", KEEP, method=False)
+_FOLDED = Op("draw_state", draws.folded, "", KEEP)
+_BY_STEP = Op("draw_states", draws.folded_by_step, "", KEEP)
 
 
 def traced(generator: Any = None) -> bool:
@@ -127,7 +127,7 @@ def _op(name: str) -> Op:
     def lower(state: Any, *, shape: Any, number: int, **options: Any) -> Any:
         return function(shape, state, number, **options)
 
-    return Op(f"draw_{name}", lower, "", KEEP, method=False)
+    return Op(f"draw_{name}", lower, "", KEEP)
 
 
 _OPS = {name: _op(name) for name in ("uniform", "normal", "logarithm", "integers")}

@@ -138,10 +138,10 @@ def _fill(node: IRNode, value: IRNode) -> IRNode:
     return Compute(node.shape, placeholder(0), [broadcast_read(value, node.shape)], node.dtype)
 
 
-ZERO = Op("zero", lambda node: _constant(node, sympy.Integer(0)), "ZeroBackward0", KEEP, method=False)
-FILL_NUMBER = Op("fill_number", _fill, "FillBackward2", KEEP, method=False)
-FILL_TENSOR = Op("fill_tensor", _fill, "FillBackward3", KEEP, method=False)
-COPY_INTO = Op("copy_broadcast", _fill, "CopyBackwards", KEEP, method=False)
+ZERO = Op("zero", lambda node: _constant(node, sympy.Integer(0)), "ZeroBackward0", KEEP)
+FILL_NUMBER = Op("fill_number", _fill, "FillBackward2", KEEP)
+FILL_TENSOR = Op("fill_tensor", _fill, "FillBackward3", KEEP)
+COPY_INTO = Op("copy_broadcast", _fill, "CopyBackwards", KEEP)
 
 
 def zero_(self: Tensor) -> Tensor:

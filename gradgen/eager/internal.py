@@ -32,12 +32,12 @@ def _expand(node: Node, shape: tuple[Extent, ...]) -> Node:
     return Compute(shape, placeholder(0), [broadcast_read(node, shape)], node.dtype)
 
 
-FILLED = Op("filled", _filled, "FullBackward0", KEEP, method=False)
-ADD = Op("accumulate", _add, "AddBackward0", PROMOTE, method=False)
-CLONE = Op("copy_of", _copy, "CloneBackward0", KEEP, method=False)
-COPY = Op("copy_into", _copy, "CopyBackwards", KEEP, method=False)
-EXPAND = Op("broadcast_to", _expand, "ExpandBackward0", KEEP, method=False)
-SUM_TO = Op("sum_to_size", lower_sum_to, "SumToSizeBackward0", KEEP, method=False)
+FILLED = Op("filled", _filled, "FullBackward0", KEEP)
+ADD = Op("accumulate", _add, "AddBackward0", PROMOTE)
+CLONE = Op("copy_of", _copy, "CloneBackward0", KEEP)
+COPY = Op("copy_into", _copy, "CopyBackwards", KEEP)
+EXPAND = Op("broadcast_to", _expand, "ExpandBackward0", KEEP)
+SUM_TO = Op("sum_to_size", lower_sum_to, "SumToSizeBackward0", KEEP)
 
 
 _filled_records: dict[tuple[Spec, int], Record] = {}

@@ -84,7 +84,7 @@ def _choice(node: Node, value: Node, mask: Node, dim: int) -> Node:
     return Compute(node.shape, select(placeholder(2), placeholder(1), placeholder(0)), reads, node.dtype)
 
 
-PUT_WHERE = Op("index_put_where", _choice, "IndexPutBackward0", KEEP, method=False)
+PUT_WHERE = Op("index_put_where", _choice, "IndexPutBackward0", KEEP)
 
 
 def check_mask(mask: Tensor, shape: tuple[Extent, ...], dim: int) -> None:
@@ -115,7 +115,7 @@ def _dense(node: Node, dim: int, count: int) -> Node:
     return _reshaped(node, _flat(node.shape, dim, count))
 
 
-DENSE = Op("index_where", _dense, "IndexBackward0", KEEP, method=False)
+DENSE = Op("index_where", _dense, "IndexBackward0", KEEP)
 
 
 def _flat(shape: tuple[Extent, ...], dim: int, count: int) -> tuple[Extent, ...]:
@@ -163,7 +163,7 @@ def _reshaped(node: Node, shape: tuple[Extent, ...]) -> Node:
     return Compute(shape, placeholder(0), [Read(node, reshape_index(axes(len(shape)), shape, node.shape))], node.dtype)
 
 
-SPREAD = Op("index_spread", _spread, "ReshapeAliasBackward0", KEEP, method=False)
+SPREAD = Op("index_spread", _spread, "ReshapeAliasBackward0", KEEP)
 
 
 def _plain(tensor: Tensor) -> Tensor:

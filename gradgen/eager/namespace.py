@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable
 from typing import Any
 
-from gradgen import ops
-from gradgen.eager import (
-    conversion,
-    creation,
-    creation_random,
-    inplace,
-    inplace_random,
-    subscripts,
-)
+from gradgen.eager import callers, conversion, creation, creation_random, inplace, inplace_random, subscripts, toplevel
 from gradgen.eager.tensor import Tensor
-from gradgen.ops import symbolic, table
-
-
-def load_operations() -> None:
-    """Imports every family of the operation library, which registers its entries."""
-    for module in pkgutil.iter_modules(ops.__path__):
-        importlib.import_module(f"{ops.__name__}.{module.name}")
-    symbolic.attach_operators()
+from gradgen.ops import table, tensors
 
 
 def attach_methods() -> None:
@@ -95,7 +78,6 @@ def functions(namespace: str = "") -> dict[str, Callable[..., Any]]:
     return found
 
 
-load_operations()
+tensors.install(callers.EAGER)
+table.load_operations()
 attach_methods()
-
-from gradgen.eager import toplevel  # noqa: E402  (its functions are methods of Tensor by another name)

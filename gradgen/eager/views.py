@@ -217,8 +217,8 @@ def _adjoint(gradient: IRNode, chain: Chain, root: Spec) -> IRNode:
     return substitute((adjoint,), {seed: gradient})[0]
 
 
-ADJOINT = Op("view_adjoint", _adjoint, "AsStridedBackward0", KEEP, method=False)
-WRITE = Op("write_view", _write, "CopySlices", KEEP, method=False)
+ADJOINT = Op("view_adjoint", _adjoint, "AsStridedBackward0", KEEP)
+WRITE = Op("write_view", _write, "CopySlices", KEEP)
 
 
 def check_overlap(tensor: Tensor) -> None:

@@ -14,7 +14,7 @@ from gradgen.ir.dtypes import DType
 from gradgen.ir.nodes import Compute, Node, Read
 from gradgen.ir.symbols import Extent, axis, same_extent
 from gradgen.ops.host import host_value, made
-from gradgen.ops.registry import FLOAT, KEEP, Op, cast, pointwise, register
+from gradgen.ops.registry import FLOAT, KEEP, Op, Saves, cast, pointwise, register
 from gradgen.ops.requirements import require_multiple
 from gradgen.ops.samples import INF, NAN, edges, one, plain, sample, t
 from gradgen.ops.shapes import A0, A1, A2, exact, known, over, reduce, wrap_dim
@@ -37,7 +37,7 @@ def _written(target: Tensor, result: Tensor, inplace: bool) -> Tensor:
 
 # --- piecewise linear ------------------------------------------------------------------------------------------------
 
-_relu = pointwise("relu", lambda x: fn.select(fn.le(x, 0), 0, x))
+_relu = pointwise("relu", lambda x: fn.select(fn.le(x, 0), 0, x), saves=Saves((), (0,)))
 _hardtanh = pointwise(
     "hardtanh", lambda x, low, high: fn.select(fn.le(x, low), low, fn.select(fn.ge(x, high), high, x))
 )
@@ -317,8 +317,8 @@ def _lower_log_softmax(node: Node, *, dim: int, dtype: DType | None = None) -> N
     return over((A0 - A1) - fn.log(A2), node.shape, (node, top, total), node.dtype)
 
 
-_softmax = register(Op("softmax", _lower_softmax, "SoftmaxBackward0", FLOAT))
-_log_softmax = register(Op("log_softmax", _lower_log_softmax, "LogSoftmaxBackward0", FLOAT))
+_softmax = register(Op("softmax", _lower_softmax, "SoftmaxBackward0", FLOAT, saves=Saves((), (0,))))
+_log_softmax = register(Op("log_softmax", _lower_log_softmax, "LogSoftmaxBackward0", FLOAT, saves=Saves((), (0,))))
 SOFTMAX = [
     sample(t(2, 3), dim=1), sample(t(2, 3, 4), dim=-2), one(t(5), dim=0), one(t(3, 1), dim=1), plain(t(0, 3), dim=1),
     sample(edges(((1000.0, 0.0, -1000.0), (-INF, 0.0, 1.0), (NAN, 0.0, 1.0), (INF, 0.0, 1.0))), dim=1), one(t(), dim=0),

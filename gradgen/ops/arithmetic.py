@@ -11,7 +11,7 @@ from sympy import Rational
 from gradgen.ir import dtypes
 from gradgen.ir import functions as fn
 from gradgen.ops.host import host_value
-from gradgen.ops.registry import FLOAT, PROMOTE, pointwise
+from gradgen.ops.registry import FLOAT, PROMOTE, Saves, pointwise
 from gradgen.ops.samples import INF, NAN, edges, one, plain, sample, t
 from gradgen.ops.table import METHODS, call, is_tensor, operator, public, require_tensor, unary
 
@@ -127,7 +127,7 @@ def neg(input: Tensor) -> Tensor:
 
 # --- quotients -------------------------------------------------------------------------------------------------------
 
-_div = pointwise("div", fn.div, arity=2, rule=FLOAT)
+_div = pointwise("div", fn.div, arity=2, rule=FLOAT, saves=Saves((0, 1), by=((0, 1),)))
 _div_floor = pointwise("div_floor", fn.floor_div, arity=2, grad_name="DivBackward2")
 _div_trunc = pointwise("div_trunc", fn.trunc_div, arity=2, grad_name="DivBackward2")
 _floor_divide = pointwise("floor_divide", fn.floor_divide, arity=2, grad_name="NotImplemented")
@@ -201,7 +201,7 @@ def fmod(input: Tensor, other: Tensor | Number) -> Tensor:
     return call(_fmod_tensor if is_tensor(other) else _fmod, input, other)
 
 
-reciprocal = unary("reciprocal", lambda x: fn.div(1, x))
+reciprocal = unary("reciprocal", lambda x: fn.div(1, x), saves=Saves((), (0,)))
 square_op = pointwise("square", lambda x: x**2, grad_name="PowBackward0")
 
 
@@ -222,7 +222,7 @@ def positive(input: Tensor) -> Tensor:
 
 # --- powers ----------------------------------------------------------------------------------------------------------
 
-_pow = pointwise("pow", fn.pow_, arity=2, grad_name="PowBackward1")
+_pow = pointwise("pow", fn.pow_, arity=2, grad_name="PowBackward1", saves=Saves((0, 1), (0,)))
 _pow_number = pointwise("pow_number", fn.pow_, arity=2, grad_name="PowBackward0")
 _number_pow = pointwise("number_pow", fn.pow_, arity=2, grad_name="PowBackward2")
 

@@ -14,7 +14,7 @@ from gradgen.ir.symbols import axes, axis, same_extent
 from gradgen.ops.activation import log_softmax, logsigmoid
 from gradgen.ops.host import host_value
 from gradgen.ops.loss import NN, _finish, divided, reduced_loss, reduction_name
-from gradgen.ops.registry import KEEP, Op, register
+from gradgen.ops.registry import KEEP, Op, Saves, register
 from gradgen.ops.requirements import require, require_equal
 from gradgen.ops.samples import edges, index, one, sample, t
 from gradgen.ops.shapes import A0, A1, A2, A3, exact, numel, over, reduce
@@ -58,7 +58,7 @@ def _lower_nll(input: Node, target: Node, weight: Node | None = None, *, ignore:
     return over(fn.div(A0, A1), (), (total, count), input.dtype)
 
 
-_nll = register(Op("nll_loss", _lower_nll, "NllLossBackward0", KEEP))
+_nll = register(Op("nll_loss", _lower_nll, "NllLossBackward0", KEEP, saves=Saves()))
 _nll_spatial = register(Op("nll_loss_spatial", _lower_nll, "NllLoss2DBackward0", KEEP))
 
 CLASSES = index(4, high=3)

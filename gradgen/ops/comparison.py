@@ -29,7 +29,7 @@ COMPARISONS = [
 
 
 def _comparison(name: str, function: Any, dunder: str, aliases: tuple[str, ...], doc: str) -> Any:
-    op = pointwise(name, function, arity=2, rule=BOOL_RESULT, inplace=False)
+    op = pointwise(name, function, arity=2, rule=BOOL_RESULT)
 
     def compare(input: Tensor, other: Tensor | Number) -> Tensor:
         return call(op, input, other)

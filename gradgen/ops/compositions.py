@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -133,7 +134,7 @@ def _lower_rows(node: Node, *, second: bool) -> Node:
     return Compute((len(table), node.shape[1]), A1, reads, node.dtype)
 
 
-_rows = register(Op("rows_of_pairs", _lower_rows, "PdistBackward0", KEEP, method=False))
+_rows = register(Op("rows_of_pairs", _lower_rows, "PdistBackward0", KEEP))
 
 
 @public(NN, "", samples=[sample(t(4, 3)), one(t(4, 3), 1.0), one(t(3, 2), 3.0)])
@@ -303,6 +304,9 @@ def _in_place(name: str) -> None:
 
     written.__name__ = written.__qualname__ = f"{name}_"
     written.__doc__ = f"{name} in place."
+    signature = inspect.signature(function)
+    kept = [p for p in signature.parameters.values() if p.name != "inplace"]
+    written.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
     FUNCTIONS.setdefault(NN, {})[f"{name}_"] = written
 
 

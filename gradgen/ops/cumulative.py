@@ -14,7 +14,7 @@ from gradgen.ir.graph import Graph
 from gradgen.ir.nodes import Compute, Input, Node, Read, Scan, identity_read
 from gradgen.ir.symbols import axes, axis
 from gradgen.ops.reduction import _dtype, _summed
-from gradgen.ops.registry import FLOAT, KEEP, Op, register
+from gradgen.ops.registry import FLOAT, KEEP, Op, Saves, register
 from gradgen.ops.samples import INF, NAN, edges, one, plain, sample, t
 from gradgen.ops.shape import view_node
 from gradgen.ops.shapes import A0, A1, A2, A3, extreme, return_text, wrap_dim
@@ -62,7 +62,7 @@ def _lower_logcumsumexp(node: Node, *, dim: int) -> Node:
 
 
 _cumsum = register(Op("cumsum", _lower_cumsum, "CumsumBackward0", KEEP))
-_cumprod = register(Op("cumprod", _lower_cumprod, "CumprodBackward0", KEEP))
+_cumprod = register(Op("cumprod", _lower_cumprod, "CumprodBackward0", KEEP, saves=Saves((0,), (0,))))
 _logcumsumexp = register(Op("logcumsumexp", _lower_logcumsumexp, "LogcumsumexpBackward0", FLOAT))
 INTEGERS = plain(edges(((1, 2, 3), (4, 5, 6))), 1, dtypes=("int32", "int64", "bool"))
 

@@ -16,7 +16,7 @@ from gradgen.ir.nodes import Compute, Node, Read, Scatter, identity_read
 from gradgen.ir.symbols import Extent, axes, axis, same_extent
 from gradgen.ops.arithmetic import Number
 from gradgen.ops.host import check_indices, host_value
-from gradgen.ops.registry import KEEP, Op, broadcast_read, broadcast_shapes, register
+from gradgen.ops.registry import KEEP, Op, Saves, broadcast_read, broadcast_shapes, register
 from gradgen.ops.samples import edges, index, one, plain, sample, t
 from gradgen.ops.shape import to_dtype
 from gradgen.ops.shapes import A0, A1, A2, TORCH_NAMES, extreme, shape_text, wrap_dim
@@ -74,7 +74,7 @@ def _lower_gather(node: Node, index: Node, *, dim: int) -> Node:
     return Compute(index.shape, A1, [identity_read(index), Read(node, place)], node.dtype)
 
 
-_gather = register(Op("gather", _lower_gather, "GatherBackward0", KEEP))
+_gather = register(Op("gather", _lower_gather, "GatherBackward0", KEEP, saves=Saves((0,))))
 
 
 @public("", method=True, samples=[
@@ -115,7 +115,7 @@ def _wrapped(indices: Tensor, extent: Extent) -> Tensor:
 _wrap = register(Op(
     "wrap_index", lambda node, *, extent: Compute(
         node.shape, fn.select(fn.lt(A0, 0), A0 + extent, A0), [identity_read(node)], node.dtype
-    ), "NotDifferentiable", KEEP, method=False,
+    ), "NotDifferentiable", KEEP,
 ))
 
 

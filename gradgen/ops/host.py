@@ -78,7 +78,7 @@ def _lower_masked_select(node: Node, places: Node) -> Node:
     return taken(Compute(places.shape, A1, [identity_read(places), Read(node, [A0])], node.dtype))
 
 
-_masked_select = register(Op("masked_select", _lower_masked_select, "MaskedSelectBackward0", KEEP, method=False))
+_masked_select = register(Op("masked_select", _lower_masked_select, "MaskedSelectBackward0", KEEP))
 
 
 @public("", method=True)

@@ -127,13 +127,19 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
     return call(_mv, input, vec)
 
 
-@public("", method=True, aliases=["vdot"], samples=[sample(t(3), t(3, seed=1)), plain(t(0), t(0)),
-                                                  plain(edges((1, 2)), edges((3, 4)), dtypes=("int64",))])
+@public("", method=True, samples=[sample(t(3), t(3, seed=1)), plain(t(0), t(0)),
+                                 plain(edges((1, 2)), edges((3, 4)), dtypes=("int64",))])
 def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """Inner product of two vectors."""
     if input.ndim != 1 or tensor.ndim != 1:
         raise RuntimeError(f"1D tensors expected, but got {input.ndim}D and {tensor.ndim}D tensors")
     return call(_dot, input, tensor)
+
+
+@public("", method=True, samples=[one(t(3), t(3, seed=1))])
+def vdot(input: Tensor, other: Tensor) -> Tensor:
+    """Inner product of two vectors: real ones are their own conjugates."""
+    return dot(input, other)
 
 
 @public("", method=True, samples=[sample(t(2, 2, 3), t(2, 3, 4, seed=1))])

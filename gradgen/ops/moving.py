@@ -251,15 +251,19 @@ _diagonal = register(Op("diagonal", _lower_diagonal, "DiagonalBackward0", KEEP, 
 _trace = register(Op("trace", lambda node: _lower_trace(node), "TraceBackward0", KEEP))
 
 
-@public(
-    "", "linalg", method=True, samples=[sample(t(3, 3)), one(t(2, 4), 1), one(t(4, 2), -1), one(t(2, 3, 4), 0, 0, 2)]
-)
+@public("", method=True, samples=[sample(t(3, 3)), one(t(2, 4), 1), one(t(4, 2), -1), one(t(2, 3, 4), 0, 0, 2)])
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """The elements on a diagonal of two axes, as the last axis."""
     a, b = wrap_dim(dim1, input.ndim), wrap_dim(dim2, input.ndim)
     if a == b:
         raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
     return call(_diagonal, input, offset=int(offset), dims=(a, b))
+
+
+@public("linalg", name="diagonal", samples=[one(t(2, 3, 4)), one(t(3, 3, 2), dim1=0, dim2=1), one(t(2, 3, 4), offset=1)])
+def linalg_diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """Those of matrices, the last two axes, unless said otherwise."""
+    return diagonal(A, offset, dim1, dim2)
 
 
 def _lower_trace(node: Node) -> Node:

@@ -11,7 +11,7 @@ from gradgen.ir import functions as fn
 from gradgen.ir.dtypes import DType
 from gradgen.ir.nodes import Node
 from gradgen.ops.reduction import TORCH_NAMES, DimArgument, Dims, _dtype, amax, amin, root
-from gradgen.ops.registry import KEEP, Op, cast, register
+from gradgen.ops.registry import KEEP, Op, Saves, cast, register
 from gradgen.ops.requirements import require
 from gradgen.ops.samples import INF, edges, one, sample, t
 from gradgen.ops.shapes import A0, exact, over, reduce, wrap_dim, wrap_dims
@@ -48,7 +48,7 @@ def _refuse_infinite(node: Node, dims: Dims, order: sympy.Expr) -> None:
                 "because the operation does not have an identity", order="inf" if order > 0 else "-inf")
 
 
-_norm = register(Op("vector_norm", _lower_norm, "LinalgVectorNormBackward0", KEEP))
+_norm = register(Op("vector_norm", _lower_norm, "LinalgVectorNormBackward0", KEEP, saves=Saves((0,), (0,))))
 _dist = register(Op("dist", _lower_norm, "DistBackward0", KEEP))
 _cdist = register(Op("cdist", _lower_norm, "CdistBackward0", KEEP))
 _pairwise = register(Op("pairwise_distance", _lower_norm, "NormBackward1", KEEP))
@@ -127,16 +127,16 @@ def matrix_norm(
 
 @public("linalg", name="norm", samples=[one(t(3)), one(t(2, 3)), one(t(2, 3), 1, 0), one(t(2, 3), "fro")])
 def linalg_norm(
-    A: Tensor, ord: float | str | None = None, dim: DimArgument = None, keepdim: bool = False, *, dtype: Any = None
+    input: Tensor, ord: float | str | None = None, dim: DimArgument = None, keepdim: bool = False, *, dtype: Any = None
 ) -> Tensor:
     """Vector norm, or matrix norm where `ord` is given for a matrix."""
     if ord is None:
-        return vector_norm(A, 2, dim, keepdim, dtype=dtype)
-    matrix = A.ndim == 2 if dim is None else not isinstance(dim, int) and len(dim) == 2
+        return vector_norm(input, 2, dim, keepdim, dtype=dtype)
+    matrix = input.ndim == 2 if dim is None else not isinstance(dim, int) and len(dim) == 2
     if isinstance(ord, str) or matrix:
         pair = (-2, -1) if dim is None else dim
-        return matrix_norm(A, ord, pair, keepdim, dtype=dtype)  # type: ignore[arg-type]
-    return vector_norm(A, ord, dim, keepdim, dtype=dtype)
+        return matrix_norm(input, ord, pair, keepdim, dtype=dtype)  # type: ignore[arg-type]
+    return vector_norm(input, ord, dim, keepdim, dtype=dtype)
 
 
 @public("", method=True, samples=[one(t(3), t(3, seed=1)), one(t(3), t(3))])

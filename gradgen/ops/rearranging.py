@@ -184,8 +184,7 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
 
 
 _zeros = register(
-    Op("zeros_of_shape", lambda node, *, shape: Compute(shape, sympy.Integer(0), [], node.dtype), "NotDifferentiable", KEEP,
-       method=False)
+    Op("zeros_of_shape", lambda node, *, shape: Compute(shape, sympy.Integer(0), [], node.dtype), "NotDifferentiable", KEEP)
 )
 
 # --- unpooling --------------------------------------------------------------------------------------------------------

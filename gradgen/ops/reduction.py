@@ -14,7 +14,7 @@ from gradgen.ir.indexing import reshape_index
 from gradgen.ir.nodes import Compute, Node, Read
 from gradgen.ir.symbols import Extent, axis, reduce_axis
 from gradgen.ops.arithmetic import maximum, minimum
-from gradgen.ops.registry import FLOAT, KEEP, Op, cast, register
+from gradgen.ops.registry import FLOAT, KEEP, Op, Saves, cast, register
 from gradgen.ops.requirements import require
 from gradgen.ops.samples import INF, NAN, edges, mask, one, plain, sample, t
 from gradgen.ops.shapes import (
@@ -392,7 +392,7 @@ def _lower_logsumexp(node: Node, *, dims: Dims, keepdim: bool) -> Node:
     return Compute(total.shape, fn.log(A0) + A1, [Read(total, kept), Read(top, index)], node.dtype)
 
 
-_logsumexp = register(Op("logsumexp", _lower_logsumexp, "LogsumexpBackward0", FLOAT))
+_logsumexp = register(Op("logsumexp", _lower_logsumexp, "LogsumexpBackward0", FLOAT, saves=Saves((0,), (0,))))
 
 
 @public("", "special", method=True, samples=[
@@ -444,7 +444,7 @@ def _lower_std_mean(node: Node, *, dims: Dims, correction: Any, keepdim: bool) -
 
 
 _var = register(Op("var", _lower_var, "VarBackward0", KEEP))
-_std = register(Op("std", _lower_std, "StdBackward0", KEEP))
+_std = register(Op("std", _lower_std, "StdBackward0", KEEP, saves=Saves((0,), (0,))))
 _var_mean = register(Op("var_mean", _lower_var_mean, "VarMeanBackward0", KEEP, outputs=2))
 _std_mean = register(Op("std_mean", _lower_std_mean, "StdMeanBackward0", KEEP, outputs=2))
 

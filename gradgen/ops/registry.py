@@ -19,11 +19,30 @@ from gradgen.ir.functions import local, retold, stop
 from gradgen.ir.nodes import Compute, Node, Read, identity_read
 from gradgen.ir.symbols import Extent, axis, placeholder, same_extent
 from gradgen.ops.requirements import dim_hint
+from gradgen.ops.schema import Schema, schema_of
 
 KEEP, PROMOTE, FLOAT, BOOL_RESULT = "keep", "promote", "float", "bool"
 """Dtype rules.  keep: `lower` decides alone, operands come as they are.  promote: operands are cast to their common
 type first (PyTorch's promotion, Python scalars weak, 0-d tensors weaker than dimensioned ones), which is the result's.
 float: as promote, integers and bools become the default floating type.  bool: as promote, the result is bool."""
+
+
+@dataclass(frozen=True)
+class Saves:
+    """The operands and results of an operation that PyTorch keeps for its derivative.
+
+    What is kept here are records, which never change; the check of versions serves PyTorch's contract alone, and refuses
+    what PyTorch refuses and nothing else.  `by` says of an operand that it is kept only for the gradient by another.
+    """
+
+    inputs: tuple[int, ...] = ()
+    outputs: tuple[int, ...] = ()
+    by: tuple[tuple[int, int], ...] = ()
+
+    def inputs_for(self, wanted: Sequence[int]) -> tuple[int, ...]:
+        """The operands kept where gradients by `wanted` flow."""
+        only = dict(self.by)
+        return tuple(k for k in self.inputs if k not in only or only[k] in wanted)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +52,7 @@ class Op:
     `lower(*nodes, **attributes)` gives the Node (or a tuple of Nodes for several outputs); it raises PyTorch's exception
     types for bad shapes.  It must not look at values.  Attributes are hashable and static.
     `grad_name` is what PyTorch calls its grad_fn.  `view` marks index maps that share storage with their first operand.
-    `samples` yields argument tuples for the tests (see `Sample`).
+    `saves` is what PyTorch keeps for the derivative, where ours keeps something else.
     """
 
     name: str
@@ -42,13 +61,14 @@ class Op:
     rule: str = KEEP
     view: bool = False
     outputs: int = 1
-    samples: Callable[[], Sequence[Sample]] | None = None
-    method: bool = True
-    inplace: bool = False
-    namespace: str = ""  # "" is the top level; "nn.functional", "special", ...
-    doc: str = ""
-    public: Callable[..., Any] | None = None
+    saves: Saves | None = None
     results: range = range(0)  # of a pullback: which operands are results that the operation saved
+
+    @property
+    def schema(self) -> Schema | None:
+        """The signature of the library's function of that name; None for what only other functions use."""
+        function = PUBLIC.get(self.name)
+        return None if function is None else schema_of(self.name, function)
 
 
 @dataclass(frozen=True)
@@ -62,6 +82,8 @@ class Sample:
 
 
 OPS: dict[str, Op] = {}
+PUBLIC: dict[str, Callable[..., Any]] = {}
+"""The public functions by name, as `table.public` lists them first."""
 
 
 def register(op: Op) -> Op:
@@ -142,11 +164,7 @@ def pointwise(
     arity: int = 1,
     rule: str = PROMOTE,
     grad_name: str | None = None,
-    samples: Callable[[], Sequence[Sample]] | None = None,
-    inplace: bool = True,
-    method: bool = True,
-    namespace: str = "",
-    doc: str = "",
+    saves: Saves | None = None,
 ) -> Op:
     """Registers a pointwise operation: `expression(a0, ..., **attributes)` over `arity` tensor operands.
 
@@ -160,6 +178,5 @@ def pointwise(
 
     camel = "".join(part.capitalize() for part in name.split("_"))
     return register(
-        Op(name, lower, grad_name or f"{camel}Backward0", rule, samples=samples, inplace=inplace, method=method,
-           namespace=namespace, doc=doc)
+        Op(name, lower, grad_name or f"{camel}Backward0", rule, saves=saves)
     )

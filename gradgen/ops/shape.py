@@ -267,7 +267,13 @@ def _matrix_transposed(self: Tensor) -> Tensor:
 PROPERTIES["T"], PROPERTIES["mT"], PROPERTIES["H"], PROPERTIES["mH"] = (
     _reversed_axes, _matrix_transposed, _matrix_transposed, _matrix_transposed,
 )
-public("", method=True, name="adjoint", samples=[one(t(2, 3))])(_matrix_transposed)
+
+
+@public("", method=True, samples=[one(t(2, 3))])
+def adjoint(input: Tensor) -> Tensor:
+    """The last two axes exchanged: real matrices are their own conjugates."""
+    return _matrix_transposed(input)
+
 
 
 @public("", method=True, aliases=["moveaxis"], samples=[one(t(2, 3, 4), 0, 2), one(t(2, 3, 4), (0, 1), (2, 0))])

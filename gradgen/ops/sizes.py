@@ -28,4 +28,4 @@ def _lower(*, size: sympy.Expr, dtype: DType) -> Node:
     return Compute((), fn.extent(as_body(size)), [], dtype)
 
 
-SIZE = Op("size", _lower, "", KEEP, method=False)
+SIZE = Op("size", _lower, "", KEEP)

@@ -16,7 +16,7 @@ from gradgen.ir.kernels import call as kernel_call
 from gradgen.ir.nodes import Compute, Node, Read, identity_read
 from gradgen.ir.symbols import Extent, axes, axis, reduce_axis
 from gradgen.ops.gathering import _as_tensor_like, gather
-from gradgen.ops.registry import KEEP, Op, register
+from gradgen.ops.registry import KEEP, Op, Saves, register
 from gradgen.ops.requirements import require
 from gradgen.ops.samples import INF, NAN, edges, one, plain, sample, t
 from gradgen.ops.shape import taken, to_dtype
@@ -53,7 +53,7 @@ def _lower_selected(node: Node, places: Node, *, dim: int) -> Node:
     return _at(node, places, dim)
 
 
-selected = register(Op("selected", _lower_selected, "GatherBackward0", KEEP, method=False))
+selected = register(Op("selected", _lower_selected, "GatherBackward0", KEEP, saves=Saves((0,))))
 """gather where no element is taken twice."""
 
 

@@ -45,12 +45,12 @@ METHODS["polygamma"] = lambda self, n: polygamma(n, self)
 
 
 @public("special", samples=[sample(t(3, domain="large"), 2), sample(edges((1.5, 3.0, INF, NAN)), 3)])
-def multigammaln(a: Tensor, p: int) -> Tensor:
-    """The logarithm of the multivariate gamma function of dimension p, of every element; a > (p - 1)/2."""
-    require_tensor(a, "multigammaln")
+def multigammaln(input: Tensor, p: int) -> Tensor:
+    """The logarithm of the multivariate gamma function of dimension p, of every element; input > (p - 1)/2."""
+    require_tensor(input, "multigammaln")
     if p < 1:
         raise RuntimeError("p has to be greater than or equal to 1")
-    return call(_multigammaln, a, p=int(p))
+    return call(_multigammaln, input, p=int(p))
 
 
 @public("", method=True, samples=[one(t(3, domain="large"), 2)])

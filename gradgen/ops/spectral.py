@@ -37,7 +37,7 @@ from gradgen.ops.registry import KEEP, Op, register
 from gradgen.ops.samples import one, plain, sample, t
 from gradgen.ops.shape import to_dtype
 from gradgen.ops.shapes import A0, return_text, shape_text, wrap_dim
-from gradgen.ops.table import FUNCTIONS, METHODS, call, public, require_tensor
+from gradgen.ops.table import FUNCTIONS, call, public, require_tensor
 
 if TYPE_CHECKING:
     from gradgen.ops.tensors import Tensor
@@ -132,7 +132,7 @@ def _lower_pinv(a: Node, inverse: Node) -> Node:
     return kernel_call("pseudo_inverse", a, inverse)[0]
 
 
-_pinv = register(Op("linalg_pinv", _lower_pinv, "LinalgPinvBackward0", KEEP, method=False))
+_pinv = register(Op("linalg_pinv", _lower_pinv, "LinalgPinvBackward0", KEEP))
 
 INVERTED = [sample(t(3, 3)), one(t(4, 2)), one(t(2, 4)), one(t(2, 3, 2)), one(t(3, 3, domain="definite"), hermitian=True)]
 
@@ -440,7 +440,14 @@ def solve_ex(
     return linalg_solve_ex_result(found, _failed(found, 1 if vector else 2))
 
 
-FUNCTIONS[""]["matrix_power"] = METHODS["matrix_power"] = matrix_power
+
+
+@public("", method=True, name="matrix_power")
+def torch_matrix_power(input: Any, n: int, *, out: None = None) -> Tensor:
+    """linalg.matrix_power."""
+    return matrix_power(input, n)
+
+
 
 
 # --- LU factors, packed as LAPACK has them ----------------------------------------------------------------------------

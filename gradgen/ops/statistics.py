@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from gradgen.ops.tensors import Tensor
 
 _zeros = register(
-    Op("zeros_for", lambda node, *, shape, dtype: Compute(shape, sympy.Integer(0), [], dtype), "NotDifferentiable", KEEP,
-       method=False)
+    Op("zeros_for", lambda node, *, shape, dtype: Compute(shape, sympy.Integer(0), [], dtype), "NotDifferentiable", KEEP)
 )
 
 # --- quantiles --------------------------------------------------------------------------------------------------------

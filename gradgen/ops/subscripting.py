@@ -39,10 +39,10 @@ def _alias(node: Node) -> Node:
     return Compute(node.shape, placeholder(0), [Read(node, [axis(d) for d in range(node.ndim)])], node.dtype)
 
 
-SELECT = Op("index_select_one", _select, "SelectBackward0", KEEP, view=True, method=False)
-SLICE = Op("index_slice", _slice, "SliceBackward0", KEEP, view=True, method=False)
-NEW_AXIS = Op("index_new_axis", _new_axis, "UnsqueezeBackward0", KEEP, view=True, method=False)
-ALIAS = Op("index_alias", _alias, "AliasBackward0", KEEP, view=True, method=False)
+SELECT = Op("index_select_one", _select, "SelectBackward0", KEEP, view=True)
+SLICE = Op("index_slice", _slice, "SliceBackward0", KEEP, view=True)
+NEW_AXIS = Op("index_new_axis", _new_axis, "UnsqueezeBackward0", KEEP, view=True)
+ALIAS = Op("index_alias", _alias, "AliasBackward0", KEEP, view=True)
 
 
 def _places(ndim: int, dims: tuple[int, ...], rank: int) -> tuple[int, list[Any]]:
@@ -166,9 +166,9 @@ def _wrap_negative(node: Node, extent: int) -> Node:
     return Compute(node.shape, _wrapped(0, extent), [Read(node, [axis(d) for d in range(node.ndim)])], node.dtype)
 
 
-GATHER = Op("index_gather", _gather, "IndexBackward0", KEEP, method=False)
-PUT = Op("index_put", _put, "IndexPutBackward0", KEEP, method=False)
-WRAP = Op("index_wrap", _wrap_negative, "IndexBackward0", KEEP, method=False)
+GATHER = Op("index_gather", _gather, "IndexBackward0", KEEP)
+PUT = Op("index_put", _put, "IndexPutBackward0", KEEP)
+WRAP = Op("index_wrap", _wrap_negative, "IndexBackward0", KEEP)
 
 
 def slice_of(extent: Extent, start: int | None, stop: int | None, step: int = 1) -> tuple[Any, Extent]:

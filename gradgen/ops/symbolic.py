@@ -166,9 +166,13 @@ def _on_the_type(name: str) -> Callable[..., Any]:
     return lambda self, *args: table.METHODS[name](self, *args)
 
 
-def attach_operators() -> None:
-    """What Python looks up on the type: operators by their dunder names, once all families are known."""
+def _attach_operators() -> None:
+    """What Python looks up on the type: operators by their dunder names."""
     for name in table.METHODS:
         if name.startswith("__") and name != "__hash__" and name not in vars(Symbolic):
             setattr(Symbolic, name, _on_the_type(name))
     Symbolic.__hash__ = object.__hash__  # type: ignore[method-assign]
+
+
+table.load_operations()
+_attach_operators()

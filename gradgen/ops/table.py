@@ -10,11 +10,13 @@ calls from which tests, fuzzing and gradcheck are made.
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
+import pkgutil
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gradgen.ops.registry import FLOAT, Op, Sample, pointwise
+from gradgen.ops.registry import FLOAT, PUBLIC, Op, Sample, Saves, pointwise
 from gradgen.ops.samples import DOMAIN_EDGES, Spec, edges
 from gradgen.ops.tensors import current
 
@@ -60,6 +62,7 @@ def public(
     def add(function: F) -> F:
         own = name or function.__name__.rstrip("_")
         also = numpy_names(function)
+        PUBLIC.setdefault(own, function)
         for key in (own, *aliases):
             for namespace in namespaces or ("",):
                 FUNCTIONS.setdefault(namespace, {})[key] = function if namespace == "nn.functional" else also
@@ -124,6 +127,7 @@ def unary(
     *,
     rule: str = FLOAT,
     grad_name: str | None = None,
+    saves: Saves | None = None,
     domain: str = "real",
     namespaces: Sequence[str] = ("",),
     method: bool = True,
@@ -142,7 +146,7 @@ def unary(
     ]
     if rule == FLOAT:
         calls.append(Sample((Spec((4,), "positive"),), (), ("int64",), False))
-    op = pointwise(name, expression, rule=rule, grad_name=grad_name, samples=lambda: calls, doc=doc)
+    op = pointwise(name, expression, rule=rule, grad_name=grad_name, saves=saves)
 
     def function(input: Tensor) -> Tensor:
         require_tensor(input, name)
@@ -158,3 +162,15 @@ def signature(path: str) -> inspect.Signature:
     """The signature of the public function at `path` ("nn.functional.softmax"), for the documentation."""
     namespace, _, name = path.rpartition(".")
     return inspect.signature(FUNCTIONS[namespace][name])
+
+
+_CALLERS = ("symbolic", "by_name")
+"""Modules of this room that use the library and are no part of it."""
+
+
+def load_operations() -> None:
+    """Imports every family of the library, which registers its entries."""
+    package = __name__.rpartition(".")[0]
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        if module.name not in _CALLERS:
+            importlib.import_module(f"{package}.{module.name}")

@@ -21,7 +21,7 @@ from gradgen.ir.graph import topological
 from gradgen.ir.nodes import Compute, Constant, Input, Node
 from gradgen.ir.rewrite import with_sources
 from gradgen.ir.symbols import Placeholder, axis
-from gradgen.ops.registry import KEEP, OPS, Op
+from gradgen.ops.registry import KEEP, OPS, Op, Saves
 from gradgen.record.records import Attributes, Spec, spec
 
 Mask = tuple[bool, ...]
@@ -96,12 +96,13 @@ class Pullback:
     """The vector-Jacobian product of one operation.
 
     `op` takes all inputs, all outputs, and the cotangents that are there; it gives one gradient per wanted input that
-    has one.  `forward` is the name of the node's class.  `slots` are those inputs' positions, `specs` the gradients'
-    shapes.  `saves_inputs` and `saves_outputs` tell which operands it reads; the others may be phantoms.
+    has one.  `torch` is what PyTorch keeps, where it is not what is kept here.  `slots` are those inputs' positions,
+    `specs` the gradients' shapes.  `saves_inputs` and `saves_outputs` tell which operands it reads; the others may
+    be phantoms.
     """
 
     op: Op
-    forward: str
+    torch: Saves | None
     slots: tuple[int, ...]
     specs: tuple[Spec, ...]
     saves_inputs: Mask
@@ -118,35 +119,15 @@ class Pullback:
     @cached_property
     def checked_inputs(self) -> tuple[int, ...]:
         """The inputs that must not have been changed in place since."""
-        if self.forward == "DivBackward0":  # the quotient enters our derivative, PyTorch's the numerator
-            return (0, 1) if 1 in self.slots else (1,)
-        return CHECKED[self.forward][0] if self.forward in CHECKED else self.saved_inputs
+        return self.saved_inputs if self.torch is None else self.torch.inputs_for(self.slots)
 
     @cached_property
     def checked_outputs(self) -> tuple[int, ...]:
-        return CHECKED[self.forward][1] if self.forward in CHECKED else self.saved_outputs
+        return self.saved_outputs if self.torch is None else self.torch.outputs
 
     @cached_property
     def saves(self) -> bool:
         return bool(self.saved_inputs or self.saved_outputs)
-
-
-CHECKED: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
-    "CumprodBackward0": ((0,), (0,)),
-    "DivBackward0": ((0, 1), ()),
-    "GatherBackward0": ((0,), ()),
-    "LinalgVectorNormBackward0": ((0,), (0,)),
-    "LogSoftmaxBackward0": ((), (0,)),
-    "LogsumexpBackward0": ((0,), (0,)),
-    "NllLossBackward0": ((), ()),
-    "PowBackward1": ((0, 1), (0,)),
-    "ReciprocalBackward0": ((), (0,)),
-    "ReluBackward0": ((), (0,)),
-    "SoftmaxBackward0": ((), (0,)),
-    "StdBackward0": ((0,), (0,)),
-}
-"""Inputs and outputs that PyTorch saves where our derivative reads others.  What is saved here is a record, which never
-changes, so the check of versions serves PyTorch's contract alone: it refuses what PyTorch refuses and nothing else."""
 
 
 def pullback(op: Op, ins: tuple[Spec, ...], attributes: Attributes, wanted: Mask, given: Mask) -> Pullback:
@@ -168,7 +149,7 @@ def pullback(op: Op, ins: tuple[Spec, ...], attributes: Attributes, wanted: Mask
     slots, specs, saves_inputs, saves_outputs = facts
     return Pullback(
         pullback_op(op, len(ins), wanted, given),
-        op.grad_name,
+        op.saves,
         tuple(slots),
         tuple([spec(tuple(shape), dtypes.dtype(name)) for shape, name in specs]),
         tuple(saves_inputs),
@@ -230,4 +211,4 @@ def pullback_op(op: Op, count: int, wanted: Mask, given: Mask) -> Op:
     name = f"{op.name}_backward_{label}"
     grad_name = op.grad_name.removesuffix("0") + "Backward0" if op.grad_name.endswith("Backward0") else op.grad_name
     results = range(count, count + len(given))
-    return Op(name, lower, grad_name, KEEP, outputs=sum(wanted), method=False, results=results)
+    return Op(name, lower, grad_name, KEEP, outputs=sum(wanted), results=results)

@@ -17,7 +17,7 @@ _is_ours: dict[str, bool] = {}
 
 def user_frame() -> Origin | None:
     """Code and instruction of the innermost frame that is not gradgen's."""
-    frame: FrameType | None = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(2)  # not this one, and not who asks
     while frame is not None:
         code = frame.f_code
         name = code.co_filename

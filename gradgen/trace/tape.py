@@ -52,10 +52,10 @@ def _retell(value: Node, *others: Node, history: bool, moving: bool) -> Node:
     return Compute(value.shape, body, [identity_read(n) for n in (value, *others)], value.dtype)
 
 
-GRAFT = Op("graft", _graft, "AliasBackward0", KEEP, method=False)
-RETELL = Op("retell", _retell, "AliasBackward0", KEEP, method=False)
-LOCAL = Op("local", _local, "AliasBackward0", KEEP, method=False)
-STOP = Op("detach", _stop, "DetachBackward0", KEEP, method=False)
+GRAFT = Op("graft", _graft, "AliasBackward0", KEEP)
+RETELL = Op("retell", _retell, "AliasBackward0", KEEP)
+LOCAL = Op("local", _local, "AliasBackward0", KEEP)
+STOP = Op("detach", _stop, "DetachBackward0", KEEP)
 
 
 def stopped(record: Record) -> Record:

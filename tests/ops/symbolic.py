@@ -1,7 +1,7 @@
 """The public functions run over bare graph nodes: no Tensor, no engine, no compiler.
 
-A `Symbolic` carries a node.  So a public function becomes a graph, which the reference interpreter evaluates and autodiff
-differentiates.
+Operations are called by name, on nodes.  So a public function becomes a graph, which the reference interpreter evaluates
+and autodiff differentiates.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 from gradgen.autodiff import gradients
 from gradgen.ir import dtypes
 from gradgen.ir.nodes import Constant, Input, Node
-from gradgen.ops import table
-from gradgen.ops.symbolic import Nodes, Symbolic
+from gradgen.ops import by_name, table
+from gradgen.ops.symbolic import Nodes
 from gradgen.ops.tensors import using
 from gradgen.reference.interpreter import evaluate
 
@@ -48,16 +48,14 @@ def run(case: Case, order: int = 2) -> Outcome:
     given: dict[Node, np.ndarray] = {}
     wrt: list[Node] = []
 
-    def tensor(array: np.ndarray, wants: bool) -> Symbolic:
+    def tensor(array: np.ndarray, wants: bool) -> Node:
         node = Input(f"x{len(given)}", array.shape, dtypes.dtype(array.dtype), wants)
         given[node] = array
         if wants:
             wrt.append(node)
-        return Symbolic(node)
+        return node
 
-    with symbolic_operations():
-        args, kwargs = case.arguments(tensor)
-        outputs = [s.node for s in flat(function(case.path)(*args, **kwargs))]
+    outputs = flat(by_name.call(case.path, *case.arguments(tensor)))
     values = evaluate(outputs, given)
     if not wrt or not case.sample.differentiable:
         return Outcome(values, [], [])
@@ -79,12 +77,10 @@ def value_at(case: Case, arrays: list[np.ndarray]) -> list[np.ndarray]:
     given: dict[Node, np.ndarray] = {}
     left = iter(arrays)
 
-    def tensor(array: np.ndarray, wants: bool) -> Symbolic:
+    def tensor(array: np.ndarray, wants: bool) -> Node:
         node = Input(f"x{len(given)}", array.shape, dtypes.dtype(array.dtype), wants)
         given[node] = next(left) if wants else array
-        return Symbolic(node)
+        return node
 
-    with symbolic_operations():
-        args, kwargs = case.arguments(tensor)
-        outputs = [s.node for s in flat(function(case.path)(*args, **kwargs)) if s.dtype.is_floating_point]
+    outputs = [n for n in flat(by_name.call(case.path, *case.arguments(tensor))) if n.dtype.is_floating_point]
     return evaluate(outputs, given)

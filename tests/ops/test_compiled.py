@@ -15,10 +15,11 @@ from gradgen.autodiff import gradients
 from gradgen.compiler.runner import runner
 from gradgen.ir import dtypes
 from gradgen.ir.nodes import Input, Node
+from gradgen.ops.symbolic import Symbolic
 from gradgen.reference.interpreter import evaluate
 
 from .cases import Case, all_cases, cotangent
-from .symbolic import Symbolic, flat, function, symbolic_operations
+from .symbolic import flat, function, symbolic_operations
 
 CHUNK = 60
 # The emitted mathematics is within 2 (float32) and 4 (float64) ulp of the exact value, NumPy's as well, and sums are

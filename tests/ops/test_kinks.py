@@ -12,10 +12,11 @@ from gradgen.autodiff import gradients
 from gradgen.ir import dtypes
 from gradgen.ir.nodes import Constant, Input, Node
 from gradgen.ops import table
+from gradgen.ops.symbolic import Symbolic
 from gradgen.reference.interpreter import evaluate
 
 from .kinks import KINKS, PAGE, Kink, page
-from .symbolic import Symbolic, symbolic_operations
+from .symbolic import symbolic_operations
 
 
 def _namespace() -> Any:

@@ -18,10 +18,11 @@ import gradgen
 from gradgen.autodiff import gradients
 from gradgen.ir import dtypes
 from gradgen.ir.nodes import Constant, Input, Node
+from gradgen.ops.symbolic import Symbolic
 from gradgen.reference.interpreter import evaluate
 
 from . import test_named_extents as named
-from .symbolic import Symbolic, flat, symbolic_operations
+from .symbolic import flat, symbolic_operations
 
 GROUP = 16
 ITEMS: list[tuple[Any, tuple[Any, ...], int]] = [

@@ -15,9 +15,10 @@ from gradgen.ir import dtypes
 from gradgen.ir.nodes import Compute, Input, Node
 from gradgen.ir.symbols import Extent, dim
 from gradgen.ops import table
+from gradgen.ops.symbolic import Symbolic
 from gradgen.reference.interpreter import evaluate
 
-from .symbolic import Symbolic, flat, symbolic_operations
+from .symbolic import flat, symbolic_operations
 
 N = dim("N")
 NUMBER = 3

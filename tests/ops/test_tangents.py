@@ -15,10 +15,11 @@ from gradgen.autodiff.forward import tangents
 from gradgen.ir import dtypes
 from gradgen.ir.functions import NoDerivative
 from gradgen.ir.nodes import Constant, Input, Node
+from gradgen.ops.symbolic import Symbolic
 from gradgen.reference.interpreter import evaluate
 
 from .cases import Case, all_cases, cotangent
-from .symbolic import Symbolic, flat, function, symbolic_operations
+from .symbolic import flat, function, symbolic_operations
 
 CASES = [c for c in all_cases() if c.ordinary and c.dtype == "float64"]
 
