@@ -30,7 +30,7 @@ CALLS = [sample(t(2, 3)), sample(EDGES)]
 HALF = Rational(1, 2)
 
 
-def _written(target: Tensor, result: Tensor, inplace: bool) -> Tensor:
+def written(target: Tensor, result: Tensor, inplace: bool) -> Tensor:
     """The result, put into its tensor where the call says `inplace=True`."""
     return target.copy_(result) if inplace else result
 
@@ -62,7 +62,7 @@ _hardshrink = pointwise("hardshrink", lambda x, k: fn.select(fn.and_(fn.ge(x, -k
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(input, 0); the derivative at 0 is 0."""
     require_tensor(input, "relu")
-    return _written(input, call(_relu, input), inplace)
+    return written(input, call(_relu, input), inplace)
 
 
 @public(NN, samples=CALLS)
@@ -76,31 +76,31 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
     """input cut to [min_val, max_val]; the derivative at both bounds is 0."""
     if min_val > max_val:
         raise ValueError("min_val cannot be greater than max_val")
-    return _written(input, call(_hardtanh, input, low=exact(min_val), high=exact(max_val)), inplace)
+    return written(input, call(_hardtanh, input, low=exact(min_val), high=exact(max_val)), inplace)
 
 
 @public(NN, samples=[*CALLS, sample(EDGES, 0.2)])
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """input where positive, negative_slope * input elsewhere."""
-    return _written(input, call(_leaky_relu, input, slope=exact(negative_slope)), inplace)
+    return written(input, call(_leaky_relu, input, slope=exact(negative_slope)), inplace)
 
 
 @public(NN, "", samples=[sample(EDGES, 0.5, -1.0)])
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """input where it is above the threshold, else `value`."""
-    return _written(input, call(_threshold, input, threshold=exact(threshold), value=exact(value)), inplace)
+    return written(input, call(_threshold, input, threshold=exact(threshold), value=exact(value)), inplace)
 
 
 @public(NN, samples=CALLS)
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """relu6(input + 3) / 6."""
-    return _written(input, call(_hardsigmoid, input), inplace)
+    return written(input, call(_hardsigmoid, input), inplace)
 
 
 @public(NN, samples=CALLS)
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """input * relu6(input + 3) / 6."""
-    return _written(input, call(_hardswish, input), inplace)
+    return written(input, call(_hardswish, input), inplace)
 
 
 @public(NN, samples=[*CALLS, sample(EDGES, 1.0)])
@@ -156,13 +156,13 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
 @public(NN, samples=CALLS)
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """input * sigmoid(input)."""
-    return _written(input, call(_silu, input), inplace)
+    return written(input, call(_silu, input), inplace)
 
 
 @public(NN, samples=CALLS)
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """input * tanh(softplus(input))."""
-    return _written(input, call(_mish, input), inplace)
+    return written(input, call(_mish, input), inplace)
 
 
 @public(NN, samples=[*CALLS, sample(EDGES, beta=2.0, threshold=5.0)])
@@ -180,13 +180,13 @@ def logsigmoid(input: Tensor) -> Tensor:
 @public(NN, samples=[*CALLS, sample(EDGES, 0.5)])
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """input where positive, alpha * (exp(input) - 1) elsewhere."""
-    return _written(input, call(_elu, input, alpha=exact(alpha), scale=exact(1), rate=exact(1)), inplace)
+    return written(input, call(_elu, input, alpha=exact(alpha), scale=exact(1), rate=exact(1)), inplace)
 
 
 @public(NN, "", samples=CALLS)
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """elu with the self-normalising constants of Klambauer et al. 2017."""
-    return _written(input, call(_elu, input, alpha=_SELU_ALPHA, scale=_SELU_SCALE, rate=exact(1)), inplace)
+    return written(input, call(_elu, input, alpha=_SELU_ALPHA, scale=_SELU_SCALE, rate=exact(1)), inplace)
 
 
 @public(NN, "", samples=[*CALLS, sample(EDGES, 0.5)])
@@ -194,7 +194,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """input where positive, alpha * (exp(input / alpha) - 1) elsewhere."""
     if alpha == 0:
         raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
-    return _written(input, call(_celu, input, alpha=exact(alpha), scale=exact(1), rate=exact(1.0 / alpha)), inplace)
+    return written(input, call(_celu, input, alpha=exact(alpha), scale=exact(1), rate=exact(1.0 / alpha)), inplace)
 
 
 @public(NN, samples=CALLS)
@@ -271,7 +271,7 @@ def rrelu(
 ) -> Tensor:
     """leaky_relu with the mean slope; in training with a slope drawn for every element that is not positive."""
     if training:
-        return _written(input, input * _drawn_slopes(input, lower, upper), inplace)
+        return written(input, input * _drawn_slopes(input, lower, upper), inplace)
     return leaky_relu(input, (lower + upper) / 2, inplace)
 
 

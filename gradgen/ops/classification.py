@@ -13,7 +13,7 @@ from gradgen.ir.nodes import Compute, Node, Read, identity_read
 from gradgen.ir.symbols import axes, axis, same_extent
 from gradgen.ops.activation import log_softmax, logsigmoid
 from gradgen.ops.host import host_value
-from gradgen.ops.loss import NN, _finish, divided, reduced_loss, reduction_name
+from gradgen.ops.loss import NN, divided, finished, reduced_loss, reduction_name
 from gradgen.ops.registry import KEEP, Op, Saves, register
 from gradgen.ops.requirements import require, require_equal
 from gradgen.ops.samples import edges, index, one, sample, t
@@ -254,6 +254,6 @@ def multilabel_soft_margin_loss(
     if weight is not None:
         losses = losses * weight
     kind = reduction_name(reduction, size_average, reduce)
-    return _finish(divided(losses.sum(-1), input.shape[-1]), kind)
+    return finished(divided(losses.sum(-1), input.shape[-1]), kind)
 
 

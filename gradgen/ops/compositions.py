@@ -18,7 +18,7 @@ from gradgen.ops.distance import pairwise_distance
 from gradgen.ops.gathering import embedding
 from gradgen.ops.host import made
 from gradgen.ops.loss import reduction_name
-from gradgen.ops.normalisation import _drawn
+from gradgen.ops.normalisation import drawn_mask
 from gradgen.ops.pooling import avg_pool2d, avg_pool3d
 from gradgen.ops.registry import KEEP, Op, register
 from gradgen.ops.samples import edges, index, one, sample, t
@@ -58,7 +58,7 @@ def feature_alpha_dropout(input: Any, p: float = 0.5, training: bool = False, in
         return input  # type: ignore[no-any-return]
     alpha = 1.7580993408473766
     a = 1.0 / ((alpha * alpha * p + 1) * (1 - p)) ** 0.5
-    keep: Any = _drawn(input, p, [*tuple(input.shape)[:2], *([1] * (input.ndim - 2))])
+    keep: Any = drawn_mask(input, p, [*tuple(input.shape)[:2], *([1] * (input.ndim - 2))])
     found = input * (keep * a) + ((keep - 1) * (alpha * a) + alpha * a * p)
     return input.copy_(found) if inplace else found  # type: ignore[no-any-return]
 

@@ -13,7 +13,7 @@ from gradgen.ir.dtypes import DType
 from gradgen.ir.graph import Graph
 from gradgen.ir.nodes import Compute, Input, Node, Read, Scan, identity_read
 from gradgen.ir.symbols import axes, axis
-from gradgen.ops.reduction import _dtype, _summed
+from gradgen.ops.reduction import dtype_argument, summed
 from gradgen.ops.registry import FLOAT, KEEP, Op, Saves, register
 from gradgen.ops.samples import INF, NAN, edges, one, plain, sample, t
 from gradgen.ops.shape import view_node
@@ -48,12 +48,12 @@ def _running(node: Node, dim: int, start: sympy.Expr, body: sympy.Expr) -> Node:
 
 
 def _lower_cumsum(node: Node, *, dim: int, dtype: DType | None = None) -> Node:
-    node = _summed(node, dtype)
+    node = summed(node, dtype)
     return node if node.ndim == 0 else _running(node, dim, sympy.Integer(0), A0 + A1)
 
 
 def _lower_cumprod(node: Node, *, dim: int, dtype: DType | None = None) -> Node:
-    node = _summed(node, dtype)
+    node = summed(node, dtype)
     return node if node.ndim == 0 else _running(node, dim, sympy.Integer(1), A0 * A1)
 
 
@@ -71,13 +71,13 @@ INTEGERS = plain(edges(((1, 2, 3), (4, 5, 6))), 1, dtypes=("int32", "int64", "bo
                                               plain(t(0, 2), 0), one(t(), 0)])
 def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """Running sum along `dim`; integers sum to int64."""
-    return call(_cumsum, input, dim=wrap_dim(dim, input.ndim), **_dtype(dtype))
+    return call(_cumsum, input, dim=wrap_dim(dim, input.ndim), **dtype_argument(dtype))
 
 
 @public("", method=True, inplace=True, samples=[sample(t(2, 3), 1), one(edges((2.0, 0.0, 3.0, 0.0, 4.0)), 0), INTEGERS])
 def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """Running product along `dim`; the derivative is right at zeros."""
-    return call(_cumprod, input, dim=wrap_dim(dim, input.ndim), **_dtype(dtype))
+    return call(_cumprod, input, dim=wrap_dim(dim, input.ndim), **dtype_argument(dtype))
 
 
 @public("", method=True, samples=[sample(t(2, 3), 1), one(edges((1000.0, 0.0, -1000.0)), 0)])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gradgen.ops.arithmetic import minimum
 from gradgen.ops.comparison import where
 from gradgen.ops.joining import broadcast_tensors
-from gradgen.ops.loss import NN, _finish, divided, reduction_name
+from gradgen.ops.loss import NN, divided, finished, reduction_name
 from gradgen.ops.norms import pairwise_distance, vector_norm
 from gradgen.ops.samples import edges, one, t
 from gradgen.ops.table import public
@@ -49,7 +49,7 @@ def kl_div(
             "'batchmean' in the next major release.",
             stacklevel=2,
         )
-    return _finish(values, kind)
+    return finished(values, kind)
 
 
 @public(NN, samples=[one(t(2, 3), t(2, 3, seed=1), t(2, 3, domain="positive", seed=2)),
@@ -69,7 +69,7 @@ def gaussian_nll_loss(
     loss = (bounded.log() + (input - target) ** 2 / bounded) * 0.5
     if full:
         loss = loss + 0.5 * math.log(2 * math.pi)
-    return _finish(loss, kind)
+    return finished(loss, kind)
 
 
 @public(NN, samples=[one(t(5), t(5, domain="positive", seed=1)), one(t(5), t(5, domain="large", seed=1), full=True),
@@ -83,7 +83,7 @@ def poisson_nll_loss(
     if full:
         stirling = target * target.log() - target + 0.5 * (2 * math.pi * target).log()
         loss = loss + stirling.masked_fill(target <= 1, 0)
-    return _finish(loss, reduction_name(reduction, size_average, reduce))
+    return finished(loss, reduction_name(reduction, size_average, reduce))
 
 
 @public(NN, samples=[one(t(4), SIGNS), one(t(4), SIGNS, margin=0.5, reduction="none")])
@@ -94,7 +94,7 @@ def hinge_embedding_loss(
     """input where the target is 1, max(0, margin - input) where it is -1."""
     hinge = where(target != 1, (margin - input).clamp_min(0), 0.0)
     plain = where(target != -1, input, 0.0)
-    return _finish(hinge + plain, reduction_name(reduction, size_average, reduce))
+    return finished(hinge + plain, reduction_name(reduction, size_average, reduce))
 
 
 @public(NN, samples=[one(t(4), t(4, seed=1), SIGNS, margin=0.3), one(t(4), t(4, seed=1), SIGNS, reduction="none")])
@@ -104,7 +104,7 @@ def margin_ranking_loss(
 ) -> Tensor:
     """max(0, -target * (input1 - input2) + margin)."""
     loss = (-target * (input1 - input2) + margin).clamp_min(0)
-    return _finish(loss, reduction_name(reduction, size_average, reduce))
+    return finished(loss, reduction_name(reduction, size_average, reduce))
 
 
 @public(NN, "", samples=[one(t(2, 3), t(2, 3, seed=1)), one(t(2, 3), t(3, seed=1), dim=-1),
@@ -135,7 +135,7 @@ def cosine_embedding_loss(
     lengths = ((input1 * input1).sum(dim) + eps) * ((input2 * input2).sum(dim) + eps)
     cos = product / lengths.sqrt()
     loss = where(target == 1, 1 - cos, 0.0) + where(target == -1, (cos - margin).clamp_min(0), 0.0)
-    return _finish(loss, reduction_name(reduction, size_average, reduce))
+    return finished(loss, reduction_name(reduction, size_average, reduce))
 
 
 @public(NN, "", samples=[one(t(2, 3), t(2, 3, seed=1), t(2, 3, seed=2)),
@@ -151,4 +151,4 @@ def triplet_margin_loss(
     far = pairwise_distance(anchor, negative, p, eps)
     if swap:
         far = minimum(far, pairwise_distance(positive, negative, p, eps))
-    return _finish((near - far + margin).clamp_min(0), reduction_name(reduction, size_average, reduce))
+    return finished((near - far + margin).clamp_min(0), reduction_name(reduction, size_average, reduce))

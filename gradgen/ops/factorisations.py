@@ -13,7 +13,7 @@ import sympy
 
 from gradgen.ir.nodes import Compute
 from gradgen.ops.joining import cat, narrow
-from gradgen.ops.linear_algebra import _exchange, _eye_like, _lu, _qr, _require_matrix, eigh, solve_triangular
+from gradgen.ops.linear_algebra import eigh, exchange, eye_like, lu_entry, qr_entry, require_matrix, solve_triangular
 from gradgen.ops.matmul import matmul
 from gradgen.ops.registry import KEEP, Op, register
 from gradgen.ops.samples import one, plain, sample, t
@@ -67,7 +67,7 @@ def completed(Q: Any) -> Any:
     m, k = Q.shape[-2:]
     fixed = Q.detach()
     spanned = matmul(fixed, fixed.transpose(-2, -1))
-    missing = call(_eye_like, spanned) - spanned
+    missing = call(eye_like, spanned) - spanned
     return cat([Q, narrow(eigh(missing)[1].detach(), -1, k, m - k)], -1)
 
 
@@ -76,13 +76,13 @@ def completed(Q: Any) -> Any:
 
 def _factors(A: Any, name: str) -> Any:
     """Q [..., m, k] and R [..., k, n], k the smaller of m and n."""
-    _require_matrix(A, name, False)
+    require_matrix(A, name, False)
     if A.shape[-1] == A.shape[-2]:
-        return call(_qr, A)
+        return call(qr_entry, A)
     m, n = sizes(A, name)
     if m > n:
-        return call(_qr, A)
-    q, r = call(_qr, narrow(A, -1, 0, m))
+        return call(qr_entry, A)
+    q, r = call(qr_entry, narrow(A, -1, 0, m))
     return q, cat([r, matmul(q.transpose(-2, -1), narrow(A, -1, m, n - m))], -1)
 
 
@@ -121,20 +121,20 @@ def torch_qr(input: Any, some: bool = True) -> qr_result:
 
 def pivoted(A: Any, name: str) -> tuple[Any, Any, Any]:
     """L [..., m, k], U [..., k, n] and the order of the rows, with A[rows] = L U."""
-    _require_matrix(A, name, False)
+    require_matrix(A, name, False)
     if A.shape[-1] == A.shape[-2]:
-        return call(_lu, A)  # type: ignore[no-any-return]
+        return call(lu_entry, A)  # type: ignore[no-any-return]
     m, n = sizes(A, name)
     if m < n:
-        low, up, rows = call(_lu, narrow(A, -1, 0, m))
-        beyond = matmul(call(_exchange, rows, dtype=A.dtype).transpose(-2, -1), narrow(A, -1, m, n - m))
+        low, up, rows = call(lu_entry, narrow(A, -1, 0, m))
+        beyond = matmul(call(exchange, rows, dtype=A.dtype).transpose(-2, -1), narrow(A, -1, m, n - m))
         right = solve_triangular(low, beyond, upper=False, unitriangular=True)
         return low, cat([up, right], -1), rows
     # Exchanges are those of the matrix filled up with zeros, where they stop at column n; with the rows in order the
     # upper part has none, and what is below it follows from U.
-    rows = call(_lu, cat([A.detach(), nothing(A, (m, m - n))], -1))[2]
-    ordered = matmul(call(_exchange, rows, dtype=A.dtype).transpose(-2, -1), A)
-    low, up, _ = call(_lu, narrow(ordered, -2, 0, n))
+    rows = call(lu_entry, cat([A.detach(), nothing(A, (m, m - n))], -1))[2]
+    ordered = matmul(call(exchange, rows, dtype=A.dtype).transpose(-2, -1), A)
+    low, up, _ = call(lu_entry, narrow(ordered, -2, 0, n))
     below = solve_triangular(up, narrow(ordered, -2, n, m - n), upper=True, left=False)
     return cat([low, below], -2), up, rows
 
@@ -146,4 +146,4 @@ def lu(A: Any, *, pivot: bool = True, out: None = None) -> linalg_lu_result:
     if not pivot:
         raise RuntimeError("linalg.lu_factor: LU without pivoting is not implemented on the CPU")
     low, up, rows = pivoted(A, "linalg.lu")
-    return linalg_lu_result(call(_exchange, rows, dtype=A.dtype), low, up)
+    return linalg_lu_result(call(exchange, rows, dtype=A.dtype), low, up)

@@ -298,10 +298,10 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Tensor | Number, *, red
         return scatter_reduce(input, dim, index, src, {"add": "sum", "multiply": "prod"}[reduce])  # type: ignore[arg-type]
     if is_tensor(src):
         return call(_scatter_tensor, input, index, src, dim=at, mode="set")
-    return call(_scatter_number, input, index, _as_tensor_like(src, input), dim=at, mode="set")
+    return call(_scatter_number, input, index, as_tensor_like(src, input), dim=at, mode="set")
 
 
-def _as_tensor_like(value: Number, input: Tensor) -> Any:
+def as_tensor_like(value: Number, input: Tensor) -> Any:
     """A number as a 0-d tensor of the input's dtype."""
     return to_dtype(call(_number, input.detach(), value), input.dtype)
 
@@ -433,7 +433,7 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Number) -> Tensor:
     """A copy of `input` with `value` in the slices numbered `index`."""
     at = _index_dim(input, dim, index, "index_fill")
-    filler = value if is_tensor(value) else _as_tensor_like(value, input)  # type: ignore[arg-type]
+    filler = value if is_tensor(value) else as_tensor_like(value, input)  # type: ignore[arg-type]
     return call(_index_fill, input, index, filler, dim=at)
 
 

@@ -39,7 +39,7 @@ def made(array: np.ndarray, dtype: DType, device: Any = None) -> Tensor:
     return current.tensors.leaf(np.asarray(array, dtype.numpy, order="C"), dtype, device)  # type: ignore[no-any-return]
 
 
-def _tensor(array: np.ndarray) -> Tensor:
+def indices_of(array: np.ndarray) -> Tensor:
     return made(array, dtypes.int64)
 
 
@@ -64,8 +64,8 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     value = required_value(input, "nonzero", "where(condition, x, y) or a masked operation")
     places = np.nonzero(np.atleast_1d(value))
     if as_tuple:
-        return tuple(_tensor(p) for p in places)
-    return _tensor(np.stack(places, 1)[:, : value.ndim])
+        return tuple(indices_of(p) for p in places)
+    return indices_of(np.stack(places, 1)[:, : value.ndim])
 
 
 @public("", method=True)
@@ -104,7 +104,7 @@ def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, ret
     )
     parts = found if isinstance(found, tuple) else (found,)
     first = made(parts[0], input.dtype)
-    rest = [_tensor(p) for p in parts[1:]]
+    rest = [indices_of(p) for p in parts[1:]]
     if return_inverse and dim is None:
         rest[0] = rest[0].reshape(tuple(input.shape))
     return (first, *rest) if rest else first
@@ -128,4 +128,4 @@ def repeated_places(repeats: Tensor, count: Any, output_size: int | None) -> Ten
     places = np.repeat(np.arange(len(times), dtype=np.int64), times)
     if output_size is not None and output_size != len(places):
         raise RuntimeError("allocated size does not match required size")
-    return _tensor(places)
+    return indices_of(places)

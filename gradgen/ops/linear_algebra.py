@@ -17,7 +17,7 @@ from gradgen.ir.nodes import Compute, Node, Read, map_node
 from gradgen.ir.symbols import Extent, axes, axis, reduce_axis, same_extent
 from gradgen.ops.comparison import where
 from gradgen.ops.matmul import contract, matmul
-from gradgen.ops.moving import _triangle
+from gradgen.ops.moving import triangle_of
 from gradgen.ops.registry import KEEP, Op, broadcast_read, broadcast_shapes, register
 from gradgen.ops.requirements import require_different
 from gradgen.ops.samples import edges, one, plain, sample, t
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from gradgen.ops.tensors import Tensor
 
 _KINDS = {"float32": "Float", "float64": "Double", "int32": "Int", "int64": "Long", "bool": "Bool"}
-_LOWER, _UPPER = _triangle(True), _triangle(False)
+_LOWER, _UPPER = triangle_of(True), triangle_of(False)
 
 
 # --- checks, in PyTorch's words ---------------------------------------------------------------------------------------
 
 
-def _require_matrix(a: Any, name: str, square: bool = True, letter: str = "A") -> None:
+def require_matrix(a: Any, name: str, square: bool = True, letter: str = "A") -> None:
     require_tensor(a, name, letter)
     if a.ndim < 2:
         raise RuntimeError(f"{name}: The input tensor {letter} must have at least 2 dimensions.")
@@ -123,7 +123,7 @@ def _lower_cholesky_inverse(factor: Node, *, upper: bool) -> Node:
     return _lower_cholesky_solve(_identity(factor), factor, upper=upper)
 
 
-_cholesky = register(Op("linalg_cholesky", _lower_cholesky, "LinalgCholeskyExBackward0", KEEP))
+cholesky_entry = register(Op("linalg_cholesky", _lower_cholesky, "LinalgCholeskyExBackward0", KEEP))
 _old_cholesky = register(Op("cholesky", _lower_cholesky, "CholeskyBackward0", KEEP))
 _cholesky_solve = register(Op("cholesky_solve", _lower_cholesky_solve, "CholeskySolveBackward0", KEEP))
 _cholesky_inverse = register(Op("cholesky_inverse", _lower_cholesky_inverse, "CholeskyInverseBackward0", KEEP))
@@ -137,8 +137,8 @@ DEFINITE = [
 @public("linalg", samples=[*DEFINITE, one(t(3, 3, domain="definite"), upper=True)])
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     """L with A = L L^T (upper: U with A = U^T U), [..., n, n].  LinAlgError where A is not positive definite."""
-    _require_matrix(A, "linalg.cholesky")
-    found: Tensor = call(_cholesky, A, upper=bool(upper))
+    require_matrix(A, "linalg.cholesky")
+    found: Tensor = call(cholesky_entry, A, upper=bool(upper))
     require_definite(A, found, "linalg.cholesky", bool(upper))
     return found
 
@@ -146,7 +146,7 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
 @public("", method=True, name="cholesky", samples=[one(t(3, 3, domain="definite")), one(t(3, 3, domain="definite"), True)])
 def torch_cholesky(input: Tensor, upper: bool = False) -> Tensor:
     """linalg.cholesky by its older name."""
-    _require_matrix(input, "cholesky")
+    require_matrix(input, "cholesky")
     found: Tensor = call(_old_cholesky, input, upper=bool(upper))
     require_definite(input, found, "cholesky", bool(upper))
     return found
@@ -162,8 +162,8 @@ UPPER = ((1.5, -0.5, 0.25), (0.0, 2.0, 1.0), (0.0, 0.0, 0.75))
 ])
 def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
     """The solution X of L L^T X = B (upper: of L^T L X = B) from a Cholesky factor."""
-    _require_matrix(L, "cholesky_solve", letter="L")
-    _require_matrix(B, "cholesky_solve", False, "B")
+    require_matrix(L, "cholesky_solve", letter="L")
+    require_matrix(B, "cholesky_solve", False, "B")
     _require_system(L, B, "cholesky_solve", True, B.shape[-1], B.shape[-2])
     found: Tensor = call(_cholesky_solve, B, L, upper=bool(upper))
     return found
@@ -175,7 +175,7 @@ def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
 ])
 def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
     """The inverse of L L^T (upper: of L^T L)."""
-    _require_matrix(L, "cholesky_inverse", letter="L")
+    require_matrix(L, "cholesky_inverse", letter="L")
     require_regular(L, "cholesky_inverse")
     found: Tensor = call(_cholesky_inverse, L, upper=bool(upper))
     return found
@@ -210,8 +210,8 @@ def _lower_inv(a: Node) -> tuple[Node, ...]:
 
 
 _solve_triangular = register(Op("solve_triangular", _lower_solve_triangular, "LinalgSolveTriangularBackward0", KEEP))
-_solve = register(Op("linalg_solve", _lower_solve, "LinalgSolveExBackward0", KEEP, outputs=3))
-_inv = register(Op("linalg_inv", _lower_inv, "LinalgInvExBackward0", KEEP, outputs=3))
+solve_entry = register(Op("linalg_solve", _lower_solve, "LinalgSolveExBackward0", KEEP, outputs=3))
+inv_entry = register(Op("linalg_inv", _lower_inv, "LinalgInvExBackward0", KEEP, outputs=3))
 
 
 @public("linalg", samples=[
@@ -224,14 +224,14 @@ def solve_triangular(
     A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False, out: None = None
 ) -> Tensor:
     """X with A X = B (left=False: X A = B) for triangular A; the other triangle is not read."""
-    _require_matrix(A, "linalg.solve_triangular")
-    _require_matrix(B, "linalg.solve_triangular", False, "B")
+    require_matrix(A, "linalg.solve_triangular")
+    require_matrix(B, "linalg.solve_triangular", False, "B")
     _require_system(A, B, "linalg.solve_triangular", left, B.shape[-1], B.shape[-2])
     found: Tensor = call(_solve_triangular, A, B, upper=bool(upper), left=bool(left), unit=bool(unitriangular))
     return found
 
 
-def _is_vector(a: Tensor, b: Tensor) -> bool:
+def is_vector(a: Tensor, b: Tensor) -> bool:
     """PyTorch's rule: one axis, or exactly one vector a matrix of A."""
     if b.ndim == 1:
         return True
@@ -253,14 +253,14 @@ def _is_vector(a: Tensor, b: Tensor) -> bool:
 ])
 def solve(A: Tensor, B: Tensor, *, left: bool = True, out: None = None) -> Tensor:
     """X with A X = B (left=False: X A = B); B is [..., n, k], or [..., n] for a vector.  LinAlgError where A is singular."""
-    _require_matrix(A, "linalg.solve")
+    require_matrix(A, "linalg.solve")
     require_tensor(B, "linalg.solve", "B", 2)
-    vector = _is_vector(A, B)
+    vector = is_vector(A, B)
     if vector and not left:
         raise RuntimeError("linalg.solve: Vector broadcasting of the left hand side is not supported for left=False")
     rows, columns = (B.shape[-1], 1) if vector else (B.shape[-2], B.shape[-1])
     _require_system(A, B, "linalg.solve", left, columns, rows)
-    found, factors, _ = call(_solve, A, B, left=bool(left), vector=vector)
+    found, factors, _ = call(solve_entry, A, B, left=bool(left), vector=vector)
     require_regular(factors, "linalg.solve")
     solution: Tensor = found
     return solution
@@ -270,8 +270,8 @@ INVERSES = [sample(t(3, 3)), one(t(2, 4, 4)), one(t(1, 1)), plain(t(0, 0)), one(
 
 
 def _inverse(input: Tensor, name: str) -> Tensor:
-    _require_matrix(input, name)
-    found, factors, _ = call(_inv, input)
+    require_matrix(input, name)
+    found, factors, _ = call(inv_entry, input)
     require_regular(factors, "linalg.inv")
     inverse: Tensor = found
     return inverse
@@ -301,7 +301,7 @@ def _lower_qr(a: Node) -> tuple[Node, ...]:
 
 
 _eigh = register(Op("linalg_eigh", _lower_eigh, "LinalgEighBackward0", KEEP, outputs=2))
-_qr = register(Op("linalg_qr", _lower_qr, "LinalgQrBackward0", KEEP, outputs=2))
+qr_entry = register(Op("linalg_qr", _lower_qr, "LinalgQrBackward0", KEEP, outputs=2))
 
 
 class linalg_eigh_result(NamedTuple):
@@ -314,7 +314,7 @@ class linalg_eigh_result(NamedTuple):
 
 
 def _eigen(A: Tensor, UPLO: str, name: str) -> linalg_eigh_result:
-    _require_matrix(A, name)
+    require_matrix(A, name)
     if UPLO.upper() not in ("L", "U"):
         raise RuntimeError(f"Expected UPLO argument to be 'L' or 'U', but got {UPLO}")
     return linalg_eigh_result(*call(_eigh, A, upper=UPLO.upper() == "U"))
@@ -374,8 +374,8 @@ def _lower_slogdet(a: Node) -> tuple[Node, ...]:
     return sign, kernel_call("logabsdet", a, factors, rows)[0], factors, rows
 
 
-_lu = register(Op("linalg_lu", _lower_lu, "LinalgLuBackward0", KEEP, outputs=3))
-_exchange = register(Op("lu_exchange", _lower_exchange, "NotDifferentiable", KEEP))
+lu_entry = register(Op("linalg_lu", _lower_lu, "LinalgLuBackward0", KEEP, outputs=3))
+exchange = register(Op("lu_exchange", _lower_exchange, "NotDifferentiable", KEEP))
 _det = register(Op("linalg_det", _lower_det, "LinalgDetBackward0", KEEP, outputs=4))
 _slogdet = register(Op("linalg_slogdet", _lower_slogdet, "LinalgSlogdetBackward0", KEEP, outputs=4))
 
@@ -398,7 +398,7 @@ DETERMINANTS = [sample(t(3, 3)), one(t(2, 4, 4)), one(t(1, 1)), plain(t(0, 0)), 
 
 
 def _determinant(input: Tensor) -> Tensor:
-    _require_matrix(input, "linalg.det")
+    require_matrix(input, "linalg.det")
     found: Tensor = call(_det, input)[0]
     return found
 
@@ -416,7 +416,7 @@ def torch_det(input: Tensor) -> Tensor:
 
 
 def _sign_and_log(input: Tensor) -> linalg_slogdet_result:
-    _require_matrix(input, "linalg.slogdet")
+    require_matrix(input, "linalg.slogdet")
     return linalg_slogdet_result(*call(_slogdet, input)[:2])
 
 
@@ -438,21 +438,21 @@ def torch_slogdet(input: Tensor) -> slogdet_result:
 ])
 def logdet(input: Tensor) -> Tensor:
     """The logarithm of the determinant; nan where that is negative, -inf where it is 0."""
-    _require_matrix(input, "logdet")
+    require_matrix(input, "logdet")
     sign, size = _sign_and_log(input)
     found: Tensor = where(sign == -1, float("nan"), size)
     return found
 
 
-_eye_like = register(Op("matrix_power_zero", lambda a: _identity(a), "CopyBackwards", KEEP))
+eye_like = register(Op("matrix_power_zero", lambda a: _identity(a), "CopyBackwards", KEEP))
 
 
 @public("linalg", samples=[one(t(3, 3), 3), one(t(3, 3), 0), one(t(3, 3), -2), one(t(2, 3, 3), 4), one(t(3, 3), 1)])
 def matrix_power(A: Tensor, n: int, *, out: None = None) -> Tensor:
     """The n-th power of every matrix; of its inverse for negative n."""
-    _require_matrix(A, "linalg.matrix_power")
+    require_matrix(A, "linalg.matrix_power")
     if n == 0:
-        found: Tensor = call(_eye_like, A)
+        found: Tensor = call(eye_like, A)
         return found
     square = inv(A) if n < 0 else A
     result: Tensor | None = None

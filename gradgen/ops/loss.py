@@ -113,7 +113,7 @@ def mse_loss(
     if weight is None:
         return call(_mse, input, target, reduction=kind)
     weighted = call(_mse, input, target, reduction="none") * weight
-    return _finish(weighted, kind) if kind != "mean" else weighted.sum() / weight.sum()
+    return finished(weighted, kind) if kind != "mean" else weighted.sum() / weight.sum()
 
 
 @public(NN, samples=PAIR)
@@ -130,12 +130,12 @@ def l1_loss(
     kind = reduction_name(reduction, size_average, reduce)
     values = (input - target).abs()
     if weight is None:
-        return _finish(values, kind)
+        return finished(values, kind)
     weighted = values * weight
-    return _finish(weighted, kind) if kind != "mean" else weighted.sum() / weight.sum()
+    return finished(weighted, kind) if kind != "mean" else weighted.sum() / weight.sum()
 
 
-def _finish(values: Tensor, reduction: str) -> Tensor:
+def finished(values: Tensor, reduction: str) -> Tensor:
     return values if reduction == "none" else values.mean() if reduction == "mean" else values.sum()
 
 
@@ -169,7 +169,7 @@ def huber_loss(
     if weight is None:
         return call(_huber, input, target, reduction=reduction_name(reduction), delta=exact(delta))
     weighted = call(_huber, input, target, reduction="none", delta=exact(delta)) * weight
-    return _finish(weighted, reduction) if reduction != "mean" else weighted.sum() / weight.sum()
+    return finished(weighted, reduction) if reduction != "mean" else weighted.sum() / weight.sum()
 
 
 SIGNS = edges((1.0, -1.0, 1.0, -1.0), grad=False)

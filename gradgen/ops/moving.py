@@ -188,7 +188,7 @@ def repeat_interleave(
 # --- triangles and diagonals -----------------------------------------------------------------------------------------
 
 
-def _triangle(lower_part: bool) -> Any:
+def triangle_of(lower_part: bool) -> Any:
     def lower(node: Node, *, diagonal: int) -> Node:
         i, j = axis(node.ndim - 2), axis(node.ndim - 1)
         inside = i + diagonal - j if lower_part else j - i - diagonal
@@ -199,8 +199,8 @@ def _triangle(lower_part: bool) -> Any:
     return lower
 
 
-_tril = register(Op("tril", _triangle(True), "TrilBackward0", KEEP))
-_triu = register(Op("triu", _triangle(False), "TriuBackward0", KEEP))
+_tril = register(Op("tril", triangle_of(True), "TrilBackward0", KEEP))
+_triu = register(Op("triu", triangle_of(False), "TriuBackward0", KEEP))
 TRIANGLES = [
     sample(t(3, 3)),
     one(t(2, 4), 1),

@@ -12,7 +12,7 @@ from gradgen.ir.guards import conjunction, in_range
 from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.nodes import Compute, Node, Read
 from gradgen.ir.symbols import Extent, axes, axis, reduce_axis, same_extent
-from gradgen.ops.activation import _written
+from gradgen.ops.activation import written
 from gradgen.ops.norms import vector_norm
 from gradgen.ops.reduction import count_of, moments
 from gradgen.ops.registry import KEEP, Op, register
@@ -356,11 +356,11 @@ def dropout(
     if not training:
         return input
     if mask is not None:
-        return _written(input, _masked(input, mask, p), inplace)
-    return _written(input, _masked(input, _drawn(input, p), p), inplace)
+        return written(input, _masked(input, mask, p), inplace)
+    return written(input, _masked(input, drawn_mask(input, p), p), inplace)
 
 
-def _drawn(input: Tensor, p: float, shape: Sequence[int] | None = None) -> Tensor:
+def drawn_mask(input: Tensor, p: float, shape: Sequence[int] | None = None) -> Tensor:
     """A mask: in a trace a draw, else from the default generator."""
     extents = tuple(input.shape) if shape is None else tuple(shape)
     if p == 0.0 and not all(isinstance(e, int) for e in extents):
@@ -383,12 +383,12 @@ def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace
     if not training or p == 0:
         return input
     if p == 1:
-        return _written(input, input * 0.0, inplace)
+        return written(input, input * 0.0, inplace)
     alpha = 1.7580993408473766
     a = 1.0 / ((alpha * alpha * p + 1) * (1 - p)) ** 0.5
-    keep = _drawn(input, p)
+    keep = drawn_mask(input, p)
     moved = (keep - 1) * (alpha * a) + alpha * a * p
-    return _written(input, input * (keep * a) + moved, inplace)
+    return written(input, input * (keep * a) + moved, inplace)
 
 
 def _channels(name: str, rank: int) -> Any:
@@ -398,7 +398,7 @@ def _channels(name: str, rank: int) -> Any:
         if not training:
             return input
         shape = [e if d < input.ndim - rank else 1 for d, e in enumerate(input.shape)]
-        return _written(input, _masked(input, _drawn(input, p, shape), p), inplace)
+        return written(input, _masked(input, drawn_mask(input, p, shape), p), inplace)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = "Whole channels dropped with probability p, the others divided by 1 - p."

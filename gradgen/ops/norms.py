@@ -10,7 +10,7 @@ import sympy
 from gradgen.ir import functions as fn
 from gradgen.ir.dtypes import DType
 from gradgen.ir.nodes import Node
-from gradgen.ops.reduction import TORCH_NAMES, DimArgument, Dims, _dtype, amax, amin, root
+from gradgen.ops.reduction import TORCH_NAMES, DimArgument, Dims, amax, amin, dtype_argument, root
 from gradgen.ops.registry import KEEP, Op, Saves, cast, register
 from gradgen.ops.requirements import require
 from gradgen.ops.samples import INF, edges, one, sample, t
@@ -70,7 +70,7 @@ def vector_norm(
 ) -> Tensor:
     """(sum |x|**ord) ** (1/ord); ord 0 counts, +-inf takes the extreme.  The derivative is 0 where the norm is."""
     dims = wrap_dims(dim, x.ndim)
-    return call(_norm, x, order=exact(ord), dims=dims, keepdim=bool(keepdim), **_dtype(dtype))
+    return call(_norm, x, order=exact(ord), dims=dims, keepdim=bool(keepdim), **dtype_argument(dtype))
 
 
 @public(

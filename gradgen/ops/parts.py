@@ -16,7 +16,7 @@ from gradgen.ir.indexing import product, quotient, reshape_index
 from gradgen.ir.nodes import Compute, Constant, Node, Read, Scatter, identity_read
 from gradgen.ir.symbols import Extent, axes, axis, placeholder, same_extent
 from gradgen.ops.convolution import floor_ratio
-from gradgen.ops.gathering import _as_tensor_like, scatter, scatter_add, scatter_reduce
+from gradgen.ops.gathering import as_tensor_like, scatter, scatter_add, scatter_reduce
 from gradgen.ops.host import host_value
 from gradgen.ops.joining import cat, narrow, require_index, tensor_split
 from gradgen.ops.registry import KEEP, Op, broadcast_shapes, register
@@ -204,7 +204,7 @@ def _fill_diagonal(input: Any, fill_value: float, wrap: bool = False) -> Tensor:
         raise RuntimeError("dimensions must larger than 1")
     if input.ndim > 2 and len(set(input.shape)) > 1:
         raise RuntimeError("all dimensions of input must be of equal length")
-    return call(_filled_diagonal, input, _as_tensor_like(fill_value, input), wrap=bool(wrap))  # type: ignore[no-any-return]
+    return call(_filled_diagonal, input, as_tensor_like(fill_value, input), wrap=bool(wrap))  # type: ignore[no-any-return]
 
 
 def _lower_filled_diagonal(node: Node, value: Node, *, wrap: bool) -> Node:

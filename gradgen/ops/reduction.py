@@ -39,7 +39,7 @@ Dims = tuple[int, ...]
 DimArgument = int | Sequence[int] | None
 
 
-def _dtype(dtype: Any) -> dict[str, DType]:
+def dtype_argument(dtype: Any) -> dict[str, DType]:
     return {} if dtype is None else {"dtype": dtypes.dtype(dtype)}
 
 
@@ -51,16 +51,16 @@ def count_of(shape: Sequence[Extent], dims: Sequence[int]) -> sympy.Expr:
 # --- sum, mean, prod -------------------------------------------------------------------------------------------------
 
 
-def _summed(node: Node, dtype: DType | None) -> Node:
+def summed(node: Node, dtype: DType | None) -> Node:
     return cast(node, dtype or (node.dtype if node.dtype.is_floating_point else dtypes.int64))
 
 
 def _lower_sum(node: Node, *, dims: Dims, keepdim: bool, dtype: DType | None = None) -> Node:
-    return reduce(_summed(node, dtype), dims, "sum", keepdim=keepdim)
+    return reduce(summed(node, dtype), dims, "sum", keepdim=keepdim)
 
 
 def _lower_prod(node: Node, *, dims: Dims, keepdim: bool, dtype: DType | None = None) -> Node:
-    return reduce(_summed(node, dtype), dims, "prod", keepdim=keepdim)
+    return reduce(summed(node, dtype), dims, "prod", keepdim=keepdim)
 
 
 def _lower_mean(node: Node, *, dims: Dims, keepdim: bool, dtype: DType | None = None) -> Node:
@@ -110,13 +110,13 @@ INT_SUMS = [
 @public("", method=True, samples=[*SUMS, *INT_SUMS, plain(t(3), dtype="float64", dtypes=("float32",))])
 def sum(input: Tensor, dim: DimArgument = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Sum over `dim` (all axes); integers and bools sum to int64."""
-    return _reduced(_sum, input, dim, keepdim, **_dtype(dtype))
+    return _reduced(_sum, input, dim, keepdim, **dtype_argument(dtype))
 
 
 @public("", method=True, samples=[*SUMS, plain(t(0, 3), 0), plain(mask(2, 3), dtype="float32")])
 def mean(input: Tensor, dim: DimArgument = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Mean over `dim` (all axes); floating types only."""
-    return _reduced(_mean, input, dim, keepdim, **_dtype(dtype))
+    return _reduced(_mean, input, dim, keepdim, **dtype_argument(dtype))
 
 
 @public(
@@ -136,17 +136,17 @@ def mean(input: Tensor, dim: DimArgument = None, keepdim: bool = False, *, dtype
 )
 def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Product over one axis, or of all elements; the gradient is right where elements are 0."""
-    return _reduced(_prod, input, dim, keepdim, **_dtype(dtype))
+    return _reduced(_prod, input, dim, keepdim, **dtype_argument(dtype))
 
 
 @public("", method=True, samples=[one(edges((1.0, NAN, 2.0))), one(edges(((1.0, NAN), (NAN, 2.0))), 0)])
 def nansum(input: Tensor, dim: DimArgument = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Sum without the nans."""
-    return _reduced((_nansum, _nansum), input, dim, keepdim, **_dtype(dtype))
+    return _reduced((_nansum, _nansum), input, dim, keepdim, **dtype_argument(dtype))
 
 
 def _lower_nansum(node: Node, *, dims: Dims, keepdim: bool, dtype: DType | None = None) -> Node:
-    return reduce(_summed(node, dtype), dims, "sum", keepdim=keepdim, body=fn.select(fn.isnan(A0), 0, A0))
+    return reduce(summed(node, dtype), dims, "sum", keepdim=keepdim, body=fn.select(fn.isnan(A0), 0, A0))
 
 
 _nansum = register(Op("nansum", _lower_nansum, "NansumBackward0", KEEP))

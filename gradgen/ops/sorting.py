@@ -15,7 +15,7 @@ from gradgen.ir.indexing import product, quotient, reshape_index
 from gradgen.ir.kernels import call as kernel_call
 from gradgen.ir.nodes import Compute, Node, Read, identity_read
 from gradgen.ir.symbols import Extent, axes, axis, reduce_axis
-from gradgen.ops.gathering import _as_tensor_like, gather
+from gradgen.ops.gathering import as_tensor_like, gather
 from gradgen.ops.registry import KEEP, Op, Saves, register
 from gradgen.ops.requirements import require
 from gradgen.ops.samples import INF, NAN, edges, one, plain, sample, t
@@ -317,7 +317,7 @@ ROWS = edges(((1.0, 3.0, 5.0), (2.0, 4.0, 6.0)), grad=False)
 
 
 def _scalar_points(sequence: Tensor, values: Any) -> Any:
-    return values if is_tensor(values) else _as_tensor_like(values, sequence)
+    return values if is_tensor(values) else as_tensor_like(values, sequence)
 
 
 def _common(a: Tensor, b: Tensor) -> tuple[Any, Any]:

@@ -19,15 +19,15 @@ from gradgen.ops.factorisations import completed, nothing, pivoted, sizes
 from gradgen.ops.host import host_value, made, required_value
 from gradgen.ops.joining import cat, narrow
 from gradgen.ops.linear_algebra import (
-    _cholesky,
-    _inv,
-    _is_vector,
-    _require_matrix,
-    _solve,
+    cholesky_entry,
     eigh,
     inv,
+    inv_entry,
+    is_vector,
     matrix_power,
+    require_matrix,
     solve,
+    solve_entry,
     solve_triangular,
 )
 from gradgen.ops.matmul import matmul
@@ -77,7 +77,7 @@ class svd_result(NamedTuple):
 
 
 def _decomposed(A: Any, name: str) -> Any:
-    _require_matrix(A, name, False)
+    require_matrix(A, name, False)
     m, n = sizes(A, name)
     return call(_svd, A, wide=m < n)
 
@@ -146,7 +146,7 @@ def pinv(
     Its derivatives are those at constant rank.
     """
     rtol = rcond if rtol is None else rtol
-    _require_matrix(A, "linalg.pinv", False)
+    require_matrix(A, "linalg.pinv", False)
     if hermitian:
         values, vectors = eigh(A.detach())
         size = values.abs()
@@ -173,7 +173,7 @@ def matrix_rank(
     A: Any, *, tol: Any = None, atol: Any = None, rtol: Any = None, hermitian: bool = False, out: None = None
 ) -> Tensor:
     """How many singular values are above max(atol, rtol * the largest)."""
-    _require_matrix(A, "linalg.matrix_rank", False)
+    require_matrix(A, "linalg.matrix_rank", False)
     A = A.detach()
     s = eigh(A)[0].abs().sort(-1, descending=True)[0] if hermitian else svdvals(A)
     bound = _cut(s, A, tol if tol is not None else atol, 0.0 if tol is not None else rtol)
@@ -186,7 +186,7 @@ def matrix_rank(
 ])
 def cond(A: Any, p: Any = None, *, out: None = None) -> Tensor:
     """The condition number: the ratio of singular values (p None, 2, -2), or |A| |A^-1| in another norm."""
-    _require_matrix(A, "linalg.cond", False)
+    require_matrix(A, "linalg.cond", False)
     if p in (None, 2, -2):
         s = svdvals(A)
         largest, least = s.select(-1, 0), s.select(-1, s.shape[-1] - 1)
@@ -256,7 +256,7 @@ def matrix_exp(A: Any) -> Tensor:
     """The exponential of every matrix, by scaling, a Pade approximant and squaring (Higham, 2005).
 
     The number of squarings is chosen for each matrix, up to 12 (norms up to 17,000)."""
-    _require_matrix(A, "linalg.matrix_exp")
+    require_matrix(A, "linalg.matrix_exp")
     if A.numel() == 0:
         return A.clone()  # type: ignore[no-any-return]
     norm = pad(vector_norm(A.detach(), 1, -2), (0, 1)).amax(-1)  # with a 0 beside it, so that no columns are fine
@@ -416,16 +416,16 @@ def _failed(result: Any, axes_: int) -> Any:
 @public("linalg")
 def cholesky_ex(A: Any, *, upper: bool = False, check_errors: bool = False, out: None = None) -> linalg_cholesky_ex_result:
     """linalg.cholesky, and for every matrix 0, or 1 where it is not positive definite."""
-    _require_matrix(A, "linalg.cholesky_ex")
-    found = call(_cholesky, A, upper=bool(upper))
+    require_matrix(A, "linalg.cholesky_ex")
+    found = call(cholesky_entry, A, upper=bool(upper))
     return linalg_cholesky_ex_result(found, _failed(found, 2))
 
 
 @public("linalg")
 def inv_ex(A: Any, *, check_errors: bool = False, out: None = None) -> linalg_inv_ex_result:
     """linalg.inv, and for every matrix 0, or 1 where it is singular."""
-    _require_matrix(A, "linalg.inv_ex")
-    found = call(_inv, A)[0]
+    require_matrix(A, "linalg.inv_ex")
+    found = call(inv_entry, A)[0]
     return linalg_inv_ex_result(found, _failed(found, 2))
 
 
@@ -434,9 +434,9 @@ def solve_ex(
     A: Any, B: Any, *, left: bool = True, check_errors: bool = False, out: None = None
 ) -> linalg_solve_ex_result:
     """linalg.solve, and for every matrix 0, or 1 where it is singular."""
-    _require_matrix(A, "linalg.solve_ex")
-    vector = _is_vector(A, B)
-    found = call(_solve, A, B, left=bool(left), vector=vector)[0]
+    require_matrix(A, "linalg.solve_ex")
+    vector = is_vector(A, B)
+    found = call(solve_entry, A, B, left=bool(left), vector=vector)[0]
     return linalg_solve_ex_result(found, _failed(found, 1 if vector else 2))
 
 

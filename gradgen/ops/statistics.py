@@ -11,8 +11,8 @@ import sympy
 from gradgen.ir import dtypes
 from gradgen.ir.nodes import Compute
 from gradgen.ops.comparison import where
-from gradgen.ops.gathering import _as_tensor_like, gather, scatter_add
-from gradgen.ops.host import _tensor, made, required_value
+from gradgen.ops.gathering import as_tensor_like, gather, scatter_add
+from gradgen.ops.host import indices_of, made, required_value
 from gradgen.ops.joining import cat, narrow, part
 from gradgen.ops.registry import KEEP, Op, register
 from gradgen.ops.requirements import require
@@ -45,7 +45,7 @@ def _quantile(name: str, input: Any, q: Any, dim: int | None, keepdim: bool, how
         )
     if not is_tensor(q) and not 0 <= q <= 1:
         raise RuntimeError(f"{name}() q must be in the range [0, 1] but got {q}")
-    weights: Any = q if is_tensor(q) else _as_tensor_like(q, input)
+    weights: Any = q if is_tensor(q) else as_tensor_like(q, input)
     if weights.ndim > 1:
         raise RuntimeError(f"{name}() q must be a scalar or 1D tensor")
     if weights.dtype is not input.dtype:
@@ -158,7 +158,7 @@ def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
         raise RuntimeError("weights should be 1-d and have the same length as input")
     size = max(int(values.max()) + 1 if values.size else 0, minlength)
     if weights is None:
-        return _tensor(np.bincount(values, minlength=size))
+        return indices_of(np.bincount(values, minlength=size))
     amounts = weights.detach() if weights.dtype.is_floating_point else to_dtype(weights, dtypes.float64)
     return scatter_add(call(_zeros, amounts, shape=(size,), dtype=amounts.dtype), 0, to_dtype(input, dtypes.int64), amounts)
 
@@ -174,8 +174,8 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
         raise TypeError(
             "isin() received an invalid combination of arguments: one of elements and test_elements must be a Tensor"
         )
-    x = elements if is_tensor(elements) else _as_tensor_like(elements, test_elements)
-    among = test_elements if is_tensor(test_elements) else _as_tensor_like(test_elements, elements)
+    x = elements if is_tensor(elements) else as_tensor_like(elements, test_elements)
+    among = test_elements if is_tensor(test_elements) else as_tensor_like(test_elements, elements)
     found = (x.unsqueeze(-1) == among.reshape(-1)).any(-1)
     return ~found if invert else found  # type: ignore[no-any-return]
 
@@ -194,9 +194,9 @@ def unique_consecutive(
     found: list[Any] = [made(kept, input.dtype)]
     if return_inverse:
         inverse = np.cumsum(new) - 1
-        found.append(_tensor(inverse.reshape(values.shape) if dim is None else inverse))
+        found.append(indices_of(inverse.reshape(values.shape) if dim is None else inverse))
     if return_counts:
-        found.append(_tensor(np.diff(np.flatnonzero(np.append(new, True)))))
+        found.append(indices_of(np.diff(np.flatnonzero(np.append(new, True)))))
     return tuple(found) if len(found) > 1 else found[0]
 
 

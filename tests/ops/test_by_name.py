@@ -101,6 +101,42 @@ def test_what_does_not_fit_is_said() -> None:
         by_name.call("nn.functional.dropout", (X, 0.5))
 
 
+A, B, C, SIGN = (Input(n, (4, 5), dtypes.float64) for n in ("a", "b", "c", "sign"))
+SIDE = Input("side", (4,), dtypes.float64)
+PLAIN = {
+    "binary_cross_entropy_with_logits": ((A, B, None, C, 2), (A, B), {"pos_weight": C, "reduction": "sum"}),
+    "cosine_embedding_loss": ((A, B, SIDE, 0.2, 0), (A, B, SIDE, 0.2), {"reduction": "none"}),
+    "hinge_embedding_loss": ((A, SIGN, 0.5, 2), (A, SIGN, 0.5), {"reduction": "sum"}),
+    "kl_div": ((A, B, 0), (A, B), {"reduction": "none"}),
+    "margin_ranking_loss": ((A, B, SIGN, 0.1, 1), (A, B, SIGN, 0.1), {}),
+    "triplet_margin_loss": ((A, B, C, 1.5, 2.0, 1e-6, False, 2), (A, B, C, 1.5), {"reduction": "sum"}),
+    "group_norm": ((X, 3, None, None, 1e-5, False), (X, 3), {}),
+    "layer_norm": ((A, (5,), None, None, 1e-5, False), (A, (5,)), {}),
+    "dropout": ((A, 0.5, False), (A, 0.5, False), {}),
+    "alpha_dropout": ((A, 0.5, False), (A, 0.5, False), {}),
+    "feature_alpha_dropout": ((A, 0.5, False), (A, 0.5, False), {}),
+}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_both_forms_say_the_same(name: str) -> None:
+    """The operator's arguments at the top level, those of nn.functional there; equal nodes are one."""
+    plain, args, kwargs = PLAIN[name]
+    assert by_name.call(name, plain) is by_name.call(f"nn.functional.{name}", args, kwargs)
+
+
+def test_a_reduction_is_a_number() -> None:
+    with pytest.raises(ValueError, match="3 is not a valid value for reduction"):
+        by_name.call("kl_div", (A, B, 3))
+
+
+def test_in_place_forms() -> None:
+    import gradgen as gg
+
+    x = gg.ones(3)
+    assert gg.dropout_(x, 0.5, False) is x and gg.alpha_dropout_(x, 0.5, False) is x
+
+
 def test_the_operator_s_signature_at_the_top_level() -> None:
     """torch.embedding takes the weight first, torch.batch_norm weight and bias before the statistics."""
     table, rows = Input("e", (7, 2), dtypes.float64), Input("i", (3,), dtypes.int64)
