@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import sympy
 
@@ -257,6 +258,7 @@ def gemm_functions(requests: Iterable[GemmRequest], target: GemmTarget | None = 
     return codes, "\n".join([*fragments.values(), *(code.source for code in codes if code.source)])
 
 
+@cache
 def _general_function(dtype: str, target: GemmTarget) -> Helper:
     return filled(
         f"gg_gemm_{_SUFFIX[dtype]}", size=_SIZE[dtype], depth=target.depth,
