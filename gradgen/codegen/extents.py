@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from types import CodeType
 
 import sympy
 
@@ -93,7 +95,13 @@ def evaluate(extent: Extent, values: Mapping[str, int]) -> int:
     """The value of an extent for given dimensions."""
     if isinstance(extent, int):
         return extent
-    return int(eval(to_python(extent), {"__builtins__": {}, "max": max, "min": min}, dict(values)))
+    return int(eval(_code(extent), {"__builtins__": {}, "max": max, "min": min}, dict(values)))
+
+
+@lru_cache(maxsize=4096)
+def _code(extent: sympy.Expr) -> CodeType:
+    """Extents are asked for at many dimensions: the self-test's, the planner's."""
+    return compile(to_python(extent), "<extent>", "eval")
 
 
 class _C:
