@@ -256,6 +256,8 @@ class OpNode(Node):
     def _look_again(self, pullback: Pullback) -> None:
         """What was saved is what its storage holds: a write that no version counts (through `.data`) is seen here."""
         for k in pullback.saved_inputs:
+            if k not in pullback.checked_inputs:
+                continue  # PyTorch saves another tensor: what is read here is the value of then
             if k < len(self.versions) and (record := _written(self.versions[k])) is not None:
                 self.inputs = (*self.inputs[:k], record, *self.inputs[k + 1 :])
         for k in pullback.saved_outputs:
@@ -275,7 +277,7 @@ class OpNode(Node):
             return False
         pullback = self.plan.pullback(self.wanted, tuple(True for _ in self.outs))
         self._check_versions(pullback.checked_inputs, pullback.checked_outputs)
-        return any(_written(self.versions[k]) is not None for k in pullback.saved_inputs if k < len(self.versions)) or any(
+        return any(_written(self.versions[k]) is not None for k in pullback.checked_inputs if k < len(self.versions)) or any(
             _written(self.output_versions[k]) is not None for k in {*pullback.saved_outputs, *pullback.checked_outputs}
         )
 

@@ -414,3 +414,14 @@ def case_many_updates(torch, show, attempt):
     for k in range(40):
         x[k % 4] += k
     show(x)
+
+
+def case_an_operand_that_is_not_saved_may_change(torch, show, attempt):
+    """relu saves its result: whether or not its derivative was asked for before, a change of the operand is not seen."""
+    for shape in ((5, 7), (5, 7), (7, 5)):
+        x = (torch.arange(35, dtype=torch.float64).reshape(shape) / 35 - 0.4).requires_grad_()
+        y = x * 1
+        z = y.relu()
+        y.detach().add_(0.5)
+        z.sum().backward()
+        show(int(x.grad.sum()))
