@@ -11,6 +11,7 @@ import sympy
 import gradgen as gg
 from gradgen.compiler.pipeline import programs, stages
 from gradgen.ir.guards import Condition
+from gradgen.ir.symbols import NEGATIVE_ZERO
 from gradgen.loops.statements import (
     WORK,
     Buffer,
@@ -86,7 +87,10 @@ def test_loops_over_windows_read_a_copy_with_a_border(f: Any) -> None:
     if f is depthwise:
         specs["w"] = gg.spec(8, 1, 3, 3, requires_grad=True)
     for p in programs(stages(gg.trace(f, **specs).graph, Options())):
-        assert not any(e.guard for s in p.walk() for e in loads(s))
+        found = [e for s in p.walk() for e in loads(s)]
+        guarded = [e for e in found if e.guard]
+        assert all(e.fill is NEGATIVE_ZERO for e in guarded), "only weights, in the nest for those that are not finite"
+        assert all(any(f.buffer is e.buffer and not f.guard for f in found) for e in guarded), "there is another nest"
         assert not any(isinstance(s, Loop) and s.simd and s.stop == 3 for s in p.walk()), "the window is not innermost"
 
 
