@@ -6,11 +6,12 @@ it in the innermost block that holds them all; in a loop that only some of them 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from gradgen.loops.draft import Draft
 from gradgen.loops.extremes import exceeds, plus, poly
-from gradgen.loops.statements import SAVED, WORK, Buffer, Layout, Loop, Statement
+from gradgen.loops.statements import SAVED, WORK, Buffer, Call, Layout, Loop, Statement
 from gradgen.loops.walk import behind, blocks, buffers, expressions, pointer_targets, subexpressions
 
 Life = tuple[int, int]
@@ -40,30 +41,49 @@ def _meeting(placed: list[tuple[Buffer, dict, dict]], lives: dict[Buffer, Life])
 
 
 def _lives(statements: tuple[Statement, ...]) -> dict[Buffer, Life]:
-    """The first and the last moment of each buffer."""
-    rows = pointer_targets(statements)
-    touches: dict[Buffer, list[tuple[int, tuple[Loop, ...]]]] = {}
-    spans: dict[Statement, Life] = {}
+    """The first and the last moment of each buffer; what a call does is done where it stands."""
+    touches: dict[Buffer, list[tuple[int, tuple[_Around, ...]]]] = {}
     clock = 0
 
-    def look(block: tuple[Statement, ...], around: tuple[Loop, ...]) -> None:
+    def look(block: tuple[Statement, ...], around: tuple[_Around, ...], rows: Mapping[str, tuple[Buffer, ...]]) -> None:
         nonlocal clock
         for s in block:
             first = clock
             clock += 1
-            own = [*buffers(s), *(b for e in subexpressions(expressions(s)) for b in buffers(e))]
+            own = [] if isinstance(s, Call) else list(buffers(s))
+            own += [b for e in subexpressions(expressions(s)) for b in buffers(e)]
             for b in behind(own, rows):
                 touches.setdefault(b, []).append((first, around))
+            if isinstance(s, Call):
+                look(s.part.body, around, _rows_of(s, rows))
+            here = _Around(bool(s.parallel), first) if isinstance(s, Loop) else None
             for inner in blocks(s):
-                look(inner, (*around, s) if isinstance(s, Loop) else around)
-            spans[s] = (first, clock)
+                look(inner, around if here is None else (*around, here), rows)
+            if here is not None:
+                here.last = clock
             clock += 1
 
-    look(statements, ())
-    return {b: _life(found, spans) for b, found in touches.items()}
+    look(statements, (), pointer_targets(statements))
+    return {b: _life(found) for b, found in touches.items()}
 
 
-def _life(touches: list[tuple[int, tuple[Loop, ...]]], spans: dict[Statement, Life]) -> Life:
+@dataclass(eq=False, slots=True)
+class _Around:
+    """A loop where it stands: that of a part stands at every call."""
+
+    parallel: bool
+    first: int
+    last: int = 0
+
+
+def _rows_of(call: Call, rows: Mapping[str, tuple[Buffer, ...]]) -> dict[str, tuple[Buffer, ...]]:
+    """What the pointers inside of a part point into."""
+    given = {p.name: tuple(behind((b,), rows)) for (p, _), (b, _) in zip(call.part.pointers, call.pointers, strict=True)}
+    inside = {name: tuple(behind(found, given)) for name, found in pointer_targets(call.part.body).items()}
+    return {**given, **inside}
+
+
+def _life(touches: list[tuple[int, tuple[_Around, ...]]]) -> Life:
     common = touches[0][1]
     for _, around in touches:
         common = tuple(a for a, b in zip(common, around) if a is b)
@@ -73,5 +93,6 @@ def _life(touches: list[tuple[int, tuple[Loop, ...]]], spans: dict[Statement, Li
             break
     found: list[Life] = []
     for at, around in touches:
-        found.append(spans[around[len(common)]] if len(around) > len(common) else (at, at))
+        outer = around[len(common)] if len(around) > len(common) else None
+        found.append((at, at) if outer is None else (outer.first, outer.last))
     return min(x for x, _ in found), max(y for _, y in found)
