@@ -60,6 +60,7 @@ class _Names:
         self.rows: set[str] = set()  # names that nothing else has in the whole function: a row's says what is behind it
         binding = Counter(n for s in statements_in(statements) for n in _bound(s))
         self.often = Counter(map(_stem, binding))
+        self.theirs = {stem for name in (*binding, *(b.name for b in memory)) for stem, user in [_stem(name)] if user}
         visible = _Scope(set(self.reserved), {})
         for b in memory:
             if b.space == SAVED and USERS not in b.name:  # in all functions alike
@@ -68,7 +69,7 @@ class _Names:
             else:
                 self.give(b.name, visible, alone=True)
         for name, times in binding.items():
-            if times > 1 and _stem(name)[0] != name:  # in several places under one name, which stays one
+            if name in self.theirs or (times > 1 and _stem(name)[0] != name):  # in several places it stays one name
                 self.give(name, visible)
                 self.rows.add(self.names[name])
         self.block(statements, visible)
@@ -100,7 +101,7 @@ class _Names:
             if n not in visible.names and n not in self.rows and not taken_by_c(n)
         )
         new = old
-        if stem != old:
+        if stem != old or old in self.theirs:  # a counter called as a value of the user's
             visible.first[stem, user], new = next(free)
         if user:
             self.users.add(stem)

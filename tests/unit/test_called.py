@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 import gradgen as gg
@@ -106,3 +108,26 @@ def test_a_change_in_one_nest_renumbers_no_other() -> None:
     nests = [re.search(r"test_called\.py[^*]*sigmoid.*?^    \}$", emitted(f, **specs), re.M | re.S) for f in (plain, changed)]
     first, second = (nest[0].partition("\n")[2] for nest in nests if nest is not None)
     assert first == second and "gg_exp_f32" in first
+
+
+def counters(x: gg.Tensor, w: gg.Tensor) -> gg.Tensor:
+    i = x.mean((0, 2), keepdim=True)
+    k = (x - i) * gg.sigmoid(i)
+    j = gg.softmax(k.reshape(-1, 4) @ w, 1)
+    lane = j.cumsum(0) * j
+    t1 = lane.sum(1)
+    v1 = t1 * t1
+    return (v1 * t1).sum() + i.square().sum()
+
+
+def test_values_called_as_counters_are(tmp_path: Path) -> None:
+    x = gg.linspace(-1.0, 1.0, 36).reshape(3, 3, 4).requires_grad_()
+    w = gg.linspace(-1.0, 2.0, 20).reshape(4, 5).requires_grad_()
+    program = gg.trace(counters, x=gg.spec("N", 3, 4, requires_grad=True), w=gg.spec(4, 5, requires_grad=True))
+    built = gg.build(program, name="counted", out=tmp_path)
+    value, grads = built.value_and_grad(x.detach().numpy(), w.detach().numpy())
+    expected = counters(x, w)
+    expected.backward()
+    np.testing.assert_allclose(value, expected.item(), rtol=1e-5)
+    np.testing.assert_allclose(grads.x, x.grad.numpy(), rtol=1e-4, atol=1e-6)  # float32 sums in another order
+    np.testing.assert_allclose(grads.w, w.grad.numpy(), rtol=1e-4, atol=1e-6)
