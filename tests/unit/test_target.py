@@ -88,3 +88,9 @@ def test_the_greatest_size_under_conditions():
         assert greatest(extent, known) == bound, extent
     assert greatest(n * m, known) is None
     assert Budget().check("m", {}) is None
+
+
+def test_what_values_may_take_grows_with_the_cache() -> None:
+    pc, small = gg.Target("pc"), gg.Target("small", cache_bytes=0, near_bytes=4096)
+    assert (pc.outer_bytes, pc.most_bytes) == (8 * 2**20, 64 * 2**20)
+    assert (small.outer_bytes, small.most_bytes) == (4096, 4096), "all that there is"
