@@ -6,6 +6,7 @@ All of them are interned by SymPy, so `is` and `==` agree.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import TypeAlias
 
@@ -121,6 +122,17 @@ def as_extent(value: object) -> Extent:
     if isinstance(value, sympy.Expr):
         return int(value) if value.is_Integer else value
     return int(value)  # type: ignore[call-overload]
+
+
+def renamed(e: sympy.Expr, names: Mapping[sympy.Basic, sympy.Basic]) -> sympy.Expr:
+    """The expression with other symbols, no two of them one: unlike `xreplace` it compares no arguments of Min and Max anew,
+    which takes milliseconds for each."""
+    if e in names:
+        return names[e]
+    arguments = [renamed(a, names) for a in e.args]
+    if all(a is b for a, b in zip(arguments, e.args)):
+        return e
+    return e.func(*arguments, evaluate=False) if isinstance(e, sympy.Max | sympy.Min) else e.func(*arguments)
 
 
 def same_extent(a: Extent, b: Extent) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 import sympy
 
 from gradgen.ir.nodes import Node
+from gradgen.ir.symbols import renamed
 from gradgen.loops.draft import Draft
 from gradgen.loops.procedure import USERS
 from gradgen.loops.reserved import taken_by_c
@@ -181,7 +182,7 @@ class _Renaming(Rewriting):
         if isinstance(e, int):
             return e
         changes = {s: new for s in e.free_symbols if (new := self.symbol(s)) is not s}
-        return e.xreplace(changes) if changes else e
+        return renamed(e, changes) if changes else e
 
 
 __all__ = ["with_names"]

@@ -17,6 +17,7 @@ import sympy
 
 from gradgen.ir.dtypes import DType, int64
 from gradgen.ir.guards import Condition
+from gradgen.ir.symbols import renamed
 from gradgen.loops.draft import Draft
 from gradgen.loops.statements import (
     LOCAL,
@@ -183,7 +184,7 @@ class _Canonical:
             return Condition(value.kind, self.index(value.expr), self.index(value.modulus))
         if isinstance(value, tuple):
             return tuple(map(self.index, value))
-        return value.xreplace({s: self.symbol(s) for s in sorted(value.free_symbols, key=lambda s: s.name)})
+        return renamed(value, {s: self.symbol(s) for s in sorted(value.free_symbols, key=lambda s: s.name)})
 
     def declare(self, value: Any) -> Any:
         """A name that the nest binds: of a scalar, an accumulator, a row or an array."""
