@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import gradgen as gg
 from gradgen.build.standalone import wants_threads
 from gradgen.compiler.pipeline import programs, stages
 from gradgen.loops.program import Program
-from gradgen.loops.statements import WORK, Contract, Fail, Loop, PairwiseAdd, Pointer, Store
+from gradgen.loops.statements import WORK, Apart, Contract, Fail, Loop, PairwiseAdd, Pointer, Store
 from gradgen.loops.walk import statements_in
 from gradgen.options import Options
 from gradgen.schedule.accesses import upper
@@ -21,7 +22,9 @@ def scheduled(traced: gg.TracedFunction, threads: int, which: str = "value_and_g
 
 
 def parallel(p: Program) -> list[Loop]:
-    return [s for s in p.walk() if isinstance(s, Loop) and s.parallel]
+    """The loops over chunks, a chunk's statements in the place of its function."""
+    return [replace(s, body=tuple(x for t in s.body for x in (t.body if isinstance(t, Apart) else (t,))))
+            for s in p.walk() if isinstance(s, Loop) and s.parallel]
 
 
 def wave(n: int | str) -> gg.TracedFunction:  # type: ignore[name-defined]
