@@ -12,10 +12,11 @@ from dataclasses import replace
 import sympy
 
 from gradgen.ir.dtypes import bool_
-from gradgen.ir.symbols import NEGATIVE_ZERO, Extent
+from gradgen.ir.symbols import Extent
 from gradgen.loops.statements import Assign, Declare, Expr, Variable
 from gradgen.schedule.emit_products import Products
-from gradgen.schedule.inline import REDUCE, Op, ReadTerm, Term
+from gradgen.schedule.fusion import finite_weights
+from gradgen.schedule.inline import Op, ReadTerm, Term
 from gradgen.schedule.tree import Leaf, LoopNode, StripNode, leaves
 
 
@@ -67,9 +68,7 @@ class Finite(Products):
 
     def weights(self, op: Op) -> ReadTerm | None:
         """The weights in a sum of products with what is 0 where they are not there."""
-        if op.kind != REDUCE or op in self.contractions or op in self.tested or len(op.terms) != 3:
-            return None
-        return next((t for t in op.reads if t.guard and t.fill is NEGATIVE_ZERO), None)
+        return None if op in self.contractions or op in self.tested else finite_weights(op)
 
     def all_finite(self, op: Op, weights: ReadTerm, loops: list[LoopNode]) -> Expr:
         """Whether the weights that the loops go through are: 0 times each adds up to 0, and to nan otherwise."""

@@ -17,7 +17,7 @@ from math import prod
 import sympy
 
 from gradgen.ir.nodes import Node
-from gradgen.ir.symbols import Extent, same_extent
+from gradgen.ir.symbols import NEGATIVE_ZERO, Extent, same_extent
 from gradgen.loops.procedure import Procedure
 from gradgen.schedule.allowed import ScheduleOptions
 from gradgen.schedule.contraction import Contraction, contraction
@@ -275,6 +275,8 @@ class Fusion:
         assert group.extent is not None
         if self.better_apart(op, group, axes):
             return None
+        if not producers and any(finite_weights(o) is not None for o in (op, *group.ops)):
+            return None  # a nest of one sum can stand twice, with guards and without
         found: dict[sympy.Symbol, None] = {}
         for p, index in producers:
             if not self.aligned(op, p, index, group):
@@ -325,6 +327,13 @@ class Fusion:
         if op in self.contractions:
             return symbol in axes
         return True
+
+
+def finite_weights(op: Op) -> ReadTerm | None:
+    """What a sum of products reads under a guard only because it may not be finite: `unfold` marks it."""
+    if op.kind != REDUCE or len(op.terms) != 3:
+        return None
+    return next((t for t in op.reads if t.guard and t.fill is NEGATIVE_ZERO), None)
 
 
 def count(extents: Iterable[Extent]) -> int:
