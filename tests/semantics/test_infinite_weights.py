@@ -87,3 +87,21 @@ def test_gradients_by_the_input(stride: int) -> None:
 
     expected = np.where(gradient(alone) != 0, INF, gradient(without))
     np.testing.assert_allclose(gradient(infinite), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_nests_beside_those_of_gradients() -> None:
+    """value_and_grad has the sum over windows and the gradient of the weights, which go over the same elements."""
+    def weighted(x: gg.Tensor, w: gg.Tensor, g: gg.Tensor) -> gg.Tensor:
+        return (F.conv2d(x, w, padding=1, groups=3) * g).sum()
+
+    shape, window = (2, 3, 1, 9), (3, 1, 3, 3)  # of a single row: the window's first lies outside everywhere
+    specs = gg.spec(*shape, requires_grad=True), gg.spec(*window, requires_grad=True), gg.spec(*shape)
+    module = gg.build(gg.trace(weighted, x=specs[0], w=specs[1], g=specs[2]), name="beside")
+    x, w, g = (RNG.normal(size=s).astype(np.float32) for s in (shape, window, shape))
+    w[:, :, 0] = 0
+    expected, gradients = module.value_and_grad(x, w, g)
+    w[:, :, 0] = INF
+    value, found = module.value_and_grad(x, w, g)
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    np.testing.assert_allclose(found.w, gradients.w, rtol=1e-6)
+    np.testing.assert_allclose(found.x, gradients.x, rtol=1e-6)
