@@ -7,6 +7,7 @@ convolutions do in float64.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,10 +63,10 @@ def test_padding_of_depthwise_float64() -> None:
 
 
 @pytest.mark.parametrize("size", [False, True])
-def test_nests_that_stand_twice(size: bool) -> None:
+def test_nests_that_stand_twice(size: bool, tmp_path: Path) -> None:
     """Small code has the guarded one only; both are right for finite weights and others."""
     program = gg.trace(lambda x, w: F.conv2d(x, w, padding=1, groups=2), x=gg.spec(1, 2, 9, 9), w=gg.spec(2, 1, 3, 3))
-    module = gg.build(program, **({"optimise": "size"} if size else {}))
+    module = gg.build(program, out=tmp_path, **({"optimise": "size"} if size else {}))
     x, w = np.ones((1, 2, 9, 9), np.float32), np.ones((2, 1, 3, 3), np.float32)
     assert module.forward(x, w)[0, 1, 0, 0] == 4 and module.forward(x, w)[0, 1, 4, 4] == 9
     w[1, 0, 0, 0] = INF
@@ -89,14 +90,14 @@ def test_gradients_by_the_input(stride: int) -> None:
     np.testing.assert_allclose(gradient(infinite), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_nests_beside_those_of_gradients() -> None:
+def test_nests_beside_those_of_gradients(tmp_path: Path) -> None:
     """value_and_grad has the sum over windows and the gradient of the weights, which go over the same elements."""
     def weighted(x: gg.Tensor, w: gg.Tensor, g: gg.Tensor) -> gg.Tensor:
         return (F.conv2d(x, w, padding=1, groups=3) * g).sum()
 
     shape, window = (2, 3, 1, 9), (3, 1, 3, 3)  # of a single row: the window's first lies outside everywhere
     specs = gg.spec(*shape, requires_grad=True), gg.spec(*window, requires_grad=True), gg.spec(*shape)
-    module = gg.build(gg.trace(weighted, x=specs[0], w=specs[1], g=specs[2]), name="beside")
+    module = gg.build(gg.trace(weighted, x=specs[0], w=specs[1], g=specs[2]), name="beside", out=tmp_path)
     x, w, g = (RNG.normal(size=s).astype(np.float32) for s in (shape, window, shape))
     w[:, :, 0] = 0
     expected, gradients = module.value_and_grad(x, w, g)

@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-#if defined(__GNUC__) && !__STDC_HOSTED__ /* -ffreestanding: calls of functions that the compiler knows shall stay none */
+#if defined(__GNUC__) && !__STDC_HOSTED__ /* -ffreestanding: as built-ins these are no calls */
 #define fabsf __builtin_fabsf
 #endif
 

@@ -296,7 +296,7 @@ GRADGEN_API const gradgen_module *lookup_module(void);
 #error "lookup computes in float64, and this compiler's double has fewer than 64 bits: generate it in float32"
 #endif
 
-#if defined(__GNUC__) && !__STDC_HOSTED__ /* -ffreestanding: calls of functions that the compiler knows shall stay none */
+#if defined(__GNUC__) && !__STDC_HOSTED__ /* -ffreestanding: as built-ins these are no calls */
 #define memset __builtin_memset
 #endif
 

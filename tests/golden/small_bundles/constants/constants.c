@@ -12,7 +12,7 @@
 #pragma GCC diagnostic ignored "-Wunknown-pragmas" /* GRADGEN_SIMD without -fopenmp-simd */
 #endif
 
-#if defined(__GNUC__) && !__STDC_HOSTED__ /* -ffreestanding: calls of functions that the compiler knows shall stay none */
+#if defined(__GNUC__) && !__STDC_HOSTED__ /* -ffreestanding: as built-ins these are no calls */
 #define memcpy __builtin_memcpy
 #define fabsf __builtin_fabsf
 #endif

@@ -16,7 +16,7 @@
 #pragma GCC diagnostic ignored "-Wunknown-pragmas" /* GRADGEN_SIMD without -fopenmp-simd */
 #endif
 
-#if defined(__GNUC__) && !__STDC_HOSTED__ /* -ffreestanding: calls of functions that the compiler knows shall stay none */
+#if defined(__GNUC__) && !__STDC_HOSTED__ /* -ffreestanding: as built-ins these are no calls */
 #define memset __builtin_memset
 #define fabs __builtin_fabs
 #define sqrt __builtin_sqrt
