@@ -16,7 +16,7 @@ from gradgen.loops.program import Program
 from gradgen.loops.statements import WORK, Buffer, If, Loop
 from gradgen.loops.walk import statements_in, touched
 from gradgen.options import Options
-from gradgen.schedule.memory import lifetimes
+from gradgen.schedule.memory import ENDS, lifetimes
 
 
 def weight(*shape: Any) -> Any:
@@ -65,9 +65,11 @@ def test_what_a_statement_touches_lies_apart(name: str) -> None:
     assert pairs
 
 
+@pytest.mark.parametrize("ends", [ENDS, 0])
 @pytest.mark.parametrize("name", MODELS)
-def test_what_lives_at_one_time_lies_apart(name: str) -> None:
-    """Slots that are used again are large enough."""
+def test_what_lives_at_one_time_lies_apart(name: str, ends: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At heights, and (0) in slots, which are used again where they are large enough."""
+    monkeypatch.setattr("gradgen.schedule.memory.ENDS", ends)
     function, specs = MODELS[name]
     for program in programs(stages(gg.trace(function, name="model", **specs).graph, Options())):
         life = {b: found for b, found in lifetimes(program.statements).items() if b.space == WORK and b.place is None}
