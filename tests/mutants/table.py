@@ -129,9 +129,9 @@ PASSES = (
 )
 
 CONTRACT = (
-    Mutant("a gradient is set where it should be added to", f"{SCHEDULE}/emit_results.py",
+    Mutant("a gradient is added to where it should be set", f"{SCHEDULE}/emit_results.py",
            'value = b.apply("select", (self.set_flag(), value, total), target.dtype)', "pass",
-           ("tests/embed/test_emitted_c.py", "-k", "selftest or states")),
+           ("tests/embed/test_traced_modules.py", "-k", "names_do_not_collide")),
     Mutant("zero_grad clears one element", f"{CODEGEN}/bundle.py", 'size = f"{known} * sizeof(*{p.name})" if known not in (None, 1) else size',
            'size = f"sizeof(*{p.name})" if known not in (None, 1) else size', ("tests/embed/test_emitted_c.py", "-k", "selftest")),
     Mutant("NULL inputs are not looked for", f"{CODEGEN}/checks.py", "elif p.kind in (INPUT, COTANGENT) and not p.optional:",
