@@ -158,7 +158,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, default=Path(__file__).with_suffix(".png"))
     parser.add_argument("--losses", type=Path)
     options = parser.parse_args()
-    module = gg.build(program(), out=OUT)
+    module = gg.build(program(), out=OUT, target="portable")
     raw_data()  # importing scikit-learn takes longer than training
     start = time.perf_counter()
     with Progress() as progress:

@@ -36,7 +36,7 @@ def program():
 def main() -> None:
     traced = program()
     traced.show()
-    module = gg.build(traced, out=OUT)
+    module = gg.build(traced, out=OUT, target="portable")
 
     rng = np.random.default_rng(0)
     x = rng.normal(size=(64, 5)).astype(np.float32)

@@ -71,7 +71,7 @@ def operations(links: int) -> tuple[int, int]:
 def main() -> None:
     links = int(sys.argv[1]) if len(sys.argv) > 1 else LINKS
     traced = program(links)
-    module = gg.build(traced, out=OUT if links == LINKS else OUT.parent / "build" / f"pendulum{links}")
+    module = gg.build(traced, out=OUT if links == LINKS else OUT.parent / "build" / f"pendulum{links}", target="portable")
     lambdified = reference(links)
 
     rng = np.random.default_rng(0)

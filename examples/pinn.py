@@ -75,7 +75,7 @@ def train(module, steps: int = STEPS) -> tuple[float, float]:
 
 
 def main() -> None:
-    _, error = train(gg.build(program(), out=OUT))
+    _, error = train(gg.build(program(), out=OUT, target="portable"))
     if error > 0.01:
         raise SystemExit("the network has not found the solution")
 
