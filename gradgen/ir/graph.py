@@ -30,10 +30,11 @@ class Location:
         return f"{self.file}:{self.line} {self.operation}"
 
 
-def topological(outputs: Iterable[Node]) -> list[Node]:
-    """Every node the outputs depend on, sources first; the order is a function of the structure alone."""
+def topological(outputs: Iterable[Node], given: Iterable[Node] = ()) -> list[Node]:
+    """Every node the outputs depend on, sources first; the order is a function of the structure alone.  `given` nodes and
+    what only they need are left out."""
     order: list[Node] = []
-    done: set[Node] = set()
+    done = set(given)
     stack: list[tuple[Node, bool]] = [(n, False) for n in reversed(tuple(outputs))]
     while stack:
         node, expanded = stack.pop()

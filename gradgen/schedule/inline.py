@@ -16,7 +16,7 @@ import numpy as np
 import sympy
 
 from gradgen.ir.dtypes import DType
-from gradgen.ir.graph import Location
+from gradgen.ir.graph import Location, topological
 from gradgen.ir.guards import Guard
 from gradgen.ir.nodes import ARG_REDUCERS, Compute, Constant, Kernel, Node, Read, Scan, Scatter
 from gradgen.ir.symbols import Axis, Extent, Placeholder, ReduceAxis, axes, axis, placeholder, reduce_axes, reduce_axis
@@ -155,20 +155,7 @@ def term_symbol(k: int) -> CVar:
 
 def needed(procedure: Procedure) -> list[Node]:
     """The nodes to compute, sources first; given nodes end the walk."""
-    order: list[Node] = []
-    done: set[Node] = set(procedure.given)
-    stack: list[tuple[Node, bool]] = [(o.node, False) for o in reversed(procedure.outputs)]
-    while stack:
-        node, expanded = stack.pop()
-        if node in done:
-            continue
-        if expanded:
-            done.add(node)
-            order.append(node)
-            continue
-        stack.append((node, True))
-        stack.extend((s, False) for s in reversed(node.sources) if s not in done)
-    return order
+    return topological((o.node for o in procedure.outputs), procedure.given)
 
 
 def is_uniform(node: Node) -> bool:
