@@ -203,3 +203,20 @@ def test_what_does_not_depend_on_the_guards_keeps_its_loop() -> None:
     text = Program("p", program.buffers, written).describe()
     assert count(written, pr.Loop) <= count(program.statements, pr.Loop)
     assert "holds(eq" not in text
+
+
+def test_a_local_goes_with_what_adds_to_it() -> None:
+    """The guarded part alone changes it: declared by the rest, it would have the last element's value there."""
+    k, size = pr.CVar("k", integer=True), 4
+    x, y, z = (pr.Buffer(name, F64, (size,), pr.ARGUMENT) for name in "xyz")
+    total = pr.Variable(F64, "total")
+    adds = pr.If(pr.Holds(dtypes.bool_, (Condition("eq", k - 1),)),
+                 (pr.Assign(total, pr.Apply(F64, "add", (total, pr.Load(F64, x, k)))), pr.Store(y, k, total)))
+    body = (pr.Declare(total, pr.Load(F64, x, k)), pr.Store(z, k, pr.Load(F64, x, k)), adds)
+    loop = (pr.Loop(k, 0, size, body),)
+    program = Program("p", (x, y, z), loop)
+    given = {"x": np.arange(1.0, size + 1)}
+    before, after = results(program, loop, given), results(program, unroll(loop), given)
+    np.testing.assert_array_equal(before["y"], [0, 4, 0, 0])
+    for name, value in before.items():
+        np.testing.assert_array_equal(after[name], value, err_msg=name)
