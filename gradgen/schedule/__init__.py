@@ -14,11 +14,10 @@ from gradgen.passes import Pass, fold
 from gradgen.schedule.allowed import NO_PASSES, PASSES, ScheduleOptions
 from gradgen.schedule.called import with_names
 from gradgen.schedule.conditions import merge_conditions
-from gradgen.schedule.emit import Emitter
+from gradgen.schedule.emit import emitted
+from gradgen.schedule.emit_plan import planned
 from gradgen.schedule.flatten import flatten
-from gradgen.schedule.fusion import Fusion
 from gradgen.schedule.in_place import in_place
-from gradgen.schedule.inline import Inliner
 from gradgen.schedule.lanes import lanes
 from gradgen.schedule.loads import unconditional
 from gradgen.schedule.memory import SavedLayout, lifetimes, plan_work, saved_layout
@@ -69,19 +68,9 @@ def _draft(procedure: Procedure, options: ScheduleOptions, saved: SavedLayout) -
     if not options.target.cache_bytes:  # nor memory for copies of gradients
         procedure = with_parts(procedure)
     emit: Pass[Any] = Pass("emit", "nodes become loops over memory", "none",
-                           lambda nodes: _emitted(procedure, nodes, options))
+                           lambda nodes: emitted(planned(nodes, options), procedure, _reserved(procedure)))
     made: Draft = fold((emit, *statement_passes(options, saved)), prepared(procedure, options))
     return made
-
-
-def _emitted(asked: Procedure, procedure: Procedure, options: ScheduleOptions) -> Draft:
-    ops = Inliner(procedure, options).ops()
-    fusion = Fusion(ops, options, procedure)
-    tree = fusion.tree()
-    emitter = Emitter(procedure, ops, tree, _reserved(procedure), fusion.contractions, options)
-    emitter.run()
-    statements, buffers = emitter.finish()
-    return Draft(asked, emitter.builder.fresh, buffers, statements, names=emitter.names)
 
 
 def statement_passes(options: ScheduleOptions, saved: SavedLayout) -> Iterator[Pass[Draft]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import sympy
 
 from gradgen.errors import ScheduleError
@@ -24,7 +26,11 @@ from gradgen.loops.statements import (
     Store,
     Variable,
 )
+from gradgen.schedule.emit_memory import Memory
+from gradgen.schedule.emit_plan import Plan, Symbols
+from gradgen.schedule.emit_position import Env, Position
 from gradgen.schedule.emit_results import Results
+from gradgen.schedule.emit_wanted import Wanted
 from gradgen.schedule.inline import ARG, REDUCE, SCATTER, Op, substitute
 from gradgen.schedule.reductions import (
     COMBINE,
@@ -38,11 +44,24 @@ from gradgen.schedule.reductions import (
     reducer_of,
 )
 from gradgen.schedule.running import Running, running_total
+from gradgen.schedule.scope import Builder
 from gradgen.schedule.tree import LoopNode
 
 
-class Reductions(Results):
-    """Accumulators."""
+@dataclass(eq=False)
+class Reductions:
+    """`accumulators` are sums in locals, `split` contractions whose summed axis is cut into strips, `running` sums that grow
+    from strip to strip in a gradient."""
+
+    plan: Plan
+    builder: Builder
+    position: Position
+    memory: Memory
+    wanted: Wanted
+    results: Results
+    accumulators: dict[Op, Accumulator] = field(default_factory=dict)
+    split: dict[Op, None] = field(default_factory=dict)
+    running: dict[Op, Running] = field(default_factory=dict)
 
     def value_type(self, op: Op) -> DType:
         term = op.terms[op.root]
@@ -52,11 +71,11 @@ class Reductions(Results):
         """`loop`: the outermost of those that sum."""
         node = op.node
         b = self.builder
-        if op in self.contractions:  # summed strip by strip
+        if op in self.plan.contractions:  # summed strip by strip
             self.split[op] = None
             if self.begin_running(op, loop):
                 return
-            buffer, kept = self.buffers[op] = self.own_buffer(op)
+            buffer, kept = self.memory.buffers[op] = self.memory.own(op)
             zero = b.literal(sympy.S.Zero, node.dtype)
             self.fill(op, buffer, kept, tuple(s for s in op.output_axes if s in kept), zero)
             return
@@ -64,14 +83,14 @@ class Reductions(Results):
             assert isinstance(node, Scatter)
             if node.base is None and node.mode == "add" and node.dtype.is_floating_point and self.begin_running(op, loop):
                 return
-            buffer, _ = self.buffers[op] = self.own_buffer(op)
+            buffer, _ = self.memory.buffers[op] = self.memory.own(op)
             if node.base is None:
                 b.emit(Fill(buffer, 0, buffer.size, b.literal(sympy.S.Zero, node.dtype)))
             else:
-                b.emit(Copy(buffer, 0, self.whole_buffer(node.base), 0, buffer.size))
+                b.emit(Copy(buffer, 0, self.memory.whole(node.base), 0, buffer.size))
             return
         assert isinstance(node, Compute) and node.reducer is not None
-        bound = self.bound_outside(op)
+        bound = self.plan.bound_outside(op)
         open_axes = tuple(s for s in op.output_axes if s not in bound)
         kind = self.value_type(op)
         start = b.literal(initial(node.reducer, kind), kind)
@@ -82,26 +101,25 @@ class Reductions(Results):
             raise ScheduleError("argmax over an outer axis reached the emitter without its output axes bound")
         if is_float_sum(op) and open_axes == op.output_axes and self.begin_running(op, loop):
             return
-        buffer, kept = self.buffers[op] = self.own_buffer(op)
+        buffer, kept = self.memory.buffers[op] = self.memory.own(op)
         self.fill(op, buffer, kept, open_axes, start)
 
     def begin_running(self, op: Op, loop: LoopNode | None) -> bool:
         """The sum grows in the gradient where that can be."""
-        running = running_total(self, op, loop)
+        running = running_total(self.plan, self.builder, self.memory, self.wanted, op, loop)
         if running is None:
             return False
         b = self.builder
         self.running[op] = running
-        self.buffers[op] = running.buffer, op.output_axes
+        self.memory.buffers[op] = running.buffer, op.output_axes
         size = Buffer("", op.node.dtype, op.shape, LOCAL).size
         clear = running.clear
         if running.first is not None:  # it is the first part that clears, if there is one
             if isinstance(running.first.extent, int) and running.first.extent > 0:
                 return True
             clear = b.apply("and_", (clear, b.holds((Condition(EQ, running.first.extent),), bool_)), bool_)
-        b.open_if(clear if running.present is None else b.apply("and_", (running.present, clear), bool_))
-        b.emit(Fill(running.buffer, 0, size, b.literal(sympy.S.Zero, op.node.dtype)))
-        b.close()
+        with b.under(clear if running.present is None else b.apply("and_", (running.present, clear), bool_)):
+            b.emit(Fill(running.buffer, 0, size, b.literal(sympy.S.Zero, op.node.dtype)))
         return True
 
     def end_running(self, op: Op, running: Running) -> None:
@@ -109,43 +127,44 @@ class Reductions(Results):
         if running.own is None or running.apart is None:
             return
         b = self.builder
-        target = self.place_buffer(op.effects[0].place, op.node)
+        target = self.memory.place(op.effects[0].place, op.node)
         condition = running.apart if running.present is None else b.apply("and_", (running.present, running.apart), bool_)
-        b.open_if(condition)
-        at = b.open_loop(target.size)
-        b.scope.simd = self.simd
-        total = b.apply("add", (self.raw_load(target, at), self.raw_load(running.own, at)), op.node.dtype)
-        b.emit(Store(target, at, total))
-        b.close()
+        with b.under(condition):
+            self.add_all(target, running.own, target.size)
+
+    def add_all(self, target: Buffer, source: Buffer, size: Extent) -> None:
+        """`target += source`, element by element."""
+        b, load = self.builder, self.memory.load
+        at = b.open_loop(size)
+        b.scope.simd = self.plan.simd
+        b.emit(Store(target, at, b.apply("add", (load(target, at), load(source, at)), target.dtype)))
         b.close()
 
-    def fill(
-        self, op: Op, buffer: Buffer, kept: tuple[sympy.Symbol, ...], open_axes: tuple[sympy.Symbol, ...], value: Expr
-    ) -> None:
+    def fill(self, op: Op, buffer: Buffer, kept: Symbols, open_axes: Symbols, value: Expr) -> None:
         """`value` everywhere along `open_axes`, at the current position of the others."""
         b = self.builder
         if kept[len(kept) - len(open_axes) :] == open_axes:
-            index = [e.xreplace(dict.fromkeys(open_axes, sympy.S.Zero)) for e in self.whole_index(op)]
+            index = [e.xreplace(dict.fromkeys(open_axes, sympy.S.Zero)) for e in self.position.whole_index(op)]
             count: Extent = 1
             for s in open_axes:
-                count = count * self.span(op, s)
-            b.emit(Fill(buffer, self.linear(buffer, self.local(op, buffer, tuple(index), kept)), count, value))
+                count = count * self.position.span(op, s)
+            b.emit(Fill(buffer, self.memory.at(op, buffer, tuple(index), kept), count, value))
             return
-        counters = {s: b.open_loop(self.span(op, s)) for s in open_axes}
-        index = [e.xreplace(counters) for e in self.whole_index(op)]
-        b.emit(Store(buffer, self.linear(buffer, self.local(op, buffer, tuple(index), kept)), value))
+        counters = {s: b.open_loop(self.position.span(op, s)) for s in open_axes}
+        index = [e.xreplace(counters) for e in self.position.whole_index(op)]
+        b.emit(Store(buffer, self.memory.at(op, buffer, tuple(index), kept), value))
         for _ in counters:
             b.close()
 
     def declare(self, op: Op, kind: DType, start: Expr, path: tuple[LoopNode, ...] | None = None) -> None:
         """The accumulator of a reduction whose output axes are all bound, over the loops of `path`."""
         b = self.builder
-        state = Accumulator(b.variable(Variable(kind, self.fresh(op, "s"))))
+        state = Accumulator(b.variable(Variable(kind, self.memory.fresh(op, "s"))))
         self.accumulators[op] = state
-        loops = path or self.paths[op]
-        few = not exceeds(additions(op, loops, self.contractions, self.options.costs), FEW)
-        state.pairwise = self.pairwise and is_float_sum(op) and not few
-        state.apart = self.pairwise and is_float_sum(op) and many_terms(op, loops, self.options.costs)
+        loops = path or self.plan.paths[op]
+        few = not exceeds(additions(op, loops, self.plan.contractions, self.plan.options.costs), FEW)
+        state.pairwise = self.plan.pairwise and is_float_sum(op) and not few
+        state.apart = self.plan.pairwise and is_float_sum(op) and many_terms(op, loops, self.plan.options.costs)
         b.emit(PairwiseBegin(state.total) if state.pairwise else Declare(state.total, start))
         if op.kind == ARG:
             state.position = b.variable(Variable(int64, b.fresh("s")))
@@ -156,14 +175,14 @@ class Reductions(Results):
 
     def sums_here(self, op: Op, node: LoopNode) -> bool:
         """The loop is the outermost of those that sum one element of a sum in memory: a local does that part of it."""
-        if op in self.accumulators or op in self.contractions or op not in self.buffers or not is_float_sum(op):
+        if op in self.accumulators or op in self.plan.contractions or op not in self.memory.buffers or not is_float_sum(op):
             return False
-        bound = self.env(op)
+        bound = self.position.env(op)
         return node.binding[op] in op.reduced_axes and all(s in bound for s in op.output_axes)
 
     def begin_local(self, op: Op, node: LoopNode) -> None:
         kind = self.value_type(op)
-        path = self.paths[op]
+        path = self.plan.paths[op]
         self.declare(op, kind, self.builder.literal(sympy.S.Zero, kind), path[path.index(node) :])
 
     def end_local(self, op: Op) -> None:
@@ -171,22 +190,18 @@ class Reductions(Results):
 
     def add_to_memory(self, op: Op, value: Expr) -> None:
         b = self.builder
-        buffer, kept = self.buffers[op]
-        at = self.linear(buffer, self.local(op, buffer, self.whole_index(op), kept))
-        tested = self.open_present(op)
-        b.emit(Store(buffer, at, self.combine(reducer_of(op), self.raw_load(buffer, at), value)))
-        if tested:
-            b.close()
+        buffer, kept = self.memory.buffers[op]
+        at = self.memory.at(op, buffer, self.position.whole_index(op), kept)
+        with b.under(self.to_be_there(op)):
+            b.emit(Store(buffer, at, self.combine(reducer_of(op), self.memory.load(buffer, at), value)))
 
-    def open_present(self, op: Op) -> bool:
-        """Opens a test whether the gradient in which an op's sum grows is there, where that is not known."""
+    def to_be_there(self, op: Op) -> Expr | None:
+        """Whether the gradient in which an op's sum grows is there; None where that is known, or it grows elsewhere."""
         running = self.running.get(op)
-        if running is None or running.present is None or self.buffers[op][0] is not running.buffer:
-            return False
-        if implies(self.builder.scope.around(), formula(running.present, True, lambda name: None)):
-            return False
-        self.builder.open_if(running.present)
-        return True
+        if running is None or running.present is None or self.memory.buffers[op][0] is not running.buffer:
+            return None
+        known = implies(self.builder.scope.around(), formula(running.present, True, lambda name: None))
+        return None if known else running.present
 
     def total(self, state: Accumulator) -> Expr:
         """The finished value of a reduction."""
@@ -202,17 +217,13 @@ class Reductions(Results):
 
     def end(self, op: Op) -> None:
         if op in self.accumulators:
-            self.result(op, self.total(self.accumulators[op]))
+            self.results.result(op, self.total(self.accumulators[op]))
             return
         self.split.pop(op, None)
         if op in self.running:
             self.end_running(op, self.running.pop(op))
             return
-        buffer, kept = self.buffers[op]
-        for e in op.effects:
-            target = self.place_buffer(e.place, op.node)
-            if target is not buffer:
-                self.copy_out(op, e, buffer, kept)
+        self.results.finished(op, *self.memory.buffers[op])
 
     def add_up(self, state: Accumulator, value: Expr) -> None:
         b = self.builder
@@ -258,32 +269,28 @@ class Reductions(Results):
             if reducer_of(op) != "argpeak":  # the first nan
                 nan = b.apply("and_", (nan, b.apply("not_", (b.apply("isnan", (best,), bool_),), bool_)), bool_)
             better = b.apply("or_", (better, nan), bool_)
-        position = b.index(self.env(op)[op.reduced_axes[0]], int64)
+        position = b.index(self.position.env(op)[op.reduced_axes[0]], int64)
         new_where = b.apply("select", (better, position, where), int64)
         new_best = b.apply("select", (better, value, best), value.dtype)
         b.emit(Assign(where, new_where))
         b.emit(Assign(best, new_best))
 
-    def scatter(self, op: Op, value: Expr) -> None:
+    def scatter(self, op: Op, value: Expr, env: Env) -> None:
         node = op.node
         assert isinstance(node, Scatter)
         b = self.builder
-        buffer, _ = self.buffers[op]
-        env = self.full_env(op)
+        buffer, _ = self.memory.buffers[op]
         guard = tuple(c.substitute(env) for c in op.guard)
-        if guard:
-            b.open_if(b.holds(guard, bool_))
-        index = tuple(substitute(e, env) for e in op.index)
-        at = self.linear(buffer, index)
-        tested = self.open_present(op)
-        if node.mode != "set":
-            value = self.combine("sum" if node.mode == "add" else node.mode, self.raw_load(buffer, at), value)
-        b.emit(Store(buffer, at, value))
-        if tested:
-            b.close()
-        if guard:
-            b.close()
+        with b.under(b.holds(guard, bool_) if guard else None):
+            at = self.memory.linear(buffer, tuple(substitute(e, env) for e in op.index))
+            with b.under(self.to_be_there(op)):
+                if node.mode != "set":
+                    value = self.combine("sum" if node.mode == "add" else node.mode, self.memory.load(buffer, at), value)
+                b.emit(Store(buffer, at, value))
 
     def carried(self, op: Op, node: LoopNode) -> bool:
         """The op adds into the same memory at every iteration."""
         return op.kind == REDUCE and op not in self.accumulators and node.binding[op] in op.reduced_axes
+
+
+__all__ = ["Reductions"]

@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from gradgen.ir.kernels import KERNELS, same_call
 from gradgen.ir.nodes import Kernel
-from gradgen.loops.statements import WORK, Buffer, KernelCall
+from gradgen.loops.statements import KernelCall
+from gradgen.schedule.emit_memory import Memory
+from gradgen.schedule.emit_plan import Plan
+from gradgen.schedule.emit_results import Results
 from gradgen.schedule.inline import KERNEL, Op
-
-if TYPE_CHECKING:
-    from gradgen.schedule.emit import Emitter
+from gradgen.schedule.scope import Builder
 
 
-def emit_kernel(emitter: Emitter, op: Op, ops: list[Op]) -> None:
-    """The call that `op` is an output of; all of its outputs among `ops` are complete after it."""
+def emit_kernel(plan: Plan, b: Builder, memory: Memory, results: Results, op: Op) -> None:
+    """The call that `op` is an output of; all of its outputs among the plan's ops are complete after it."""
     node = op.node
     assert isinstance(node, Kernel)
-    spec, b = KERNELS[node.name], emitter.builder
+    spec = KERNELS[node.name]
     key = same_call(node)
-    wanted = {o.node.output: o for o in ops  # type: ignore[attr-defined]
+    wanted = {o.node.output: o for o in plan.ops  # type: ignore[attr-defined]
               if o.kind == KERNEL and isinstance(o.node, Kernel) and same_call(o.node) == key}
     dtype = node.operands[0].dtype
     sizes = spec.sizes(node.operands)
-    operands = tuple(emitter.whole_buffer(node.operands[k]) for k in spec.passed)
-    results = []
-    for k, (shape, kind) in enumerate(spec.results(node.operands)):
-        if k in wanted:
-            results.append(emitter.own_buffer(wanted[k])[0])
-        else:  # nobody asks for it
-            results.append(Buffer(b.fresh("v"), kind, shape, WORK))
-            emitter.extra.append(results[-1])
-    workspace = tuple(Buffer(b.fresh("w"), kind, (size,), WORK) for kind, size in spec.workspace(sizes, dtype))
-    emitter.extra += workspace
+    operands = tuple(memory.whole(node.operands[k]) for k in spec.passed)
+    made = [memory.own(wanted[k])[0] if k in wanted else memory.more("v", kind, shape)  # nobody asks for it
+            for k, (shape, kind) in enumerate(spec.results(node.operands))]
+    workspace = tuple(memory.more("w", kind, (size,)) for kind, size in spec.workspace(sizes, dtype))
     flags = tuple(int(value) for _, value in node.attributes)
-    b.emit(KernelCall(spec, dtype, sizes, operands, tuple(results), flags, workspace))
+    b.emit(KernelCall(spec, dtype, sizes, operands, tuple(made), flags, workspace))
     for k, member in wanted.items():
-        emitter.finished(member, results[k])
+        results.finished(member, made[k])
+
+
+__all__ = ["emit_kernel"]

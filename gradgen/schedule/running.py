@@ -9,7 +9,6 @@ straight to the gradient.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import sympy
 
@@ -17,12 +16,13 @@ from gradgen.ir.dtypes import bool_
 from gradgen.ir.guards import GE, Condition
 from gradgen.ir.symbols import as_extent
 from gradgen.loops.procedure import ACCUMULATE, Procedure
-from gradgen.loops.statements import LOCAL, WORK, Buffer, Expr, Pointer
+from gradgen.loops.statements import LOCAL, Buffer, Expr, Pointer
+from gradgen.schedule.emit_memory import Memory
+from gradgen.schedule.emit_plan import Plan
+from gradgen.schedule.emit_wanted import Wanted
+from gradgen.schedule.inline import Op
+from gradgen.schedule.scope import Builder
 from gradgen.schedule.tree import LoopNode, StripNode
-
-if TYPE_CHECKING:
-    from gradgen.schedule.emit_reductions import Reductions
-    from gradgen.schedule.inline import Op
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,39 +47,34 @@ def with_parts(procedure: Procedure) -> Procedure:
     return replace(procedure, outputs=outputs)
 
 
-def running_total(emitter: Reductions, op: Op, loop: LoopNode | None) -> Running | None:
+def running_total(
+    plan: Plan, b: Builder, memory: Memory, wanted: Wanted, op: Op, loop: LoopNode | None
+) -> Running | None:
     """How the sum of an op over a loop grows; None where it is not one gradient alone that wants it, or needs it whole."""
-    if emitter.nested or emitter.consumers[op] or len(op.effects) != 1 or emitter.options.threads > 1:
+    if plan.nested or plan.consumers[op] or len(op.effects) != 1 or plan.options.threads > 1:
         return None
     effect = op.effects[0]
-    if effect.mode != ACCUMULATE or emitter.kept_axes(op) != op.output_axes:
+    if effect.mode != ACCUMULATE or plan.kept_axes(op) != op.output_axes:
         return None
-    b = emitter.builder
-    target = emitter.place_buffer(effect.place, op.node)
+    target = memory.place(effect.place, op.node)
     if effect.in_parts:
-        first = loop if op in emitter.contractions and not emitter.options.size and _is_only(emitter, op, loop) else None
-        return Running(target, None, emitter.presence(effect.place, target), emitter.set_flag(), None, first)
+        alone = plan.sums_over(op) == [loop]  # no other loop goes over parts of the sum
+        first = loop if op in plan.contractions and not plan.options.size and alone else None
+        return Running(target, None, wanted.present(effect.place, target), wanted.sets(), None, first)
     if not isinstance(loop, StripNode) or isinstance(loop.extent, int):
         return None
-    strip = loop
-    present = emitter.presence(effect.place, target)
-    several = as_extent(sympy.Min(1, sympy.Max(0, strip.extent - strip.size)))
-    own = Buffer(b.fresh("v"), op.node.dtype, (several, *op.shape), WORK)
-    emitter.extra.append(own)
-    one = b.holds((Condition(GE, strip.size - strip.extent),), bool_)
-    whole = b.apply("or_", (one, emitter.set_flag()), bool_)
-    adds = b.apply("and_", (one, b.apply("not_", (emitter.set_flag(),), bool_)), bool_)
+    present = wanted.present(effect.place, target)
+    several = as_extent(sympy.Min(1, sympy.Max(0, loop.extent - loop.size)))
+    own = memory.more("v", op.node.dtype, (several, *op.shape))
+    one = b.holds((Condition(GE, loop.size - loop.extent),), bool_)
+    whole = b.apply("or_", (one, wanted.sets()), bool_)
+    adds = b.apply("and_", (one, b.apply("not_", (wanted.sets(),), bool_)), bool_)
     name = b.fresh("total")
     there = whole if present is None else b.apply("and_", (present, whole), bool_)
     b.emit(Pointer(name, target, sympy.S.Zero, there, own))
     buffer = Buffer(name, op.node.dtype, (), LOCAL)
-    emitter.layouts[buffer] = op.shape
+    memory.layouts[buffer] = op.shape
     return Running(buffer, own, present, b.apply("not_", (adds,), bool_), b.apply("not_", (whole,), bool_))
-
-
-def _is_only(emitter: Reductions, op: Op, loop: LoopNode | None) -> bool:
-    """No other loop goes over parts of the sum."""
-    return [s for s in emitter.paths[op] if s.binding.get(op) in op.reduced_axes] == [loop]
 
 
 __all__ = ["Running", "running_total", "with_parts"]

@@ -6,7 +6,8 @@ sequences and stacked outputs are read and written row by row where they are.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import sympy
 
@@ -15,50 +16,50 @@ from gradgen.ir.graph import topological
 from gradgen.ir.nodes import Compute, Node, Scan
 from gradgen.ir.symbols import axes
 from gradgen.loops.procedure import Output, Place, Procedure
-from gradgen.loops.statements import LOCAL, WORK, Buffer, Copy, Pointer
-from gradgen.schedule.fusion import Fusion
-from gradgen.schedule.inline import SCAN, Inliner, Op
-from gradgen.schedule.preparation import prepared
+from gradgen.loops.statements import LOCAL, Buffer, Copy, Expr, Pointer
+from gradgen.schedule.emit_memory import Memory
+from gradgen.schedule.emit_plan import Plan
+from gradgen.schedule.emit_results import Results
+from gradgen.schedule.inline import SCAN, Op
+from gradgen.schedule.scope import Builder
 
-if TYPE_CHECKING:
-    from gradgen.schedule.emit import Emitter
+Emit = Callable[[Procedure, Mapping[Place, Buffer], Mapping[Node, Expr]], None]
+"""Emits a procedure right here, with memory for its places and the values of some given nodes."""
 
 
-def emit_scan(emitter: Emitter, op: Op, ops: list[Op]) -> None:
-    """The loop of the recurrence that `op` is an output of; all of its outputs among `ops` are complete after it."""
+def emit_scan(plan: Plan, b: Builder, memory: Memory, results: Results, op: Op, emit: Emit) -> None:
+    """The loop of the recurrence that `op` is an output of; all of its outputs among the plan's ops are complete after it."""
     node = op.node
     assert isinstance(node, Scan)
-    b = emitter.builder
     wanted: dict[int, list[Op]] = {}
-    for other in ops:
+    for other in plan.ops:
         if other.kind == SCAN and isinstance(other.node, Scan) and other.node.call == node.call:
             wanted.setdefault(other.node.output, []).append(other)
     carries = len(node.init)
-    old = [_memory(emitter, n) for n in node.step.inputs[:carries]]
-    kept = {k for k in range(carries) if node.step.outputs[k] is node.step.inputs[k]}
-    in_place = kept | ({k for k in range(carries) if updates_in_place(node, k)} if emitter.options.has("reuse") else set())
-    new = [old[k] if k in in_place else _memory(emitter, n) for k, n in enumerate(node.step.inputs[:carries])]
+    inputs = node.step.inputs[:carries]
+    old = [memory.more("carry", n.dtype, n.shape) for n in inputs]
+    in_place = {k for k in range(carries) if node.step.outputs[k] is inputs[k]}
+    if plan.options.has("reuse"):
+        in_place |= {k for k in range(carries) if updates_in_place(node, k)}
+    new = [old[k] if k in in_place else memory.more("carry", n.dtype, n.shape) for k, n in enumerate(inputs)]
     for buffer, source in zip(old, node.init, strict=True):
-        b.emit(Copy(buffer, 0, emitter.whole_buffer(source), 0, buffer.size))
-    stacked: dict[int, Buffer] = {}
-    for k, members in wanted.items():
-        if k >= carries:
-            stacked[k] = emitter.own_buffer(members[0])[0]
-    sequences = [emitter.whole_buffer(n) for n in node.sequences]
-    constants = [emitter.whole_buffer(n) for n in node.constants]
+        b.emit(Copy(buffer, 0, memory.whole(source), 0, buffer.size))
+    stacked = {k: memory.own(members[0])[0] for k, members in wanted.items() if k >= carries}
+    sequences = [memory.whole(n) for n in node.sequences]
+    constants = [memory.whole(n) for n in node.constants]
     counter = b.open_loop(node.length)
     for buffer in old:
         b.will_write(buffer)
     position = sympy.sympify(node.length) - 1 - counter if node.reverse else counter
-    _step(emitter, node, position, old, new, stacked, sequences, constants)
+    procedure, places, given = _step(b, node, position, old, new, stacked, sequences, constants)
+    emit(replace(procedure, where={**plan.procedure.where, **node.step.where}), places, given)
     for target, source_buffer in zip(old, new, strict=True):
         if target is not source_buffer:
             b.emit(Copy(target, 0, source_buffer, 0, target.size))
     b.close()
     for k, members in wanted.items():
         for member in members:
-            buffer = old[k] if k < carries else stacked[k]
-            emitter.finished(member, buffer)
+            results.finished(member, old[k] if k < carries else stacked[k])
 
 
 def updates_in_place(node: Scan, k: int) -> bool:
@@ -74,65 +75,46 @@ def updates_in_place(node: Scan, k: int) -> bool:
     return all(result not in n.sources and (n is result or carry not in n.sources) for n in node.step.nodes)
 
 
-def _memory(emitter: Emitter, node: Node) -> Buffer:
-    buffer = Buffer(emitter.builder.fresh("carry"), node.dtype, node.shape, WORK)
-    emitter.extra.append(buffer)
-    return buffer
-
-
 def _step(
-    emitter: Emitter, node: Scan, position: sympy.Expr, old: list[Buffer], new: list[Buffer],
-    stacked: dict[int, Buffer], sequences: list[Buffer], constants: list[Buffer],
-) -> None:
-    """One step: its inputs and outputs are memory that has a name already."""
-    b = emitter.builder
+    b: Builder, node: Scan, position: sympy.Expr, old: list[Buffer], new: list[Buffer], stacked: dict[int, Buffer],
+    sequences: list[Buffer], constants: list[Buffer],
+) -> tuple[Procedure, dict[Place, Buffer], dict[Node, Expr]]:
+    """One step: its inputs and outputs are memory that has a name already, the number of the step a value."""
     carries, count = len(old), len(sequences)
     inputs = list(node.step.inputs)
     has_index = len(inputs) > carries + count + len(constants)
     memory: dict[Place, Buffer] = {}
     given: dict[Node, Place] = {}
 
-    def bind(inner: Node, buffer: Buffer) -> None:
-        place = Place(b.fresh("step"))
-        memory[place] = buffer
-        given[inner] = place
+    def place(buffer: Buffer) -> Place:
+        made = Place(b.fresh("step"))
+        memory[made] = buffer
+        return made
 
     for inner, buffer in zip(inputs[:carries], old, strict=True):
-        bind(inner, buffer)
+        given[inner] = place(buffer)
     read = set(topological([o for k, o in enumerate(node.step.outputs) if k < carries or k in stacked]))
     for inner, buffer in zip(inputs[carries : carries + count], sequences, strict=True):
         if inner in read:  # a pointer that nothing uses is a warning
-            bind(inner, _row(emitter, buffer, inner, position, True))
-    index_node = inputs[carries + count] if has_index else None
+            given[inner] = place(_row(b, buffer, inner, position, True))
     for inner, buffer in zip(inputs[carries + count + has_index :], constants, strict=True):
-        bind(inner, buffer)
+        given[inner] = place(buffer)
     outputs: list[Output] = []
     for k, inner in enumerate(node.step.outputs):
         if k < carries and inner is inputs[k]:
             continue  # a carry that stays what it was
         if k < carries or k in stacked:
-            target = new[k] if k < carries else _row(emitter, stacked[k], inner, position, False)
-            place = Place(b.fresh("step"))
-            memory[place] = target
-            outputs.append(Output(inner, place))
-    if index_node is not None:
-        given[index_node] = Place(b.fresh("step"))
-    procedure = Procedure("step", tuple(outputs), given, {**emitter.procedure.where, **node.step.where})
-    options = emitter.options
-    procedure = prepared(procedure, options)
-    ops = Inliner(procedure, options).ops()
-    fusion = Fusion(ops, options, procedure, rows=options.has("packing"))
-    inside = type(emitter)(procedure, ops, fusion.tree(), [], fusion.contractions, options, builder=b)
-    inside.places.update(memory)
-    if index_node is not None:
-        inside.given_values[index_node] = b.index(position, int64)
-    inside.run()
-    emitter.adopt(inside, memory)
+            outputs.append(Output(inner, place(new[k] if k < carries else _row(b, stacked[k], inner, position, False))))
+    values: dict[Node, Expr] = {}
+    if has_index:
+        given[inputs[carries + count]] = Place(b.fresh("step"))
+        values[inputs[carries + count]] = b.index(position, int64)
+    return Procedure("step", tuple(outputs), given), memory, values
 
 
-def _row(emitter: Emitter, buffer: Buffer, inner: Node, position: sympy.Expr, constant: bool) -> Buffer:
+def _row(b: Builder, buffer: Buffer, inner: Node, position: sympy.Expr, constant: bool) -> Buffer:
     """The row of a stacked tensor that belongs to this step."""
-    name = emitter.builder.fresh("row")
+    name = b.fresh("row")
     size = Buffer("", inner.dtype, inner.shape, LOCAL).size
-    emitter.builder.emit(Pointer(name, buffer, sympy.expand(position * size), None, None, constant))
+    b.emit(Pointer(name, buffer, sympy.expand(position * size), None, None, constant))
     return Buffer(name, inner.dtype, inner.shape, LOCAL)

@@ -7,7 +7,8 @@ When a function is complete, values used once are folded into their user's expre
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import sympy
 
@@ -81,6 +82,15 @@ class Builder(Numbering):
 
     def open_if(self, condition: Expr) -> None:
         self.scope = Scope(self.scope, condition=condition, depth=self.scope.depth + 1)
+
+    @contextmanager
+    def under(self, condition: Expr | None) -> Iterator[None]:
+        """What is made inside runs where the condition holds; None: always."""
+        if condition is not None:
+            self.open_if(condition)
+        yield
+        if condition is not None:
+            self.close()
 
     def close(self) -> Scope:
         done = self.scope

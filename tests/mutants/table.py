@@ -130,7 +130,7 @@ PASSES = (
 
 CONTRACT = (
     Mutant("a gradient is added to where it should be set", f"{SCHEDULE}/emit_results.py",
-           'value = b.apply("select", (self.set_flag(), value, total), target.dtype)', "pass",
+           'value = b.apply("select", (self.wanted.sets(), value, total), target.dtype)', "pass",
            ("tests/embed/test_traced_modules.py", "-k", "names_do_not_collide")),
     Mutant("zero_grad clears one element", f"{CODEGEN}/bundle.py", 'size = f"{known} * sizeof(*{p.name})" if known not in (None, 1) else size',
            'size = f"sizeof(*{p.name})" if known not in (None, 1) else size', ("tests/embed/test_emitted_c.py", "-k", "selftest")),

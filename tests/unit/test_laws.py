@@ -54,8 +54,7 @@ from gradgen.loops.statements import (
 from gradgen.options import Options
 from gradgen.schedule import ScheduleOptions, conditions, memory, schedule, threads
 from gradgen.schedule import wanted as wanted_module
-from gradgen.schedule.emit_reads import Reads
-from gradgen.schedule.emit_results import Results
+from gradgen.schedule.emit_memory import Memory
 from gradgen.schedule.scope import Builder
 from gradgen.schedule.tree import Leaf
 
@@ -316,7 +315,7 @@ def conditions_of_what_readers_work_for(patch: pytest.MonkeyPatch) -> None:
 
 def copies_of_absent_cotangents(patch: pytest.MonkeyPatch) -> None:
     """A cotangent that may be NULL was copied as it is."""
-    patch.setattr(Reads, "whole_buffer", Reads.source_buffer)
+    patch.setattr(Memory, "whole", Memory.source)
 
 
 def loads_in_front_of_their_loops(patch: pytest.MonkeyPatch) -> None:
@@ -356,8 +355,8 @@ def stretches_without_guards(patch: pytest.MonkeyPatch) -> None:
 
 def short_rows_of_waste(patch: pytest.MonkeyPatch) -> None:
     """Memory for what nobody wants was shorter than a row."""
-    waste = Results.waste
-    patch.setattr(Results, "waste", lambda self, what, dtype, size: waste(self, what, dtype, 8))
+    waste = Memory.waste
+    patch.setattr(Memory, "waste", lambda self, what, dtype, size: waste(self, what, dtype, 8))
 
 
 def all_conditions_alike(patch: pytest.MonkeyPatch) -> None:
