@@ -13,6 +13,7 @@ from gradgen.ir import functions as fn
 from gradgen.ir.dtypes import DType
 from gradgen.ir.nodes import Compute, Node, Read
 from gradgen.ir.symbols import Extent, axis, same_extent
+from gradgen.ops.axis_counts import Axes
 from gradgen.ops.host import host_value, made
 from gradgen.ops.registry import FLOAT, KEEP, Op, Saves, cast, pointwise, register
 from gradgen.ops.requirements import require_multiple
@@ -231,11 +232,10 @@ def _lower_glu(node: Node, *, dim: int) -> Node:
 _glu = register(Op("glu", _lower_glu, "GluBackward0", KEEP))
 
 
-@public(NN, samples=[one(t(2, 4)), one(t(4, 3), dim=0)])
+@public(NN, samples=[one(t(2, 4)), one(t(4, 3), dim=0)],
+        axes=Axes(1, None, "glu does not support scalars because halving size must be even"))
 def glu(input: Tensor, dim: int = -1) -> Tensor:
     """First half times sigmoid of the second, along `dim`."""
-    if input.ndim == 0:
-        raise RuntimeError("glu does not support 0-dimensional tensors")
     return call(_glu, input, dim=wrap_dim(dim, input.ndim))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from gradgen.ir import dtypes
 from gradgen.ops import classification, distance, gathering, joining, loss, moving, normalisation, pooling
+from gradgen.ops.axis_counts import Axes
 from gradgen.ops.comparison import where
 from gradgen.ops.host import made
 from gradgen.ops.matmul import addmm
@@ -98,11 +99,16 @@ def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: floa
     return addmm(input, batch1.transpose(0, 1).reshape(rows, -1), batch2.reshape(-1, columns), beta=beta, alpha=alpha)
 
 
+_MATRIX = Axes(2, 2, "Tensor dimension is {n}, expected 2 instead.")
+
+
 @public("", samples=[one(t(2, 3), t(3, 4, seed=1), t(4, 2, seed=2))])
 def chain_matmul(*matrices: Any) -> Tensor:
     """The matrices' product, in the cheapest order."""
     found = matrices[0] if len(matrices) == 1 and isinstance(matrices[0], (tuple, list)) else matrices
-    return FUNCTIONS["linalg"]["multi_dot"](list(found))  # type: ignore[no-any-return]
+    for x in found:
+        _MATRIX.check("chain_matmul", x.shape)
+    return found[0] if len(found) == 1 else FUNCTIONS["linalg"]["multi_dot"](list(found))  # type: ignore[no-any-return]
 
 
 def _lower_sum_to(node: Any, *, shape: tuple[Any, ...]) -> Any:

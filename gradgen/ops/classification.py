@@ -10,14 +10,15 @@ from sympy import Expr
 from gradgen.ir import dtypes
 from gradgen.ir import functions as fn
 from gradgen.ir.nodes import Compute, Node, Read, identity_read
-from gradgen.ir.symbols import axes, axis, same_extent
+from gradgen.ir.symbols import Extent, axes, axis, same_extent
 from gradgen.ops.activation import log_softmax, logsigmoid
+from gradgen.ops.axis_counts import Axes, Reaching
 from gradgen.ops.host import host_value
 from gradgen.ops.loss import NN, divided, finished, reduced_loss, reduction_name
 from gradgen.ops.registry import KEEP, Op, Saves, register
 from gradgen.ops.requirements import require, require_equal
 from gradgen.ops.samples import edges, index, one, sample, t
-from gradgen.ops.shapes import A0, A1, A2, A3, exact, numel, over, reduce
+from gradgen.ops.shapes import A0, A1, A2, A3, TORCH_NAMES, exact, numel, over, reduce, shape_text
 from gradgen.ops.table import call, public
 
 if TYPE_CHECKING:
@@ -71,19 +72,31 @@ NLL = [
 ]
 
 
-def _check_targets(input: Tensor, target: Tensor, ignore: int) -> None:
-    classes = input.shape[1 if input.ndim > 1 else 0]
-    lead = (*input.shape[:1], *input.shape[2:]) if input.ndim > 1 else ()
-    if target.ndim != len(lead) or not all(same_extent(a, b) for a, b in zip(target.shape, lead)):
-        if input.ndim <= 2:
-            raise ValueError(
-                f"Expected input batch_size ({input.shape[0] if input.ndim > 1 else 1}) to match target batch_size "
-                f"({target.shape[0] if target.ndim else 1})."
-            )
-        raise RuntimeError(f"Expected target size {list(lead)}, got {list(target.shape)}")
+def _check_targets(input: Tensor, target: Tensor, weight: Tensor | None, ignore: int) -> None:
+    """Shapes, dtype and, where they are known, values, each in the words of the operator that PyTorch takes for it."""
+    n, given = input.ndim, list(target.shape)
+    classes = input.shape[1 if n > 1 else 0]
+    if n > 1:
+        require_equal(input.shape[0], given[0] if given else 0, ValueError,
+                      "Expected input batch_size ({rows}) to match target batch_size ({given}).", rows=input.shape[0],
+                      given=given[0] if given else 0)
+    if n <= 2 and len(given) > 1:
+        raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
+    if n == 1 and given:
+        require_equal(given[0], 1, ValueError, "For 1D input, 1D target must have size 1, but got target size: {size}",
+                      size=given[0])
+    if n == 4 and len(given) != 3:
+        raise RuntimeError("only batches of spatial targets supported (3D tensors) but got targets of dimension: "
+                           f"{len(given)}")
+    lead = [input.shape[0], *input.shape[2:]]
+    if n > 2 and not (len(given) == len(lead) and all(same_extent(a, b) for a, b in zip(given, lead))):
+        raise RuntimeError(f"size mismatch (got input: {shape_text(input.shape)} , target: {shape_text(given)}" if n == 4
+                           else f"Expected target size {lead}, got {given}")
+    if weight is not None:
+        all_of_them = "weight tensor should be defined either for all "
+        _require_weights(weight, classes, all_of_them + ("or no classes" if n > 2 else SOME_WEIGHTS))
     if target.dtype not in (dtypes.int64, dtypes.int32):
-        names = {"float32": "Float", "float64": "Double", "bool": "Bool"}
-        raise RuntimeError(f"expected target dtype to be Long or Byte, but got {names[target.dtype.name]}")
+        raise RuntimeError(f"expected target dtype to be Long or Byte, but got {TORCH_NAMES[target.dtype.name]}")
     values = host_value(target)
     if values is None or not isinstance(classes, int):
         return
@@ -92,14 +105,25 @@ def _check_targets(input: Tensor, target: Tensor, ignore: int) -> None:
         raise IndexError(f"Target {int(bad.flat[0])} is out of bounds.")
 
 
-@public(NN, samples=NLL)
+SOME_WEIGHTS = "{classes} classes or no classes but got weight tensor of shape: {given}"
+
+
+def _require_weights(weight: Tensor, classes: Extent, text: str) -> None:
+    """One weight a class."""
+    given = list(weight.shape)
+    require_equal(given[0] if len(given) == 1 else -1, classes, RuntimeError, text, classes=classes, given=given)
+
+
+@public(NN, samples=NLL, axes=Axes(1, None, "Expected 1 or more dimensions (got {n})", ValueError))
 def nll_loss(
     input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None,
     ignore_index: int = IGNORED, reduce: bool | None = None, reduction: str = "mean",
 ) -> Tensor:
     """Negative log-likelihood: input holds log-probabilities [N, C, ...] (or [C]), target class numbers [N, ...]."""
     kind = reduction_name(reduction, size_average, reduce)
-    _check_targets(input, target, ignore_index)
+    _check_targets(input, target, weight, ignore_index)
+    if input.ndim == 1:
+        target = target.reshape(())
     op = _nll if input.ndim <= 2 else _nll_spatial
     operands = (input, target) if weight is None else (input, target, weight)
     return call(op, *operands, ignore=int(ignore_index), reduction=kind)
@@ -128,9 +152,15 @@ def cross_entropy(
     kind = reduction_name(reduction, size_average, reduce)
     if not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
-    axis_of_classes = 1 if input.ndim > 1 else 0
+    axis_of_classes = 0 if input.ndim == 1 else 1
+    probabilities = target.ndim == input.ndim and all(same_extent(a, b) for a, b in zip(input.shape, target.shape))
+    if probabilities and not target.dtype.is_floating_point:
+        raise RuntimeError("Expected floating point type for target with class probabilities, got "
+                           f"{TORCH_NAMES[target.dtype.name]}")
+    if probabilities:
+        Reaching(axis_of_classes).check("cross_entropy", input.shape)
     logs = log_softmax(input, axis_of_classes)
-    if target.ndim == input.ndim and target.dtype.is_floating_point:
+    if probabilities:
         return _against_probabilities(logs, target, weight, axis_of_classes, kind, label_smoothing)
     if label_smoothing == 0.0:
         return nll_loss(logs, target, weight, ignore_index=ignore_index, reduction=kind)
@@ -142,9 +172,9 @@ def _class_shape(weight: Any, ndim: int, dim: int) -> Any:
 
 
 def _against_probabilities(logs: Any, target: Any, weight: Any, dim: int, kind: str, smoothing: float) -> Any:
-    if not all(same_extent(a, b) for a, b in zip(logs.shape, target.shape)):
-        raise RuntimeError("Expected floating point type for target with class probabilities to have the input's shape")
     classes = logs.shape[dim]
+    if weight is not None:
+        _require_weights(weight, classes, "cross_entropy: weight tensor should be defined either for all " + SOME_WEIGHTS)
     if smoothing > 0:
         target = target * (1 - smoothing) + smoothing / classes
     products = logs * target
@@ -202,23 +232,25 @@ _multi_margin = register(Op("multi_margin_loss", _lower_multi_margin, "MultiMarg
 
 def _require_targets(input: Tensor, target: Tensor, weight: Tensor | None) -> None:
     """One target a row and one weight a class, in multi_margin_loss's words."""
-    shape = list(input.shape)
-    require(shape[-1] - 1, RuntimeError,
-            "Expected non-empty vector or matrix with optional 0-dim batch size, but got: {shape}", shape=shape)
-    if input.ndim == 2 and target.ndim == 1:
-        require_equal(shape[0], target.shape[0], RuntimeError,
-                      "multi_margin_loss: target tensor should be 1-D with size equal to the number of input samples (batch "
-                      "size). Expected target size [{rows}], but got {given}. Input has shape {shape}.",
-                      rows=shape[0], given=list(target.shape), shape=shape)
+    shape, rows = list(input.shape), input.shape[0] if input.ndim == 2 else 1
+    require(shape[-1] - 1 if shape else 0, RuntimeError, VECTOR_OR_MATRIX.text, shape=shape)
+    require_equal(numel(tuple(target.shape)) if target.ndim < 2 else -1, rows, RuntimeError,
+                  "multi_margin_loss: target tensor should be 1-D with size equal to the number of input samples (batch "
+                  "size). Expected target size [{rows}], but got {given}. Input has shape {shape}.",
+                  rows=rows, given=list(target.shape), shape=shape)
     if weight is not None:
         require_equal(weight.shape[0], shape[-1], RuntimeError,
                       "inconsistent weight size, expected {classes} but got {given}", classes=shape[-1],
                       given=list(weight.shape))
 
 
+VECTOR_OR_MATRIX = Axes(0, 2, "Expected non-empty vector or matrix with optional 0-dim batch size, but got: {shape}")
+
+
 @public(
     NN,
     samples=[one(t(4, 3), CLASSES), one(t(4, 3), CLASSES, 2, 0.5, WEIGHTS, reduction="none"), one(t(3), index(high=3))],
+    axes={"input": VECTOR_OR_MATRIX, "weight": Axes(1, 1, "weight must be one-dimensional", ValueError)},
 )
 def multi_margin_loss(
     input: Tensor,
@@ -233,18 +265,19 @@ def multi_margin_loss(
     """Hinge of every other class against the target class."""
     if p not in (1, 2):
         raise ValueError("only p == 1 and p == 2 supported")
-    if input.ndim < 2:  # one row, whose loss has the target's shape
+    _require_targets(input, target, weight)
+    if target.ndim == 0 or input.ndim < 2:  # one row, whose loss has the target's shape
         kind = reduction_name(reduction, size_average, reduce)
         loss = multi_margin_loss(input.reshape(1, -1), target.reshape(1), p, margin, weight, reduction="none")
         return loss.reshape(tuple(target.shape) if kind == "none" else ())
-    _require_targets(input, target, weight)
     operands = (input, target) if weight is None else (input, target, weight)
     kind = reduction_name(reduction, size_average, reduce)
     return call(_multi_margin, *operands, p=int(p), margin=exact(margin), reduction=kind)
 
 
 @public(NN, samples=[one(t(2, 3), t(2, 3, domain="unit", seed=1, grad=False)),
-                     one(t(2, 3), t(2, 3, domain="unit", seed=1, grad=False), WEIGHTS, reduction="none")])
+                     one(t(2, 3), t(2, 3, domain="unit", seed=1, grad=False), WEIGHTS, reduction="none")],
+        axes=Reaching(-1))
 def multilabel_soft_margin_loss(
     input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None,
     reduce: bool | None = None, reduction: str = "mean",
@@ -254,6 +287,6 @@ def multilabel_soft_margin_loss(
     if weight is not None:
         losses = losses * weight
     kind = reduction_name(reduction, size_average, reduce)
-    return finished(divided(losses.sum(-1), input.shape[-1]), kind)
+    return finished(divided(losses.sum(input.ndim - 1), input.shape[-1]), kind)
 
 

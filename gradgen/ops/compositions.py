@@ -13,12 +13,14 @@ from gradgen.ir.nodes import Compute, Constant, Node, Read
 from gradgen.ir.symbols import axis
 from gradgen.ops import activation
 from gradgen.ops.activation import softmax
+from gradgen.ops.axis_counts import Axes
+from gradgen.ops.classification import VECTOR_OR_MATRIX
 from gradgen.ops.convolution import each
-from gradgen.ops.distance import pairwise_distance
+from gradgen.ops.distance import pairwise_distance, require_alike
 from gradgen.ops.gathering import embedding
 from gradgen.ops.host import made
 from gradgen.ops.loss import reduction_name
-from gradgen.ops.normalisation import drawn_mask
+from gradgen.ops.normalisation import drawn_mask, require_channels
 from gradgen.ops.pooling import avg_pool2d, avg_pool3d
 from gradgen.ops.registry import KEEP, Op, register
 from gradgen.ops.samples import edges, index, one, sample, t
@@ -56,6 +58,7 @@ def feature_alpha_dropout(input: Any, p: float = 0.5, training: bool = False, in
         raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
     if not training or p == 0:
         return input  # type: ignore[no-any-return]
+    require_channels(input.ndim)
     alpha = 1.7580993408473766
     a = 1.0 / ((alpha * alpha * p + 1) * (1 - p)) ** 0.5
     keep: Any = drawn_mask(input, p, [*tuple(input.shape)[:2], *([1] * (input.ndim - 2))])
@@ -90,7 +93,7 @@ LABELS = edges(((2, 0, -1, 1), (3, -1, 0, 1)), "int64", False)
 @public(NN, samples=[
     one(t(2, 4), LABELS), one(t(2, 4), LABELS, reduction="none"), one(t(4), edges((1, -1, 0, 2), "int64", False)),
     sample(t(2, 4), LABELS, reduction="sum"),
-])
+], axes=VECTOR_OR_MATRIX)
 def multilabel_margin_loss(
     input: Any, target: Any, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
 ) -> Tensor:
@@ -120,6 +123,7 @@ def triplet_margin_with_distance_loss(
     how = reduction_name(reduction)
     if margin <= 0:
         raise ValueError(f"margin must be greater than 0, got {margin}")
+    require_alike(anchor, positive, negative)
     distance: Any = pairwise_distance if distance_function is None else distance_function
     near, far = distance(anchor, positive), distance(anchor, negative)
     if swap:
@@ -158,7 +162,10 @@ def pdist(input: Any, p: float = 2.0) -> Tensor:
     one(index(2, 3, high=5), t(5, 4), mode="max"),
     one(index(2, 3, high=5), t(5, 4), mode="sum", per_sample_weights=t(2, 3, seed=2)),
     one(index(2, 3, high=5), t(5, 4), padding_idx=1),
-])
+], axes={
+    "weight": Axes(2, 2, "weight has to be a 2D Tensor, but got Tensor of dimension {n}", ValueError),
+    "input": Axes(1, 2, "input has to be 1D or 2D Tensor, but got Tensor of dimension {n}", ValueError),
+})
 def embedding_bag(
     input: Any, weight: Any, offsets: Any = None, max_norm: float | None = None, norm_type: float = 2,
     scale_grad_by_freq: bool = False, mode: str = "mean", sparse: bool = False, per_sample_weights: Any = None,
@@ -179,8 +186,6 @@ def embedding_bag(
             raise ValueError(f"if input is 2D, then offsets has to be None, as input is treated is a mini-batch of fixed "
                              f"length sequences. However, found offsets of type {type(offsets)}")
         return _bags(input, weight, mode, per_sample_weights, padding_idx)  # type: ignore[no-any-return]
-    if input.ndim != 1:
-        raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.ndim}")
     if offsets is None:
         raise ValueError("offsets has to be a 1D Tensor but got None")
     cuts = [int(v) for v in offsets.tolist()]

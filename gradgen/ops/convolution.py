@@ -14,6 +14,7 @@ from gradgen.ir.guards import MOD, Condition, conjunction, in_range
 from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.nodes import Compute, Node, Read
 from gradgen.ir.symbols import Extent, axes, axis, reduce_axis, same_extent
+from gradgen.ops.axis_counts import Axes, Reaching
 from gradgen.ops.registry import KEEP, Op, register
 from gradgen.ops.requirements import Joined, require, require_equal, require_multiple
 from gradgen.ops.samples import one, sample, t
@@ -144,12 +145,6 @@ def _lower_conv(
 def _check(node: Node, weight: Node, bias: Node | None, groups: int) -> None:
     if node.dtype is not weight.dtype:
         raise RuntimeError(f"Input type ({node.dtype.ctype}) and bias type ({weight.dtype.ctype}) should be the same")
-    if weight.ndim != node.ndim:
-        raise RuntimeError(
-            f"Given groups={groups}, weight of size {shape_text(weight.shape)}, expected input with as many "
-            f"dimensions, but "
-            f"got input of size {shape_text(node.shape)} instead"
-        )
     channels = known(weight.shape[1] * groups)
     if not same_extent(node.shape[1], channels):
         raise RuntimeError(
@@ -216,23 +211,36 @@ def _paddings(padding: Any, rank: int, sizes: Sequence[int], dilation: Sequence[
 def _convolve(
     rank: int, input: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Any:
-    if input.ndim not in (rank + 1, rank + 2):
-        raise RuntimeError(
-            f"Expected {rank + 1}D (unbatched) or {rank + 2}D (batched) input to conv{rank}d, but got input of size: "
-            f"{shape_text(input.shape)}"
-        )
     steps, spread = each(stride, rank, "stride"), each(dilation, rank, "dilation")
     if any(s <= 0 for s in steps):
         raise RuntimeError("non-positive stride is not supported")
     sizes = tuple(weight.shape[2:])
     pads = _paddings(padding, rank, sizes, spread, steps)
     batched = input if input.ndim == rank + 2 else input.unsqueeze(0)
+    _require_rank(batched, weight, steps)
     operands = (batched, weight) if bias is None else (batched, weight, bias)
     result = call(_CONVOLUTIONS[rank], *operands, stride=steps, padding=pads, dilation=spread, groups=int(groups))
     return result if input.ndim == rank + 2 else result.squeeze(0)
 
 
-@public("nn.functional", "", samples=[
+def _require_rank(batched: Any, weight: Any, stride: tuple[int, ...]) -> None:
+    """RuntimeError, in PyTorch's words, where a weight has another number of axes than the input with its batch."""
+    n = weight.ndim
+    if n != batched.ndim and len(stride) > 1:
+        raise RuntimeError(f"expected stride to be a single integer value or a list of {n - 2} values to match the "
+                           f"convolution dimensions, but got stride={list(stride)}")
+    if n != batched.ndim:
+        raise RuntimeError(f"Expected {n}-dimensional input for {n}-dimensional weight {shape_text(weight.shape)}, but got "
+                           f"{batched.ndim}-dimensional input of size {shape_text(batched.shape)} instead")
+
+
+def _axes(rank: int) -> Any:
+    wanted = f"{rank + 1}D (unbatched) or {rank + 2}D (batched)"
+    return {"input": Axes(rank + 1, rank + 2, f"Expected {wanted} input to {{name}}, but got input of size: {{shape}}"),
+            "weight": Axes(3, None, "weight should have at least three dimensions")}
+
+
+@public("nn.functional", "", axes=_axes(1), samples=[
     sample(t(2, 3, 7), t(4, 3, 3, seed=1), t(4, seed=2)), one(t(2, 4, 7), t(4, 2, 3, seed=1), None, 2, 1, 1, 2),
     one(t(2, 6), t(3, 2, 3, seed=1)), one(t(1, 2, 6), t(3, 2, 3, seed=1), padding="same"),
     one(t(1, 2, 8), t(3, 2, 3, seed=1), stride=2, padding=2, dilation=2),
@@ -248,6 +256,7 @@ def conv1d(
 @public(
     "nn.functional",
     "",
+    axes=_axes(2),
     samples=[
         sample(t(1, 2, 5, 4), t(3, 2, 3, 2, seed=1), t(3, seed=2)),
         one(t(2, 2, 5, 5), t(2, 1, 3, 3, seed=1), None, 2, 1, 1, 2),
@@ -264,7 +273,9 @@ def conv2d(
     return _convolve(2, input, weight, bias, stride, padding, dilation, groups)
 
 
-@public("nn.functional", "", samples=[one(t(1, 2, 3, 4, 3), t(2, 2, 2, 2, 2, seed=1), t(2, seed=2), padding=1)])
+@public("nn.functional", "", axes=_axes(3), samples=[
+    one(t(1, 2, 3, 4, 3), t(2, 2, 2, 2, 2, seed=1), t(2, seed=2), padding=1),
+])
 def conv3d(
     input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Ints = 1, padding: Ints | str = 0,
     dilation: Ints = 1, groups: int = 1,
@@ -337,8 +348,10 @@ def _transposed_function(rank: int, samples: Sequence[Any]) -> Any:
     ) -> Tensor:
         batched = input if input.ndim == rank + 2 else input.unsqueeze(0)
         operands = (batched, weight) if bias is None else (batched, weight, bias)
+        steps = each(stride, rank, "stride")
+        _require_rank(batched, weight, steps)
         result = call(
-            _TRANSPOSED[rank], *operands, stride=each(stride, rank, "stride"), padding=each(padding, rank, "padding"),
+            _TRANSPOSED[rank], *operands, stride=steps, padding=each(padding, rank, "padding"),
             output_padding=each(output_padding, rank, "output_padding"), dilation=each(dilation, rank, "dilation"),
             groups=int(groups),
         )
@@ -346,8 +359,7 @@ def _transposed_function(rank: int, samples: Sequence[Any]) -> Any:
 
     conv_transpose.__name__ = conv_transpose.__qualname__ = f"conv_transpose{rank}d"
     conv_transpose.__doc__ = f"The adjoint of conv{rank}d as a map of its own; weight [C, O/groups, K...]."
-    public("nn.functional", "", name=f"conv_transpose{rank}d", samples=samples)(conv_transpose)
-    return conv_transpose
+    return public("nn.functional", "", name=f"conv_transpose{rank}d", samples=samples, axes=_axes(rank))(conv_transpose)
 
 
 conv_transpose1d = _transposed_function(1, [
@@ -361,6 +373,10 @@ conv_transpose3d = _transposed_function(3, [])
 # --- patches as columns ----------------------------------------------------------------------------------------------
 
 
+_PATCHED = ("Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero dimensions for input, but "
+            "got: {shape}")
+
+
 def _lower_unfold(
     node: Node, *, size: tuple[int, int], dilation: tuple[int, int], padding: tuple[int, int], stride: tuple[int, int]
 ) -> Node:
@@ -368,9 +384,7 @@ def _lower_unfold(
     rows = window_count(h, size[0], stride[0], padding[0], padding[0], dilation[0])
     columns = window_count(w, size[1], stride[1], padding[1], padding[1], dilation[1])
     for extent in (c, h, w):
-        require(extent - 1, RuntimeError,
-                "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero dimensions for input, "
-                "but got: {shape}", shape=list(node.shape))
+        require(extent - 1, RuntimeError, _PATCHED, shape=list(node.shape))
     for count in (rows, columns):
         require(known(count - 1), RuntimeError,
                 "Given input with spatial size ({h}, {w}), kernel_size={size}, dilation={dilation}, padding={padding}, "
@@ -392,7 +406,8 @@ def _lower_unfold(
 _unfold = register(Op("im2col", _lower_unfold, "Im2ColBackward0", KEEP))
 
 
-@public("nn.functional", samples=[one(t(1, 2, 4, 5), (2, 3)), one(t(1, 2, 4, 4), 2, padding=1, stride=2)])
+@public("nn.functional", samples=[one(t(1, 2, 4, 5), (2, 3)), one(t(1, 2, 4, 4), 2, padding=1, stride=2)],
+        axes=(Reaching(1), Reaching(2), Axes(3, 4, _PATCHED)))
 def unfold(input: Tensor, kernel_size: Ints, dilation: Ints = 1, padding: Ints = 0, stride: Ints = 1) -> Tensor:
     """Patches of [N, C, H, W] as columns: [N, C*KH*KW, patches]."""
     batched = input if input.ndim == 4 else input.unsqueeze(0)

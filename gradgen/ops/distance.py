@@ -7,11 +7,13 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from gradgen.ops.arithmetic import minimum
+from gradgen.ops.axis_counts import Axes
 from gradgen.ops.comparison import where
 from gradgen.ops.joining import broadcast_tensors
 from gradgen.ops.loss import NN, divided, finished, reduction_name
 from gradgen.ops.norms import pairwise_distance, vector_norm
 from gradgen.ops.samples import edges, one, t
+from gradgen.ops.shapes import shape_text
 from gradgen.ops.table import public
 from gradgen.ops.unary import xlogy
 
@@ -38,7 +40,8 @@ def kl_div(
     else:
         values = xlogy(target, target) - target * input
     if reduction == "batchmean" and size_average is None and reduce is None:
-        return divided(values.sum(), input.shape[0])
+        total = values.sum()
+        return divided(total, input.shape[0]) if input.ndim else total
     kind = reduction_name(reduction, size_average, reduce)
     if kind == "mean":
         warnings.warn(
@@ -62,8 +65,11 @@ def gaussian_nll_loss(
         if var < 0:
             raise ValueError("var has negative entry/entries")
         var = input.detach() * 0 + var
-    if var.ndim == input.ndim - 1 and tuple(var.shape) == tuple(input.shape)[:-1]:
+    whole, given = tuple(input.shape), tuple(var.shape)
+    if given != whole and given == whole[:-1]:
         var = var.unsqueeze(-1)
+    elif given != whole and (len(given) != len(whole) or sum(g for g, n in zip(given, whole) if g != n) != 1):
+        raise ValueError("var is of incorrect size")
     kind = reduction_name(reduction)
     bounded = var + (var.clamp_min(eps) - var).detach()  # torch clamps without recording: the derivative passes
     loss = (bounded.log() + (input - target) ** 2 / bounded) * 0.5
@@ -103,6 +109,10 @@ def margin_ranking_loss(
     reduce: bool | None = None, reduction: str = "mean",
 ) -> Tensor:
     """max(0, -target * (input1 - input2) + margin)."""
+    if not input1.ndim == input2.ndim == target.ndim:
+        sizes = ", ".join(f"{name}: torch.Size({shape_text(x.shape)})" for name, x in (
+            ("input1", input1), ("input2", input2), ("target", target)))
+        raise RuntimeError(f"margin_ranking_loss : All input tensors should have same dimension but got sizes: {sizes} ")
     loss = (-target * (input1 - input2) + margin).clamp_min(0)
     return finished(loss, reduction_name(reduction, size_average, reduce))
 
@@ -123,12 +133,16 @@ def _bounded_length(x: Any, dim: int, eps: float) -> Any:
     return length + (length.clamp_min(eps) - length).detach()
 
 
-@public(NN, samples=[one(t(4, 3), t(4, 3, seed=1), SIGNS, margin=0.1)])
+@public(NN, samples=[one(t(4, 3), t(4, 3, seed=1), SIGNS, margin=0.1)],
+        axes={"target": Axes(0, 1, "0D or 1D target tensor expected, multi-target not supported")})
 def cosine_embedding_loss(
     input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0, size_average: bool | None = None,
     reduce: bool | None = None, reduction: str = "mean",
 ) -> Tensor:
-    """1 - cos where the target is 1, max(0, cos - margin) where it is -1."""
+    """1 - cos where the target is 1, max(0, cos - margin) where it is -1: of two vectors, or of the rows of two matrices."""
+    if not input1.ndim == input2.ndim == target.ndim + 1:
+        raise RuntimeError(f"{target.ndim}D target tensor expects {target.ndim + 1}D input tensors, but found inputs with "
+                           f"sizes {shape_text(input1.shape)} and {shape_text(input2.shape)}.")
     dim = input1.ndim - 1
     eps = 1e-12
     product = (input1 * input2).sum(dim)
@@ -147,8 +161,16 @@ def triplet_margin_loss(
     """max(0, d(anchor, positive) - d(anchor, negative) + margin)."""
     if margin <= 0:
         raise ValueError(f"margin must be greater than 0, got {margin}")
+    require_alike(anchor, positive, negative)
     near = pairwise_distance(anchor, positive, p, eps)
     far = pairwise_distance(anchor, negative, p, eps)
     if swap:
         far = minimum(far, pairwise_distance(positive, negative, p, eps))
     return finished((near - far + margin).clamp_min(0), reduction_name(reduction, size_average, reduce))
+
+
+def require_alike(anchor: Tensor, positive: Tensor, negative: Tensor) -> None:
+    """RuntimeError, in PyTorch's words, where the numbers of axes differ."""
+    if not anchor.ndim == positive.ndim == negative.ndim:
+        raise RuntimeError("The anchor, positive, and negative tensors are expected to have the same number of dimensions, "
+                           f"but got: anchor {anchor.ndim}D, positive {positive.ndim}D, and negative {negative.ndim}D inputs")

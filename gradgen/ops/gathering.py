@@ -15,11 +15,13 @@ from gradgen.ir.indexing import product, reshape_index
 from gradgen.ir.nodes import Compute, Node, Read, Scatter, identity_read
 from gradgen.ir.symbols import Extent, axes, axis, same_extent
 from gradgen.ops.arithmetic import Number
+from gradgen.ops.axis_counts import Axes, Reaching
 from gradgen.ops.host import check_indices, host_value
 from gradgen.ops.registry import KEEP, Op, Saves, broadcast_read, broadcast_shapes, register
+from gradgen.ops.requirements import require_equal
 from gradgen.ops.samples import edges, index, one, plain, sample, t
 from gradgen.ops.shape import to_dtype
-from gradgen.ops.shapes import A0, A1, A2, TORCH_NAMES, extreme, shape_text, wrap_dim
+from gradgen.ops.shapes import A0, A1, A2, TORCH_NAMES, extreme, numel, shape_text, wrap_dim
 from gradgen.ops.table import call, is_tensor, public, require_tensor
 
 if TYPE_CHECKING:
@@ -97,6 +99,9 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     """gather with the other axes broadcast; without `dim` on the flattened tensor."""
     if dim is None:
         return gather(input.reshape(-1), 0, _wrapped(indices.reshape(-1), input.numel()))
+    if input.ndim != indices.ndim:
+        raise RuntimeError("torch.take_along_dim(): input and indices should have the same number of dimensions, but got "
+                           f"{input.ndim} dimensions for input, and {indices.ndim} dimensions for indices")
     at = wrap_dim(dim, input.ndim)
     lead = broadcast_shapes(_at(input.shape, at, 1), _at(indices.shape, at, 1))
     wide = input.expand(*_at(lead, at, input.shape[at]))
@@ -135,9 +140,11 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     _require_index(index, "index_select")
     if index.ndim > 1:
         raise IndexError("index_select(): Index is supposed to be a vector")
-    if input.ndim == 0:
-        return input.reshape(1)[0]
     at = wrap_dim(dim, input.ndim)
+    if input.ndim == 0:
+        require_equal(count := numel(tuple(index.shape)), 1, RuntimeError,
+                      "index_select(): Index to scalar can have only 1 value, got {count} value(s)", count=count)
+        return input.reshape(1)[0]
     check_indices(index, input.shape[at], "index out of range in self")
     return call(_index_select, input, index, dim=at)
 
@@ -186,7 +193,7 @@ _embedding_padded = register(Op("embedding_padded", _lower_embedding_padded, "Em
 
 @public("nn.functional", samples=[
     sample(index(2, 3, high=5), t(5, 4)), one(index(high=5), t(5, 4)), one(index(6, high=3), t(3, 2), padding_idx=1),
-])
+], axes={"weight": Axes(2, 2, "'weight' must be 2-D")})
 def embedding(
     input: Tensor,
     weight: Tensor,
@@ -365,12 +372,6 @@ def _lower_index_write(node: Node, index: Node, source: Node, *, dim: int, mode:
     shape = _at(node.shape, dim, count)
     if source.ndim == 0:
         read = Read(source, ())
-    elif source.ndim != node.ndim or not all(same_extent(a, b) for a, b in zip(source.shape, shape)):
-        raise IndexError(
-            f"index_{'add' if mode == 'add' else 'copy'}_(): Source and destination dimensionality and extents "
-            f"must match "
-            f"beside the index; got source {list(source.shape)} for {list(shape)}"
-        )
     else:
         read = Read(source, axes(node.ndim))
     place = _at(axes(node.ndim), dim, A0)
@@ -393,6 +394,51 @@ _index_fill = register(Op("index_fill", _lower_index_fill, "IndexFillBackward0",
 ROWS = edges((2, 0), "int64", False)
 
 
+def _sourced(check: Callable[..., None], function: F) -> F:
+    """The function, which looks at the source's shape first."""
+    @functools.wraps(function)
+    def checked(input: Tensor, dim: int, index: Tensor, source: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if is_tensor(input) and is_tensor(index) and is_tensor(source) and index.ndim < 2:
+            at = wrap_dim(dim, input.ndim)
+            check(tuple(input.shape), at, numel(tuple(index.shape)), tuple(source.shape))
+        return function(input, dim, index, source, *args, **kwargs)
+
+    return cast(F, checked)
+
+
+def _beside(shape: tuple[Extent, ...], at: int) -> tuple[Extent, ...]:
+    return (*shape[:at], *shape[at + 1:])
+
+
+def _require_added(shape: tuple[Extent, ...], at: int, count: Extent, source: tuple[Extent, ...]) -> None:
+    """One slice of the source for each index, of the shape of the input's, in index_add's words."""
+    if source or count != 1:
+        Reaching(at).check("index_add", source)
+        require_equal(count, source[at], RuntimeError, "index_add_(): Number of indices ({count}) should be equal to "
+                      "source.size(dim): ({size}), for dim: {at}", count=count, size=source[at], at=at)
+    mine, theirs = _beside(shape, at), _beside(source, at)
+    if len(shape) != len(source) or not all(same_extent(a, b) for a, b in zip(mine, theirs)):
+        raise RuntimeError("source tensor shape must match self tensor shape, excluding the specified dimension. Got "
+                           f"self.shape = {list(shape)} source.shape = {list(source)}")
+
+
+def _require_copied(shape: tuple[Extent, ...], at: int, count: Extent, source: tuple[Extent, ...]) -> None:
+    """Likewise, in index_copy's words."""
+    if not source and count != 1:
+        raise IndexError(f"index_copy_(): When source is scalar, index should have one element (got {count})")
+    if source and shape and len(source) != len(shape):
+        raise IndexError("index_copy_(): When source and destination are not scalars, their dimensionality must match. "
+                         f"Source dimensionality ({len(source)}), destination dimensionality ({len(shape)})")
+    mine, theirs = _beside(shape, at), _beside(source, at)
+    if len(mine) != len(theirs) or not all(same_extent(a, b) for a, b in zip(mine, theirs)):
+        slices = [" ".join(map(str, s)) for s in (mine, theirs)]
+        raise RuntimeError("index_copy_(): Source/destination tensor must have same slice shapes. Destination slice shape: "
+                           f"{slices[0]} at dimension {at} and source slice shape: {slices[1]} at dimension 0.")
+    size = source[at] if source else 1
+    require_equal(count, size, IndexError, "index_copy_(): Number of indices ({count}) should be equal to source.size(dim) "
+                  "({size})", count=count, size=size)
+
+
 def _index_dim(input: Tensor, dim: int, index: Tensor, name: str) -> int:
     _require_index(index, name)
     if index.ndim > 1:
@@ -404,6 +450,7 @@ def _index_dim(input: Tensor, dim: int, index: Tensor, name: str) -> int:
 
 @public("", method=True, inplace=True, samples=[sample(t(3, 4), 0, index(5, high=3), t(5, 4, seed=1)),
                                               one(t(3, 4), 1, index(2, high=4), t(3, 2, seed=1), alpha=2.0)])
+@functools.partial(_sourced, _require_added)
 @_scalars_as_vectors
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Number = 1) -> Tensor:
     """A copy of `input` with alpha * source added to the slices numbered `index`."""
@@ -416,6 +463,7 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
 
 
 @public("", method=True, inplace=True, samples=[sample(t(3, 4), 0, ROWS, t(2, 4, seed=1))])
+@functools.partial(_sourced, _require_copied)
 @_scalars_as_vectors
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """A copy of `input` with the slices numbered `index` taken from `source`."""

@@ -14,6 +14,7 @@ from gradgen.ir.guards import EQ, Condition, conjunction, in_range
 from gradgen.ir.nodes import Compute, Node, Read
 from gradgen.ir.packed import one_of
 from gradgen.ir.symbols import Extent, axis, placeholder, same_extent
+from gradgen.ops.axis_counts import Axes
 from gradgen.ops.registry import KEEP, PROMOTE, Op, broadcast_shapes, register
 from gradgen.ops.requirements import decided_parts, dim_hint, is_whole, possible_sizes, require, settled
 from gradgen.ops.samples import one, plain, sample, t
@@ -184,7 +185,8 @@ _split_sizes = register(Op("split_with_sizes", _lower_split, "SplitWithSizesBack
 _unbind = register(Op("unbind", _lower_unbind, "UnbindBackward0", KEEP, view=True, outputs=0))
 
 
-@public("", method=True, samples=[one(t(4, 3), 0, 1, 2), one(t(4, 3), -1, 0, 2)])
+@public("", method=True, samples=[one(t(4, 3), 0, 1, 2), one(t(4, 3), -1, 0, 2)],
+        axes=Axes(1, None, "narrow() cannot be applied to a 0-dim tensor."))
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """`length` elements along `dim` from `start`."""
     at = wrap_dim(dim, input.ndim)
@@ -226,7 +228,10 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
     return call(_select, input, dim=at, index=known(index + extent if index < 0 else index))
 
 
-@public("", method=True, samples=[sample(t(5, 3), 2), one(t(5, 3), [1, 4]), one(t(2, 4), 2, 1)])
+_PARTED = Axes(1, None, "{name} expects at least a 1-dimensional tensor")
+
+
+@public("", method=True, samples=[sample(t(5, 3), 2), one(t(5, 3), [1, 4]), one(t(2, 4), 2, 1)], axes=_PARTED)
 def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Parts of a size along `dim` (the last may be smaller), or of the sizes listed."""
     if isinstance(split_size_or_sections, (tuple, list)):
@@ -264,7 +269,7 @@ def _equal_parts(tensor: Tensor, at: int, count: int) -> tuple[Extent, ...] | No
     return (extent / count,) * count
 
 
-@public("", method=True, samples=[one(t(5, 3), [1, 4])])
+@public("", method=True, samples=[one(t(5, 3), [1, 4])], axes=Axes(1, None, "split expects at least a 1-dimensional tensor"))
 def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Parts of the sizes listed, along `dim`."""
     at = wrap_dim(dim, input.ndim)
@@ -282,7 +287,7 @@ def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) ->
     return tuple(call(_split_sizes, input, dim=at, sizes=sizes))
 
 
-@public("", method=True, samples=[one(t(5, 3), 2), one(t(2, 4), 2, 1), one(t(2), 3)])
+@public("", method=True, samples=[one(t(5, 3), 2), one(t(2, 4), 2, 1), one(t(2), 3)], axes=_PARTED)
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most `chunks` parts of equal size along `dim`."""
     if chunks <= 0:
@@ -299,7 +304,8 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     return tuple(call(_split, input, dim=at, sizes=_parts(input, at, "chunk", cut, chunks)))
 
 
-@public("", method=True, samples=[one(t(5, 3), 2), one(t(5, 3), (1, 3)), one(t(2, 5), 3, 1)])
+@public("", method=True, samples=[one(t(5, 3), 2), one(t(5, 3), (1, 3)), one(t(2, 5), 3, 1)],
+        axes=Axes(1, None, "tensor_split expected at least a 1-dimensional tensor, but got a tensor with {n} dims"))
 def tensor_split(input: Tensor, indices_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Parts of nearly equal size, or cut at the indices listed."""
     at = wrap_dim(dim, input.ndim)
@@ -360,9 +366,14 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
     return tuple(result)
 
 
+_VECTOR = Axes(1, 1, "Expect a 1D vector, but got shape {shape}")
+
+
 @public("", samples=[one(t(2), t(3, seed=1)), one(t(2))])
 def cartesian_prod(*tensors: Any) -> Tensor:
     """All combinations of elements, one a row."""
+    for x in tensors:
+        _VECTOR.check("cartesian_prod", x.shape)
     if len(tensors) == 1:
         return tensors[0]
     return stack([g.reshape(-1) for g in meshgrid(*tensors, indexing="ij")], 1)
@@ -371,6 +382,10 @@ def cartesian_prod(*tensors: Any) -> Tensor:
 @public("", samples=[one(t(2, 2), t(1, 3, seed=1))])
 def block_diag(*tensors: Any) -> Tensor:
     """The matrices along the diagonal, 0 elsewhere."""
+    for k, x in enumerate(tensors):
+        if x.ndim > 2:
+            raise RuntimeError("torch.block_diag: Input tensors must have 2 or fewer dimensions. Input "
+                               f"{k} has {x.ndim} dimensions")
     found = [atleast_2d(x) for x in tensors]
     return call(_block_diag, *found)
 

@@ -180,6 +180,9 @@ def soft_margin_loss(
     input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
 ) -> Tensor:
     """log(1 + exp(-target * input))."""
+    whole = broadcast_shapes(input.shape, target.shape)
+    if len(whole) != input.ndim:
+        raise RuntimeError(f"output with shape {list(input.shape)} doesn't match the broadcast shape {list(whole)}")
     return call(_soft_margin, input, target, reduction=reduction_name(reduction, size_average, reduce))
 
 
@@ -284,6 +287,8 @@ def binary_cross_entropy(
             "Please ensure they have the same size."
         )
     extra = () if weight is None else (weight,)
+    if weight is not None and len(whole := broadcast_shapes(a, tuple(weight.shape))) != len(a):
+        raise RuntimeError(f"output with shape {list(a)} doesn't match the broadcast shape {list(whole)}")
     kind = reduction_name(reduction, size_average, reduce)
     return call(_bce, input, target, *extra, reduction=kind, weighted=bool(extra))
 

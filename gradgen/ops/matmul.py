@@ -12,6 +12,7 @@ from gradgen.ir import functions as fn
 from gradgen.ir.nodes import Compute, Node, Read
 from gradgen.ir.symbols import Extent, axis, reduce_axis, same_extent
 from gradgen.ops.arithmetic import Number
+from gradgen.ops.axis_counts import Reaching
 from gradgen.ops.registry import KEEP, PROMOTE, Op, broadcast_shapes, register
 from gradgen.ops.requirements import require_equal
 from gradgen.ops.samples import NAN, edges, one, plain, sample, t
@@ -119,7 +120,7 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
     return call(_mm, input, mat2)
 
 
-@public("", method=True, samples=[sample(t(2, 3), t(3, seed=1))])
+@public("", method=True, samples=[sample(t(2, 3), t(3, seed=1))], axes=Reaching(0))
 def mv(input: Tensor, vec: Tensor) -> Tensor:
     """Matrix times vector."""
     if input.ndim != 2 or vec.ndim != 1:
@@ -287,6 +288,10 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, 
 
 
 def _lower_linear(input: Node, weight: Node, bias: Node | None = None) -> Node:
+    if not (input.ndim and weight.ndim):
+        raise RuntimeError(f"both arguments to linear need to be at least 1D, but they are {input.ndim}D and {weight.ndim}D")
+    if weight.ndim > 2:
+        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {weight.ndim}D")
     _same_dtype(input, weight)
     if not same_extent(input.shape[-1], weight.shape[-1]):
         rows: Extent = 1
@@ -459,6 +464,10 @@ _tensordot = register(Op("tensordot", _lower_tensordot, "ViewBackward0", KEEP))
 def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2, out: None = None) -> Tensor:
     """Contracts the last `dims` axes of a with the first of b, or the axes listed for each."""
     if isinstance(dims, int):
+        if dims < 0:
+            raise RuntimeError(f"tensordot expects dims >= 0, but got dims={dims}")
+        if dims > min(a.ndim, b.ndim):
+            raise RuntimeError(f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}")
         left, right = list(range(a.ndim - dims, a.ndim)), list(range(dims))
     else:
         left, right = (list(d) if isinstance(d, (list, tuple)) else [d] for d in dims)

@@ -12,6 +12,7 @@ from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.nodes import Compute, Node, Read
 from gradgen.ir.packed import one_of
 from gradgen.ir.symbols import Extent, axis, same_extent
+from gradgen.ops.axis_counts import Axes
 from gradgen.ops.host import repeated_places
 from gradgen.ops.joining import cat, part
 from gradgen.ops.registry import KEEP, PROMOTE, Op, broadcast_read, broadcast_shapes, register
@@ -106,7 +107,8 @@ def _lower_rot90(node: Node, k: int, dims: tuple[int, int]) -> Node:
     return view_node(node, shape, index)
 
 
-@public("", method=True, samples=[*(one(t(2, 3), k) for k in (0, 1, 2, 3, -1)), one(t(2, 3, 4), 1, (1, 2))])
+@public("", method=True, samples=[*(one(t(2, 3), k) for k in (0, 1, 2, 3, -1)), one(t(2, 3, 4), 1, (1, 2))],
+        axes=Axes(2, None, "expected total dims >= 2, but got total dims = {n}"))
 def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     """Turned by 90 degrees k times, from the first towards the second of `dims`."""
     a, b = (wrap_dim(d, input.ndim) for d in dims)
@@ -501,18 +503,20 @@ _cross = register(Op("linalg_cross", _lower_cross, "LinalgCrossBackward0", PROMO
 @public("linalg", name="cross", samples=[one(t(2, 3), t(2, 3, seed=1)), one(t(3, 2), t(3, 2, seed=1), dim=0)])
 def linalg_cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     """Vector product along an axis of extent 3."""
+    if input.ndim != other.ndim:
+        raise RuntimeError("linalg.cross: inputs must have the same number of dimensions.")
     return call(_cross, input, other, dim=wrap_dim(dim, input.ndim))
 
 
 @public("", method=True, samples=[one(t(2, 3), t(2, 3, seed=1), dim=1)])
 def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     """Vector product along `dim`, or the first axis of extent 3."""
-    if dim is None:
+    if dim is None and input.ndim == other.ndim:
         found = [d for d, e in enumerate(input.shape) if same_extent(e, 3)]
         if not found:
             raise RuntimeError("no dimension of size 3 in input")
         dim = found[0]
-    return linalg_cross(input, other, dim=dim)
+    return linalg_cross(input, other, dim=dim)  # type: ignore[arg-type]
 
 
 @public("", method=True, samples=[sample(t(5)), one(t(2, 5), 2), one(t(3, 4), 1, 0)])

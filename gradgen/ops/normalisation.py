@@ -13,6 +13,7 @@ from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.nodes import Compute, Node, Read
 from gradgen.ir.symbols import Extent, axes, axis, reduce_axis, same_extent
 from gradgen.ops.activation import written
+from gradgen.ops.axis_counts import Axes
 from gradgen.ops.norms import vector_norm
 from gradgen.ops.reduction import count_of, moments
 from gradgen.ops.registry import KEEP, Op, register
@@ -146,6 +147,8 @@ def rms_norm(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
     """x / sqrt(mean(x**2) + eps) * weight over the last axes (Zhang & Sennrich 2019)."""
+    if input.ndim < len(normalized_shape):
+        raise ValueError(f"Input tensor must have at least {len(normalized_shape)} dimensions, but got {input.ndim}")
     rank = _check_normalized(input, normalized_shape)
     _require_shape(tuple(input.shape), rank, weight=weight)
     operands, flags = _options(weight, None)
@@ -187,6 +190,9 @@ _channel_moments = register(Op("channel_moments", _lower_channel_moments, "NotDi
 STATISTICS = (t(3, seed=3, grad=False), t(3, domain="positive", seed=4, grad=False))
 
 
+_NO_CHANNELS = ("tuple index out of range", "Dimension out of range (expected to be in range of [-1, 0], but got 1)")
+
+
 @public(
     NN,
     "",
@@ -209,8 +215,9 @@ def batch_norm(
     for name, x in (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)):
         if x is not None and not same_extent(x.numel(), channels):
             raise RuntimeError(f"{name} should contain {channels} elements not {x.numel()}")
-    if input.ndim == 1:
-        return input.clone()  # it is empty
+    if input.ndim < 2:
+        require_equal(numel(tuple(input.shape)), 0, IndexError, _NO_CHANNELS[input.ndim])
+        return input.clone()
     operands, flags = _options(weight, bias)
     _require_elements(input.shape[1], running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     if not training:
@@ -252,6 +259,7 @@ _group_norm = register(Op("group_norm", _lower_group_norm, "NativeGroupNormBackw
     NN,
     "",
     samples=[one(t(2, 4, 3), 2), one(t(2, 4), 2, t(4, seed=1), t(4, seed=2)), one(t(2, 4, 2, 2), 4, t(4, seed=1))],
+    axes=Axes(2, None, "Expected at least 2 dimensions for input tensor but received {n}"),
 )
 def group_norm(
     input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-05
@@ -314,7 +322,11 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, o
     return input / length.expand_as(input)
 
 
-@public(NN, samples=[one(t(1, 4, 3, 3), 2), one(t(1, 5, 4), 3, alpha=0.5, k=2.0)])
+@public(
+    NN,
+    samples=[one(t(1, 4, 3, 3), 2), one(t(1, 5, 4), 3, alpha=0.5, k=2.0)],
+    axes=Axes(3, None, "Expected 3D or higher dimensionality" + " " * 25 + " input (got {n} dimensions)", ValueError),
+)
 def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
     """input / (k + alpha * mean of squares of `size` neighbouring channels) ** beta (Krizhevsky et al. 2012)."""
     squares = input * input
@@ -391,19 +403,39 @@ def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace
     return written(input, input * (keep * a) + moved, inplace)
 
 
-def _channels(name: str, rank: int) -> Any:
+_CHANNELS = {  # how many axes come before those of a channel's elements
+    "dropout1d": lambda n: 1 if n == 2 else 2,
+    "dropout2d": lambda n: 2,
+    "dropout3d": lambda n: 2 if n == 5 else 1,
+}
+_ONE_AXIS = (
+    "dropout1d: Expected 2D or 3D input, but received a {n}D input. Note that dropout1d exists to provide channel-wise "
+    "dropout on inputs with 1 spatial dimension, a channel dimension, and an optional batch dimension (i.e. 2D or 3D inputs)."
+)
+
+
+def _channels(name: str) -> Any:
     def function(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
         if not 0.0 <= p <= 1.0:
             raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
         if not training:
             return input
-        shape = [e if d < input.ndim - rank else 1 for d, e in enumerate(input.shape)]
+        lead = _CHANNELS[name](input.ndim)
+        require_channels(input.ndim, lead)
+        shape = [e if d < lead else 1 for d, e in enumerate(input.shape)]
         return written(input, _masked(input, drawn_mask(input, p, shape), p), inplace)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = "Whole channels dropped with probability p, the others divided by 1 - p."
-    public(NN, name=name, samples=[plain(t(2, 3, 4, 4), 0.5, False)])(function)
-    return function
+    axes = Axes(2, 3, _ONE_AXIS) if name == "dropout1d" else None
+    sample_of = t(2, 3, 4, 4) if axes is None else t(2, 3, 4)
+    return public(NN, name=name, samples=[plain(sample_of, 0.5, False)], axes=axes)(function)
 
 
-dropout1d, dropout2d, dropout3d = (_channels(f"dropout{k}d", k) for k in (1, 2, 3))
+def require_channels(ndim: int, lead: int = 2) -> None:
+    """RuntimeError where a tensor has no such axes before its channels' elements."""
+    if ndim < lead:
+        raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
+
+
+dropout1d, dropout2d, dropout3d = map(_channels, _CHANNELS)

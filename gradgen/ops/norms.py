@@ -10,6 +10,7 @@ import sympy
 from gradgen.ir import functions as fn
 from gradgen.ir.dtypes import DType
 from gradgen.ir.nodes import Node
+from gradgen.ops.axis_counts import Axes
 from gradgen.ops.reduction import TORCH_NAMES, DimArgument, Dims, amax, amin, dtype_argument, root
 from gradgen.ops.registry import KEEP, Op, Saves, cast, register
 from gradgen.ops.requirements import require
@@ -100,7 +101,8 @@ def norm(
 
 @public("linalg", samples=[one(t(2, 3)), one(t(2, 3), "fro"), one(t(2, 3), 1), one(t(2, 3), INF), one(t(2, 3), -1),
                            one(t(2, 2, 3), "fro", (1, 2), True), one(t(3, 2), 2), one(t(2, 3), -2), one(t(2, 3), "nuc"),
-                           one(t(2, 3, 4), 2, (0, 2), True)])
+                           one(t(2, 3, 4), 2, (0, 2), True)],
+        axes=Axes(2, None, "linalg.matrix_norm: The input tensor A must have at least 2 dimensions."))
 def matrix_norm(
     A: Tensor, ord: float | str = "fro", dim: Sequence[int] = (-2, -1), keepdim: bool = False, *, dtype: Any = None
 ) -> Tensor:
@@ -146,7 +148,8 @@ def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     return call(_dist, difference, order=exact(p), dims=tuple(range(difference.ndim)), keepdim=False)
 
 
-@public("", samples=[one(t(2, 3), t(4, 3, seed=1)), one(t(2, 2, 3), t(2, 4, 3, seed=1), p=1.0)])
+@public("", samples=[one(t(2, 3), t(4, 3, seed=1)), one(t(2, 2, 3), t(2, 4, 3, seed=1), p=1.0)], axes={
+    f"x{k}": Axes(2, None, f"cdist only supports at least 2D tensors, X{k} got: {{n}}D") for k in (1, 2)})
 def cdist(
     x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary"
 ) -> Tensor:
@@ -161,6 +164,7 @@ def pairwise_distance(
 ) -> Tensor:
     """The p-norm of x1 - x2 + eps along the last axis."""
     difference = x1 - x2 + eps
-    return call(_pairwise, difference, order=exact(p), dims=(difference.ndim - 1,), keepdim=bool(keepdim))
+    rows = difference if difference.ndim else difference.reshape(1)
+    return call(_pairwise, rows, order=exact(p), dims=(rows.ndim - 1,), keepdim=bool(keepdim and difference.ndim))
 
 

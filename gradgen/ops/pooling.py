@@ -14,6 +14,7 @@ from gradgen.ir.guards import GE, Condition, Guard, conjunction, in_range
 from gradgen.ir.indexing import delinearise, linearise, product, quotient
 from gradgen.ir.nodes import Compute, Constant, Node, Read, identity_read
 from gradgen.ir.symbols import Extent, axes, axis, reduce_axis
+from gradgen.ops.axis_counts import Axes, Reaching, between
 from gradgen.ops.convolution import Ints, each, floor_ratio
 from gradgen.ops.registry import KEEP, Op, register
 from gradgen.ops.requirements import Joined, require
@@ -127,6 +128,11 @@ def _pool_ops(name: str, lower: Any, grad: str, outputs: int = 1) -> dict[int, O
     return {rank: register(Op(f"{name}{rank}d", lower, names[rank], KEEP, outputs=outputs)) for rank in names}
 
 
+_POOLED = {  # how many axes may be there
+    1: Axes(2, 3, "{name}: Expected 2D or 3D (batch mode) tensor with optional 0 dim batch size for input, but got:{shape}"),
+    2: Axes(3, 4, "non-empty 3D or 4D (batch mode) tensor expected for input"),
+    3: Axes(4, 5, "non-empty 4D or 5D (batch mode) tensor expected for input"),
+}
 _max_pools = _pool_ops("max_pool", _lower_max, "MaxPool{}DWithIndicesBackward0", 2)
 
 
@@ -149,8 +155,7 @@ def _max_pool(rank: int, samples: Sequence[Any]) -> Any:
 
     max_pool.__name__ = max_pool.__qualname__ = f"max_pool{rank}d"
     max_pool.__doc__ = "The largest element of every window; the first of a tie takes the gradient."
-    public("nn.functional", "", name=f"max_pool{rank}d", samples=samples)(max_pool)
-    return max_pool
+    return public("nn.functional", "", name=f"max_pool{rank}d", samples=samples, axes=_POOLED[rank])(max_pool)
 
 
 TIED = edges((((1.0, 1.0, 2.0, 2.0), (1.0, 1.0, 2.0, -INF), (0.0, -0.0, 3.0, 3.0), (0.0, 0.0, 3.0, 3.0)),))
@@ -238,7 +243,7 @@ AVG = [
 ]
 
 
-@public("nn.functional", "", samples=AVG)
+@public("nn.functional", "", samples=AVG, axes=between(2, 3))
 def avg_pool1d(
     input: Tensor, kernel_size: Ints, stride: Ints | None = None, padding: Ints = 0, ceil_mode: bool = False,
     count_include_pad: bool = True,
@@ -256,8 +261,9 @@ def _avg_function(rank: int, samples: Sequence[Any]) -> Any:
 
     avg_pool.__name__ = avg_pool.__qualname__ = f"avg_pool{rank}d"
     avg_pool.__doc__ = "The mean of every window; the padding counts unless count_include_pad is False."
-    public("nn.functional", name=f"avg_pool{rank}d", samples=samples)(avg_pool)
-    return avg_pool
+    axes = (Reaching(-3), Axes(3, 4, "Expected 3D or 4D (batch mode) tensor with optional 0 dim batch size for input, but "
+                                     "got:{shape}")) if rank == 2 else _POOLED[3]
+    return public("nn.functional", name=f"avg_pool{rank}d", samples=samples, axes=axes)(avg_pool)
 
 
 avg_pool2d = _avg_function(2, [
@@ -352,7 +358,10 @@ def _adaptive_functions(rank: int, samples: Sequence[Any]) -> None:
     for kind, function in (("avg", average), ("max", largest)):
         function.__name__ = function.__qualname__ = name = f"adaptive_{kind}_pool{rank}d"
         function.__doc__ = "Pooling over windows that divide the input into `output_size` parts."
-        public("nn.functional", name=name, samples=samples)(function)
+        colon = ":" if kind == "max" else ""
+        axes = between(2, 3) if rank == 1 else Axes(
+            rank + 1, rank + 2, f"{{name}}(): Expected {rank + 1}D or {rank + 2}D tensor, but got{colon} {{shape}}")
+        public("nn.functional", name=name, samples=samples, axes=axes)(function)
 
 
 _adaptive_functions(1, [one(t(1, 2, 6), 3), one(t(1, 2, 7), 3), one(LOST, 3)])

@@ -11,6 +11,7 @@ from gradgen.ir.guards import MOD, Condition, conjunction, in_range
 from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.nodes import Compute, Node, Read
 from gradgen.ir.symbols import axes, axis, reduce_axis
+from gradgen.ops.axis_counts import Axes
 from gradgen.ops.convolution import Ints, each, floor_ratio, window_count
 from gradgen.ops.registry import KEEP, Op, register
 from gradgen.ops.requirements import require_equal, require_multiple
@@ -54,16 +55,12 @@ _fold = register(Op("col2im", _lower_fold, "Col2ImBackward0", KEEP))
 @public("nn.functional", samples=[
     one(t(1, 12, 12), (4, 5), (2, 2)), one(t(2, 8, 4), 4, 2, padding=1, stride=3, dilation=1), one(t(8, 4), 3, 2),
     one(t(1, 4, 9), (5, 5), 2, dilation=2, padding=1, stride=2),
-])
+], axes=Axes(2, 3, "Expected 2D or 3D (batch mode) tensor for input with possibly 0 batch size and non-zero dimensions for "
+                   "input, but got: {shape}"))
 def fold(
     input: Tensor, output_size: Ints, kernel_size: Ints, dilation: Ints = 1, padding: Ints = 0, stride: Ints = 1
 ) -> Tensor:
     """Columns [N, C*KH*KW, patches] added up as the patches of [N, C, H, W]: the adjoint of unfold."""
-    if input.ndim not in (2, 3):
-        raise RuntimeError(
-            "Expected 2D or 3D (batch mode) tensor for input with possibly 0 batch size and non-zero dimensions for "
-            f"input, but got: {shape_text(input.shape)}"
-        )
     batched = input if input.ndim == 3 else input.unsqueeze(0)
     names = ("output_size", "kernel_size", "dilation", "padding", "stride")
     out, size, spread, pad, step = (
@@ -165,13 +162,10 @@ def _lower_channel_shuffle(node: Node, *, groups: int) -> Node:
 _channel_shuffle = register(Op("channel_shuffle", _lower_channel_shuffle, "ChannelShuffleBackward0", KEEP))
 
 
-@public("nn.functional", "", samples=[one(t(1, 6, 2, 2), 2), one(t(2, 6, 3), 3)])
+@public("nn.functional", "", samples=[one(t(1, 6, 2, 2), 2), one(t(2, 6, 3), 3)],
+        axes=Axes(3, None, "channel_shuffle expects input with > 2 dims, but got input with sizes {shape}"))
 def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     """Channels [groups, C / groups] transposed."""
-    if input.ndim < 3:
-        raise RuntimeError(
-            f"channel_shuffle expects input with > 2 dims, but got input with sizes {shape_text(input.shape)}"
-        )
     channels = input.shape[1]
     if groups <= 0:
         raise RuntimeError(
@@ -205,10 +199,9 @@ def _unpool(rank: int, samples: Sequence[Any]) -> None:
             if not low < out[d] < high:
                 raise ValueError(f"invalid output_size {out} (dim {d} must be between {low} and {high})")
         if tuple(indices.shape) != tuple(input.shape):
-            raise RuntimeError(
-                "Expected shape of indices to be same as that of the input tensor "
-                f"({shape_text(input.shape)}) but got indices tensor with shape: {shape_text(indices.shape)}"
-            )
+            seen = [shape_text((*x.shape, *([1] if rank == 1 else []))) for x in (input, indices)]
+            raise RuntimeError(f"Expected shape of indices to be same as that of the input tensor ({seen[0]}) but got "
+                               f"indices tensor with shape: {seen[1]}")
         total = 1
         for n in out:
             total *= n
@@ -218,7 +211,11 @@ def _unpool(rank: int, samples: Sequence[Any]) -> None:
 
     max_unpool.__name__ = max_unpool.__qualname__ = f"max_unpool{rank}d"
     max_unpool.__doc__ = "The elements put at the places max_pool found them at, zeros elsewhere."
-    public("nn.functional", name=f"max_unpool{rank}d", samples=samples)(max_unpool)
+    flat, n = max(rank, 2), "{more}" if rank == 1 else "{n}"  # torch pools one axis as two
+    text = (f"Input to max_unpooling{flat}d should be a {flat + 1}d or {flat + 2}d Tensor, but got a tensor with {n} "
+            "dimensions.")
+    axes = (Axes(rank, None, "tuple index out of range", IndexError), Axes(rank + 1, rank + 2, text))
+    public("nn.functional", name=f"max_unpool{rank}d", samples=samples, axes=axes)(max_unpool)
 
 
 _unpool(1, [one(t(1, 1, 2), edges((((1, 2),),), "int64", False), 2)])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import sympy
@@ -21,6 +21,7 @@ from gradgen.ir.dtypes import DType
 from gradgen.ir.indexing import quotient
 from gradgen.ir.nodes import Compute, Node, Read, identity_read
 from gradgen.ir.symbols import Extent, axes, axis, placeholder
+from gradgen.ops.axis_counts import Reaching
 from gradgen.ops.pooling import adaptive_average
 from gradgen.ops.registry import KEEP, Op, register
 from gradgen.ops.requirements import require, require_equal
@@ -160,7 +161,7 @@ def _sizes(input: Any, size: Any, scale_factor: Any, rank: int) -> tuple[Any, li
         raise ValueError("either size or scale_factor should be defined")
     given = size if size is not None else scale_factor
     listed = list(given) if isinstance(given, (tuple, list)) else [given] * rank
-    if len(listed) != rank:
+    if len(listed) != max(rank, 0):
         space = list(input.shape)[2:]
         if size is not None:
             raise ValueError(
@@ -228,6 +229,8 @@ def interpolate(
             raise ValueError("Anti-alias option is restricted to bilinear, bicubic and lanczos modes and requires a 4-D "
                              "tensor as input")
         raise NotImplementedError("interpolate: antialias=True is not offered; average (mode='area') before enlarging")
+    if rank not in (1, 2, 3):
+        _refuse(input, mode)
     if factors is not None:
         out = tuple(_scaled(n, f) for n, f in zip(tuple(input.shape)[2:], factors))
         if recompute_scale_factor or mode == "area":
@@ -241,10 +244,10 @@ def interpolate(
             ndim=input.ndim, shape=list(input.shape))
     scales = tuple(factors) if factors is not None else (None,) * rank
     if mode in ("nearest", "nearest-exact"):
-        return _expect(rank, mode, lambda: call(
-            _NEAREST[rank, "Exact" if mode != "nearest" else ""], input, out=out, scales=scales, half=mode != "nearest"))
+        kind = "Exact" if mode != "nearest" else ""
+        return call(_NEAREST[rank, kind], input, out=out, scales=scales, half=mode != "nearest")
     if mode == "area":
-        return _expect(rank, mode, lambda: adaptive_average(input, out))
+        return adaptive_average(input, out)
     if mode not in _CORNERS or _RANKS[mode] != rank:
         _refuse(input, mode)
     return call(_LINEAR[mode], input, out=out, scales=scales, corners=corners, cubic=mode == "bicubic")
@@ -255,20 +258,13 @@ def _listed(name: str, rank: int) -> str:
     return ", ".join(f"{letter}: {{{name}[{k}]}}" for k, letter in enumerate("DHW"[3 - rank:]))
 
 
-def _expect(rank: int, mode: str, make: Any) -> Any:
-    if rank not in (1, 2, 3):
-        raise NotImplementedError(
-            "Input Error: Only 3D, 4D and 5D input Tensors supported "
-            f"(got {rank + 2}D) for the modes: nearest | linear | bilinear | bicubic | trilinear | area | nearest-exact "
-            f"(got {mode})"
-        )
-    return make()
-
-
-def _refuse(input: Any, mode: str) -> None:
+def _refuse(input: Any, mode: str) -> NoReturn:
     if mode in _RANKS and input.ndim in (3, 4, 5) and mode != "bicubic":
         raise NotImplementedError(f"Got {input.ndim}D input, but {mode} mode needs {_RANKS[mode] + 2}D input")
-    _expect(0, mode, None)
+    raise NotImplementedError(
+        f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {input.ndim}D) for the modes: nearest | linear | "
+        f"bilinear | bicubic | trilinear | lanczos | area | nearest-exact (got {mode})"
+    )
 
 
 @public("nn.functional")
@@ -447,7 +443,7 @@ DEEP = edges((((((-0.9, -0.6, 0.2), (0.3, 0.77, -1.2)), ((0.1, -0.4, 0.6), (1.55
       for c in (False, True)),
     one(VOLUME, DEEP, align_corners=False), one(VOLUME, DEEP, "bilinear", "border", True),
     one(VOLUME, DEEP, "nearest", "zeros", False), one(VOLUME, DEEP, "bilinear", "reflection", False),
-])
+], axes={"input": Reaching(0), "grid": Reaching(0)})
 def grid_sample(
     input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mode: str = "zeros", align_corners: bool | None = None
 ) -> Tensor:
@@ -464,6 +460,9 @@ def grid_sample(
             "nn.functional.grid_sample(): expected padding_mode to be 'zeros', 'border', or 'reflection', but got: "
             f"'{padding_mode}'"
         )
+    sizes = {"sizes": list(input.shape), "grid": list(grid.shape)}
+    require_equal(input.shape[0], grid.shape[0], RuntimeError, "grid_sampler(): expected grid and input to have same batch "
+                  "size, but got input with sizes {sizes} and grid with sizes {grid}", **sizes)
     if input.ndim not in (4, 5) or grid.ndim != input.ndim:
         raise RuntimeError(
             "grid_sampler(): expected 4D or 5D input and grid with same number of dimensions, but got input with sizes "
@@ -474,9 +473,6 @@ def grid_sample(
             f"grid_sampler(): expected grid to have size {input.ndim - 2} in last dimension, but got grid with sizes "
             f"{list(grid.shape)}"
         )
-    sizes = {"sizes": list(input.shape), "grid": list(grid.shape)}
-    require_equal(input.shape[0], grid.shape[0], RuntimeError, "grid_sampler(): expected grid and input to have same batch "
-                  "size, but got input with sizes {sizes} and grid with sizes {grid}", **sizes)
     for d in range(2, input.ndim):
         require(input.shape[d] - 1, RuntimeError, "grid_sampler(): expected input to have non-empty spatial dimensions, but "
                 "input has sizes {sizes} with dimension {d} being empty", d=d, **sizes)

@@ -215,12 +215,12 @@ _t = register(Op("t", _lower_permute, "TBackward0", KEEP, view=True))
 @public("", samples=[sample(t(2, 3, 4), (2, 0, 1)), one(t(2, 3), (-1, 0)), one(t(), ())])
 def permute(input: Tensor, dims: Sequence[int]) -> Tensor:
     """Axes in the order of `dims`."""
-    found = tuple(wrap_dim(d, input.ndim) for d in dims)
-    if len(found) != input.ndim:
+    if len(dims) != input.ndim:
         raise RuntimeError(
             "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired "
-            f"ordering of dimensions i.e. input.dim() = {input.ndim} is not equal to len(dims) = {len(found)}"
+            f"ordering of dimensions i.e. input.dim() = {input.ndim} is not equal to len(dims) = {len(dims)}"
         )
+    found = tuple(wrap_dim(d, input.ndim) for d in dims)
     if len(set(found)) != len(found):
         raise RuntimeError("permute(): duplicate dims are not allowed.")
     return call(_permute, input, dims=found)
@@ -271,8 +271,8 @@ PROPERTIES["T"], PROPERTIES["mT"], PROPERTIES["H"], PROPERTIES["mH"] = (
 
 @public("", method=True, samples=[one(t(2, 3))])
 def adjoint(input: Tensor) -> Tensor:
-    """The last two axes exchanged: real matrices are their own conjugates."""
-    return _matrix_transposed(input)
+    """The last two axes exchanged: real matrices are their own conjugates.  A scalar stays what it is."""
+    return input if input.ndim == 0 else _matrix_transposed(input)
 
 
 

@@ -15,6 +15,7 @@ from gradgen.ir.indexing import product, quotient, reshape_index
 from gradgen.ir.kernels import call as kernel_call
 from gradgen.ir.nodes import Compute, Node, Read, identity_read
 from gradgen.ir.symbols import Extent, axes, axis, reduce_axis
+from gradgen.ops.axis_counts import Axes
 from gradgen.ops.gathering import as_tensor_like, gather
 from gradgen.ops.registry import KEEP, Op, Saves, register
 from gradgen.ops.requirements import require
@@ -328,7 +329,7 @@ def _common(a: Tensor, b: Tensor) -> tuple[Any, Any]:
 @public("", samples=[
     plain(STEPS, POINTS), plain(STEPS, POINTS, right=True), plain(ROWS, edges(((3.0, 7.0), (0.0, 4.0)), grad=False)),
     plain(STEPS, 0.5), plain(edges((1, 3, 5)), edges((0, 3, 9)), dtypes=("int64",)), plain(STEPS, POINTS, side="right"),
-])
+], axes=Axes(1, None, "torch.searchsorted(): boundaries tensor should have positive dimension, but got {n} dimension"))
 def searchsorted(
     sorted_sequence: Tensor, input: Any, *, out_int32: bool = False, right: bool = False, side: str | None = None,
     sorter: Tensor | None = None,

@@ -16,6 +16,7 @@ import pkgutil
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from gradgen.ops.axis_counts import Rules, counted
 from gradgen.ops.registry import FLOAT, PUBLIC, Op, Sample, Saves, pointwise
 from gradgen.ops.samples import DOMAIN_EDGES, Spec, edges
 from gradgen.ops.tensors import current
@@ -56,10 +57,16 @@ def public(
     aliases: Sequence[str] = (),
     samples: Sequence[Sample] = (),
     name: str | None = None,
+    axes: Rules | None = None,
 ) -> Callable[[F], F]:
-    """Lists a function under its namespaces, as a method too where `method`, and with its in-place variant."""
+    """Lists a function under its namespaces, as a method too where `method`, and with its in-place variant.
+
+    `axes` says how many axes its operands may have.
+    """
 
     def add(function: F) -> F:
+        if axes is not None:
+            function = counted(function, axes)
         own = name or function.__name__.rstrip("_")
         also = numpy_names(function)
         PUBLIC.setdefault(own, function)
