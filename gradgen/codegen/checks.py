@@ -28,6 +28,7 @@ from gradgen.codegen.interface import COTANGENT, DERIVATIVE, INPUT, SAVED, WORK,
 from gradgen.errors import CodegenError
 from gradgen.ir.assumptions import facts_of
 from gradgen.ir.inequalities import proves
+from gradgen.ir.minima import greatest
 from gradgen.ir.symbols import Extent
 
 
@@ -182,7 +183,7 @@ def countable(shape: Shape) -> Extent:
     open_ = [e for e in shape if not isinstance(e, int)]
     if len(open_) == 1:
         return known * open_[0]
-    return known * sympy.Mul(*(sympy.Max(1, e) for e in open_)) if open_ else known
+    return known * sympy.Mul(*(greatest(1, e) for e in open_)) if open_ else known
 
 
 def _large_constants(interface: Interface) -> list[int]:

@@ -17,7 +17,7 @@ WITHOUT_HARDWARE = 2.0  # a call for each operation of a type that the machine d
 NESTED = 3  # subscripts in subscripts
 _NOT_CODE = re.compile(r"/\*.*?\*/|^[ \t]*#(?:[^\n]*\\\n)*[^\n]*$", re.S | re.M)
 _SUBSCRIPT = re.compile(r"\[[^\[\]]+\]")
-_OPERATION = re.compile(r"[-+*/<>=&|?!^~%]+|@|\w+\(")
+_OPERATION = re.compile(r"[-+*/<>=&|?!^~%]+|@|(?<=\w)\(")
 _DOUBLE = re.compile(r"\bdouble\b")
 _FLOAT = re.compile(r"\bfloat\b")
 

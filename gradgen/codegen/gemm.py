@@ -18,6 +18,7 @@ import sympy
 from gradgen.codegen.fragments import Helper, filled, helper, with_needs
 from gradgen.codegen.row_product import is_row_product, row_function
 from gradgen.errors import CodegenError
+from gradgen.ir.minima import greatest, least
 from gradgen.ir.symbols import Extent
 from gradgen.schedule.cost import KERNEL_TERMS, VECTOR_BYTES
 from gradgen.target import Target
@@ -122,13 +123,13 @@ class WorkBytes:
             packed = max((a for a, b in orders if b > _WIDE and a * k > self.target.large), default=0)
             rows = min(-(-packed // _TILE_ROWS) * _TILE_ROWS, self.target.rows)
             return depth * (_PANEL_BYTES + _SIZE[self.request.dtype] * rows)
-        depth = k if most[2] is not None and most[2] <= self.target.depth else sympy.Min(k, self.target.depth)
+        depth = k if most[2] is not None and most[2] <= self.target.depth else least(k, self.target.depth)
         if None not in most and not any(a > _WIDE and a * most[2] > self.target.large for a in most[:2]):  # type: ignore[operator]
             return depth * _PANEL_BYTES
-        longest = sympy.Max(m, n)
+        longest = greatest(m, n)
         over = (longest * k - self.target.large, longest - _WIDE, k - _SHORT)
-        packs_a = sympy.Min(1, *(sympy.Max(0, excess) for excess in over))
-        rows = sympy.Min(sympy.ceiling(longest / sympy.Integer(_TILE_ROWS)) * _TILE_ROWS, self.target.rows)
+        packs_a = least(1, *(greatest(0, excess) for excess in over))
+        rows = least(sympy.ceiling(longest / sympy.Integer(_TILE_ROWS)) * _TILE_ROWS, self.target.rows)
         return depth * (_PANEL_BYTES + _SIZE[self.request.dtype] * rows * packs_a)
 
     @property

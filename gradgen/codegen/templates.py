@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 from gradgen.errors import CodegenError
 from gradgen.paths import templates_dir
@@ -22,8 +22,22 @@ def template_text(path: str) -> str:
 @cache
 def _environment() -> Any:
     import jinja2  # takes longer to import than most modules take to emit
+    from jinja2.compiler import CodeGenerator
 
-    return jinja2.Environment(
+    class Noting(CodeGenerator):
+        """Notes under the template's file name what names it asks its caller for."""
+
+        asked: ClassVar[dict[str | None, set[str]]] = {}
+
+        def enter_frame(self, frame: Any) -> None:
+            super().enter_frame(frame)
+            names = {name for action, name in frame.symbols.loads.values() if action == "resolve"}
+            self.asked.setdefault(self.filename, set()).update(names - self.environment.globals.keys())
+
+    class Environment(jinja2.Environment):
+        code_generator_class = Noting
+
+    return Environment(
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -33,16 +47,12 @@ def _environment() -> Any:
 
 
 @cache
-def _template(path: str) -> Any:
-    return _environment().from_string(template_text(path))
-
-
-@cache
-def template_keys(path: str) -> frozenset[str]:
-    """The names that a template uses."""
-    import jinja2.meta
-
-    return frozenset(jinja2.meta.find_undeclared_variables(_environment().parse(template_text(path))))
+def _template(path: str) -> tuple[Any, frozenset[str]]:
+    """A template, read and translated once, and the names that it uses."""
+    environment = _environment()
+    code = environment.compile(template_text(path), filename=path)
+    made = environment.template_class.from_code(environment, code, environment.make_globals(None), None)
+    return made, frozenset(environment.code_generator_class.asked.get(path, ()))
 
 
 def render_text(text: str, keys: Mapping[str, str]) -> str:
@@ -52,8 +62,8 @@ def render_text(text: str, keys: Mapping[str, str]) -> str:
 
 def render(path: str, **keys: Any) -> str:
     """The filled template.  Raises CodegenError for keys missing, or given and not used."""
-    wanted = template_keys(path)
+    template, wanted = _template(path)
     if wanted != keys.keys():
         missing, unused = sorted(wanted - keys.keys()), sorted(keys.keys() - wanted)
         raise CodegenError(f"template {path}: missing keys {missing}, unused keys {unused}")
-    return str(_template(path).render(**keys))
+    return str(template.render(**keys))

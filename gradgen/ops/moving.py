@@ -9,6 +9,7 @@ import sympy
 
 from gradgen.ir.guards import EQ, GE, Condition, conjunction, in_range
 from gradgen.ir.indexing import modulo, quotient
+from gradgen.ir.minima import greatest, least
 from gradgen.ir.nodes import Compute, Node, Read
 from gradgen.ir.packed import one_of
 from gradgen.ir.symbols import Extent, axis, same_extent
@@ -235,7 +236,7 @@ def _diagonal_length(rows: Extent, columns: Extent, offset: int) -> Extent:
     b = columns - max(offset, 0)
     if isinstance(a, int) and isinstance(b, int):
         return max(min(a, b), 0)
-    return sympy.Max(0, a if same_extent(a, b) else sympy.Min(a, b))
+    return greatest(0, a if same_extent(a, b) else least(a, b))
 
 
 def _lower_diagonal(node: Node, *, offset: int, dims: tuple[int, int]) -> Node:
@@ -534,7 +535,7 @@ def diff(
     x = cat(parts, dim) if len(parts) > 1 else input
     at = wrap_dim(dim, x.ndim)
     for _ in range(min(n, x.shape[at]) if isinstance(x.shape[at], int) else n):
-        length = known(sympy.Max(0, x.shape[at] - 1))
+        length = known(greatest(0, x.shape[at] - 1))
         x = part(x, at, 1, length) - part(x, at, 0, length)
     return x
 

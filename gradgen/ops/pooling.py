@@ -12,6 +12,7 @@ from gradgen.ir import dtypes
 from gradgen.ir import functions as fn
 from gradgen.ir.guards import GE, Condition, Guard, conjunction, in_range
 from gradgen.ir.indexing import delinearise, linearise, product, quotient
+from gradgen.ir.minima import least
 from gradgen.ir.nodes import Compute, Constant, Node, Read, identity_read
 from gradgen.ir.symbols import Extent, axes, axis, reduce_axis
 from gradgen.ops.axis_counts import Axes, Reaching, between
@@ -35,7 +36,7 @@ def _outputs(n: Extent, size: int, stride: int, pad: int, dilation: int, ceil_mo
         return known(floor_ratio(rest, stride) + 1)
     count = floor_ratio(rest + stride - 1, stride) + 1
     if stride + pad > dilation * (size - 1) + 1:
-        count = sympy.Min(count, floor_ratio(n + pad + stride - 1, stride))
+        count = least(count, floor_ratio(n + pad + stride - 1, stride))
     return known(count)
 
 

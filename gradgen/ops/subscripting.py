@@ -11,6 +11,7 @@ import sympy
 
 from gradgen.ir.canonical import compute
 from gradgen.ir.functions import lt, select
+from gradgen.ir.minima import greatest, least
 from gradgen.ir.nodes import Compute, Constant, Node, Read, Scatter
 from gradgen.ir.symbols import Extent, as_extent, axes, axis, placeholder, same_extent
 from gradgen.ops.registry import KEEP, Op, broadcast_shapes
@@ -181,9 +182,9 @@ def slice_of(extent: Extent, start: int | None, stop: int | None, step: int = 1)
     start = start or 0
     if start == 0 and stop is None and step == 1:
         return 0, extent
-    begin = sympy.Max(0, extent + start) if start < 0 else sympy.Min(start, extent)
-    end = extent if stop is None else sympy.Max(0, extent + stop) if stop < 0 else sympy.Min(stop, extent)
-    found = sympy.Max(0, extent - start) if stop is None and start >= 0 else sympy.Max(0, end - begin)
+    begin = greatest(0, extent + start) if start < 0 else least(start, extent)
+    end = extent if stop is None else greatest(0, extent + stop) if stop < 0 else least(stop, extent)
+    found = greatest(0, extent - start) if stop is None and start >= 0 else greatest(0, end - begin)
     if step != 1:
         found = sympy.floor((found + step - 1) / step)
     return (sympy.Integer(start) if start >= 0 else begin), settled(as_extent(found))  # of an empty slice nothing is read

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import sympy
 
 from gradgen.ir.dtypes import int64
+from gradgen.ir.minima import least
 from gradgen.ir.nodes import Node
 from gradgen.ir.symbols import Extent
 from gradgen.loops.draft import Draft
@@ -131,7 +132,7 @@ class Emitter:
         self.position.open_strips[node] = first
         if not isinstance(node.extent, int) or node.extent % node.size:
             rows = Variable(int64, b.fresh("rows"))
-            self.position.strip_rows[node] = b.named_index(rows, sympy.Min(node.size, node.extent - first))
+            self.position.strip_rows[node] = b.named_index(rows, least(node.size, node.extent - first))
         totals: dict[Op, Buffer] = {}
         for op in starting:
             if op in sums.running and sums.running[op].own is None:
@@ -172,7 +173,7 @@ class Emitter:
         stop = position.steps(node)
         if blocked:
             start = b.open_loop(stop, step=block)
-            stop = sympy.Min(start + block, stop)
+            stop = least(start + block, stop)
         for op in sums:
             if blocked or totals[op].pairwise or totals[op].apart:
                 partial = b.variable(Variable(op.node.dtype, b.fresh("s")))

@@ -8,6 +8,7 @@ from functools import cache
 
 import sympy
 
+from gradgen.ir.minima import least
 from gradgen.ir.symbols import Extent, as_extent
 from gradgen.loops.statements import CVar
 from gradgen.schedule.inline import Op
@@ -97,7 +98,7 @@ def most_rows(strip: StripNode) -> Extent:
 
 @cache
 def _least(size: int, extent: sympy.Expr) -> Extent:
-    return as_extent(sympy.Min(size, extent))
+    return as_extent(least(size, extent))
 
 
 __all__ = ["Env", "Position", "Row", "most_rows"]

@@ -17,6 +17,7 @@ import sympy
 
 from gradgen.ir.dtypes import DType, bool_, int64
 from gradgen.ir.guards import GE, Condition, Guard
+from gradgen.ir.minima import least
 from gradgen.loops.procedure import USERS
 from gradgen.loops.statements import (
     ARGUMENT,
@@ -175,9 +176,9 @@ class Blocks:
         exact = known and (stop - start) % n == 0  # type: ignore[operator]
         if known and stop - start < 2 * n:  # type: ignore[operator]
             raise Unfit("few items")
-        rest = n if exact else sympy.Min(n, sympy.sympify(stop) - self.base)
+        rest = n if exact else least(n, sympy.sympify(stop) - self.base)
         here = self.base + self.lane
-        which = here if exact else sympy.Min(here, sympy.sympify(stop) - 1)
+        which = here if exact else least(here, sympy.sympify(stop) - 1)
         last = CVar(self.fresh("rest"), integer=True, nonnegative=True)
         fetch = _used((Let(Variable(int64, self.item.name), Index(int64, which)), *self.fetch))
         sums = self.added(None if exact else last)
@@ -209,7 +210,7 @@ class Blocks:
         if isinstance(blocks.start, int) and isinstance(blocks.stop, int) and blocks.stop - blocks.start <= long:
             return [*begin, blocks, *adds]
         first = CVar(self.fresh("first"), integer=True, nonnegative=True)
-        stop = sympy.Min(first + long, sympy.sympify(blocks.stop))
+        stop = least(first + long, sympy.sympify(blocks.stop))
         inner = replace(blocks, start=first, stop=stop)
         return [*once, Loop(first, blocks.start, blocks.stop, (*again, inner, *adds), step=long)]
 

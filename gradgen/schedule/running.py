@@ -14,6 +14,7 @@ import sympy
 
 from gradgen.ir.dtypes import bool_
 from gradgen.ir.guards import GE, Condition
+from gradgen.ir.minima import greatest, least
 from gradgen.ir.symbols import as_extent
 from gradgen.loops.procedure import ACCUMULATE, Procedure
 from gradgen.loops.statements import LOCAL, Buffer, Expr, Pointer
@@ -64,7 +65,7 @@ def running_total(
     if not isinstance(loop, StripNode) or isinstance(loop.extent, int):
         return None
     present = wanted.present(effect.place, target)
-    several = as_extent(sympy.Min(1, sympy.Max(0, loop.extent - loop.size)))
+    several = as_extent(least(1, greatest(0, loop.extent - loop.size)))
     own = memory.more("v", op.node.dtype, (several, *op.shape))
     one = b.holds((Condition(GE, loop.size - loop.extent),), bool_)
     whole = b.apply("or_", (one, wanted.sets()), bool_)

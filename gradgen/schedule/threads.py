@@ -18,6 +18,7 @@ from functools import partial
 import sympy
 
 from gradgen.ir.dtypes import bool_, int64
+from gradgen.ir.minima import greatest, least
 from gradgen.ir.symbols import Extent, as_extent
 from gradgen.loops.statements import (
     ARGUMENT,
@@ -291,7 +292,7 @@ class Threads:
         begin = sympy.sympify(s.start) + c * chunks.per * s.step
         body: list[Statement] = [
             Let(Variable(int64, first.name), Index(int64, begin)),
-            Let(Variable(int64, last.name), Index(int64, sympy.Min(s.stop, first + sympy.sympify(chunks.per) * s.step))),
+            Let(Variable(int64, last.name), Index(int64, least(s.stop, first + sympy.sympify(chunks.per) * s.step))),
         ]
         buffers: dict[Buffer, Buffer] = {}
         after: list[Statement] = []
@@ -322,7 +323,7 @@ class Threads:
             return Chunks(n, per, -(-total // per), (), None)
         per = CVar(self.fresh("per"), integer=True, positive=True)
         used = CVar(self.fresh("chunks"), integer=True, nonnegative=True)
-        size = sympy.Max(tiles, ceiling(total, n * tile)) * tile
+        size = greatest(tiles, ceiling(total, n * tile)) * tile
         lets = (
             Let(Variable(int64, per.name), Index(int64, size)),
             Let(Variable(int64, used.name), Index(int64, ceiling(total, per))),
@@ -432,7 +433,7 @@ class Threads:
         if isinstance(total, int) and isinstance(chunks.per, int) and total % chunks.per == 0:
             return first, chunks.per
         size = self.index_name("size")
-        body.append(Let(Variable(int64, size.name), Index(int64, sympy.Min(chunks.per, sympy.sympify(total) - first))))
+        body.append(Let(Variable(int64, size.name), Index(int64, least(chunks.per, sympy.sympify(total) - first))))
         return first, size
 
     def partial_product(self, s: Contract, c: CVar, chunks: Chunks, after: list[Statement]) -> Statement:
