@@ -15,6 +15,7 @@ import contextlib
 import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -92,8 +93,8 @@ def wide() -> Iterator[None]:
         return usual(self, item, dtype)
 
     with (mock.patch.object(DType, "numpy", property(numpy_type)), mock.patch.object(evaluation.Body, "cast", cast),
-          mock.patch.object(functions.erf, "numpy", _wide_erf("erf")),
-          mock.patch.object(functions.erfc, "numpy", _wide_erf("erfc"))):
+          mock.patch.object(functions.erf, "record", replace(functions.erf.record, numpy=_wide_erf("erf"))),
+          mock.patch.object(functions.erfc, "record", replace(functions.erfc.record, numpy=_wide_erf("erfc")))):
         yield
 
 

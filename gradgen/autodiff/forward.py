@@ -12,9 +12,10 @@ from gradgen.autodiff.liveness import guarded, of_items, only_alive, repeated, s
 from gradgen.autodiff.products import product_partials
 from gradgen.autodiff.recurrences import tangent_scan
 from gradgen.autodiff.reverse import expanded
-from gradgen.ir.functions import NoDerivative, div, eq, retold, scaled, select
+from gradgen.ir.functions import div, eq, retold, scaled, select
 from gradgen.ir.graph import topological
 from gradgen.ir.nodes import Compute, Kernel, Node, Read, Scan, Scatter, identity_read
+from gradgen.ir.scalar_table import NoDerivative
 from gradgen.ir.symbols import (
     COTANGENT,
     LIVENESS,

@@ -15,11 +15,11 @@ from gradgen.autodiff.recompute import NOMINAL_DIM
 from gradgen.autodiff.reverse import gradients, gradients_alive
 from gradgen.ir.batch import batched
 from gradgen.ir.dtypes import DType
-from gradgen.ir.functions import NoDerivative
 from gradgen.ir.guards import EQ, Condition
 from gradgen.ir.indexing import product
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
 from gradgen.ir.rewrite import substitute
+from gradgen.ir.scalar_table import NoDerivative
 from gradgen.ir.symbols import Extent, axes, placeholder
 
 

@@ -30,11 +30,12 @@ from gradgen.autodiff.matrices import (
     turned,
     unit_lower,
 )
-from gradgen.ir.functions import NoDerivative, div, eq, instead, select
+from gradgen.ir.functions import div, eq, instead, select
 from gradgen.ir.guards import GE, Condition
 from gradgen.ir.kernels import Pullback, call, given
 from gradgen.ir.nodes import Compute, Kernel, Node, Read, Scatter
 from gradgen.ir.rewrite import substitute
+from gradgen.ir.scalar_table import NoDerivative
 from gradgen.ir.symbols import axes, placeholder, reduce_axis
 
 Terms = list[tuple[int, Node]]

@@ -9,9 +9,10 @@ from collections.abc import Collection, Iterable, Mapping
 
 import sympy
 
-from gradgen.ir.functions import ScalarFunction, philox_high, philox_low
+from gradgen.ir.functions import philox_high, philox_low
 from gradgen.ir.indexing import product
 from gradgen.ir.nodes import Compute, Constant, Input, Node
+from gradgen.ir.scalar_table import ScalarFunction
 from gradgen.ir.symbols import Extent
 
 NOMINAL_DIM = 1024
@@ -36,12 +37,10 @@ def nominal(extent: Extent) -> int:
 
 def body_cost(body: sympy.Expr) -> int:
     """Scalar operations of one evaluation, a transcendental function counting 8."""
-    cheap = {"select", "stop", "apart", "instead", "local", "retold", "lt", "le", "gt", "ge", "eq", "ne", "and_", "or_",
-             "not_", "maximum", "minimum", "abs", "sign"}
     cost = 0
     for part in sympy.preorder_traversal(body):
         if isinstance(part, ScalarFunction):
-            cost += 1 if part.key in cheap else 4 if part.key in ("div", "sqrt") else 8
+            cost += part.record.cost
         elif part.args:
             cost += len(part.args) - 1
     return cost

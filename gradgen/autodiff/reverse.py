@@ -21,11 +21,12 @@ from gradgen.autodiff.liveness import full, guarded, merged, of_items, one, only
 from gradgen.autodiff.products import product_partials
 from gradgen.autodiff.recurrences import adjoint_scan
 from gradgen.errors import DerivativeError
-from gradgen.ir.functions import NoDerivative, and_, div, eq, select, stop
+from gradgen.ir.functions import and_, div, eq, select, stop
 from gradgen.ir.graph import Location, topological
 from gradgen.ir.guards import Guard, conjunction
 from gradgen.ir.inversion import Inversion, Variable, invert, target
 from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Read, Scan, Scatter, identity_read
+from gradgen.ir.scalar_table import NoDerivative
 from gradgen.ir.symbols import (
     COTANGENT,
     LIVENESS,

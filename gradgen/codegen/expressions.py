@@ -14,6 +14,7 @@ from gradgen.codegen.literals import literal
 from gradgen.errors import CodegenError
 from gradgen.ir.dtypes import DType, bool_
 from gradgen.ir.guards import Guard
+from gradgen.ir.scalar_table import operator_of, record_of
 from gradgen.ir.symbols import Extent
 from gradgen.loops.statements import (
     Apply,
@@ -34,17 +35,13 @@ TERNARY, OR, AND, EQUALITY, RELATION, SUM, PRODUCT, UNARY, ATOM = 1, 2, 3, 4, 5,
 
 WIDE_HELPERS = ("gg_floor_quotient", "gg_floor_modulus")
 INDEX_HELPERS = (*WIDE_HELPERS, "gg_least", "gg_greatest", *(f"{name}_wide" for name in WIDE_HELPERS))
-LIBM = {"round": "nearbyint", "abs": "fabs", "fmax": "fmax", "fmin": "fmin"}
-"""Functions of <math.h> that are right everywhere, and an instruction where there is one."""
-LIBRARY = frozenset({
-    "exp", "log", "log10", "sin", "cos", "tan", "sinh", "cosh", "tanh", "asin", "acos", "atan", "sqrt", "cbrt", "floor",
-    "ceil", "trunc", "pow", "atan2", "fmod",
-})
-"""Of C99's <math.h>, by the names of torch, which are its own: what every target's library has."""
 
-_INFIX = {"add": ("+", SUM), "sub": ("-", SUM), "mul": ("*", PRODUCT), "div": ("/", PRODUCT)}
-_COMPARE = {"lt": ("<", RELATION), "le": ("<=", RELATION), "gt": (">", RELATION), "ge": (">=", RELATION),
-            "eq": ("==", EQUALITY), "ne": ("!=", EQUALITY)}
+_LEVELS = {
+    "+": (SUM, SUM, PRODUCT), "-": (SUM, SUM, PRODUCT), "*": (PRODUCT, PRODUCT, UNARY), "/": (PRODUCT, PRODUCT, UNARY),
+    "==": (EQUALITY, SUM, SUM), "!=": (EQUALITY, SUM, SUM), "&&": (AND, EQUALITY, EQUALITY), "||": (OR, EQUALITY, EQUALITY),
+    "|": (TERNARY, SUM, SUM), "&": (TERNARY, SUM, SUM),
+}
+"""Of a sign, and what its operands must hold together by: on the right more, as parentheses there are an order."""
 
 Text = tuple[str, int]
 
@@ -167,28 +164,14 @@ class ExpressionPrinter:
         if op == "select":
             return (f"{self.at_least(args[0], OR)} ? {self.at_least(args[1], OR)} : {self.at_least(args[2], TERNARY)}",
                     TERNARY)
-        if op in _COMPARE:
-            sign, level = _COMPARE[op]
-            return f"{self.at_least(args[0], SUM)} {sign} {self.at_least(args[1], SUM)}", level
-        if op == "and_":
-            return f"{self.at_least(args[0], EQUALITY)} && {self.at_least(args[1], EQUALITY)}", AND
-        if op == "or_":
-            return f"{self.at_least(args[0], EQUALITY)} || {self.at_least(args[1], EQUALITY)}", OR
-        if op in ("bitor", "bitand"):
-            sign = "|" if op == "bitor" else "&"
-            return f"{self.at_least(args[0], SUM)} {sign} {self.at_least(args[1], SUM)}", TERNARY
-        if op == "xor":
-            return f"{self.at_least(args[0], SUM)} != {self.at_least(args[1], SUM)}", EQUALITY
+        sign = operator_of(op)
+        if sign and (expr.dtype is bool_ or expr.dtype.is_floating_point):
+            level, left, right = _LEVELS.get(sign, (RELATION, SUM, SUM))
+            return f"{self.at_least(args[0], left)} {sign} {self.at_least(args[1], right)}", level
         if op == "not_":
             return f"!{self.at_least(args[0], ATOM)}", UNARY
-        if not expr.dtype.is_floating_point:
-            return self.call(op, expr)
-        if op == "neg":
+        if op == "neg" and expr.dtype.is_floating_point:
             return f"-{self.at_least(args[0], ATOM)}", UNARY
-        if op in _INFIX:
-            sign, level = _INFIX[op]
-            # The left operand may be of the same level; the right one keeps its parentheses, they are its order.
-            return f"{self.at_least(args[0], level)} {sign} {self.at_least(args[1], level + 1)}", level
         return self.call(op, expr)
 
     def cast(self, arg: Expr, dtype: DType) -> Text:
@@ -210,10 +193,10 @@ class ExpressionPrinter:
         args = ", ".join(self.text(a) for a in expr.args)
         if (op, args) in self.known:
             return self.known[op, args], ATOM
-        if suffix in FLOATS and op in LIBM:
-            return f"{LIBM[op]}{C_TYPES[suffix]['f']}({args})", ATOM
-        if suffix in FLOATS and op in LIBRARY and self.libm and not self.vector:
-            return f"{op}{C_TYPES[suffix]['f']}({args})", ATOM
+        record = record_of(op)
+        library = op if record and record.libm and self.libm and not self.vector else ""
+        if suffix in FLOATS and record and (record.instruction or library):
+            return f"{record.instruction or library}{C_TYPES[suffix]['f']}({args})", ATOM
         name = f"gg_{op}_{suffix}"
         if not self.vector and not self.plain and defined(f"gg_{op}_scalar_{suffix}"):
             name = f"gg_{op}_scalar_{suffix}"

@@ -55,12 +55,17 @@ def sections() -> dict[str, Section]:
     found: dict[str, Section] = {}
     for folder in FOLDERS:
         for path in sorted((templates_dir() / "kernels" / folder).iterdir()):
-            for made in cut(f"{folder}/{path.name}", path.read_text(encoding="utf-8")):
-                for name in made.names:
-                    if name in found and "gg_" in name:
-                        raise CodegenError(f"{name} is defined in {found[name].file} and in {made.file}")
-                    found.setdefault(name, made)
+            enter(found, f"{folder}/{path.name}", path.read_text(encoding="utf-8"))
     return found
+
+
+def enter(found: dict[str, Section], file: str, text: str) -> None:
+    """Adds the fragments of a file; into `sections()` also that of a function that is not below templates."""
+    for made in cut(file, text):
+        for name in made.names:
+            if name in found and "gg_" in name:
+                raise CodegenError(f"{name} is defined in {found[name].file} and in {made.file}")
+            found.setdefault(name, made)
 
 
 def cut(file: str, text: str) -> list[Section]:
@@ -163,4 +168,4 @@ def is_macro(name: str) -> bool:
     return name.upper() == name
 
 
-__all__ = ["Helper", "Section", "cut", "defined", "filled", "find", "helper", "is_macro", "sections", "with_needs"]
+__all__ = ["Helper", "Section", "cut", "defined", "enter", "filled", "find", "helper", "is_macro", "sections", "with_needs"]

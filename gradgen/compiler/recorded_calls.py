@@ -41,9 +41,10 @@ from gradgen.errors import GradgenError
 from gradgen.ir.draws import STATE
 from gradgen.ir.dtypes import DType, bool_, float32, float64
 from gradgen.ir.evaluation import extent_value
-from gradgen.ir.functions import REGISTRY, stop
+from gradgen.ir.functions import stop
 from gradgen.ir.graph import Graph, topological
 from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Scan, Scatter
+from gradgen.ir.scalar_table import SMOOTH, ScalarFunction
 from gradgen.ir.symbols import Placeholder
 from gradgen.ir.widen import LONG, widened
 from gradgen.reference.interpreter import evaluate as interpret
@@ -111,17 +112,11 @@ def _small(integers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {n: v for n, v in integers.items() if v.size <= MOST_INTEGERS}
 
 
-KINKS = tuple(REGISTRY[key] for key in (
-    "select", "maximum", "minimum", "fmax", "fmin", "abs", "sign", "floor", "ceil", "trunc", "round", "copysign",
-    "floor_div", "trunc_div", "remainder", "fmod", "lt", "le", "gt", "ge", "eq", "ne",
-))
-
-
 def _has_kinks(graph: Graph) -> bool:
     """Where it has none, differences with a short step are known to be derivatives."""
     return not all(
         isinstance(n, (Input, Constant)) or (isinstance(n, Compute) and n.reducer in (None, "sum", "prod")
-                                              and not n.body.has(*KINKS))
+                                              and all(f.record.continuity == SMOOTH for f in n.body.atoms(ScalarFunction)))
         for n in graph.nodes
     )
 

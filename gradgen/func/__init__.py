@@ -19,10 +19,11 @@ from gradgen.eager.drawing import Source, current, states_by_step
 from gradgen.eager.tensor import Tensor
 from gradgen.errors import DerivativeError, ShapeError
 from gradgen.ir.batch import batched, moved_axis, repeated
-from gradgen.ir.functions import NoDerivative, local, retold
+from gradgen.ir.functions import local, retold
 from gradgen.ir.graph import Graph
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
 from gradgen.ir.rewrite import substitute
+from gradgen.ir.scalar_table import NoDerivative
 from gradgen.ir.symbols import placeholder, same_extent
 from gradgen.trace import tape
 from gradgen.trace.closure import capture, flatten, operation, unflatten

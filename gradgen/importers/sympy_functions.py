@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 import sympy
 from sympy.codegen import cfunctions as cf
+from sympy.core.relational import Relational
 from sympy.functions.special.tensor_functions import KroneckerDelta
 from sympy.logic.boolalg import And, Implies, Not, Or, Xor
 
 from gradgen.errors import UnsupportedOperationError
 from gradgen.ir import functions as fn
 from gradgen.ir import special_functions as special
+from gradgen.ir.scalar_table import REGISTRY
 
 
 def _acot(x: sympy.Expr) -> sympy.Expr:
@@ -37,12 +39,21 @@ def _binomial(n: sympy.Expr, k: sympy.Expr) -> sympy.Expr:
     return fn.select(whole, fn.round_(found), found)
 
 
+_SAME: dict[type, Callable[..., sympy.Expr]] = {
+    f.record.sympy: f for f in REGISTRY.values() if isinstance(f.record.sympy, type)
+}
+"""The classes of SymPy that records name."""
+
+FOLDED = {kind: _SAME[kind] for kind in (sympy.Max, sympy.Min, And, Or, Xor)}
+"""Functions of any number of arguments, applied two at a time."""
+
+CONDITIONS: dict[type, Callable[..., sympy.Expr]] = {
+    **{kind: f for kind, f in _SAME.items() if issubclass(kind, (Relational, Not))},
+    Implies: lambda a, b: fn.or_(fn.not_(a), b), KroneckerDelta: lambda a, b: fn.select(fn.eq(a, b), 1, 0),
+}
+
 FUNCTIONS: dict[type, Callable[..., sympy.Expr]] = {
-    sympy.sin: fn.sin, sympy.cos: fn.cos, sympy.tan: fn.tan, sympy.asin: fn.asin, sympy.acos: fn.acos,
-    sympy.atan: fn.atan, sympy.sinh: fn.sinh, sympy.cosh: fn.cosh, sympy.tanh: fn.tanh, sympy.asinh: fn.asinh,
-    sympy.acosh: fn.acosh, sympy.atanh: fn.atanh, sympy.exp: fn.exp, sympy.log: fn.log, sympy.Abs: fn.abs_,
-    sympy.sign: fn.sign, sympy.floor: fn.floor, sympy.ceiling: fn.ceil, sympy.erf: fn.erf, sympy.erfc: fn.erfc,
-    sympy.atan2: fn.atan2, sympy.loggamma: fn.lgamma, sympy.Mod: fn.remainder,
+    **{kind: f for kind, f in _SAME.items() if kind not in FOLDED and kind not in CONDITIONS},
     sympy.cot: lambda x: fn.div(fn.cos(x), fn.sin(x)),
     sympy.sec: lambda x: fn.div(1, fn.cos(x)),
     sympy.csc: lambda x: fn.div(1, fn.sin(x)),
@@ -57,12 +68,10 @@ FUNCTIONS: dict[type, Callable[..., sympy.Expr]] = {
     sympy.acoth: lambda x: fn.atanh(fn.div(1, x)),
     sympy.sinc: lambda x: fn.select(fn.eq(x, 0), 1, fn.div(fn.sin(x), x)),
     sympy.frac: lambda x: x - fn.floor(x),
-    sympy.gamma: special.gamma,
     sympy.factorial: lambda x: special.gamma(x + 1),
     sympy.beta: lambda x, y=None: _beta(x, x if y is None else y),
     sympy.binomial: _binomial,
     sympy.harmonic: lambda n: fn.digamma(n + 1) + sympy.EulerGamma,
-    sympy.erfinv: special.erfinv,
     sympy.erf2: lambda x, y: fn.erf(y) - fn.erf(x),
     sympy.Heaviside: lambda x, h: fn.select(fn.eq(x, 0), h, fn.select(fn.gt(x, 0), 1, 0)),
     sympy.DiracDelta: lambda x, k=0: sympy.Integer(0),
@@ -74,17 +83,6 @@ FUNCTIONS: dict[type, Callable[..., sympy.Expr]] = {
 }
 """SymPy class -> scalar function.  Heaviside's second argument is its value at 0 (SymPy's default: 1/2).  DiracDelta, which
 SymPy gives as the derivative of sign and Heaviside, is 0 everywhere, as gradgen's own derivatives of these are."""
-
-CONDITIONS: dict[type, Callable[..., sympy.Expr]] = {
-    sympy.StrictLessThan: fn.lt, sympy.LessThan: fn.le, sympy.StrictGreaterThan: fn.gt, sympy.GreaterThan: fn.ge,
-    sympy.Eq: fn.eq, sympy.Ne: fn.ne, Not: fn.not_, Implies: lambda a, b: fn.or_(fn.not_(a), b),
-    KroneckerDelta: lambda a, b: fn.select(fn.eq(a, b), 1, 0),
-}
-
-FOLDED: dict[type, Callable[..., sympy.Expr]] = {
-    sympy.Max: fn.maximum, sympy.Min: fn.minimum, And: fn.and_, Or: fn.or_, Xor: fn.xor,
-}
-"""Functions of any number of arguments, applied two at a time."""
 
 WITH_ORDER: dict[type, tuple[Callable[[int], bool], str, Callable[[int, sympy.Expr], sympy.Expr]]] = {
     sympy.polygamma: (lambda n: n >= 0, "0, 1, 2, ...", special.polygamma),

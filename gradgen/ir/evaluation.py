@@ -17,21 +17,16 @@ import sympy
 from gradgen.errors import GradgenError
 from gradgen.ir import dtypes
 from gradgen.ir.dtypes import DType
-from gradgen.ir.functions import BOOL, SAME, ScalarFunction
 from gradgen.ir.guards import EQ, GE, NE, Guard
 from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.nodes import ARG_REDUCERS, Compute, Constant, Node, Read, Scatter
+from gradgen.ir.scalar_table import BOOL, SAME, ScalarFunction
 from gradgen.ir.symbols import Dim, Extent, axis, placeholder, reduce_axis
 
 Env = Mapping[sympy.Basic, Any]
 Rounding = Callable[[str, Any], Any]
 """What is done to the result of every operation on floating-point numbers that rounds: its name ("add", "mul", that of a
 scalar function, "kernel") and the values.  It shows how far the roundings of another implementation may lead."""
-EXACT = frozenset({
-    "stop", "extent", "apart", "maximum", "minimum", "fmax", "fmin", "abs", "sign", "floor", "ceil", "trunc", "round",
-    "copysign",
-})
-"""Scalar functions whose result is one of their arguments, or an integer."""
 WEAK_INT, WEAK_FLOAT = "weak int", "weak float"
 _REDUCERS = {
     "sum": np.add.reduce, "prod": np.multiply.reduce, "max": np.maximum.reduce, "min": np.minimum.reduce,
@@ -102,7 +97,7 @@ def integer(expr: sympy.Basic, env: Env) -> Any:
             value = choose(value, integer(a, env))
         return value
     if isinstance(expr, ScalarFunction):
-        return np.asarray(type(expr).numpy(*[integer(a, env) for a in expr.args])).astype(np.int64)
+        return np.asarray(expr.record.numpy(*[integer(a, env) for a in expr.args])).astype(np.int64)
     raise GradgenError(f"not an integer index expression: {expr}")
 
 
@@ -214,37 +209,23 @@ class Body:
         return self.rounded("pow", np.power(self.cast(base, kind), self.cast(self.visit(exponent), kind)), kind)
 
     def function(self, expr: ScalarFunction) -> tuple[Any, Any]:
-        cls = type(expr)
+        record = expr.record
         items = [self.visit(a) for a in expr.args]
-        if cls.key in ("and_", "or_", "xor", "not_"):
-            return cls.numpy(*[self.cast(i, dtypes.bool_) for i in items]), dtypes.bool_
-        if cls.key == "select":
+        if record.logical:
+            return record.numpy(*[self.cast(i, dtypes.bool_) for i in items]), dtypes.bool_
+        if record.key == "select":
             kind = self.promoted(items[1:])
             yes, no = self.cast(items[1], kind), self.cast(items[2], kind)
             return np.where(self.cast(items[0], dtypes.bool_), yes, no), kind
         kind = self.promoted(items)
-        if cls.result == BOOL:
-            return cls.numpy(*[self.cast(i, kind) for i in items]), dtypes.bool_
-        if cls.result == SAME:
+        if record.result == BOOL:
+            return record.numpy(*[self.cast(i, kind) for i in items]), dtypes.bool_
+        if record.result == SAME:
             kind = dtypes.int64 if kind is dtypes.bool_ else kind
-            values = [self.cast(i, kind) for i in items]
-            same = np.asarray(_same(cls, values, kind)).astype(kind.numpy)
-            return (same, kind) if cls.key in EXACT else self.rounded(cls.key, same, kind)
-        if not kind.is_floating_point:
+        elif not kind.is_floating_point:
             kind = self.float_type
-        value = np.asarray(cls.numpy(*[self.cast(i, kind) for i in items])).astype(kind.numpy)
-        return (value, kind) if cls.key in EXACT else self.rounded(cls.key, value, kind)
-
-
-def _same(cls: type[ScalarFunction], values: list[np.ndarray], kind: DType) -> Any:
-    if kind.is_floating_point or cls.key not in ("floor_div", "trunc_div", "remainder", "fmod", "pow"):
-        return cls.numpy(*values)
-    a, b = np.broadcast_arrays(*values)
-    if cls.key == "pow":  # a negative exponent: 1 and -1 keep their powers, everything else is 0
-        power = np.power(a, np.maximum(b, 0))
-        odd = np.where(b % 2 == 0, 1, a)
-        return np.where(b >= 0, power, np.where((a == 1) | (a == -1), odd, 0))
-    return np.where(b == 0, 0, cls.numpy(a, np.where(b == 0, 1, b)))
+        value = np.asarray(record.numpy(*[self.cast(i, kind) for i in items])).astype(kind.numpy)
+        return (value, kind) if record.exact else self.rounded(record.key, value, kind)
 
 
 def _grid(shape: Sequence[int]) -> list[np.ndarray]:

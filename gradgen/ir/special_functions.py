@@ -9,7 +9,8 @@ import sympy
 from sympy import Expr, Integer, Rational, bernoulli, factorial, log, nan, oo, pi, sqrt
 
 from gradgen.ir import functions as fn
-from gradgen.ir.functions import ScalarType, by_expansion
+from gradgen.ir.functions import by_expansion
+from gradgen.ir.scalar_table import KINK, ScalarType
 
 _HALF = Rational(1, 2)
 # (1 + 2a) erfcx(a), a = 15/4 (1 + t)/(1 - t): the variable of Shepherd & Laframboise, Mathematics of Computation 36, 1981
@@ -76,13 +77,17 @@ def _erfcx_value(x: Expr) -> Expr:
     return fn.select(fn.lt(x, 0), 2 * fn.exp(x * x) - right, right)
 
 
-erfcx: ScalarType = by_expansion("erfcx", (lambda x, f: 2 * x * f - 2 / sqrt(pi),), _erfcx_value)
-log_ndtr: ScalarType = by_expansion(
+erfcx = by_expansion(
+    "erfcx", (lambda x, f: 2 * x * f - 2 / sqrt(pi),), _erfcx_value,
+    lambda x: sympy.exp(x**2) * sympy.erfc(x), nonnegative=True,
+)
+log_ndtr = by_expansion(
     "log_ndtr",
     (lambda x, f: fn.select(fn.eq(x, -oo), nan, fn.div(sqrt(2 / pi), erfcx(-x / sqrt(2)))),),  # nan: PyTorch's
     lambda x: fn.select(
         fn.lt(x, -1), fn.log(_HALF * erfcx(-x / sqrt(2))) - _HALF * x * x, fn.log1p(-_HALF * fn.erfc(x / sqrt(2)))
     ),
+    lambda x: sympy.log(sympy.erfc(-x / sqrt(2)) / 2),
 )
 
 
@@ -105,25 +110,27 @@ def _i1e_value(x: Expr) -> Expr:
     return _odd(x, _bessel(fn.abs_(x), _I1_SMALL, _I1_LARGE, fn.abs_(x)))
 
 
-i1e: ScalarType = by_expansion(
+i1e = by_expansion(
     "i1e",
     (lambda x, f: fn.select(_is_some(x), i0e(x) - f * (fn.sign(x) + fn.div(1, x)), _HALF),),
-    _i1e_value,
+    _i1e_value, lambda x: sympy.exp(-sympy.Abs(x)) * sympy.besseli(1, x),
 )
 i0e: ScalarType = by_expansion(
     "i0e",
     (lambda x, f: i1e(x) - fn.sign(x) * f,),
     lambda x: _bessel(fn.abs_(x), _I0_SMALL, _I0_LARGE, Integer(1)),
+    lambda x: sympy.exp(-sympy.Abs(x)) * sympy.besseli(0, x), nonnegative=True, continuity=KINK,
 )
-i1: ScalarType = by_expansion(
+i1 = by_expansion(
     "i1",
     (lambda x, f: fn.select(_is_some(x), i0(x) - fn.div(f, x), _HALF),),
-    lambda x: fn.exp(fn.abs_(x)) * _i1e_value(x),
+    lambda x: fn.exp(fn.abs_(x)) * _i1e_value(x), lambda x: sympy.besseli(1, x),
 )
 i0: ScalarType = by_expansion(
     "i0",
     (lambda x, f: i1(x),),
     lambda x: fn.exp(fn.abs_(x)) * _bessel(fn.abs_(x), _I0_SMALL, _I0_LARGE, Integer(1)),
+    lambda x: sympy.besseli(0, x), nonnegative=True,
 )
 
 
@@ -148,8 +155,8 @@ def _erfinv_value(y: Expr) -> Expr:
     return fn.select(fn.le(a, 1), fn.select(fn.eq(y, 0), y, _odd(y, inside)), nan)
 
 
-erfinv: ScalarType = by_expansion(
-    "erfinv", (lambda y, f: sqrt(pi) / 2 * fn.exp(f * f),), _erfinv_value, to_sympy=sympy.erfinv
+erfinv = by_expansion(
+    "erfinv", (lambda y, f: sqrt(pi) / 2 * fn.exp(f * f),), _erfinv_value, sympy.erfinv
 )
 
 
@@ -162,7 +169,7 @@ def _gamma_value(x: Expr) -> Expr:
     return fn.select(fn.gt(x, 0), found, below)
 
 
-gamma: ScalarType = by_expansion("gamma", (lambda x, f: f * fn.digamma(x),), _gamma_value, to_sympy=sympy.gamma)
+gamma = by_expansion("gamma", (lambda x, f: f * fn.digamma(x),), _gamma_value, sympy.gamma)
 
 
 def polygamma(n: int, x: Expr) -> Expr:

@@ -12,11 +12,11 @@ import sympy
 
 from gradgen.errors import GradgenError
 from gradgen.ir.dtypes import bool_, int64
-from gradgen.ir.functions import ScalarFunction
 from gradgen.ir.graph import Graph, Location, topological
 from gradgen.ir.guards import EQ, GE, MOD, Guard
 from gradgen.ir.kernels import KERNELS
 from gradgen.ir.nodes import ARG_REDUCERS, REDUCERS, SCATTER_MODES, Compute, Input, Kernel, Node, Read, Scan, Scatter
+from gradgen.ir.scalar_table import ScalarFunction
 from gradgen.ir.symbols import Axis, Dim, Placeholder, ReduceAxis, axes, placeholder, reduce_axes, same_extent
 
 

@@ -14,6 +14,7 @@ import sympy
 
 from gradgen.errors import GradgenError
 from gradgen.ir.limits import Interval, greatest
+from gradgen.ir.scalar_table import is_costly
 from gradgen.ir.symbols import Extent, as_extent
 from gradgen.loops.counting import counted
 from gradgen.loops.heights import greatest_of
@@ -199,15 +200,8 @@ def _called(
             yield "matrix product", (PRODUCT[not target.scalar], ())
         case KernelCall():
             yield s.spec.name, (KERNEL, ())
-    if any(isinstance(e, Apply) and e.op not in _PLAIN for e in subexpressions(expressions(s))):
+    if any(isinstance(e, Apply) and is_costly(e.op) for e in subexpressions(expressions(s))):
         yield "mathematics", (FUNCTION, ())
-
-
-_PLAIN = frozenset((
-    "add", "sub", "mul", "div", "neg", "max", "min", "lt", "le", "gt", "ge", "eq", "ne", "and_", "or_", "not_", "select",
-    "cast", "by_halves", "isnan", "bitor", "bitand", "bitxor", "abs", "sign", "floor", "ceil", "trunc", "idiv", "imod", "shl",
-    "shr",
-))  # fmt: skip
 
 
 def _frame(inside: Iterable[Statement], target: Target) -> int:

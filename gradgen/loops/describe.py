@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import singledispatch
 from typing import TYPE_CHECKING
 
+from gradgen.ir.scalar_table import operator_of
 from gradgen.loops.statements import (
     Apart,
     Apply,
@@ -156,10 +157,6 @@ def _(s: Fail) -> str:
     return f"fail {s.status}"
 
 
-_SIGNS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==",
-          "ne": "!=", "and_": "and", "or_": "or", "bitor": "|", "bitand": "&"}
-
-
 def text(e: Expr) -> str:
     """An expression, fully parenthesised."""
     match e:
@@ -181,8 +178,9 @@ def text(e: Expr) -> str:
             return f"total({e.accumulator.name})"
         case Apply():
             args = [text(a) for a in e.args]
-            if e.op in _SIGNS:
-                return f"({args[0]} {_SIGNS[e.op]} {args[1]})"
+            sign = operator_of(e.op)
+            if sign:
+                return f"({args[0]} {sign} {args[1]})"
             if e.op == "cast":
                 return f"{e.dtype.name}({args[0]})"
             return f"{e.op}({', '.join(args)})"

@@ -14,10 +14,10 @@ from typing import Any
 import sympy
 
 from gradgen.ir.draws import described
-from gradgen.ir.functions import ScalarFunction
 from gradgen.ir.graph import Graph
 from gradgen.ir.guards import EQ, Guard
 from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Read, Scan, Scatter
+from gradgen.ir.scalar_table import ScalarFunction, record_of
 from gradgen.ir.symbols import Axis, Dim, Extent, Placeholder, ReduceAxis, axes, placeholder, reduce_axis, shown_fill
 from gradgen.notation import terms as tm
 from gradgen.notation.letters import Letters
@@ -250,7 +250,8 @@ def applied(key: str, args: list[Term]) -> Term:
         return tm.multiply(args[:1], args[1:])
     if key == "pow":
         return tm.power(*args)
-    if key in ("stop", "apart", "instead", "local", "retold"):
+    record = record_of(key)
+    if record is not None and record.identity:
         return args[0]
     if key == "rsqrt":
         return tm.multiply((), (tm.Apply("sqrt", (args[0],)),))

@@ -14,6 +14,7 @@ from sympy.printing.latex import latex as sympy_latex
 from gradgen.ir.guards import EQ, GE, Guard
 from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.nodes import Node
+from gradgen.ir.scalar_table import record_of
 from gradgen.ir.symbols import Extent
 from gradgen.notation.definitions import Definition, definitions
 from gradgen.notation.formula import links_of, wanted_of
@@ -41,16 +42,9 @@ from gradgen.notation.text import decimal_text, is_short
 LOGIC, ADD, OPEN, MUL, POWER, ATOM = range(6)
 Text = tuple[str, int]
 
-_INFIX = {
-    "lt": "<", "le": r"\le", "gt": ">", "ge": r"\ge", "eq": "=", "ne": r"\ne", "and_": r"\land", "or_": r"\lor",
-    "xor": r"\oplus", "remainder": r"\bmod",
-}
 _SIGNS = {"=": "&=", "+=": r"&\mathrel{+}=", "*=": r"&\mathrel{\times}="}
-_KNOWN = {"sin", "cos", "tan", "sinh", "cosh", "tanh", "exp", "log", "max", "min"}
-_NAMES = {
-    "maximum": r"\max", "minimum": r"\min", "sigmoid": r"\sigma", "asin": r"\arcsin", "acos": r"\arccos",
-    "atan": r"\arctan", "lgamma": r"\ln\Gamma", "digamma": r"\psi", "sum": r"\sum", "prod": r"\prod",
-    "any": r"\bigvee", "all": r"\bigwedge",
+_REDUCERS = {
+    "sum": r"\sum", "prod": r"\prod", "max": r"\max", "min": r"\min", "any": r"\bigvee", "all": r"\bigwedge",
 }
 
 
@@ -184,28 +178,19 @@ def _factors(factors: Sequence[Term]) -> list[str]:
 
 
 def _apply(term: Apply) -> Text:
-    key, args = term.function, term.args
-    if key in _INFIX:
-        return f"{_within(args[0], ADD)} {_INFIX[key]} {_within(args[1], ADD)}", LOGIC
-    if key == "sqrt":
-        return rf"\sqrt{{{_text(args[0])[0]}}}", ATOM
-    if key == "abs":
-        return rf"\left|{_text(args[0])[0]}\right|", ATOM
-    if key == "not_":
-        return rf"\lnot {_within(args[0], ATOM)}", LOGIC
-    if key in ("floor", "ceil"):
-        return rf"\left\l{key} {_text(args[0])[0]} \right\r{key}", ATOM
-    if key == "floor_div":
-        return rf"\left\lfloor \frac{{{_text(args[0])[0]}}}{{{_text(args[1])[0]}}} \right\rfloor", ATOM
-    name = _function_name(key)
-    return rf"{name}\left({', '.join(_text(a)[0] for a in args)}\right)", ATOM
+    record, args = record_of(term.function), term.args
+    form = (record and record.latex) or _name_of(term.function)
+    if form.startswith(" "):
+        return f"{_within(args[0], ADD)}{form}{_within(args[1], ADD)}", LOGIC
+    if form.endswith(" "):
+        return f"{form}{_within(args[0], ATOM)}", LOGIC
+    if "%s" in form:
+        return form % tuple(_text(a)[0] for a in args), ATOM
+    return rf"{form}\left({', '.join(_text(a)[0] for a in args)}\right)", ATOM
 
 
-def _function_name(key: str) -> str:
-    if key in _NAMES:
-        return _NAMES[key]
-    plain = key.rstrip("_")
-    return rf"\{plain}" if plain in _KNOWN else rf"\operatorname{{{plain}}}".replace("_", r"\_")
+def _name_of(key: str) -> str:
+    return _REDUCERS.get(key) or rf"\operatorname{{{key.rstrip('_')}}}".replace("_", r"\_")
 
 
 def _choice(term: Choice) -> Text:
@@ -223,9 +208,9 @@ def _reduction(kind: str, letters: Sequence[tuple[Letter, Extent]], body: Term) 
     if level <= ADD:
         found = rf"\left({found}\right)"
     if kind in ("sum", "prod"):
-        signs = [rf"{_NAMES[kind]}_{{{s.name}=0}}^{{{_integer(sympy.sympify(e) - 1, {})}}}" for s, e in letters]
+        signs = [rf"{_REDUCERS[kind]}_{{{s.name}=0}}^{{{_integer(sympy.sympify(e) - 1, {})}}}" for s, e in letters]
         return f"{' '.join(signs)} {found}", OPEN
-    return rf"{_function_name(kind)}_{{{','.join(s.name for s, _ in letters)}}} {found}", OPEN
+    return rf"{_name_of(kind)}_{{{','.join(s.name for s, _ in letters)}}} {found}", OPEN
 
 
 def _guard(guard: Guard, data: Mapping[sympy.Symbol, str]) -> str:

@@ -13,9 +13,9 @@ from functools import lru_cache
 import sympy
 
 from gradgen.ir.draws import described
-from gradgen.ir.functions import ScalarFunction
 from gradgen.ir.guards import EQ
 from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Read, Scan, Scatter
+from gradgen.ir.scalar_table import ScalarFunction
 from gradgen.ir.symbols import Placeholder, axes
 
 SHARED = 64

@@ -17,10 +17,11 @@ from sympy.logic.boolalg import BooleanAtom, BooleanFunction
 
 from gradgen.errors import UnsupportedOperationError
 from gradgen.ir.canonical import compute
-from gradgen.ir.functions import REGISTRY, instead, local, retold
+from gradgen.ir.functions import instead, local, retold, select
 from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.nodes import Compute, Input, Node, Scatter
 from gradgen.ir.rewrite import rewrite
+from gradgen.ir.scalar_table import ScalarFunction, no_counterpart, record_of
 from gradgen.ir.symbols import Dim, Extent
 from gradgen.notation.definitions import Definition, definitions, names_in
 from gradgen.notation.formula import links_of, wanted_of
@@ -160,9 +161,9 @@ class _View:
                 mapping[s] = sympy.Symbol(s.name, integer=True, nonnegative=True)
         found = expr.xreplace(mapping)
         found = found.replace(quotient, lambda e, m: sympy.floor(e / m)).replace(modulo, sympy.Mod)
-        for key, form in _COMPARISONS.items():
-            found = found.replace(REGISTRY[key], form)
-        return found.replace(REGISTRY["select"], lambda c, x, y: sympy.Piecewise((x, self.boolean(c)), (y, True)))
+        for f in sorted({type(f) for f in found.atoms(ScalarFunction)} - {select}, key=lambda f: f.key):
+            found = found.replace(f, f.record.sympy)
+        return found.replace(select, lambda c, x, y: sympy.Piecewise((x, self.boolean(c)), (y, True)))
 
     # --- terms -------------------------------------------------------------------------------------------------------
 
@@ -217,15 +218,12 @@ class _View:
         return type(condition)(condition.kind, expr, modulus).to_sympy()
 
     def apply(self, key: str, args: Sequence[Term]) -> sympy.Basic:
-        if key in _LOGICAL:
-            return _LOGICAL[key](*map(self.truth_of, args))
-        values = [self.value(a) for a in args]
-        if key in _WRITTEN:
-            return _WRITTEN[key](*values)
-        known = REGISTRY.get(key)
-        if known is None or known.to_sympy is None:
+        if key == "list":
+            return sympy.Tuple(*map(self.value, args))
+        record = record_of(key)
+        if record is None or record.sympy is no_counterpart:
             raise UnsupportedOperationError(f"SymPy has no counterpart of {key}()")
-        return known.to_sympy(*values)
+        return record.sympy(*map(self.truth_of if record.logical else self.value, args))
 
     def reduction(self, term: Reduction) -> sympy.Basic:
         limits = [(self.letter(s), 0, self.extent(e) - 1) for s, e in term.letters]
@@ -242,26 +240,6 @@ class _View:
 
 
 _TRUTH = (Relational, BooleanFunction, BooleanAtom)  # a Symbol is a Boolean, too
-_COMPARISONS = {"lt": sympy.Lt, "le": sympy.Le, "gt": sympy.Gt, "ge": sympy.Ge, "eq": sympy.Eq, "ne": sympy.Ne}
-_LOGICAL: dict[str, Callable[..., sympy.Basic]] = {
-    "and_": sympy.And, "or_": sympy.Or, "not_": sympy.Not, "xor": sympy.Xor,
-}
-
-
-def _truncated(x: sympy.Expr) -> sympy.Expr:
-    return sympy.Piecewise((sympy.floor(x), x >= 0), (sympy.ceiling(x), True))
-
-
-_WRITTEN: dict[str, Callable[..., sympy.Basic]] = {
-    "trunc": _truncated,
-    "trunc_div": lambda a, b: _truncated(a / b),
-    "fmod": lambda a, b: a - b * _truncated(a / b),
-    "isnan": lambda x: sympy.false,
-    "isinf": lambda x: sympy.false,
-    "isfinite": lambda x: sympy.true,
-    "list": lambda *items: sympy.Tuple(*items),
-}
-"""Real numbers are neither nan nor infinite."""
 
 
 def _arg(items: list[sympy.Basic], better: Callable[..., sympy.Basic]) -> sympy.Basic:

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 
 import sympy
 
-from gradgen.ir.functions import ScalarFunction
 from gradgen.ir.guards import EQ, GE
 from gradgen.ir.guards import Condition as GuardCondition
 from gradgen.ir.indexing import modulo, quotient
+from gradgen.ir.scalar_table import ScalarFunction, record_of
 from gradgen.notation.terms import (
     Apply,
     Choice,
@@ -41,12 +41,8 @@ OR, AND, COMPARE, ADD, OPEN, MUL, POWER, ATOM = range(8)
 
 Text = tuple[str, int]
 
-_INFIX: dict[str, tuple[str, int]] = {
-    "lt": ("<", COMPARE), "le": ("<=", COMPARE), "gt": (">", COMPARE), "ge": (">=", COMPARE), "eq": ("=", COMPARE),
-    "ne": ("!=", COMPARE), "and_": ("and", AND), "or_": ("or", OR), "xor": ("xor", OR), "remainder": ("mod", MUL),
-    "bit_and": ("&", MUL), "bit_or": ("|", ADD), "bit_xor": ("^", ADD), "shift_left": ("<<", MUL), "shift_right": (">>", MUL),
-}
-_NAMES = {"maximum": "max", "minimum": "min", "ceil": "ceil", "round": "round", "log": "log"}
+_LEVELS = {" and ": AND, " or ": OR, " xor ": OR, " mod ": MUL, " & ": MUL, " | ": ADD, " ^ ": ADD, " << ": MUL, " >> ": MUL}
+"""Of signs; the others compare."""
 
 
 def text(term: Term) -> str:
@@ -207,19 +203,23 @@ def decimal_text(value: sympy.Rational) -> str:
 
 def _apply(term: Apply) -> Text:
     key, args = term.function, term.args
-    if key in _INFIX:
-        sign, level = _INFIX[key]
-        return f"{_within(args[0], level + 1)} {sign} {_within(args[1], level + 1)}", level
     if key == "list":
         return f"({', '.join(map(text, args))})", ATOM
-    if key == "abs":
-        return f"|{text(args[0])}|", ATOM
-    if key == "not_":
-        return f"not {_within(args[0], ATOM)}", COMPARE
-    if key == "floor_div":
-        return f"floor({_within(args[0], POWER)}/{_within(args[1], POWER)})", ATOM
-    name = _NAMES.get(key, key.rstrip("_"))
-    return f"{name}({', '.join(map(text, args))})", ATOM
+    form = _form(key)
+    if form.startswith(" "):
+        level = _LEVELS.get(form, COMPARE)
+        return f"{_within(args[0], level + 1)}{form}{_within(args[1], level + 1)}", level
+    if form.endswith(" "):
+        return f"{form}{_within(args[0], ATOM)}", COMPARE
+    if "%s" in form:
+        return form % tuple(_within(a, POWER if len(args) > 1 else OR) for a in args), ATOM
+    return f"{form}({', '.join(map(text, args))})", ATOM
+
+
+def _form(key: str) -> str:
+    """What the record says, or the key as a name."""
+    record = record_of(key)
+    return (record and record.text) or key.rstrip("_")
 
 
 def _choice(term: Choice) -> Text:
@@ -268,13 +268,13 @@ def integer_text(expr: sympy.Expr, data: Mapping[sympy.Symbol, str] | None = Non
             found = f"{visit(e.args[0], True)} mod {visit(e.args[1], True)}"
             return f"({found})" if inside else found
         if isinstance(e, (ScalarFunction, sympy.Function)):
-            name = e.key if isinstance(e, ScalarFunction) else type(e).__name__.lower()
-            if name in _INFIX:
-                found = f"{visit(e.args[0], True)} {_INFIX[name][0]} {visit(e.args[1], True)}"
+            form = _form(e.key) if isinstance(e, ScalarFunction) else type(e).__name__.lower()
+            if form.startswith(" "):
+                found = f"{visit(e.args[0], True)}{form}{visit(e.args[1], True)}"
                 return f"({found})" if inside else found
-            if name == "select":
-                return f"if({', '.join(visit(a, False) for a in e.args)})"
-            return f"{_NAMES.get(name, name.rstrip('_'))}({', '.join(visit(a, False) for a in e.args)})"
+            if "%s" in form:
+                return form % tuple(visit(a, len(e.args) > 1) for a in e.args)
+            return f"{form}({', '.join(visit(a, False) for a in e.args)})"
         return str(e)
 
     return visit(expr, False)

@@ -14,7 +14,7 @@ import sympy
 
 from gradgen.errors import GradgenError
 from gradgen.ir.dtypes import DType, bool_, int32
-from gradgen.ir.functions import BOOL, REGISTRY
+from gradgen.ir.scalar_table import BOOL, record_of
 
 Operation = Callable[..., Any]
 
@@ -91,7 +91,7 @@ def function(op: str, dtype: DType, argument: DType) -> Operation:
     """The operation `op` with a result of `dtype` on arguments of type `argument`."""
     if op == "by_halves":
         return by_halves
-    found = REGISTRY.get(op)
+    found = record_of(op)
     if found is not None and found.result == BOOL:
         return lambda *args: bool(found.numpy(*args))
     if not dtype.is_floating_point:

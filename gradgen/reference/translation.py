@@ -14,7 +14,8 @@ from typing import Any
 import sympy
 
 from gradgen.errors import GradgenError
-from gradgen.ir.dtypes import DType
+from gradgen.ir.dtypes import DType, bool_
+from gradgen.ir.scalar_table import operator_of
 from gradgen.ir.symbols import Dim, Extent
 from gradgen.loops.describe import line
 from gradgen.loops.statements import (
@@ -55,9 +56,7 @@ from gradgen.reference.cells import Fault
 from gradgen.reference.index_python import NAMES, guard_python, index_python, local
 from gradgen.reference.whole import Failed, contract, copy, fill, kernel_call, local_array
 
-_INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
-_COMPARE = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
-_LOGIC = {"and_": "and", "or_": "or", "bitor": "|", "bitand": "&", "xor": "!="}
+_PYTHON = {"&&": "and", "||": "or"}
 
 
 @dataclass
@@ -227,14 +226,13 @@ class Writer:
             return f"({args[1]} if {args[0]} else {args[2]})"
         if e.op == "cast":
             return args[0] if kinds[0] is e.dtype else f"{self.operation(('cast', kinds[0], e.dtype))}({args[0]})"
-        if e.op in _COMPARE:
-            return f"bool({args[0]} {_COMPARE[e.op]} {args[1]})"
-        if e.op in _LOGIC:
-            return f"({args[0]} {_LOGIC[e.op]} {args[1]})"
+        sign = operator_of(e.op)
+        if sign and e.dtype is bool_:
+            return f"bool({args[0]} {_PYTHON.get(sign, sign)} {args[1]})"
         if e.op == "not_":
             return f"(not {args[0]})"
-        if e.dtype.is_floating_point and e.op in _INFIX:
-            return f"({args[0]} {_INFIX[e.op]} {args[1]})"
+        if sign and e.dtype.is_floating_point:
+            return f"({args[0]} {sign} {args[1]})"
         if e.dtype.is_floating_point and e.op == "neg":
             return f"(-{args[0]})"
         return f"{self.operation((e.op, e.dtype, kinds[0]))}({', '.join(args)})"

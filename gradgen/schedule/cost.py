@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import sympy
 
 from gradgen.ir.dtypes import DType, bool_
+from gradgen.ir.scalar_table import is_costly
 from gradgen.ir.symbols import Extent
 from gradgen.loops.statements import Apply, Contract, Copy, Expr, Fill, If, Index, Let, Load, Loop, Statement, Store
 from gradgen.loops.walk import expressions, subexpressions
-from gradgen.schedule.sharing import CHEAP
 from gradgen.target import NATIVE, Target
 
 OPEN = 65536  # what a named dimension is taken to be: loops over one are cut where they may be long
@@ -24,13 +24,6 @@ FUNCTION, VECTOR_FUNCTION = 6.0, 0.8  # exp, log, ...
 SCALAR_MEMORY, VECTOR_MEMORY = 0.4, 0.08  # a load or store
 MULTIPLY_ADD = 0.02  # in the matrix kernel
 BYTE = 0.05  # of a block that is copied or filled
-
-_ARITHMETIC = CHEAP | {"arg", "index", "literal", "cast", "add", "sub", "mul", "neg", "bitor", "bitand"}
-
-
-def is_costly(op: str) -> bool:
-    """An operation that takes many instructions: exp, log, tanh, ..."""
-    return op not in _ARITHMETIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +111,7 @@ VECTOR_BYTES = 64  # of the widest vectors that the matrix kernel's C has; it as
 KERNEL_TERMS = 256  # of a sum that the matrix kernel completes before it touches the result
 ROW_BYTES = 1024  # of all that a strip holds, for each of its rows: 256 numbers
 LEAST_VECTOR = 4  # numbers that are a vector of the narrowest kind
-FUNCTION_COST, DIVISION_COST = 16, 4  # additions that exp or sin, and a division, stand for (tables of Agner Fog, 2022)
+FUNCTION_COST = 16  # additions that exp or sin stand for in a loop (tables of Agner Fog, 2022)
 
 MANY = 60  # rows of a matrix that is known at run time only: whole tiles
 SMALL_PRODUCT, SMALL_SIDE = 512, 32  # of those of a machine with vectors, and of one side where the other is open

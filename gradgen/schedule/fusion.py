@@ -17,11 +17,11 @@ from math import prod
 import sympy
 
 from gradgen.ir.nodes import Node
+from gradgen.ir.scalar_table import is_costly
 from gradgen.ir.symbols import NEGATIVE_ZERO, Extent, same_extent
 from gradgen.loops.procedure import Procedure
 from gradgen.schedule.allowed import ScheduleOptions
 from gradgen.schedule.contraction import Contraction, contraction
-from gradgen.schedule.cost import is_costly
 from gradgen.schedule.inline import ARG, KERNEL, MAP, REDUCE, SCAN, SCATTER, BodyTerm, Op, ReadTerm
 from gradgen.schedule.reductions import is_float_sum
 from gradgen.schedule.tree import Leaf, LoopNode, StripNode, Tree, separate

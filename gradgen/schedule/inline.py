@@ -19,6 +19,7 @@ from gradgen.ir.dtypes import DType
 from gradgen.ir.graph import Location, topological
 from gradgen.ir.guards import Guard
 from gradgen.ir.nodes import ARG_REDUCERS, Compute, Constant, Kernel, Node, Read, Scan, Scatter
+from gradgen.ir.scalar_table import has_costly
 from gradgen.ir.symbols import Axis, Extent, Placeholder, ReduceAxis, axes, axis, placeholder, reduce_axes, reduce_axis
 from gradgen.loops.procedure import Output, Procedure
 from gradgen.loops.statements import CVar
@@ -26,7 +27,6 @@ from gradgen.schedule.allowed import ScheduleOptions
 from gradgen.schedule.bounds import certainly_inside
 from gradgen.schedule.ordering import sums_where_terms_arise
 from gradgen.schedule.scalars import Recipe, Step, recipe
-from gradgen.schedule.sharing import is_expensive
 
 MAX_TERMS = 96  # of one op: recursion over them is safe, and compilers take more than linear time for longer expressions
 CHEAP_STEPS = 7  # operations that are computed at each use: about what storing a value and loading it again costs
@@ -196,10 +196,6 @@ def _covers(size: Extent, domain: Extent) -> bool:
     return bool(difference == 0 or difference.is_nonnegative)
 
 
-def _parts(body: sympy.Expr) -> Iterable[sympy.Basic]:
-    return sympy.preorder_traversal(body)
-
-
 class Inliner:
     """Decides and builds the ops of a procedure."""
 
@@ -251,7 +247,7 @@ class Inliner:
             wide = sum(1 for r in node.reads if len({s for e in r.index for s in e.free_symbols}) == len(node.shape))
             own = sum(1 for _ in sympy.preorder_traversal(node.body)) // 2
             total = own + sum(cost.get(r.source, 0) for r in node.reads)
-            if wide <= 1 and total <= CHEAP_STEPS and not any(is_expensive(e) for e in _parts(node.body)):
+            if wide <= 1 and total <= CHEAP_STEPS and not has_costly(node.body):
                 cost[node] = total
         return dict.fromkeys(cost)
 

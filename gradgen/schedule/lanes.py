@@ -18,6 +18,7 @@ import sympy
 from gradgen.ir.dtypes import DType, bool_, int64
 from gradgen.ir.guards import GE, Condition, Guard
 from gradgen.ir.minima import least
+from gradgen.ir.scalar_table import is_costly, record_of
 from gradgen.loops.procedure import USERS
 from gradgen.loops.statements import (
     ARGUMENT,
@@ -46,7 +47,7 @@ from gradgen.loops.statements import (
     Variable,
 )
 from gradgen.loops.walk import expressions, index_symbols, mentioned, statements_in, subexpressions
-from gradgen.schedule.cost import DIVISION_COST, FUNCTION_COST, PC, Costs, is_costly
+from gradgen.schedule.cost import FUNCTION_COST, PC, Costs
 
 MOST = 128  # values that are kept by lane
 STRETCH = 64  # blocks whose sums by lane are added up before they meet others pairwise
@@ -299,8 +300,9 @@ class Blocks:
         cost = 0
         for e in subexpressions(x for s in self.work for x in expressions(s)):
             if isinstance(e, Apply):
+                record = record_of(e.op)
                 costly = is_costly(e.op) and e.dtype is not bool_
-                cost += FUNCTION_COST if costly else DIVISION_COST if e.op in ("div", "sqrt") else 1
+                cost += FUNCTION_COST if costly else record.cost if record is not None else 1
         return len(self.arrays) <= MOST and cost >= WORTH * (len(self.arrays) + 1)
 
     def last(self, body: Sequence[Statement]) -> tuple[Statement, ...]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import sympy
 
 from gradgen.ir.dtypes import DType, bool_
+from gradgen.ir.scalar_table import JUMP, record_of
 from gradgen.loops.statements import (
     Apply,
     Buffer,
@@ -43,7 +44,6 @@ from gradgen.loops.walk import (
 
 LEAST, LEAST_NORMAL = 3, 2  # divisions for which it pays; where the number is known to be no subnormal one
 INSIDE = 8  # divisions that one in a loop inside counts for
-DISCONTINUOUS = frozenset({"floor", "ceil", "trunc", "round", "sign", "remainder", "fmod", "floor_div", "mod", "atan2"})
 LIFT = {"float64": (sympy.Rational(1, 2**1022), sympy.Integer(2) ** 54), "float32": (sympy.Rational(1, 2**126),
                                                                                      sympy.Integer(2) ** 25)}
 """The smallest normal number, and what brings the subnormal ones above it."""
@@ -195,7 +195,8 @@ class Reciprocals:
         e = self.resolved(e)
         if not isinstance(e, Apply) or depth >= 8:
             return bool(_number(e) >= 0)
-        if e.op in ("exp", "abs", "sqrt", "sigmoid"):
+        record = record_of(e.op)
+        if record is not None and record.nonnegative:
             return True
         if e.op == "mul" and alike(*e.args):
             return True
@@ -227,7 +228,8 @@ def _is_deciding(e: Expr) -> bool:
     """Jumps where its operands change a little."""
     if not isinstance(e, Apply):
         return False
-    return not e.dtype.is_floating_point or e.op in DISCONTINUOUS
+    record = record_of(e.op)
+    return not e.dtype.is_floating_point or (record is not None and record.continuity == JUMP)
 
 
 def continuous(roots: Iterable[Expr]) -> Iterable[Expr]:

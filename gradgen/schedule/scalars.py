@@ -15,11 +15,10 @@ import sympy
 from gradgen.errors import ScheduleError
 from gradgen.ir import dtypes
 from gradgen.ir.dtypes import DType, bool_, int64
-from gradgen.ir.functions import BOOL, SAME, ScalarFunction
+from gradgen.ir.scalar_table import BOOL, SAME, ScalarFunction
 from gradgen.ir.symbols import Placeholder
 
 WEAK_INT, WEAK_FLOAT = "weak int", "weak float"
-LOGICAL = ("and_", "or_", "xor", "not_")
 _INTEGER_FORMS = (sympy.floor, sympy.ceiling, sympy.Mod, sympy.Min, sympy.Max)
 MAX_POWER = 8  # that is multiplied out: at most four products, each rounded once
 
@@ -268,29 +267,28 @@ class _Lowering:
         return self.emit("pow", (value, self.typed(self.item(exponent), dtype)), dtype), dtype
 
     def function(self, expr: ScalarFunction) -> Item:
-        cls = type(expr)
+        record = expr.record
         items = [self.item(a) for a in expr.args]
-        if cls.key in LOGICAL:
-            return self.emit(cls.key, tuple(self.typed(i, bool_) for i in items), bool_), bool_
-        if cls.key == "select":
+        if record.logical:
+            return self.emit(record.key, tuple(self.typed(i, bool_) for i in items), bool_), bool_
+        if record.key == "select":
             dtype = self.promoted(items[1:])
             if self.target.is_floating_point and all(_small(i) for i in items[1:]):
                 dtype = self.target  # small integers, exact in either type
             values = tuple(self.typed(i, dtype) for i in items[1:])
             return self.emit("select", (self.typed(items[0], bool_), *values), dtype), dtype
         dtype = self.promoted(items)
-        if cls.result == BOOL:
-            if not dtype.is_floating_point and cls.key in ("isnan", "isinf", "isfinite"):
-                number = sympy.Integer(1 if cls.key == "isfinite" else 0)
-                return self.emit("literal", (), bool_, number), bool_
-            return self.emit(cls.key, tuple(self.typed(i, dtype) for i in items), bool_), bool_
-        if cls.result == SAME:
+        if record.result == BOOL:
+            if isinstance(record.whole, int) and not dtype.is_floating_point:
+                return self.emit("literal", (), bool_, sympy.Integer(record.whole)), bool_
+            return self.emit(record.key, tuple(self.typed(i, dtype) for i in items), bool_), bool_
+        if record.result == SAME:
             dtype = int64 if dtype is bool_ else dtype
-            if not dtype.is_floating_point and cls.key in ("floor", "ceil", "trunc", "round"):
+            if record.whole == SAME and not dtype.is_floating_point:
                 return self.typed(items[0], dtype), dtype
         elif not dtype.is_floating_point:
             dtype = self.float_type
-        return self.emit(cls.key, tuple(self.typed(i, dtype) for i in items), dtype), dtype
+        return self.emit(record.key, tuple(self.typed(i, dtype) for i in items), dtype), dtype
 
 
 def _small(item: Item) -> bool:

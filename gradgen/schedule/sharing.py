@@ -12,22 +12,12 @@ from dataclasses import replace
 
 import sympy
 
-from gradgen.ir.functions import ScalarFunction
 from gradgen.ir.graph import topological_until
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
 from gradgen.ir.rewrite import with_sources
+from gradgen.ir.scalar_table import FUNCTION, ScalarFunction
 from gradgen.ir.symbols import Placeholder, axes, axis, placeholder, reduce_axis
 from gradgen.loops.procedure import Procedure
-
-CHEAP = frozenset({
-    "lt", "le", "gt", "ge", "eq", "ne", "and_", "or_", "xor", "not_", "isnan", "isinf", "isfinite", "select", "maximum",
-    "minimum", "fmax", "fmin", "abs", "sign", "floor", "ceil", "trunc", "round", "div", "sqrt",
-})
-
-
-def is_expensive(expr: sympy.Basic) -> bool:
-    return isinstance(expr, ScalarFunction) and expr.key not in CHEAP
-
 
 Use = tuple[Compute, sympy.Expr, tuple[sympy.Expr, ...]]  # who, what, and at which index it would read it
 
@@ -82,7 +72,7 @@ def _expensive_parts(body: sympy.Expr) -> list[sympy.Expr]:
     stack: list[sympy.Basic] = [body]
     while stack:
         e = stack.pop()
-        if is_expensive(e):
+        if isinstance(e, ScalarFunction) and e.record.cost == FUNCTION:
             found[e] = None  # type: ignore[index]
         else:
             stack.extend(e.args)

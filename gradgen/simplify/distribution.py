@@ -17,11 +17,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import sympy
 
 from gradgen.ir.batch import batched, repeated
-from gradgen.ir.functions import ScalarFunction
 from gradgen.ir.graph import Graph, Location, topological, topological_until
 from gradgen.ir.indexing import product
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read, Scan, map_node
 from gradgen.ir.rewrite import substitute, with_sources
+from gradgen.ir.scalar_table import has_costly
 from gradgen.ir.symbols import Extent, axes, axis, placeholder, reduce_axis
 from gradgen.simplify.dependence import Step, accumulated, components, live_carries
 from gradgen.target import NATIVE, Target
@@ -100,13 +100,6 @@ def _count(extent: Extent) -> int:
 
 def _elements(node: Node) -> int:
     return _count(product(node.shape))
-
-
-def _costly(body: sympy.Expr) -> bool:
-    """Has a function of many instructions."""
-    cheap = ("select", "lt", "le", "gt", "ge", "eq", "ne", "and_", "or_", "not_", "maximum", "minimum", "abs", "sign",
-             "div", "sqrt", "isnan")
-    return any(isinstance(e, ScalarFunction) and e.key not in cheap for e in sympy.preorder_traversal(body))
 
 
 class _Plan:
@@ -256,10 +249,10 @@ class _Plan:
 
     def wants_out(self, node: Compute) -> bool:
         if node not in self.varying:
-            return node.reducer is not None or _costly(node.body)
+            return node.reducer is not None or has_costly(node.body)
         if self.heavy(node):
             return True
-        if _elements(node) < NARROW and node.reducer is None and _costly(node.body):
+        if _elements(node) < NARROW and node.reducer is None and has_costly(node.body):
             return True
         given = [s for s in node.sources if s in self.lifted and s in self.varying]
         return bool(given) and _elements(node) <= sum(map(_elements, given))

@@ -13,8 +13,8 @@ import pytest
 from gradgen.autodiff import gradients
 from gradgen.autodiff.forward import tangents
 from gradgen.ir import dtypes
-from gradgen.ir.functions import NoDerivative
 from gradgen.ir.nodes import Constant, Input, Node
+from gradgen.ir.scalar_table import NoDerivative
 from gradgen.ops.symbolic import Symbolic
 from gradgen.reference.interpreter import evaluate
 

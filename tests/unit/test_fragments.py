@@ -10,21 +10,18 @@ import pytest
 import gradgen as gg
 from gradgen.codegen import fragments
 from gradgen.codegen.c_types import FLOATS, INTEGERS
-from gradgen.codegen.expressions import INDEX_HELPERS, LIBM
+from gradgen.codegen.expressions import INDEX_HELPERS
 from gradgen.codegen.fragments import Helper, cut, defined, find, helper, is_macro, sections, with_needs
 from gradgen.compiler.pipeline import generate
 from gradgen.errors import CodegenError
-from gradgen.ir.functions import ScalarFunction
 from gradgen.ir.kernels import KERNELS
+from gradgen.ir.scalar_table import REGISTRY
 from gradgen.loops.statements import HALVED
 from gradgen.notation.formula import shortened
 from gradgen.options import Options
 
 COMMENT = re.compile(r"/\*.*?\*/", re.S)
 KEYS = {"counter": "int64_t", "size": 4, "depth": 256, "rows": 240, "large": 1, "wide": 1, "many": 1, "short": 1}
-INLINE_C = {"add", "sub", "mul", "div", "neg", "cast", "select", "lt", "le", "gt", "ge", "eq", "ne", "and_", "or_", "xor",
-            "not_", "bitor", "bitand"}
-"""What the printer writes as an operator of C."""
 
 
 def filled(name: str) -> Helper:
@@ -66,19 +63,16 @@ def test_a_fragment_says_what_it_defines_and_what_it_needs() -> None:
 
 
 def emitted_operations() -> Iterator[tuple[str, str]]:
-    """What the scheduler may leave of scalar functions: every key with every suffix."""
-    kinds: list[type[ScalarFunction]] = [ScalarFunction]
-    while kinds:
-        kind = kinds.pop()
-        kinds += kind.__subclasses__()
-        yield from ((getattr(kind, "key", ""), s) for s in (*FLOATS, *INTEGERS))
+    """What the scheduler may leave of scalar functions: every key with every suffix of types whose C is a fragment."""
+    for key, kind in REGISTRY.items():
+        record = kind.record
+        written = record.operator or record.instruction
+        yield from ((key, s) for s in (INTEGERS if written else (*FLOATS, *INTEGERS)))
 
 
 def test_no_fragment_is_out_of_reach() -> None:
     roots: list[str | Helper] = [f"gg_{op}_{s}" for op in ("add", "sub", "mul", "neg") for s in INTEGERS]
     for op, suffix in emitted_operations():
-        if suffix in FLOATS and (op in LIBM or op in INLINE_C):
-            continue
         roots += [n for n in (f"gg_{op}_{suffix}", f"gg_{op}_scalar_{suffix}") if defined(n)]
     roots += [f"gg_to_{i}_{f}" for i in INTEGERS for f in FLOATS]
     roots += [f"gg_sum_of_{n}_{f}" for n in HALVED for f in FLOATS]
@@ -90,13 +84,6 @@ def test_no_fragment_is_out_of_reach() -> None:
     reached = {n for made in with_needs(roots).values() for n in made.names}
     rest = {n for n in all_names() if not sections_of(n).startswith("gemm/")} - reached
     assert rest == set()
-
-
-def test_every_function_that_reaches_c_has_c() -> None:
-    """For both floating types, or for none: then it is written with others before it is scheduled."""
-    for op, _ in emitted_operations():
-        forms = [s for s in FLOATS if defined(f"gg_{op}_{s}") or op in LIBM]
-        assert forms in ([], list(FLOATS)), op
 
 
 def test_needs_come_first_and_once() -> None:

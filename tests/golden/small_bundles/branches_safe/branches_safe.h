@@ -20,7 +20,7 @@ extern "C" {
 /** Bytes of SAVED (forward writes, backward reads) and WORK (scratch, free after each call).
  *  SIZE_MAX where a dimension is negative or too large.
  *  The macros give the same for constant dimensions, so that memory can be static.
- *  About 3,619 bytes of code and constants; at most 3,096 of stack, in value_and_grad -> mathematics.
+ *  About 3,619 bytes of code and constants; at most 2,456 of stack, in value_and_grad.
  *  Multiply-adds of a call: forward 0, backward 2*N, value_and_grad 2*N. */
 GRADGEN_API size_t branches_safe_saved_bytes(int64_t N);
 GRADGEN_API size_t branches_safe_work_bytes(int64_t N);
