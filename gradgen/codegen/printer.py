@@ -5,24 +5,21 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import singledispatchmethod
 
 import sympy
 
 from gradgen.codegen.expressions import OR, ExpressionPrinter, fits_counter
 from gradgen.codegen.fragments import Helper
-from gradgen.codegen.gemm import PARAMETERS, GemmCode, GemmRequest, GemmTarget, gemm_function
 from gradgen.codegen.layout import code_lines, comment
-from gradgen.codegen.register_tiles import tiled_function
 from gradgen.errors import CodegenError
 from gradgen.ir.dtypes import DType, bool_, int64
-from gradgen.ir.kernels import KernelSpec
 from gradgen.ir.nodes import Node
-from gradgen.ir.symbols import Dim, Extent
-from gradgen.loops.needs import Needs, needs
+from gradgen.ir.symbols import Extent, as_extent
+from gradgen.loops.needs import Needs, needs, outside
 from gradgen.loops.statements import (
     ARGUMENT,
+    PRODUCT,
     SAVED,
     WORK,
     Apart,
@@ -32,15 +29,14 @@ from gradgen.loops.statements import (
     Buffer,
     Call,
     Comment,
-    Contract,
     Copy,
     Declare,
     Expr,
     Fail,
     Fill,
+    Function,
     If,
     Index,
-    KernelCall,
     Layout,
     Let,
     Literal,
@@ -48,15 +44,13 @@ from gradgen.loops.statements import (
     Operand,
     PairwiseAdd,
     PairwiseBegin,
-    Part,
     Pointer,
     Statement,
     Store,
     Variable,
 )
-from gradgen.loops.walk import blocks, subexpressions
+from gradgen.loops.walk import blocks, buffers, expressions, subexpressions
 from gradgen.notation.formula import node_formula
-from gradgen.schedule.cost import Costs
 from gradgen.target import NATIVE, Target
 
 INDENT = "    "
@@ -88,47 +82,6 @@ def called_often(statements: Sequence[Statement]) -> frozenset[tuple[str, str]]:
                     key = (e.op, (e.args[0] if e.dtype is bool_ and e.args else e).dtype.suffix)
                     count[key] = count.get(key, 0) + 1
     return frozenset(k for k, n in count.items() if n > MANY_CALLS)
-
-
-def product_function(s: Contract, target: Target, size: bool, some: bool = False, both: bool = False) -> GemmCode:
-    """The C function of a contraction, named after everything it knows, so that equal ones share it."""
-    def known(e: Extent) -> int | None:
-        return e if isinstance(e, int) else None
-
-    strides = [(known(o.strides[0]), known(o.strides[1])) for o in (s.a, s.b, s.c)]
-    request = GemmRequest(s.dtype.name, known(s.m), known(s.n), known(s.k), s.accumulate,
-                          strides[0], strides[1], strides[2], s.absent)
-    if target.scalar:
-        code = tiled_function(request, Costs(target, size), s.limits[2], some, both)
-    else:
-        code = gemm_function(request, GemmTarget.of(target))
-    if not code.source:  # the general function: arguments tell it everything
-        return code
-    sizes = "x".join(letter if n is None else str(n) for letter, n in zip("mnk", (request.m, request.n, request.k),
-                                                                         strict=True))
-    layout = "_".join("x".join("s" if n is None else str(n).replace("-", "m") for n in pair) for pair in strides)
-    name = f"gg_gemm_{s.dtype.suffix}_{sizes}_{layout}{code.kind}{_adds(s, code)}{s.absent and f'_absent_{s.absent}'}"
-    source = code.source.replace(code.name + "(", name + "(").replace(code.name + "0(", name + "0(")  # 0: behind a test
-    return replace(code, name=name, source=source)
-
-
-def _adds(s: Contract, code: GemmCode) -> str:
-    return "_both" if "add" in code.parameters else "_add" if s.accumulate else ""
-
-
-def _product_key(s: Contract) -> tuple[object, ...]:
-    """What two products have in common that differ in set and add alone."""
-    known = [e if isinstance(e, int) else None for e in (s.m, s.n, s.k, *s.a.strides, *s.b.strides, *s.c.strides)]
-    return (s.dtype, s.absent, *known)
-
-
-def set_and_added(statements: Iterable[Statement]) -> frozenset[tuple[object, ...]]:
-    """The products that are made both to set their result and to add to it."""
-    kinds: dict[tuple[object, ...], set[bool]] = {}
-    for s in statements:
-        if isinstance(s, Contract):
-            kinds.setdefault(_product_key(s), set()).add(s.accumulate)
-    return frozenset(key for key, found in kinds.items() if len(found) > 1)
 
 
 def wrapped(head: str, items: list[str], indent: str) -> str:
@@ -172,6 +125,16 @@ def local_type(dtype: DType) -> str:
     return "int" if dtype is bool_ else dtype.ctype
 
 
+def addressed_in(statements: Iterable[Statement], layout: Layout) -> set[Buffer]:
+    """The memory that statements name: scratch of the functions that they call needs no name where its place is a number."""
+    found: set[Buffer] = set()
+    for s in outside(statements):
+        found.update(b for e in subexpressions(expressions(s)) for b in buffers(e))
+        scratch = {o.buffer for o in s.scratch if o is not None} if isinstance(s, Call) else set()
+        found.update(b for b in buffers(s) if b not in scratch or not isinstance(layout.offsets.get(b), int))
+    return found
+
+
 def parameters(found: Needs, places: Sequence[Buffer]) -> list[tuple[str, str]]:
     """Names and declarations of what a function is given that finds `places` in SAVED and WORK by itself."""
     given = [(name, f"{local_type(dtype)} {name}") for name, dtype in found.scalars.items()]
@@ -187,8 +150,6 @@ def parameters(found: Needs, places: Sequence[Buffer]) -> list[tuple[str, str]]:
         given.append(("work", "void *work"))
     if found.flags:
         given.append(("flags", "uint32_t flags"))
-    if found.products:
-        given += [("gg_scratch", "void *gg_scratch"), ("gg_scratch_bytes", "size_t gg_scratch_bytes")]
     return given
 
 
@@ -203,16 +164,11 @@ class StatementPrinter:
         self.expressions = ExpressionPrinter(target, size)
         self.out: list[str] = []
         self.depth = 1
-        self.products: dict[str, tuple[GemmCode, list[Extent]]] = {}
-        self.scratch, self.chunks = "gg_scratch", 1  # memory of the matrix kernel: its name here, the copies of it
         self.procedure, self.layout = procedure, layout
         self.names = names or {}  # of values that stand in the function
         self.functions: dict[str, Helper] = {}  # made of statements that stand apart
         self.apart: dict[str, int] = {}  # how many there are of each kind
-        self.chunk: Loop | None = None  # the loop in threads that is being printed
-        self.kernels: dict[tuple[str, str], tuple[KernelSpec, DType]] = {}
         self.fixed: set[str] = set()  # variables that keep their value
-        self.set_and_added: frozenset[tuple[object, ...]] = frozenset()
 
     def pointers(self, buffers: Iterable[Buffer]) -> list[str]:
         """The lines that find arrays in SAVED and WORK."""
@@ -374,14 +330,12 @@ class StatementPrinter:
         self.line(f"GRADGEN_SIMD_WITH({' '.join(clauses)})" if clauses else "GRADGEN_SIMD")
 
     def parallel(self, s: Loop) -> None:
-        """A loop over chunks, each of which has its own part of the kernel's scratch memory."""
+        """A loop over chunks."""
         i, e = s.variable.name, self.expressions
         worth = "1" if s.several is None else f"{s.several.name} > 1"
         self.line(f"GRADGEN_PARALLEL_FOR({s.parallel}, {worth})")
         self.line(f"for ({e.counter} {i} = {e.index(s.start)}; {i} < {e.index(s.stop)}; ++{i}) {{")
-        self.chunk = s
         self.block(s.body)
-        self.chunk = None
         self.line("}")
 
     @visit.register
@@ -391,17 +345,12 @@ class StatementPrinter:
         places = [b for b in found.pointers.values() if b.space in (SAVED, WORK)]
         for b in places:
             found.index(self.layout.offsets[b])
-        found.products = found.products and not self.target.scalar
         given = parameters(found, places)
-        kept, depth, self.out, self.depth = self.out, self.depth, self.pointers(places), 1
-        if found.products and self.chunk is not None:
-            self.chunks = max(self.chunks, self.chunk.parallel)
-            self.scratch = "gg_own_scratch"
-            own = f"(unsigned char *)gg_scratch + (size_t){self.chunk.variable.name} * gg_scratch_bytes"
-            self.line(f"void *const gg_own_scratch = {own};")
+        addressed = addressed_in(s.body, self.layout)
+        kept, depth, self.out, self.depth = self.out, self.depth, self.pointers(b for b in places if b in addressed), 1
         with self.function(found.scalars.items()):
             self.sequence(s.body)
-        lines, self.out, self.depth, self.scratch = self.out, kept, depth, "gg_scratch"
+        lines, self.out, self.depth = self.out, kept, depth
         self.apart[s.kind] = self.apart.get(s.kind, 0) + 1
         name = f"gg_{self.procedure}_{s.kind}{self.apart[s.kind]}"
         self.line(wrapped(f"{name}(", [v for v, _ in given], INDENT * 2) + ");")
@@ -446,58 +395,57 @@ class StatementPrinter:
 
     @visit.register
     def _call(self, s: Call) -> None:
-        args = [f"{b.name} + {k}" if k else b.name for b, k in s.pointers]
-        args += [self.expressions.text(e) if isinstance(e, Expr) else e.name for e in s.scalars]
+        f = s.function
+        given: dict[str, str] = {}
+        for b, o in zip(f.pointers, s.pointers, strict=True):
+            given[b.name] = "NULL" if o is None else self.pointer(o) if b not in f.scratch else self.scratch(b, o, f)
+        for v, e in zip(f.scalars, s.scalars, strict=True):
+            text = self.size if f.kind == PRODUCT else self.expressions.index
+            given[v.name] = text(e.expr) if isinstance(e, Index) else self.scalar(e)
+        rows: list[list[str]] = [[]]
+        for p in f.parameters:
+            if f.kind == PRODUCT and isinstance(p, Buffer) and p not in f.scratch and rows[-1]:
+                rows.append([])
+            rows[-1].append(given[p.name])
+        lines = [", ".join(row) for row in rows]
         result = f"{s.result.name} = " if s.result is not None else ""
-        self.line(f"{result}{s.part.name}({', '.join(args)});")
+        self.line(f"{result}{f.name}({lines[0]}{');' if len(lines) == 1 else ','}")
+        for k, row in enumerate(lines[1:], 2):
+            self.line(f"{INDENT}{row}{');' if k == len(lines) else ','}")
 
-    def part(self, p: Part) -> Helper:
-        """A part as a static function."""
-        parameters = [f"{'' if written else 'const '}{b.dtype.ctype} *{b.name}" for b, written in p.pointers]
-        parameters += [f"{local_type(v.dtype)} {v.name}" for v in p.scalars]
-        result = local_type(p.result.dtype) if p.result is not None else "void"
+    def scalar(self, e: Expr | sympy.Symbol) -> str:
+        return self.expressions.text(e) if isinstance(e, Expr) else e.name
+
+    def scratch(self, p: Buffer, o: Operand, f: Function) -> str:
+        """Scratch memory at a place that is a number needs no name."""
+        place = self.layout.offsets.get(o.buffer)
+        if not isinstance(place, int):
+            return self.pointer(o)
+        address = self.at("work", as_extent(place + o.start * o.buffer.dtype.itemsize))
+        return address if f.kind == PRODUCT else f"({p.dtype.ctype} *){address}"
+
+    def function_text(self, f: Function) -> Helper:
+        """A nest as a static function."""
+        constant = {b.name for b in f.reads}
+        parameters = [
+            f"{'const ' if p.name in constant else ''}{p.dtype.ctype} *{p.name}" if isinstance(p, Buffer)
+            else f"{local_type(p.dtype)} {p.name}" for p in f.parameters
+        ]
+        result = local_type(f.result.dtype) if f.result is not None else "void"
         kept, self.out = self.out, []
         names, self.names = self.names, {}  # it serves several nests
-        often, self.expressions.out_of_line = self.expressions.out_of_line, called_often(p.body)
-        both, self.set_and_added = self.set_and_added, frozenset()
-        with self.function((v.name, v.dtype) for v in p.scalars):
-            self.sequence(p.body)
-        self.set_and_added = both
+        often, self.expressions.out_of_line = self.expressions.out_of_line, called_often(f.body)
+        with self.function((v.name, v.dtype) for v in f.scalars):
+            self.sequence(f.body)
         self.names, self.expressions.out_of_line = names, often
         lines, self.out = self.out, kept
-        if p.result is not None:
-            lines.append(f"{INDENT}return {p.result.name};")
-        return Helper(f"static {result} {p.name}({', '.join(parameters)})\n{{\n" + "\n".join(lines) + "\n}", (p.name,))
+        if f.result is not None:
+            lines.append(f"{INDENT}return {f.result.name};")
+        return Helper(f"static {result} {f.name}({', '.join(parameters)})\n{{\n" + "\n".join(lines) + "\n}", (f.name,))
 
     @visit.register
     def _fail(self, s: Fail) -> None:
         self.line(f"return {s.status};")
-
-    @visit.register
-    def _contract(self, s: Contract) -> None:
-        some = isinstance(s.k, sympy.Symbol) and not isinstance(s.k, Dim) and self.chunk is None  # of a strip, never none
-        code = product_function(s, self.target, self.size_counts, some, _product_key(s) in self.set_and_added)
-        sizes = code.work_bytes.extent(*s.limits)
-        self.products.setdefault(code.name, (code, []))[1].append(sizes)
-        texts = [self.size(x) for x in (s.m, s.n, s.k)]
-        for operand in (s.a, s.b, s.c):
-            texts += [self.pointer(operand), *(self.size(x) for x in operand.strides)]
-        given = {**dict(zip(PARAMETERS, (*texts, self.scratch), strict=True)), "add": str(int(s.accumulate))}
-        rows = [", ".join(given[p] for p in row if p in code.parameters)
-                for row in (PARAMETERS[:3], PARAMETERS[3:6], PARAMETERS[6:9], PARAMETERS[9:12], (*PARAMETERS[12:], "add"))]
-        rows = [row for row in rows if row]
-        self.line(f"{code.name}({rows[0]}," if len(rows) > 1 else f"{code.name}({rows[0]});")
-        for row in rows[1:]:
-            self.line(f"{INDENT}{row}{');' if row is rows[-1] else ','}")
-
-    @visit.register
-    def _kernel_call(self, s: KernelCall) -> None:
-        suffix = s.dtype.suffix
-        self.kernels[s.spec.name, suffix] = (s.spec, s.dtype)
-        args = [self.expressions.index(size) for size in s.sizes]
-        args += [b.name for b in (*s.operands, *s.results)] + [str(flag) for flag in s.flags]
-        args += [b.name for b in s.workspace]
-        self.line(f"gg_{s.spec.name}_{suffix}({', '.join(args)});")
 
     def size(self, extent: Extent) -> str:
         """An argument of type ptrdiff_t, which has 32 bits on small machines."""

@@ -8,47 +8,24 @@ done in blocks, each completed before it is added to the result.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from gradgen.codegen.gemm import PARAMETERS, GemmCode, GemmRequest, NoScratch, with_absent_terms
-from gradgen.ir import dtypes
-from gradgen.ir.limits import greatest
-from gradgen.ir.symbols import Extent
-from gradgen.schedule.cost import KERNEL_TERMS, Costs
+from gradgen.ir.dtypes import dtype
+from gradgen.schedule.cost import KERNEL_TERMS
+from gradgen.schedule.matrix_kernel import MatrixKernel
 
 
-def tiled_function(
-    request: GemmRequest, costs: Costs, most_terms: Extent, some: bool = False, both: bool = False
-) -> GemmCode:
-    """The function of one product.  Its parameters are what the request does not know.
+def tiled_text(name: str, kernel: MatrixKernel) -> str:
+    """The function of one product under a name.  Its parameters are what the request does not know."""
+    rows, columns = kernel.tile
+    ctype = dtype(kernel.request.dtype).ctype
 
-    Args:
-        most_terms: the greatest k of any call.
-        some: k is 1 or more in every call.
-        both: it is called to set c and to add to it, too: the last parameter says which.
-    """
-    if request.absent:
-        return with_absent_terms(tiled_function(replace(request, absent=""), costs, most_terms), request)
-    r = request
-    known = {
-        "m": r.m, "n": r.n, "k": r.k, "as_m": r.a_strides[0], "as_k": r.a_strides[1], "bs_k": r.b_strides[0],
-        "bs_n": r.b_strides[1], "cs_m": r.c_strides[0], "cs_n": r.c_strides[1],
-    }  # fmt: skip
-    most = greatest(most_terms, {})
-    long = most is None or most > KERNEL_TERMS
-    dtype = dtypes.dtype(r.dtype)
-    add = None if both and not long else r.accumulate
-    rows, columns = costs.tile(r.m, r.n, dtype)
-    literals = {name: value for name, value in known.items() if value is not None}
-    product = _Product(literals, dtype.ctype, add, long, some and not costs.size, rows, columns)
-    name = f"gg_gemm_{dtype.suffix}_1"
-    parameters = tuple(p for p in PARAMETERS[:-1] if p not in product.known) + (("add",) if add is None else ())
-    kind = "_long" if long else "_some" if product.some else ""
-    text = product.text(name, parameters)
-    if rows * columns > 1:  # the same sums one by one, where the compiler is asked for little code
-        small = _Product(literals, dtype.ctype, add, long, False, 1, 1).text(name, parameters)
-        text = f"#if defined(__OPTIMIZE_SIZE__)\n{small}#else\n{text}#endif\n"
-    return GemmCode(name, text, {}, NoScratch(r), parameters, kind)
+    def text(some: bool, rows: int, columns: int) -> str:
+        return _Product(kernel.known, ctype, kernel.add, kernel.long, some, rows, columns).text(name, kernel.parameters)
+
+    large = text(kernel.some, rows, columns)
+    if rows * columns == 1:
+        return large.strip("\n")
+    small = text(False, 1, 1)  # the same sums one by one, where the compiler is asked for little code
+    return f"#if defined(__OPTIMIZE_SIZE__)\n{small}#else\n{large}#endif"
 
 
 class _Product:
@@ -58,7 +35,7 @@ class _Product:
         self, known: dict[str, int], ctype: str, add: bool | None, long: bool, some: bool, rows: int, columns: int
     ) -> None:
         self.known, self.ctype, self.add, self.long = known, ctype, add, long
-        self.some = some and not long and "k" not in known  # the first term needs no test
+        self.some = some  # the first term needs no test
         self.rows, self.columns = rows, columns
 
     def of(self, name: str) -> str:
@@ -165,4 +142,4 @@ def _indented(lines: list[str]) -> list[str]:
     return ["    " + line for line in lines]
 
 
-__all__ = ["tiled_function"]
+__all__ = ["tiled_text"]

@@ -77,8 +77,9 @@ def _difference(before: Any, after: Any) -> str:
     if after.layout is not None and before.layout is None:
         count = sum(b.space == WORK for b in after.layout.offsets)
         found.append(f"WORK {after.layout.work} bytes for {count} buffers, SAVED {after.layout.saved}")
-    if len(after.parts) > len(before.parts):
-        found.append(f"{len(after.parts)} functions")
+    functions = walk.functions_in(after.statements)
+    if len(functions) > len(walk.functions_in(before.statements)):
+        found.append(f"{len(functions)} functions")
     found += after.notes[len(before.notes) :]
     return "; ".join(found) or UNCHANGED
 

@@ -19,7 +19,6 @@ from gradgen.codegen.bundle import ModuleCode, make_bundle, make_sources, with_f
 from gradgen.codegen.extents import to_c
 from gradgen.codegen.interface import Argument, Interface
 from gradgen.codegen.kernels_body import ProcedureCode, c_procedure
-from gradgen.codegen.states import copied_last, kept_name
 from gradgen.compiler.account import Account
 from gradgen.compiler.derivative_functions import Derivatives, derivative_functions
 from gradgen.compiler.recorded_calls import recorded_call
@@ -128,11 +127,8 @@ def _module(made: Stages, name: str, scheduled: Sequence[Program]) -> ModuleCode
     code = bodies(scheduled)
     saved = saved_layout(made.procedures).bytes if made.joint is not None else 0
     interface = _interface(made, name, saved, 0)
-    if options.in_place:
-        kept = _kept_states(made)
-        code = [copied_last(c, interface.functions[c.name], kept) for c in code]
     interface = replace(interface, work_bytes=greatest_of([0, *(c.work_bytes for c in code)]))
-    total = bill(name, scheduled, options.target, saved, {c.name: c.work_bytes for c in code})
+    total = bill(name, scheduled, options.target, saved)
     return ModuleCode(interface, tuple(code), to_c(saved), to_c(interface.work_bytes), None, total, options.target,
                       options.optimise)
 
@@ -175,13 +171,6 @@ def _interface(made: Stages, name: str, saved: Extent, work: Extent) -> Interfac
         derivative_formulas=_derivative_formulas(made), conditions=graph.conditions, draws=STATE in graph.inputs,
         states=graph.states, in_place=made.options.in_place, index_bits=made.options.target.index_bits,
     )
-
-
-def _kept_states(made: Stages) -> dict[str, str]:
-    """The names of the memory in which new states wait, where they may then replace the old ones."""
-    if not made.options.in_place:
-        return {}
-    return {new: kept_name(k) for k, (_, new) in enumerate(made.graph.states)}
 
 
 def _formulas(made: Stages) -> Mapping[str, str]:
@@ -252,7 +241,7 @@ def stages(graph: Graph, options: Options) -> Stages:
         with made.stage("simplify"):
             simple, where = _simplified(graph.outputs, (), graph.where, options)
             made.graph = replace(graph, outputs=simple, where=where)
-        made.procedures = _renamed((_forward(made.graph, ()),), _kept_states(made))
+        made.procedures = (_forward(made.graph, ()),)
         return _proved(made)
     with made.stage("differentiate"):
         joint = differentiate(graph, parameters, nan_safe=options.nan_safe, target=options.target)
@@ -271,7 +260,6 @@ def stages(graph: Graph, options: Options) -> Stages:
                 graph, joint, options, lambda nodes: _simplified(nodes, (), graph.where, options)
             )
             made.procedures += tuple(made.derivatives.procedures)
-    made.procedures = _renamed(made.procedures, _kept_states(made))
     return _proved(made)
 
 
@@ -281,15 +269,10 @@ def _held(graph: Graph, options: Options) -> frozenset[Node]:
     return frozenset(n for n in graph.inputs if n.name in states)
 
 
-def _renamed(found: Sequence[Procedure], names: Mapping[str, str]) -> tuple[Procedure, ...]:
-    """The procedures with other names for what they write."""
-    if not names:
-        return tuple(found)
-    return tuple(
-        replace(p, outputs=tuple(
-            replace(o, place=replace(o.place, name=names.get(o.place.name, o.place.name))) for o in p.outputs
-        )) for p in found
-    )
+def _states_last(p: Procedure, made: Stages) -> tuple[Output, ...]:
+    """The outputs; new states last where they may replace the old ones."""
+    new = {name for _, name in made.graph.states} if made.options.in_place else set()
+    return tuple(replace(o, last=True) if o.place.space != SAVED and o.place.name in new else o for o in p.outputs)
 
 
 def _proved(made: Stages) -> Stages:
@@ -298,7 +281,8 @@ def _proved(made: Stages) -> Stages:
     with made.stage("conditions"):
         for p in made.procedures:
             check_reach([o.node for o in p.outputs], conditions)
-        made.procedures = tuple(replace(p, conditions=conditions) for p in made.procedures)
+        made.procedures = tuple(
+            replace(p, conditions=conditions, outputs=_states_last(p, made)) for p in made.procedures)
     return made
 
 

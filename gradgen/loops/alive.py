@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from gradgen.loops.draft import Draft
 from gradgen.loops.extremes import exceeds, plus, poly
 from gradgen.loops.statements import SAVED, WORK, Buffer, Call, Layout, Loop, Statement
-from gradgen.loops.walk import behind, blocks, buffers, expressions, pointer_targets, subexpressions
+from gradgen.loops.walk import behind, blocks, buffers, expressions, pointer_targets, rows_of, subexpressions
 
 Life = tuple[int, int]
 
@@ -50,12 +50,12 @@ def _lives(statements: tuple[Statement, ...]) -> dict[Buffer, Life]:
         for s in block:
             first = clock
             clock += 1
-            own = [] if isinstance(s, Call) else list(buffers(s))
+            own = _without_body(s) if isinstance(s, Call) else list(buffers(s))
             own += [b for e in subexpressions(expressions(s)) for b in buffers(e)]
             for b in behind(own, rows):
                 touches.setdefault(b, []).append((first, around))
             if isinstance(s, Call):
-                look(s.part.body, around, _rows_of(s, rows))
+                look(s.function.body, around, rows_of(s, rows))
             here = _Around(bool(s.parallel), first) if isinstance(s, Loop) else None
             for inner in blocks(s):
                 look(inner, around if here is None else (*around, here), rows)
@@ -76,11 +76,9 @@ class _Around:
     last: int = 0
 
 
-def _rows_of(call: Call, rows: Mapping[str, tuple[Buffer, ...]]) -> dict[str, tuple[Buffer, ...]]:
-    """What the pointers inside of a part point into."""
-    given = {p.name: tuple(behind((b,), rows)) for (p, _), (b, _) in zip(call.part.pointers, call.pointers, strict=True)}
-    inside = {name: tuple(behind(found, given)) for name, found in pointer_targets(call.part.body).items()}
-    return {**given, **inside}
+def _without_body(s: Call) -> list[Buffer]:
+    """What no statement of the function tells."""
+    return [o.buffer for o in (s.pointers if not s.function.body else s.scratch) if o is not None]
 
 
 def _life(touches: list[tuple[int, tuple[_Around, ...]]]) -> Life:

@@ -1,7 +1,7 @@
 """The bill of a module: what it takes of a machine, before anything is compiled.
 
-Bytes of SAVED and WORK are exact; those of a tensor count where it lies.  The stack is an upper bound along the calls: arrays
-and accumulators are counted, locals as if none ever shared a register.  Flash is an estimate, given by whoever prints the C.
+Bytes of SAVED and WORK are exact; those of a tensor count where it lies.  The stack is an upper bound along the calls
+(stack.py).  Flash is an estimate, given by whoever prints the C.
 """
 
 from __future__ import annotations
@@ -14,39 +14,14 @@ import sympy
 
 from gradgen.errors import GradgenError
 from gradgen.ir.limits import Interval, greatest
-from gradgen.ir.scalar_table import is_costly
 from gradgen.ir.symbols import Extent, as_extent
 from gradgen.loops.counting import counted
 from gradgen.loops.heights import greatest_of
-from gradgen.loops.needs import outside
 from gradgen.loops.program import Program
-from gradgen.loops.statements import (
-    CONSTANT,
-    SAVED,
-    WORK,
-    Apart,
-    Apply,
-    Array,
-    Call,
-    Contract,
-    Declare,
-    KernelCall,
-    Let,
-    Loop,
-    PairwiseBegin,
-    Statement,
-)
-from gradgen.loops.walk import expressions, subexpressions
+from gradgen.loops.statements import CONSTANT, SAVED, WORK
 from gradgen.target import Target
 
-WORD = 8  # bytes of a local, of an address, of a number
-FRAME = 192  # of a function: registers that it must keep, arguments of calls, alignment
-VECTORS = 2048  # of a function with vector loops, on a machine with vectors
-PRODUCT = {True: 2560, False: 640}  # of the matrix kernel, with vectors and without (measured, gcc 12)
-KERNEL = 1024  # of a named kernel: their arrays are in WORK
-FUNCTION = 640  # of a mathematical function: the longest reduces its argument in two numbers
-LEVELS = 64  # of a pairwise accumulator
-CALLED = 128  # of what checks arguments and calls
+CALLED = 128  # bytes of stack of what checks arguments and calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,17 +111,17 @@ class Bill:
         return table(self)
 
 
-def bill(name: str, programs: Sequence[Program], target: Target, saved: Extent, work: Mapping[str, Extent]) -> Bill:
-    """The bill of the functions of a module; `work` are the bytes of each, by name."""
-    functions = tuple(_function(p, target, work[p.name]) for p in programs)
+def bill(name: str, programs: Sequence[Program], target: Target, saved: Extent) -> Bill:
+    """The bill of the functions of a module."""
+    functions = tuple(map(_function, programs))
     return Bill(name, target.name, None, saved, greatest_of([0, *(f.work for f in functions)]), functions)
 
 
-def _function(p: Program, target: Target, work: Extent) -> FunctionBill:
+def _function(p: Program) -> FunctionBill:
     done = counted(p.statements)
     constants = sum(int(b.size) * b.dtype.itemsize for b in p.buffers if b.space == CONSTANT)  # type: ignore[arg-type]
-    stack, through = deepest(p.statements, target)
-    return FunctionBill(p.name, work, stack + CALLED, through, constants, done.multiply_adds, done.moved, tuple(_held(p)))
+    return FunctionBill(p.name, p.layout.work, p.layout.stack + CALLED, p.layout.through, constants, done.multiply_adds,
+                        done.moved, tuple(_held(p)))
 
 
 def _held(p: Program) -> Iterable[Held]:
@@ -168,58 +143,6 @@ def charges(b: Bill, known: Mapping[str, Interval]) -> dict[str, tuple[int | Non
         "ram": (greatest(b.ram, known), parts),
         "stack": (b.stack, f"at most, in {' -> '.join((b.deepest.name, *b.deepest.through))}"),
     }
-
-
-# --- stack -----------------------------------------------------------------------------------------------------------
-
-
-def deepest(statements: Sequence[Statement], target: Target) -> tuple[int, tuple[str, ...]]:
-    """The stack of a function with these statements and of what it calls, and the names of the calls."""
-    inside = list(outside(statements))
-    own = _frame(inside, target)
-    below: tuple[int, tuple[str, ...]] = (0, ())
-    known: dict[str, tuple[int, tuple[str, ...]]] = {}
-    for s in inside:
-        for name, depth in _called(s, target, known):
-            below = max(below, (depth[0], (name, *depth[1])))
-    return own + below[0], below[1]
-
-
-def _called(
-    s: Statement, target: Target, known: dict[str, tuple[int, tuple[str, ...]]]
-) -> Iterable[tuple[str, tuple[int, tuple[str, ...]]]]:
-    match s:
-        case Call():
-            if s.part.name not in known:
-                depth, through = deepest(s.part.body, target)
-                known[s.part.name] = depth + WORD * (len(s.part.pointers) + len(s.part.scalars)), through
-            yield s.part.name, known[s.part.name]
-        case Apart():
-            yield s.kind, deepest(s.body, target)
-        case Contract():
-            yield "matrix product", (PRODUCT[not target.scalar], ())
-        case KernelCall():
-            yield s.spec.name, (KERNEL, ())
-    if any(isinstance(e, Apply) and is_costly(e.op) for e in subexpressions(expressions(s))):
-        yield "mathematics", (FUNCTION, ())
-
-
-def _frame(inside: Iterable[Statement], target: Target) -> int:
-    total = FRAME
-    vectors = False
-    names: dict[str, int] = {}
-    for s in inside:
-        match s:
-            case Array():
-                total += int(s.buffer.size) * s.buffer.dtype.itemsize  # type: ignore[arg-type]
-            case PairwiseBegin():
-                total += LEVELS * s.accumulator.dtype.itemsize + WORD
-            case Let() | Declare():
-                names[s.variable.name] = WORD
-            case Loop():
-                vectors = vectors or s.simd
-                names[s.variable.name] = WORD
-    return total + sum(names.values()) + (VECTORS if vectors and not target.scalar else 0)
 
 
 # --- text ------------------------------------------------------------------------------------------------------------
@@ -283,4 +206,4 @@ def _plain(extent: Extent) -> int | str:
     return extent if isinstance(extent, int) else str(extent)
 
 
-__all__ = ["Bill", "FunctionBill", "Held", "bill", "charges", "deepest", "said", "table"]
+__all__ = ["Bill", "FunctionBill", "Held", "bill", "charges", "said", "table"]

@@ -89,8 +89,15 @@ class _Counting:
             case Apart():
                 return self.block(s.body)
             case Call():
-                return _Counting().block(s.part.body)
+                return self.call(s)
         return {}, {}
+
+    def call(self, s: Call) -> tuple[Poly, Poly]:
+        inside = _Counting()
+        for v, given in zip(s.function.scalars, s.scalars, strict=True):
+            if isinstance(given, (Index, sympy.Symbol)):
+                inside.known[v.name] = self.value(given.expr if isinstance(given, Index) else given)
+        return inside.block(s.function.body)
 
     def loop(self, s: Loop) -> tuple[Poly, Poly]:
         name, start, length = s.variable.name, self.value(s.start), self.length(s)

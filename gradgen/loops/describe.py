@@ -22,7 +22,6 @@ from gradgen.loops.statements import (
     Holds,
     If,
     Index,
-    KernelCall,
     Let,
     Literal,
     Load,
@@ -129,12 +128,6 @@ def _(s: Contract) -> str:
 
 
 @line.register
-def _(s: KernelCall) -> str:
-    names = [", ".join(b.name for b in group) for group in (s.results, s.operands)]
-    return f"{names[0]} = {s.spec.name}({names[1]}) {list(s.sizes)} {list(s.flags)}"
-
-
-@line.register
 def _(s: PairwiseBegin) -> str:
     return f"pairwise {s.accumulator.name}"
 
@@ -146,10 +139,10 @@ def _(s: PairwiseAdd) -> str:
 
 @line.register
 def _(s: Call) -> str:
-    pointers = [f"{b.name}+{k}" if k else b.name for b, k in s.pointers]
+    pointers = [f"{o.buffer.name}+{o.start}" if o.start != 0 else o.buffer.name for o in s.pointers if o is not None]
     scalars = [text(e) if isinstance(e, Expr) else str(e) for e in s.scalars]
     result = f"{s.result.name} = " if s.result is not None else ""
-    return f"{result}{s.part.name}({', '.join([*pointers, *scalars])})"
+    return f"{result}{s.function.name}({', '.join([*pointers, *scalars])})"
 
 
 @line.register

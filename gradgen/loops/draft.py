@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from gradgen.ir.nodes import Node
 from gradgen.loops.procedure import Procedure
 from gradgen.loops.program import Program
-from gradgen.loops.statements import Buffer, Layout, Part, Statement
+from gradgen.loops.statements import Buffer, Layout, Statement
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,11 +25,10 @@ class Draft:
     statements: tuple[Statement, ...]
     layout: Layout | None = None
     notes: tuple[str, ...] = ()
-    parts: tuple[Part, ...] = ()
     names: Mapping[Node, str] = field(default_factory=dict)
 
     def program(self) -> Program:
         """The Program, when nothing is left to decide."""
         if self.layout is None:
             raise ValueError(f"{self.procedure.name}: the memory is not planned")
-        return Program(self.procedure.name, self.buffers, self.statements, self.layout, self.notes, self.parts, self.names)
+        return Program(self.procedure.name, self.buffers, self.statements, self.layout, self.notes, self.names)

@@ -54,7 +54,6 @@ from gradgen.loops.statements import (
     Holds,
     If,
     Index,
-    KernelCall,
     Let,
     Load,
     Loop,
@@ -149,11 +148,6 @@ class Verifier(Touched):
                 self.write(s.target, interval(self.at(s.target_start), self.at(s.count)), self.at(s.count))
             case Contract():
                 self.product(s)
-            case KernelCall():
-                for b in s.operands:
-                    self.read(b, self.whole(b))
-                for b in (*s.results, *s.workspace):
-                    self.write(b, self.whole(b), poly(b.size))
             case Call():
                 self.call(s)
             case If():
@@ -258,25 +252,39 @@ class Verifier(Touched):
 
     def call(self, s: Call) -> None:
         """The body of the function, with its parameters as names for what it is given."""
+        f = s.function
+        if not f.body:  # a named kernel: whole tensors
+            for o in s.reads:
+                self.read(o.buffer, self.whole(o.buffer))
+            for o in (*s.writes, *s.updates, *(o for o in s.scratch if o is not None)):
+                self.write(o.buffer, self.whole(o.buffer), poly(o.buffer.size))
+            return
         outer, now, beyond = self.names, s, self.beyond
         self.names, self.beyond = dict(outer), frozenset(outer)  # which C does not see there
-        own = {name for t in walk.statements_in(s.part.body) for name in walk.bound(t)}
-        for (b, written), (given, offset) in zip(s.part.pointers, s.pointers, strict=True):
-            rows = tuple((m, None if at is None else plus(at, poly(offset)), then) for m, at, then in self.behind(given))
+        own = {name for t in walk.statements_in(f.body) for name in walk.bound(t)}
+        constant = {b.name for b in f.reads}
+        for t in walk.statements_in(f.body):
+            for b in walk.writes(t):
+                if b.name in constant:
+                    self.fail("scope", "is written through a pointer to const", b.name)
+        for b, given in zip(f.pointers, s.pointers, strict=True):
+            if given is None or b in f.scratch:
+                continue
+            at = self.at(given.start)
+            behind = self.behind(given.buffer)
+            rows = tuple((m, None if start is None else plus(start, at), then) for m, start, then in behind)
             self.names[b.name] = Name("row", b.dtype, rows=rows)
-            self.same(b.name, b.dtype, given.dtype)
-            if not written and any(b.name == w.name for t in walk.statements_in(s.part.body) for w in walk.writes(t)):
-                self.fail("scope", "is written through a pointer to const", b.name)
+            self.same(b.name, b.dtype, given.buffer.dtype)
         if s.result is not None:
             self.changes(s.result.name, "var")
-        for v, given_scalar in zip(s.part.scalars, s.scalars, strict=True):
+        for v, given_scalar in zip(f.scalars, s.scalars, strict=True):
             value = given_scalar if isinstance(given_scalar, Expr) else Index(v.dtype, given_scalar)
             self.same(v.name, v.dtype, value.dtype)
-            kind = "var" if s.part.result is not None and v.name == s.part.result.name else "let"
+            kind = "var" if f.result is not None and v.name == f.result.name else "let"
             value = self.without_locals(value)
             mentioned = {n for e in walk.subexpressions([value]) for n in (*walk.used(e), *map(str, walk.index_symbols(e)))}
             self.names[v.name] = Name(kind, v.dtype, value if kind == "let" and not mentioned & own else None)
-        self.block(s.part.body)
+        self.block(f.body)
         self.names, self.now, self.beyond = outer, now, beyond
 
     def without_locals(self, e: Expr) -> Expr:

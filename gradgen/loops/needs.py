@@ -43,7 +43,6 @@ class Needs:
     written: set[str] = field(default_factory=set)
     scalars: dict[str, DType] = field(default_factory=dict)
     own: set[str] = field(default_factory=set)
-    products: bool = False
     saved: bool = False
     flags: bool = False
 
@@ -66,7 +65,6 @@ def needs(statements: Iterable[Statement]) -> Needs:
         found.own.update(bound(s))
         found.own.update(getattr(s, f).name for f, role in ROWS[type(s)].items() if role is Role.COUNTER)
     for s in inside:
-        found.products = found.products or isinstance(s, Contract)
         for e in subexpressions(expressions(s)):
             found.flags = found.flags or isinstance(e, SetFlag)
             _note(e, found)

@@ -40,13 +40,15 @@ class Output:
     """`place` (=) node, or for mode "accumulate": place += node, but place = node where GRADGEN_SET_GRAD is in `flags`.
 
     Accumulation adds the completed value once per element, so that partial sums never go through the destination; with
-    `in_parts` they may, which takes no memory for the value.
+    `in_parts` they may, which takes no memory for the value.  `last`: the place may hold a given value, and gets this one
+    when nothing else is left to do.
     """
 
     node: Node
     place: Place
     mode: str = STORE
     in_parts: bool = False
+    last: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from gradgen.ir.nodes import Node
 from gradgen.loops.describe import describe
-from gradgen.loops.statements import Buffer, Layout, Part, Statement
-from gradgen.loops.walk import statements_in
+from gradgen.loops.statements import NEST, Buffer, Function, Layout, Statement
+from gradgen.loops.walk import functions_in, statements_in
 from gradgen.target import NATIVE, Target
 
 
@@ -21,7 +21,6 @@ class Program:
     statements: tuple[Statement, ...]
     layout: Layout = field(default_factory=Layout)
     notes: tuple[str, ...] = field(default=())
-    parts: tuple[Part, ...] = ()
     names: Mapping[Node, str] = field(default_factory=dict)  # what the C calls values that it has
     target: Target = NATIVE
     size: bool = False  # code is dear, time is not
@@ -30,6 +29,16 @@ class Program:
         """The program as an indented listing, with the decisions of each pass."""
         return describe(self)
 
+    @property
+    def functions(self) -> tuple[Function, ...]:
+        """What it calls, and what that calls, before its callers."""
+        return functions_in(self.statements)
+
+    @property
+    def nests(self) -> tuple[Function, ...]:
+        """The functions that are made of statements."""
+        return tuple(f for f in self.functions if f.kind == NEST)
+
     def walk(self) -> Iterator[Statement]:
-        """Every statement, outer before inner, those of parts last."""
-        return statements_in((*self.statements, *(s for p in self.parts for s in p.body)))
+        """Every statement, outer before inner, those of functions that are made of statements last."""
+        return statements_in((*self.statements, *(s for f in self.nests for s in f.body)))

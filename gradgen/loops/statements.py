@@ -13,7 +13,6 @@ import sympy
 
 from gradgen.ir.dtypes import DType
 from gradgen.ir.guards import Guard
-from gradgen.ir.kernels import KernelSpec
 from gradgen.ir.nodes import Node
 from gradgen.ir.symbols import Extent
 from gradgen.loops.procedure import Place
@@ -279,11 +278,11 @@ class Fail(Statement):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Operand:
-    """A matrix operand of a contraction: address and the strides of its two axes, in elements."""
+    """An address, and the strides of the two axes of a matrix that is there, in elements."""
 
     buffer: Buffer
-    start: Extent
-    strides: tuple[Extent, Extent]
+    start: Extent = 0
+    strides: tuple[Extent, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -302,48 +301,73 @@ class Contract(Statement):
     absent: str = ""  # "a", "b": an operand in which -0 is a term that is not there, whatever it is multiplied with
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class KernelCall(Statement):
-    """A call of a named kernel on whole buffers; `flags` are its attributes in order."""
-
-    spec: KernelSpec
-    dtype: DType
-    sizes: tuple[Extent, ...]
-    operands: tuple[Buffer, ...]
-    results: tuple[Buffer, ...]
-    flags: tuple[int, ...]
-    workspace: tuple[Buffer, ...]
+NEST, PRODUCT, KERNEL = "nest", "product", "kernel"
+"""Kinds of functions: a nest that several places share, the matrix kernel for one kind of product, a named kernel."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Part:
-    """A function for a nest that occurs several times: pointer parameters (and whether they are written), scalars."""
+class Function:
+    """A function beside those of the contract, and what it is given: memory that it reads, that it writes without reading,
+    that it may read and write, scratch without values, and numbers.
+
+    `body` says what it does, in the names of its parameters; a named kernel has none.  `text` is what codegen makes its C
+    of where that is not the body, `order` the names of the parameters as the C has them (none: as they stand here), `stack`
+    the bytes of a frame that no statements tell.
+    """
 
     name: str
-    pointers: tuple[tuple[Buffer, bool], ...]
-    scalars: tuple[Variable, ...]
-    body: tuple[Statement, ...]
-    result: Variable | None  # a scalar parameter whose final value is returned
-    key: tuple
+    kind: str
+    reads: tuple[Buffer, ...] = ()
+    writes: tuple[Buffer, ...] = ()
+    updates: tuple[Buffer, ...] = ()
+    scratch: tuple[Buffer, ...] = ()
+    scalars: tuple[Variable, ...] = ()
+    body: tuple[Statement, ...] = ()
+    result: Variable | None = None  # a scalar parameter whose final value is returned
+    text: object = None
+    order: tuple[str, ...] = ()
+    stack: int = 0
+
+    @property
+    def pointers(self) -> tuple[Buffer, ...]:
+        return (*self.reads, *self.writes, *self.updates, *self.scratch)
+
+    @property
+    def parameters(self) -> tuple[Buffer | Variable, ...]:
+        """All of them as the C has them."""
+        found: dict[str, Buffer | Variable] = {p.name: p for p in self.pointers}
+        found |= {v.name: v for v in self.scalars}
+        return tuple(found[name] for name in self.order or found)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Call(Statement):
-    """`result = part(buffer + offset, ..., scalars)`."""
+    """`result = function(...)`: operands without strides are addresses; scratch may be None where none is needed."""
 
-    part: Part
-    pointers: tuple[tuple[Buffer, int], ...]
-    scalars: tuple[Expr | sympy.Symbol, ...]
+    function: Function
+    reads: tuple[Operand, ...] = ()
+    writes: tuple[Operand, ...] = ()
+    updates: tuple[Operand, ...] = ()
+    scratch: tuple[Operand | None, ...] = ()
+    scalars: tuple[Expr | sympy.Symbol, ...] = ()
     result: Variable | None = None
+
+    @property
+    def pointers(self) -> tuple[Operand | None, ...]:
+        """In the order of the function's."""
+        return (*self.reads, *self.writes, *self.updates, *self.scratch)
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
     """Where the buffers of WORK and SAVED start, in bytes from the start of their block, and the bytes of the blocks.
 
-    `life`: the first and last moment of each, counted in statements of the function."""
+    `life`: the first and last moment of each, counted in statements of the function.  `stack`: the most bytes of it along the
+    calls that `through` names."""
 
     offsets: Mapping[Buffer, Extent] = field(default_factory=dict)
     work: Extent = 0
     saved: Extent = 0
     life: Mapping[Buffer, tuple[int, int]] = field(default_factory=dict)
+    stack: int = 0
+    through: tuple[str, ...] = ()

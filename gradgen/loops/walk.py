@@ -29,10 +29,10 @@ from gradgen.loops.statements import (
     Expr,
     Fail,
     Fill,
+    Function,
     Holds,
     If,
     Index,
-    KernelCall,
     Let,
     Literal,
     Load,
@@ -102,9 +102,8 @@ ROWS: dict[type, dict[str, Role]] = {
     Fail: {"status": _R.DATA},
     Contract: {"dtype": _R.DATA, "m": _R.INDEX, "n": _R.INDEX, "k": _R.INDEX, "a": _R.READS, "b": _R.READS,
                "c": _R.UPDATES, "accumulate": _R.DATA, "limits": _R.INDEX, "absent": _R.DATA},
-    KernelCall: {"spec": _R.DATA, "dtype": _R.DATA, "sizes": _R.INDEX, "operands": _R.READS, "results": _R.WRITES,
-                 "flags": _R.DATA, "workspace": _R.SCRATCH},
-    Call: {"part": _R.DATA, "pointers": _R.UPDATES, "scalars": _R.VALUE, "result": _R.ASSIGNS},
+    Call: {"function": _R.DATA, "reads": _R.READS, "writes": _R.WRITES, "updates": _R.UPDATES, "scratch": _R.SCRATCH,
+           "scalars": _R.VALUE, "result": _R.ASSIGNS},
 }  # fmt: skip
 
 STARTS: dict[type, dict[str, str]] = {
@@ -190,6 +189,16 @@ def statements_in(block: Iterable[Statement]) -> Iterator[Statement]:
         yield s
         for f in reversed(_BLOCKS[type(s)]):
             stack.extend(reversed(getattr(s, f)))
+
+
+def functions_in(block: Iterable[Statement]) -> tuple[Function, ...]:
+    """The functions that statements call, each behind those that it calls itself, by name: equal ones are one."""
+    found: dict[str, Function] = {}
+    for s in statements_in(block):
+        if isinstance(s, Call):
+            for f in (*functions_in(s.function.body), s.function):
+                found.setdefault(f.name, f)
+    return tuple(found.values())
 
 
 def parts_in(block: Iterable[Statement]) -> Iterator[Part]:
@@ -319,7 +328,7 @@ def _buffers(p: Part, which: Mapping[type, tuple[str, ...]]) -> Iterator[Buffer]
             if isinstance(v, Operand):
                 yield v.buffer
             elif v is not None:
-                yield v[0] if isinstance(v, tuple) else v  # of a call: pointer and offset
+                yield v
 
 
 def buffers(p: Part) -> Iterator[Buffer]:
@@ -350,6 +359,14 @@ def pointer_targets(block: Iterable[Statement]) -> dict[str, tuple[Buffer, ...]]
         if isinstance(s, Pointer):
             found[s.name] = tuple(inner for b in buffers(s) for inner in found.get(b.name, (b,)))
     return found
+
+
+def rows_of(call: Call, rows: Mapping[str, tuple[Buffer, ...]]) -> dict[str, tuple[Buffer, ...]]:
+    """What the pointers inside of a function point into, where it is called."""
+    pairs = zip(call.function.pointers, call.pointers, strict=True)
+    given = {p.name: tuple(behind((o.buffer,), rows)) for p, o in pairs if o is not None}
+    inside = {name: tuple(behind(found, given)) for name, found in pointer_targets(call.function.body).items()}
+    return {**given, **inside}
 
 
 def behind(found: Iterable[Buffer], rows: Mapping[str, tuple[Buffer, ...]]) -> Iterator[Buffer]:
@@ -523,6 +540,7 @@ __all__ = [
     "changed",
     "conditions",
     "expressions",
+    "functions_in",
     "index_symbols",
     "indices",
     "integers",
@@ -533,6 +551,7 @@ __all__ = [
     "read_names",
     "reads",
     "renamed",
+    "rows_of",
     "seen",
     "signature",
     "statements_in",

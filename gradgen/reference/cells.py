@@ -212,6 +212,9 @@ class Row:
     def place(self, index: int) -> tuple[object, int]:
         return self.source.place(self.start + index)
 
+    def poison(self) -> None:
+        self.source.poison()
+
 
 class Missing:
     """A NULL pointer."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import singledispatchmethod
-from typing import Any
+from typing import Any, cast
 
 import sympy
 
 from gradgen.errors import GradgenError
 from gradgen.ir.dtypes import DType, bool_
+from gradgen.ir.kernels import KernelSpec
 from gradgen.ir.scalar_table import operator_of
 from gradgen.ir.symbols import Dim, Extent
 from gradgen.loops.describe import line
@@ -32,10 +33,10 @@ from gradgen.loops.statements import (
     Expr,
     Fail,
     Fill,
+    Function,
     Holds,
     If,
     Index,
-    KernelCall,
     Let,
     Literal,
     Load,
@@ -43,7 +44,6 @@ from gradgen.loops.statements import (
     PairwiseAdd,
     PairwiseBegin,
     PairwiseTotal,
-    Part,
     Pointer,
     Present,
     SetFlag,
@@ -51,10 +51,11 @@ from gradgen.loops.statements import (
     Store,
     Variable,
 )
+from gradgen.loops.walk import functions_in
 from gradgen.reference import c_semantics
 from gradgen.reference.cells import Fault
 from gradgen.reference.index_python import NAMES, guard_python, index_python, local
-from gradgen.reference.whole import Failed, contract, copy, fill, kernel_call, local_array
+from gradgen.reference.whole import Failed, attribute_names, contract, copy, fill, kernel_call, local_array
 
 _PYTHON = {"&&": "and", "||": "or"}
 
@@ -82,17 +83,18 @@ def translate(statements: Sequence[Statement]) -> Translation:
     """The statements of a procedure, at any point between the emitter and the final Program."""
     made = Translation(names={"Failed": Failed, "Pairwise": c_semantics.Pairwise, "fill": fill, "copy": copy,
                               "contract": contract, "kernel_call": kernel_call, "local_array": local_array, **NAMES})
-    parts: dict[str, Part] = {}
-    main = Writer(made, parts, None)
+    functions = {f.name: f for f in functions_in(statements)}
+    for f in functions.values():
+        if not f.body:
+            continue
+        writer = Writer(made, functions, f)
+        writer.block(f.body)
+        if f.result is not None:
+            writer.out(f"return {local(f.result.name)}")
+        names = [*(memory(b.name) for b in f.pointers), *(local(v.name) for v in f.scalars)]
+        made.lines += [f"def function_{f.name}({', '.join(['m', *names])}):", *writer.body]
+    main = Writer(made, functions, None)
     main.block(statements)
-    for part in parts.values():
-        writer = Writer(made, {}, part)
-        writer.block(part.body)
-        if part.result is not None:
-            writer.out(f"return {local(part.result.name)}")
-        scalars = "".join(f", {local(v.name)}" for v in part.scalars)
-        made.lines += [f"def part_{part.name}(m{''.join(f', {memory(b.name)}' for b, _ in part.pointers)}{scalars}):",
-                       *writer.body]
     made.lines.append("def run(m, dims, memory):")
     made.lines += [f"    {local(d)} = dims[{d!r}]" for d in made.dims]
     made.lines += [f"    {memory(b)} = memory[{b!r}]" for b in made.buffers]
@@ -104,15 +106,15 @@ def translate(statements: Sequence[Statement]) -> Translation:
 class Writer:
     """The body of one function."""
 
-    def __init__(self, made: Translation, parts: dict[str, Part], part: Part | None) -> None:
-        self.made, self.parts, self.part = made, parts, part
+    def __init__(self, made: Translation, functions: dict[str, Function], inside: Function | None) -> None:
+        self.made, self.functions, self.inside = made, functions, inside
         self.depth = 1
         self.body: list[str] = ["    pass"]
         self.scopes: list[set[str]] = [set()]
         self.independent: list[tuple[int, set[str]]] = []  # (scopes outside of it, the sums it may assign)
         self.current = 0
-        if part is not None:
-            self.scopes[0] = {b.name for b, _ in part.pointers} | {v.name for v in part.scalars}
+        if inside is not None:
+            self.scopes[0] = {p.name for p in inside.parameters}
 
     # --- names ----------------------------------------------------------------------------------------------------
 
@@ -137,7 +139,7 @@ class Writer:
     def buffer(self, b: Buffer) -> str:
         """A pointer that is in scope, or memory of the procedure."""
         if not self.known(b.name):
-            if self.part is not None or b.space == "local":
+            if self.inside is not None or b.space == "local":
                 raise self.fault(f"{b.name} is not in scope")
             if self.made.buffers.setdefault(b.name, b) is not b:
                 raise self.fault(f"two buffers are called {b.name}")
@@ -146,7 +148,7 @@ class Writer:
     def symbols(self, e: sympy.Basic) -> None:
         for s in e.free_symbols:
             if not self.known(s.name):  # type: ignore[attr-defined]
-                if not isinstance(s, Dim) or self.part is not None:
+                if not isinstance(s, Dim) or self.inside is not None:
                     raise self.fault(f"{s} is not in scope")
                 self.made.dims[s.name] = None
 
@@ -361,25 +363,36 @@ class Writer:
                  f"{self.current})")
 
     @statement.register
-    def _(self, s: KernelCall) -> None:
-        groups = [f"[{', '.join(self.buffer(b) for b in group)}]" for group in (s.operands, s.results)]
-        groups.append("[" + ", ".join(f"({self.buffer(b)}, {self.index(b.size)})" for b in s.workspace) + "]")
-        sizes = "".join(self.index(e) + ", " for e in s.sizes)
-        spec, dtype = self.constant(s.spec, "spec"), self.constant(s.dtype, "dtype")
-        self.out(f"kernel_call(m, {spec}, {dtype}, ({sizes}), {', '.join(groups)}, {s.flags}, {self.current})")
-
-    @statement.register
     def _(self, s: Call) -> None:
-        known = self.parts.setdefault(s.part.name, s.part)
-        if known is not s.part:
-            raise self.fault(f"two parts are called {s.part.name}")
+        f = s.function
+        if self.functions[f.name] is not f:
+            raise self.fault(f"two functions are called {f.name}")
+        scalars = [self.value(x) if isinstance(x, Expr) else self.index(x) for x in s.scalars]
+        if not f.body:
+            self.kernel(s, scalars)
+            return
         args = ["m"]
-        for (b, offset), (_, written) in zip(s.pointers, s.part.pointers, strict=True):
-            args.append(f"{self.buffer(b)}.row({offset}, {b.name!r}, {not written}, {self.current})")
-        for given in s.scalars:
-            args.append(self.value(given) if isinstance(given, Expr) else self.index(given))
+        for p, o in zip(f.pointers, s.pointers, strict=True):
+            if o is None:
+                args.append("None")
+                continue
+            constant = p in f.reads
+            args.append(f"{self.buffer(o.buffer)}.row({self.index(o.start)}, {o.buffer.name!r}, {constant}, {self.current})")
+            if p in f.scratch:
+                self.out(f"{args[-1]}.poison()")
         result = f"{self.variable(s.result)} = " if s.result is not None else ""
-        self.out(f"{result}part_{s.part.name}({', '.join(args)})")
+        self.out(f"{result}function_{f.name}({', '.join([*args, *scalars])})")
+
+    def kernel(self, s: Call, scalars: list[str]) -> None:
+        """A named kernel: sizes, then flags."""
+        spec, dtype = cast(tuple[KernelSpec, DType], s.function.text)
+        groups = [f"[{', '.join(self.buffer(o.buffer) for o in group)}]" for group in (s.reads, s.writes)]
+        scratch = (f"({self.buffer(o.buffer)}, {self.index(o.buffer.size)})" for o in s.scratch if o is not None)
+        groups.append("[" + ", ".join(scratch) + "]")
+        count = len(scalars) - len(attribute_names(spec))
+        sizes, flags = ("".join(x + ", " for x in part) for part in (scalars[:count], scalars[count:]))
+        names = self.constant(spec, "spec"), self.constant(dtype, "dtype")
+        self.out(f"kernel_call(m, {', '.join(names)}, ({sizes}), {', '.join(groups)}, ({flags}), {self.current})")
 
 
 __all__ = ["Translation", "translate"]

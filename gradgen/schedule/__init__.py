@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from gradgen.ir.symbols import Extent, as_extent
 from gradgen.loops.draft import Draft
 from gradgen.loops.procedure import Output, Place, Procedure
 from gradgen.loops.program import Program
-from gradgen.loops.statements import SAVED, WORK, Layout, Statement
+from gradgen.loops.stack import deepest
+from gradgen.loops.statements import SAVED, Buffer, Layout, Statement
 from gradgen.passes import Pass, fold
 from gradgen.schedule.allowed import NO_PASSES, PASSES, ScheduleOptions
 from gradgen.schedule.called import with_names
@@ -20,7 +22,8 @@ from gradgen.schedule.flatten import flatten
 from gradgen.schedule.in_place import in_place
 from gradgen.schedule.lanes import lanes
 from gradgen.schedule.loads import unconditional
-from gradgen.schedule.memory import SavedLayout, lifetimes, plan_work, saved_layout
+from gradgen.schedule.matrix_kernel import with_kernels
+from gradgen.schedule.memory import SavedLayout, aligned, fits, lifetimes, plan_work, saved_layout, with_one_scratch
 from gradgen.schedule.outline import SharedNests
 from gradgen.schedule.peel import peel
 from gradgen.schedule.pieces import in_functions
@@ -28,6 +31,7 @@ from gradgen.schedule.preparation import prepared
 from gradgen.schedule.reciprocals import reciprocals
 from gradgen.schedule.registers import in_registers
 from gradgen.schedule.running import with_parts
+from gradgen.schedule.states import copied_last
 from gradgen.schedule.straight import straighten
 from gradgen.schedule.stretches import in_stretches
 from gradgen.schedule.threads import run_in_threads
@@ -59,22 +63,27 @@ def schedule_module(
     """Loops, memory and order of the procedures of a module, which share the layout of SAVED and the nests that are equal."""
     options = options or ScheduleOptions()
     saved = saved or saved_layout(procedures)
-    drafts = [_draft(p, options, saved) for p in procedures]
-    last = list(_last_passes(drafts, options))
+    drafts = [_draft(p, options) for p in procedures]
+    last = list(_last_passes(drafts, options, saved))
     return [replace(fold(last, d).program(), target=options.target, size=options.size) for d in drafts]
 
 
-def _draft(procedure: Procedure, options: ScheduleOptions, saved: SavedLayout) -> Draft:
+def _draft(procedure: Procedure, options: ScheduleOptions) -> Draft:
     if not options.target.cache_bytes:  # nor memory for copies of gradients
         procedure = with_parts(procedure)
     emit: Pass[Any] = Pass("emit", "nodes become loops over memory", "none",
-                           lambda nodes: emitted(planned(nodes, options), procedure, _reserved(procedure)))
-    made: Draft = fold((emit, *statement_passes(options, saved)), prepared(procedure, options))
+                           lambda nodes: _states_last(emitted(planned(nodes, options), procedure, _reserved(procedure))))
+    made: Draft = fold((emit, *statement_passes(options)), prepared(procedure, options))
     return made
 
 
-def statement_passes(options: ScheduleOptions, saved: SavedLayout) -> Iterator[Pass[Draft]]:
-    """The passes over statements; those before "memory" may run in any order, as far as results go."""
+def _states_last(draft: Draft) -> Draft:
+    statements, buffers = copied_last(draft.procedure, draft.statements, draft.buffers, draft.fresh)
+    return draft if statements is draft.statements else replace(draft, statements=statements, buffers=buffers)
+
+
+def statement_passes(options: ScheduleOptions) -> Iterator[Pass[Draft]]:
+    """The passes over statements; those before "kernels" may run in any order, as far as results go."""
     threads = options.threads if options.has("threads") else 0
 
     def optional(name: str, run: Callable[[Draft], Draft]) -> Iterator[Pass[Draft]]:
@@ -94,16 +103,19 @@ def statement_passes(options: ScheduleOptions, saved: SavedLayout) -> Iterator[P
     yield from optional("flatten", _statements(lambda block: flatten(block, options.costs)))  # chunks are whole rows
     yield from optional("loads", _with_names(unconditional))
     yield from optional("merge", _merged)
-    yield Pass("memory", "every buffer gets its place", "none", lambda draft: _planned(draft, options, saved))
+    yield Pass("kernels", "products are calls of the matrix kernel, with scratch memory", "none",
+               lambda draft: with_kernels(draft, options.costs))
 
 
-def _last_passes(drafts: Sequence[Draft], options: ScheduleOptions) -> Iterator[Pass[Draft]]:
+def _last_passes(drafts: Sequence[Draft], options: ScheduleOptions, saved: SavedLayout) -> Iterator[Pass[Draft]]:
     """What looks at all functions of a module, and what comes behind that."""
     if options.has("outline") and not (options.has("threads") and options.threads > 1):  # a chunk is a part of its loop
         yield Pass("outline", PASSES["outline"], "safe", SharedNests(drafts, options.size).outlined)
     yield Pass("names", "the user's names, and counters for each kind", "none",
                lambda draft: with_names(draft, _parameters(draft.procedure)))
     yield Pass("functions", "chunks of loops and pieces of what is long are functions of their own", "none", in_functions)
+    yield Pass("memory", "every buffer gets its place, over all functions", "none",
+               lambda draft: _planned(draft, options, saved))
 
 
 def _statements(change: Callable[[Statements], Statements]) -> Callable[[Draft], Draft]:
@@ -120,11 +132,23 @@ def _in_threads(draft: Draft, threads: int) -> Draft:
 
 
 def _planned(draft: Draft, options: ScheduleOptions, saved: SavedLayout) -> Draft:
-    offsets, work = plan_work(draft.buffers, draft.statements, options.has("reuse"), options.target.alignment)
+    def plan(statements: Statements, buffers: Sequence[Buffer]) -> tuple[dict[Buffer, Extent], Extent]:
+        return plan_work(buffers, statements, options.has("reuse"), options.target.alignment)
+
+    offsets, work = plan(draft.statements, draft.buffers)
+    statements, scratch = with_one_scratch(draft.statements)
+    if scratch:  # behind all else, one memory is a bound of what scratch may take; among the rest it is mostly nothing
+        rest = tuple(b for b in draft.buffers if b not in scratch)
+        apart, end = plan(statements, rest)
+        (one,) = {*scratch.values()}
+        most = as_extent(end + aligned(as_extent(one.size * one.dtype.itemsize)))
+        if not fits(work, most):
+            offsets, work = {**apart, one: end}, most
+            draft = replace(draft, statements=statements, buffers=(*rest, one))
     used = lifetimes(draft.statements)
-    buffers = tuple(b for b in draft.buffers if b.space not in (WORK, SAVED) or b in used)
-    offsets |= {b: saved.offsets[b.name] for b in buffers if b.space == SAVED}
-    return replace(draft, buffers=buffers, layout=Layout(offsets, work, saved.bytes, used))
+    offsets |= {b: saved.offsets[b.place.name if b.place else b.name] for b in draft.buffers if b.space == SAVED}
+    stack, through = deepest(draft.statements, options.target)
+    return replace(draft, layout=Layout(offsets, work, saved.bytes, used, stack, through))
 
 
 def _merged(draft: Draft) -> Draft:

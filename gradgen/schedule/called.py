@@ -28,12 +28,8 @@ def with_names(draft: Draft, reserved: Iterable[str]) -> Draft:
     """The draft with final names; `reserved` are those of parameters and dimensions."""
     found = _Names(draft.statements, [b for b in draft.buffers if b.space in (WORK, SAVED, CONSTANT)], reserved)
     change = _Renaming(found.names)
-    layout = draft.layout
-    if layout is not None:
-        layout = replace(layout, offsets={change.buffer_(b): at for b, at in layout.offsets.items()},
-                         life={change.buffer_(b): when for b, when in layout.life.items()})
     return replace(
-        draft, statements=change.block(draft.statements), buffers=tuple(map(change.buffer_, draft.buffers)), layout=layout,
+        draft, statements=change.block(draft.statements), buffers=tuple(map(change.buffer_, draft.buffers)),
         names=_standing(draft, found),
     )
 

@@ -36,7 +36,7 @@ def in_place(statements: tuple[Statement, ...]) -> tuple[tuple[Statement, ...], 
             first.setdefault(start, []).append(b)
             last.setdefault(end, []).append(b)
     taken: dict[Buffer, Buffer] = {}
-    for time, nest, _ in moments(statements):
+    for time, nest, _, _ in moments(statements):
         for new in first.get(time, ()):
             for old in last.get(time, ()):
                 if old in taken.values() or not _alike(old, new) or not _elementwise(nest, old, new):

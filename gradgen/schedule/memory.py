@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import sympy
 
 from gradgen.ir.nodes import Node
 from gradgen.ir.symbols import Extent, as_extent
 from gradgen.loops.extremes import Poly, plus, poly
-from gradgen.loops.heights import ENDS, as_maximum, highest
+from gradgen.loops.heights import ENDS, as_maximum, greatest_of, highest
 from gradgen.loops.procedure import SAVED, Procedure
-from gradgen.loops.statements import WORK, Buffer, If, Loop, Statement
-from gradgen.loops.walk import behind, pointer_targets, touched
+from gradgen.loops.statements import NEST, PRODUCT, WORK, Buffer, Call, Loop, Statement
+from gradgen.loops.walk import behind, blocks, pointer_targets, renamed, rows_of, statements_in, touched
 
 ALIGNMENT = 64  # of the blocks: GRADGEN_ALIGN of gradgen_abi.h
 HEADER_BYTES = 64  # of SAVED: its state and dimensions, in the C contract
@@ -91,24 +91,37 @@ def plan_work(
 ) -> tuple[Offsets, Extent]:
     """The offset of every buffer of WORK that is used, and the total.
 
-    Buffers whose lifetimes, in top-level statements, do not meet may share memory.
+    Buffers whose lifetimes, in top-level statements, do not meet may share memory; scratch of a function lives where it is
+    called.
     """
     found = [b for b in buffers if b.space == WORK]
     sizes = {b: aligned(as_extent(b.size * b.dtype.itemsize), alignment) for b in found}
-    if not reuse:
-        offsets, total = _side_by_side(found, sizes)
-    else:
-        life = lifetimes(statements)
-        found = [b for b in found if b in life]
-        fixed = all(isinstance(s, int) for s in sizes.values())
-        if len(found) <= MANY and fixed:
-            offsets, total = _best_fit(found, sizes, life)  # type: ignore[arg-type]
-        else:
-            stacked = None if fixed or len(found) > FEW else _stacked(found, sizes, life)
-            offsets, total = stacked or _slots(found, sizes, life)
+    life = lifetimes(statements) if reuse else {}
+    found = [b for b in found if not reuse or b in life]
+    offsets, total = _placed(found, sizes, life) if reuse else _side_by_side(found, sizes)
     if not isinstance(total, int) and not poly(total).get((), 0) > 0:
         total = as_extent(total + ALIGNMENT)  # never 0 where a dimension is, so that `work` is a real address
     return offsets, total
+
+
+def _placed(found: list[Buffer], sizes: dict[Buffer, Extent], life: dict[Buffer, Life]) -> tuple[Offsets, Extent]:
+    """By the planner that so many sizes of this kind are for."""
+    fixed = all(isinstance(sizes[b], int) for b in found)
+    if len(found) <= MANY and fixed:
+        return _best_fit(found, sizes, life)  # type: ignore[arg-type]
+    stacked = None if fixed or len(found) > FEW else _stacked(found, sizes, life)
+    return stacked or _slots(found, sizes, life)
+
+
+def with_one_scratch(statements: tuple[Statement, ...]) -> tuple[tuple[Statement, ...], dict[Buffer, Buffer]]:
+    """The statements with the same scratch memory in all calls of the matrix kernel, and what that was before: of one call
+    each, or of all calls in a loop in threads."""
+    calls = (s for s in statements_in(statements) if isinstance(s, Call) and s.function.kind == PRODUCT)
+    found = {o.buffer: None for s in calls for o in s.scratch if o is not None}
+    if not found:
+        return statements, {}
+    one = replace(next(iter(found)), shape=(greatest_of(b.size for b in found),))
+    return renamed(statements, dict.fromkeys(found, one), {}), dict.fromkeys(found, one)
 
 
 MANY = 400  # buffers up to which the quadratic planner is used ...
@@ -189,7 +202,7 @@ def _slots(buffers: list[Buffer], sizes: dict[Buffer, Extent], life: dict[Buffer
 
 def _slot(size: Extent, free: dict[Extent, list[int]], size_of: list[Extent]) -> int:
     """A free slot that fits, the tightest among the fixed ones; else a new one."""
-    candidates = [s for s, slots in free.items() if slots and _fits(size, s)]
+    candidates = [s for s, slots in free.items() if slots and fits(size, s)]
     if candidates:
         numbers = [s for s in candidates if isinstance(s, int)]
         chosen = size if size in candidates else min(numbers) if numbers else candidates[0]
@@ -198,31 +211,46 @@ def _slot(size: Extent, free: dict[Extent, list[int]], size_of: list[Extent]) ->
     return len(size_of) - 1
 
 
-def _fits(size: Extent, slot: Extent) -> bool:
+def fits(size: Extent, slot: Extent) -> bool:
     if isinstance(size, int) and isinstance(slot, int):
         return size <= slot
     difference = sympy.sympify(slot) - size
     return bool(difference == 0 or difference.is_nonnegative)
 
 
-def moments(statements: tuple[Statement, ...]) -> Iterator[tuple[int, Statement, Life | None]]:
-    """The statements between which memory can change hands, with their times and those of the loop around them.
+Rows = Mapping[str, tuple[Buffer, ...]]
 
-    These are top-level statements and the statements right inside a top-level loop.
+
+def moments(statements: tuple[Statement, ...]) -> Iterator[tuple[int, Statement, Life | None, Rows]]:
+    """The statements between which memory can change hands, with their times, those of the loop around them, and what
+    their rows point into.
+
+    These are top-level statements and the statements right inside a top-level loop; what a nest that is called holds is done
+    where it is called.
     """
     time = 0
-    tops = list(reversed(statements))
+    rows: Rows = pointer_targets(statements)
+    tops = [(s, rows) for s in reversed(statements)]
     while tops:
-        top = tops.pop()
-        if isinstance(top, If):  # what stands under a condition stands in order, too
-            tops.extend(reversed((*top.body, *top.otherwise)))
+        top, rows = tops.pop()
+        inner = _in_order(top)
+        if inner:
+            rows = rows_of(top, rows) if isinstance(top, Call) else rows
+            tops.extend((s, rows) for s in reversed(inner))
             continue
         parts = top.body if isinstance(top, Loop) and not top.parallel else (top,)  # chunks are at different places
         whole = (time, time + len(parts)) if isinstance(top, Loop) else None
         for part in parts:
-            yield time, part, whole
+            yield time, part, whole, rows
             time += 1
         time += 1
+
+
+def _in_order(s: Statement) -> tuple[Statement, ...]:
+    """What stands under a condition, in a piece or in a function stands in order, too."""
+    if isinstance(s, Call):
+        return s.function.body if s.function.kind == NEST else ()
+    return () if isinstance(s, Loop) else tuple(inner for block in blocks(s) for inner in block)
 
 
 def lifetimes(statements: tuple[Statement, ...]) -> dict[Buffer, Life]:
@@ -233,9 +261,8 @@ def lifetimes(statements: tuple[Statement, ...]) -> dict[Buffer, Life]:
     """
     found: dict[Buffer, Life] = {}
     within: dict[Buffer, Life | None] = {}
-    pointers = pointer_targets(statements)
-    for at, part, whole in moments(statements):
-        for b in behind(touched(part), pointers):
+    for at, part, whole, rows in moments(statements):
+        for b in behind(touched(part), rows):
             if b not in found:
                 found[b], within[b] = (at, at), whole
                 continue

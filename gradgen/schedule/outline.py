@@ -21,6 +21,7 @@ from gradgen.ir.symbols import renamed
 from gradgen.loops.draft import Draft
 from gradgen.loops.statements import (
     LOCAL,
+    NEST,
     Buffer,
     Call,
     Comment,
@@ -28,13 +29,12 @@ from gradgen.loops.statements import (
     CVar,
     Expr,
     Fail,
+    Function,
     If,
-    KernelCall,
     Loop,
     Operand,
     PairwiseAdd,
     PairwiseTotal,
-    Part,
     Pointer,
     Present,
     SetFlag,
@@ -54,8 +54,8 @@ class _Unfit(Exception):
 
 @dataclass(frozen=True)
 class _Found:
-    part: Part
     call: Call
+    key: tuple
 
 
 class SharedNests:
@@ -65,7 +65,7 @@ class SharedNests:
         """`size`: code is dear, so that any module is worth it."""
         self.found: dict[Statement, _Found] = {}
         self.count: Counter[tuple] = Counter()
-        self.parts: dict[tuple, Part] = {}
+        self.functions: dict[tuple, Function] = {}
         nests = [s for d in drafts for s in _loops(d.statements)]
         if len(nests) < MANY_NESTS and not size:
             return
@@ -80,28 +80,26 @@ class SharedNests:
                 self.found[s] = _Canonical().nest(s)
             except _Unfit:
                 return
-            self.count[self.found[s].part.key] += 1
+            self.count[self.found[s].key] += 1
 
     def shared(self, s: Loop) -> bool:
-        return s in self.found and self.count[self.found[s].part.key] > 1
+        return s in self.found and self.count[self.found[s].key] > 1
 
     def outlined(self, draft: Draft) -> Draft:
         """The draft with calls in their place."""
-        used: dict[str, Part] = {}
-        statements = self._block(draft.statements, used)
-        return replace(draft, statements=statements, parts=tuple(used.values())) if used else draft
+        statements = self._block(draft.statements)
+        return draft if statements is draft.statements else replace(draft, statements=statements)
 
-    def _block(self, block: tuple[Statement, ...], used: dict[str, Part]) -> tuple[Statement, ...]:
-        made = tuple(self._statement(s, used) for s in block)
+    def _block(self, block: tuple[Statement, ...]) -> tuple[Statement, ...]:
+        made = tuple(map(self._statement, block))
         return block if all(a is b for a, b in zip(made, block, strict=True)) else made
 
-    def _statement(self, s: Statement, used: dict[str, Part]) -> Statement:
-        if isinstance(s, Loop) and self.shared(s):
-            made = self.found[s]
-            part = self.parts.setdefault(made.part.key, replace(made.part, name=f"gg_part_{len(self.parts) + 1}"))
-            used[part.name] = part
-            return replace(made.call, part=part)
-        return mapped(s, block=lambda inner: self._block(inner, used))
+    def _statement(self, s: Statement) -> Statement:
+        if not (isinstance(s, Loop) and self.shared(s)):
+            return mapped(s, block=self._block)
+        made = self.found[s]
+        named = replace(made.call.function, name=f"gg_part_{len(self.functions) + 1}")
+        return replace(made.call, function=self.functions.setdefault(made.key, named))
 
 
 def _loops(statements: Iterable[Statement]) -> Iterator[Loop]:
@@ -134,15 +132,19 @@ class _Canonical:
         if len(self.outputs) > 1:
             raise _Unfit
         result = next(iter(self.outputs.values()), None)
-        pointers = tuple((p, p.name in self.written) for p, _, _ in self.pointers.values())
         scalars = tuple(v for v, _ in self.scalars.values())
         inner = Variable(result.dtype, self.scalars[result.name][0].name) if result is not None else None
-        key = (_key(body), tuple((p.dtype.name, w) for p, w in pointers), tuple(v.dtype.name for v in scalars),
-               None if inner is None else inner.name)
-        part = Part("", pointers, scalars, (body,), inner, key)
-        call = Call(part, tuple((b, offset) for _, b, offset in self.pointers.values()),
-                    tuple(e for _, e in self.scalars.values()), result)
-        return _Found(part, call)
+        written = [p.name in self.written for p, _, _ in self.pointers.values()]
+        given = [(p, Operand(b, offset)) for p, b, offset in self.pointers.values()]
+        reads, updates = ([pair for pair, w in zip(given, written) if w == which] for which in (False, True))
+        key = (_key(body), tuple((p.dtype.name, w) for (p, _), w in zip(given, written)),
+               tuple(v.dtype.name for v in scalars), None if inner is None else inner.name)
+        function = Function("", NEST, reads=tuple(p for p, _ in reads), updates=tuple(p for p, _ in updates),
+                            scalars=scalars, body=(body,), result=inner,
+                            order=(*(p.name for p, _ in given), *(v.name for v in scalars)))
+        call = Call(function, reads=tuple(o for _, o in reads), updates=tuple(o for _, o in updates),
+                    scalars=tuple(e for _, e in self.scalars.values()), result=result)
+        return _Found(call, key)
 
     # --- names ----------------------------------------------------------------------------------------------------
 
@@ -213,7 +215,7 @@ class _Canonical:
     # --- statements -----------------------------------------------------------------------------------------------
 
     def statement(self, s: Statement) -> Statement:
-        if isinstance(s, (Call, Contract, Fail, KernelCall)) or (isinstance(s, Loop) and s.parallel):
+        if isinstance(s, (Call, Contract, Fail)) or (isinstance(s, Loop) and s.parallel):
             raise _Unfit
         if isinstance(s, PairwiseAdd) and s.accumulator.name not in self.locals:
             raise _Unfit

@@ -13,7 +13,7 @@ from dataclasses import replace
 import sympy
 
 from gradgen.ir.dtypes import DType, bool_
-from gradgen.ir.symbols import Dim, as_extent
+from gradgen.ir.symbols import Dim
 from gradgen.loops.draft import Draft
 from gradgen.loops.needs import needs
 from gradgen.loops.statements import (
@@ -49,7 +49,6 @@ from gradgen.loops.walk import (
     subexpressions,
     used,
 )
-from gradgen.schedule.memory import aligned
 
 LONG = 1200  # statements from which on a procedure is cut
 LENGTH = 400  # statements of a piece, about
@@ -59,20 +58,13 @@ SHORT = 40  # a run of fewer statements stays where it is
 def in_functions(draft: Draft) -> Draft:
     """Chunks of loops and pieces of a long procedure as functions of their own."""
     statements = _in_chunks(draft.statements)
-    layout = draft.layout
-    if layout is None or sum(not isinstance(s, Comment) for s in statements) < LONG:
-        return draft if statements is draft.statements else replace(draft, statements=statements)
-    runs = list(_runs(_sines_apart(statements)))
-    if not any(piece for _, piece in runs):
-        return replace(draft, statements=statements)
-    found, arrays = _Live(runs).cut()
-    end = layout.work
-    offsets = dict(layout.offsets)
-    for array in arrays:
-        offsets[array] = end
-        end = as_extent(end + aligned(array.size * array.dtype.itemsize))
-    return replace(draft, statements=found, buffers=(*draft.buffers, *arrays),
-                   layout=replace(layout, offsets=offsets, work=end))
+    buffers = draft.buffers
+    if sum(not isinstance(s, Comment) for s in statements) >= LONG:
+        runs = list(_runs(_sines_apart(statements)))
+        if any(piece for _, piece in runs):
+            statements, arrays = _Live(runs).cut()
+            buffers = (*buffers, *arrays)
+    return draft if statements is draft.statements else replace(draft, statements=statements, buffers=buffers)
 
 
 def _in_chunks(block: tuple[Statement, ...]) -> tuple[Statement, ...]:

@@ -33,7 +33,7 @@ MEANINGS = {
     "schedule/flatten.py": "_adds _merged expr statement",  # on two counters at once
     "schedule/lanes.py": "__init__ by_lanes check fetched finished is_sum loops results",  # on lanes
     "schedule/outline.py": "expr statement",  # on what is alike in several nests
-    "schedule/cost.py": "_one", "loops/counting.py": "block statement", "loops/bill.py": "_called _frame",  # on costs
+    "schedule/cost.py": "_one", "loops/counting.py": "block statement", "loops/stack.py": "called frame",  # on costs
     "schedule/scope.py": "emit symbol_for",  # makes statements
 }  # fmt: skip
 """Functions that give every kind a meaning of their own, as an interpreter does."""

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from compiled import STRICT, Compiled, compiler, expected
 
-from gradgen.codegen.gemm import GemmRequest
-from gradgen.codegen.row_product import row_function
+from gradgen.codegen.gemm import kernel_texts
 from gradgen.ir import dtypes
 from gradgen.ir import functions as F
 from gradgen.ir.graph import Graph, topological
@@ -17,6 +16,7 @@ from gradgen.ir.nodes import Compute, Input, Node, Read, Scan, identity_read
 from gradgen.ir.symbols import axes, placeholder, reduce_axes
 from gradgen.schedule import Output, Place, Procedure, ScheduleOptions
 from gradgen.schedule.allowed import PASSES
+from gradgen.schedule.matrix_kernel import GemmRequest, chosen
 from gradgen.schedule.packing import pack_invariants
 
 A, B = placeholder(0), placeholder(1)
@@ -96,9 +96,9 @@ def test_the_kernel_for_every_vector(tmp_path, more: list[str], dtype: str) -> N
     lanes = 64 // np.dtype(dtype).itemsize
     names, texts = [], {}
     for add in (False, True):
-        name, parts = row_function(GemmRequest(dtype, 1, lanes, None, add, (None, 1), (lanes, 1), (None, 1)))
-        names.append(name)
-        texts |= parts
+        kernel = chosen(GemmRequest(dtype, 1, lanes, None, add, (None, 1), (lanes, 1), (None, 1)))
+        names.append(kernel.name)
+        texts |= kernel_texts(kernel)
     source = "\n".join(["#include <stddef.h>", "#include <string.h>", "#define GRADGEN_RESTRICT", *texts.values()])
     source += f"""
     static {t} x[40], b[40 * 600], c[600], d[600];

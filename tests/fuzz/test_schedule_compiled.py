@@ -78,7 +78,7 @@ def test_an_unrolled_recurrence_calls_one_function() -> None:
         h = Compute((6,), F.tanh(A) + B, [identity_read(matvec(w, h)), identity_read(x)], F64)
     p = Procedure("run", (Output(h, Place("out")),), {w: Place("w"), x: Place("x")})
     short, long = Compiled(p), Compiled(p, ScheduleOptions(passes=tuple(n for n in PASSES if n != "outline")))
-    assert short.program.parts and len(short.code.body) < len(long.code.body) / 2
+    assert short.program.nests and len(short.code.body) < len(long.code.body) / 2
     v = {"w": RNG.normal(size=(6, 6)), "x": RNG.normal(size=6)}
     np.testing.assert_allclose(short.run(v)[1]["out"], expected(p, v)["out"], rtol=1e-9)
     np.testing.assert_array_equal(short.run(v)[1]["out"], long.run(v)[1]["out"])
@@ -92,7 +92,7 @@ def test_a_repeated_nest_may_read_a_table() -> None:
         h = Compute((6,), F.tanh(A) + B, [identity_read(matvec(w, h)), identity_read(table)], F64)
     p = Procedure("run", (Output(h, Place("out")),), {w: Place("w"), x: Place("x")})
     code = Compiled(p)
-    assert code.program.parts
+    assert code.program.nests
     v = {"w": RNG.normal(size=(6, 6)), "x": RNG.normal(size=6)}
     np.testing.assert_allclose(code.run(v)[1]["out"], expected(p, v)["out"], rtol=1e-9)
 

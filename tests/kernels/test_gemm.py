@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 import sympy
 
-from gradgen.codegen.gemm import GemmRequest, GemmTarget, gemm_function, gemm_functions
+from gradgen.codegen.gemm import kernel_texts, kernels_text
 from gradgen.errors import CodegenError
+from gradgen.schedule.matrix_kernel import GemmRequest, GemmTarget, WorkBytes, chosen
 
 HEADERS = "#include <stddef.h>\n#include <stdint.h>\n#include <string.h>\n"
 RESTRICT = """\
@@ -39,18 +40,24 @@ NAMES = [f"{dtype}_{'add' if add else 'set'}" for dtype in C_TYPE for add in (Fa
 
 def exported(requests: list[GemmRequest], names: list[str], target: GemmTarget | None = None) -> str:
     """A translation unit with the functions of the requests behind external names."""
-    codes, text = gemm_functions(requests, target)
+    kernels = [chosen(request, target) for request in requests]
+    text = kernels_text(kernels)
     parts = [HEADERS, RESTRICT, '#ifdef __cplusplus\nextern "C" {\n#endif\n', text]
-    for code, request, name in zip(codes, requests, names, strict=True):
+    for kernel, request, name in zip(kernels, requests, names, strict=True):
         t = C_TYPE[request.dtype]
         head = (
             f"void {name}(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const {t} *a, ptrdiff_t am, ptrdiff_t ak, "
             f"const {t} *b, ptrdiff_t bk, ptrdiff_t bn, {t} *c, ptrdiff_t cm, ptrdiff_t cn, void *work)"
         )
-        parts.append(f"{head};\n{head}\n{{\n    {code.name}(m, n, k, a, am, ak, b, bk, bn, c, cm, cn, work);\n}}\n")
+        parts.append(f"{head};\n{head}\n{{\n    {kernel.name}(m, n, k, a, am, ak, b, bk, bn, c, cm, cn, work);\n}}\n")
+        size = WorkBytes(request, kernel.blocks).c
         head = f"ptrdiff_t {name}_work(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k)"
-        parts.append(f"{head};\n{head}\n{{\n    (void)m; (void)n; (void)k;\n    return {code.work_bytes.c};\n}}\n")
+        parts.append(f"{head};\n{head}\n{{\n    (void)m; (void)n; (void)k;\n    return {size};\n}}\n")
     return "\n".join([*parts, "#ifdef __cplusplus\n}\n#endif\n"])
+
+
+def work_bytes(request: GemmRequest, target: GemmTarget | None = None) -> WorkBytes:
+    return WorkBytes(request, target or GemmTarget())
 
 
 @dataclass(frozen=True)
@@ -150,7 +157,7 @@ def check(lib: ctypes.CDLL, name: str, a: np.ndarray, b: np.ndarray, layout: str
     (m, k), n = a.shape, b.shape[1]
     c = view(np.random.default_rng(seed), m, n, request.dtype, layout)
     before, outside = c.copy(), np.isnan(c.base).sum() if c.base is not None else 0
-    tail, work = scratch(gemm_function(request).work_bytes(m, n, k))
+    tail, work = scratch(work_bytes(request)(m, n, k))
     call(getattr(lib, name), a, b, c, work)
     assert (tail[:64] == 0xA5).all(), "wrote behind work"
     assert c.base is None or np.isnan(c.base).sum() == outside, "wrote outside c"
@@ -229,7 +236,7 @@ def test_not_finite_goes_where_it_belongs(general: ctypes.CDLL, dtype: str, valu
         a[m // 2, k // 3] = value
         b[k // 2, n // 3] = 0
         c = np.zeros((m, n), dtype)
-        _, work = scratch(gemm_function(GENERAL[0]).work_bytes(m, n, k) * 2)
+        _, work = scratch(work_bytes(GENERAL[0])(m, n, k) * 2)
         call(getattr(general, f"{dtype}_set"), a, b, c, work)
         with np.errstate(invalid="ignore"):
             expected = a @ b
@@ -243,7 +250,7 @@ def test_same_bits_whatever_the_memory_held(general: ctypes.CDLL) -> None:
         results = []
         for fill, old in ((0xFF, np.nan), (0, 0.0), (0x7B, 1e30)):
             c = np.full((m, n), old, np.float32)
-            _, work = scratch(gemm_function(GENERAL[0]).work_bytes(m, n, k), fill)
+            _, work = scratch(work_bytes(GENERAL[0])(m, n, k), fill)
             call(general.float32_set, a, b, c, work)
             results.append(c.tobytes())
         assert results[0] == results[1] == results[2]
@@ -264,7 +271,7 @@ def test_long_sums_are_as_accurate_as_pytorch(general: ctypes.CDLL, shape: tuple
     b = np.abs(view(rng, k, n, "float32", transposes[1]))
     exact = a.astype(np.float64) @ b.astype(np.float64)
     c = np.zeros((m, n), np.float32)
-    _, work = scratch(gemm_function(GENERAL[0]).work_bytes(m, n, k))
+    _, work = scratch(work_bytes(GENERAL[0])(m, n, k))
     call(general.float32_set, a, b, c, work)
     assert np.sqrt(np.mean(((c - exact) / exact) ** 2)) <= 2 * TORCH_ERROR * 2.0**-24
 
@@ -292,7 +299,7 @@ def test_known_extents_and_strides(workshop: Path, number: int) -> None:
     a = np.asfortranarray(a) if request.a_strides[0] == 1 else a
     b = np.asfortranarray(b) if request.b_strides[0] == 1 else b
     c = np.ones((m, n), request.dtype)
-    tail, work = scratch(gemm_function(request).work_bytes(m, n, k))
+    tail, work = scratch(work_bytes(request)(m, n, k))
     call(getattr(lib, f"known_{number}"), a, b, c, work)
     assert (tail[:64] == 0xA5).all()
     exact = request.accumulate + a.astype(np.float64) @ b.astype(np.float64)
@@ -305,7 +312,7 @@ def test_work_bytes_as_call_as_extent_and_as_c(workshop: Path) -> None:
     names = [f"f{i}" for i in range(len(requests))]
     lib = library(workshop, BUILDS[0], exported(requests, names))
     for request, name in zip(requests, names, strict=True):
-        work = gemm_function(request).work_bytes
+        work = work_bytes(request)
         formula = sympy.sympify(work.extent(m, n, k))
         for sizes in itertools.product((0, 1, 65, 100, 3000), repeat=3):
             known = (request.m, request.n, request.k)
@@ -316,8 +323,8 @@ def test_work_bytes_as_call_as_extent_and_as_c(workshop: Path) -> None:
 
 
 def test_products_that_need_no_scratch_say_so() -> None:
-    assert [gemm_function(KNOWN[i]).work_bytes(99, 64, 64) for i in (2, 3, 4)] == [0, 0, 0]
-    assert gemm_function(GENERAL[0]).work_bytes(10**6, 10**6, 10**6) == 128 * 256 + 256 * 240 * 4
+    assert [work_bytes(KNOWN[i])(99, 64, 64) for i in (2, 3, 4)] == [0, 0, 0]
+    assert work_bytes(GENERAL[0])(10**6, 10**6, 10**6) == 128 * 256 + 256 * 240 * 4
 
 
 @pytest.mark.parametrize("shape", [(300, 300, 400), (9000, 300, 8), (300, 9000, 17)], ids=str)
@@ -328,7 +335,7 @@ def test_smaller_blocks_need_less_scratch(workshop: Path, shape: tuple[int, int,
     rng = np.random.default_rng(2)
     m, n, k = shape
     a, b = view(rng, m, k, "float32", transposes[0]), view(rng, k, n, "float32", transposes[1])
-    size = gemm_function(GENERAL[0], target).work_bytes(m, n, k)
+    size = work_bytes(GENERAL[0], target)(m, n, k)
     assert size <= 20 * 128 + 20 * 12 * 4
     tail, work = scratch(size)
     c = np.zeros((m, n), np.float32)
@@ -407,17 +414,20 @@ def test_sanitizers(workshop: Path, flags: str) -> None:
 
 
 def test_text() -> None:
-    codes, text = gemm_functions([*KNOWN, *KNOWN])
-    assert [code.name for code in codes][:4] == ["gg_gemm_f32_set", "gg_gemm_f32_add", "gg_gemm_f32_3", "gg_gemm_f64_4"]
-    assert len({code.source for code in codes if code.source}) == 4
-    for name in ("gg_gemm_f32(", "gg_gemm_f32_set(", "gg_gemm_f64_set(", "gg_gemm_f32_3("):
+    kernels = [chosen(request) for request in (*KNOWN, *KNOWN)]
+    text = kernels_text(kernels)
+    assert [k.name for k in kernels][:4] == ["gg_gemm_f32_set", "gg_gemm_f32_add", "gg_gemm_f32_mx3x5_5x1_3x1_3x1_add",
+                                             "gg_gemm_f64_4x4x4_4x1_1x4_4x1"]
+    assert len({k.name for k in kernels}) == 4
+    for name in ("gg_gemm_f32(", "gg_gemm_f32_set(", "gg_gemm_f64_set(", f"{kernels[2].name}("):
         assert text.count(f"static void {name}") == 1
-    assert text == gemm_functions([*KNOWN, *KNOWN])[1]
-    assert not gemm_function(KNOWN[2]).fragments, "a product of a few terms brings no general function"
-    assert "double" not in gemm_functions(GENERAL[:2])[1], "a float32 module computes in float32"
+    assert text == kernels_text(kernels)
+    assert list(kernel_texts(kernels[2])) == [kernels[2].name], "a product of a few terms brings no general function"
+    general = kernels_text(map(chosen, GENERAL[:2]))
+    assert "double" not in general, "a float32 module computes in float32"
     assert max(map(len, text.splitlines())) <= 130
     # Five products of the gradient of a small network share this; their module may have 30 KB in all.
-    assert len(gemm_functions(GENERAL[:2])[1]) < 15_000
+    assert len(general) < 15_000
 
 
 def test_impossible_requests() -> None:

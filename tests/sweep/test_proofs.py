@@ -30,7 +30,7 @@ def open_accesses(made: Stages) -> list[str]:
     found: list[str] = []
 
     def look(one: Any, before: Any, after: Any) -> None:
-        if one.name == "memory" and isinstance(after, Draft):
+        if one.name == "kernels" and isinstance(after, Draft):
             found.extend(unproved(after))
 
     layout = saved_layout(made.procedures)

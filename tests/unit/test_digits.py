@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,12 @@ from gradgen.ir.graph import topological_until
 from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.nodes import Compute, Node
 from gradgen.loops.procedure import Procedure
-from gradgen.loops.statements import Contract
 from gradgen.options import Options
 from gradgen.reference.interpreter import evaluate
 from gradgen.schedule import PASSES, ScheduleOptions, schedule
 from gradgen.schedule.digits import split_digits
+from tests.products import given
+from tests.products import products as called_products
 
 # transposed, channels in and out, side, kernel, options
 CONVOLUTIONS: list[tuple[bool, int, int, int, int, dict[str, int]]] = [
@@ -98,7 +100,7 @@ def test_a_strided_gradient_multiplies_by_every_second_weight_only() -> None:
     without = next(schedule(p, ScheduleOptions(passes=passes)) for p in made if p.name == "value_and_grad")
 
     def work(program: Any) -> int:
-        return max(int(s.m) * int(s.n) * int(s.k) for s in program.walk() if isinstance(s, Contract))
+        return max(math.prod(map(int, given(s, "m", "n", "k"))) for s in called_products(program.statements))  # type: ignore[call-overload]
 
     assert work(default) * 2 < work(without)
 

@@ -57,5 +57,6 @@ def test_a_batch_of_one_takes_what_one_sample_takes() -> None:
     """No copies of the gradients (200 KB here), no strips of 256 rows."""
     made = stages(network().graph, Options())
     (p,) = [p for p in programs(made) if p.name == "value_and_grad"]
-    assert evaluate(p.layout.work, {"N": 1}) <= 2048
-    assert evaluate(p.layout.work, {"N": 32}) <= 32 * 1024
+    packed = 64 * 128  # the matrix kernel's, for a sum of 64 terms
+    assert evaluate(p.layout.work, {"N": 1}) <= 2048 + packed
+    assert evaluate(p.layout.work, {"N": 32}) <= 32 * 1024 + packed

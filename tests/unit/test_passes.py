@@ -32,7 +32,7 @@ def steps(procedure: Procedure, options: ScheduleOptions | None = None) -> list[
     with observed(lambda one, before, after: seen.append((one.name, after))):
         program = schedule(procedure, options)
     last = seen[-1][1]
-    assert (program.statements, program.buffers, program.parts) == (last.statements, last.buffers, last.parts)
+    assert (program.statements, program.buffers, program.layout) == (last.statements, last.buffers, last.layout)
     return seen
 
 
@@ -70,13 +70,14 @@ def test_every_step_of_scheduling_is_seen() -> None:
         assert names == [
             "packing", "sharing", "pairs", "digits", "unfold",
             "emit", "stretches", "straight", "unroll", "registers", "peel", "conditions", "reciprocals",
-            "lanes", "flatten", "loads", "merge", "memory", "outline", "names", "functions",
+            "lanes", "flatten", "loads", "merge", "kernels", "outline", "names", "functions", "memory",
         ]  # fmt: skip
         drafts = [state for _, state in seen if isinstance(state, Draft)]
         assert all(d.procedure is procedure for d in drafts)
-        assert [d.layout is None for d in drafts] == [True] * (len(drafts) - 4) + [False] * 4
-        assert {b for b in drafts[-3].buffers if b.space == WORK} <= set(drafts[0].buffers)
-    assert [name for name, _ in steps(procedure, NO_PASSES)] == ["emit", "conditions", "memory", "names", "functions"]
+        assert [d.layout is None for d in drafts] == [True] * (len(drafts) - 1) + [False]
+        assert {b for b in drafts[-4].buffers if b.space == WORK} <= set(drafts[0].buffers)
+    names = [name for name, _ in steps(procedure, NO_PASSES)]
+    assert names == ["emit", "conditions", "kernels", "names", "functions", "memory"]
     assert "threads" in [name for name, _ in steps(procedure, ScheduleOptions(threads=2))]
 
 

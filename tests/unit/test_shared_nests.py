@@ -11,7 +11,7 @@ import gradgen as gg
 import gradgen.nn.functional as F
 from gradgen.compiler.pipeline import programs, stages
 from gradgen.loops.program import Program
-from gradgen.loops.statements import Call
+from gradgen.loops.statements import NEST, Call
 from gradgen.loops.walk import statements_in
 from gradgen.options import Options
 
@@ -41,7 +41,7 @@ def scheduled(program: Any, **options: Any) -> dict[str, Program]:
 
 
 def calls(p: Program) -> list[str]:
-    return [s.part.name for s in statements_in(p.statements) if isinstance(s, Call)]
+    return [s.function.name for s in statements_in(p.statements) if isinstance(s, Call) and s.function.kind == NEST]
 
 
 def test_layers_share_their_code() -> None:
@@ -49,21 +49,21 @@ def test_layers_share_their_code() -> None:
     for name, p in many.items():
         own = {n: sum(1 for _ in statements_in(q[name].statements)) for n, q in (("few", few), ("many", many))}
         assert len(calls(p)) > len(set(calls(p))), f"{name} calls no function twice"
-        assert len(p.parts) <= len(few[name].parts) + 2, "more layers need no more functions"
+        assert len(p.nests) <= len(few[name].nests) + 2, "more layers need no more functions"
         assert own["many"] < 2 * own["few"] + 20
 
 
 def test_functions_of_a_module_share_their_code() -> None:
     made = scheduled(layers(4))
-    names = {name: {p.name: p for p in program.parts} for name, program in made.items()}
+    names = {name: {p.name: p for p in program.nests} for name, program in made.items()}
     both = names["forward"].keys() & names["value_and_grad"].keys()
     assert both, "forward and value_and_grad have no function in common"
     assert all(names["forward"][n] is names["value_and_grad"][n] for n in both)
 
 
 def test_short_modules_are_left_alone_unless_code_is_dear() -> None:
-    assert not any(p.parts for p in scheduled(layers(1)).values())
-    assert any(p.parts for p in scheduled(layers(1), optimise="size").values())
+    assert not any(p.nests for p in scheduled(layers(1)).values())
+    assert any(p.nests for p in scheduled(layers(1), optimise="size").values())
 
 
 @pytest.mark.parametrize("options", [{}, {"optimise": "size", "target": "cortex-m4"}], ids=["speed", "size"])

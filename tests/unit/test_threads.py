@@ -10,10 +10,11 @@ import gradgen as gg
 from gradgen.build.standalone import wants_threads
 from gradgen.compiler.pipeline import programs, stages
 from gradgen.loops.program import Program
-from gradgen.loops.statements import WORK, Apart, Contract, Fail, Loop, PairwiseAdd, Pointer, Store
+from gradgen.loops.statements import WORK, Apart, Fail, Index, Let, Loop, PairwiseAdd, Pointer, Store
 from gradgen.loops.walk import statements_in
 from gradgen.options import Options
 from gradgen.schedule.accesses import upper
+from tests.products import given, products
 
 
 def scheduled(traced: gg.TracedFunction, threads: int, which: str = "value_and_grad") -> Program:  # type: ignore[name-defined]
@@ -74,8 +75,8 @@ def test_rows_have_their_own_temporaries_and_gradients() -> None:
 def test_a_product_is_cut_in_whole_tiles() -> None:
     traced = gg.trace(lambda a, b: a @ b, a=gg.spec(600, 512), b=gg.spec(512, 500))
     (loop,) = parallel(scheduled(traced, 2, "forward"))
-    (product,) = [s for s in loop.body if isinstance(s, Contract)]
-    assert loop.stop == 2 and product.limits == (300, 500, 512)
+    (product,) = products(loop.body)
+    assert loop.stop == 2 and given(product, "m", "n", "k") == (300, 500, 512)
 
 
 def test_a_recurrence_stays_whole() -> None:
@@ -182,8 +183,9 @@ def test_a_product_with_a_small_result_is_cut_along_its_sum() -> None:
     traced = gg.trace(lambda a, b: a.T @ b, a=gg.spec(100_000, 6), b=gg.spec(100_000, 10))
     p = scheduled(traced, 3, "forward")
     (loop,) = parallel(p)
-    products = [s for s in statements_in(loop.body) if isinstance(s, Contract)]
-    assert len(products) == 2 and all(s.limits[2] == 33_344 for s in products), "whole tiles"
+    parts = products(loop.body)
+    sizes = {s.variable.name: str(s.value.expr) for s in loop.body if isinstance(s, Let) and isinstance(s.value, Index)}
+    assert len(parts) == 2 and all("33344" in sizes[str(*given(s, "k"))] for s in parts), "whole tiles"
     assert any("along k" in note for note in p.notes)
 
 

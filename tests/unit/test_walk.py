@@ -109,9 +109,9 @@ def test_what_does_not_change_stays_the_same_object() -> None:
 
 
 def test_an_index_symbol_that_is_passed_to_a_function_counts() -> None:
-    part = statements.Part("f", (), (Variable(int64, "k"),), (), None, ())
-    call = statements.Call(part, ((a, 2),), (i, Literal(int64, sympy.S.One)))
-    assert set(walk.index_symbols(call)) == {i}
+    function = statements.Function("f", statements.NEST, scalars=(Variable(int64, "k"),))
+    call = statements.Call(function, updates=(Operand(a, 2 * j),), scalars=(i, Literal(int64, sympy.S.One)))
+    assert set(walk.index_symbols(call)) == {i, j}
     assert [m.name for m in walk.buffers(call)] == ["a"]
     (new,) = walk.substituted((call,), {i: j})
     assert isinstance(new, statements.Call) and new.scalars[0] is j

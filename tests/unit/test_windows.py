@@ -15,7 +15,6 @@ from gradgen.ir.symbols import NEGATIVE_ZERO
 from gradgen.loops.statements import (
     WORK,
     Buffer,
-    Contract,
     Copy,
     CVar,
     If,
@@ -26,10 +25,11 @@ from gradgen.loops.statements import (
     Statement,
     Store,
 )
-from gradgen.loops.walk import expressions, statements_in, subexpressions
+from gradgen.loops.walk import expressions, subexpressions
 from gradgen.options import Options
 from gradgen.schedule import PASSES, Program, ScheduleOptions, schedule
 from gradgen.schedule.peel import peel
+from tests.products import products
 
 
 def convolution(images: int) -> Program:
@@ -52,7 +52,7 @@ def inside(loop: Loop, kind: type) -> list[Statement]:
 
 def test_windows_and_products_of_one_image_share_a_loop_and_memory_does_not_grow() -> None:
     p = convolution(32)
-    shared = [s for s in p.walk() if isinstance(s, Loop) and s.stop == 32 and len(inside(s, Contract)) >= 3]
+    shared = [s for s in p.walk() if isinstance(s, Loop) and s.stop == 32 and len(products((s,))) >= 3]
     assert len(shared) == 1
     laid = [b for b in p.buffers if b.space == WORK and b.shape[1:] == (3, 3, 28, 28)]
     assert sorted(b.shape[0] for b in laid) == [16, 32]
@@ -60,17 +60,17 @@ def test_windows_and_products_of_one_image_share_a_loop_and_memory_does_not_grow
 
 
 def test_bias_gradient_sums_in_a_local() -> None:
-    shared = next(s for s in convolution(32).walk() if isinstance(s, Loop) and s.stop == 32 and inside(s, Contract))
+    shared = next(s for s in convolution(32).walk() if isinstance(s, Loop) and s.stop == 32 and products((s,)))
     sums = [s for s in inside(shared, Loop) if any(op == "+" for op, _ in s.reductions)]  # type: ignore[attr-defined]
     assert [len(s.reductions) for s in sums] == [2]  # type: ignore[attr-defined]
     assert len(inside(shared, PairwiseAdd)) == 2  # the loss and the bias: 28 rows are more than one chain may add
 
 
 def test_a_product_whose_gradient_is_not_wanted_is_skipped_inside_the_shared_loop() -> None:
-    shared = next(s for s in convolution(32).walk() if isinstance(s, Loop) and s.stop == 32 and inside(s, Contract))
+    shared = next(s for s in convolution(32).walk() if isinstance(s, Loop) and s.stop == 32 and products((s,)))
     tested = [s for s in shared.body if isinstance(s, If)]
-    assert not any(isinstance(s, Contract) for s in shared.body)
-    assert sum(any(isinstance(t, Contract) for t in statements_in((s,))) for s in tested) == 3
+    assert not products(s for s in shared.body if not isinstance(s, If))
+    assert sum(bool(products((s,))) for s in tested) == 3
 
 
 def pool(x: Any) -> Any:
@@ -160,4 +160,4 @@ def test_a_convolution_inside_of_a_recurrence_is_a_product() -> None:
     traced = gg.trace(f, w=w, x=gg.spec(5, 4, 3, 16, 16), h=gg.spec(4, 8, 16, 16))
     for p in programs(stages(traced.graph, Options())):
         loops = [s for s in p.statements if isinstance(s, Loop) and any(isinstance(t, Copy) for t in s.body)]
-        assert loops and all(inside(s, Contract) for s in loops), p.describe()
+        assert loops and all(products((s,)) for s in loops), p.describe()
