@@ -710,10 +710,11 @@ gradgen_status digits_forward(
      *            then  kept2  float [N, 1]
      *            then  kept3  float [N, 1] */
     /* WORK; values that are never needed together share memory:
-     *                        0  v1      float [min(N, 256), 64]
-     *   gg_least(256, N) * 256  v2      float [min(N, 256), 10]
-     *                     then  sink    float [64]
-     *                     then  logits  float [10] */
+     *                        0  v1       float [min(N, 256), 64]
+     *   gg_least(256, N) * 256  scratch  uint8_t [8192]
+     *                     then  v2       float [min(N, 256), 10]
+     *                     then  sink     float [64]
+     *                     then  logits   float [10] */
     float *const kept4 = (float *)gg_at_if(saved, 64);
     float *const kept0 = (float *)gg_at_if(saved, 128);
     float *const kept1 = (float *)gg_at_if(saved, (size_t)(N * 256 + 128));
@@ -721,12 +722,12 @@ gradgen_status digits_forward(
     float *const kept3 = (float *)gg_at_if(saved, (size_t)(((N * 4 + 63) / 64) * 64 + ((N * 40 + 63) / 64) * 64 +
             N * 256 + 128));
     float *const v1 = (float *)work;
-    float *const v2 = (float *)gg_at(work, (size_t)(gg_least(256, N) * 256));
+    uint8_t *const scratch = (uint8_t *)gg_at(work, (size_t)(gg_least(256, N) * 256));
+    float *const v2 = (float *)gg_at(work, (size_t)(gg_least(256, N) * 256 + 8192));
     float *const sink = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256,
-            N) * 256));
+            N) * 256 + 8192));
     float *const logits = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256,
-            N) * 256 + 256));
-    void *const gg_scratch = gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256, N) * 256 + 320));
+            N) * 256 + 8448));
     for (int64_t i = 0; i < N; ++i) {
         const int64_t n1 = t[i];
         const int64_t n2 = n1 == -100 ? 0 : n1;
@@ -766,8 +767,7 @@ gradgen_status digits_forward(
         gg_gemm_f32_set((ptrdiff_t)rows, 64, 64,
             x + i * 64, 64, 1,
             w1, 64, 1,
-            v1, 64, 1,
-            gg_scratch);
+            v1, 64, 1, NULL);
         for (int64_t j = 0; j < rows; ++j) {
             float *const row = wants_saved ? kept0 + i * 64 + j * 64 : sink;
             GRADGEN_SIMD
@@ -780,8 +780,7 @@ gradgen_status digits_forward(
         gg_gemm_f32_set((ptrdiff_t)rows, 10, 64,
             v1, 64, 1,
             w2, 10, 1,
-            v2, 10, 1,
-            gg_scratch);
+            v2, 10, 1, scratch);
         for (int64_t j = 0; j < rows; ++j) {
             float s3 = -INFINITY;
             int s4 = 0;
@@ -869,7 +868,8 @@ gradgen_status digits_backward(
      *                     then  v1           float [min(1, max(0, N - 256)), 64, 64]
      *                     then  v2           float [min(1, max(0, N - 256)), 64]
      *                     then  v3           float [min(1, max(0, N - 256)), 64, 10]
-     *                     then  v4           float [min(1, max(0, N - 256)), 10] */
+     *                     then  v4           float [min(1, max(0, N - 256)), 10]
+     *                     then  scratch      uint8_t [max(1280, 128 * min(N, 256))] */
     float *const kept4 = (float *)gg_at(saved, 64);
     float *const kept0 = (float *)gg_at(saved, 128);
     float *const kept1 = (float *)gg_at(saved, (size_t)(N * 256 + 128));
@@ -891,7 +891,9 @@ gradgen_status digits_backward(
             N) * 512 + gg_least(1, gg_greatest(0, N - 256)) * 16640 + 320));
     float *const v4 = (float *)gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256,
             N) * 512 + gg_least(1, gg_greatest(0, N - 256)) * 19200 + 320));
-    void *const gg_scratch = gg_at(work, (size_t)(((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256, N) * 512 + gg_least(1, gg_greatest(0, N - 256)) * 19264 + 320));
+    uint8_t *const scratch = (uint8_t *)gg_at(work, (size_t)(((gg_least(256,
+            N) * 40 + 63) / 64) * 64 + gg_least(256, N) * 512 + gg_least(1, gg_greatest(0,
+            N - 256)) * 19264 + 320));
     /* digits.py:31 nll_loss */
     /* digits.py:31 nll_loss, log_softmax, digits.py:30 add, mm, digits.py:29 relu, add, mm
      * grad_logits[j,k] = ... + ... exp(kept1[j,k] - kept2[j,0])
@@ -958,8 +960,7 @@ gradgen_status digits_backward(
             gg_gemm_f32_set(64, (ptrdiff_t)rows, 10,
                 w2, 10, 1,
                 grad_logits, 1, 10,
-                grad_h, 1, 64,
-                gg_scratch);
+                grad_h, 1, 64, scratch);
         }
         if (t6) {
             for (int64_t j = 0; j < rows; ++j) {
@@ -976,15 +977,13 @@ gradgen_status digits_backward(
             gg_gemm_f32_add(64, 64, (ptrdiff_t)rows,
                 x + i * 64, 1, 64,
                 grad_h, 64, 1,
-                total, 64, 1,
-                gg_scratch);
+                total, 64, 1, NULL);
         }
         if (wants_grad_w2) {
             gg_gemm_f32_add(64, 10, (ptrdiff_t)rows,
                 h, 1, 64,
                 grad_logits, 10, 1,
-                total3, 10, 1,
-                gg_scratch);
+                total3, 10, 1, scratch);
         }
         if (wants_grad_b1) {
             GRADGEN_SIMD
@@ -1067,7 +1066,8 @@ gradgen_status digits_value_and_grad(
      *                     then  v5           float [min(1, max(0, N - 256)), 64, 64]
      *                     then  v6           float [min(1, max(0, N - 256)), 64]
      *                     then  v7           float [min(1, max(0, N - 256)), 64, 10]
-     *                     then  v8           float [min(1, max(0, N - 256)), 10] */
+     *                     then  v8           float [min(1, max(0, N - 256)), 10]
+     *                     then  scratch      uint8_t [max(8192, 128 * min(N, 256))] */
     float *const v2 = (float *)work;
     float *const h = (float *)gg_at(work, (size_t)(gg_least(256, N) * 256));
     float *const v3 = (float *)gg_at(work, (size_t)(gg_least(256, N) * 512));
@@ -1106,7 +1106,10 @@ gradgen_status digits_value_and_grad(
             N) * 40 + 63) / 64) * 64 + gg_least(256, N) * 512 + gg_least(1, gg_greatest(0,
             N - 256)) * 19200 + gg_greatest(((gg_least(256, N) * 40 + 63) / 64) * 64, gg_least(256,
             N) * 256) + 512));
-    void *const gg_scratch = gg_at(work, (size_t)(((gg_least(256, N) * 8 + 63) / 64) * 64 + ((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256, N) * 512 + gg_least(1, gg_greatest(0, N - 256)) * 19264 + gg_greatest(((gg_least(256, N) * 40 + 63) / 64) * 64, gg_least(256, N) * 256) + 512));
+    uint8_t *const scratch = (uint8_t *)gg_at(work, (size_t)(((gg_least(256,
+            N) * 8 + 63) / 64) * 64 + ((gg_least(256, N) * 40 + 63) / 64) * 64 + gg_least(256,
+            N) * 512 + gg_least(1, gg_greatest(0, N - 256)) * 19264 + gg_greatest(((gg_least(256,
+            N) * 40 + 63) / 64) * 64, gg_least(256, N) * 256) + 512));
     for (int64_t i = 0; i < N; ++i) {
         const int64_t n1 = t[i];
         const int64_t n2 = n1 == -100 ? 0 : n1;
@@ -1176,8 +1179,7 @@ gradgen_status digits_value_and_grad(
         gg_gemm_f32_set((ptrdiff_t)rows, 64, 64,
             x + i * 64, 64, 1,
             w1, 64, 1,
-            v2, 64, 1,
-            gg_scratch);
+            v2, 64, 1, NULL);
         for (int64_t j = 0; j < rows; ++j) {
             GRADGEN_SIMD
             for (int64_t k = 0; k < 64; ++k) {
@@ -1188,8 +1190,7 @@ gradgen_status digits_value_and_grad(
         gg_gemm_f32_set((ptrdiff_t)rows, 10, 64,
             h, 64, 1,
             w2, 10, 1,
-            v3, 10, 1,
-            gg_scratch);
+            v3, 10, 1, scratch);
         for (int64_t j = 0; j < rows; ++j) {
             float s3 = -INFINITY;
             int s4 = 0;
@@ -1226,8 +1227,7 @@ gradgen_status digits_value_and_grad(
             gg_gemm_f32_set(64, (ptrdiff_t)rows, 10,
                 w2, 10, 1,
                 grad_logits, 1, 10,
-                grad_h, 1, 64,
-                gg_scratch);
+                grad_h, 1, 64, scratch);
         }
         if (t7) {
             for (int64_t j = 0; j < rows; ++j) {
@@ -1244,15 +1244,13 @@ gradgen_status digits_value_and_grad(
             gg_gemm_f32_add(64, 64, (ptrdiff_t)rows,
                 x + i * 64, 1, 64,
                 v2, 64, 1,
-                total, 64, 1,
-                gg_scratch);
+                total, 64, 1, NULL);
         }
         if (wants_grad_w2) {
             gg_gemm_f32_add(64, 10, (ptrdiff_t)rows,
                 h, 1, 64,
                 grad_logits, 10, 1,
-                total3, 10, 1,
-                gg_scratch);
+                total3, 10, 1, scratch);
         }
         if (wants_grad_b1) {
             GRADGEN_SIMD

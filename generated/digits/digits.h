@@ -33,7 +33,7 @@ extern "C" {
 /** Bytes of SAVED (forward writes, backward reads) and WORK (scratch, free after each call).
  *  SIZE_MAX where a dimension is negative or too large.
  *  The macros give the same for constant dimensions, so that memory can be static.
- *  About 21,662 bytes of code and constants; at most 5,704 of stack, in value_and_grad -> matrix product.
+ *  About 21,647 bytes of code and constants; at most 5,704 of stack, in value_and_grad -> gg_gemm_f32_set.
  *  Multiply-adds of a call: forward 4736*N + 1, backward 5387*N + 1, value_and_grad 10123*N + 2. */
 GRADGEN_API size_t digits_saved_bytes(int64_t N);
 GRADGEN_API size_t digits_work_bytes(int64_t N);

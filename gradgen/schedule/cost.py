@@ -67,6 +67,10 @@ class Costs:
         """Whether a nest of so many steps is tested for, apart from what it is a part of."""
         return steps >= 4 * self.target.branch_cost
 
+    def worth_writing_out(self, before: int, after: int) -> bool:
+        """Whether loops of so many expressions in all are better written out as so many."""
+        return not self.size or after <= before
+
     def apart(self, extent: int) -> bool:
         """Whether a loop of so many expensive functions is better a vector loop of its own than beside inner loops."""
         return not self.target.scalar and LEAST_VECTOR <= extent <= self.row

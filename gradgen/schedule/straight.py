@@ -27,6 +27,7 @@ from gradgen.loops.statements import (
 from gradgen.loops.walk import ELEMENTWISE, blocks, conditions, expressions, statements_in, subexpressions, touched
 from gradgen.schedule.cost import PC, Costs
 from gradgen.schedule.lanes import in_lanes
+from gradgen.schedule.unroll import size
 from gradgen.schedule.values import NotAlone, Unfit, Values
 
 SHORT = 8  # steps of a loop that is written out
@@ -67,6 +68,8 @@ class Straight:
             return s
         if fits(s) and self.pays(s):
             body = self.written(s)
+            if body is not None and not self.costs.worth_writing_out(size(s.body), size(body)):
+                body = None
             if body is not None and (self.is_calculation(s) or in_lanes(replace(s, body=body), self.fresh, self.costs)):
                 return replace(s, body=body)
         return replace(s, body=self.block(s.body))
