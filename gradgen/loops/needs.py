@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from gradgen.ir.dtypes import DType, int64
 from gradgen.ir.symbols import Extent
+from gradgen.loops.extremes import symbols_of
 from gradgen.loops.statements import (
     CONSTANT,
     SAVED,
@@ -19,6 +20,7 @@ from gradgen.loops.statements import (
     Variable,
 )
 from gradgen.loops.walk import (
+    NAMELESS,
     ROWS,
     Role,
     blocks,
@@ -49,7 +51,7 @@ class Needs:
     def index(self, e: Extent) -> None:
         """The names in an integer expression."""
         if not isinstance(e, int):
-            for name in sorted(s.name for s in e.free_symbols):
+            for name in sorted(symbols_of(e)):
                 self.scalar(name, int64)
 
     def scalar(self, name: str, dtype: DType) -> None:
@@ -66,8 +68,10 @@ def needs(statements: Iterable[Statement]) -> Needs:
         found.own.update(getattr(s, f).name for f, role in ROWS[type(s)].items() if role is Role.COUNTER)
     for s in inside:
         for e in subexpressions(expressions(s)):
-            found.flags = found.flags or isinstance(e, SetFlag)
-            _note(e, found)
+            if type(e) is SetFlag:
+                found.flags = True
+            elif type(e) not in NAMELESS:
+                _note(e, found)
         _note(s, found)
     return found
 
@@ -76,8 +80,8 @@ def _note(p: Statement | Expr, found: Needs) -> None:
     if isinstance(p, Variable):
         found.scalar(p.name, p.dtype)
         return
-    written = {b.name for b in writes(p)}
     memory = list(buffers(p))
+    written = {b.name for b in writes(p)} if memory else set()
     for name, role in ROWS[type(p)].items():
         value = getattr(p, name)
         if role in (Role.USES, Role.ASSIGNS) and isinstance(value, Variable):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from enum import Enum
+from operator import is_
 from typing import Any, TypeVar
 
 import sympy
@@ -159,14 +160,14 @@ def blocks(s: Statement) -> tuple[tuple[Statement, ...], ...]:
 
 def expressions(p: Part) -> tuple[Expr, ...]:
     """The expressions right inside a statement or an expression, those of inner statements aside."""
-    found: list[Expr] = []
+    found: tuple[Expr, ...] = ()
     for f in _VALUES[type(p)]:
         value = getattr(p, f)
         if isinstance(value, tuple):
-            found.extend(v for v in value if isinstance(v, Expr))
+            found += tuple([v for v in value if isinstance(v, Expr)])
         elif value is not None:
-            found.append(value)
-    return tuple(found)
+            found += (value,)
+    return found
 
 
 def subexpressions(roots: Iterable[Expr]) -> Iterator[Expr]:
@@ -176,19 +177,20 @@ def subexpressions(roots: Iterable[Expr]) -> Iterator[Expr]:
         e = stack.pop()
         yield e
         if type(e) is Apply:
-            stack.extend(e.args)
-        else:
-            stack.extend(expressions(e))
+            stack += e.args
+        elif _VALUES[type(e)]:
+            stack += expressions(e)
 
 
 def statements_in(block: Iterable[Statement]) -> Iterator[Statement]:
     """These statements and all inside them, in order."""
-    stack = list(reversed(tuple(block)))
+    stack = [*block]
+    stack.reverse()
     while stack:
         s = stack.pop()
         yield s
         for f in reversed(_BLOCKS[type(s)]):
-            stack.extend(reversed(getattr(s, f)))
+            stack += reversed(getattr(s, f))
 
 
 def functions_in(block: Iterable[Statement]) -> tuple[Function, ...]:
@@ -397,8 +399,8 @@ def _mapped(value: Any, role: Role, expr: ExprMap | None, index: IndexMap | None
     if value is None:
         return None
     if isinstance(value, tuple):
-        several = tuple(_mapped(v, role, expr, index, buffer, name) for v in value)
-        return value if all(a is b for a, b in zip(several, value)) else several
+        several = tuple([_mapped(v, role, expr, index, buffer, name) for v in value])
+        return value if all(map(is_, several, value)) else several
     if isinstance(value, Buffer):
         return buffer(value) if buffer is not None else value
     if isinstance(value, Operand):
@@ -427,6 +429,10 @@ def _own_name(value: Any, name: NameMap | None) -> Any:
     return value if name is None else tuple((op, name(n)) for op, n in value)
 
 
+_CHANGED = {k: tuple((f, role) for f, role in row.items() if role not in (_R.DATA, _R.COUNTER)) for k, row in ROWS.items()}
+_FIELDS = {kind: tuple(f.name for f in fields(kind)) for kind in ROWS}
+
+
 def mapped(
     p: P, *, expr: ExprMap | None = None, index: IndexMap | None = None, buffer: BufferMap | None = None,
     name: NameMap | None = None, block: Callable[[tuple[Statement, ...]], tuple[Statement, ...]] | None = None,
@@ -437,11 +443,11 @@ def mapped(
     locals and rows (not to index symbols), `block` to blocks.
     """
     changes: dict[str, Any] = {}
-    for f, role in ROWS[type(p)].items():
-        if role in (_R.DATA, _R.COUNTER):
-            continue
+    for f, role in _CHANGED[type(p)]:
         value = getattr(p, f)
-        if role is _R.BLOCK:
+        if role is _R.VALUE and expr is not None and isinstance(value, Expr):
+            new: Any = expr(value)
+        elif role is _R.BLOCK:
             new = block(value) if block is not None else value
         elif f == "reductions":
             new = _own_name(value, name)
@@ -449,7 +455,9 @@ def mapped(
             new = _mapped(value, role, expr, index, buffer, name)
         if new is not value and not (isinstance(new, (str, tuple)) and new == value):
             changes[f] = new
-    return replace(p, **changes) if changes else p
+    if not changes:
+        return p
+    return type(p)(*[changes[f] if f in changes else getattr(p, f) for f in _FIELDS[type(p)]])  # `replace` takes longer
 
 
 class Rewriting:
@@ -474,7 +482,7 @@ class Rewriting:
     def block(self, block: Iterable[Statement]) -> tuple[Statement, ...]:
         block = tuple(block)
         made = tuple(map(self.statement, block))
-        return block if all(a is b for a, b in zip(made, block)) else made
+        return block if all(map(is_, made, block)) else made
 
 
 def renamed(
