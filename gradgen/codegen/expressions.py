@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import singledispatchmethod
 
 import sympy
 
@@ -16,6 +15,7 @@ from gradgen.ir.dtypes import DType, bool_
 from gradgen.ir.guards import Guard
 from gradgen.ir.scalar_table import operator_of, record_of
 from gradgen.ir.symbols import Extent
+from gradgen.loops.dispatch import by_kind
 from gradgen.loops.statements import (
     Apply,
     Expr,
@@ -97,7 +97,7 @@ class ExpressionPrinter:
             return f"sizeof({dtype.ctype})" if text == "1" else f"{text} * sizeof({dtype.ctype})"
         return f"(size_t){text if text.isidentifier() else f'({text})'} * sizeof({dtype.ctype})"
 
-    @singledispatchmethod
+    @by_kind
     def visit(self, expr: Expr) -> Text:
         raise CodegenError(f"no C form for {type(expr).__name__}")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import singledispatchmethod
 
 import sympy
 
@@ -16,6 +15,7 @@ from gradgen.errors import CodegenError
 from gradgen.ir.dtypes import DType, bool_, int64
 from gradgen.ir.nodes import Node
 from gradgen.ir.symbols import Extent, as_extent
+from gradgen.loops.dispatch import by_kind
 from gradgen.loops.needs import Needs, needs, outside
 from gradgen.loops.statements import (
     ARGUMENT,
@@ -221,7 +221,7 @@ class StatementPrinter:
             for x in variables:
                 e.forget(x)
 
-    @singledispatchmethod
+    @by_kind
     def visit(self, statement: Statement) -> None:
         raise CodegenError(f"no C form for {type(statement).__name__}")
 

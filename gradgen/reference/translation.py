@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import singledispatchmethod
 from typing import Any, cast
 
 import sympy
@@ -19,6 +18,7 @@ from gradgen.ir.kernels import KernelSpec
 from gradgen.ir.scalar_table import operator_of
 from gradgen.ir.symbols import Dim, Extent
 from gradgen.loops.describe import line
+from gradgen.loops.dispatch import by_kind
 from gradgen.loops.statements import (
     Apart,
     Apply,
@@ -174,7 +174,7 @@ class Writer:
     def value(self, e: Expr) -> str:
         return self.expr(e)
 
-    @singledispatchmethod
+    @by_kind
     def expr(self, e: Expr) -> str:
         raise GradgenError(f"the interpreter of loops does not know {type(e).__name__}")
 
@@ -263,7 +263,7 @@ class Writer:
         self.scopes.pop()
         self.depth -= 1
 
-    @singledispatchmethod
+    @by_kind
     def statement(self, s: Statement) -> None:
         raise GradgenError(f"the interpreter of loops does not know {type(s).__name__}")
 

@@ -377,14 +377,7 @@ def pieces_of_one_length(patch: pytest.MonkeyPatch) -> None:
 
 def whole_last_blocks(patch: pytest.MonkeyPatch) -> None:
     """The lanes of the last block went on behind the last item."""
-
-    class Whole:
-        Min = staticmethod(lambda a, *rest: a)
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(sympy, name)
-
-    patch.setattr(lanes_module, "sympy", Whole())
+    patch.setattr(lanes_module, "least", lambda a, *rest: sympy.sympify(a))
 
 
 def narrow_borders(patch: pytest.MonkeyPatch) -> None:
