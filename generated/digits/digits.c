@@ -902,10 +902,10 @@ gradgen_status digits_backward(
      * grad_h[n,i] = sum_j w2[i,j] grad_logits[n,j]
      * grad_h[j,k] = if(kept0[j,k] <= 0, 0, grad_h[j,k])
      * grad_b1[k] += sum_j grad_h[j,k] */
-    const int wants_grad_w1 = grad_w1 != NULL;
     const int t1 = N <= 256;
     const int sets = (flags & GRADGEN_SET_GRAD) != 0u;
     const int t2 = t1 || sets;
+    const int wants_grad_w1 = grad_w1 != NULL;
     float *const total = wants_grad_w1 && t2 ? grad_w1 : v1;
     const int t3 = !(t1 && !sets);
     const int t4 = !t2;
@@ -961,8 +961,6 @@ gradgen_status digits_backward(
                 w2, 10, 1,
                 grad_logits, 1, 10,
                 grad_h, 1, 64, scratch);
-        }
-        if (t6) {
             for (int64_t j = 0; j < rows; ++j) {
                 GRADGEN_SIMD
                 for (int64_t k = 0; k < 64; ++k) {
@@ -1139,10 +1137,10 @@ gradgen_status digits_value_and_grad(
      * s3[j,0] = max_k scores[j,k] */
     gg_pairwise_f32 s2;
     memset(&s2, 0, sizeof s2);
-    const int wants_grad_w1 = grad_w1 != NULL;
     const int t2 = N <= 256;
     const int sets = (flags & GRADGEN_SET_GRAD) != 0u;
     const int t3 = t2 || sets;
+    const int wants_grad_w1 = grad_w1 != NULL;
     float *const total = wants_grad_w1 && t3 ? grad_w1 : v5;
     const int t4 = !(t2 && !sets);
     const int t5 = !t3;
@@ -1228,8 +1226,6 @@ gradgen_status digits_value_and_grad(
                 w2, 10, 1,
                 grad_logits, 1, 10,
                 grad_h, 1, 64, scratch);
-        }
-        if (t7) {
             for (int64_t j = 0; j < rows; ++j) {
                 GRADGEN_SIMD
                 for (int64_t k = 0; k < 64; ++k) {

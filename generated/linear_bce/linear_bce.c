@@ -467,10 +467,10 @@ gradgen_status linear_bce_backward(
     /* linear_bce.py:21 binary_cross_entropy_with_logits, linear_bce.py:20 add, mm
      * grad_b[k] += grad_loss/(3N) sum_j sigmoid(z[j,k]) - y[j,k]
      * grad_w[k,l] += grad_loss/(3N) sum_j x[j,k] (sigmoid(z[j,l]) - y[j,l]) */
-    const int wants_grad_w = grad_w != NULL;
     const int t2 = N <= 256;
     const int sets = (flags & GRADGEN_SET_GRAD) != 0u;
     const int t3 = t2 || sets;
+    const int wants_grad_w = grad_w != NULL;
     float *const total = wants_grad_w && t3 ? grad_w : v1;
     const int t4 = !(t2 && !sets);
     const int t5 = !t3;
@@ -663,10 +663,10 @@ gradgen_status linear_bce_value_and_grad(
      * grad_w[k,l] += 1/(3N) sum_j x[j,k] (sigmoid(z[j,l]) - y[j,l]) */
     gg_pairwise_f32 s1;
     memset(&s1, 0, sizeof s1);
-    const int wants_grad_w = grad_w != NULL;
     const int t3 = N <= 256;
     const int sets = (flags & GRADGEN_SET_GRAD) != 0u;
     const int t4 = t3 || sets;
+    const int wants_grad_w = grad_w != NULL;
     float *const total = wants_grad_w && t4 ? grad_w : v1;
     const int t5 = !(t3 && !sets);
     const int t6 = !t4;

@@ -1,9 +1,9 @@
-"""Neighbouring statements under the same condition become one."""
+"""Neighbouring statements under the same condition become one, in every block."""
 
 from __future__ import annotations
 
 from gradgen.loops.statements import Comment, Expr, If, Statement
-from gradgen.loops.walk import alike
+from gradgen.loops.walk import alike, changed, mapped, seen, statements_in
 
 
 def merge_conditions(statements: tuple[Statement, ...]) -> tuple[Statement, ...]:
@@ -16,7 +16,7 @@ def merge_conditions(statements: tuple[Statement, ...]) -> tuple[Statement, ...]
     def close() -> None:
         nonlocal condition
         if condition is not None:
-            out.append(If(condition, tuple(run)))
+            out.append(If(condition, merge_conditions(tuple(run))))
             run.clear()
             condition = None
 
@@ -25,7 +25,7 @@ def merge_conditions(statements: tuple[Statement, ...]) -> tuple[Statement, ...]
             comments.append(s)
             continue
         if isinstance(s, If) and not s.otherwise:
-            if condition is None or not alike(condition, s.condition):
+            if condition is None or not alike(condition, s.condition) or _decides(run, condition):
                 close()
                 out.extend(comments)
                 condition = s.condition
@@ -34,7 +34,16 @@ def merge_conditions(statements: tuple[Statement, ...]) -> tuple[Statement, ...]
                 run.extend((*comments, *s.body))
         else:
             close()
-            out.extend((*comments, s))
+            out.extend((*comments, mapped(s, block=merge_conditions)))
         comments.clear()
     close()
     return (*out, *comments)
+
+
+def _decides(block: list[Statement], condition: Expr) -> bool:
+    """Something in the block changes what the condition asks."""
+    asked = set(seen((condition,)))
+    return any(not asked.isdisjoint(changed(s)) for s in statements_in(block))
+
+
+__all__ = ["merge_conditions"]

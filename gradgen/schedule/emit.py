@@ -83,11 +83,10 @@ class Emitter:
                     if not check.early:
                         self.checks.check(op, check, needs)
             self.run_subtree(node)
-            self.wanted.assumed = None
 
     def visit(self, node: LoopNode | Leaf) -> None:
         """A part of a nest, under a test where less is wanted of it than of the nest."""
-        with self.builder.under(self.wanted.any_present(self.wanted.tests.get(node), False)):
+        with self.builder.under(self.wanted.any_present(self.wanted.tests.get(node))):
             self.run_subtree(node)
 
     def run_subtree(self, node: LoopNode | Leaf) -> None:

@@ -58,7 +58,7 @@ class Products:
             return
         effect = op.effects[0]
         place = memory.place(effect.place, op.node)
-        with b.under(self.wanted.present(effect.place, place)):
+        with b.under(self.wanted.present(effect.place)):
             with b.under(self.wanted.sets() if effect.mode == ACCUMULATE else None):
                 self.product(op, c, place, op.output_axes, False)
             if effect.mode == ACCUMULATE:

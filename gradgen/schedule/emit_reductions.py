@@ -11,7 +11,6 @@ from gradgen.ir.dtypes import DType, bool_, int64
 from gradgen.ir.guards import EQ, Condition
 from gradgen.ir.nodes import Compute, Scatter
 from gradgen.ir.symbols import Extent
-from gradgen.loops.atoms import formula, implies
 from gradgen.loops.statements import (
     LOCAL,
     Assign,
@@ -118,7 +117,7 @@ class Reductions:
             if isinstance(running.first.extent, int) and running.first.extent > 0:
                 return True
             clear = b.apply("and_", (clear, b.holds((Condition(EQ, running.first.extent),), bool_)), bool_)
-        with b.under(clear if running.present is None else b.apply("and_", (running.present, clear), bool_)):
+        with b.under(self.wanted.present(op.effects[0].place, clear)):
             b.emit(Fill(running.buffer, 0, size, b.literal(sympy.S.Zero, op.node.dtype)))
         return True
 
@@ -128,8 +127,7 @@ class Reductions:
             return
         b = self.builder
         target = self.memory.place(op.effects[0].place, op.node)
-        condition = running.apart if running.present is None else b.apply("and_", (running.present, running.apart), bool_)
-        with b.under(condition):
+        with b.under(self.wanted.present(op.effects[0].place, running.apart)):
             self.add_all(target, running.own, target.size)
 
     def add_all(self, target: Buffer, source: Buffer, size: Extent) -> None:
@@ -198,10 +196,9 @@ class Reductions:
     def to_be_there(self, op: Op) -> Expr | None:
         """Whether the gradient in which an op's sum grows is there; None where that is known, or it grows elsewhere."""
         running = self.running.get(op)
-        if running is None or running.present is None or self.memory.buffers[op][0] is not running.buffer:
+        if running is None or self.memory.buffers[op][0] is not running.buffer:
             return None
-        known = implies(self.builder.scope.around(), formula(running.present, True, lambda name: None))
-        return None if known else running.present
+        return self.wanted.present(op.effects[0].place)
 
     def total(self, state: Accumulator) -> Expr:
         """The finished value of a reduction."""

@@ -55,7 +55,7 @@ class Results:
             at = memory.linear(target, tuple(env[s] for s in op.output_axes))
             if (e.mode == ACCUMULATE or is_optional(e.place)) and self.store_row(e, target, at, value):
                 continue
-            with b.under(self.wanted.present(e.place, target)):
+            with b.under(self.wanted.present(e.place)):
                 self.store(e, target, at, value)
 
     def store(self, effect: Output, target: Buffer, index: sympy.Expr, value: Expr) -> None:
@@ -72,7 +72,7 @@ class Results:
         env = position.env(op)
         scattered = op.kind == SCATTER
         bound = {} if scattered else self.plan.bound_outside(op)
-        with b.under(self.wanted.present(effect.place, target)):
+        with b.under(self.wanted.present(effect.place)):
             opened = 0
             index: list[sympy.Expr] = []
             for s, extent in zip(op.output_axes or op.axes[: len(op.shape)], op.shape, strict=True):
@@ -102,14 +102,16 @@ class Results:
         """In a vector loop, a store without a condition: through a pointer to the row that is wanted, or to memory that
         nobody reads; the old gradient likewise comes from the row or from zeros.  False where that is not possible."""
         row, b, memory = self.position.row, self.builder, self.memory
-        if row is None or exceeds(row.size, self.plan.options.costs.row) or not exceeds(row.size, SHORT_ROW):
+        if row is None or b.scope.variable is not row.counter:  # the test around a part of the loop is none of its row
+            return False
+        if exceeds(row.size, self.plan.options.costs.row) or not exceeds(row.size, SHORT_ROW):
             return False
         slope = sympy.expand(at).coeff(row.counter, 1)
         start = at.xreplace({row.counter: row.start})
         if slope != 1 or sympy.expand(at - row.counter + row.start - start) != 0 or start.has(row.counter):
             return False
         assert b.scope.parent is not None
-        condition = self.wanted.present(effect.place, target)
+        condition = self.wanted.present(effect.place)
         name = target.name
         index: sympy.Expr = at
         if condition is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gradgen.ir.dtypes import bool_
+from gradgen.loops.atoms import implies, presence
 from gradgen.loops.procedure import Place
 from gradgen.loops.statements import SAVED, Buffer, Expr, Present, SetFlag
 from gradgen.schedule.emit_memory import Memory
@@ -19,7 +20,6 @@ class Wanted:
         self.builder = builder
         self.tests: dict[LoopNode | Leaf, Places] = {}
         self.places_of: dict[Place, Buffer] = {}
-        self.assumed: Place | None = None  # the place that the nest being built was tested for
 
     def find(self, plan: Plan, memory: Memory) -> None:
         """Decides what is tested for the places that want it."""
@@ -29,29 +29,27 @@ class Wanted:
                 if is_optional(e.place):
                     self.places_of[key_of(e.place)] = memory.place(e.place, op.node)
 
-    def present(self, place: Place, target: Buffer) -> Expr | None:
-        """Whether a place is there; None where it certainly is."""
-        if not is_optional(place) or key_of(place) == self.assumed:
-            return None
-        key = ("present", key_of(place))
-        b = self.builder
-        found = b.root.values.get(key)
-        found = found or b.place(key, b.root, Present(bool_, target))
-        b.hint(found, "wants_saved" if target.space == SAVED else f"wants_{target.name}")
-        return found
+    def present(self, place: Place, besides: Expr | None = None) -> Expr | None:
+        """Whether a place is there, and `besides` holds; None where there is nothing to be tested."""
+        there = self.any_present({key_of(place): None}) if is_optional(place) else None
+        if there is None or besides is None:
+            return there or besides
+        return self.builder.apply("and_", (there, besides), bool_)
 
-    def any_present(self, needs: Places | None, assume: bool = True) -> Expr | None:
-        """Whether any of these places is there; `assume`: inside, the only one is not tested again."""
-        if needs is None:
+    def any_present(self, places: Places | None) -> Expr | None:
+        """Whether any of these places is there; None where that is known: what stands inside of a test asks no more."""
+        if places is None:
             return None
         b = self.builder
-        conditions = [self.present(p, self.places_of[p]) for p in needs]
-        if len(needs) == 1 and assume:
-            self.assumed = next(iter(needs))
+        asked = (frozenset(lit for p in places for clause in presence(self.places_of[p]) for lit in clause),)
+        if implies(b.scope.around(), asked):
+            return None
         result: Expr | None = None
-        for c in conditions:
-            assert c is not None
-            result = c if result is None else b.apply("or_", (result, c), bool_)
+        for place in places:
+            target, key = self.places_of[place], ("present", place)
+            found = b.root.values.get(key) or b.place(key, b.root, Present(bool_, target))
+            b.hint(found, "wants_saved" if target.space == SAVED else f"wants_{target.name}")
+            result = found if result is None else b.apply("or_", (result, found), bool_)
         return result
 
     def sets(self) -> Expr:

@@ -13,7 +13,18 @@ from gradgen.loops.extremes import Poly, plus, poly
 from gradgen.loops.heights import ENDS, as_maximum, greatest_of, highest
 from gradgen.loops.procedure import SAVED, Procedure
 from gradgen.loops.statements import NEST, PRODUCT, WORK, Buffer, Call, Loop, Statement
-from gradgen.loops.walk import behind, blocks, pointer_targets, renamed, rows_of, statements_in, touched
+from gradgen.loops.walk import (
+    behind,
+    blocks,
+    expressions,
+    pointer_targets,
+    reads,
+    renamed,
+    rows_of,
+    statements_in,
+    subexpressions,
+    touched,
+)
 
 ALIGNMENT = 64  # of the blocks: GRADGEN_ALIGN of gradgen_abi.h
 HEADER_BYTES = 64  # of SAVED: its state and dimensions, in the C contract
@@ -229,28 +240,34 @@ def moments(statements: tuple[Statement, ...]) -> Iterator[tuple[int, Statement,
     where it is called.
     """
     time = 0
-    rows: Rows = pointer_targets(statements)
-    tops = [(s, rows) for s in reversed(statements)]
-    while tops:
-        top, rows = tops.pop()
-        inner = _in_order(top)
-        if inner:
-            rows = rows_of(top, rows) if isinstance(top, Call) else rows
-            tops.extend((s, rows) for s in reversed(inner))
-            continue
-        parts = top.body if isinstance(top, Loop) and not top.parallel else (top,)  # chunks are at different places
+    for top, rows in in_order(statements, pointer_targets(statements)):
+        parts: tuple[tuple[Statement, Rows], ...] = ((top, rows),)
+        if isinstance(top, Loop) and not top.parallel:  # chunks are at different places
+            parts = tuple(in_order(top.body, rows, inside=True))
         whole = (time, time + len(parts)) if isinstance(top, Loop) else None
-        for part in parts:
-            yield time, part, whole, rows
+        for part, there in parts:
+            yield time, part, whole, there
             time += 1
         time += 1
 
 
-def _in_order(s: Statement) -> tuple[Statement, ...]:
-    """What stands under a condition, in a piece or in a function stands in order, too."""
-    if isinstance(s, Call):
-        return s.function.body if s.function.kind == NEST else ()
-    return () if isinstance(s, Loop) else tuple(inner for block in blocks(s) for inner in block)
+def in_order(block: Iterable[Statement], rows: Rows, inside: bool = False) -> Iterator[tuple[Statement, Rows]]:
+    """The statements of a block, and what rows point into there.  What stands under a condition that reads no memory stands
+    in order, too; and, but inside of a loop, what stands in a piece or in a function."""
+    stack = [(s, rows) for s in reversed(tuple(block))]
+    while stack:
+        s, here = stack.pop()
+        inner: tuple[Statement, ...] = ()
+        if isinstance(s, Call) and not inside and s.function.kind == NEST:
+            inner, here = s.function.body, rows_of(s, here)
+        elif not isinstance(s, (Call, Loop)) and (expressions(s) or not inside):
+            inner = tuple(t for found in blocks(s) for t in found)
+            if inner and any(True for e in subexpressions(expressions(s)) for _ in reads(e)):
+                inner = ()
+        if inner:
+            stack.extend((t, here) for t in reversed(inner))
+        else:
+            yield s, here
 
 
 def lifetimes(statements: tuple[Statement, ...]) -> dict[Buffer, Life]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import sympy
 
@@ -46,13 +47,14 @@ class Scope:
     values: dict[tuple, Expr] = field(default_factory=dict)
     depth: int = 0
 
+    @cached_property
     def known(self) -> Conjunction:
         """What holds inside by its own condition."""
         return () if self.condition is None else formula(self.condition, True, lambda name: None)
 
     def around(self) -> Conjunction:
         """What holds inside."""
-        return tuple(c for s in self.chain() for c in s.known())
+        return tuple(c for s in self.chain() for c in s.known)
 
     def chain(self) -> Iterable[Scope]:
         scope: Scope | None = self

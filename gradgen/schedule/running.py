@@ -30,13 +30,12 @@ from gradgen.schedule.tree import LoopNode, StripNode
 class Running:
     """The sum of `op` grows in `buffer`: the gradient, or the memory `own`.
 
-    `present`: the gradient is there (None: it certainly is); nothing is touched where it is not.  `clear`: the sum begins
-    with 0.  `apart`: it grows in `own`, and is added to the gradient at the end; both None where it never does.
+    Nothing is touched where the gradient is not there.  `clear`: the sum begins with 0.  `apart`: it grows in `own`, and is
+    added to the gradient at the end; both None where it never does.
     """
 
     buffer: Buffer
     own: Buffer | None
-    present: Expr | None
     clear: Expr
     apart: Expr | None
     first: LoopNode | None = None  # the loop over parts, where a sum that is set begins with its first part instead of 0
@@ -61,21 +60,19 @@ def running_total(
     if effect.in_parts:
         alone = plan.sums_over(op) == [loop]  # no other loop goes over parts of the sum
         first = loop if op in plan.contractions and not plan.options.size and alone else None
-        return Running(target, None, wanted.present(effect.place, target), wanted.sets(), None, first)
+        return Running(target, None, wanted.sets(), None, first)
     if not isinstance(loop, StripNode) or isinstance(loop.extent, int):
         return None
-    present = wanted.present(effect.place, target)
     several = as_extent(least(1, greatest(0, loop.extent - loop.size)))
     own = memory.more("v", op.node.dtype, (several, *op.shape))
     one = b.holds((Condition(GE, loop.size - loop.extent),), bool_)
     whole = b.apply("or_", (one, wanted.sets()), bool_)
     adds = b.apply("and_", (one, b.apply("not_", (wanted.sets(),), bool_)), bool_)
     name = b.fresh("total")
-    there = whole if present is None else b.apply("and_", (present, whole), bool_)
-    b.emit(Pointer(name, target, sympy.S.Zero, there, own))
+    b.emit(Pointer(name, target, sympy.S.Zero, wanted.present(effect.place, whole), own))
     buffer = Buffer(name, op.node.dtype, (), LOCAL)
     memory.layouts[buffer] = op.shape
-    return Running(buffer, own, present, b.apply("not_", (adds,), bool_), b.apply("not_", (whole,), bool_))
+    return Running(buffer, own, b.apply("not_", (adds,), bool_), b.apply("not_", (whole,), bool_))
 
 
 __all__ = ["Running", "running_total", "with_parts"]

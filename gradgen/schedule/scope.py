@@ -206,7 +206,7 @@ class Builder(Numbering):
         here = set(self.scope.chain())
         for writer in self.writers.get(buffer, ()):
             common = next(s for s in writer.chain() if s in here)
-            needs = tuple(c for s in writer.chain() if s not in here for c in s.known())
+            needs = tuple(c for s in writer.chain() if s not in here for c in s.known)
             if needs:  # it has that value in certain cases only
                 common = next((s for s in self.outside_in() if implies(s.around(), needs)), self.scope)
             found = common if common.depth > found.depth else found

@@ -303,10 +303,10 @@ gradgen_status matmul_backward(
     /* small.py:33 tanh, mm
      * grad_a[j,k] += sum_l b[k,l] grad_c[j,l] (1 - kept0[j,l]^2)
      * grad_b[k,l] += sum_j a[j,k] grad_c[j,l] (1 - kept0[j,l]^2) */
-    const int wants_grad_b = grad_b != NULL;
     const int t1 = N <= 256;
     const int sets = (flags & GRADGEN_SET_GRAD) != 0u;
     const int t2 = t1 || sets;
+    const int wants_grad_b = grad_b != NULL;
     float *const total = wants_grad_b && t2 ? grad_b : v1;
     if (wants_grad_b && !(t1 && !sets)) {
         memset(total, 0, 32 * sizeof(float));
@@ -587,10 +587,10 @@ gradgen_status matmul_value_and_grad(
      * v2[j,k] = grad_c[j,k] (1 - c[j,k]^2)
      * grad_a[j,k] += sum_l b[k,l] v2[j,l]
      * grad_b[k,l] += sum_j a[j,k] v2[j,l] */
-    const int wants_grad_b = grad_b != NULL;
     const int t1 = N <= 256;
     const int sets = (flags & GRADGEN_SET_GRAD) != 0u;
     const int t2 = t1 || sets;
+    const int wants_grad_b = grad_b != NULL;
     float *const total = wants_grad_b && t2 ? grad_b : v3;
     if (wants_grad_b && !(t1 && !sets)) {
         memset(total, 0, 32 * sizeof(float));

@@ -644,10 +644,10 @@ gradgen_status random_numbers_backward(
     const int64_t t2 = gg_philox_high_i64(gradgen_random_0, gradgen_random_1, 0);
     /* small.py:99 draw_uniform, lt, to, mul, tanh, mm
      * grad_w[k,l] += 1.3333334 sum_j x[j,k] grad_noisy[j,l] (uniform0[j,l] < 3/4) (1 - kept0[j,l]^2) */
-    const int wants_grad_w = grad_w != NULL;
     const int t3 = N <= 256;
     const int sets = (flags & GRADGEN_SET_GRAD) != 0u;
     const int t4 = t3 || sets;
+    const int wants_grad_w = grad_w != NULL;
     float *const total = wants_grad_w && t4 ? grad_w : v1;
     if (wants_grad_w && !(t3 && !sets)) {
         memset(total, 0, 12 * sizeof(float));
@@ -803,10 +803,10 @@ gradgen_status random_numbers_value_and_grad(
     /* small.py:99 mm, tanh, draw_uniform, lt, to, mul, small.py:100 draw_normal, mul, add
      * noisy[j,k] = 1.3333334 tanh(sum_i x[j,i] w[i,k]) (uniform0[j,k] < 3/4) + 0.1 normal1[j,k]
      * grad_w[k,l] += ... sum_j x[j,k] */
-    const int wants_grad_w = grad_w != NULL;
     const int t5 = N <= 256;
     const int sets = (flags & GRADGEN_SET_GRAD) != 0u;
     const int t6 = t5 || sets;
+    const int wants_grad_w = grad_w != NULL;
     float *const total = wants_grad_w && t6 ? grad_w : v1;
     if (wants_grad_w && !(t5 && !sets)) {
         memset(total, 0, 12 * sizeof(float));

@@ -411,12 +411,10 @@ gradgen_status reduction_value_and_grad(
     }
 
     /* WORK; values that are never needed together share memory:
-     *      0  sink          double [512]
-     *   4096  nothing       double [512]
-     *   8192  grad_centred  double [M] */
-    double *const sink = (double *)work;
-    double *const nothing = (double *)gg_at(work, 4096);
-    double *const grad_centred = (double *)gg_at(work, 8192);
+     *      0  nothing       double [512]
+     *   4096  grad_centred  double [M] */
+    double *const nothing = (double *)work;
+    double *const grad_centred = (double *)gg_at(work, 4096);
     for (int64_t gg_element = 0; gg_element < 512; ++gg_element) {
         nothing[gg_element] = -0.0;
     }
@@ -433,7 +431,7 @@ gradgen_status reduction_value_and_grad(
     const double t3 = 1.0 / (t1 * t2);
     const int wants_spread = spread != NULL;
     const int wants_grad_x = grad_x != NULL;
-    const int t4 = wants_grad_x && !((flags & GRADGEN_SET_GRAD) != 0u);
+    const int t4 = !((flags & GRADGEN_SET_GRAD) != 0u);
     for (int64_t i = 0; i < N; ++i) {
         gg_pairwise_f64 s1;
         memset(&s1, 0, sizeof s1);
@@ -497,11 +495,10 @@ gradgen_status reduction_value_and_grad(
         const double grad_largest_0 = grad_largest != NULL ? grad_largest[i] : 0.0;
         if (wants_grad_x) {
             for (int64_t j = 0; j < M; j += 512) {
-                double *const row = wants_grad_x ? grad_x + i * M + j : sink;
-                const double *const row2 = t4 ? grad_x + i * M + j : nothing;
+                const double *const row = t4 ? grad_x + i * M + j : nothing;
                 GRADGEN_SIMD
                 for (int64_t k = j; k < gg_least(M, j + 512); ++k) {
-                    row[k - j] = row2[k - j] + ((x[i * M + k] == largest_1 ? grad_largest_0 :
+                    grad_x[i * M + k] = row[k - j] + ((x[i * M + k] == largest_1 ? grad_largest_0 :
                             0.0) * t8 * t7 + grad_centred[k] + t10);
                 }
             }

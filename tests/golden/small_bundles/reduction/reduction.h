@@ -26,7 +26,7 @@ extern "C" {
 /** Bytes of SAVED (forward writes, backward reads) and WORK (scratch, free after each call).
  *  SIZE_MAX where a dimension is negative, not as said above or too large.
  *  The macros give the same for constant dimensions, so that memory can be static.
- *  About 7,374 bytes of code and constants; at most 4,664 of stack, in value_and_grad.
+ *  About 7,291 bytes of code and constants; at most 4,664 of stack, in value_and_grad.
  *  Multiply-adds of a call: forward M*N + 4*N + 2, backward 3*M*N + 8*N + 2, value_and_grad 4*M*N + 12*N + 2. */
 GRADGEN_API size_t reduction_saved_bytes(int64_t N, int64_t M);
 GRADGEN_API size_t reduction_work_bytes(int64_t N, int64_t M);

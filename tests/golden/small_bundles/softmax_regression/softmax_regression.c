@@ -491,10 +491,10 @@ gradgen_status softmax_regression_backward(
     /* small.py:41 nll_loss */
     /* small.py:41 nll_loss, log_softmax, mm
      * grad_w[k,l] += ... sum_j x[j,k] */
-    const int wants_grad_w = grad_w != NULL;
     const int t1 = N <= 256;
     const int sets = (flags & GRADGEN_SET_GRAD) != 0u;
     const int t2 = t1 || sets;
+    const int wants_grad_w = grad_w != NULL;
     float *const total = wants_grad_w && t2 ? grad_w : v1;
     if (wants_grad_w && !(t1 && !sets)) {
         memset(total, 0, 18 * sizeof(float));
@@ -700,10 +700,10 @@ gradgen_status softmax_regression_value_and_grad(
      * v3[j,k] = ... + v2[j,k] ... */
     gg_pairwise_f32 s2;
     memset(&s2, 0, sizeof s2);
-    const int wants_grad_w = grad_w != NULL;
     const int t2 = N <= 256;
     const int sets = (flags & GRADGEN_SET_GRAD) != 0u;
     const int t3 = t2 || sets;
+    const int wants_grad_w = grad_w != NULL;
     float *const total = wants_grad_w && t3 ? grad_w : v4;
     if (wants_grad_w && !(t2 && !sets)) {
         memset(total, 0, 18 * sizeof(float));
