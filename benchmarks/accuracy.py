@@ -83,7 +83,7 @@ def wide() -> Iterator[None]:
     narrow, usual = DType.numpy, evaluation.Body.cast
 
     def numpy_type(self: DType) -> Any:
-        return np.dtype(np.longdouble) if self.name == "float64" else narrow.fget(self)  # type: ignore[attr-defined]
+        return np.dtype(np.longdouble) if self.name == "float64" else narrow.__get__(self)  # type: ignore[attr-defined]
 
     def cast(self: Any, item: tuple[Any, Any], dtype: DType) -> np.ndarray:
         value, kind = item

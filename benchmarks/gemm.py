@@ -22,6 +22,7 @@ from pathlib import Path
 import torch
 
 from gradgen.codegen.gemm import kernels_text
+from gradgen.ir import dtypes
 from gradgen.schedule.matrix_kernel import GemmRequest, GemmTarget, WorkBytes, chosen
 
 C_TYPE = {"float32": "float", "float64": "double"}
@@ -34,10 +35,10 @@ SHAPES = (
 
 def build(folder: Path, flags: str) -> ctypes.CDLL:
     """Compile, for each dtype, a loop that repeats the product."""
-    text = kernels_text(chosen(GemmRequest(dtype, None, None, None, False)) for dtype in C_TYPE)
+    text = kernels_text(chosen(GemmRequest(dtypes.dtype(dtype), None, None, None, False)) for dtype in C_TYPE)
     parts = ["#include <stddef.h>\n#include <string.h>\n#define GRADGEN_RESTRICT restrict\n", text]
     for dtype, t in C_TYPE.items():
-        name = chosen(GemmRequest(dtype, None, None, None, False)).name
+        name = chosen(GemmRequest(dtypes.dtype(dtype), None, None, None, False)).name
         parts.append(
             f"void repeat_{dtype}(ptrdiff_t times, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const {t} *a, ptrdiff_t am,\n"
             f"    ptrdiff_t ak, const {t} *b, ptrdiff_t bk, ptrdiff_t bn, {t} *c, void *work)\n"
@@ -72,7 +73,7 @@ def compare(library: ctypes.CDLL, dtype: str, m: int, n: int, k: int, layout: st
     a = torch.randn(m, k, dtype=kind) if layout[0] == "N" else torch.randn(k, m, dtype=kind).t()
     b = torch.randn(k, n, dtype=kind) if layout[1] == "N" else torch.randn(n, k, dtype=kind).t()
     theirs, ours = torch.empty(m, n, dtype=kind), torch.empty(m, n, dtype=kind)
-    request = GemmRequest(dtype, None, None, None, False)
+    request = GemmRequest(dtypes.dtype(dtype), None, None, None, False)
     work = torch.empty(WorkBytes(request, GemmTarget())(m, n, k) + 64, dtype=torch.uint8)
     size, pointer = ctypes.c_ssize_t, ctypes.c_void_p
     arguments = [size(m), size(n), size(k), pointer(a.data_ptr()), *map(size, a.stride())]

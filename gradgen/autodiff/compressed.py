@@ -18,6 +18,7 @@ from gradgen.autodiff.jacobian import pushed
 from gradgen.autodiff.reverse import gradients, gradients_alive
 from gradgen.autodiff.sparsity import Rows, patterns, sizes
 from gradgen.ir.batch import batched
+from gradgen.ir.dtypes import SMALL_INDEX
 from gradgen.ir.functions import eq, select
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
 from gradgen.ir.symbols import axes, axis, placeholder
@@ -119,7 +120,7 @@ def _block(rows: Rows, first: int, width: int) -> Rows:
 
 def _seeds(node: Node, colours: np.ndarray, count: int) -> Node:
     """[count, *shape]: slice c is 1 at the elements of colour c."""
-    table = Constant(colours.reshape(node.shape).astype(np.int32))
+    table = Constant(colours.reshape(node.shape).astype(SMALL_INDEX.numpy))
     read = Read(table, axes(node.ndim + 1)[1:])
     return Compute((count, *node.shape), select(eq(placeholder(0), axis(0)), 1, 0), [read], node.dtype)
 
@@ -179,7 +180,7 @@ def _picked(sums: Node, colour: np.ndarray, element: np.ndarray, like: Node) -> 
     if not count:
         return Compute((0,), placeholder(0), [Read(Constant(0, like.dtype), ())], like.dtype)
     tables = [colour, *(np.unravel_index(element, like.shape) if like.shape else ())]
-    reads = [Read(Constant(np.asarray(t).astype(np.int32)), (axis(0),)) for t in tables]
+    reads = [Read(Constant(np.asarray(t).astype(SMALL_INDEX.numpy)), (axis(0),)) for t in tables]
     body = placeholder(len(reads))
     reads.append(Read(sums, [placeholder(k) for k in range(len(tables))]))
     return Compute((count,), body, reads, like.dtype)

@@ -194,7 +194,7 @@ def _det_reverse(node: Kernel, g: Node, gradients: Gradients) -> Terms:
 
 
 def _regular(packed: Node) -> Node:
-    eps = sympy.Rational(1, 2 ** (23 if packed.dtype.itemsize == 4 else 52))
+    eps = sympy.Rational(1, 2 ** (packed.dtype.digits - 1))
     return on_diagonal(packed, select(eq(A0, 0), eps, A0))
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 import sympy
 
-from gradgen.ir.dtypes import int64
+from gradgen.ir.dtypes import INDEX
 from gradgen.ir.functions import div, eq, index_body, instead, ne, select
 from gradgen.ir.graph import Graph
 from gradgen.ir.indexing import delinearise, linearise, product
@@ -52,7 +52,7 @@ def before_and_behind(factors: Node, first: Node | None = None) -> tuple[Node, N
     """
     shape = factors.shape[1:]
     carry, factor, begins = (Input(name, shape, kind) for name, kind in (
-        ("carry", factors.dtype), ("factor", factors.dtype), ("begins", int64)))
+        ("carry", factors.dtype), ("factor", factors.dtype), ("begins", INDEX)))
     ones = Compute(shape, sympy.Integer(1), [], factors.dtype)
 
     def scan(step: Graph, sequences: Sequence[Node], reverse: bool) -> Node:
@@ -98,16 +98,16 @@ def _exact_of_updates(node: Scatter, values: Compute) -> Node:
              for r in node.reads]
     guard = tuple(c.substitute(unravel) for c in node.guard)
     index = tuple(e.xreplace(unravel) for e in node.index)
-    place = Compute((count,), index_body(linearise(index, node.shape)), moved, int64)
+    place = Compute((count,), index_body(linearise(index, node.shape)), moved, INDEX)
     if guard:  # what lands nowhere is the last run
-        size = Compute((count,), sympy.sympify(product(node.shape)), [], int64)
+        size = Compute((count,), sympy.sympify(product(node.shape)), [], INDEX)
         place = Compute((count,), select(ne(A0, 0), A1, A2), [
-            Read(Constant(1, int64), (), guard), identity_read(place), identity_read(size)], int64)
+            Read(Constant(1, INDEX), (), guard), identity_read(place), identity_read(size)], INDEX)
     order = call("argsort", place, descending=False)[0]
-    sorted_places = Compute((count,), A1, [identity_read(order), Read(place, (A0,))], int64)
+    sorted_places = Compute((count,), A1, [identity_read(order), Read(place, (A0,))], INDEX)
     i = axis(0)
     begins = Compute((count,), select(eq(i, 0), 1, select(ne(A0, A1), 1, 0)), [
-        identity_read(sorted_places), Read(sorted_places, (sympy.Max(i - 1, 0),))], int64)
+        identity_read(sorted_places), Read(sorted_places, (sympy.Max(i - 1, 0),))], INDEX)
     flat = Compute((count,), A0, [Read(values, here)], node.dtype)
     factors = Compute((count,), A1, [identity_read(order), Read(flat, (A0,))], node.dtype)
     before, behind = before_and_behind(factors, begins)

@@ -17,6 +17,7 @@ from typing import Protocol
 from gradgen.codegen import module_record as record
 from gradgen.codegen.checks import checks_sizes, dims_fit_lines, function_checks
 from gradgen.codegen.declarations import (
+    abi_text,
     args_members,
     comment_block,
     comment_text,
@@ -41,7 +42,7 @@ from gradgen.codegen.names import check_interface
 from gradgen.codegen.package import package_files
 from gradgen.codegen.programs import Samples, example_text, selftest_text
 from gradgen.codegen.readme import readme_text
-from gradgen.codegen.templates import render, template_text
+from gradgen.codegen.templates import render
 from gradgen.codegen.write import write_bundle
 from gradgen.errors import CodegenError
 from gradgen.ir.draws import STATE
@@ -123,7 +124,7 @@ def make_bundle(code: ModuleCode, *, single_file: bool = False) -> dict[str, str
 def make_sources(code: ModuleCode, *, single_file: bool = False) -> dict[str, str]:
     """The C files of the module alone: less work than the whole bundle."""
     _verify(code)
-    name, abi = code.interface.name, template_text("c/gradgen_abi.h")
+    name, abi = code.interface.name, abi_text()
     source = _source(code)
     header = _header(code, with_flash(code, source))
     if not single_file:

@@ -6,22 +6,18 @@ same width, `f` the suffix of literals and of the functions of <math.h>.
 
 from __future__ import annotations
 
-from gradgen.ir import dtypes
-from gradgen.ir.dtypes import DType
+from gradgen.ir.dtypes import ALL, DType
 
-FLOATS, INTEGERS = ("f32", "f64"), ("i32", "i64")
+FLOATS, INTEGERS = (tuple(d.suffix for d in ALL if d.category == kind and d.wider is None) for kind in (2, 1))
 
 
 def _record(dtype: DType) -> dict[str, str]:
-    wide = dtype.itemsize == 8
-    bits = 64 if wide else 32
+    bits = max(32, 8 * dtype.itemsize)
     found = {"T": dtype.ctype, "s": dtype.suffix, "U": f"uint{bits}_t", "I": f"int{bits}_t"}
-    return found | ({"f": "" if wide else "f"} if dtype.is_floating_point else {"i": dtype.suffix})
+    return found | ({"f": dtype.letter} if dtype.is_floating_point else {"i": dtype.suffix})
 
 
-C_TYPES: dict[str, dict[str, str]] = {
-    d.suffix: _record(d) for d in (dtypes.float32, dtypes.float64, dtypes.int32, dtypes.int64, dtypes.bool_)
-}
-"""By suffix."""
+C_TYPES: dict[str, dict[str, str]] = {d.suffix: _record(d) for d in ALL if d.wider is None}
+"""By suffix: types with arithmetic of their own."""
 
 __all__ = ["C_TYPES", "FLOATS", "INTEGERS"]

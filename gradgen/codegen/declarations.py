@@ -24,6 +24,8 @@ from gradgen.codegen.interface import (
     Interface,
     Parameter,
 )
+from gradgen.codegen.templates import template_text
+from gradgen.ir.dtypes import ALL
 
 TENSORS = (INPUT, OUTPUT, COTANGENT, GRADIENT, TANGENT, DERIVATIVE)
 MANY_TENSORS = 12
@@ -32,6 +34,13 @@ MANY_TENSORS = 12
 _WIDTH = 110
 _RETURNS = {"zero_grad": "void"}
 STATUS = "gradgen_status"
+
+
+def abi_text() -> str:
+    """The header that all modules share."""
+    types = [f"GRADGEN_{d.name.upper()} = {k}{',' * (d is not ALL[-1])}" for k, d in enumerate(ALL)]
+    types[0] += " /* uint8_t, 0 or 1 */"
+    return template_text("c/gradgen_abi.h").replace("{{ types }}", "\n    ".join(types))
 
 
 def return_type(suffix: str) -> str:

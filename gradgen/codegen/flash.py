@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import string
 
+from gradgen.ir.dtypes import ALL
 from gradgen.target import Target
 
 BYTES = {True: 4.2, False: 5.2}  # of an operation: for size, for speed
@@ -37,9 +38,8 @@ _CALLS = _Only({**dict.fromkeys(map(ord, _WORD), "f"), ord("("): "("})
 def flash_bytes(text: str, target: Target, size: bool) -> int:
     """Of C text, its constants apart."""
     code = _DIRECTIVE.sub("\n", _COMMENT.sub("", f"\n{text}"))
-    doubles, floats = _words("double", code), _words("float", code)
-    missing = doubles * ("float64" not in target.hardware) + floats * ("float32" not in target.hardware)
-    share = missing / max(1, doubles + floats)
+    found = {d.name: _words(d.ctype, code) for d in ALL if d.is_floating_point}
+    share = sum(n for name, n in found.items() if name not in target.hardware) / max(1, sum(found.values()))
     bytes_ = BYTES[size] * (1 if target.scalar else WITH_VECTORS) * (1 + (WITHOUT_HARDWARE - 1) * share)
     for _ in range(NESTED):
         code = _SUBSCRIPT.sub("@", code)

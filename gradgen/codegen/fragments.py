@@ -130,7 +130,7 @@ def _with_keys(name: str, keys: tuple[tuple[str, str], ...]) -> Helper:
 def _filled(section: Section, suffix: str, more: Mapping[str, str]) -> Helper:
     keys = {**C_TYPES.get(suffix, {}), **more}
     for key, values in section.constants.items():
-        keys[key] = values[suffix in ("f64", "i64")]
+        keys[key] = values[C_TYPES[suffix]["U"] == "uint64_t"]
 
     def fill(text: str) -> str:
         if _KEY not in text:

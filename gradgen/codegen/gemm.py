@@ -14,13 +14,12 @@ from functools import cache
 from gradgen.codegen.fragments import Helper, filled, helper, with_needs
 from gradgen.codegen.register_tiles import tiled_text
 from gradgen.codegen.row_product import row_function
+from gradgen.ir.dtypes import DType
 from gradgen.schedule.matrix_kernel import (
     MANY,
     ROW,
     SHORT,
-    SIZE,
     SMALL,
-    SUFFIX,
     TILED,
     WIDE,
     GemmRequest,
@@ -30,7 +29,6 @@ from gradgen.schedule.matrix_kernel import (
 
 __all__ = ["kernel_texts", "kernels_text"]
 
-_C_TYPE = {"float32": "float", "float64": "double"}
 
 
 @cache
@@ -52,7 +50,7 @@ def kernel_texts(kernel: MatrixKernel) -> dict[str, Helper]:
         return {name: Helper(_small_function(name, request), (name,))}
     if kernel.form == TILED:
         return {name: Helper(tiled_text(name, kernel), (name,))}
-    general = f"gg_gemm_{SUFFIX[request.dtype]}"
+    general = f"gg_gemm_{request.dtype.suffix}"
     call = f"{general}(m, n, k, a, as_m, as_k, b, bs_k, bs_n, c, cs_m, cs_n, {int(request.accumulate)}, work);"
     return {
         **with_needs(["GG_KERNEL"]),
@@ -73,7 +71,7 @@ def _behind_a_test(kernel: MatrixKernel) -> dict[str, Helper]:
     """The same function behind a test whether a term that is not there could be nan."""
     name, request = kernel.name, kernel.request
     plain = replace(request, absent="")
-    s = SUFFIX[request.dtype]
+    s = request.dtype.suffix
     finite = {"a": f"gg_all_finite_{s}(k, n, b, bs_k, bs_n)", "b": f"gg_all_finite_{s}(m, k, a, as_m, as_k)"}
     test = " || ".join(f"!{finite[side]}" for side in request.absent)
     flags = ", ".join(str(int(flag)) for flag in (request.accumulate, "a" in request.absent, "b" in request.absent))
@@ -98,15 +96,15 @@ def _behind_a_test(kernel: MatrixKernel) -> dict[str, Helper]:
 
 
 @cache
-def _general_function(dtype: str, target: GemmTarget) -> Helper:
+def _general_function(dtype: DType, target: GemmTarget) -> Helper:
     return filled(
-        f"gg_gemm_{SUFFIX[dtype]}", size=SIZE[dtype], depth=target.depth,
+        f"gg_gemm_{dtype.suffix}", size=dtype.itemsize, depth=target.depth,
         rows=target.rows, large=target.large, wide=WIDE, many=MANY, short=SHORT,
     )  # fmt: skip
 
 
-def _signature(name: str, dtype: str) -> str:
-    t = _C_TYPE[dtype]
+def _signature(name: str, dtype: DType) -> str:
+    t = dtype.ctype
     return (
         f"static void {name}(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const {t} *GRADGEN_RESTRICT a,\n"
         f"    ptrdiff_t as_m, ptrdiff_t as_k, const {t} *GRADGEN_RESTRICT b, ptrdiff_t bs_k, ptrdiff_t bs_n,\n"
@@ -131,7 +129,7 @@ def _small_function(name: str, request: GemmRequest) -> str:
         " ".join(unused),
         f"for (i = 0; i < {x['m']}; ++i)",
         f"    for (j = 0; j < {x['n']}; ++j) {{",
-        f"        {_C_TYPE[r.dtype]} sum = 0;",
+        f"        {r.dtype.ctype} sum = 0;",
         f"        for (p = 0; p < {x['k']}; ++p) sum += {a} * {b};",
         f"        {c} {'+=' if r.accumulate else '='} sum;",
         "    }",

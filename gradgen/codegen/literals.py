@@ -9,10 +9,9 @@ import numpy as np
 import sympy
 
 from gradgen.errors import CodegenError
-from gradgen.ir.dtypes import DType, bool_, float32, int32
+from gradgen.ir.dtypes import DType, bool_
 from gradgen.ir.symbols import NEGATIVE_ZERO
 
-_PRECISION = {"float32": 24, "float64": 53}
 _GUARD_BITS = 200
 
 
@@ -24,9 +23,9 @@ def literal(value: sympy.Basic, dtype: DType) -> str:
     if value is NEGATIVE_ZERO:
         return floating(dtype.numpy.type(-0.0), dtype)
     if value is sympy.nan:
-        return "NAN" if dtype is float32 else "(double)NAN"
+        return _of_float("NAN", dtype)
     if value in (sympy.oo, -sympy.oo):
-        text = "INFINITY" if dtype is float32 else "(double)INFINITY"
+        text = _of_float("INFINITY", dtype)
         return text if value is sympy.oo else f"-{text}"
     return floating(_rounded(value, dtype), dtype)
 
@@ -39,7 +38,12 @@ def floating(number: np.floating, dtype: DType) -> str:
         return literal(sympy.oo if number > 0 else -sympy.oo, dtype)
     write = np.format_float_scientific if _extreme(number) else np.format_float_positional
     text = write(number, unique=True, trim="0")
-    return text + ("f" if dtype is float32 else "")
+    return f"{text}{dtype.letter}" if dtype.wider is None else f"({dtype.ctype}){text}{dtype.wider.letter}"
+
+
+def _of_float(macro: str, dtype: DType) -> str:
+    """A macro of <math.h> that is a float."""
+    return macro if dtype.ctype == "float" else f"({dtype.ctype}){macro}"
 
 
 def _extreme(number: np.floating) -> bool:
@@ -50,18 +54,16 @@ def _extreme(number: np.floating) -> bool:
 def _integer(number: int, dtype: DType) -> str:
     if dtype is bool_:
         return "1" if number else "0"
-    if dtype is int32:
-        return f"({number + 1} - 1)" if number == -(2**31) else str(number)
-    if number == -(2**63):
-        return f"(-INT64_C({2**63 - 1}) - 1)"
-    if abs(number) >= 2**31:
-        return f"INT64_C({number})"
-    return str(number)
+    if abs(number) < 2**31:
+        return str(number)
+    if dtype.itemsize < 8:
+        return f"({number + 1} - 1)"  # the least of 32 bits
+    return f"(-INT64_C({2**63 - 1}) - 1)" if number == -(2**63) else f"INT64_C({number})"
 
 
 def _rounded(value: sympy.Basic, dtype: DType) -> np.floating:
     """Nearest, ties to even; the exact value is evaluated far beyond the type's precision first."""
-    bits = _PRECISION[dtype.name]
+    bits = dtype.digits
     if value.is_Rational:
         exact = mpmath.mpf(0)
         with mpmath.workprec(max(int(value.p).bit_length(), bits)):  # type: ignore[attr-defined]

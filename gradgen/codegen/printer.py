@@ -12,7 +12,7 @@ from gradgen.codegen.expressions import OR, ExpressionPrinter, fits_counter
 from gradgen.codegen.fragments import Helper
 from gradgen.codegen.layout import code_lines, comment
 from gradgen.errors import CodegenError
-from gradgen.ir.dtypes import DType, bool_, int64
+from gradgen.ir.dtypes import INDEX, DType, bool_
 from gradgen.ir.nodes import Node
 from gradgen.ir.symbols import Extent, as_extent
 from gradgen.loops.dispatch import by_kind
@@ -245,7 +245,7 @@ class StatementPrinter:
 
     def note_local(self, variable: Variable) -> None:
         """Remembers the type of a local that may stand in an index."""
-        if self.expressions.counter != "int64_t" and variable.dtype is int64:
+        if self.expressions.counter != "int64_t" and variable.dtype is INDEX:
             self.expressions.wide.add(variable.name)
 
     @contextmanager

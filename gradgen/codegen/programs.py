@@ -25,10 +25,11 @@ from gradgen.codegen.interface import (
     Interface,
     Parameter,
 )
+from gradgen.codegen.literals import floating
 from gradgen.codegen.module_record import c_dtype, c_string
 from gradgen.codegen.selftest_derivatives import derivative_parameters, derivative_tests
 from gradgen.codegen.templates import render
-from gradgen.ir.dtypes import DType
+from gradgen.ir.dtypes import ALL, REFERENCE, DType
 from gradgen.ir.symbols import Extent
 
 EXAMPLE_DIM, TEST_DIM = 4, 3
@@ -88,16 +89,6 @@ def direction(count: int, start: int = 0) -> np.ndarray:
 def weights(count: int) -> np.ndarray:
     """Of the elements in the recorded sums."""
     return direction(count) * (0.5 + made_up(count, 91))
-
-
-def first_step(dtype: DType) -> float:
-    """Of central differences."""
-    return 2.0**-6 if dtype.name == "float32" else 2.0**-14
-
-
-def relative(dtype: DType) -> float:
-    """What differences may be off by beside their rounding."""
-    return 1e-3 if dtype.name == "float32" else 1e-7
 
 
 def dim_values(interface: Interface, wanted: int) -> dict[str, int]:
@@ -164,12 +155,12 @@ def example_text(interface: Interface, banner: str) -> str:
 
 
 def _filler(dtype: DType) -> dict[str, str]:
-    f = "f" if dtype.name == "float32" else ""
-    return {"name": f"fill_{dtype.name}", "ctype": dtype.ctype, "scale": f"127.0{f}", "offset": f"0.1{f}"}
+    scale, offset = floating(dtype.numpy.type(127), dtype), floating(dtype.numpy.type(0.1), dtype)
+    return {"name": f"fill_{dtype.name}", "ctype": dtype.ctype, "scale": scale, "offset": offset}
 
 
 def _step(dtype: DType) -> dict[str, str]:
-    return {"name": f"step_{dtype.name}", "ctype": dtype.ctype, "rate": "0.1f" if dtype.name == "float32" else "0.1"}
+    return {"name": f"step_{dtype.name}", "ctype": dtype.ctype, "rate": floating(dtype.numpy.type(0.1), dtype)}
 
 
 def _given_seeds(interface: Interface) -> list[Parameter]:
@@ -264,7 +255,7 @@ def _call(interface: Interface, suffix: str) -> list[str]:
 
 def selftest_text(interface: Interface, banner: str, samples: Samples | None) -> str:
     if samples is None:
-        steps = {a.name: first_step(a.dtype) for a in interface.parameters}
+        steps = {a.name: a.dtype.step for a in interface.parameters}
         samples = Samples(dim_values(interface, TEST_DIM), {}, {}, steps)
     values = dict(samples.dims)
     groups = _groups(interface)
@@ -286,12 +277,42 @@ def selftest_text(interface: Interface, banner: str, samples: Samples | None) ->
         saved_bytes=_block(interface, "saved", values) + " + 1",
         work_bytes=_block(interface, "work", values) + " + 1",
         recorded=_recorded(interface, samples),
+        **_types(interface),
         tables=[
             {"name": name, "rows": [_row(interface, name, prefix, a, samples) for a in arguments]}
             for name, (prefix, arguments) in groups.items()
         ],
         dim_values=", ".join([f"dim_{d}" for d in interface.dims] + _seeds(interface) or ["0"]),
     )
+
+
+def _types(interface: Interface) -> dict[str, object]:
+    """What the self-test says of element types: those with arithmetic of their own, and those of arguments."""
+    used = {a.dtype for a in (*interface.inputs, *interface.outputs)}
+    types = [d for d in ALL if d.wider is None or d in used]
+    floats = sorted((d for d in types if d.is_floating_point), key=lambda d: d.digits)
+    return {
+        "types": [_type(d) for d in types],
+        "set": [_type(d) for d in (*floats, *(d for d in types if d not in floats))],
+        "floating": " || ".join(f"inputs[i].dtype == {c_dtype(d)}" for d in floats),
+        "epsilon": _by_type("dtype", {d: 2.0 ** (1 - d.digits) for d in floats}),
+        "slack": _by_type("x->dtype", {d: d.slack for d in floats}),
+    }
+
+
+def _type(d: DType) -> dict[str, str]:
+    inexact = d.itemsize == 8 if d.category == 1 else d.is_floating_point and d is not REFERENCE
+    narrowed = "value" if d is REFERENCE else f"({d.ctype})(value > 0.5)" if d.category == 0 else f"({d.ctype})value"
+    return {"constant": c_dtype(d), "ctype": d.ctype, "widened": "(double)" if inexact else "", "narrowed": narrowed}
+
+
+def _by_type(subject: str, numbers: Mapping[DType, float]) -> str:
+    """A number for each type, rounded up to two digits; the last one for what remains."""
+    texts = []
+    for dtype, number in numbers.items():
+        exponent = math.floor(math.log10(number))
+        texts.append((f"{subject} == {c_dtype(dtype)} ? ", f"{math.ceil(number / 10.0**exponent * 10) / 10:g}e{exponent}"))
+    return "".join(f"{test}{text} : " for test, text in texts[:-1]) + texts[-1][1]
 
 
 def _seeds(interface: Interface) -> list[str]:

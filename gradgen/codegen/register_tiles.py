@@ -8,7 +8,6 @@ done in blocks, each completed before it is added to the result.
 
 from __future__ import annotations
 
-from gradgen.ir.dtypes import dtype
 from gradgen.schedule.cost import KERNEL_TERMS
 from gradgen.schedule.matrix_kernel import MatrixKernel
 
@@ -16,7 +15,7 @@ from gradgen.schedule.matrix_kernel import MatrixKernel
 def tiled_text(name: str, kernel: MatrixKernel) -> str:
     """The function of one product under a name.  Its parameters are what the request does not know."""
     rows, columns = kernel.tile
-    ctype = dtype(kernel.request.dtype).ctype
+    ctype = kernel.request.dtype.ctype
 
     def text(some: bool, rows: int, columns: int) -> str:
         return _Product(kernel.known, ctype, kernel.add, kernel.long, some, rows, columns).text(name, kernel.parameters)

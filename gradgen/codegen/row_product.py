@@ -7,14 +7,12 @@ The general matrix product serves many rows; one row at a time, in a recurrence,
 from __future__ import annotations
 
 from gradgen.codegen.fragments import Helper, filled, with_needs
-from gradgen.schedule.matrix_kernel import SIZE, SUFFIX, GemmRequest
-
-TYPE = {"float32": "float", "float64": "double"}
+from gradgen.schedule.matrix_kernel import GemmRequest
 
 
 def row_function(name: str, request: GemmRequest) -> dict[str, Helper]:
     """The function and the fragments that it is made of; it has the signature of all matrix products."""
-    s, t = SUFFIX[request.dtype], TYPE[request.dtype]
+    s, t = request.dtype.suffix, request.dtype.ctype
     swapped = request.n == 1
     call = ("m, k, b, a, as_k, c" if swapped else "n, k, a, b, bs_k, c") + f", {int(request.accumulate)}"
     silent = ["n", "as_m", "bs_k", "bs_n"] if swapped else ["m", "as_m", "as_k", "bs_n"]
@@ -26,6 +24,6 @@ def row_function(name: str, request: GemmRequest) -> dict[str, Helper]:
     silenced = " ".join(f"(void){x};" for x in (*silent, "cs_m", "cs_n", "work"))
     return {
         **with_needs(["GG_KERNEL"]),
-        f"gg_row_times_{s}": filled(f"gg_row_times_{s}", size=SIZE[request.dtype]),
+        f"gg_row_times_{s}": filled(f"gg_row_times_{s}", size=request.dtype.itemsize),
         name: Helper(f"{head}\n{{\n    {silenced}\n    gg_row_times_{s}({call});\n}}", (name,)),
     }

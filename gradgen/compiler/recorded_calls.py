@@ -32,14 +32,12 @@ from gradgen.codegen.programs import (
     Samples,
     dim_values,
     direction,
-    first_step,
     made_up,
-    relative,
     weights,
 )
 from gradgen.errors import GradgenError
 from gradgen.ir.draws import STATE
-from gradgen.ir.dtypes import DType, bool_, float32, float64
+from gradgen.ir.dtypes import REFERENCE, DType, bool_
 from gradgen.ir.evaluation import extent_value
 from gradgen.ir.functions import stop
 from gradgen.ir.graph import Graph, topological
@@ -85,7 +83,7 @@ def recorded_call(graph: Graph, joint: Joint | None, interface: Interface, writt
     whole = [a for a in interface.inputs if not a.dtype.is_floating_point]
     tried = [{a.name: _integers(a, min(limit, of_input.get(a.name, 3)), dims) for a in whole} for limit in (1 << 30, 3, 2, 1)]
     slopes = not detached and not any(isinstance(n, Scatter) and n.mode == "set" for n in graph.nodes)
-    steps = {a.name: first_step(a.dtype) for a in interface.parameters} if slopes else {}
+    steps = {a.name: a.dtype.step for a in interface.parameters} if slopes else {}
     plain = Samples(dims, _small(tried[0]), {}, steps, slopes, slopes)
     gradients = [g for g in joint.gradients if g is not None] if joint else []
     if _too_much([*graph.outputs, *gradients], dims):
@@ -212,10 +210,11 @@ class _Call:
         self.own: dict[Node, Any] = {n: np.array(TEST_SEEDS) if n is STATE else values[n.name] for n in graph.inputs}
         self.own |= {seed: self.cotangents[name] for name, seed in seeds.items()}
         nodes = topological(self.wanted)
-        self.single = any(n.dtype is float32 for n in nodes)
-        self.to: DType = LONG if any(n.dtype is float64 for n in nodes) else float64
+        types = sorted({n.dtype for n in nodes if n.dtype.is_floating_point}, key=lambda d: d.digits)
+        self.narrowest = types[0] if types else REFERENCE
+        self.to: DType = LONG if types and types[-1].digits >= REFERENCE.digits else REFERENCE
         self.wide = widened([*self.wanted, *self.own], self.to)
-        self.epsilon = 2.0**-23 if self.single else 2.0**-52
+        self.epsilon = 2.0 ** (1 - self.narrowest.digits)
 
     def _value(self, argument: Argument, position: int) -> np.ndarray:
         if argument.name in self.integers:
@@ -295,17 +294,17 @@ class _Call:
     def _steps(self, values: Mapping[str, np.ndarray], doubtful: bool) -> dict[str, float]:
         """The step with which differences along the self-test's direction confirm a gradient; 0 where none does."""
         if not doubtful:
-            return {a.name: first_step(a.dtype) for a in self.interface.parameters}
+            return {a.name: a.dtype.step for a in self.interface.parameters}
         found: dict[str, float] = {}
         for a in self.interface.parameters:
             gradient = values.get(f"grad_{a.name}", np.zeros(_shape(a, self.dims)))
             along = direction(gradient.size).reshape(gradient.shape)
             claimed, size = float(np.sum(gradient * along)), float(np.sum(np.abs(gradient)))
-            step = first_step(a.dtype)
+            step = a.dtype.step
             for h in (step, step / 8, step / 64):
                 coarse, fine = (float(self._slope(self._objective, {a.name: along}, x)[0]) for x in (h, h / 2))
                 error = abs((4 * fine - coarse) / 3 - claimed)
-                if error <= abs(fine - coarse) + relative(a.dtype) / 2 * (size + abs(fine)):
+                if error <= abs(fine - coarse) + a.dtype.slack / 2 * (size + abs(fine)):
                     found[a.name] = h
                     break
             else:
@@ -327,7 +326,7 @@ class _Call:
             a.name: direction(math.prod(_shape(a, self.dims)), 13 * g).reshape(_shape(a, self.dims))
             for g, a in enumerate(self.interface.parameters)
         }
-        step, allowed = (2.0**-6, 1e-3) if self.single else (2.0**-14, 1e-7)
+        step, allowed = self.narrowest.step, self.narrowest.slack
         coarse, fine, short = (self._slope(function, along, h) for h in (step, step / 2, 2.0**-20))
         if not (np.isfinite(coarse).all() and np.isfinite(fine).all() and np.isfinite(short).all()):
             return False
@@ -365,7 +364,7 @@ def _noise(seed: int, name: str, value: Any) -> Any:
 
 def _decimals(size: float, arithmetic: DType) -> int:
     """So many are recorded: without the digits, seen from the largest, that differ between mathematics libraries."""
-    digits = 9 if arithmetic is float64 else 15 if np.finfo(np.longdouble).eps < 2.0**-60 else 12
+    digits = 9 if arithmetic is REFERENCE else 15 if np.finfo(np.longdouble).eps < 2.0**-60 else 12
     return digits - 1 - math.floor(math.log10(size)) if size else 0
 
 

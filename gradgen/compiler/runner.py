@@ -22,6 +22,7 @@ import numpy as np
 from gradgen.build.cache import default_cache, digest
 from gradgen.build.library import LIBRARY, build_shared
 from gradgen.build.load import load_shared
+from gradgen.codegen.declarations import abi_text
 from gradgen.codegen.extents import saturating_helpers, to_saturating_c
 from gradgen.codegen.kernels_body import c_procedure
 from gradgen.codegen.templates import template_text
@@ -184,7 +185,7 @@ def _pointer(const: str, dtype: DType, name: str, position: int) -> str:
 @cache
 def _library(source: str) -> tuple[Any, Any, Path]:
     """The loaded code of one text; texts are equal for graphs of one structure, whatever their shapes."""
-    files = {"run.c": source, "gradgen_abi.h": template_text("c/gradgen_abi.h")}
+    files = {"run.c": source, "gradgen_abi.h": abi_text()}
     path = build_shared(files)
     return (*load_shared(path, _CDEF), path)
 

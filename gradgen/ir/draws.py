@@ -7,10 +7,11 @@ Every draw has a key and half of a counter of its own (`fold`); the other half c
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import sympy
 
-from gradgen.ir.dtypes import DType, float32, float64, int32, int64
+from gradgen.ir.dtypes import ALL, INDEX, SMALL_INDEX, DType
 from gradgen.ir.functions import (
     bit_and,
     cos,
@@ -26,19 +27,36 @@ from gradgen.ir.functions import (
 from gradgen.ir.nodes import Compute, Input, Node, Read, map_node
 from gradgen.ir.symbols import Extent, axes, axis, placeholder
 
-STATE = Input("gradgen_random", (2,), int64)
+STATE = Input("gradgen_random", (2,), INDEX)
 """Seed and step of a program that draws: an input that no user names and no caller gives an array for."""
 
 A0, A1 = placeholder(0), placeholder(1)
 _HALF = sympy.Rational(1, 2)
-_MASK = {bits: sympy.Integer(2**bits - 1) for bits in (24, 31, 52, 53, 63)}
-_UNIFORM = {float32: A0 * _HALF**24, float64: A0 * _HALF**53}
-_LOGARITHM = {float32: -log((A0 + _HALF) * (1 - _HALF**24) * _HALF**31), float64: -log((A0 + _HALF) * _HALF**52)}
-_NORMAL = {kind: sqrt_(2 * A0) * cos(A1 * (sympy.pi * _HALF**digits)) for kind, digits in ((float32, 23), (float64, 52))}
+_TAIL = 31  # random bits of a logarithm, or one less than the type has digits
+
+
+@cache
+def _bodies(digits: int) -> dict[str, sympy.Expr]:
+    """What becomes of random bits, for a type of so many digits."""
+    number = (A0 + _HALF) * _HALF ** max(_TAIL, digits - 1)
+    return {
+        "uniform": A0 * _HALF**digits,
+        "exponential": -log(number * (1 - _HALF**digits) if digits <= _TAIL else number),
+        "normal": sqrt_(2 * A0) * cos(A1 * (sympy.pi * _HALF ** (digits - 1))),
+    }
+
+
+def _whole(bits: int) -> DType:
+    return SMALL_INDEX if bits < 8 * SMALL_INDEX.itemsize else INDEX
+
+
+def _mask(bits: int) -> sympy.Expr:
+    return bit_and(A0, sympy.Integer(2**bits - 1))
+
+
 _WORDS = {
-    bit_and(A0, _MASK[63]): "integer",
-    **{body: word for word, bodies in (("uniform", _UNIFORM), ("exponential", _LOGARITHM), ("normal", _NORMAL))
-       for body in bodies.values()},
+    _mask(63): "integer",
+    **{body: word for d in ALL if d.is_floating_point for word, body in _bodies(d.digits).items()},
 }
 
 
@@ -46,21 +64,21 @@ def fold(state: Node, number: int) -> tuple[Node, Node]:
     """The key and upper counter of draw `number`, two scalars; `state` holds two int64."""
     reads = [Read(state, (0,)), Read(state, (1,))]
     return tuple(  # type: ignore[return-value]
-        Compute((), f(A0, A1, sympy.Integer(number)), reads, int64) for f in (philox_low, philox_high)
+        Compute((), f(A0, A1, sympy.Integer(number)), reads, INDEX) for f in (philox_low, philox_high)
     )
 
 
 def folded(state: Node, number: int) -> Node:
     """A state for what stands where draw `number` would: a function with draws of its own."""
     key, high = fold(state, number)
-    return Compute((2,), select(eq(axis(0), 0), A0, A1), [Read(key, ()), Read(high, ())], int64)
+    return Compute((2,), select(eq(axis(0), 0), A0, A1), [Read(key, ()), Read(high, ())], INDEX)
 
 
 def folded_by_step(state: Node, number: int, length: Extent) -> Node:
     """[length, 2]: such a state for every iteration of a loop, or every element of a batch."""
     key, high = fold(state, number)
     body = select(eq(axis(1), 0), philox_low(A0, A1, axis(0)), philox_high(A0, A1, axis(0)))
-    return Compute((length, 2), body, [Read(key, ()), Read(high, ())], int64)
+    return Compute((length, 2), body, [Read(key, ()), Read(high, ())], INDEX)
 
 
 def _bits(function: type, shape: Sequence[Extent], state: Node, number: int) -> Node:
@@ -68,23 +86,22 @@ def _bits(function: type, shape: Sequence[Extent], state: Node, number: int) -> 
     element: sympy.Expr = sympy.Integer(0)
     for position, extent in zip(axes(len(shape)), shape):
         element = sympy.expand(element * extent + position)
-    return Compute(shape, function(A0, A1, element), [Read(n, ()) for n in fold(state, number)], int64)
+    return Compute(shape, function(A0, A1, element), [Read(n, ()) for n in fold(state, number)], INDEX)
 
 
 def integers(shape: Sequence[Extent], state: Node, number: int, low: int, high: int) -> Node:
     """int64 in [low, high): the rest of 63 random bits, so that numbers differ in probability by high - low in 2^63."""
     bits = _bits(philox_low, shape, state, number)
-    positive = map_node(bit_and(A0, _MASK[63]), [bits], int64)
+    positive = map_node(_mask(63), [bits], INDEX)
     if high - low == 2**63:
-        return map_node(A0 + low, [positive], int64)
-    return map_node(remainder(A0, sympy.Integer(high - low)) + low, [positive], int64)
+        return map_node(A0 + low, [positive], INDEX)
+    return map_node(remainder(A0, sympy.Integer(high - low)) + low, [positive], INDEX)
 
 
 def uniform(shape: Sequence[Extent], state: Node, number: int, dtype: DType) -> Node:
     """[0, 1), never 1: 24 random bits for float32, 53 for float64."""
-    digits, whole = (24, int32) if dtype is float32 else (53, int64)
-    bits = map_node(bit_and(A0, _MASK[digits]), [_bits(philox_low, shape, state, number)], whole)
-    return map_node(_UNIFORM[dtype], [bits], dtype)
+    bits = map_node(_mask(dtype.digits), [_bits(philox_low, shape, state, number)], _whole(dtype.digits))
+    return map_node(_bodies(dtype.digits)["uniform"], [bits], dtype)
 
 
 def logarithm(shape: Sequence[Extent], state: Node, number: int, dtype: DType) -> Node:
@@ -93,9 +110,9 @@ def logarithm(shape: Sequence[Extent], state: Node, number: int, dtype: DType) -
     (k + 1/2) / 2^31 with 31 random bits for float32, so that the tail reaches 22.2 where 24 bits would end at 17.3; 2^52
     with 52 bits for float64, up to 36.7.  The float32 is made smaller by its last bit, because it may round to 1.
     """
-    digits, whole = (31, int32) if dtype is float32 else (52, int64)
-    bits = map_node(bit_and(A0, _MASK[digits]), [_bits(philox_low, shape, state, number)], whole)
-    return map_node(_LOGARITHM[dtype], [bits], dtype)
+    count = max(_TAIL, dtype.digits - 1)
+    bits = map_node(_mask(count), [_bits(philox_low, shape, state, number)], _whole(count))
+    return map_node(_bodies(dtype.digits)["exponential"], [bits], dtype)
 
 
 def normal(shape: Sequence[Extent], state: Node, number: int, dtype: DType) -> Node:
@@ -104,9 +121,8 @@ def normal(shape: Sequence[Extent], state: Node, number: int, dtype: DType) -> N
     `u` as in `logarithm`, so that values reach 6.6 (float32) and 8.5 (float64); 2 pi v in [-pi, pi) has 24 or 53 bits.
     """
     bits = _bits(philox_high, shape, state, number)
-    digits, whole = (24, int32) if dtype is float32 else (53, int64)
-    signed = map_node(shift_right(A0, 64 - digits), [bits], whole)
-    return map_node(_NORMAL[dtype], [logarithm(shape, state, number, dtype), signed], dtype)
+    signed = map_node(shift_right(A0, 64 - dtype.digits), [bits], _whole(dtype.digits))
+    return map_node(_bodies(dtype.digits)["normal"], [logarithm(shape, state, number, dtype), signed], dtype)
 
 
 def described(node: Node) -> str | None:

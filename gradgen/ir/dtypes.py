@@ -1,4 +1,4 @@
-"""Element types: the five that emitted C knows, their PyTorch names, NumPy twins, and promotion.
+"""Element types, a record each: C, NumPy, literals, precision, arithmetic; and promotion.
 
 Promotion follows PyTorch's lattice over categories (bool < integer < floating), as documented at
 "Tensor Attributes: torch.dtype"; the part about Python scalars and 0-d tensors lives in the front end.
@@ -6,23 +6,50 @@ Promotion follows PyTorch's lattice over categories (bool < integer < floating),
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class DType:
-    """One element type.  `name` is PyTorch's and NumPy's, `ctype` what C99 calls it, `itemsize` its bytes."""
+    """One element type; a record is the type itself.
+
+    name      PyTorch's
+    ctype     what C calls it
+    suffix    of names in C: gg_exp_f32
+    numpy     NumPy's, of the same bytes
+    category  0 bool, 1 integer, 2 floating
+    digits    of a floating type: bits of the significand
+    least     of a floating type: its smallest normal number is 2 to this power
+    letter    of a floating type: behind literals and functions of <math.h>
+    step      of a floating type: of central differences in a self-test; and `slack`, what these may be off by relative to
+              the derivative, beside their rounding
+    wider     of a storage type: the type that its values are computed in, one rounding for each operation of the graph;
+              None: the type itself
+    """
 
     name: str
     ctype: str
-    itemsize: int
-    category: int  # 0 bool, 1 integer, 2 floating
+    suffix: str
+    numpy: np.dtype
+    category: int
+    digits: int = 0
+    least: int = 0
+    letter: str = ""
+    step: float = 0.0
+    slack: float = 0.0
+    wider: DType | None = None
 
     @property
-    def numpy(self) -> np.dtype:
-        return np.dtype(self.name)
+    def itemsize(self) -> int:
+        return self.numpy.itemsize
+
+    @property
+    def compute(self) -> DType:
+        return self.wider or self
 
     @property
     def is_floating_point(self) -> bool:
@@ -36,11 +63,6 @@ class DType:
     def is_signed(self) -> bool:
         return self.category > 0
 
-    @property
-    def suffix(self) -> str:
-        """Short name used in kernels: f32, f64, i32, i64, b8."""
-        return {"float32": "f32", "float64": "f64", "int32": "i32", "int64": "i64", "bool": "b8"}[self.name]
-
     def __repr__(self) -> str:  # what torch prints: the user may have imported gradgen as torch
         return f"torch.{self.name}"
 
@@ -48,14 +70,35 @@ class DType:
         return (dtype, (self.name,))
 
 
-bool_ = DType("bool", "uint8_t", 1, 0)
-int32 = DType("int32", "int32_t", 4, 1)
-int64 = DType("int64", "int64_t", 8, 1)
-float32 = DType("float32", "float", 4, 2)
-float64 = DType("float64", "double", 8, 2)
+ALL: list[DType] = []
+_BY_NAME: dict[str, DType] = {}
 
-ALL: tuple[DType, ...] = (bool_, int32, int64, float32, float64)
-_BY_NAME = {d.name: d for d in ALL} | {"double": float64, "float": float32, "long": int64, "int": int32}
+
+def add(made: DType, *aliases: str) -> DType:
+    """Enters a type in the table.  ValueError where its record has a hole, or something in it is another type's."""
+    holes = [] if made.category < 2 else [f for f in ("digits", "least", "step", "slack") if not getattr(made, f)]
+    taken = [f for f in ("name", "ctype", "suffix") if getattr(made, f) in ("", *(getattr(d, f) for d in ALL))]
+    if holes or taken:
+        raise ValueError(f"the record of {made.name!r} lacks a {' and a '.join([*holes, *taken])} of its own")
+    ALL.append(made)
+    _BY_NAME.update(dict.fromkeys((made.name, *aliases), made))
+    return made
+
+
+bool_ = add(DType("bool", "uint8_t", "b8", np.dtype(np.bool_), 0))
+int32 = add(DType("int32", "int32_t", "i32", np.dtype(np.int32), 1), "int")
+int64 = add(DType("int64", "int64_t", "i64", np.dtype(np.int64), 1), "long")
+float32 = add(DType("float32", "float", "f32", np.dtype(np.float32), 2, 24, -126, "f", 2.0**-6, 1e-3), "float")
+float64 = add(DType("float64", "double", "f64", np.dtype(np.float64), 2, 53, -1022, "", 2.0**-14, 1e-7), "double")
+
+INDEX = int64
+"""Of positions, counters and seeds, and of whole numbers that meet no other type."""
+SMALL_INDEX = int32
+"""Of tables of positions that fit in it."""
+FLOAT = float32
+"""Of fractions that meet no other type."""
+REFERENCE = float64
+"""In which interpreters sum, and finite differences are taken."""
 
 
 def dtype(spec: object) -> DType:
@@ -76,7 +119,8 @@ def dtype(spec: object) -> DType:
         name = str(spec)
     if name in _BY_NAME:
         return _BY_NAME[name]
-    raise TypeError(f"unsupported dtype {spec!r}: gradgen has float32, float64, int32, int64 and bool")
+    known = ", ".join(d.name for d in sorted(ALL, key=lambda d: -d.category))
+    raise TypeError(f"unsupported dtype {spec!r}: gradgen has {known}")
 
 
 def promote(a: DType, b: DType) -> DType:
@@ -84,3 +128,8 @@ def promote(a: DType, b: DType) -> DType:
     if a.category != b.category:
         return a if a.category > b.category else b
     return a if a.itemsize >= b.itemsize else b
+
+
+def widest_float(types: Iterable[DType]) -> DType:
+    """The type that fractions are computed in beside operands of these types."""
+    return reduce(promote, (t.compute for t in types if t.is_floating_point), FLOAT)

@@ -16,7 +16,7 @@ import sympy
 
 from gradgen.errors import GradgenError
 from gradgen.ir import dtypes
-from gradgen.ir.dtypes import DType
+from gradgen.ir.dtypes import INDEX, REFERENCE, DType
 from gradgen.ir.guards import EQ, GE, NE, Guard
 from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.nodes import ARG_REDUCERS, Compute, Constant, Node, Read, Scatter
@@ -124,9 +124,7 @@ class Body:
         self, env: Env, types: Mapping[sympy.Basic, DType], target: DType, rounding: Rounding | None = None
     ) -> None:
         self.env, self.types, self.rounding = env, types, rounding
-        floats = [t for t in types.values() if t.is_floating_point]
-        widest = dtypes.float64 if dtypes.float64 in floats else dtypes.float32
-        self.float_type = target if target.is_floating_point else widest
+        self.float_type = target if target.is_floating_point else dtypes.widest_float(types.values())
         self.memo: dict[sympy.Basic, tuple[Any, Any]] = {}
 
     def value(self, expr: sympy.Basic, dtype: DType) -> np.ndarray:
@@ -144,12 +142,12 @@ class Body:
     def promoted(self, items: Sequence[tuple[Any, Any]]) -> DType:
         kinds = [k for _, k in items if isinstance(k, DType)]
         if not kinds:
-            return self.float_type if any(k == WEAK_FLOAT for _, k in items) else dtypes.int64
+            return self.float_type if any(k == WEAK_FLOAT for _, k in items) else INDEX
         found = kinds[0]
         for k in kinds[1:]:
             found = dtypes.promote(found, k)
         if found is dtypes.bool_ and any(k == WEAK_INT for _, k in items):
-            found = dtypes.int64
+            found = INDEX
         if not found.is_floating_point and any(k == WEAK_FLOAT for _, k in items):
             found = self.float_type
         return found
@@ -166,7 +164,7 @@ class Body:
 
     def compute(self, expr: sympy.Basic) -> tuple[Any, Any]:
         if expr in self.env:
-            return self.env[expr], self.types.get(expr, dtypes.int64)
+            return self.env[expr], self.types.get(expr, INDEX)
         if expr in (sympy.true, sympy.false):
             return np.bool_(expr is sympy.true), dtypes.bool_
         if expr.is_number and not expr.has(ScalarFunction):
@@ -178,7 +176,7 @@ class Body:
         if isinstance(expr, sympy.Pow):
             return self.power(expr)
         if isinstance(expr, (sympy.floor, sympy.ceiling, sympy.Mod, sympy.Min, sympy.Max)):
-            return integer(expr, self.env), dtypes.int64
+            return integer(expr, self.env), INDEX
         raise GradgenError(f"a body may not contain {type(expr).__name__}: {expr}")
 
     def chain(self, expr: sympy.Expr) -> tuple[Any, Any]:
@@ -188,7 +186,7 @@ class Body:
             exact = expr.func(*numbers)
             items.append((exact, WEAK_INT if exact.is_Integer else WEAK_FLOAT))
         kind = self.promoted(items)
-        compute_in = dtypes.int64 if kind is dtypes.bool_ else kind
+        compute_in = INDEX if kind is dtypes.bool_ else kind
         values = [self.cast(i, compute_in) for i in items]
         total = values[0]
         for v in values[1:]:
@@ -202,7 +200,7 @@ class Body:
         kind = self.promoted([base])
         exponent = expr.exp
         if exponent.is_Integer and exponent > 0 and not kind.is_floating_point:
-            kind = dtypes.int64 if kind is dtypes.bool_ else kind
+            kind = INDEX if kind is dtypes.bool_ else kind
             return self.cast(base, kind) ** int(exponent), kind
         if not kind.is_floating_point:
             kind = self.float_type
@@ -221,7 +219,7 @@ class Body:
         if record.result == BOOL:
             return record.numpy(*[self.cast(i, kind) for i in items]), dtypes.bool_
         if record.result == SAME:
-            kind = dtypes.int64 if kind is dtypes.bool_ else kind
+            kind = INDEX if kind is dtypes.bool_ else kind
         elif not kind.is_floating_point:
             kind = self.float_type
         value = np.asarray(record.numpy(*[self.cast(i, kind) for i in items])).astype(kind.numpy)
@@ -286,7 +284,9 @@ def compute_value(
         return np.asarray(_ARG_REDUCERS[node.reducer](full, axis=over[0])).astype(np.int64)
     if 0 in reduce_shape and node.reducer in ("max", "min"):
         return np.full(shape, lowest(node.dtype) if node.reducer == "max" else highest(node.dtype), node.dtype.numpy)
-    wide = full.astype(np.float64) if node.reducer == "sum" and node.dtype is dtypes.float32 else full
+    wide = full
+    if node.reducer == "sum" and node.dtype.is_floating_point and node.dtype.digits < REFERENCE.digits:
+        wide = full.astype(REFERENCE.numpy)
     with np.errstate(all="ignore"):
         if rounding is None or node.reducer not in ("sum", "prod") or not node.dtype.is_floating_point:
             return np.asarray(_REDUCERS[node.reducer](wide, axis=over)).astype(node.dtype.numpy)

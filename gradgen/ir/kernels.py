@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradgen.ir import kernel_references as numpy_form
-from gradgen.ir.dtypes import DType, int64
+from gradgen.ir.dtypes import INDEX, DType
 from gradgen.ir.graph import Graph
 from gradgen.ir.indexing import product
 from gradgen.ir.nodes import Kernel, Node, Shape
@@ -120,11 +120,11 @@ _register(KernelSpec(  # a value, then what its derivative is made of
 ))
 _register(KernelSpec(
     "argsort",
-    results=lambda ops: ((ops[0].shape, int64),),
+    results=lambda ops: ((ops[0].shape, INDEX),),
     sizes=lambda ops: (product(ops[0].shape[:-1]), ops[0].shape[-1]),
     reference=numpy_form.argsort,
     passed=(0,),
-    workspace=lambda sizes, dtype: ((int64, sizes[1]),),
+    workspace=lambda sizes, dtype: ((INDEX, sizes[1]),),
 ))
 _register(KernelSpec(
     "cholesky",
@@ -143,7 +143,7 @@ _register(KernelSpec(
 _register(KernelSpec(  # P A = L U with unit L, packed; row k of P A is row rows[k] of A; the number of exchanges
     "lu",
     results=lambda ops: (
-        (ops[0].shape, ops[0].dtype), (ops[0].shape[:-1], int64), (ops[0].shape[:-2], int64),
+        (ops[0].shape, ops[0].dtype), (ops[0].shape[:-1], INDEX), (ops[0].shape[:-2], INDEX),
     ),
     sizes=_square,
     reference=numpy_form.lu,

@@ -28,7 +28,7 @@ def quiet(form: Callable[..., Any]) -> Callable[..., Any]:
 
 def trunc_div(a: Any, b: Any) -> Any:
     if a.dtype.kind in "iu" and b.dtype.kind in "iu":
-        return np.sign(a) * np.sign(b) * (np.abs(a) // np.abs(b))
+        return a // b + ((a % b != 0) & ((a < 0) != (b < 0)))
     return np.trunc(a / b)
 
 

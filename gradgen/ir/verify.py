@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 import sympy
 
 from gradgen.errors import GradgenError
-from gradgen.ir.dtypes import bool_, int64
+from gradgen.ir.dtypes import INDEX, bool_
 from gradgen.ir.graph import Graph, Location, topological
 from gradgen.ir.guards import EQ, GE, MOD, Guard
 from gradgen.ir.kernels import KERNELS
@@ -94,8 +94,8 @@ def _compute(node: Compute) -> Iterator[tuple[str, str]]:
     if node.reducer in ARG_REDUCERS:
         if len(node.reduce_shape) != 1:
             yield "argmax", f"{node.reducer} reduces over exactly one axis, not {len(node.reduce_shape)}"
-        if node.dtype is not int64:
-            yield "argmax", f"{node.reducer} gives int64, not {node.dtype.name}"
+        if node.dtype is not INDEX:
+            yield "argmax", f"{node.reducer} gives {INDEX.name}, not {node.dtype.name}"
     if node.reducer in ("any", "all") and node.dtype is not bool_:
         yield "logical", f"{node.reducer} gives bool, not {node.dtype.name}"
     known = {*axes(len(node.shape)), *reduce_axes(len(node.reduce_shape))}

@@ -8,20 +8,20 @@ from functools import lru_cache
 
 import numpy as np
 
-from gradgen.ir.dtypes import DType, float32, float64
+from gradgen.ir.dtypes import REFERENCE, DType
 from gradgen.ir.graph import Graph, topological
 from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Scan, Scatter
 from gradgen.ir.rewrite import with_sources
 
-LONG = DType("longdouble", "long double", 16, 2)
+LONG = DType("longdouble", "long double", "", np.dtype(np.longdouble), 2, np.finfo(np.longdouble).nmant + 1)
 """For the interpreter alone: no tensor has it."""
 
 
 def wide(dtype: DType, to: DType) -> DType:
-    return to if dtype is float32 or (to is LONG and dtype.is_floating_point) else dtype
+    return to if dtype.is_floating_point and (dtype.digits < to.digits or to is LONG) else dtype
 
 
-def widened(outputs: Iterable[Node], to: DType = float64) -> dict[Node, Node]:
+def widened(outputs: Iterable[Node], to: DType = REFERENCE) -> dict[Node, Node]:
     """Every node below `outputs` mapped to its twin in which float32 is float64; with LONG, float64 too is long."""
     new: dict[Node, Node] = {}
     for node in topological(outputs):
@@ -29,7 +29,7 @@ def widened(outputs: Iterable[Node], to: DType = float64) -> dict[Node, Node]:
             case Input():
                 new[node] = Input(node.name, node.shape, wide(node.dtype, to), node.requires_grad)
             case Constant():
-                new[node] = Constant(np.asarray(node.array), wide(node.dtype, float64))  # exact, whatever it meets
+                new[node] = Constant(np.asarray(node.array), wide(node.dtype, REFERENCE))  # exact, whatever it meets
             case _:
                 new[node] = _retyped(node, new, to)
     return new
@@ -54,7 +54,7 @@ def _retyped(node: Node, new: dict[Node, Node], to: DType) -> Node:
 
 
 @lru_cache(maxsize=256)
-def widened_graph(graph: Graph, to: DType = float64) -> Graph:
+def widened_graph(graph: Graph, to: DType = REFERENCE) -> Graph:
     """The graph over float64 inputs, names kept.  Recurrences that share a step share its twin."""
     new = widened([*graph.outputs, *graph.inputs], to)
     inputs = tuple(n for n in (new[i] for i in graph.inputs) if isinstance(n, Input))

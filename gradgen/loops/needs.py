@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from gradgen.ir.dtypes import DType, int64
+from gradgen.ir.dtypes import INDEX, DType
 from gradgen.ir.symbols import Extent
 from gradgen.loops.extremes import symbols_of
 from gradgen.loops.statements import (
@@ -52,7 +52,7 @@ class Needs:
         """The names in an integer expression."""
         if not isinstance(e, int):
             for name in sorted(symbols_of(e)):
-                self.scalar(name, int64)
+                self.scalar(name, INDEX)
 
     def scalar(self, name: str, dtype: DType) -> None:
         if name not in self.own:

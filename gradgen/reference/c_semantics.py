@@ -6,6 +6,7 @@ Integers are Python's, truth values bool, floating values NumPy scalars of their
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import sympy
 
 from gradgen.errors import GradgenError
-from gradgen.ir.dtypes import DType, bool_, int32
+from gradgen.ir.dtypes import INDEX, DType, bool_
 from gradgen.ir.scalar_table import BOOL, record_of
 
 Operation = Callable[..., Any]
@@ -45,7 +46,7 @@ def cast(source: DType, target: DType) -> Operation:
     if target is bool_:
         return lambda a: bool(a != 0)
     if target.is_floating_point:  # an integer is rounded once
-        return kind if source.is_floating_point or source is bool_ else lambda a: kind(np.int64(a))
+        return kind if source.is_floating_point or source is bool_ else lambda a: kind(INDEX.numpy.type(a))
     bits = bits_of(target)
     if not source.is_floating_point:
         return lambda a: wrapped(int(a), bits)
@@ -53,58 +54,27 @@ def cast(source: DType, target: DType) -> Operation:
     return lambda a: int(a) if low <= a < -low else low
 
 
-def _truncated(a: int, b: int) -> int:
-    """a / b towards 0."""
-    return abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
-
-
-def _power(a: int, b: int) -> int:
-    if b < 0:
-        return 1 if a == 1 else (1 if b % 2 == 0 else -1) if a == -1 else 0
-    return pow(a, b)
-
-
-def _integers(bits: int) -> dict[str, Operation]:
-    return {
-        "add": lambda a, b: wrapped(a + b, bits),
-        "sub": lambda a, b: wrapped(a - b, bits),
-        "mul": lambda a, b: wrapped(a * b, bits),
-        "neg": lambda a: wrapped(-a, bits),
-        "abs": lambda a: wrapped(abs(a), bits),
-        "sign": lambda a: (a > 0) - (a < 0),
-        "maximum": max, "minimum": min, "fmax": max, "fmin": min,
-        "trunc_div": lambda a, b: 0 if b == 0 else wrapped(_truncated(a, b), bits),
-        "floor_div": lambda a, b: 0 if b == 0 else wrapped(a // b, bits),
-        "remainder": lambda a, b: 0 if b == 0 else a % b,
-        "fmod": lambda a, b: 0 if b == 0 else a - b * _truncated(a, b),
-        "pow": lambda a, b: wrapped(_power(a, b), bits),
-        "bit_and": lambda a, b: a & b, "bit_or": lambda a, b: a | b, "bit_xor": lambda a, b: a ^ b,
-        "shift_left": lambda a, b: 0 if b < 0 or b >= bits else wrapped(a << b, bits),
-        "shift_right": lambda a, b: a >> (bits - 1 if b < 0 or b > bits - 1 else b),
-    }
-
-
-_INTEGER = {32: _integers(32), 64: _integers(64)}
+_INTEGERS: dict[str, Operation] = {
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "neg": operator.neg, "abs": abs,
+}
+"""Of any size; the others are those of the table."""
 
 
 def function(op: str, dtype: DType, argument: DType) -> Operation:
     """The operation `op` with a result of `dtype` on arguments of type `argument`."""
     if op == "by_halves":
         return by_halves
-    found = record_of(op)
-    if found is not None and found.result == BOOL:
+    found, kind = record_of(op), dtype.numpy.type
+    if op in _INTEGERS and not dtype.is_floating_point:
+        own, bits = _INTEGERS[op], bits_of(dtype)
+        return lambda *args: wrapped(own(*args), bits)
+    if found is None or found.expansion is not None:
+        raise GradgenError(f"the interpreter of loops does not know {op!r} of {argument.name} as {dtype.name}")
+    if found.result == BOOL:
         return lambda *args: bool(found.numpy(*args))
-    if not dtype.is_floating_point:
-        integers = _INTEGER[32 if dtype is int32 else 64]
-        if op in integers:
-            return integers[op]
-        if found is not None and found.expansion is None:
-            whole = dtype.numpy.type
-            return lambda *args: int(found.numpy(*map(whole, args)))
-    elif found is not None and found.expansion is None:
-        kind = dtype.numpy.type
+    if dtype.is_floating_point:
         return lambda *args: kind(found.numpy(*args))
-    raise GradgenError(f"the interpreter of loops does not know {op!r} of {argument.name} as {dtype.name}")
+    return lambda *args: int(found.numpy(*map(kind, args)))
 
 
 def by_halves(*terms: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import sympy
 
-from gradgen.ir.dtypes import int64
+from gradgen.ir.dtypes import INDEX
 from gradgen.ir.minima import least
 from gradgen.ir.nodes import Node
 from gradgen.ir.symbols import Extent
@@ -130,7 +130,7 @@ class Emitter:
         first = b.open_loop(node.extent, step=node.size)
         self.position.open_strips[node] = first
         if not isinstance(node.extent, int) or node.extent % node.size:
-            rows = Variable(int64, b.fresh("rows"))
+            rows = Variable(INDEX, b.fresh("rows"))
             self.position.strip_rows[node] = b.named_index(rows, least(node.size, node.extent - first))
         totals: dict[Op, Buffer] = {}
         for op in starting:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import sympy
 
-from gradgen.ir.dtypes import bool_, int64
+from gradgen.ir.dtypes import INDEX, bool_
 from gradgen.ir.guards import GE, Condition
 from gradgen.ir.symbols import Extent, same_extent
 from gradgen.loops.procedure import USERS
@@ -67,7 +67,7 @@ class Reads:
                 done.append(b.literal(s.payload, s.dtype))  # type: ignore[arg-type]
             elif s.op == "index":
                 inner = substitute(s.payload, term.where) if term.where else s.payload  # type: ignore[arg-type]
-                done.append(b.index(sympy.sympify(substitute(inner, env)), int64))  # type: ignore[arg-type]
+                done.append(b.index(sympy.sympify(substitute(inner, env)), INDEX))  # type: ignore[arg-type]
             else:
                 done.append(b.apply(s.op, tuple(done[a] for a in s.args), s.dtype))
         if term.node in self.plan.called:

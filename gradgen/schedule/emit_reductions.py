@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import sympy
 
 from gradgen.errors import ScheduleError
-from gradgen.ir.dtypes import DType, bool_, int64
+from gradgen.ir.dtypes import INDEX, DType, bool_
 from gradgen.ir.guards import EQ, Condition
 from gradgen.ir.nodes import Compute, Scatter
 from gradgen.ir.symbols import Extent
@@ -165,8 +165,8 @@ class Reductions:
         state.apart = self.plan.pairwise and is_float_sum(op) and many_terms(op, loops, self.plan.options.costs)
         b.emit(PairwiseBegin(state.total) if state.pairwise else Declare(state.total, start))
         if op.kind == ARG:
-            state.position = b.variable(Variable(int64, b.fresh("s")))
-            b.emit(Declare(state.position, b.literal(sympy.S.Zero, int64)))
+            state.position = b.variable(Variable(INDEX, b.fresh("s")))
+            b.emit(Declare(state.position, b.literal(sympy.S.Zero, INDEX)))
         elif reducer_of(op) in ("max", "min") and kind.is_floating_point:
             state.nan = b.variable(Variable(bool_, b.fresh("s")))
             b.emit(Declare(state.nan, b.literal(sympy.S.Zero, bool_)))
@@ -266,8 +266,8 @@ class Reductions:
             if reducer_of(op) != "argpeak":  # the first nan
                 nan = b.apply("and_", (nan, b.apply("not_", (b.apply("isnan", (best,), bool_),), bool_)), bool_)
             better = b.apply("or_", (better, nan), bool_)
-        position = b.index(self.position.env(op)[op.reduced_axes[0]], int64)
-        new_where = b.apply("select", (better, position, where), int64)
+        position = b.index(self.position.env(op)[op.reduced_axes[0]], INDEX)
+        new_where = b.apply("select", (better, position, where), INDEX)
         new_best = b.apply("select", (better, value, best), value.dtype)
         b.emit(Assign(where, new_where))
         b.emit(Assign(best, new_best))

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import sympy
 
-from gradgen.ir.dtypes import int64
+from gradgen.ir.dtypes import INDEX
 from gradgen.loops.statements import (
     Apply,
     Assign,
@@ -112,7 +112,7 @@ class _Together:
         if isinstance(s, Store):
             index = self.index(s.index)
             return None if index is None else replace(s, index=index, value=value)
-        return None if s.variable.dtype is int64 else replace(s, value=value)
+        return None if s.variable.dtype is INDEX else replace(s, value=value)
 
     def expr(self, e: Expr) -> Expr | None:
         if isinstance(e, (Literal, Variable, Present, SetFlag)):

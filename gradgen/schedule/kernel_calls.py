@@ -7,7 +7,7 @@ from functools import cache
 
 import sympy
 
-from gradgen.ir.dtypes import DType, bool_, int64
+from gradgen.ir.dtypes import INDEX, DType, bool_
 from gradgen.ir.kernels import KERNELS, KernelSpec, same_call
 from gradgen.ir.nodes import Kernel
 from gradgen.loops.statements import KERNEL as NAMED
@@ -37,7 +37,7 @@ def emit_kernel(plan: Plan, b: Builder, memory: Memory, results: Results, op: Op
     groups = tuple(tuple(m.dtype for m in group) for group in (operands, made, workspace))
     function = function_of(spec, dtype, len(sizes), groups, len(flags))
     reads, writes, scratch = (tuple(map(Operand, group)) for group in (operands, made, workspace))
-    numbers = tuple(Index(int64, sympy.sympify(size)) for size in sizes)
+    numbers = tuple(Index(INDEX, sympy.sympify(size)) for size in sizes)
     b.emit(Call(function, reads=reads, writes=writes, scratch=scratch, scalars=(*numbers, *flags)))
     for k, member in wanted.items():
         results.finished(member, made[k])
@@ -52,7 +52,7 @@ def function_of(
         return tuple(Buffer(f"gg_{letter}{k}", kind, (), LOCAL) for k, kind in enumerate(kinds))
 
     operands, results, scratch = (memory(letter, kinds) for letter, kinds in zip("arw", groups, strict=True))
-    numbers = tuple(Variable(int64, f"gg_n{k}") for k in range(sizes))
+    numbers = tuple(Variable(INDEX, f"gg_n{k}") for k in range(sizes))
     set_ = tuple(Variable(bool_, f"gg_f{k}") for k in range(flags))
     order = [p.name for group in (numbers, operands, results, set_, scratch) for p in group]
     return Function(f"gg_{spec.name}_{dtype.suffix}", NAMED, reads=operands, writes=results, scratch=scratch,

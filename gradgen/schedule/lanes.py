@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 import sympy
 
-from gradgen.ir.dtypes import DType, bool_, int64
+from gradgen.ir.dtypes import INDEX, DType, bool_
 from gradgen.ir.guards import GE, Condition, Guard
 from gradgen.ir.minima import least
 from gradgen.ir.scalar_table import is_costly, record_of
@@ -181,14 +181,14 @@ class Blocks:
         here = self.base + self.lane
         which = here if exact else least(here, sympy.sympify(stop) - 1)
         last = CVar(self.fresh("rest"), integer=True, nonnegative=True)
-        fetch = _used((Let(Variable(int64, self.item.name), Index(int64, which)), *self.fetch))
+        fetch = _used((Let(Variable(INDEX, self.item.name), Index(INDEX, which)), *self.fetch))
         sums = self.added(None if exact else last)
         body: list[Statement] = [Array(b) for b in self.arrays]
         body.append(Loop(self.lane, 0, n, fetch))
         if exact:
             body.append(Loop(self.lane, 0, n, (*self.work, *sums), simd=True))
         else:
-            body.append(Let(Variable(int64, last.name), Index(int64, rest)))
+            body.append(Let(Variable(INDEX, last.name), Index(INDEX, rest)))
             body.append(Loop(self.lane, 0, n, tuple(self.work), simd=True))
             body += [Loop(self.lane, 0, n, tuple(sums), simd=True)] if sums else []
         for g in self.groups:
@@ -307,7 +307,7 @@ class Blocks:
 
     def last(self, body: Sequence[Statement]) -> tuple[Statement, ...]:
         """The statements of a group, after the integers that they need."""
-        item = Let(Variable(int64, self.item.name), Index(int64, self.base + self.lane))
+        item = Let(Variable(INDEX, self.item.name), Index(INDEX, self.base + self.lane))
         return _used((item, *self.whole.values(), *body))
 
     # --- statements -----------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from functools import cache
 import sympy
 
 from gradgen.errors import CodegenError
-from gradgen.ir.dtypes import bool_, dtype, int64
+from gradgen.ir.dtypes import INDEX, DType, bool_
 from gradgen.ir.limits import greatest as most_of
 from gradgen.ir.minima import greatest, least
 from gradgen.ir.symbols import Dim, Extent, as_extent
@@ -46,8 +46,6 @@ from gradgen.schedule.cost import KERNEL_TERMS, VECTOR_BYTES, Costs
 from gradgen.schedule.memory import aligned
 from gradgen.target import Target
 
-SIZE = {"float32": 4, "float64": 8}  # bytes of an element
-SUFFIX = {"float32": "f32", "float64": "f64"}
 Strides = tuple[int | None, int | None]
 
 # Where packing begins to pay, in elements (measured; the C and the size of the scratch must agree on them).
@@ -96,7 +94,7 @@ class GemmRequest:
     strides.  Elements of c must be distinct, and c must not overlap a or b.
     """
 
-    dtype: str
+    dtype: DType
     m: int | None
     n: int | None
     k: int | None
@@ -107,8 +105,8 @@ class GemmRequest:
     absent: str = ""  # "a", "b" or both: where -0 stands for a term that is not there (`templates/kernels/gemm/absent.c`)
 
     def __post_init__(self) -> None:
-        if self.dtype not in SIZE:
-            raise CodegenError(f"no matrix product for dtype {self.dtype!r}", hint="use float32 or float64")
+        if not self.dtype.is_floating_point:
+            raise CodegenError(f"no matrix product for dtype {self.dtype.name!r}", hint="use a floating type")
         for name in "mnk":
             extent = getattr(self, name)
             if extent is not None and extent < 0:
@@ -141,7 +139,7 @@ class WorkBytes:
             orders = ((m, n), (n, m)) if k > SHORT else ()  # the C may compute the transpose
             packed = max((a for a, b in orders if b > WIDE and a * k > self.target.large), default=0)
             rows = min(-(-packed // TILE_ROWS) * TILE_ROWS, self.target.rows)
-            return depth * (PANEL_BYTES + SIZE[self.request.dtype] * rows)
+            return depth * (PANEL_BYTES + self.request.dtype.itemsize * rows)
         depth = k if most[2] is not None and most[2] <= self.target.depth else least(k, self.target.depth)
         if None not in most and not any(a > WIDE and a * most[2] > self.target.large for a in most[:2]):  # type: ignore[operator]
             return depth * PANEL_BYTES
@@ -149,14 +147,14 @@ class WorkBytes:
         over = (longest * k - self.target.large, longest - WIDE, k - SHORT)
         packs_a = least(1, *(greatest(0, excess) for excess in over))
         rows = least(sympy.ceiling(longest / sympy.Integer(TILE_ROWS)) * TILE_ROWS, self.target.rows)
-        return depth * (PANEL_BYTES + SIZE[self.request.dtype] * rows * packs_a)
+        return depth * (PANEL_BYTES + self.request.dtype.itemsize * rows * packs_a)
 
     @property
     def c(self) -> str:
         """The same as a C expression over integers named m, n and k, without side effects."""
         if self._never(*self._known(None, None, None)):
             return "0"
-        size, target = SIZE[self.request.dtype], self.target
+        size, target = self.request.dtype.itemsize, self.target
         longest = "(m > n ? m : n)"
         depth = f"(k < {target.depth} ? k : {target.depth})"
         whole_tiles = f"({longest} + {TILE_ROWS - 1}) / {TILE_ROWS} * {TILE_ROWS}"
@@ -175,7 +173,7 @@ class WorkBytes:
             return True
         if not (isinstance(m, int) and isinstance(n, int) and isinstance(k, int)):
             return False
-        whole = r.n is not None and n > 0 and n % (PANEL_BYTES // SIZE[r.dtype]) == 0  # n may be a bound: strips end
+        whole = r.n is not None and n > 0 and n % (PANEL_BYTES // r.dtype.itemsize) == 0  # n may be a bound: strips end
         in_place = whole and r.b_strides[1] == 1 and r.c_strides[1] == 1
         few_rows = (m <= MANY or n * k <= self.target.large) and (n <= WIDE or k <= SHORT or m * k <= self.target.large)
         return m == 0 or n == 0 or (in_place and few_rows)
@@ -197,7 +195,7 @@ def is_row_product(request: GemmRequest) -> bool:
         n, x, b, c = r.n, r.a_strides[1], r.b_strides, r.c_strides[1]
     else:
         return False
-    return n > 0 and n % (VECTOR_BYTES // SIZE[r.dtype]) == 0 and x == 1 and b[1] == 1 and c == 1 and b[0] is not None
+    return n > 0 and n % (VECTOR_BYTES // r.dtype.itemsize) == 0 and x == 1 and b[1] == 1 and c == 1 and b[0] is not None
 
 
 def _most(extent: Extent) -> int | None:
@@ -248,7 +246,7 @@ class MatrixKernel:
     @property
     def name(self) -> str:
         """After everything that its text depends on; the general ones are told everything by their arguments."""
-        r, s = self.request, SUFFIX[self.request.dtype]
+        r, s = self.request, self.request.dtype.suffix
         absent = f"_absent_{r.absent}" if r.absent else ""
         if self.form == ROW:
             return f"gg_row_{s}_{'column_' if r.n == 1 else ''}{'add' if r.accumulate else 'set'}{absent}"
@@ -295,7 +293,7 @@ def tiled(request: GemmRequest, costs: Costs, most_terms: Extent, some: bool = F
     most = most_of(most_terms, {})
     long = most is None or most > KERNEL_TERMS
     plain = bool(request.absent)  # it stands behind a test of its operands
-    tile = costs.tile(request.m, request.n, dtype(request.dtype))
+    tile = costs.tile(request.m, request.n, request.dtype)
     some = some and not (long or plain or costs.size) and request.k is None
     return MatrixKernel(request, TILED, GemmTarget(), tile, long, some, both and not (long or plain))
 
@@ -303,7 +301,7 @@ def tiled(request: GemmRequest, costs: Costs, most_terms: Extent, some: bool = F
 @cache
 def function_of(kernel: MatrixKernel, scalar: bool) -> Function:
     """What the statements call: its body says what it computes, its text is codegen's."""
-    kind, there = dtype(kernel.request.dtype), kernel.parameters
+    kind, there = kernel.request.dtype, kernel.parameters
     a, b, c = (Buffer(f"gg_{x}", kind, (), LOCAL) for x in "abc")
     numbers = {p: CVar(f"gg_{p}", integer=True) for p in there if p not in ("a", "b", "c", "work", "add")}
     known: dict[str, Extent] = {**kernel.known, **numbers}  # type: ignore[dict-item]
@@ -318,7 +316,7 @@ def function_of(kernel: MatrixKernel, scalar: bool) -> Function:
     body = If(add, (product(True),), (product(False),)) if kernel.add is None else product(kernel.add)
     only_set = kernel.add is False
     scratch = (Buffer("gg_work", kind, (), LOCAL),) if "work" in there else ()
-    scalars = (*(Variable(int64, s.name) for s in numbers.values()), *((add,) if kernel.add is None else ()))
+    scalars = (*(Variable(INDEX, s.name) for s in numbers.values()), *((add,) if kernel.add is None else ()))
     return Function(kernel.name, PRODUCT, (a, b), (c,) * only_set, (c,) * (not only_set), scratch, scalars, (body,),
                     text=kernel, order=tuple(f"gg_{p}" for p in there), stack=SCALAR_STACK if scalar else STACK)
 
@@ -363,7 +361,7 @@ class _Calls:
     def kernel(self, s: Contract) -> MatrixKernel:
         """The function of a product, by what is known of it here."""
         a, b, c = ((_known(o.strides[0]), _known(o.strides[1])) for o in (s.a, s.b, s.c))
-        request = GemmRequest(s.dtype.name, _known(s.m), _known(s.n), _known(s.k), s.accumulate, a, b, c, s.absent)
+        request = GemmRequest(s.dtype, _known(s.m), _known(s.n), _known(s.k), s.accumulate, a, b, c, s.absent)
         if not self.costs.target.scalar:
             return chosen(request, GemmTarget.of(self.costs.target))
         some = isinstance(s.k, sympy.Symbol) and not isinstance(s.k, Dim) and self.chunk is None  # of a strip, never none
@@ -383,7 +381,7 @@ class _Calls:
         kernel = self.kernel(s)
         function = function_of(kernel.shared, self.costs.target.scalar)
         given: dict[str, Extent] = dict(zip(_NUMBERS, (s.m, s.n, s.k, *s.a.strides, *s.b.strides, *s.c.strides), strict=True))
-        scalars: list[Expr] = [Index(int64, sympy.sympify(given[p])) for p in kernel.parameters if p in given]
+        scalars: list[Expr] = [Index(INDEX, sympy.sympify(given[p])) for p in kernel.parameters if p in given]
         if kernel.add is None:
             scalars.append(Literal(bool_, sympy.Integer(s.accumulate)))
         c = Operand(s.c.buffer, s.c.start, ())

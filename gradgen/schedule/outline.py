@@ -15,7 +15,7 @@ from typing import Any
 
 import sympy
 
-from gradgen.ir.dtypes import DType, int64
+from gradgen.ir.dtypes import INDEX, DType
 from gradgen.ir.guards import Condition
 from gradgen.ir.symbols import renamed
 from gradgen.loops.draft import Draft
@@ -175,7 +175,7 @@ class _Canonical:
         if s.name in self.locals:
             return CVar(self.locals[s.name], integer=True, nonnegative=s.is_nonnegative)
         if s.name not in self.scalars:
-            self.scalars[s.name] = (Variable(int64, f"x{len(self.scalars)}"), s)
+            self.scalars[s.name] = (Variable(INDEX, f"x{len(self.scalars)}"), s)
         return CVar(self.scalars[s.name][0].name, integer=True, nonnegative=s.is_nonnegative)
 
     def index(self, value: Any) -> Any:

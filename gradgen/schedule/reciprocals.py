@@ -44,9 +44,6 @@ from gradgen.loops.walk import (
 
 LEAST, LEAST_NORMAL = 3, 2  # divisions for which it pays; where the number is known to be no subnormal one
 INSIDE = 8  # divisions that one in a loop inside counts for
-LIFT = {"float64": (sympy.Rational(1, 2**1022), sympy.Integer(2) ** 54), "float32": (sympy.Rational(1, 2**126),
-                                                                                     sympy.Integer(2) ** 25)}
-"""The smallest normal number, and what brings the subnormal ones above it."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,7 @@ class Reciprocals:
         for s in block:
             made = self.statement(s, known)
             out.append(made)
-            if isinstance(s, Let) and s.variable.name in count and s.variable.dtype.name in LIFT:
+            if isinstance(s, Let) and s.variable.name in count and s.variable.dtype.is_floating_point:
                 normal = self.is_normal(s.value)
                 if count[s.variable.name] >= (LEAST_NORMAL if normal else LEAST):
                     known[s.variable.name] = self.inverse(s.variable, normal, out)
@@ -169,7 +166,8 @@ class Reciprocals:
         one = Literal(d.dtype, sympy.S.One)
         if normal:
             return Inverse(let("div", (one, d), d.dtype), None)
-        least, power = LIFT[d.dtype.name]
+        least = sympy.Integer(2) ** d.dtype.least
+        power = sympy.Integer(2) ** (d.dtype.digits + 1)  # brings the subnormal ones above it
         small = Apply(bool_, "lt", (Apply(d.dtype, "abs", (d,)), Literal(d.dtype, least)))
         lift = let("select", (small, Literal(d.dtype, power), one), d.dtype)
         return Inverse(let("div", (one, Apply(d.dtype, "mul", (d, lift))), d.dtype), lift)

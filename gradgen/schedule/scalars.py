@@ -14,7 +14,7 @@ import sympy
 
 from gradgen.errors import ScheduleError
 from gradgen.ir import dtypes
-from gradgen.ir.dtypes import DType, bool_, int64
+from gradgen.ir.dtypes import INDEX, DType, bool_
 from gradgen.ir.scalar_table import BOOL, SAME, ScalarFunction
 from gradgen.ir.symbols import Placeholder
 
@@ -59,12 +59,8 @@ class _Lowering:
         self.steps: list[Step] = []
         self.numbers: dict[Step, int] = {}
         self.position = {p: (k, t) for k, (p, t) in enumerate(operands)}
-        floats = [t for _, t in operands if t.is_floating_point]
         self.target = target
-        if target.is_floating_point:
-            self.float_type = target
-        else:
-            self.float_type = dtypes.float64 if dtypes.float64 in floats else dtypes.float32
+        self.float_type = target if target.is_floating_point else dtypes.widest_float(t for _, t in operands)
         self.memo: dict[sympy.Basic, Item] = {}
 
     def run(self, body: sympy.Expr) -> Recipe:
@@ -133,7 +129,7 @@ class _Lowering:
     def index(self, expr: sympy.Basic) -> Item:
         if any(isinstance(s, Placeholder) for s in expr.free_symbols):
             raise ScheduleError("an integer form over read values", where=str(expr), hint="use floor_div or remainder")
-        return self.emit("index", (), int64, expr), int64
+        return self.emit("index", (), INDEX, expr), INDEX
 
     # --- types ----------------------------------------------------------------------------------------------------
 
@@ -153,19 +149,19 @@ class _Lowering:
     def promoted(self, items: list[Item]) -> DType:
         kinds = [k for _, k in items if isinstance(k, DType)]
         if not kinds:
-            return self.float_type if any(k == WEAK_FLOAT for _, k in items) else int64
+            return self.float_type if any(k == WEAK_FLOAT for _, k in items) else INDEX
         found = kinds[0]
         for k in kinds[1:]:
             found = dtypes.promote(found, k)
         if found is bool_ and any(k == WEAK_INT for _, k in items):
-            found = int64
+            found = INDEX
         if not found.is_floating_point and any(k == WEAK_FLOAT for _, k in items):
             found = self.float_type
         return found
 
     def arithmetic_type(self, items: list[Item]) -> DType:
         found = self.promoted(items)
-        return int64 if found is bool_ else found
+        return INDEX if found is bool_ else found
 
     # --- operations -----------------------------------------------------------------------------------------------
 
@@ -283,7 +279,7 @@ class _Lowering:
                 return self.emit("literal", (), bool_, sympy.Integer(record.whole)), bool_
             return self.emit(record.key, tuple(self.typed(i, dtype) for i in items), bool_), bool_
         if record.result == SAME:
-            dtype = int64 if dtype is bool_ else dtype
+            dtype = INDEX if dtype is bool_ else dtype
             if record.whole == SAME and not dtype.is_floating_point:
                 return self.typed(items[0], dtype), dtype
         elif not dtype.is_floating_point:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import sympy
 
-from gradgen.ir.dtypes import int64
+from gradgen.ir.dtypes import INDEX
 from gradgen.ir.graph import topological
 from gradgen.ir.nodes import Compute, Node, Scan
 from gradgen.ir.symbols import axes
@@ -108,7 +108,7 @@ def _step(
     values: dict[Node, Expr] = {}
     if has_index:
         given[inputs[carries + count]] = Place(b.fresh("step"))
-        values[inputs[carries + count]] = b.index(position, int64)
+        values[inputs[carries + count]] = b.index(position, INDEX)
     return Procedure("step", tuple(outputs), given), memory, values
 
 

@@ -17,7 +17,7 @@ from functools import partial
 
 import sympy
 
-from gradgen.ir.dtypes import bool_, int64
+from gradgen.ir.dtypes import INDEX, bool_
 from gradgen.ir.minima import greatest, least
 from gradgen.ir.symbols import Extent, as_extent
 from gradgen.loops.statements import (
@@ -290,8 +290,8 @@ class Threads:
         first, last = self.index_name("first"), self.index_name("last")
         begin = sympy.sympify(s.start) + c * chunks.per * s.step
         body: list[Statement] = [
-            Let(Variable(int64, first.name), Index(int64, begin)),
-            Let(Variable(int64, last.name), Index(int64, least(s.stop, first + sympy.sympify(chunks.per) * s.step))),
+            Let(Variable(INDEX, first.name), Index(INDEX, begin)),
+            Let(Variable(INDEX, last.name), Index(INDEX, least(s.stop, first + sympy.sympify(chunks.per) * s.step))),
         ]
         buffers: dict[Buffer, Buffer] = {}
         after: list[Statement] = []
@@ -324,8 +324,8 @@ class Threads:
         used = CVar(self.fresh("chunks"), integer=True, nonnegative=True)
         size = greatest(tiles, ceiling(total, n * tile)) * tile
         lets = (
-            Let(Variable(int64, per.name), Index(int64, size)),
-            Let(Variable(int64, used.name), Index(int64, ceiling(total, per))),
+            Let(Variable(INDEX, per.name), Index(INDEX, size)),
+            Let(Variable(INDEX, used.name), Index(INDEX, ceiling(total, per))),
         )
         return Chunks(n, per, used, lets, used)
 
@@ -353,7 +353,7 @@ class Threads:
         """The first chunk adds to the array itself, the others to zeros of their own; these are added in order."""
         made, stride = self.copies(b, self.count - 1)
         own = Buffer(self.fresh("own"), b.dtype, b.shape, "local")
-        later = Apply(bool_, "gt", (Index(int64, c), Literal(int64, sympy.S.Zero)))
+        later = Apply(bool_, "gt", (Index(INDEX, c), Literal(INDEX, sympy.S.Zero)))
         zero = Literal(b.dtype, sympy.S.Zero)
         body.append(Pointer(own.name, made, (c - 1) * stride, later, b))
         body.append(If(later, (Fill(own, 0, b.size, zero),)))
@@ -428,11 +428,11 @@ class Threads:
     def piece(self, total: Extent, chunks: Chunks, c: CVar, body: list[Statement]) -> tuple[CVar, Extent]:
         """Where chunk c of `total` begins and how long it is."""
         first = self.index_name("first")
-        body.append(Let(Variable(int64, first.name), Index(int64, c * chunks.per)))
+        body.append(Let(Variable(INDEX, first.name), Index(INDEX, c * chunks.per)))
         if isinstance(total, int) and isinstance(chunks.per, int) and total % chunks.per == 0:
             return first, chunks.per
         size = self.index_name("size")
-        body.append(Let(Variable(int64, size.name), Index(int64, least(chunks.per, sympy.sympify(total) - first))))
+        body.append(Let(Variable(INDEX, size.name), Index(INDEX, least(chunks.per, sympy.sympify(total) - first))))
         return first, size
 
     def partial_product(self, s: Contract, c: CVar, chunks: Chunks, after: list[Statement]) -> Statement:
@@ -443,7 +443,7 @@ class Threads:
         whole = Buffer(s.c.buffer.name, dtype, (s.limits[0], s.limits[1]), WORK)
         made, stride = self.copies(whole, self.count - 1)
         own = Operand(made, as_extent((c - 1) * stride), strides)
-        later = Apply(bool_, "gt", (Index(int64, c), Literal(int64, sympy.S.Zero)))
+        later = Apply(bool_, "gt", (Index(INDEX, c), Literal(INDEX, sympy.S.Zero)))
         which, i, j = (self.index_name(x) for x in ("chunk", "row", "column"))
         at = sympy.sympify(s.c.start) + i * down + j * right
         part = (which - 1) * stride + i * strides[0] + j * strides[1]

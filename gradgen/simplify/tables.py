@@ -174,7 +174,7 @@ def _formula(node: Constant) -> _Formula | None:
 def _line(node: Constant, place: sympy.Expr) -> _Formula | None:
     """A row of numbers that counts, or is made of two values with one step or one stretch between others."""
     array, bits = node.array, _bits(node.array)
-    if node.dtype.name in ("int32", "int64") and array.size > 2:
+    if node.dtype.category == 1 and array.size > 2:
         steps = np.diff(array)
         if (steps == steps[0]).all():
             return _Formula(int(array[0]) + int(steps[0]) * place)

@@ -102,11 +102,7 @@ typedef enum gradgen_status {
 #define GRADGEN_SET_GRAD UINT32_C(2)     /* write gradients instead of adding to them */
 
 typedef enum gradgen_dtype {
-    GRADGEN_BOOL = 0, /* uint8_t, 0 or 1 */
-    GRADGEN_INT32 = 1,
-    GRADGEN_INT64 = 2,
-    GRADGEN_FLOAT32 = 3,
-    GRADGEN_FLOAT64 = 4
+    {{ types }}
 } gradgen_dtype;
 
 /* One input or output.  Elements are dense and row-major.  An extent in `shape` is its value where that is fixed,

@@ -96,7 +96,7 @@ def test_the_kernel_for_every_vector(tmp_path, more: list[str], dtype: str) -> N
     lanes = 64 // np.dtype(dtype).itemsize
     names, texts = [], {}
     for add in (False, True):
-        kernel = chosen(GemmRequest(dtype, 1, lanes, None, add, (None, 1), (lanes, 1), (None, 1)))
+        kernel = chosen(GemmRequest(dtypes.dtype(dtype), 1, lanes, None, add, (None, 1), (lanes, 1), (None, 1)))
         names.append(kernel.name)
         texts |= kernel_texts(kernel)
     source = "\n".join(["#include <stddef.h>", "#include <string.h>", "#define GRADGEN_RESTRICT", *texts.values()])

@@ -16,8 +16,8 @@ import pytest
 
 import gradgen
 from gradgen.codegen.bundle import ModuleCode, make_bundle
+from gradgen.codegen.declarations import abi_text
 from gradgen.codegen.package import COPIES
-from gradgen.codegen.templates import template_text
 from tests.embed import handmade
 
 EXPECTED = Path(__file__).with_name("handmade")
@@ -62,7 +62,7 @@ def test_copies(name: str) -> None:
     files, folder = make(name), Path(gradgen.__file__).parent
     for path, source in COPIES.items():
         assert files[path] == (folder / source).read_text(encoding="utf-8")
-    assert files.get("gradgen_abi.h", template_text("c/gradgen_abi.h")) == template_text("c/gradgen_abi.h")
+    assert files.get("gradgen_abi.h", abi_text()) == abi_text()
 
 
 def update() -> None:

@@ -17,6 +17,8 @@ import sympy
 
 from gradgen.codegen.gemm import kernel_texts, kernels_text
 from gradgen.errors import CodegenError
+from gradgen.ir import dtypes
+from gradgen.ir.dtypes import float32, float64, int32
 from gradgen.schedule.matrix_kernel import GemmRequest, GemmTarget, WorkBytes, chosen
 
 HEADERS = "#include <stddef.h>\n#include <stdint.h>\n#include <string.h>\n"
@@ -33,7 +35,7 @@ WARNINGS = (
     "-Wcast-qual", "-Werror",
 )  # fmt: skip
 C_TYPE = {"float32": "float", "float64": "double"}
-GENERAL = [GemmRequest(dtype, None, None, None, add) for dtype in C_TYPE for add in (False, True)]
+GENERAL = [GemmRequest(dtypes.dtype(dtype), None, None, None, add) for dtype in C_TYPE for add in (False, True)]
 TRANSPOSES = ["nn", "nt", "tn", "tt"]
 NAMES = [f"{dtype}_{'add' if add else 'set'}" for dtype in C_TYPE for add in (False, True)]
 
@@ -44,7 +46,7 @@ def exported(requests: list[GemmRequest], names: list[str], target: GemmTarget |
     text = kernels_text(kernels)
     parts = [HEADERS, RESTRICT, '#ifdef __cplusplus\nextern "C" {\n#endif\n', text]
     for kernel, request, name in zip(kernels, requests, names, strict=True):
-        t = C_TYPE[request.dtype]
+        t = request.dtype.ctype
         head = (
             f"void {name}(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const {t} *a, ptrdiff_t am, ptrdiff_t ak, "
             f"const {t} *b, ptrdiff_t bk, ptrdiff_t bn, {t} *c, ptrdiff_t cm, ptrdiff_t cn, void *work)"
@@ -155,7 +157,7 @@ def check(lib: ctypes.CDLL, name: str, a: np.ndarray, b: np.ndarray, layout: str
     """Multiply and compare with NumPy in float64; nothing outside c and work may change."""
     request = GENERAL[NAMES.index(name)]
     (m, k), n = a.shape, b.shape[1]
-    c = view(np.random.default_rng(seed), m, n, request.dtype, layout)
+    c = view(np.random.default_rng(seed), m, n, request.dtype.name, layout)
     before, outside = c.copy(), np.isnan(c.base).sum() if c.base is not None else 0
     tail, work = scratch(work_bytes(request)(m, n, k))
     call(getattr(lib, name), a, b, c, work)
@@ -165,7 +167,7 @@ def check(lib: ctypes.CDLL, name: str, a: np.ndarray, b: np.ndarray, layout: str
     exact = start + a.astype(np.float64) @ b.astype(np.float64)
     # Any order of summation stays within (k + 1) u sum |a||b| (Higham, Accuracy and Stability, 2002, section 3.1); for
     # float64 NumPy's sum may be off by as much again.
-    units = (k + 3) * float(np.finfo(request.dtype).eps) / 2 * (1 + (request.dtype == "float64"))
+    units = (k + 3) * float(np.finfo(request.dtype.numpy).eps) / 2 * (1 + (request.dtype is float64))
     bound = units * (np.abs(start) + np.abs(a).astype(np.float64) @ np.abs(b).astype(np.float64))
     worst = np.abs(c.astype(np.float64) - exact) - bound
     assert c.size == 0 or worst.max() <= 0, f"{name} {m}x{n}x{k}: {np.argwhere(worst > 0)[:5].tolist()} wrong"
@@ -277,14 +279,14 @@ def test_long_sums_are_as_accurate_as_pytorch(general: ctypes.CDLL, shape: tuple
 
 
 KNOWN = [
-    GemmRequest("float32", None, 10, 128, False, (128, 1), (10, 1), (10, 1)),
-    GemmRequest("float32", 128, 10, None, True, (1, 128), (10, 1), (10, 1)),
-    GemmRequest("float32", None, 3, 5, True, (5, 1), (3, 1), (3, 1)),
-    GemmRequest("float64", 4, 4, 4, False, (4, 1), (1, 4), (4, 1)),
-    GemmRequest("float64", 64, 64, 64, False, (64, 1), (64, 1), (64, 1)),
-    GemmRequest("float32", None, 32, 300, False, (None, 1), (32, 1), (None, 1)),
-    GemmRequest("float32", None, 128, 10, False, (10, 1), (1, 10), (128, 1)),
-    GemmRequest("float32", 128, 128, None, True, (1, 128), (128, 1), (128, 1)),
+    GemmRequest(float32, None, 10, 128, False, (128, 1), (10, 1), (10, 1)),
+    GemmRequest(float32, 128, 10, None, True, (1, 128), (10, 1), (10, 1)),
+    GemmRequest(float32, None, 3, 5, True, (5, 1), (3, 1), (3, 1)),
+    GemmRequest(float64, 4, 4, 4, False, (4, 1), (1, 4), (4, 1)),
+    GemmRequest(float64, 64, 64, 64, False, (64, 1), (64, 1), (64, 1)),
+    GemmRequest(float32, None, 32, 300, False, (None, 1), (32, 1), (None, 1)),
+    GemmRequest(float32, None, 128, 10, False, (10, 1), (1, 10), (128, 1)),
+    GemmRequest(float32, 128, 128, None, True, (1, 128), (128, 1), (128, 1)),
 ]
 
 
@@ -294,16 +296,16 @@ def test_known_extents_and_strides(workshop: Path, number: int) -> None:
     request = KNOWN[number]
     m, n, k = request.m or 37, request.n or 37, request.k or 37
     rng = np.random.default_rng(number)
-    a = rng.standard_normal((m, k)).astype(request.dtype)
-    b = rng.standard_normal((k, n)).astype(request.dtype)
+    a = rng.standard_normal((m, k)).astype(request.dtype.numpy)
+    b = rng.standard_normal((k, n)).astype(request.dtype.numpy)
     a = np.asfortranarray(a) if request.a_strides[0] == 1 else a
     b = np.asfortranarray(b) if request.b_strides[0] == 1 else b
-    c = np.ones((m, n), request.dtype)
+    c = np.ones((m, n), request.dtype.numpy)
     tail, work = scratch(work_bytes(request)(m, n, k))
     call(getattr(lib, f"known_{number}"), a, b, c, work)
     assert (tail[:64] == 0xA5).all()
     exact = request.accumulate + a.astype(np.float64) @ b.astype(np.float64)
-    np.testing.assert_allclose(c, exact, rtol=0, atol=k * np.finfo(request.dtype).eps * 8)  # |a|, |b| < 4: k u 16
+    np.testing.assert_allclose(c, exact, rtol=0, atol=k * np.finfo(request.dtype.numpy).eps * 8)  # |a|, |b| < 4: k u 16
 
 
 def test_work_bytes_as_call_as_extent_and_as_c(workshop: Path) -> None:
@@ -432,8 +434,8 @@ def test_text() -> None:
 
 def test_impossible_requests() -> None:
     with pytest.raises(CodegenError, match="int32"):
-        GemmRequest("int32", None, None, None, False)
+        GemmRequest(int32, None, None, None, False)
     with pytest.raises(CodegenError, match="k = -1"):
-        GemmRequest("float32", None, None, -1, False)
+        GemmRequest(float32, None, None, -1, False)
     with pytest.raises(CodegenError, match="multiple of 12"):
         GemmTarget(rows=100)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import gradgen as gg
 from gradgen.codegen import templates
 from gradgen.codegen.bundle import make_bundle, make_sources, write_bundle
-from gradgen.codegen.declarations import cdef, comment_text
+from gradgen.codegen.declarations import abi_text, cdef, comment_text
 from gradgen.codegen.extents import (
     comfortable_limit,
     evaluate,
@@ -153,7 +153,7 @@ def test_c_extents_evaluate_like_sympy(tmp_path: Path) -> None:
     for n, m in points:
         lines = "\n".join(large if n > 100 else small + large)
         tests.append(f"    {{\n    const int64_t N = INT64_C({n}), M = INT64_C({m});\n    (void)M;\n{lines}\n    }}")
-    (tmp_path / "gradgen_abi.h").write_text(templates.template_text("c/gradgen_abi.h"))
+    (tmp_path / "gradgen_abi.h").write_text(abi_text())
     text = '#include "gradgen_abi.h"\n#include <stdio.h>\n' + helpers + "\nint main(void)\n{\n" + "\n".join(tests)
     (tmp_path / "e.c").write_text(text + "\n    return 0;\n}\n")
     said = run([program(C_COMPILERS[0], ["e.c"], tmp_path, "-fsanitize=undefined")], tmp_path).split()
