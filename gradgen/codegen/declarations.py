@@ -135,7 +135,8 @@ def cdef(interface: Interface) -> str:
     ]
     for suffix, parameters in interface.functions.items():
         result = "void" if return_type(suffix) == "void" else "int"
-        listed = ", ".join(parameter_text(p) for p in parameters) or "void"
+        unknown = {p: f"void *{p.name}" for p in parameters if p.dtype is not None and p.dtype.wider}  # to cffi
+        listed = ", ".join(unknown.get(p) or parameter_text(p) for p in parameters) or "void"
         lines.append(f"{result} {interface.name}_{suffix}({listed});")
     lines.append(f"const gradgen_module *{interface.name}_module(void);")
     return "\n".join(lines) + "\n"

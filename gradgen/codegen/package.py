@@ -180,7 +180,7 @@ def _condition(requirement: Requirement) -> str:
 
 def _tensor(argument: Argument, requires_grad: bool) -> str:
     extents = [to_python(e) if constant(e) is not None else _literal(to_python(e)) for e in argument.shape]
-    parts = [_literal(argument.name), _literal(argument.dtype.name), _tuple(extents)]
+    parts = [_literal(argument.name), _literal(argument.dtype.numpy.name), _tuple(extents)]
     if requires_grad or argument.formula:
         parts.append(str(requires_grad))
     if argument.formula:

@@ -11,7 +11,7 @@ from functools import cache
 
 import sympy
 
-from gradgen.ir.dtypes import ALL, INDEX, SMALL_INDEX, DType
+from gradgen.ir.dtypes import INDEX, SMALL_INDEX, DType
 from gradgen.ir.functions import (
     bit_and,
     cos,
@@ -54,10 +54,9 @@ def _mask(bits: int) -> sympy.Expr:
     return bit_and(A0, sympy.Integer(2**bits - 1))
 
 
-_WORDS = {
-    _mask(63): "integer",
-    **{body: word for d in ALL if d.is_floating_point for word, body in _bodies(d.digits).items()},
-}
+@cache
+def _words(digits: int) -> dict[sympy.Expr, str]:
+    return {body: word for word, body in _bodies(digits).items()} if digits else {_mask(63): "integer"}
 
 
 def fold(state: Node, number: int) -> tuple[Node, Node]:
@@ -128,7 +127,7 @@ def normal(shape: Sequence[Extent], state: Node, number: int, dtype: DType) -> N
 def described(node: Node) -> str | None:
     """The word for a node whose elements are random numbers, with the number of the draw (behind that of the program or
     loop which it belongs to): what formulas say for it."""
-    word = _WORDS.get(node.body) if isinstance(node, Compute) and node.reducer is None else None
+    word = _words(node.dtype.digits).get(node.body) if isinstance(node, Compute) and node.reducer is None else None
     if word is None:
         return None
     bits: Node = node

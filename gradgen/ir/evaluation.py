@@ -124,7 +124,7 @@ class Body:
         self, env: Env, types: Mapping[sympy.Basic, DType], target: DType, rounding: Rounding | None = None
     ) -> None:
         self.env, self.types, self.rounding = env, types, rounding
-        self.float_type = target if target.is_floating_point else dtypes.widest_float(types.values())
+        self.float_type = target.compute if target.is_floating_point else dtypes.widest_float(types.values())
         self.memo: dict[sympy.Basic, tuple[Any, Any]] = {}
 
     def value(self, expr: sympy.Basic, dtype: DType) -> np.ndarray:
@@ -164,7 +164,8 @@ class Body:
 
     def compute(self, expr: sympy.Basic) -> tuple[Any, Any]:
         if expr in self.env:
-            return self.env[expr], self.types.get(expr, INDEX)
+            dtype = self.types.get(expr, INDEX)
+            return (self.env[expr] if dtype.wider is None else self.env[expr].astype(dtype.wider.numpy)), dtype.compute
         if expr in (sympy.true, sympy.false):
             return np.bool_(expr is sympy.true), dtypes.bool_
         if expr.is_number and not expr.has(ScalarFunction):
@@ -275,7 +276,7 @@ def compute_value(
     arg = node.reducer in ARG_REDUCERS
     body = Body(env, types, node.dtype, rounding)
     kind = body.visit(node.body)[1]
-    inner = kind if (arg or node.reducer in ("any", "all")) and isinstance(kind, DType) else node.dtype
+    inner = kind if (arg or node.reducer in ("any", "all")) and isinstance(kind, DType) else node.dtype.compute
     full = np.broadcast_to(body.value(node.body, inner), (*shape, *reduce_shape))
     if node.reducer is None:
         return np.asarray(full, order="C")

@@ -576,11 +576,11 @@ def _value_type(node: Compute) -> DType:
     if node.reducer in (*ARG_REDUCERS, "any", "all"):
         types = [r.dtype for r in node.reads]
         if isinstance(node.body, Placeholder) and types:
-            return types[int(node.body.name[1:])]
+            return types[int(node.body.name[1:])].compute
         floats = [t for t in types if t.is_floating_point]
         if node.reducer in ("any", "all"):
             return node.dtype
-        return floats[0] if floats else types[0] if types else node.dtype
+        return floats[0].compute if floats else types[0] if types else node.dtype
     return node.dtype
 
 

@@ -60,10 +60,11 @@ class _Lowering:
         self.numbers: dict[Step, int] = {}
         self.position = {p: (k, t) for k, (p, t) in enumerate(operands)}
         self.target = target
-        self.float_type = target if target.is_floating_point else dtypes.widest_float(t for _, t in operands)
+        self.float_type = target.compute if target.is_floating_point else dtypes.widest_float(t for _, t in operands)
         self.memo: dict[sympy.Basic, Item] = {}
 
     def run(self, body: sympy.Expr) -> Recipe:
+        self.copies = self.position.get(body, (0, None))[1] is self.target
         last = self.typed(self.visit_all(body), self.target)
         if last != len(self.steps) - 1:
             self.steps.append(Step("cast", (last,), self.target))
@@ -110,7 +111,8 @@ class _Lowering:
             return self.emit("literal", (), bool_, sympy.Integer(1 if expr is sympy.true else 0)), bool_
         if isinstance(expr, Placeholder):
             k, dtype = self.position[expr]
-            return self.emit("arg", (), dtype, k), dtype
+            read = self.emit("arg", (), dtype, k)
+            return (read, dtype) if self.copies else (self.typed((read, dtype), dtype.compute), dtype.compute)
         if isinstance(expr, (sympy.Symbol, *_INTEGER_FORMS)):
             return self.index(expr)
         if isinstance(expr, ScalarFunction):
@@ -270,7 +272,7 @@ class _Lowering:
         if record.key == "select":
             dtype = self.promoted(items[1:])
             if self.target.is_floating_point and all(_small(i) for i in items[1:]):
-                dtype = self.target  # small integers, exact in either type
+                dtype = self.float_type  # small integers, exact in either type
             values = tuple(self.typed(i, dtype) for i in items[1:])
             return self.emit("select", (self.typed(items[0], bool_), *values), dtype), dtype
         dtype = self.promoted(items)

@@ -151,6 +151,9 @@ class Builder(Numbering):
         return variable
 
     def apply(self, op: str, args: tuple[Expr, ...], dtype: DType) -> Expr:
+        if dtype.wider and op not in ("select", "cast"):
+            wide = tuple(self.apply("cast", (a,), dtype.wider) for a in args)
+            return self.apply("cast", (self.apply(op, wide, dtype.wider),), dtype)
         home = self.root
         for a in args:
             scope = self.home[a]

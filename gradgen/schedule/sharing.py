@@ -87,7 +87,7 @@ def _own_node(node: Compute, expr: sympy.Expr) -> tuple[Compute, tuple[sympy.Exp
     reads = [node.reads[int(s.name[1:])] for s in symbols]
     if any(r.guard or any(e.has(Placeholder) for e in r.index) for r in reads):
         return None
-    kinds = [r.dtype for r in reads if r.dtype.is_floating_point]
+    kinds = [r.dtype.compute for r in reads if r.dtype.is_floating_point]
     if not kinds or any(k is not kinds[0] for k in kinds):
         return None
     renamed = expr.xreplace({s: placeholder(k) for k, s in enumerate(symbols)})

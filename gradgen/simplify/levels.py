@@ -28,6 +28,7 @@ from gradgen.simplify.factors import factor_reductions
 from gradgen.simplify.one_hot import collapse_one_hot
 from gradgen.simplify.plain_indices import ranges, simplify_index
 from gradgen.simplify.read_through import inline_views
+from gradgen.simplify.roundings import compute_wider
 from gradgen.simplify.steps import merge_scans, simplify_step
 from gradgen.simplify.tables import inline_tables
 from gradgen.target import NATIVE, Target
@@ -120,6 +121,7 @@ PASSES: dict[str, Pass[Node]] = {
         Pass("fold_constants", "what depends on constants alone is computed now", "safe", fold_constants),
         Pass("drop_identity", "a copy of a tensor is that tensor", "safe", drop_identity),
         Pass("factor_reductions", "a common factor stands outside of its sum", "fast", factor_reductions),
+        Pass("compute_wider", "what is stored in few bits is computed in more", "none", compute_wider),
     )
 }
 """Applied to a node in this order, once its sources are done."""
