@@ -171,7 +171,8 @@ class Native:
         self.ffi, self.lib, self.info = ffi, lib, info
         self._check_abi()
         element = {"bool": "uint8_t", "int32": "int32_t", "int64": "int64_t", "float32": "float", "float64": "double"}
-        self._arrays = {np.dtype(n): ffi.typeof(f"{c}[]") for n, c in element.items()}
+        types = {*element, *(t.dtype for t in (*info.inputs, *info.outputs))}
+        self._arrays = {np.dtype(n): ffi.typeof(f"{element.get(n, 'char')}[]") for n in types}  # char: C declares void *
         self.dtypes = {t.name: np.dtype(t.dtype) for t in (*info.inputs, *info.outputs)}
         self.slots = [(self.dtypes[t.name], self._arrays[self.dtypes[t.name]]) for t in info.inputs]
         self._plans: dict[tuple[int, ...], Plan] = {}
