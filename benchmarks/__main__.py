@@ -1,7 +1,8 @@
 """python -m benchmarks [CASE ...]: runs the cases and writes a table, a JSON file and a plot to benchmarks/results/.
 
 Every file of cases runs in a process of its own, on one processor for one thread, with an empty cache for compiled code.
-`--write-docs` makes docs/performance.md from the latest results.
+`--write-docs` makes docs/performance.md from the latest results.  `--against COMMIT` compares this tree with another commit
+instead (benchmarks/against.py), in rows of which the names contain any of the words given; exit status 1 where one is worse.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--timeout", type=float, default=1200.0, help="seconds for one case, all peers")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--write-docs", action="store_true")
+    parser.add_argument("--against", default="", metavar="COMMIT", help="compare with that commit")
+    parser.add_argument("--rounds", type=int, default=15, help="of --against: samples of each tree")
     parser.add_argument("--worker", default="", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
@@ -57,6 +60,10 @@ def main() -> None:
     options = options_of()
     if options.worker:
         return work(options)
+    if options.against:
+        from benchmarks.against import compared
+
+        sys.exit(0 if compared(options.against, options.cases, options.rounds, options.quick, options.list) else 1)
     from benchmarks import report
 
     if options.write_docs:

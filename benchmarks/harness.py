@@ -173,35 +173,37 @@ def run(case: Case, setup: Setup, wanted: Sequence[str] | None = None, budget: f
 
 def alternate(peers: Mapping[str, Peer], budget: float) -> dict[str, list[float]]:
     """Samples of each peer in turn until the time is used; each has at least three."""
-    repeats = {name: _repeats(peer) for name, peer in peers.items()}
+    repeats = {name: repeats_of(peer) for name, peer in peers.items()}
     times: dict[str, list[float]] = {name: [] for name in peers}
     spent = dict.fromkeys(peers, 0.0)
     while any(len(times[n]) < 3 or spent[n] < budget for n in peers):
         for name, peer in peers.items():
             if len(times[name]) >= 3 and spent[name] >= budget:
                 continue
-            seconds = _sample(peer, repeats[name])
+            seconds = sample(peer, repeats[name])
             spent[name] += seconds
             times[name].append(seconds / repeats[name])
     return times
 
 
-def _sample(peer: Peer, n: int) -> float:
+def sample(peer: Peer, n: int, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Seconds of n calls."""
     if peer.repeat is not None:
-        begin = time.perf_counter()
+        begin = clock()
         peer.repeat(n)
-        return time.perf_counter() - begin
+        return clock() - begin
     call = peer.call
-    begin = time.perf_counter()
+    begin = clock()
     for _ in range(n):
         call()
-    return time.perf_counter() - begin
+    return clock() - begin
 
 
-def _repeats(peer: Peer) -> int:
+def repeats_of(peer: Peer) -> int:
+    """How many calls take as long as a sample should."""
     n = 1
     while True:
-        seconds = _sample(peer, n)
+        seconds = sample(peer, n)
         if seconds > SAMPLE / 2 or n >= 1 << 20:
             return max(1, math.ceil(n * SAMPLE / max(seconds, 1e-9)) if seconds < SAMPLE else n)
         n *= 4

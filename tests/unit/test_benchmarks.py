@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="the peers i
 
 benchmarks = pytest.importorskip("benchmarks.__main__", reason="benchmarks/ is not part of an installed package")
 
-from benchmarks import report  # noqa: E402
+from benchmarks import against, report  # noqa: E402
 from benchmarks.harness import Case, Peer, Setup, alternate, distance, flat, run, start  # noqa: E402
 
 TIMED = [c for c in benchmarks.all_cases() if c.measure is None]
@@ -103,3 +103,50 @@ def test_the_accuracy_reference_is_finer_than_float64() -> None:
     for found, slope in zip(gradient, slopes, strict=True):
         high = float(slope)
         assert abs(float((found - np.longdouble(high)) - np.longdouble(float(slope - high)))) <= 20 * unit
+
+
+class Answers:
+    """A tree that answers what it is told to."""
+
+    def __init__(self, opened: dict[str, Any], seconds: list[float]) -> None:
+        self.opened, self.seconds = opened, iter(seconds)
+
+    def ask(self, do: str, **question: Any) -> dict[str, Any]:
+        return self.opened if do == "open" else {"seconds": next(self.seconds)}
+
+
+def trees(opened: dict[str, dict[str, Any]], before: float = 1.0, again: float = 1.0, after: float = 1.0) -> dict[str, Any]:
+    seconds = {"before": before, "again": again, "after": after}
+    return {k: Answers(opened[k], [t * (1 + 0.001 * n) for n in range(5)]) for k, t in seconds.items()}
+
+
+@pytest.mark.parametrize("again, after, good", [(1.0, 1.02, True), (1.0, 1.05, False), (1.1, 1.05, True), (1.1, 1.2, False),
+                                                (0.9, 1.05, True), (1.0, 0.5, True)])
+def test_slower_is_what_noise_does_not_explain(again: float, after: float, good: bool) -> None:
+    same = {tree: {"repeats": 1} for tree in against.TREES}
+    text, found = against.row(trees(same, again=again, after=after), "run x", 5, True)
+    assert found is good
+    assert ("SLOWER" in text) is not good
+
+
+def test_more_bytes_and_failures_are_worse_and_what_is_new_is_not() -> None:
+    def found(before: dict[str, Any], after: dict[str, Any]) -> bool | None:
+        return against.row(trees({"before": before, "again": before, "after": after}), "text", 5, True)[1]
+
+    assert found({"bytes": 10}, {"bytes": 10})
+    assert found({"bytes": 10}, {"bytes": 11}) is False
+    assert found({"bytes": 10}, {"failed": "no"}) is False
+    assert found({"failed": "no"}, {"bytes": 10}) is None
+
+
+def test_rows_of_this_tree(tmp_path: Path) -> None:
+    """The worker of this very tree: rows, bytes, a time of the processor, and what it answers where it cannot."""
+    worker = against.Worker(against.ROOT, tmp_path)
+    try:
+        assert "generate linear_bce" in against.rows(worker, ["generate"])
+        assert worker.ask(do="open", row="text -O2 constants", quick=True)["bytes"] > 100
+        assert worker.ask(do="open", row="generate constants", quick=True) == {"repeats": 1}
+        assert worker.ask(do="sample", repeats=1)["seconds"] > 0
+        assert "KeyError" in worker.ask(do="open", row="generate nothing", quick=True)["failed"]
+    finally:
+        worker.end()
