@@ -126,7 +126,7 @@ def _of(*roles: Role) -> dict[type, tuple[str, ...]]:
 
 _VALUES, _BLOCKS, _TOUCHED = _of(_R.VALUE), _of(_R.BLOCK), _of(*_MEMORY)
 _WITH_INDEX = _of(_R.INDEX, _R.VALUE, *_MEMORY)  # symbols are passed to calls
-_READS, _WRITES = _of(*_READ), _of(_R.WRITES, _R.UPDATES, _R.SCRATCH)
+_READS, _WRITES, _POINTED = _of(*_READ), _of(_R.WRITES, _R.UPDATES, _R.SCRATCH), _of(_R.POINTS)
 NAMELESS = frozenset(k for k, row in ROWS.items() if set(row.values()) <= {_R.DATA, _R.VALUE} and k is not Call)
 """Kinds that have neither names nor indices nor memory, but for those of their operands."""
 
@@ -146,6 +146,15 @@ STRETCHES = {
 HARMLESS = frozenset(k for k, row in ROWS.items() if issubclass(k, Statement) and k is not Fail
                      and not set(row.values()) & {_R.BLOCK, _R.ASSIGNS, _R.WRITES, _R.UPDATES})
 """Kinds of statements that change nothing that was there before, and go on to the next."""
+
+ELSEWHERE = frozenset(k for k, row in ROWS.items() if k is Fail or set(row.values()) & {_R.UPDATES, _R.SCRATCH})
+"""Kinds of statements that are no code of their own: calls, and the way out of the function."""
+
+PORTABLE = frozenset(
+    k for k, row in ROWS.items()
+    if k not in ELSEWHERE and "accumulator" not in row and _R.POINTS not in row.values()
+    and (_R.BINDS not in row.values() or _R.VALUE in row.values()))
+"""Kinds that can stand in another function that is given the values of locals: no calls, rows, arrays, pairwise sums."""
 
 _BOUND, _ASSIGNED, _USED = _of(_R.BINDS), _of(_R.ASSIGNS), _of(_R.USES)
 
@@ -348,6 +357,12 @@ def writes(p: Part) -> Iterator[Buffer]:
     return _buffers(p, _WRITES)
 
 
+def pointed(p: Part) -> Iterator[Buffer]:
+    """The memory that may be changed under the name that it binds."""
+    if not getattr(p, "constant", False):
+        yield from _buffers(p, _POINTED)
+
+
 def touched(top: Statement) -> Iterator[Buffer]:
     """The buffers and rows that a statement and those inside it read, write or point at."""
     for p in parts_in((top,)):
@@ -531,8 +546,10 @@ def unclassified() -> list[str]:
 
 __all__ = [
     "ELEMENTWISE",
+    "ELSEWHERE",
     "HARMLESS",
     "NAMELESS",
+    "PORTABLE",
     "ROWS",
     "STARTS",
     "STRETCHES",
@@ -555,6 +572,7 @@ __all__ = [
     "mapped",
     "mentioned",
     "parts_in",
+    "pointed",
     "pointer_targets",
     "read_names",
     "reads",

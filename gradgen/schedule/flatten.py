@@ -12,25 +12,19 @@ from dataclasses import replace
 import sympy
 
 from gradgen.ir.dtypes import INDEX
-from gradgen.loops.statements import (
-    Apply,
-    Assign,
-    Comment,
-    CVar,
-    Declare,
-    Expr,
-    If,
-    Index,
-    Let,
-    Literal,
-    Load,
-    Loop,
-    PairwiseAdd,
-    Present,
-    SetFlag,
-    Statement,
-    Store,
-    Variable,
+from gradgen.loops.statements import Apply, Comment, CVar, Declare, Literal, Loop, PairwiseAdd, Statement
+from gradgen.loops.walk import (
+    ELEMENTWISE,
+    PORTABLE,
+    VALUED,
+    Rewriting,
+    assigned,
+    bound,
+    conditions,
+    expressions,
+    mapped,
+    subexpressions,
+    used,
 )
 from gradgen.schedule.cost import PC, Costs
 
@@ -39,13 +33,8 @@ def flatten(statements: Iterable[Statement], costs: Costs = PC) -> tuple[Stateme
     """The statements with such loops made one, innermost first."""
     found: list[Statement] = []
     for s in statements:
-        if isinstance(s, If):
-            found.append(replace(s, body=flatten(s.body, costs), otherwise=flatten(s.otherwise, costs)))
-        elif isinstance(s, Loop):
-            inner = replace(s, body=flatten(s.body, costs))
-            found += _merged(inner, costs) or [inner]
-        else:
-            found.append(s)
+        made = mapped(s, block=lambda block: flatten(block, costs))
+        found += (_merged(made, costs) if isinstance(made, Loop) else None) or [made]
     return tuple(found)
 
 
@@ -59,13 +48,15 @@ def _merged(outer: Loop, costs: Costs) -> list[Statement] | None:
     assert isinstance(inner, Loop)
     if not (_counts(inner) and inner.simd) or not all(map(_begins, before)):
         return None
-    names = {s.variable.name for s in before if isinstance(s, Declare)}
+    names = {name for s in before for name in bound(s)}
     total = int(outer.stop) * int(inner.stop)
     if not all(_adds(s, names) for s in after) or (inner.reductions and total > costs.uncut):
         return None
-    together = _Together(outer.variable, inner.variable, int(inner.stop))
-    made = together.block(inner.body)
-    return None if made is None else [*before, replace(inner, stop=total, body=tuple(made)), *after]
+    try:
+        body_of_both = _together(inner.body, outer.variable, inner.variable, int(inner.stop))
+    except _Unfit:
+        return None
+    return [*before, replace(inner, stop=total, body=body_of_both), *after]
 
 
 def _counts(loop: Loop) -> bool:
@@ -78,64 +69,38 @@ def _begins(s: Statement) -> bool:
 
 def _adds(s: Statement, names: set[str]) -> bool:
     """A partial sum goes to its total."""
-    if isinstance(s, PairwiseAdd):
-        return isinstance(s.value, Variable) and s.value.name in names
-    if not (isinstance(s, Assign) and isinstance(s.value, Apply) and s.value.op == "add"):
-        return False
-    terms = {e.name for e in s.value.args if isinstance(e, Variable)}
-    return len(terms) == 2 and s.variable.name in terms and bool(terms & names)
+    inside = list(subexpressions(expressions(s)))
+    terms = [name for e in inside for name in used(e)]
+    total = [] if isinstance(s, PairwiseAdd) else list(assigned(s))
+    added = all(isinstance(e, Apply) and e.op == "add" for e in inside if not any(True for _ in used(e)))
+    others = [name for name in terms if name not in total]
+    return any(assigned(s)) and added and len(others) == 1 and others[0] in names and len(terms) == len(total) + 1
 
 
-class _Together:
-    """The inner body over one counter; None where an index has the two in another way."""
+class _Unfit(Exception):
+    """The inner body is not one over one counter."""
 
-    def __init__(self, outer: CVar, inner: CVar, extent: int) -> None:
-        self.outer, self.inner, self.extent = outer, inner, extent
 
-    def block(self, body: Sequence[Statement]) -> list[Statement] | None:
-        found: list[Statement] = []
-        for s in body:
-            made = self.statement(s)
-            if made is None:
-                return None
-            found.append(made)
-        return found
+def _together(body: Sequence[Statement], outer: CVar, inner: CVar, extent: int) -> tuple[Statement, ...]:
+    """The inner body over one counter, where every index has the two as one."""
+    both = {outer, inner}
 
-    def statement(self, s: Statement) -> Statement | None:
-        if isinstance(s, Comment):
-            return s
-        if not isinstance(s, (Let, Declare, Assign, Store)):
-            return None
-        value = self.expr(s.value)
-        if value is None:
-            return None
-        if isinstance(s, Store):
-            index = self.index(s.index)
-            return None if index is None else replace(s, index=index, value=value)
-        return None if s.variable.dtype is INDEX else replace(s, value=value)
-
-    def expr(self, e: Expr) -> Expr | None:
-        if isinstance(e, (Literal, Variable, Present, SetFlag)):
-            return e
-        if isinstance(e, Load):
-            index = None if e.guard else self.index(e.index)
-            return None if index is None else replace(e, index=index)
-        if isinstance(e, Apply):
-            args = [self.expr(a) for a in e.args]
-            return None if any(a is None for a in args) else replace(e, args=tuple(a for a in args if a is not None))
-        if isinstance(e, Index):
-            expr = self.index(e.expr)
-            return None if expr is None else replace(e, expr=expr)
-        return None
-
-    def index(self, e: sympy.Expr) -> sympy.Expr | None:
-        both = {self.outer, self.inner}
+    def index(e: sympy.Expr) -> sympy.Expr:
         if not both & sympy.sympify(e).free_symbols:
             return e
         e = sympy.expand(e)
-        slope = e.coeff(self.inner, 1)
-        rest = sympy.expand(e - slope * (self.extent * self.outer + self.inner))
-        return None if both & (rest.free_symbols | slope.free_symbols) else rest + slope * self.inner
+        slope = e.coeff(inner, 1)
+        rest = sympy.expand(e - slope * (extent * outer + inner))
+        if both & (rest.free_symbols | slope.free_symbols):
+            raise _Unfit
+        return rest + slope * inner
+
+    for s in body:
+        if not isinstance(s, Comment) and type(s) not in ELEMENTWISE & VALUED & PORTABLE:
+            raise _Unfit
+        if any(True for _ in conditions(expressions(s))) or getattr(getattr(s, "variable", None), "dtype", None) is INDEX:
+            raise _Unfit
+    return Rewriting(index=index).block(body)
 
 
 __all__ = ["flatten"]

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 import sympy
 
 from gradgen.loops.extremes import Poly, names_in, plus, poly, reaches, times
-from gradgen.loops.statements import WORK, Buffer, If, Load, Loop, Statement, Store
+from gradgen.loops.statements import WORK, Buffer, Load, Loop, Statement, Store
 from gradgen.loops.walk import (
+    blocks,
     bound,
     buffers,
     expressions,
@@ -81,30 +82,19 @@ def _elementwise(nest: Statement, old: Buffer, new: Buffer) -> bool:
 def _bodies(
     s: Statement, around: tuple[Loop, ...], old: Buffer, new: Buffer
 ) -> Iterator[tuple[Sequence[Statement], tuple[Loop, ...]]]:
-    """The straight stretches of code that touch either, with the loops around them."""
-    match s:
-        case Loop():
-            yield from _blocks(s.body, (*around, s), old, new)
-        case If():
-            own = [e.buffer for e in subexpressions((s.condition,)) if isinstance(e, Load)]
-            if old in own or new in own:
-                yield (s,), around
-            yield from _blocks(s.body, around, old, new)
-            yield from _blocks(s.otherwise, around, old, new)
-
-
-def _blocks(
-    block: Sequence[Statement], around: tuple[Loop, ...], old: Buffer, new: Buffer
-) -> Iterator[tuple[Sequence[Statement], tuple[Loop, ...]]]:
-    flat = [s for s in block if not isinstance(s, (Loop, If))]
-    if any(b in (old, new) for s in flat for b in _touched(s)):
-        yield flat, around
-    for s in block:
-        if isinstance(s, (Loop, If)):
-            yield from _bodies(s, around, old, new)
+    """The straight stretches of code inside a statement that touch either, with the loops around them."""
+    if isinstance(s, Loop):
+        around = (*around, s)
+    for block in blocks(s):
+        stretch = [t for t in block if old in _touched(t) or new in _touched(t)]
+        if stretch:
+            yield stretch, around
+        for t in block:
+            yield from _bodies(t, around, old, new)
 
 
 def _touched(s: Statement) -> Iterator[Buffer]:
+    """What a statement and its expressions touch, inner ones aside."""
     yield from buffers(s)
     for e in subexpressions(expressions(s)):
         yield from buffers(e)

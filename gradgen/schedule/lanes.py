@@ -46,7 +46,18 @@ from gradgen.loops.statements import (
     Store,
     Variable,
 )
-from gradgen.loops.walk import expressions, index_symbols, mentioned, statements_in, subexpressions
+from gradgen.loops.walk import (
+    VALUED,
+    assigned,
+    bound,
+    expressions,
+    index_symbols,
+    mentioned,
+    statements_in,
+    subexpressions,
+    used,
+    writes,
+)
 from gradgen.schedule.cost import FUNCTION_COST, PC, Costs
 
 MOST = 128  # values that are kept by lane
@@ -116,9 +127,9 @@ class Blocks:
     def __init__(self, loop: Loop, fresh: Callable[[str], str], costs: Costs) -> None:
         self.source, self.fresh = loop, fresh
         inside = list(statements_in(loop.body))
-        self.written = {s.buffer for s in inside if isinstance(s, Store)}
-        self.varying = {loop.variable.name} | {s.variable.name for s in inside if isinstance(s, Let)}
-        self.assigned = {s.variable.name for s in inside if isinstance(s, Assign)}
+        self.written = {b for s in inside for b in writes(s)}
+        self.varying = {loop.variable.name, *(name for s in inside for name in bound(s))}
+        self.assigned = {name for s in inside for name in assigned(s)}
         self.check(loop.body)
         size = max((s.variable.dtype.itemsize for s in inside if isinstance(s, Let) and _is_float(s.variable.dtype)),
                    default=0)
@@ -136,7 +147,8 @@ class Blocks:
         self.work: list[Statement] = []
         self.groups: list[Group] = []
         self.sums: list[Sum] = []
-        self.targets = Counter(_target(s) for s in inside if isinstance(s, (Store, Assign, PairwiseAdd)))
+        targets = (s for s in inside if type(s) in VALUED and not isinstance(s, Let))
+        self.targets = Counter(map(_target, targets))  # type: ignore[arg-type]
         self.reads = _reads(inside)
         self.whole: dict[str, Let] = {}  # integers, which the last loop computes again
         self.late: dict[str, tuple[Let, int]] = {}  # what reads memory that the loop writes, and the stores before it
@@ -154,10 +166,9 @@ class Blocks:
             elif not isinstance(s, (Let, Store, Comment, Assign, PairwiseAdd)):
                 raise Unfit(type(s).__name__)
         for s in statements_in(body):  # a sum's own assignment may read it, nothing else
-            own = s.variable.name if isinstance(s, Assign) else None
-            for e in subexpressions(expressions(s)):
-                if isinstance(e, Variable) and e.name in self.assigned and e.name != own:
-                    raise Unfit("a value from the item before")
+            reads = {name for e in subexpressions(expressions(s)) for name in used(e)}
+            if not reads.isdisjoint(self.assigned - set(assigned(s))):
+                raise Unfit("a value from the item before")
 
     # --- the three loops ------------------------------------------------------------------------------------------
 

@@ -25,23 +25,18 @@ from gradgen.loops.statements import (
     Buffer,
     Call,
     Comment,
-    Contract,
     CVar,
     Expr,
-    Fail,
     Function,
     If,
     Loop,
     Operand,
     PairwiseAdd,
-    PairwiseTotal,
-    Pointer,
-    Present,
-    SetFlag,
     Statement,
+    Truth,
     Variable,
 )
-from gradgen.loops.walk import ROWS, STARTS, Role, mapped, statements_in
+from gradgen.loops.walk import ELSEWHERE, ROWS, STARTS, Role, mapped, statements_in, used
 
 _R = Role
 MANY_NESTS = 24  # top-level nests from which on a module is worth outlining
@@ -188,8 +183,8 @@ class _Canonical:
             return tuple(map(self.index, value))
         return renamed(value, {s: self.symbol(s) for s in sorted(value.free_symbols, key=lambda s: s.name)})
 
-    def declare(self, value: Any) -> Any:
-        """A name that the nest binds: of a scalar, an accumulator, a row or an array."""
+    def declare(self, value: Any, by: Any) -> Any:
+        """A name that the nest binds by a statement: of a scalar, an accumulator, a row or an array."""
         name = value if isinstance(value, str) else value.name
         self.locals[name] = f"t{len(self.locals)}"
         if isinstance(value, Variable):
@@ -197,6 +192,7 @@ class _Canonical:
         if isinstance(value, Buffer):
             self.memory[name] = Buffer(self.locals[name], value.dtype, value.shape, LOCAL)
             return self.memory[name]
+        self.memory[name] = Buffer(self.locals[name], by.buffer.dtype, (), LOCAL)
         return self.locals[name]
 
     def assigned(self, value: Any) -> Any:
@@ -215,22 +211,22 @@ class _Canonical:
     # --- statements -----------------------------------------------------------------------------------------------
 
     def statement(self, s: Statement) -> Statement:
-        if isinstance(s, (Call, Contract, Fail)) or (isinstance(s, Loop) and s.parallel):
+        if type(s) in ELSEWHERE or (isinstance(s, Loop) and s.parallel):
             raise _Unfit
         if isinstance(s, PairwiseAdd) and s.accumulator.name not in self.locals:
             raise _Unfit
         if isinstance(s, Loop):
             self.locals.setdefault(s.variable.name, s.variable.name)
         made = self.changed(s, _R.VALUE, _R.INDEX, _R.READS, _R.WRITES, _R.UPDATES, _R.POINTS, _R.USES)
-        if isinstance(s, Pointer):
-            self.memory[s.name] = Buffer(f"t{len(self.locals)}", s.buffer.dtype, (), LOCAL)
         made = self.changed(made, _R.BINDS, _R.BLOCK) if not isinstance(s, Loop) else self.changed(made, _R.BLOCK)
         return self.changed(made, _R.ASSIGNS)
 
     def expr(self, e: Expr) -> Expr:
         if isinstance(e, Variable):
             return self.variable(e)
-        if isinstance(e, (Present, SetFlag)) or (isinstance(e, PairwiseTotal) and e.accumulator.name not in self.locals):
+        if isinstance(e, Truth) and "guard" not in ROWS[type(e)]:  # what the function itself is asked
+            raise _Unfit
+        if any(name not in self.locals for name in used(e)):
             raise _Unfit
         return self.changed(e, _R.VALUE, _R.INDEX, _R.READS, _R.USES)
 
@@ -258,7 +254,7 @@ class _Canonical:
             case Role.INDEX:
                 return self.index(value)
             case Role.BINDS:
-                return self.declare(value)
+                return self.declare(value, p)
             case Role.ASSIGNS:
                 return self.assigned(value)
             case Role.USES:

@@ -25,25 +25,24 @@ from gradgen.loops.statements import (
     Buffer,
     Call,
     Comment,
-    Copy,
     Declare,
     Expr,
-    Fill,
-    If,
     Let,
     Load,
     Loop,
-    PairwiseTotal,
     Statement,
     Store,
     Variable,
 )
 from gradgen.loops.walk import (
+    PORTABLE,
     Rewriting,
+    blocks,
     buffers,
     expressions,
     index_symbols,
     mapped,
+    parts_in,
     renamed,
     statements_in,
     subexpressions,
@@ -83,14 +82,7 @@ def _assigned(run: Iterable[Statement]) -> set[str]:
 
 def _movable(s: Statement) -> bool:
     """Whether the statement can stand in a function of its own."""
-    for inner in statements_in((s,)):
-        if not isinstance(inner, (Comment, Let, Declare, Assign, Store, Fill, Copy, If, Loop)):
-            return False
-        if isinstance(inner, Loop) and inner.parallel:
-            return False
-        if any(isinstance(e, PairwiseTotal) for e in subexpressions(expressions(inner))):
-            return False
-    return True
+    return all(type(p) in PORTABLE and not (isinstance(p, Loop) and p.parallel) for p in parts_in((s,)))
 
 
 def _runs(statements: Sequence[Statement]) -> Iterable[tuple[list[Statement], bool]]:
@@ -231,61 +223,45 @@ def _asks(e: Expr) -> bool:
 def _sines_apart(statements: Sequence[Statement]) -> list[Statement]:
     """Sine and cosine of one variable as variables of their own where both are taken: they are computed together even
     where the second is needed in another piece."""
-    both = {name for name, ops in _taken(statements).items() if len(ops) == 2}
+    fixed = {s.variable.name for s in statements if isinstance(s, Let)}
+    taken: dict[str, set[str]] = {}
+    for e in subexpressions(e for s in statements for e in _own(s)):
+        angle = _angle(e)
+        if angle is not None and angle.name in fixed and e.dtype is angle.dtype:
+            taken.setdefault(angle.name, set()).add(e.op)  # type: ignore[attr-defined]
+    both = {name for name, ops in taken.items() if len(ops) == 2}
     made: dict[tuple[str, str], Variable] = {}
     found: list[Statement] = []
+
+    def replaced(e: Expr) -> Expr:
+        angle = _angle(e)
+        return e if angle is None else made.get((e.op, angle.name), e)  # type: ignore[attr-defined]
+
+    change = Rewriting(leaf=replaced)
     for s in statements:
-        if isinstance(s, (Let, Declare, Assign, Store)):
-            for x in _arguments(s.value, both):
-                if ("sin", x.name) not in made:
-                    for op in ("sin", "cos"):
-                        made[op, x.name] = Variable(x.dtype, f"gg_{op}_of_{x.name}")
-                        found.append(Let(made[op, x.name], Apply(x.dtype, op, (x,))))
-            value = _replaced(s.value, made) if made else s.value
-            if value is not s.value:
-                s = _with_value(s, value)
-        found.append(s)
+        for x in filter(None, map(_angle, subexpressions(_own(s)))):
+            if x.name in both and ("sin", x.name) not in made:
+                for op in ("sin", "cos"):
+                    made[op, x.name] = Variable(x.dtype, f"gg_{op}_of_{x.name}")
+                    found.append(Let(made[op, x.name], Apply(x.dtype, op, (x,))))
+        found.append(mapped(s, expr=change.expr) if made and not blocks(s) else s)
     return found
+
+
+def _own(s: Statement) -> tuple[Expr, ...]:
+    """The expressions of a statement that has none inside it."""
+    return () if blocks(s) else expressions(s)
+
+
+def _angle(e: Expr) -> Variable | None:
+    """The local whose sine or cosine an expression is."""
+    of = e.args[0] if isinstance(e, Apply) and e.op in ("sin", "cos") else None
+    return of if isinstance(of, Variable) else None
 
 
 def _is_cosine(s: Statement) -> bool:
     """The second of a pair that `_sines_apart` made: it stays with the first."""
     return isinstance(s, Let) and s.variable.name.startswith("gg_cos_of_")
-
-
-def _taken(statements: Sequence[Statement]) -> dict[str, set[str]]:
-    """The functions of sin and cos that are taken of constant locals."""
-    fixed = {s.variable.name for s in statements if isinstance(s, Let)}
-    found: dict[str, set[str]] = {}
-    for s in statements:
-        if isinstance(s, (Let, Declare, Assign, Store)):
-            for e in subexpressions((s.value,)):
-                match e:
-                    case Apply(op=("sin" | "cos") as op, args=(Variable() as x,)) if x.name in fixed and e.dtype is x.dtype:
-                        found.setdefault(x.name, set()).add(op)
-    return found
-
-
-def _arguments(value: Expr, names: set[str]) -> list[Variable]:
-    return [
-        e.args[0] for e in subexpressions((value,))
-        if isinstance(e, Apply) and e.op in ("sin", "cos") and isinstance(e.args[0], Variable) and e.args[0].name in names
-    ]
-
-
-def _replaced(e: Expr, made: dict[tuple[str, str], Variable]) -> Expr:
-    if not isinstance(e, Apply):
-        return e
-    if e.op in ("sin", "cos") and isinstance(e.args[0], Variable) and (e.op, e.args[0].name) in made:
-        return made[e.op, e.args[0].name]
-    args = tuple(_replaced(a, made) for a in e.args)
-    return e if all(a is b for a, b in zip(args, e.args, strict=True)) else Apply(e.dtype, e.op, args)
-
-
-def _with_value(s: Let | Declare | Assign | Store, value: Expr) -> Statement:
-    if isinstance(s, Store):
-        return Store(s.buffer, s.index, value)
-    return type(s)(s.variable, value)
 
 
 __all__ = ["in_functions"]

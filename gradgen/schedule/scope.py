@@ -30,11 +30,10 @@ from gradgen.loops.statements import (
     Let,
     Literal,
     Load,
-    Pointer,
     Statement,
     Variable,
 )
-from gradgen.loops.walk import buffers, writes
+from gradgen.loops.walk import bound, pointed, used, writes
 from gradgen.schedule.numbering import Numbering, Scope
 
 
@@ -49,7 +48,7 @@ class Builder(Numbering):
         self.accumulating: dict[Expr, Scope] = {}  # variables that an open loop assigns: where they are declared
         self.assigned: dict[Expr, None] = {}
         self.writers: dict[Buffer, dict[Scope, None]] = {}  # of buffers: the scopes that write them
-        self.pointers: dict[str, Scope] = {}  # where a pointer is declared
+        self.bound: dict[str, Scope] = {}  # where a row or a local is declared
         self.hints: dict[Expr, str] = {}
         self.counter = 0
 
@@ -191,7 +190,7 @@ class Builder(Numbering):
         if isinstance(expr, Literal):
             return sympy.sympify(expr.value)
         if expr not in self.pinned:
-            symbol = self.pin(expr, expr.name if isinstance(expr, Variable) else self.fresh("n"))
+            symbol = self.pin(expr, next(used(expr), None) or self.fresh("n"))
             self.symbols[symbol] = (self.home[expr], None)
         return self.pinned[expr]
 
@@ -205,7 +204,7 @@ class Builder(Numbering):
     def written(self, buffer: Buffer) -> Scope:
         """The outermost scope in which the buffer has the value that is read now: a loop that fills it anew each time
         round holds its readers too, whatever their index mentions."""
-        found = self.pointers.get(buffer.name, self.root)
+        found = self.bound.get(buffer.name, self.root)
         here = set(self.scope.chain())
         for writer in self.writers.get(buffer, ()):
             common = next(s for s in writer.chain() if s in here)
@@ -225,11 +224,8 @@ class Builder(Numbering):
             self.accumulating[statement.variable] = self.scope
         elif isinstance(statement, Assign):
             self.assigned[statement.variable] = None
-        targets = list(writes(statement))
-        if isinstance(statement, Pointer):
-            self.pointers[statement.name] = self.scope
-            targets += [] if statement.constant else buffers(statement)  # what is stored through it, from here on
-        for target in targets:
+        self.bound.update(dict.fromkeys(bound(statement), self.scope))
+        for target in (*writes(statement), *pointed(statement)):  # what is stored through a pointer, from here on
             self.will_write(target)
 
     def will_write(self, buffer: Buffer) -> None:

@@ -26,12 +26,10 @@ from gradgen.loops.statements import (
     Apply,
     Assign,
     Buffer,
-    Call,
     Contract,
     Copy,
     CVar,
     Declare,
-    Fail,
     Fill,
     If,
     Index,
@@ -48,7 +46,7 @@ from gradgen.loops.statements import (
     Store,
     Variable,
 )
-from gradgen.loops.walk import behind, pointer_targets, read_names, renamed, statements_in, touched
+from gradgen.loops.walk import ELSEWHERE, behind, bound, pointer_targets, read_names, renamed, statements_in, touched
 from gradgen.schedule.accesses import READ, Access, Accesses, Row, Unknown, disjoint, smallest, upper
 from gradgen.schedule.cost import nanoseconds, number, steps
 from gradgen.schedule.interchange import extents, part, shifted
@@ -249,7 +247,7 @@ class Threads:
 
     def plan(self, s: Loop) -> Plan:
         inner = list(statements_in(s.body))
-        if any(isinstance(x, (Fail, Call)) for x in inner):
+        if any(type(x) in ELSEWHERE and not isinstance(x, Contract) for x in inner):
             raise Unknown("it may leave the function, or calls another")
         plan = Plan(sums=sums_of(s))
         by_buffer: dict[Buffer, list[Access]] = {}
@@ -257,7 +255,7 @@ class Threads:
             by_buffer.setdefault(a.buffer, []).append(a)
         lasts = [sympy.expand(e - s.start - 1) for e in upper(sympy.sympify(s.stop))]
         last = smallest(lasts) if lasts else None
-        own = {x.name for x in inner if isinstance(x, Pointer)}
+        own = {name for x in inner for name in bound(x)}
         around = [b.name for b in touched(s) if b.name in self.rows and b.name not in own]
         through = {r.buffer for name in around for r in self.rows[name]}
         for buffer, found in by_buffer.items():

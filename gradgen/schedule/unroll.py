@@ -26,14 +26,12 @@ from gradgen.loops.statements import (
     Expr,
     Holds,
     If,
-    Index,
     Let,
     Literal,
     Load,
     Loop,
     PairwiseAdd,
     PairwiseBegin,
-    PairwiseTotal,
     Statement,
     Store,
     Variable,
@@ -295,31 +293,24 @@ class BodyCopy:
                 stack.append((part, True))
                 stack.extend((a, False) for a in part.args)
                 continue
-            self.memo[part] = self.rebuilt(part)
+            if isinstance(part, Apply):
+                self.memo[part] = self.applied(part, tuple(self.memo[a] for a in part.args))
+            else:
+                self.memo[part] = self.rebuilt(part)
         return self.memo[e]
 
     def rebuilt(self, e: Expr) -> Expr:
-        match e:
-            case Variable():
-                return self.known.get(e.name) or self.variable(e)
-            case PairwiseTotal():
-                return PairwiseTotal(e.dtype, self.variable(e.accumulator))
-            case Index():
-                return Index(e.dtype, self.integer(e.expr))
-            case Load():
-                guard = self.guard(e.guard)
-                if guard is None:
-                    made = Literal(e.dtype, e.fill)
-                    return self.missing(made) if is_nothing(e.fill) else made
-                return Load(e.dtype, e.buffer, self.integer(e.index), guard, e.fill)
-            case Holds():
-                guard = self.guard(e.guard)
-                if guard is None or not guard:
-                    return Literal(e.dtype, sympy.Integer(int(guard is not None)))
-                return Holds(e.dtype, guard)
-            case Apply():
-                return self.applied(e, tuple(self.memo[a] for a in e.args))
-        return e
+        if isinstance(e, Variable) and e.name in self.known:
+            return self.known[e.name]
+        if "guard" not in walk.ROWS[type(e)]:
+            return walk.mapped(e, index=self.integer, name=lambda n: self.names.get(n, n))
+        guard = self.guard(e.guard)  # type: ignore[attr-defined]
+        if isinstance(e, Load):
+            if guard is None:
+                made = Literal(e.dtype, e.fill)
+                return self.missing(made) if is_nothing(e.fill) else made
+            return Load(e.dtype, e.buffer, self.integer(e.index), guard, e.fill)
+        return Holds(e.dtype, guard) if guard else Literal(e.dtype, sympy.Integer(int(guard is not None)))
 
     def applied(self, e: Apply, args: tuple[Expr, ...]) -> Expr:
         if e.op == "select" and isinstance(args[0], Literal):

@@ -46,7 +46,7 @@ from gradgen.loops.statements import (
     Truth,
     Variable,
 )
-from gradgen.loops.walk import expressions, index_symbols, parts_in, statements_in, subexpressions, writes
+from gradgen.loops.walk import expressions, index_symbols, parts_in, reads, statements_in, subexpressions, used, writes
 from gradgen.schedule.numbering import Numbering, Scope
 
 FEW = 64  # elements of a fill that is written out
@@ -248,9 +248,9 @@ class Values(Numbering):
 
     def must_be_named(self, e: Expr, uses: int) -> bool:
         """What another statement may change before the value is used."""
-        if isinstance(e, Load):
-            return e.buffer in self.written and not (e in self.updated and uses == 1)
-        return (isinstance(e, Variable) and e.name in self.carried) or isinstance(e, PairwiseTotal)
+        if any(b in self.written for b in reads(e)):
+            return not (e in self.updated and uses == 1)
+        return isinstance(e, PairwiseTotal) or any(name in self.carried for name in used(e))
 
     def is_never_named(self, e: Expr) -> bool:
         return isinstance(e, (Index, Truth)) or (isinstance(e, Variable) and e.name not in self.carried)

@@ -27,23 +27,14 @@ BY_KIND = {
 
 
 MEANINGS = {
-    "schedule/values.py": "leaf must_be_named statement",  # runs statements on symbols
-    "schedule/unroll.py": "rebuilt statement",  # runs a body for one value of its counter
-    "schedule/accesses.py": "most_of statement",  # runs a body on windows of memory
-    "schedule/flatten.py": "_adds _merged expr statement",  # on two counters at once
-    "schedule/lanes.py": "__init__ by_lanes check fetched finished is_sum loops results",  # on lanes
-    "schedule/outline.py": "expr statement",  # on what is alike in several nests
-    "schedule/cost.py": "_one", "loops/counting.py": "block statement", "loops/stack.py": "called frame",  # on costs
-    "schedule/scope.py": "emit symbol_for",  # makes statements
+    "schedule/values.py": "leaf statement",  # runs statements on symbols: a let is a name, a store an element's value
+    "schedule/unroll.py": "statement",  # runs a body for one value of its counter: lets and absent terms vanish
+    "schedule/accesses.py": "most_of statement",  # runs a body on windows: each kind reaches elements in its own way
+    "schedule/lanes.py": "by_lanes check fetched finished is_sum loops results",  # on lanes: fetched, done, summed
+    "schedule/threads.py": "block",  # a loop, a product, a block of memory are cut into chunks by rules of their own
+    "schedule/cost.py": "_one", "loops/counting.py": "block statement", "loops/stack.py": "called frame",  # prices
 }  # fmt: skip
-"""Functions that give every kind a meaning of their own, as an interpreter does."""
-
-LEFT = {
-    "schedule/in_place.py": "_bodies",
-    "schedule/pieces.py": "_movable _sines_apart _taken",
-    "schedule/threads.py": "block plan",
-}
-"""What still asks by hand what the table could say: nothing is added here."""
+"""Functions that give every kind a meaning of their own, as an interpreter does, and why."""
 
 
 def sources(*rooms: str) -> Iterator[tuple[str, ast.Module]]:
@@ -96,7 +87,7 @@ def dispatching() -> dict[str, set[str]]:
 
 def test_kinds_are_told_apart_where_they_have_a_meaning() -> None:
     found = {where for where in dispatching() if where.split(":")[0] not in BY_KIND}
-    known = {f"{path}:{name}" for group in (MEANINGS, LEFT) for path, names in group.items() for name in names.split()}
+    known = {f"{path}:{name}" for path, names in MEANINGS.items() for name in names.split()}
     assert found <= known, f"say it by the table in loops/walk.py: {sorted(found - known)}"
     assert known <= found, f"done, take it from the list: {sorted(known - found)}"
 
