@@ -11,7 +11,7 @@ import numpy as np
 
 from gradgen.ir import dtypes
 from gradgen.ops import classification, distance, gathering, joining, loss, moving, normalisation, pooling
-from gradgen.ops.axis_counts import Axes
+from gradgen.ops.axis_counts import Axes, Reaching
 from gradgen.ops.comparison import where
 from gradgen.ops.host import made
 from gradgen.ops.matmul import addmm
@@ -93,6 +93,8 @@ def ldexp(input: Any, other: Any) -> Tensor:
 ])
 def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta input + alpha times the sum of the matrix products."""
+    Reaching(1).check("addbmm", batch1.shape)
+    Reaching(2).check("addbmm", batch2.shape)
     if batch1.ndim != 3 or batch2.ndim != 3:
         raise RuntimeError("batch1 and batch2 must be 3D tensors")
     rows, columns = batch1.shape[1], batch2.shape[2]

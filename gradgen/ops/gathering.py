@@ -87,6 +87,8 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     """result[i][j] = input[i][index[i][j]] for dim 1, and so on."""
     _require_index(index, "gather")
     at = wrap_dim(dim, input.ndim)
+    if max(index.ndim, 1) != max(input.ndim, 1):
+        raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
     if input.ndim:
         n = input.shape[at]
         check_indices(index, n, f"index {{}} is out of bounds for dimension {at} with size {n}", error=RuntimeError)
@@ -255,6 +257,8 @@ def _scalars_as_vectors(function: F) -> F:
         if not is_tensor(input) or input.ndim or not is_tensor(index):
             return function(input, dim, index, value, *args, **kwargs)
         wrap_dim(dim, 0)
+        if index.ndim > 1 and function.__name__.startswith("scatter"):
+            raise RuntimeError("Index tensor must have the same number of dimensions as self tensor")
         if is_tensor(value) and function.__name__ != "index_fill":
             value = value.reshape(-1)
         return function(input.reshape(1), 0, index.reshape(-1), value, *args, **kwargs).reshape(())
@@ -287,6 +291,10 @@ def _checked(input: Tensor, dim: int, index: Tensor, name: str, source: Any) -> 
     at = wrap_dim(dim, input.ndim)
     if index.ndim != input.ndim:
         raise RuntimeError("Index tensor must have the same number of dimensions as self tensor")
+    if is_tensor(source) and source.ndim != index.ndim:
+        if source.ndim:
+            Reaching(at).check(name, source.shape)
+        raise RuntimeError("Index tensor must have the same number of dimensions as src tensor")
     n = input.shape[at]
     check_indices(index, n, f"index {{}} is out of bounds for dimension {at} with size {n}", error=RuntimeError)
     if is_tensor(source) and source.dtype is not input.dtype:
@@ -410,12 +418,12 @@ def _beside(shape: tuple[Extent, ...], at: int) -> tuple[Extent, ...]:
     return (*shape[:at], *shape[at + 1:])
 
 
-def _require_added(shape: tuple[Extent, ...], at: int, count: Extent, source: tuple[Extent, ...]) -> None:
-    """One slice of the source for each index, of the shape of the input's, in index_add's words."""
+def require_source(name: str, shape: tuple[Extent, ...], at: int, count: Extent, source: tuple[Extent, ...]) -> None:
+    """One slice of the source for each index, of the shape of the input's, in the words of index_add and index_reduce."""
     if source or count != 1:
-        Reaching(at).check("index_add", source)
-        require_equal(count, source[at], RuntimeError, "index_add_(): Number of indices ({count}) should be equal to "
-                      "source.size(dim): ({size}), for dim: {at}", count=count, size=source[at], at=at)
+        Reaching(at).check(name, source)
+        require_equal(count, source[at], RuntimeError, "{name}_(): Number of indices ({count}) should be equal to "
+                      "source.size(dim): ({size}), for dim: {at}", name=name, count=count, size=source[at], at=at)
     mine, theirs = _beside(shape, at), _beside(source, at)
     if len(shape) != len(source) or not all(same_extent(a, b) for a, b in zip(mine, theirs)):
         raise RuntimeError("source tensor shape must match self tensor shape, excluding the specified dimension. Got "
@@ -450,7 +458,7 @@ def _index_dim(input: Tensor, dim: int, index: Tensor, name: str) -> int:
 
 @public("", method=True, inplace=True, samples=[sample(t(3, 4), 0, index(5, high=3), t(5, 4, seed=1)),
                                               one(t(3, 4), 1, index(2, high=4), t(3, 2, seed=1), alpha=2.0)])
-@functools.partial(_sourced, _require_added)
+@functools.partial(_sourced, functools.partial(require_source, "index_add"))
 @_scalars_as_vectors
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Number = 1) -> Tensor:
     """A copy of `input` with alpha * source added to the slices numbered `index`."""
@@ -481,6 +489,9 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Number) -> Tensor:
     """A copy of `input` with `value` in the slices numbered `index`."""
     at = _index_dim(input, dim, index, "index_fill")
+    if is_tensor(value) and value.ndim:
+        raise RuntimeError("index_fill_ only supports a 0-dimensional value tensor, but got tensor with "
+                           f"{value.ndim} dimension(s).")
     filler = value if is_tensor(value) else as_tensor_like(value, input)  # type: ignore[arg-type]
     return call(_index_fill, input, index, filler, dim=at)
 

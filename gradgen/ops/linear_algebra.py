@@ -255,6 +255,8 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True, out: None = None) -> Tenso
     """X with A X = B (left=False: X A = B); B is [..., n, k], or [..., n] for a vector.  LinAlgError where A is singular."""
     require_matrix(A, "linalg.solve")
     require_tensor(B, "linalg.solve", "B", 2)
+    if B.ndim == 0:
+        raise RuntimeError("linalg.solve: The input tensor B must have at least 2 dimensions.")
     vector = is_vector(A, B)
     if vector and not left:
         raise RuntimeError("linalg.solve: Vector broadcasting of the left hand side is not supported for left=False")

@@ -12,7 +12,7 @@ from gradgen.ir import functions as fn
 from gradgen.ir.nodes import Compute, Node, Read
 from gradgen.ir.symbols import Extent, axis, reduce_axis, same_extent
 from gradgen.ops.arithmetic import Number
-from gradgen.ops.axis_counts import Reaching
+from gradgen.ops.axis_counts import Axes, Reaching
 from gradgen.ops.registry import KEEP, PROMOTE, Op, broadcast_shapes, register
 from gradgen.ops.requirements import require_equal
 from gradgen.ops.samples import NAN, edges, one, plain, sample, t
@@ -267,6 +267,8 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha:
                                               one(t(2), t(2, 3, seed=1), t(3, seed=2), beta=0.5, alpha=2.0)])
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """beta * input + alpha * (mat @ vec)."""
+    if mat.ndim != 2 or vec.ndim != 1 or input.ndim > 1:
+        raise RuntimeError(f"vector + matrix @ vector expected, got {input.ndim}, {mat.ndim}, {vec.ndim}")
     return _call_scaled((_addmv, _addmv_scaled), input, mat, vec, beta, alpha)
 
 
@@ -278,6 +280,7 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Number = 1, alpha: N
         one(t(2, 4), t(2, 2, 3, seed=1), t(2, 3, 4, seed=2)),
         one(t(2, 2, 4), t(2, 2, 3, seed=1), t(2, 3, 4, seed=2), beta=0.5, alpha=2.0),
     ],
+    axes={f"batch{k}": (Reaching(k), Axes(3, 3, f"batch{k} must be a 3D tensor")) for k in (1, 2)},
 )
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """beta * input + alpha * bmm(batch1, batch2)."""
@@ -352,7 +355,8 @@ _bilinear = register(Op("bilinear", _lower_bilinear, "ViewBackward0", KEEP))
 _bilinear_bias = register(Op("bilinear_with_bias", _lower_bilinear, "AddBackward0", KEEP))
 
 
-@public("nn.functional", "", samples=[one(t(2, 3), t(2, 4, seed=1), t(5, 3, 4, seed=2), t(5, seed=3))])
+@public("nn.functional", "", samples=[one(t(2, 3), t(2, 4, seed=1), t(5, 3, 4, seed=2), t(5, seed=3))],
+        axes={"weight": Axes(3, 3, "number of dimensions must match")})
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """sum_ij input1_i weight_kij input2_j + bias_k."""
     if input1.ndim != input2.ndim:
@@ -381,6 +385,9 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
     return input.reshape(-1, 1) * vec2
 
 
+_VECTOR = Axes(1, 1, "addr: Expected 1-D argument {name}, but got {n}-D")
+
+
 def _lower_addr(input: Node, x: Node, y: Node, beta: Node, alpha: Node) -> Node:
     product = Compute((x.shape[0], y.shape[0]), A0 * A1, [Read(x, (axis(0),)), Read(y, (axis(1),))], x.dtype)
     return _affine(product, input, beta, alpha)
@@ -393,6 +400,8 @@ _addr = register(Op("addr", _lower_addr, "AddrBackward0", PROMOTE))
                                               one(edges((NAN,)), t(2, seed=1), t(3, seed=2), beta=0.0, alpha=0.5)])
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
     """beta * input + alpha * outer(vec1, vec2)."""
+    for name, x in (("vec1", vec1), ("vec2", vec2)):
+        _VECTOR.check(name, x.shape)
     if all(x.dtype is dtypes.bool_ for x in (input, vec1, vec2)):
         return (input & bool(beta)) | (outer(vec1, vec2) & bool(alpha))
     return call(_addr, input, vec1, vec2, *_own_kind((input, vec1, vec2), beta, alpha))

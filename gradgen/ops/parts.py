@@ -16,11 +16,11 @@ from gradgen.ir.indexing import product, quotient, reshape_index
 from gradgen.ir.nodes import Compute, Constant, Node, Read, Scatter, identity_read
 from gradgen.ir.symbols import Extent, axes, axis, placeholder, same_extent
 from gradgen.ops.convolution import floor_ratio
-from gradgen.ops.gathering import as_tensor_like, scatter, scatter_add, scatter_reduce
+from gradgen.ops.gathering import as_tensor_like, require_source, scatter, scatter_add, scatter_reduce
 from gradgen.ops.host import host_value
 from gradgen.ops.joining import cat, narrow, require_index, tensor_split
 from gradgen.ops.registry import KEEP, Op, broadcast_shapes, register
-from gradgen.ops.requirements import dim_hint, require, require_multiple
+from gradgen.ops.requirements import dim_hint, require, require_equal, require_multiple
 from gradgen.ops.samples import edges, index, mask, one, plain, sample, t
 from gradgen.ops.shape import view_node
 from gradgen.ops.shapes import A0, A1, A2, A3, TORCH_NAMES, known, shape_text, wrap_dim
@@ -231,6 +231,10 @@ def index_reduce(
     if reduce not in ("prod", "mean", "amax", "amin"):
         raise RuntimeError(f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.")
     at = wrap_dim(dim, input.ndim)
+    if index.ndim > 1:
+        raise IndexError(f"index_reduce_(): Index is supposed to be a vector, but got dim: {index.ndim} with type: "
+                         f"{TORCH_NAMES[index.dtype.name]} and size: {shape_text(index.shape)}")
+    require_source("index_reduce", tuple(input.shape), at, index.numel(), tuple(source.shape))
     if not input.ndim:
         folded = index_reduce(input.reshape(1), 0, index, source.reshape(-1), reduce, include_self=include_self)
         return folded.reshape(())
@@ -248,6 +252,9 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
     size = input.numel()
     wrapped = index.reshape(-1)
     flat, values = input.reshape(-1), source.reshape(-1)
+    require_equal(values.shape[0], wrapped.shape[0], IndexError, "put_(): Expected source and index to have the same number "
+                  "of elements, but got source.numel() = {given}, index.numel() = {count}", given=values.shape[0],
+                  count=wrapped.shape[0])
     values_at = host_value(wrapped)
     if values_at is not None and values_at.size and isinstance(size, int) and not (
         -size <= values_at.min() and values_at.max() < size

@@ -338,8 +338,14 @@ _adaptive_avg = _pool_ops("adaptive_avg_pool", _lower_adaptive_avg, "AdaptiveAvg
 _adaptive_max = _pool_ops("adaptive_max_pool", _lower_adaptive_max, "AdaptiveMaxPool{}DBackward0", 2)
 
 
-def _out_sizes(input: Any, output_size: Any, rank: int) -> Numbers:
+def _out_sizes(name: str, input: Any, output_size: Any, rank: int) -> Numbers:
+    colon = ":" if "max" in name else ""
+    rule = between(2, 3) if rank == 1 else Axes(
+        rank + 1, rank + 2, f"{{name}}(): Expected {rank + 1}D or {rank + 2}D tensor, but got{colon} {{shape}}")
     sizes = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * rank
+    if isinstance(output_size, (tuple, list)) and rank > 1 and input.ndim <= len(output_size):
+        raise ValueError(f"Input dimension should be at least {len(output_size) + 1}")
+    rule.check(name, input.shape)
     return tuple(input.shape[input.ndim - rank + k] if s is None else int(s) for k, s in enumerate(sizes))
 
 
@@ -350,19 +356,16 @@ def adaptive_average(input: Any, out: Numbers) -> Any:
 
 def _adaptive_functions(rank: int, samples: Sequence[Any]) -> None:
     def average(input: Tensor, output_size: Ints) -> Tensor:
-        return call(_adaptive_avg[rank], input, out=_out_sizes(input, output_size, rank))
+        return call(_adaptive_avg[rank], input, out=_out_sizes(f"adaptive_avg_pool{rank}d", input, output_size, rank))
 
     def largest(input: Tensor, output_size: Ints, return_indices: bool = False) -> Any:
-        found = call(_adaptive_max[rank], input, out=_out_sizes(input, output_size, rank))
+        found = call(_adaptive_max[rank], input, out=_out_sizes(f"adaptive_max_pool{rank}d", input, output_size, rank))
         return found if return_indices else found[0]
 
     for kind, function in (("avg", average), ("max", largest)):
         function.__name__ = function.__qualname__ = name = f"adaptive_{kind}_pool{rank}d"
         function.__doc__ = "Pooling over windows that divide the input into `output_size` parts."
-        colon = ":" if kind == "max" else ""
-        axes = between(2, 3) if rank == 1 else Axes(
-            rank + 1, rank + 2, f"{{name}}(): Expected {rank + 1}D or {rank + 2}D tensor, but got{colon} {{shape}}")
-        public("nn.functional", name=name, samples=samples, axes=axes)(function)
+        public("nn.functional", name=name, samples=samples)(function)
 
 
 _adaptive_functions(1, [one(t(1, 2, 6), 3), one(t(1, 2, 7), 3), one(LOST, 3)])

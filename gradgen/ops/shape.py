@@ -161,9 +161,9 @@ METHODS["view_as"] = lambda self, other: _view_method(self, tuple(other.shape))
 )
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Axes start_dim to end_dim as one."""
+    start, end = wrap_dim(start_dim, input.ndim), wrap_dim(end_dim, input.ndim)
     if input.ndim == 0:
         return _reshaped(input, (1,))
-    start, end = wrap_dim(start_dim, input.ndim), wrap_dim(end_dim, input.ndim)
     if start > end:
         raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
     if start == end:
@@ -181,6 +181,9 @@ def ravel(input: Tensor) -> Tensor:
 @public("", method=True, samples=[one(t(2, 6), 1, (2, 3)), one(t(6, 2), 0, (-1, 3))])
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     """Axis `dim` as several."""
+    wrap_dim(dim, input.ndim)
+    if input.ndim == 0:
+        raise RuntimeError(f"unflatten got an unexpected error:\nDimension specified as {dim} but tensor has no dimensions")
     at = wrap_dim(dim, input.ndim)
     shape = tuple(input.shape)
     try:
