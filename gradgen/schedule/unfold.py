@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import sympy
 
+from gradgen.ir.dtypes import float32
 from gradgen.ir.graph import topological_until
 from gradgen.ir.guards import GE, Condition, Guard
 from gradgen.ir.indexing import modulo, quotient
@@ -78,15 +79,16 @@ def _product(node: Compute, laid: dict[Node, None]) -> Compute:
         marked = [_marked(read, bare, extents) for read, bare in zip(node.reads, pair)]
         return _over_borders(node, marked, extents, laid)
     reads = list(pair)
+    nothing = [_absent_together(r, o) or _is_border(r, extents) for r, o in ((first, second), (second, first))]
     order: list[Symbol] = []
     for k in sorted(windows, key=lambda k: -_count(list(mentioned[k]), extents)):  # the larger decides
         own, other = mentioned[k], mentioned[1 - k]
         order = _like(order, own) if order else _order(pair[k], own, other, extents)
-        reads[k] = _laid_out(pair[k], order, extents, laid)
+        reads[k] = _laid_out(pair[k], order, extents, laid, nothing[k])
     for k, read in enumerate(pair):
         summed = [s for s in order if isinstance(s, ReduceAxis)]
         if k not in windows and not _neighbours(read, summed, extents) and _pays(mentioned[k], extents):
-            reads[k] = _laid_out(read, _like(order, mentioned[k]), extents, laid)
+            reads[k] = _laid_out(read, _like(order, mentioned[k]), extents, laid, nothing[k])
     return Compute(node.shape, node.body, reads, node.dtype, reduce_shape=node.reduce_shape, reducer="sum")
 
 
@@ -171,10 +173,21 @@ def _neighbours(read: Read, summed: list[Symbol], extents: Mapping[Symbol, Exten
 
 def _bare(read: Read, other: Read) -> Read:
     """Without a guard that the other factor has too: where it fails that one is 0, and the index alone stays inside."""
-    if not read.guard or read.fill != 0 or other.fill != 0 or not set(read.guard) <= set(other.guard):
+    if not _absent_together(read, other):
         return read
     plain = all(isinstance(e, (Axis, ReduceAxis)) or e.is_Integer for e in read.index)
     return Read(read.source, read.index) if plain else read
+
+
+def _absent_together(read: Read, other: Read) -> bool:
+    """Where the read's guard fails the other factor is not there either: no term, rather than 0 times whatever that is."""
+    return bool(read.guard) and read.fill == 0 and other.fill == 0 and set(read.guard) <= set(other.guard)
+
+
+def _is_border(read: Read, extents: Mapping[Symbol, Extent]) -> bool:
+    """What lies outside of a convolution's window, in float32: PyTorch multiplies it in float64 alone."""
+    windows = [e for e in read.index if not e.has(quotient, modulo) and overlaps(e, extents)]
+    return read.dtype is float32 and bool(read.guard) and read.fill == 0 and bool(windows)
 
 
 def _marked(read: Read, bare: Read, extents: Mapping[Symbol, Extent]) -> Read:
@@ -251,13 +264,15 @@ def _pays(own: dict[Symbol, None], extents: Mapping[Symbol, Extent]) -> bool:
     return reuse >= LEAST_REUSE and _count(list(own), extents) * reuse >= SMALLEST_PRODUCT
 
 
-def _laid_out(read: Read, order: list[Symbol], extents: Mapping[Symbol, Extent], laid: dict[Node, None]) -> Read:
-    """A read of the operand written out with its axes in this order."""
+def _laid_out(
+    read: Read, order: list[Symbol], extents: Mapping[Symbol, Extent], laid: dict[Node, None], nothing: bool
+) -> Read:
+    """A read of the operand written out with its axes in this order; -0 where its guard fails, if that is `nothing`."""
     mapping: dict[sympy.Expr, sympy.Expr] = dict(zip(order, axes(len(order))))
     index = [e.xreplace(mapping) for e in read.index]
     guard: Guard = tuple(c.substitute(mapping) for c in read.guard)
     shape = tuple(extents[s] for s in order)
-    fill = NEGATIVE_ZERO if guard and read.fill == 0 else read.fill
+    fill = NEGATIVE_ZERO if guard and nothing else read.fill
     matrix = Compute(shape, placeholder(0), [Read(read.source, index, guard, fill)], read.dtype)
     laid[matrix] = None
     return Read(matrix, order)

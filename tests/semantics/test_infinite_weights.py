@@ -1,7 +1,7 @@
 """An infinite weight reaches what it multiplies, and nothing else: what lies outside of a window is no factor.
 
-PyTorch's transposed convolutions and gradients by the input never multiply padding, nor do its depthwise ones in float32;
-convolutions do in float64.
+PyTorch's transposed convolutions and gradients by the input never multiply padding, nor do its convolutions by oneDNN, in
+float32; convolutions do in float64.  A 0 that is there is a factor like any other.
 """
 
 from __future__ import annotations
@@ -106,3 +106,50 @@ def test_nests_beside_those_of_gradients(tmp_path: Path) -> None:
     np.testing.assert_allclose(value, expected, rtol=1e-6)
     np.testing.assert_allclose(found.w, gradients.w, rtol=1e-6)
     np.testing.assert_allclose(found.x, gradients.x, rtol=1e-6)
+
+
+ZEROS: dict[str, tuple[Callable[[Any], Any], Callable[[np.ndarray], np.ndarray]]] = {
+    "tril": (lambda x: gg.tril(x), np.tril),
+    "triu": (lambda x: gg.triu(x, 2), lambda x: np.triu(x, 2)),
+    "pad": (lambda x: F.pad(x, (1, 1)), lambda x: np.pad(x, ((0, 0), (1, 1)))),
+    "cat": (lambda x: gg.cat([x, gg.zeros(len(x), 3, dtype=x.dtype)], 1), lambda x: np.pad(x, ((0, 0), (0, 3)))),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ZEROS)
+def test_zeros_that_are_there(name: str, dtype: str) -> None:
+    """0 times infinity is nan, in products with few rows and in those for the matrix kernel."""
+    ours, by_hand = ZEROS[name]
+    for rows, columns in ((2, 3), (40, 24)):
+        x = np.ones((rows, rows), dtype)
+        w = np.ones((by_hand(x).shape[1], columns), dtype)
+        w[-1, 0] = w[0, 1] = INF
+        with np.errstate(invalid="ignore"):
+            expected = by_hand(x) @ w
+        assert np.isnan(expected).any()
+        np.testing.assert_array_equal((ours(gg.tensor(x)) @ gg.tensor(w)).numpy(), expected)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("shape, kernel", [((2, 3, 8, 8), (4, 3, 3, 3)), ((4, 8, 14, 14), (16, 8, 3, 3))])
+def test_padding_in_float64(shape: tuple[int, ...], kernel: tuple[int, ...], stride: int) -> None:
+    """It is 0, and multiplied, by weights and, for their gradient, by cotangents; never for the gradient by the input."""
+    def run(x: np.ndarray, w: np.ndarray, padding: int, infinite: bool) -> list[np.ndarray]:
+        image, weight = gg.tensor(x, requires_grad=True), gg.tensor(w, requires_grad=True)
+        y = F.conv2d(image, weight, padding=padding, stride=stride)
+        g = np.ones(tuple(y.shape))
+        g[0, 0, 0, 0] = INF if infinite else 1.0
+        y.backward(gg.tensor(g))
+        return [y.detach().numpy(), weight.grad.numpy(), image.grad.numpy()]
+
+    x, w = np.ones(shape), np.ones(kernel)
+    finite, infinite = w.copy(), w.copy()
+    infinite[0, 0, 0, 0] = INF
+    outside = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    for weights, cotangent in ((infinite, False), (finite, True)):
+        found, expected = run(x, weights, 1, cotangent), run(outside, weights, 0, cotangent)
+        assert np.isnan(expected[0]).any() or np.isnan(expected[1]).any()
+        np.testing.assert_array_equal(found[0], expected[0])
+        np.testing.assert_array_equal(found[1], expected[1])
+        assert not np.isnan(found[2]).any()
