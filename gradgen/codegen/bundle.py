@@ -31,7 +31,7 @@ from gradgen.codegen.declarations import (
 )
 from gradgen.codegen.demands import lines, needed
 from gradgen.codegen.derivative_headers import pattern_macros
-from gradgen.codegen.extents import constant, dims_of, elements, saturating_helpers, to_c
+from gradgen.codegen.extents import as_size, constant, dims_of, elements, saturating_helpers, to_c
 from gradgen.codegen.flash import flash_bytes
 from gradgen.codegen.fragments import Helper, is_macro
 from gradgen.codegen.interface import Interface, Parameter
@@ -261,8 +261,8 @@ def _source(code: ModuleCode) -> str:
         size_helpers=saturating_helpers("\n".join(fit), interface.name),
         size_parameters=size_parameters(interface),
         dims_call=", ".join(interface.dims),
-        saved_bytes=code.saved_bytes_c,
-        work_bytes=code.work_bytes_c,
+        saved_bytes=as_size(code.saved_bytes_c),
+        work_bytes=as_size(code.work_bytes_c),
         state=_state(interface) if interface.differentiable else None,
         procedures=procedures,
         zero_lines=_zero_lines(interface) if zero else [],
@@ -304,7 +304,7 @@ def _size_checks(code: ModuleCode) -> list[str]:
             values = {d: str(3 + 2 * k) for k, d in enumerate(interface.dims)}
             macro = f"{macro}({', '.join(values.values())})"
             planned = substitute(planned, {d: f"INT64_C({v})" for d, v in values.items()})
-        head, value = f"typedef char {interface.name}_{which}_bytes_agree[{macro} ==", f"(size_t)({planned}) ? 1 : -1];"
+        head, value = f"typedef char {interface.name}_{which}_bytes_agree[{macro} ==", f"{as_size(planned)} ? 1 : -1];"
         checks.append(f"{head} {value}" if len(head) + len(value) < 110 else f"{head}\n    {value}")
     return checks
 
@@ -400,8 +400,7 @@ def _zero_lines(interface: Interface) -> list[str]:
         known = constant(count)
         if known == 0:
             continue
-        size = f"sizeof(*{p.name})" if known == 1 else f"(size_t)({to_c(count)}) * sizeof(*{p.name})"
-        size = f"{known} * sizeof(*{p.name})" if known not in (None, 1) else size
+        size = f"sizeof(*{p.name})" if known == 1 else f"{as_size(to_c(count))} * sizeof(*{p.name})"
         condition = f"{p.name} != NULL" if known is not None else f"{p.name} != NULL && {to_c(count)} > 0"
         lines += [f"    if ({condition}) {{", f"        memset({p.name}, 0, {size});", "    }"]
     unread = _unread(interface.functions["zero_grad"], "\n".join(lines))

@@ -49,6 +49,11 @@ def to_c(extent: Extent, names: Mapping[str, str] | None = None) -> str:
     return _strip(_C(names or {}).print(extent))
 
 
+def as_size(text: str) -> str:
+    """C text of a size as size_t: a number is one as it stands."""
+    return text if text.isdigit() else f"(size_t)({text})"
+
+
 def to_saturating_c(extent: Extent, prefix: str) -> str:
     """C text that calls `<prefix>_add`, `_mul`, `_div`, `_max` and `_min`, which stay at INT64_MAX once they reach it."""
     return _strip(_Saturating(prefix).print(extent))

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import sympy
 
 from gradgen.codegen.expressions import OR, ExpressionPrinter, fits_counter
+from gradgen.codegen.extents import as_size
 from gradgen.codegen.fragments import Helper
 from gradgen.codegen.layout import code_lines, comment
 from gradgen.errors import CodegenError
@@ -189,8 +190,7 @@ class StatementPrinter:
 
     def bytes(self, extent: Extent) -> str:
         """A size or offset as size_t."""
-        text = self.expressions.index(extent)
-        return text if text.isdigit() else f"(size_t)({text})"
+        return as_size(self.expressions.index(extent))
 
     def line(self, text: str) -> None:
         self.out += code_lines(INDENT * self.depth + text)
