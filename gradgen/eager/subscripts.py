@@ -20,6 +20,7 @@ from gradgen.errors import TraceError
 from gradgen.ir import dtypes
 from gradgen.ir.symbols import Extent, same_extent
 from gradgen.ops.requirements import dim_hint, require
+from gradgen.ops.shapes import require_sizes
 from gradgen.ops.subscripting import ALIAS, GATHER, NEW_AXIS, PUT, SELECT, SLICE, WRAP, slice_of
 from gradgen.record.records import is_traced, spec
 from gradgen.record.user_lines import users_line
@@ -231,11 +232,7 @@ def _stripped(value: Tensor, shape: Sequence[Extent]) -> Tensor:
         return value
     while own and same_extent(own[0], 1):
         own = own[1:]
-    if len(own) > len(shape):
-        raise RuntimeError(
-            f"expand({tensor_type_name(value.dtype)}{{{list(own)}}}, size={list(shape)}): the number of sizes "
-            f"provided ({len(shape)}) must be greater or equal to the number of dimensions in the tensor ({len(own)})"
-        )
+    require_sizes(value.dtype, own, shape)
     for k in range(1, len(own) + 1):
         if not same_extent(own[-k], 1) and not same_extent(own[-k], shape[-k]):
             raise RuntimeError(

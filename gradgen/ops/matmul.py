@@ -16,7 +16,7 @@ from gradgen.ops.axis_counts import Axes, Reaching
 from gradgen.ops.registry import KEEP, PROMOTE, Op, broadcast_shapes, register
 from gradgen.ops.requirements import require_equal
 from gradgen.ops.samples import NAN, edges, one, plain, sample, t
-from gradgen.ops.shapes import A0, A1, A2, A3, over, shape_text, wrap_dim
+from gradgen.ops.shapes import A0, A1, A2, A3, over, require_sizes, shape_text, wrap_dim
 from gradgen.ops.table import call, operator, public, require_tensor
 
 if TYPE_CHECKING:
@@ -199,11 +199,7 @@ operator("__rmatmul__", lambda a, b: matmul(b, a))
 def _require_expandable(input: Node, shape: tuple[Extent, ...]) -> None:
     """RuntimeError in the words of expand() where `input` does not broadcast to `shape`."""
     lead = len(shape) - input.ndim
-    if lead < 0:
-        raise RuntimeError(
-            f"expand({shape_text(input.shape)}, size={shape_text(shape)}): the number of sizes provided ({len(shape)}) must "
-            f"be greater or equal to the number of dimensions in the tensor ({input.ndim})"
-        )
+    require_sizes(input.dtype, input.shape, shape)
     for d in range(len(shape) - 1, lead - 1, -1):
         own = input.shape[d - lead]
         if not same_extent(own, 1) and not same_extent(own, shape[d]):

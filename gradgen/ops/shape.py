@@ -18,7 +18,7 @@ from gradgen.ops.registry import KEEP, Op, broadcast_read, register
 from gradgen.ops.registry import broadcast_shapes as shapes_of
 from gradgen.ops.requirements import dim_hint, is_whole, possible_sizes, require_different, settled
 from gradgen.ops.samples import one, plain, sample, t
-from gradgen.ops.shapes import A0, known, numel, shape_text, spread, wrap_dim, wrap_dims
+from gradgen.ops.shapes import A0, known, numel, require_sizes, shape_text, spread, wrap_dim, wrap_dims
 from gradgen.ops.size import Size
 from gradgen.ops.table import METHODS, PROPERTIES, call, public, require_tensor
 from gradgen.ops.tensors import current
@@ -375,15 +375,10 @@ atleast_1d, atleast_2d, atleast_3d = (_at_least(k) for k in (1, 2, 3))
 # --- expansion -------------------------------------------------------------------------------------------------------
 
 
-def expanded_shape(shape: Shape, target: Sequence[Any]) -> Shape:
+def expanded_shape(shape: Shape, target: Sequence[Any], dtype: DType) -> Shape:
     """`target` with -1 filled from `shape`; RuntimeError in PyTorch's words."""
     wanted = tuple(known(e) for e in target)
-    if len(wanted) < len(shape):
-        raise RuntimeError(
-            f"expand(torch.FloatTensor{{{list(shape)}}}, size={list(wanted)}): the number of sizes provided "
-            f"({len(wanted)}) "
-            f"must be greater or equal to the number of dimensions in the tensor ({len(shape)})"
-        )
+    require_sizes(dtype, shape, wanted)
     offset = len(wanted) - len(shape)
     result: list[Extent] = []
     for k, e in enumerate(wanted):
@@ -405,7 +400,7 @@ def expanded_shape(shape: Shape, target: Sequence[Any]) -> Shape:
 
 
 def _lower_expand(node: Node, *, shape: Shape) -> Node:
-    target = expanded_shape(node.shape, shape)
+    target = expanded_shape(node.shape, shape, node.dtype)
     return Compute(target, A0, [broadcast_read(node, target)], node.dtype)
 
 
@@ -415,7 +410,7 @@ _expand = register(Op("expand", _lower_expand, "ExpandBackward0", KEEP, view=Tru
 @public("", samples=[sample(t(1, 3), (2, 3)), one(t(3), (2, 3)), one(t(), (2,)), plain(t(1), (0,))])
 def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
     """Axes of extent 1 repeated to `size`, without copying."""
-    return call(_expand, input, shape=expanded_shape(tuple(input.shape), tuple(size)))
+    return call(_expand, input, shape=expanded_shape(tuple(input.shape), tuple(size), input.dtype))
 
 
 def _expand_method(self: Tensor, size: Sequence[Any], implicit: bool = False) -> Tensor:

@@ -20,6 +20,15 @@ A0, A1, A2, A3, A4, A5 = (placeholder(k) for k in range(6))
 TORCH_NAMES = {"bool": "Bool", "int32": "Int", "int64": "Long", "float32": "Float", "float64": "Double"}
 
 
+def require_sizes(dtype: DType, own: Sequence[Any], wanted: Sequence[Any]) -> None:
+    """RuntimeError, in the words of expand(), where fewer sizes are wanted than a tensor has axes."""
+    if len(wanted) < len(own):
+        raise RuntimeError(
+            f"expand(torch.{TORCH_NAMES[dtype.name]}Tensor{{{list(own)}}}, size={list(wanted)}): the number of sizes "
+            f"provided ({len(wanted)}) must be greater or equal to the number of dimensions in the tensor ({len(own)})"
+        )
+
+
 def return_text(self: Any) -> str:
     """The repr of several results, as torch.return_types shows them."""
     fields = ",\n".join(f"{name}={value!r}" for name, value in zip(self._fields, self))
