@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -30,9 +30,11 @@ class Location:
         return f"{self.file}:{self.line} {self.operation}"
 
 
-def topological(outputs: Iterable[Node], given: Iterable[Node] = ()) -> list[Node]:
+def topological(
+    outputs: Iterable[Node], given: Iterable[Node] = (), is_end: Callable[[Node], object] | None = None
+) -> list[Node]:
     """Every node the outputs depend on, sources first; the order is a function of the structure alone.  `given` nodes and
-    what only they need are left out."""
+    what only they need are left out, and what only those need of which `is_end` holds."""
     order: list[Node] = []
     done = set(given)
     stack: list[tuple[Node, bool]] = [(n, False) for n in reversed(tuple(outputs))]
@@ -40,7 +42,7 @@ def topological(outputs: Iterable[Node], given: Iterable[Node] = ()) -> list[Nod
         node, expanded = stack.pop()
         if node in done:
             continue
-        if expanded:
+        if expanded or (is_end is not None and is_end(node)):
             done.add(node)
             order.append(node)
             continue
@@ -51,22 +53,7 @@ def topological(outputs: Iterable[Node], given: Iterable[Node] = ()) -> list[Nod
 
 def topological_until(outputs: tuple[Node, ...], stop: set[Node]) -> list[Node]:
     """Like `topological`, not going below the nodes in `stop`."""
-    if not stop:
-        return topological(outputs)
-    order: list[Node] = []
-    done: set[Node] = set()
-    stack: list[tuple[Node, bool]] = [(n, False) for n in reversed(outputs)]
-    while stack:
-        node, expanded = stack.pop()
-        if node in done:
-            continue
-        if expanded or node in stop:
-            done.add(node)
-            order.append(node)
-            continue
-        stack.append((node, True))
-        stack.extend((s, False) for s in reversed(node.sources) if s not in done)
-    return order
+    return topological(outputs, is_end=stop.__contains__ if stop else None)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from functools import lru_cache
 import sympy
 
 from gradgen.ir.draws import described
+from gradgen.ir.graph import topological
 from gradgen.ir.guards import EQ
 from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Read, Scan, Scatter
 from gradgen.ir.scalar_table import ScalarFunction
@@ -41,25 +42,8 @@ def readers(node: Node) -> list[Read]:
 
 def walk(wanted: Sequence[Node], stop: Iterable[Node] = (), is_end: Callable[[Node], object] = lambda n: None) -> list[Node]:
     """Sources first; nodes in `stop` are not looked behind (unless they are wanted themselves), nor those of `is_end`."""
-    ends = set(stop)
-    order: list[Node] = []
-    done: set[Node] = set()
-    first = set(wanted)
-    stack: list[tuple[Node, bool]] = [(n, False) for n in reversed(wanted)]
-    while stack:
-        node, expanded = stack.pop()
-        if node in done:
-            continue
-        if expanded or (node in ends and node not in first) or is_end(node):
-            done.add(node)
-            order.append(node)
-            continue
-        stack.append((node, True))
-        stack.extend((s, False) for s in reversed(node.sources) if s not in done)
-    return order
-
-
-
+    behind = set(stop) - set(wanted)
+    return topological(wanted, is_end=lambda n: n in behind or is_end(n))
 
 
 @lru_cache(maxsize=4096)
