@@ -21,8 +21,8 @@
 #endif
 
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
-typedef char pendulum_saved_bytes_agree[PENDULUM_SAVED_BYTES == (size_t)(0) ? 1 : -1];
-typedef char pendulum_work_bytes_agree[PENDULUM_WORK_BYTES == (size_t)(128) ? 1 : -1];
+typedef char pendulum_saved_bytes_agree[PENDULUM_SAVED_BYTES == 0 ? 1 : -1];
+typedef char pendulum_work_bytes_agree[PENDULUM_WORK_BYTES == 128 ? 1 : -1];
 
 /* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
 #define gg_at pendulum_gg_at
@@ -265,12 +265,12 @@ GG_INLINE double gg_sin_f64(double x)
 
 size_t pendulum_saved_bytes(void)
 {
-    return (size_t)(0);
+    return 0;
 }
 
 size_t pendulum_work_bytes(void)
 {
-    return (size_t)(128);
+    return 128;
 }
 
 gradgen_status pendulum_forward(

@@ -22,7 +22,7 @@
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
 typedef char pinn_saved_bytes_agree[PINN_SAVED_BYTES(3) ==
     (size_t)(128 * INT64_C(3) + 64 * ((4 * INT64_C(3) + 63) / 64) + 128) ? 1 : -1];
-typedef char pinn_work_bytes_agree[PINN_WORK_BYTES(3) == (size_t)(960) ? 1 : -1];
+typedef char pinn_work_bytes_agree[PINN_WORK_BYTES(3) == 960 ? 1 : -1];
 
 /* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
 #define gg_at_if pinn_gg_at_if
@@ -187,7 +187,7 @@ size_t pinn_work_bytes(int64_t N)
     if (!pinn_dims_fit(N)) {
         return SIZE_MAX;
     }
-    return (size_t)(960);
+    return 960;
 }
 
 /* SAVED begins with this header of 64 bytes: what the block holds, and for which dimensions. */

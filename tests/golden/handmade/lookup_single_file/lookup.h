@@ -301,17 +301,17 @@ GRADGEN_API const gradgen_module *lookup_module(void);
 #endif
 
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
-typedef char lookup_saved_bytes_agree[LOOKUP_SAVED_BYTES == (size_t)(64) ? 1 : -1];
-typedef char lookup_work_bytes_agree[LOOKUP_WORK_BYTES == (size_t)(0) ? 1 : -1];
+typedef char lookup_saved_bytes_agree[LOOKUP_SAVED_BYTES == 64 ? 1 : -1];
+typedef char lookup_work_bytes_agree[LOOKUP_WORK_BYTES == 0 ? 1 : -1];
 
 size_t lookup_saved_bytes(void)
 {
-    return (size_t)(64);
+    return 64;
 }
 
 size_t lookup_work_bytes(void)
 {
-    return (size_t)(0);
+    return 0;
 }
 
 /* SAVED begins with this header of 64 bytes: what the block holds, and for which dimensions. */

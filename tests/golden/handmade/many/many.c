@@ -7,17 +7,17 @@
 #include <string.h>
 
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
-typedef char many_saved_bytes_agree[MANY_SAVED_BYTES == (size_t)(64) ? 1 : -1];
-typedef char many_work_bytes_agree[MANY_WORK_BYTES == (size_t)(0) ? 1 : -1];
+typedef char many_saved_bytes_agree[MANY_SAVED_BYTES == 64 ? 1 : -1];
+typedef char many_work_bytes_agree[MANY_WORK_BYTES == 0 ? 1 : -1];
 
 size_t many_saved_bytes(void)
 {
-    return (size_t)(64);
+    return 64;
 }
 
 size_t many_work_bytes(void)
 {
-    return (size_t)(0);
+    return 0;
 }
 
 /* SAVED begins with this header of 64 bytes: what the block holds, and for which dimensions. */

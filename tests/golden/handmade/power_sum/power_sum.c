@@ -11,8 +11,8 @@
 #endif
 
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
-typedef char power_sum_saved_bytes_agree[POWER_SUM_SAVED_BYTES(3, 5) == (size_t)(0) ? 1 : -1];
-typedef char power_sum_work_bytes_agree[POWER_SUM_WORK_BYTES(3, 5) == (size_t)(0) ? 1 : -1];
+typedef char power_sum_saved_bytes_agree[POWER_SUM_SAVED_BYTES(3, 5) == 0 ? 1 : -1];
+typedef char power_sum_work_bytes_agree[POWER_SUM_WORK_BYTES(3, 5) == 0 ? 1 : -1];
 
 /* a * b of sizes; INT64_MAX where that would overflow, or -INT64_MAX. */
 static int64_t power_sum_mul(int64_t a, int64_t b)
@@ -59,7 +59,7 @@ size_t power_sum_saved_bytes(int64_t N, int64_t M)
     if (!power_sum_dims_fit(N, M)) {
         return SIZE_MAX;
     }
-    return (size_t)(0);
+    return 0;
 }
 
 size_t power_sum_work_bytes(int64_t N, int64_t M)
@@ -67,7 +67,7 @@ size_t power_sum_work_bytes(int64_t N, int64_t M)
     if (!power_sum_dims_fit(N, M)) {
         return SIZE_MAX;
     }
-    return (size_t)(0);
+    return 0;
 }
 
 gradgen_status power_sum_forward(

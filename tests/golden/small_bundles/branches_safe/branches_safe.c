@@ -17,8 +17,8 @@
 #endif
 
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
-typedef char branches_safe_saved_bytes_agree[BRANCHES_SAFE_SAVED_BYTES(3) == (size_t)(64) ? 1 : -1];
-typedef char branches_safe_work_bytes_agree[BRANCHES_SAFE_WORK_BYTES(3) == (size_t)(4096) ? 1 : -1];
+typedef char branches_safe_saved_bytes_agree[BRANCHES_SAFE_SAVED_BYTES(3) == 64 ? 1 : -1];
+typedef char branches_safe_work_bytes_agree[BRANCHES_SAFE_WORK_BYTES(3) == 4096 ? 1 : -1];
 
 /* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
 #define gg_least branches_safe_gg_least
@@ -81,7 +81,7 @@ size_t branches_safe_saved_bytes(int64_t N)
     if (!branches_safe_dims_fit(N)) {
         return SIZE_MAX;
     }
-    return (size_t)(64);
+    return 64;
 }
 
 size_t branches_safe_work_bytes(int64_t N)
@@ -89,7 +89,7 @@ size_t branches_safe_work_bytes(int64_t N)
     if (!branches_safe_dims_fit(N)) {
         return SIZE_MAX;
     }
-    return (size_t)(4096);
+    return 4096;
 }
 
 /* SAVED begins with this header of 64 bytes: what the block holds, and for which dimensions. */

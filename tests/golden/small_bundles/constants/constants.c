@@ -18,8 +18,8 @@
 #endif
 
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
-typedef char constants_saved_bytes_agree[CONSTANTS_SAVED_BYTES(3) == (size_t)(64) ? 1 : -1];
-typedef char constants_work_bytes_agree[CONSTANTS_WORK_BYTES(3) == (size_t)(0) ? 1 : -1];
+typedef char constants_saved_bytes_agree[CONSTANTS_SAVED_BYTES(3) == 64 ? 1 : -1];
+typedef char constants_work_bytes_agree[CONSTANTS_WORK_BYTES(3) == 0 ? 1 : -1];
 
 /* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
 #define gg_angle_f32 constants_gg_angle_f32
@@ -231,7 +231,7 @@ size_t constants_saved_bytes(int64_t N)
     if (!constants_dims_fit(N)) {
         return SIZE_MAX;
     }
-    return (size_t)(64);
+    return 64;
 }
 
 size_t constants_work_bytes(int64_t N)
@@ -239,7 +239,7 @@ size_t constants_work_bytes(int64_t N)
     if (!constants_dims_fit(N)) {
         return SIZE_MAX;
     }
-    return (size_t)(0);
+    return 0;
 }
 
 /* SAVED begins with this header of 64 bytes: what the block holds, and for which dimensions. */

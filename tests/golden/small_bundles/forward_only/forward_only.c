@@ -20,8 +20,8 @@
 #endif
 
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
-typedef char forward_only_saved_bytes_agree[FORWARD_ONLY_SAVED_BYTES(3) == (size_t)(0) ? 1 : -1];
-typedef char forward_only_work_bytes_agree[FORWARD_ONLY_WORK_BYTES(3) == (size_t)(64) ? 1 : -1];
+typedef char forward_only_saved_bytes_agree[FORWARD_ONLY_SAVED_BYTES(3) == 0 ? 1 : -1];
+typedef char forward_only_work_bytes_agree[FORWARD_ONLY_WORK_BYTES(3) == 64 ? 1 : -1];
 
 /* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
 #define gg_exp_poly_f32 forward_only_gg_exp_poly_f32
@@ -117,7 +117,7 @@ size_t forward_only_saved_bytes(int64_t N)
     if (!forward_only_dims_fit(N)) {
         return SIZE_MAX;
     }
-    return (size_t)(0);
+    return 0;
 }
 
 size_t forward_only_work_bytes(int64_t N)
@@ -125,7 +125,7 @@ size_t forward_only_work_bytes(int64_t N)
     if (!forward_only_dims_fit(N)) {
         return SIZE_MAX;
     }
-    return (size_t)(64);
+    return 64;
 }
 
 gradgen_status forward_only_forward(

@@ -13,8 +13,8 @@
 #endif
 
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
-typedef char guards_saved_bytes_agree[GUARDS_SAVED_BYTES == (size_t)(64) ? 1 : -1];
-typedef char guards_work_bytes_agree[GUARDS_WORK_BYTES == (size_t)(192) ? 1 : -1];
+typedef char guards_saved_bytes_agree[GUARDS_SAVED_BYTES == 64 ? 1 : -1];
+typedef char guards_work_bytes_agree[GUARDS_WORK_BYTES == 192 ? 1 : -1];
 
 /* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
 #define gg_at guards_gg_at
@@ -30,12 +30,12 @@ static inline void *gg_at(void *block, size_t offset)
 
 size_t guards_saved_bytes(void)
 {
-    return (size_t)(64);
+    return 64;
 }
 
 size_t guards_work_bytes(void)
 {
-    return (size_t)(192);
+    return 192;
 }
 
 /* SAVED begins with this header of 64 bytes: what the block holds, and for which dimensions. */

@@ -8,8 +8,8 @@
 #include <string.h>
 
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
-typedef char integers_saved_bytes_agree[INTEGERS_SAVED_BYTES(3) == (size_t)(0) ? 1 : -1];
-typedef char integers_work_bytes_agree[INTEGERS_WORK_BYTES(3) == (size_t)(0) ? 1 : -1];
+typedef char integers_saved_bytes_agree[INTEGERS_SAVED_BYTES(3) == 0 ? 1 : -1];
+typedef char integers_work_bytes_agree[INTEGERS_WORK_BYTES(3) == 0 ? 1 : -1];
 
 /* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
 #define gg_add_i64 integers_gg_add_i64
@@ -95,7 +95,7 @@ size_t integers_saved_bytes(int64_t N)
     if (!integers_dims_fit(N)) {
         return SIZE_MAX;
     }
-    return (size_t)(0);
+    return 0;
 }
 
 size_t integers_work_bytes(int64_t N)
@@ -103,7 +103,7 @@ size_t integers_work_bytes(int64_t N)
     if (!integers_dims_fit(N)) {
         return SIZE_MAX;
     }
-    return (size_t)(0);
+    return 0;
 }
 
 gradgen_status integers_forward(

@@ -12,8 +12,8 @@
 #endif
 
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
-typedef char lookup_saved_bytes_agree[LOOKUP_SAVED_BYTES(3) == (size_t)(64) ? 1 : -1];
-typedef char lookup_work_bytes_agree[LOOKUP_WORK_BYTES(3) == (size_t)(128) ? 1 : -1];
+typedef char lookup_saved_bytes_agree[LOOKUP_SAVED_BYTES(3) == 64 ? 1 : -1];
+typedef char lookup_work_bytes_agree[LOOKUP_WORK_BYTES(3) == 128 ? 1 : -1];
 
 /* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
 #define gg_add_i64 lookup_gg_add_i64
@@ -73,7 +73,7 @@ size_t lookup_saved_bytes(int64_t K)
     if (!lookup_dims_fit(K)) {
         return SIZE_MAX;
     }
-    return (size_t)(64);
+    return 64;
 }
 
 size_t lookup_work_bytes(int64_t K)
@@ -81,7 +81,7 @@ size_t lookup_work_bytes(int64_t K)
     if (!lookup_dims_fit(K)) {
         return SIZE_MAX;
     }
-    return (size_t)(128);
+    return 128;
 }
 
 /* SAVED begins with this header of 64 bytes: what the block holds, and for which dimensions. */

@@ -307,8 +307,8 @@ GRADGEN_API const gradgen_module *one_file_module(void);
 #endif
 
 /* The size of each block is known twice, from the interface and from the memory plan; here they are compared. */
-typedef char one_file_saved_bytes_agree[ONE_FILE_SAVED_BYTES(3) == (size_t)(64) ? 1 : -1];
-typedef char one_file_work_bytes_agree[ONE_FILE_WORK_BYTES(3) == (size_t)(4096) ? 1 : -1];
+typedef char one_file_saved_bytes_agree[ONE_FILE_SAVED_BYTES(3) == 64 ? 1 : -1];
+typedef char one_file_work_bytes_agree[ONE_FILE_WORK_BYTES(3) == 4096 ? 1 : -1];
 
 /* Helpers have the module's name before their own, so that other modules can stand in the same source file. */
 #define gg_exp_poly_f32 one_file_gg_exp_poly_f32
@@ -461,7 +461,7 @@ size_t one_file_saved_bytes(int64_t N)
     if (!one_file_dims_fit(N)) {
         return SIZE_MAX;
     }
-    return (size_t)(64);
+    return 64;
 }
 
 size_t one_file_work_bytes(int64_t N)
@@ -469,7 +469,7 @@ size_t one_file_work_bytes(int64_t N)
     if (!one_file_dims_fit(N)) {
         return SIZE_MAX;
     }
-    return (size_t)(4096);
+    return 4096;
 }
 
 /* SAVED begins with this header of 64 bytes: what the block holds, and for which dimensions. */
