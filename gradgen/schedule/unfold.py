@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import sympy
 
-from gradgen.ir.dtypes import float32
+from gradgen.ir.dtypes import REFERENCE
 from gradgen.ir.graph import topological_until
 from gradgen.ir.guards import GE, Condition, Guard
 from gradgen.ir.indexing import modulo, quotient
@@ -185,9 +185,9 @@ def _absent_together(read: Read, other: Read) -> bool:
 
 
 def _is_border(read: Read, extents: Mapping[Symbol, Extent]) -> bool:
-    """What lies outside of a convolution's window, in float32: PyTorch multiplies it in float64 alone."""
+    """What lies outside of a convolution's window: PyTorch multiplies it in the widest type alone."""
     windows = [e for e in read.index if not e.has(quotient, modulo) and overlaps(e, extents)]
-    return read.dtype is float32 and bool(read.guard) and read.fill == 0 and bool(windows)
+    return read.dtype.digits < REFERENCE.digits and bool(read.guard) and read.fill == 0 and bool(windows)
 
 
 def _marked(read: Read, bare: Read, extents: Mapping[Symbol, Extent]) -> Read:
