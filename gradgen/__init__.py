@@ -9,9 +9,14 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from gradgen import autograd
-from gradgen.eager import engine as _engine  # loaded now: the first look should not wait for imports
-from gradgen.eager import namespace as _namespace
+from gradgen.collector import collector_paused as _collector_paused
+
+with _collector_paused(kept=True):  # to look through SymPy and all of this several times takes 0.1 s
+    from gradgen import autograd
+    from gradgen import show as _show
+    from gradgen.eager import engine as _engine  # loaded now: the first look should not wait for imports
+    from gradgen.eager import namespace as _namespace
+
 from gradgen.eager.device import contiguous_format, device, preserve_format, strided
 from gradgen.eager.dtype_info import finfo, iinfo, promote_types, result_type
 from gradgen.eager.generators import Generator, default_generator, initial_seed, manual_seed, seed

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import itertools
 import sys
@@ -19,6 +18,7 @@ from gradgen.codegen.bundle import ModuleCode, make_bundle, make_sources, with_f
 from gradgen.codegen.extents import to_c
 from gradgen.codegen.interface import Argument, Interface
 from gradgen.codegen.kernels_body import ProcedureCode, c_procedure
+from gradgen.collector import collector_paused
 from gradgen.compiler.account import Account
 from gradgen.compiler.derivative_functions import Derivatives, derivative_functions
 from gradgen.compiler.recorded_calls import recorded_call
@@ -81,18 +81,6 @@ def generate(graph: Graph, name: str, options: Options) -> dict[str, str]:
     if level >= 4:
         print(files[f"{name}.c"] if f"{name}.c" in files else files[f"{name}.h"], file=sys.stderr)
     return files
-
-
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """No cyclic garbage collection inside: a third of the time of a large graph, for nothing (its nodes have no cycles)."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _generate(graph: Graph, name: str, options: Options) -> dict[str, str]:

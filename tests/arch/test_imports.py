@@ -45,7 +45,7 @@ FACES = {"api", "cli", "show", "checking", "scripts", "serialization", "random",
 NEIGHBOURS = {"_stateful", "_selfcheck", "_derivatives"}
 """Parts of the generated package beside runtime.py and _native.py."""
 
-HOUSE = {"errors", "options", "paths", "version", "debug", "passes"}
+HOUSE = {"errors", "options", "paths", "version", "debug", "passes", "collector"}
 
 PYTORCH = {"functional", "graph", "random", "stateless"}
 """Modules named by PyTorch (nn.functional, autograd.functional, autograd.graph, random, nn.utils.stateless)."""
