@@ -13,7 +13,7 @@ import functools
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gradgen.ops.axis_counts import Rules, counted
@@ -92,7 +92,7 @@ _NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim", "axis0": "dim0", "axis1": 
 def numpy_names(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, taking NumPy's `axis` and `keepdims` for its `dim` and `keepdim` as PyTorch's functions do, and the
     names of PyTorch's methods where those differ."""
-    parameters = inspect.signature(function).parameters
+    parameters = _parameters(function)
     names = {theirs: ours for theirs, ours in _NUMPY_NAMES.items() if ours in parameters and theirs not in parameters}
     if not names:
         return function
@@ -108,6 +108,15 @@ def numpy_names(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*args, **kwargs)
 
     return either
+
+
+def _parameters(function: Callable[..., Any]) -> Collection[str]:
+    """The names of a function's parameters: `inspect.signature`, in a tenth of its time where the code says it."""
+    told = inspect.unwrap(function, stop=lambda f: hasattr(f, "__signature__"))
+    code = getattr(told, "__code__", None)
+    if code is None or hasattr(told, "__signature__"):
+        return inspect.signature(function).parameters
+    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
 
 def operator(name: str, function: Callable[..., Any]) -> None:
