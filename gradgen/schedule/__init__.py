@@ -110,7 +110,7 @@ def statement_passes(options: ScheduleOptions) -> Iterator[Pass[Draft]]:
 def _last_passes(drafts: Sequence[Draft], options: ScheduleOptions, saved: SavedLayout) -> Iterator[Pass[Draft]]:
     """What looks at all functions of a module, and what comes behind that."""
     if options.has("outline") and not (options.has("threads") and options.threads > 1):  # a chunk is a part of its loop
-        yield Pass("outline", PASSES["outline"], "safe", SharedNests(drafts, options.size).outlined)
+        yield Pass("outline", PASSES["outline"], "safe", SharedNests(drafts, options.costs).outlined)
     yield Pass("names", "the user's names, and counters for each kind", "none",
                lambda draft: with_names(draft, _parameters(draft.procedure)))
     yield Pass("functions", "chunks of loops and pieces of what is long are functions of their own", "none", in_functions)

@@ -6,7 +6,7 @@ worth several threads.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import sympy
@@ -71,6 +71,18 @@ class Costs:
         """Whether loops of so many expressions in all are better written out as so many."""
         return not self.size or after <= before
 
+    def worth_one_function(self, body: int, calls: Sequence[int], parameters: int, numbers: int) -> bool:
+        """Whether nests of so many expressions that differ in `numbers` are better one function that is given these.
+
+        Args:
+            calls: of each kind of nest, how often it occurs; one that occurs once stands where it is.
+            parameters: what each is given in any case.
+        """
+        if not self.size and body < LARGE_BODY:
+            return False
+        apart = sum(body + (n * parameters * ARGUMENT if n > 1 else 0) for n in calls)
+        return body + sum(calls) * (parameters + numbers) * ARGUMENT + ENTRY < apart
+
     def apart(self, extent: int) -> bool:
         """Whether a loop of so many expensive functions is better a vector loop of its own than beside inner loops."""
         return not self.target.scalar and LEAST_VECTOR <= extent <= self.row
@@ -117,6 +129,8 @@ ROW_BYTES = 1024  # of all that a strip holds, for each of its rows: 256 numbers
 LEAST_VECTOR = 4  # numbers that are a vector of the narrowest kind
 FUNCTION_COST = 16  # additions that exp or sin stand for in a loop (tables of Agner Fog, 2022)
 
+ARGUMENT, ENTRY = 1.5, 8  # of a call, and of a function itself, in expressions
+LARGE_BODY = 400  # expressions of a nest that is one function for several extents where time counts, too
 MANY = 60  # rows of a matrix that is known at run time only: whole tiles
 SMALL_PRODUCT, SMALL_SIDE = 512, 32  # of those of a machine with vectors, and of one side where the other is open
 STEP = 4  # instructions around the multiplications of one term of a tile

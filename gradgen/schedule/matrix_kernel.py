@@ -315,7 +315,7 @@ def function_of(kernel: MatrixKernel, scalar: bool) -> Function:
     add = Variable(bool_, "gg_add")
     body = If(add, (product(True),), (product(False),)) if kernel.add is None else product(kernel.add)
     only_set = kernel.add is False
-    scratch = (Buffer("gg_work", kind, (), LOCAL),) if "work" in there else ()
+    scratch = (Buffer("gg_work", BYTE, (), LOCAL),) if "work" in there else ()
     scalars = (*(Variable(INDEX, s.name) for s in numbers.values()), *((add,) if kernel.add is None else ()))
     return Function(kernel.name, PRODUCT, (a, b), (c,) * only_set, (c,) * (not only_set), scratch, scalars, (body,),
                     text=kernel, order=tuple(f"gg_{p}" for p in there), stack=SCALAR_STACK if scalar else STACK)

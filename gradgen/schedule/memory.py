@@ -12,7 +12,7 @@ from gradgen.ir.symbols import Extent, as_extent
 from gradgen.loops.extremes import Poly, plus, poly
 from gradgen.loops.heights import ENDS, as_maximum, greatest_of, highest
 from gradgen.loops.procedure import SAVED, Procedure
-from gradgen.loops.statements import NEST, PRODUCT, WORK, Buffer, Call, Loop, Statement
+from gradgen.loops.statements import KERNEL, NEST, WORK, Buffer, Call, Loop, Statement
 from gradgen.loops.walk import (
     behind,
     blocks,
@@ -127,7 +127,7 @@ def _placed(found: list[Buffer], sizes: dict[Buffer, Extent], life: dict[Buffer,
 def with_one_scratch(statements: tuple[Statement, ...]) -> tuple[tuple[Statement, ...], dict[Buffer, Buffer]]:
     """The statements with the same scratch memory in all calls of the matrix kernel, and what that was before: of one call
     each, or of all calls in a loop in threads."""
-    calls = (s for s in statements_in(statements) if isinstance(s, Call) and s.function.kind == PRODUCT)
+    calls = (s for s in statements_in(statements) if isinstance(s, Call) and s.function.kind != KERNEL)
     found = {o.buffer: None for s in calls for o in s.scratch if o is not None}
     if not found:
         return statements, {}

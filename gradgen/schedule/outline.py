@@ -15,7 +15,7 @@ from typing import Any
 
 import sympy
 
-from gradgen.ir.dtypes import INDEX, DType
+from gradgen.ir.dtypes import INDEX
 from gradgen.ir.guards import Condition
 from gradgen.ir.symbols import renamed
 from gradgen.loops.draft import Draft
@@ -37,6 +37,9 @@ from gradgen.loops.statements import (
     Variable,
 )
 from gradgen.loops.walk import ELSEWHERE, ROWS, STARTS, Role, mapped, statements_in, used
+from gradgen.schedule.cost import PC, Costs
+from gradgen.schedule.numbers import Numbers, different, key_of
+from gradgen.schedule.unroll import size
 
 _R = Role
 MANY_NESTS = 24  # top-level nests from which on a module is worth outlining
@@ -56,26 +59,49 @@ class _Found:
 class SharedNests:
     """The nests that several functions of a module, or one of them several times, have in common."""
 
-    def __init__(self, drafts: Sequence[Draft], size: bool = False) -> None:
-        """`size`: code is dear, so that any module is worth it."""
+    def __init__(self, drafts: Sequence[Draft], costs: Costs = PC) -> None:
+        """Where code is dear any module is worth it."""
         self.found: dict[Statement, _Found] = {}
         self.count: Counter[tuple] = Counter()
         self.functions: dict[tuple, Function] = {}
+        self.costs = costs
         nests = [s for d in drafts for s in _loops(d.statements)]
-        if len(nests) < MANY_NESTS and not size:
+        if len(nests) < MANY_NESTS and not costs.size:
             return
         while nests:  # those inside the nests that occur once are looked at next
             for s in nests:
                 self.note(s)
+            self.with_numbers([s for s in nests if s in self.found])
             nests = [inner for s in nests if not self.shared(s) for inner in _loops(s.body) if _is_nest(inner)]
 
     def note(self, s: Loop) -> None:
         if sum(not isinstance(t, Comment) for t in statements_in((s,))) >= FEW:
             try:
-                self.found[s] = _Canonical().nest(s)
+                self.found[s] = _Canonical(self.costs.size).nest(s)
             except _Unfit:
                 return
             self.count[self.found[s].key] += 1
+
+    def with_numbers(self, nests: Sequence[Loop]) -> None:
+        """Nests that differ in numbers alone are one where that pays, and are given the numbers."""
+        kinds: dict[tuple, list[Loop]] = {}
+        numbers = {s: Numbers(self.found[s].call.function.body) for s in nests}
+        for s in nests:
+            function = self.found[s].call.function
+            rest = (*(p.dtype.name for p in (*function.reads, *function.updates, *function.scratch)),
+                    *(v.dtype.name for v in function.scalars), function.order, function.result and function.result.name)
+            kinds.setdefault((numbers[s].key, rest), []).append(s)
+        for key, alike in kinds.items():
+            before = Counter(self.found[s].key for s in alike)
+            given = different([numbers[s].values for s in alike])
+            base = len(self.found[alike[0]].call.function.parameters)
+            body = size(self.found[alike[0]].call.function.body)
+            if len(before) < 2 or not self.costs.worth_one_function(body, list(before.values()), base, len(given)):
+                continue
+            for s in alike:
+                self.count[self.found[s].key] -= 1
+                self.found[s] = _Found(numbers[s].call(self.found[s].call, given), key)
+                self.count[key] += 1
 
     def shared(self, s: Loop) -> bool:
         return s in self.found and self.count[self.found[s].key] > 1
@@ -114,9 +140,12 @@ def _is_nest(s: Loop) -> bool:
 class _Canonical:
     """One nest with everything from outside under the names of parameters, numbered in order of appearance."""
 
-    def __init__(self) -> None:
+    def __init__(self, calls: bool) -> None:
+        """`calls`: kernels may be called inside, where what is known of their operands is lost."""
+        self.calls = calls
         self.pointers: dict[tuple[object, int], tuple[Buffer, Buffer, int]] = {}  # -> parameter, buffer, offset
         self.written: dict[str, None] = {}
+        self.scratch: dict[str, None] = {}
         self.scalars: dict[str, tuple[Variable, Expr | sympy.Symbol]] = {}
         self.locals: dict[str, str] = {}
         self.memory: dict[str, Buffer] = {}  # rows and arrays of the nest's own
@@ -129,16 +158,17 @@ class _Canonical:
         result = next(iter(self.outputs.values()), None)
         scalars = tuple(v for v, _ in self.scalars.values())
         inner = Variable(result.dtype, self.scalars[result.name][0].name) if result is not None else None
-        written = [p.name in self.written for p, _, _ in self.pointers.values()]
         given = [(p, Operand(b, offset)) for p, b, offset in self.pointers.values()]
-        reads, updates = ([pair for pair, w in zip(given, written) if w == which] for which in (False, True))
-        key = (_key(body), tuple((p.dtype.name, w) for (p, _), w in zip(given, written)),
+        roles = [1 if p.name not in self.written else 3 if p.name in self.scratch else 2 for p, _ in given]
+        reads, updates, scratch = ([pair for pair, r in zip(given, roles) if r == role] for role in (1, 2, 3))
+        key = (key_of(body), tuple((p.dtype.name, r) for (p, _), r in zip(given, roles)),
                tuple(v.dtype.name for v in scalars), None if inner is None else inner.name)
-        function = Function("", NEST, reads=tuple(p for p, _ in reads), updates=tuple(p for p, _ in updates),
-                            scalars=scalars, body=(body,), result=inner,
-                            order=(*(p.name for p, _ in given), *(v.name for v in scalars)))
+        function = Function(
+            "", NEST, reads=tuple(p for p, _ in reads), updates=tuple(p for p, _ in updates),
+            scratch=tuple(p for p, _ in scratch), scalars=scalars, body=(body,), result=inner,
+            order=(*(p.name for p, _ in given), *(v.name for v in scalars)))
         call = Call(function, reads=tuple(o for _, o in reads), updates=tuple(o for _, o in updates),
-                    scalars=tuple(e for _, e in self.scalars.values()), result=result)
+                    scratch=tuple(o for _, o in scratch), scalars=tuple(e for _, e in self.scalars.values()), result=result)
         return _Found(call, key)
 
     # --- names ----------------------------------------------------------------------------------------------------
@@ -211,15 +241,18 @@ class _Canonical:
     # --- statements -----------------------------------------------------------------------------------------------
 
     def statement(self, s: Statement) -> Statement:
-        if type(s) in ELSEWHERE or (isinstance(s, Loop) and s.parallel):
+        if (type(s) in ELSEWHERE and not self.may_call(s)) or (isinstance(s, Loop) and s.parallel):
             raise _Unfit
         if isinstance(s, PairwiseAdd) and s.accumulator.name not in self.locals:
             raise _Unfit
         if isinstance(s, Loop):
             self.locals.setdefault(s.variable.name, s.variable.name)
-        made = self.changed(s, _R.VALUE, _R.INDEX, _R.READS, _R.WRITES, _R.UPDATES, _R.POINTS, _R.USES)
+        made = self.changed(s, _R.VALUE, _R.INDEX, _R.READS, _R.WRITES, _R.UPDATES, _R.SCRATCH, _R.POINTS, _R.USES)
         made = self.changed(made, _R.BINDS, _R.BLOCK) if not isinstance(s, Loop) else self.changed(made, _R.BLOCK)
         return self.changed(made, _R.ASSIGNS)
+
+    def may_call(self, s: Statement) -> bool:
+        return self.calls and isinstance(s, Call) and s.function.kind != NEST
 
     def expr(self, e: Expr) -> Expr:
         if isinstance(e, Variable):
@@ -259,8 +292,12 @@ class _Canonical:
                 return self.assigned(value)
             case Role.USES:
                 return self.variable(value)
+        if isinstance(value, tuple):
+            return tuple(None if v is None else self.field(p, role, v) for v in value)
         if isinstance(value, Operand):
             buffer, start = self.pointer(value.buffer, value.start, role is not Role.READS)
+            if role is Role.SCRATCH:
+                self.scratch[buffer.name] = None
             return Operand(buffer, start, self.index(value.strides))
         return self.pointer(value, 0, role is not Role.READS and not getattr(p, "constant", False))[0]
 
@@ -272,23 +309,6 @@ def _split(index: sympy.Expr) -> tuple[int, sympy.Expr]:
     if isinstance(index, sympy.Add) and index.args[0].is_Integer:
         return int(index.args[0]), sympy.Add(*index.args[1:])
     return 0, index
-
-
-def _key(s: object) -> object:
-    """Equal for statements and expressions that print alike."""
-    match s:
-        case tuple():
-            return tuple(_key(x) for x in s)
-        case Buffer():
-            return s.name
-        case DType():
-            return s.name
-        case Comment():
-            return ()
-        case Statement() | Expr():
-            fields = type(s).__dataclass_fields__  # type: ignore[attr-defined]
-            return (type(s).__name__, *(_key(getattr(s, f)) for f in fields))
-    return s
 
 
 __all__ = ["MANY_NESTS", "SharedNests"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -83,3 +84,53 @@ def test_what_is_shared_computes_the_same(options: dict[str, Any], tmp_path: Any
         assert v.grad is not None
         scale = float(np.abs(v.grad.numpy()).max())
         np.testing.assert_allclose(getattr(net.grad, name), v.grad.numpy(), rtol=1e-4, atol=1e-4 * scale)
+
+
+def pyramid(widths: tuple[int, ...] = (3, 4, 6), side: int = 8) -> Any:
+    """Convolutions that differ in extents alone: channels, strides' images, and numbers like one over a count."""
+    names = [f"{n}{k}" for k in range(len(widths) - 1) for n in ("w", "b")]
+
+    def net(x: Any, *ws: Any) -> Any:
+        for w, b in zip(ws[::2], ws[1::2]):
+            x = F.conv2d(x, w, stride=2, padding=1)
+            spread = x.var((0, 2, 3), keepdim=True, unbiased=False)
+            x = ((x - x.mean((0, 2, 3), keepdim=True)) / gg.sqrt(spread + 1e-5) * b[:, None, None]).relu()
+        return x.square().mean()
+
+    shapes = [shape for c, o in pairwise(widths) for shape in ((o, c, 3, 3), (o,))]
+    specs = [gg.spec(*shape, requires_grad=True) for shape in shapes]
+    space = {"net": net}
+    exec(f"def deep(x, {', '.join(names)}):\n    return net(x, {', '.join(names)})", space)
+    return gg.trace(space["deep"], x=gg.spec(2, widths[0], side, side), **dict(zip(names, specs)))
+
+
+SIZE: dict[str, Any] = {"optimise": "size", "target": "cortex-m4"}
+
+
+def test_nests_that_differ_in_extents_are_one_function_where_code_is_dear(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = pyramid((3, 4, 6, 8, 10), 64)
+    made = scheduled(program, **SIZE)
+    monkeypatch.setattr("gradgen.schedule.cost.Costs.worth_one_function", lambda *args: False)
+    apart = scheduled(program, **SIZE)
+    with_, without = ({n: sum(1 for _ in p.walk()) for n, p in found.items()} for found in (made, apart))
+    assert all(with_[n] < without[n] for n in made) and sum(with_.values()) < 0.9 * sum(without.values()), (with_, without)
+    for p in made.values():
+        for s in statements_in(p.statements):
+            if isinstance(s, Call):
+                assert len(s.scalars) == len(s.function.scalars) and len(s.pointers) == len(s.function.pointers)
+
+
+@pytest.mark.parametrize("options", [{}, SIZE], ids=["speed", "size"])
+def test_extents_as_arguments_compute_the_same_bits(options: dict[str, Any], tmp_path: Any, monkeypatch: Any) -> None:
+    program = pyramid((3, 4, 6, 8), 16)
+    rng = np.random.default_rng(2)
+    values = {n.name: rng.standard_normal(tuple(map(int, n.shape))).astype(np.float32) for n in program.graph.inputs}
+
+    def results(name: str) -> list[bytes]:
+        module = gg.build(program, name, tmp_path, **options)
+        found = module.value_and_grad(**values)
+        return [np.asarray(v).tobytes() for v in (found[0], *found[1])]
+
+    shared = results(f"with_extents_{len(options)}")
+    monkeypatch.setattr("gradgen.schedule.cost.Costs.worth_one_function", lambda *args: False)
+    assert results(f"without_extents_{len(options)}") == shared
