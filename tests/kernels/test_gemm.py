@@ -420,7 +420,7 @@ def test_text() -> None:
     text = kernels_text(kernels)
     assert [k.name for k in kernels][:4] == ["gg_gemm_f32_set", "gg_gemm_f32_add", "gg_gemm_f32_mx3x5_5x1_3x1_3x1_add",
                                              "gg_gemm_f64_4x4x4_4x1_1x4_4x1"]
-    assert len({k.name for k in kernels}) == 4
+    assert len({k.name for k in kernels}) == 5
     for name in ("gg_gemm_f32(", "gg_gemm_f32_set(", "gg_gemm_f64_set(", f"{kernels[2].name}("):
         assert text.count(f"static void {name}") == 1
     assert text == kernels_text(kernels)
