@@ -76,9 +76,9 @@ def drafts(procedure: Procedure, options: ScheduleOptions, layout: Any) -> list[
 
 
 def loops_of(draft: Draft) -> Loops:
-    """The statements, ready to run, in the memory that is planned if it is."""
+    """The statements, ready to run, in the memory that is planned if it is; results that nothing mentions are missed, too."""
     if draft.layout is None:
-        return Loops(draft.procedure, draft.statements)
+        return Loops(draft.procedure, draft.statements, [b for b in draft.buffers if b.place is not None])
     return Loops(draft.procedure, draft.statements, draft.buffers, draft.layout)
 
 
