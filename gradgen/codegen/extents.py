@@ -46,7 +46,13 @@ def shape_text(shape: Shape) -> str:
 
 def to_c(extent: Extent, names: Mapping[str, str] | None = None) -> str:
     """C text over int64_t; `names` gives other text for dimensions (default: their own names)."""
-    return _strip(_C(names or {}).print(extent))
+    return _strip(_C(names).print(extent)) if names else _plain_c(extent)
+
+
+@lru_cache(maxsize=4096)
+def _plain_c(extent: Extent) -> str:
+    """Header, source, manifest and package say the same sizes."""
+    return _strip(_C({}).print(extent))
 
 
 def as_size(text: str) -> str:
@@ -54,6 +60,7 @@ def as_size(text: str) -> str:
     return text if text.isdigit() else f"(size_t)({text})"
 
 
+@lru_cache(maxsize=4096)
 def to_saturating_c(extent: Extent, prefix: str) -> str:
     """C text that calls `<prefix>_add`, `_mul`, `_div`, `_max` and `_min`, which stay at INT64_MAX once they reach it."""
     return _strip(_Saturating(prefix).print(extent))
@@ -91,6 +98,7 @@ def saturating_helpers(text: str, prefix: str) -> list[str]:
     return found
 
 
+@lru_cache(maxsize=4096)
 def to_python(extent: Extent) -> str:
     """Python text with exact integer arithmetic."""
     return _strip(_Python({}).print(extent))
