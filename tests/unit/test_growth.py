@@ -80,6 +80,16 @@ def padded(n: int) -> Any:
     return gg.trace(loss, x=spec(9))
 
 
+def chain(n: int) -> Any:
+    """benchmarks/cases/generation.py: four operations a step, nothing that a compiler could fold."""
+    def loss(x: Any, p: Any) -> Any:
+        for _ in range(n):
+            x = gg.sin(p * x) + 0.5 * x
+        return x
+
+    return gg.trace(loss, x=spec(), p=spec())
+
+
 def many_outputs(n: int) -> Any:
     def each(x: Any) -> Any:
         return {f"o{k}": (x * (k + 1)).sin().sum() for k in range(n)}
@@ -186,6 +196,7 @@ FAMILIES: dict[str, tuple[Callable[[int], Any], int, dict[str, Any]]] = {
     "rollout, hessian": (rollout, 8, HESSIAN),
     "ring, hessian": (ring, 8, HESSIAN),
     "scans in scans": (scans_in_scans, 2, {}),
+    "chain": (chain, 80, {}),
     **{f.__name__.replace("_", " "): (f, 8, {}) for f in (
         nested_choices, recurrent, cut_and_joined, padded, many_outputs, many_dimensions, gathered_and_scattered,
         computed_positions, running_sums, deep_network, shared_twice, reshaped, conditions_on_a_dimension)},
