@@ -275,7 +275,7 @@ class MatrixKernel:
             column = r.n == 1
             request = GemmRequest(r.dtype, None if column else 1, 1 if column else None, None, r.accumulate, absent=r.absent)
             return replace(self, request=request)
-        return self
+        return replace(self, request=replace(r, accumulate=False)) if self.both else self
 
     def scratch(self, m: Extent, n: Extent, k: Extent) -> Extent:
         """The bytes of scratch memory for these extents."""
