@@ -65,23 +65,19 @@ def spec(*shape: Any) -> Any:
     return gg.spec(*shape, dtype=gg.float64, requires_grad=True)
 
 
-class Whole:
-    """sympy, but that a minimum is its first argument: blocks that are all of one length."""
-
-    Min = staticmethod(lambda a, *rest: a)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(sympy, name)
+def first(a: Any, *rest: Any) -> Any:
+    """A minimum that is its first argument: blocks that are all of one length."""
+    return sympy.sympify(a)
 
 
 def whole_last_blocks(patch: pytest.MonkeyPatch) -> None:
     """The lanes of the last block went on behind the last item."""
-    patch.setattr(lanes, "sympy", Whole())
+    patch.setattr(lanes, "least", first)
 
 
 def whole_last_strips(patch: pytest.MonkeyPatch) -> None:
     """The last strip was as long as the others."""
-    patch.setattr(sys.modules["gradgen.schedule.emit"], "sympy", Whole())
+    patch.setattr(sys.modules["gradgen.schedule.emit"], "least", first)
 
 
 def pieces_of_one_length(patch: pytest.MonkeyPatch) -> None:
