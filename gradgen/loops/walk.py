@@ -445,6 +445,7 @@ def _own_name(value: Any, name: NameMap | None) -> Any:
 
 
 _CHANGED = {k: tuple((f, role) for f, role in row.items() if role not in (_R.DATA, _R.COUNTER)) for k, row in ROWS.items()}
+_INNER = {k: tuple((f, _R.BLOCK) for f in found) for k, found in _BLOCKS.items()}
 _FIELDS = {kind: tuple(f.name for f in fields(kind)) for kind in ROWS}
 
 
@@ -458,7 +459,7 @@ def mapped(
     locals and rows (not to index symbols), `block` to blocks.
     """
     changes: dict[str, Any] = {}
-    for f, role in _CHANGED[type(p)]:
+    for f, role in (_INNER if expr is index is buffer is name is None else _CHANGED)[type(p)]:
         value = getattr(p, f)
         if role is _R.VALUE and expr is not None and isinstance(value, Expr):
             new: Any = expr(value)

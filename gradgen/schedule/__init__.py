@@ -23,7 +23,16 @@ from gradgen.schedule.in_place import in_place
 from gradgen.schedule.lanes import lanes
 from gradgen.schedule.loads import unconditional
 from gradgen.schedule.matrix_kernel import with_kernels
-from gradgen.schedule.memory import SavedLayout, aligned, fits, lifetimes, plan_work, saved_layout, with_one_scratch
+from gradgen.schedule.memory import (
+    Life,
+    SavedLayout,
+    aligned,
+    fits,
+    lifetimes,
+    plan_work,
+    saved_layout,
+    with_one_scratch,
+)
 from gradgen.schedule.outline import SharedNests
 from gradgen.schedule.peel import peel
 from gradgen.schedule.pieces import in_functions
@@ -132,20 +141,21 @@ def _in_threads(draft: Draft, threads: int) -> Draft:
 
 
 def _planned(draft: Draft, options: ScheduleOptions, saved: SavedLayout) -> Draft:
-    def plan(statements: Statements, buffers: Sequence[Buffer]) -> tuple[dict[Buffer, Extent], Extent]:
-        return plan_work(buffers, statements, options.has("reuse"), options.target.alignment)
+    def plan(life: dict[Buffer, Life], buffers: Sequence[Buffer]) -> tuple[dict[Buffer, Extent], Extent]:
+        return plan_work(buffers, life if options.has("reuse") else None, options.target.alignment)
 
-    offsets, work = plan(draft.statements, draft.buffers)
+    used = lifetimes(draft.statements)
+    offsets, work = plan(used, draft.buffers)
     statements, scratch = with_one_scratch(draft.statements)
     if scratch:  # behind all else, one memory is a bound of what scratch may take; among the rest it is mostly nothing
         rest = tuple(b for b in draft.buffers if b not in scratch)
-        apart, end = plan(statements, rest)
+        life = lifetimes(statements)
+        apart, end = plan(life, rest)
         (one,) = {*scratch.values()}
         most = as_extent(end + aligned(as_extent(one.size * one.dtype.itemsize)))
         if not fits(work, most):
-            offsets, work = {**apart, one: end}, most
+            offsets, work, used = {**apart, one: end}, most, life
             draft = replace(draft, statements=statements, buffers=(*rest, one))
-    used = lifetimes(draft.statements)
     offsets |= {b: saved.offsets[b.place.name if b.place else b.name] for b in draft.buffers if b.space == SAVED}
     stack, through = deepest(draft.statements, options.target)
     return replace(draft, layout=Layout(offsets, work, saved.bytes, used, stack, through))

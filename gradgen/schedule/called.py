@@ -146,6 +146,7 @@ class _Renaming(Rewriting):
         super().__init__(index=self.index_, buffer=self.buffer_, name=lambda n: names.get(n, n))
         self.names = names
         self.symbols: dict[sympy.Basic, sympy.Basic] = {}
+        self.indices: dict[sympy.Expr, sympy.Expr] = {}
         self.made: dict[Buffer, Buffer] = {}
         self.exprs: dict[Expr, Expr] = {}  # what was one expression stays one
 
@@ -177,8 +178,10 @@ class _Renaming(Rewriting):
     def index_(self, e: Any) -> Any:
         if isinstance(e, int):
             return e
-        changes = {s: new for s in e.free_symbols if (new := self.symbol(s)) is not s}
-        return renamed(e, changes) if changes else e
+        if e not in self.indices:
+            changes = {s: new for s in e.free_symbols if (new := self.symbol(s)) is not s}
+            self.indices[e] = renamed(e, changes) if changes else e
+        return self.indices[e]
 
 
 __all__ = ["with_names"]

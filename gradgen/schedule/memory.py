@@ -95,27 +95,29 @@ def saved_layout(procedures: Iterable[Procedure]) -> SavedLayout:
 
 
 Offsets = dict[Buffer, Extent]
+Life = tuple[int, int]
 
 
 def plan_work(
-    buffers: Iterable[Buffer], statements: tuple[Statement, ...], reuse: bool, alignment: int = ALIGNMENT
+    buffers: Iterable[Buffer], life: Mapping[Buffer, Life] | None, alignment: int = ALIGNMENT
 ) -> tuple[Offsets, Extent]:
     """The offset of every buffer of WORK that is used, and the total.
 
-    Buffers whose lifetimes, in top-level statements, do not meet may share memory; scratch of a function lives where it is
-    called.
+    Buffers whose lifetimes, in top-level statements, do not meet may share memory, where lifetimes are given; scratch of a
+    function lives where it is called.
     """
     found = [b for b in buffers if b.space == WORK]
     sizes = {b: aligned(as_extent(b.size * b.dtype.itemsize), alignment) for b in found}
-    life = lifetimes(statements) if reuse else {}
-    found = [b for b in found if not reuse or b in life]
-    offsets, total = _placed(found, sizes, life) if reuse else _side_by_side(found, sizes)
+    if life is None:
+        offsets, total = _side_by_side(found, sizes)
+    else:
+        offsets, total = _placed([b for b in found if b in life], sizes, life)
     if not isinstance(total, int) and not poly(total).get((), 0) > 0:
         total = as_extent(total + ALIGNMENT)  # never 0 where a dimension is, so that `work` is a real address
     return offsets, total
 
 
-def _placed(found: list[Buffer], sizes: dict[Buffer, Extent], life: dict[Buffer, Life]) -> tuple[Offsets, Extent]:
+def _placed(found: list[Buffer], sizes: dict[Buffer, Extent], life: Mapping[Buffer, Life]) -> tuple[Offsets, Extent]:
     """By the planner that so many sizes of this kind are for."""
     fixed = all(isinstance(sizes[b], int) for b in found)
     if len(found) <= MANY and fixed:
@@ -138,7 +140,6 @@ def with_one_scratch(statements: tuple[Statement, ...]) -> tuple[tuple[Statement
 MANY = 400  # buffers up to which the quadratic planner is used ...
 FEW = 48  # ... and where sizes depend on dimensions
 LIKELY = 32  # what a dimension counts as when buffers are put in order
-Life = tuple[int, int]
 
 
 def _side_by_side(buffers: list[Buffer], sizes: dict[Buffer, Extent]) -> tuple[Offsets, Extent]:
@@ -150,7 +151,7 @@ def _side_by_side(buffers: list[Buffer], sizes: dict[Buffer, Extent]) -> tuple[O
     return offsets, position
 
 
-def _best_fit(buffers: list[Buffer], sizes: dict[Buffer, int], life: dict[Buffer, Life]) -> tuple[Offsets, int]:
+def _best_fit(buffers: list[Buffer], sizes: dict[Buffer, int], life: Mapping[Buffer, Life]) -> tuple[Offsets, int]:
     """Largest first, each at the lowest offset where nothing that lives at the same time is."""
     offsets: dict[Buffer, int] = {}
     total = 0
@@ -168,7 +169,7 @@ def _best_fit(buffers: list[Buffer], sizes: dict[Buffer, int], life: dict[Buffer
 
 
 def _stacked(
-    buffers: list[Buffer], sizes: dict[Buffer, Extent], life: dict[Buffer, Life]
+    buffers: list[Buffer], sizes: dict[Buffer, Extent], life: Mapping[Buffer, Life]
 ) -> tuple[Offsets, Extent] | None:
     """Largest first, each on top of those that live at the same time; None where too little is known of their heights."""
     ends: dict[Buffer, list[Poly]] = {}
@@ -185,10 +186,10 @@ def _stacked(
 
 
 def _likely(size: Extent) -> int:
-    return size if isinstance(size, int) else int(size.subs(dict.fromkeys(size.free_symbols, LIKELY)))
+    return size if isinstance(size, int) else int(size.xreplace(dict.fromkeys(size.free_symbols, sympy.Integer(LIKELY))))
 
 
-def _slots(buffers: list[Buffer], sizes: dict[Buffer, Extent], life: dict[Buffer, Life]) -> tuple[Offsets, Extent]:
+def _slots(buffers: list[Buffer], sizes: dict[Buffer, Extent], life: Mapping[Buffer, Life]) -> tuple[Offsets, Extent]:
     """In order of first use; a slot is reused where it is certainly large enough."""
     free: dict[Extent, list[int]] = {}
     size_of: list[Extent] = []

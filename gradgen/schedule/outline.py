@@ -29,6 +29,7 @@ from gradgen.loops.statements import (
     Expr,
     Function,
     If,
+    Literal,
     Loop,
     Operand,
     PairwiseAdd,
@@ -36,7 +37,18 @@ from gradgen.loops.statements import (
     Truth,
     Variable,
 )
-from gradgen.loops.walk import ELSEWHERE, ROWS, STARTS, Role, mapped, statements_in, used
+from gradgen.loops.walk import (
+    ELSEWHERE,
+    ROWS,
+    STARTS,
+    Role,
+    blocks,
+    expressions,
+    mapped,
+    statements_in,
+    subexpressions,
+    used,
+)
 from gradgen.schedule.cost import PC, Costs
 from gradgen.schedule.numbers import Numbers, different, key_of
 from gradgen.schedule.unroll import size
@@ -68,6 +80,8 @@ class SharedNests:
         nests = [s for d in drafts for s in _loops(d.statements)]
         if len(nests) < MANY_NESTS and not costs.size:
             return
+        self.forms: dict[Statement, tuple] = {}
+        self.often = Counter(form for s in nests for form in _forms(s, self.forms))
         while nests:  # those inside the nests that occur once are looked at next
             for s in nests:
                 self.note(s)
@@ -75,7 +89,7 @@ class SharedNests:
             nests = [inner for s in nests if not self.shared(s) for inner in _loops(s.body) if _is_nest(inner)]
 
     def note(self, s: Loop) -> None:
-        if sum(not isinstance(t, Comment) for t in statements_in((s,))) >= FEW:
+        if self.often[self.forms[s]] > 1 and sum(not isinstance(t, Comment) for t in statements_in((s,))) >= FEW:
             try:
                 self.found[s] = _Canonical(self.costs.size).nest(s)
             except _Unfit:
@@ -85,6 +99,10 @@ class SharedNests:
     def with_numbers(self, nests: Sequence[Loop]) -> None:
         """Nests that differ in numbers alone are one where that pays, and are given the numbers."""
         kinds: dict[tuple, list[Loop]] = {}
+        keys: dict[tuple, set[tuple]] = {}
+        for s in nests:
+            keys.setdefault(self.forms[s], set()).add(self.found[s].key)
+        nests = [s for s in nests if len(keys[self.forms[s]]) > 1]
         numbers = {s: Numbers(self.found[s].call.function.body) for s in nests}
         for s in nests:
             function = self.found[s].call.function
@@ -135,6 +153,19 @@ def _loops(statements: Iterable[Statement]) -> Iterator[Loop]:
 def _is_nest(s: Loop) -> bool:
     """It has loops inside: a call of a single one would cost more than it saves."""
     return any(True for _ in _loops(s.body))
+
+
+def _forms(s: Statement, forms: dict[Statement, tuple]) -> Iterator[tuple]:
+    """The forms of a statement's loops, its own last: what nests that differ in more than names and numbers differ in."""
+    inner: list[tuple] = []
+    for block in blocks(s):
+        for t in block:
+            yield from _forms(t, forms)
+            inner.append(forms[t])
+    kinds = (Variable if type(e) is Literal else type(e) for e in subexpressions(expressions(s)))
+    forms[s] = (type(s), *kinds, *inner)
+    if isinstance(s, Loop):
+        yield forms[s]
 
 
 class _Canonical:

@@ -345,7 +345,7 @@ def loops_as_moments(patch: pytest.MonkeyPatch) -> None:
                     found[b] = (found.get(b, (k, k))[0], k)
         return found
 
-    patch.setattr(memory, "lifetimes", lifetimes)
+    patch.setattr("gradgen.schedule.lifetimes", lifetimes)
 
 
 def stretches_without_guards(patch: pytest.MonkeyPatch) -> None:
