@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import is_
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -191,7 +191,7 @@ class Gradients:
         object.__setattr__(self, "_names", {n: k for k, n in enumerate(names)})
         object.__setattr__(self, "_values", [None] * len(names))
 
-    def __getattr__(self, name: str) -> np.ndarray | None:
+    def __getattr__(self, name: str) -> Any:
         try:
             return self._values[self._names[name]]
         except KeyError:
@@ -218,6 +218,12 @@ class Module:
     """
 
     _native: Native
+
+    if TYPE_CHECKING:  # the parameters, by their names
+
+        def __getattr__(self, name: str) -> Any: ...
+
+        def __setattr__(self, name: str, value: Any) -> None: ...
 
     def __init_subclass__(cls) -> None:
         for k, tensor in enumerate(cls._native.parameters):

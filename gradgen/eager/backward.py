@@ -68,7 +68,7 @@ def grad(
     allow_unused: bool | None = None,
     is_grads_batched: bool = False,
     materialize_grads: bool = False,
-) -> tuple[Tensor | None, ...]:
+) -> tuple[Tensor, ...]:
     """The gradients of `outputs`, weighted by `grad_outputs`, by `inputs`; nothing is accumulated.
 
     An input that no output depends on raises RuntimeError, or gives None with `allow_unused`, zeros with

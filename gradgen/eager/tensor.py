@@ -27,6 +27,9 @@ from gradgen.record.records import Record, Spec, is_traced, leaf
 
 if TYPE_CHECKING:
     from gradgen.eager.grad_fn import AccumulateGrad, Edge, Node
+    from gradgen.eager.methods import Methods
+else:
+    Methods = object  # what `namespace.attach_methods` gives to Tensor; methods.pyi says it to type checkers
 
 _new = object.__new__
 
@@ -46,7 +49,7 @@ class TensorMeta(type):
     """`isinstance(x, FloatTensor)` is not supported; `Tensor(...)` builds from sizes or data, as torch.Tensor does."""
 
 
-class Tensor:
+class Tensor(Methods):
     """A tensor: shape, dtype, and a value that is computed when someone looks.
 
     `_cell` is the storage, `_chain` the view operations that lead from it to this tensor (None: the storage itself).

@@ -14,7 +14,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, SupportsFloat, TypeVar
 
 from gradgen.ops.axis_counts import Rules, counted
 from gradgen.ops.registry import FLOAT, PUBLIC, Op, Sample, Saves, pointwise
@@ -122,7 +122,7 @@ def _parameters(function: Callable[..., Any]) -> Collection[str]:
 def operator(name: str, function: Callable[..., Any]) -> None:
     """A dunder method: NotImplemented for operands that are neither Tensors nor numbers."""
 
-    def method(self: Tensor, *others: Any) -> Any:
+    def method(self: Tensor, *others: Tensor | SupportsFloat) -> Tensor:
         if others and not (
             is_tensor(others[0]) or isinstance(others[0], (bool, int, float)) or _number_like(others[0])
         ):
