@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from gradgen._hidden import show_through as _show_through
 from gradgen.collector import collector_paused as _collector_paused
 
 with _collector_paused(kept=True):  # to look through SymPy and all of this several times takes 0.1 s
@@ -53,6 +54,9 @@ from gradgen.record.traced import TracedFunction  # noqa: E402  trace(matrix) is
 from gradgen.show import bill, show  # noqa: E402  likewise before its module
 from gradgen.target import Target  # noqa: E402
 from gradgen.trace.tracing import spec, trace  # noqa: E402  trace(matrix) is PyTorch's, too
+
+_show_through("gradgen.build", build)
+_show_through("gradgen.trace", trace)
 
 _LAZY = {
     "nn": "gradgen.nn", "optim": "gradgen.optim", "func": "gradgen.func", "linalg": "gradgen.linalg",
