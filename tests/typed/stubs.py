@@ -44,7 +44,8 @@ class Stub:
             found.setdefault(module, []).append(name)
         imports = [f"from {module} import {', '.join(f'{n} as {private(n)}' for n in sorted(names))}"
                    for module, names in sorted(found.items())]
-        return "\n".join([HEAD.format(self.about) + "import builtins as _b", "import numpy as _np", *imports, "", *self.lines, ""])
+        head = HEAD.format(self.about) + "import builtins as _b"
+        return "\n".join([head, "import numpy as _np", *imports, "", *self.lines, ""])
 
     def annotation(self, given: Any, function: Callable[..., Any]) -> str:
         """An annotation in the names of the stub."""
