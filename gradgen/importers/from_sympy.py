@@ -20,14 +20,13 @@ from gradgen.importers.sympy_scalars import Lowering
 from gradgen.importers.sympy_tensors import Tensors, extent_of
 from gradgen.ir import dtypes
 from gradgen.ir.dtypes import DType
-from gradgen.ir.graph import Graph
+from gradgen.ir.graph import Graph, dim_names
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
 from gradgen.ir.packed import pack
 from gradgen.ir.reach import with_conditions
 from gradgen.ir.rewrite import substitute
 from gradgen.ir.symbols import Extent, placeholder
 from gradgen.record.traced import Spec, TracedFunction
-from gradgen.trace.tracing import dim_names
 
 __all__ = ["from_sympy"]
 

@@ -47,7 +47,9 @@ class TracedFunction:
     `graph.inputs` are the arguments in order (`requires_grad` set where a gradient is wanted), `graph.outputs` the
     results with their names.  `function` is the Python function, where there is one; `again` makes the program anew from
     other specs of the same arguments.  `constants` are the tensors from outside whose values, as they were, are part of it;
-    `state` are the values of those that it replaces (`graph.states`), as they were, by their names.
+    `state` are the values, as they were, of those that it replaces (`graph.states`), by their names, and of a model's
+    parameters and buffers by their paths; `names` has the name of the input for each path, `aliases` the path that each
+    further path of a tied parameter is the same as.
     """
 
     graph: Graph
@@ -57,6 +59,8 @@ class TracedFunction:
     again: Callable[[Mapping[str, Spec]], TracedFunction] | None = None
     constants: Mapping[str, Spec] = field(default_factory=dict)
     state: Mapping[str, np.ndarray] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         ins = ", ".join(f"{n.name}: {n.dtype.name}{list(n.shape)}{'*' if n.requires_grad else ''}" for n in self.graph.inputs

@@ -50,6 +50,8 @@ class Replacing(Border):
         self.held = held
         self._kept: set[int] = set()
         self._set: dict[tuple[int, str], Held] = {}
+        self._named: dict[str, tuple[Tensor, Record]] = {}
+        self._places: dict[int, tuple[Any, str]] = {}
 
     def __enter__(self) -> Any:
         super().__enter__()
@@ -60,6 +62,34 @@ class Replacing(Border):
             cell.generation += 1
             self.changed[cell] = one.holder
         return self
+
+    def become(self, tensor: Tensor, name: str, node: Input) -> None:
+        """`tensor` is the symbol `node` until the border closes, with or without a gradient as that says."""
+        self.remember(functools.partial(_put_back, tensor, dict(tensor.__dict__)))
+        fresh = Tensor._from_record(symbol_leaf(node, requires_grad=node.requires_grad))
+        users = {k: v for k, v in tensor.__dict__.items() if not k.startswith("_")}
+        tensor.__dict__.clear()
+        tensor.__dict__.update(users | fresh.__dict__)
+        self._named[name] = self.argument(tensor), tensor._record
+
+    def renewed(self) -> dict[str, Record]:
+        """The new values of those that became symbols and were changed since, or had another tensor put in their place.
+
+        TraceError for one with a gradient: that would belong to another value.
+        """
+        found: dict[str, Record] = {}
+        for name, (tensor, before) in self._named.items():
+            now = tensor._cell.current()
+            if id(tensor) in self._places:
+                owner, attribute = self._places[id(tensor)]
+                now = self.result(getattr(owner, attribute))
+            if now is before:
+                continue
+            if before.requires_grad:
+                raise TraceError(f"{name} requires a gradient and is changed, which would then belong to another value",
+                                 hint="update parameters outside of the traced function")
+            found[name] = tape.stopped(_of_one_kind(now, before.spec, name))
+        return found
 
     def stand_in(self, held: Held) -> Record:
         """The record of the state when the function begins."""
@@ -80,6 +110,8 @@ class Replacing(Border):
     def setting(self, owner: Any, name: str, value: Any) -> None:
         super().setting(owner, name, value)
         old = owner._buffers.get(name, owner.__dict__.get(name))
+        if isinstance(old, Tensor) and any(old is t for t, _ in self._named.values()):
+            self._places[id(old)] = owner, name
         if not isinstance(old, Tensor) or not isinstance(value, Tensor) or value is old or old.requires_grad:
             return
         if old._cell in self.changed or not self.is_inside(old._cell):
@@ -105,14 +137,16 @@ class Replacing(Border):
             record = one.holder._cell.current()
             if one.owner is not None:
                 record = self.result(getattr(one.owner, one.attribute))
-            if record.spec is not one.holder._spec:
-                raise TraceError(
-                    f"{one.name or one.attribute or self.called(one.holder)} is {one.holder._spec} before the call and "
-                    f"{record.spec} after it",
-                    hint="a state keeps its shape and dtype, so that the next call can take it",
-                )
-            found.append(tape.stopped(record))
+            name = one.name or one.attribute or self.called(one.holder)
+            found.append(tape.stopped(_of_one_kind(record, one.holder._spec, name)))
         return found
+
+
+def _of_one_kind(record: Record, spec: Any, name: str) -> Record:
+    if record.spec is not spec:
+        raise TraceError(f"{name} is {spec} before the call and {record.spec} after it",
+                         hint="a state keeps its shape and dtype, so that the next call can take it")
+    return record
 
 
 def settled(run: Callable[[Sequence[Held]], tuple[Replacing, T]]) -> tuple[Sequence[Held], T]:

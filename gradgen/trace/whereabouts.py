@@ -91,20 +91,36 @@ def _global_names(code: CodeType) -> list[str]:
 
 def plain_values(function: Callable[..., Any]) -> list[tuple[Getter, Any]]:
     """Numbers, texts and functions that the function's code can use: how to look them up again, and what they are."""
-    return [(getter, value) for _, value, getter in _reachable(_roots(function), _PLAIN)]
+    return [(getter, value) for _, value, getter in _reachable(_roots(function), lambda v: isinstance(v, _PLAIN))]
+
+
+def modules_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """The Modules that a function uses by the path to each, without those that are part of another."""
+    found = [(name, value) for name, value, _ in _reachable(_roots(function), _is_module)]
+    parts = {id(m) for _, module in found for m in module.modules() if m is not module}
+    return {name: value for name, value in found if id(value) not in parts}
+
+
+def _is_module(value: Any) -> bool:
+    tables = (getattr(value, "__dict__", {}).get(t) for t in _TABLES)
+    return all(isinstance(t, dict) for t in tables) and hasattr(value, "named_parameters")
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, Tensor)
 
 
 _PLAIN = (bool, int, float, complex, str, FunctionType)
 
 
-def _reachable(roots: Any, wanted: Any = Tensor) -> Iterator[tuple[str, Any, Getter]]:
-    """Everything of the kind `wanted` that attributes and entries lead to from the roots, the nearest first."""
+def _reachable(roots: Any, wanted: Callable[[Any], bool] = _is_tensor) -> Iterator[tuple[str, Any, Getter]]:
+    """Everything `wanted` that attributes and entries lead to from the roots, the nearest first."""
     level = list(roots)
     done: set[int] = set()
     for _ in range(DEPTH):
         following = []
         for name, value, getter in level:
-            if isinstance(value, wanted):
+            if wanted(value):
                 yield name, value, getter
             elif not isinstance(value, Tensor) and id(value) not in done:
                 done.add(id(value))
@@ -119,7 +135,7 @@ def _inside(name: str, value: Any, getter: Getter) -> Iterator[tuple[str, Any, G
     elif isinstance(value, dict) and len(value) <= 1024:
         for key, item in list(value.items()):
             yield f"{name}[{key!r}]", item, (lambda key=key: getter()[key])
-    elif all(isinstance(getattr(value, "__dict__", {}).get(t), dict) for t in _TABLES):
+    elif _is_module(value):
         for table in _TABLES:
             for key, item in list(getattr(value, table).items()):
                 yield _attribute(name, key), item, (lambda t=table, key=key: getattr(getter(), t)[key])

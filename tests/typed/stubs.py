@@ -73,6 +73,17 @@ class Stub:
         self.lines.append(f"{indent}def {name}({', '.join(parameters)}) -> {result}: ...{mark}")
 
 
+    def made_class(self, name: str, made: type) -> None:
+        """A class that is made of a table: a layer of one function, with what it keeps of its arguments."""
+        base = made.__mro__[1]
+        self.imports["Module"] = "gradgen.nn.module"
+        kept = getattr(made, "defaults", {p: q.default for p, q in inspect.signature(made).parameters.items()})
+        needed = {inspect.Parameter.empty, getattr(sys.modules[base.__module__], "REQUIRED", None)}
+        given = [f"{p}: _Any" + ("" if any(d is n for n in needed) else " = ...") for p, d in kept.items()]
+        old = ["size_average: _Any = ...", "reduce: _Any = ..."] if "reduction" in kept else []
+        self.lines += [f"class {name}(_Module):", f"    def __init__({', '.join(['self', *given, *old])}) -> None: ..."]
+
+
 class _Names(ast.NodeTransformer):
     def __init__(self, stub: Stub, known: dict[str, str]) -> None:
         self.stub, self.known = stub, known
@@ -124,15 +135,20 @@ def namespace(module: ModuleType, about: str, more: Iterable[str] = ()) -> str:
     stub, names = Stub(about), sorted({n for n in vars(module) if not n.startswith("_")} | set(more))
     values = {n: getattr(module, n) for n in names}
     own = {n: v for n, v in values.items() if not isinstance(v, ModuleType)}
+    if module is gradgen.nn:
+        own = {n: v for n, v in own.items() if n in gradgen.nn.__all__}
+        stub.lines += [f"from gradgen.nn import {n} as {n}" for n in ("functional", "init", "utils")]
     if module is gradgen:
         stub.lines += [f"from gradgen import {n} as {n}" for n in sorted({*ROOMS, *gradgen._LAZY})]
     for name, value in own.items():
         at = importable(value)
-        if inspect.isclass(value) and at:
+        if inspect.isclass(value) and at and at[0] != module.__name__:
             stub.lines.append(f"from {at[0]} import {at[1]} as {name}")
     for name, value in own.items():
         if inspect.isfunction(value):
             stub.function(name, value)
+        elif inspect.isclass(value) and value.__module__ == module.__name__:
+            stub.made_class(name, value)
         elif not (inspect.isclass(value) and importable(value)):
             stub.lines.append(f"{name}: {_type_of(stub, value)}")
     return stub.text()
@@ -186,7 +202,7 @@ def stubs() -> dict[str, str]:
         "gradgen/__init__.pyi": namespace(gradgen, "gradgen's public names.", [*gradgen._LAZY, *gradgen._OWN]),
         "gradgen/eager/methods.pyi": methods(),
     }
-    for space in ("nn.functional", "linalg", "special"):
+    for space in ("nn", "nn.functional", "linalg", "special"):
         module = importlib.import_module(f"gradgen.{space}")
         path = Path("gradgen", *space.split("."))
         at = path / "__init__.pyi" if (ROOT / path).is_dir() else path.with_suffix(".pyi")

@@ -27,6 +27,8 @@ F.conv2d(x)
 gg.linalg.solv(x, x)
 gg.special.gammaln(x, dim=1)
 gg.nn.Linear("3", 4)
+gg.nn.Relu()
+gg.nn.GELU(aproximate="tanh")
 gg.optim.SGD(x, lr="fast")
 '''
 FIRST = WRONG.splitlines().index("gg.matmull(x, x)") + 1

@@ -70,10 +70,10 @@ def test_states_are_inputs_and_results_and_the_module_stays() -> None:
     net.table.fill_(3.0)
     before, hidden = state_of(net), net.hidden
     program = gg.trace(net, gg.spec("N", 3))
-    assert program.graph.states == (("count", "count_next"), ("table", "table_next"), ("hidden", "hidden_next"))
+    assert program.graph.states == (("hidden", "hidden_next"), ("count", "count_next"), ("table", "table_next"))
     assert same(state_of(net), before) and net.hidden is hidden
     x = np.arange(6, dtype=np.float32).reshape(2, 3)
-    given = {"args0": x, **program.state}
+    given = {"x": x, **program.state}
     twin = Counted()
     twin.table.fill_(3.0)
     for _ in range(3):
@@ -113,8 +113,8 @@ def test_names_follow_the_path(tmp_path: Path) -> None:
 
     names = [old for old, _ in gg.trace(together, gg.spec(4, 3)).graph.states]
     assert names == [
-        "history", "stack_0_0_num_batches_tracked", "stack_0_0_running_mean", "stack_0_0_running_var",
-        "layers_first_0_num_batches_tracked", "layers_first_0_running_mean", "layers_first_0_running_var",
+        "history", "stack_0_0_running_mean", "stack_0_0_running_var", "stack_0_0_num_batches_tracked",
+        "layers_first_0_running_mean", "layers_first_0_running_var", "layers_first_0_num_batches_tracked",
     ]
 
     def clash(x):
@@ -182,22 +182,22 @@ def test_three_batches_through_c(momentum: float | None, tmp_path: Path) -> None
         wanted.backward()
         np.testing.assert_allclose(model.grad.weight, twin.weight.grad.numpy(), rtol=1e-4, atol=1e-4)
     mean, variance = RECORDED[momentum]
-    np.testing.assert_allclose(model.bn_running_mean, mean, rtol=1e-5)
-    np.testing.assert_allclose(model.bn_running_var, variance, rtol=1e-5)
-    assert model.bn_num_batches_tracked == 3
+    np.testing.assert_allclose(model.running_mean, mean, rtol=1e-5)
+    np.testing.assert_allclose(model.running_var, variance, rtol=1e-5)
+    assert model.num_batches_tracked == 3
     held = model.state_dict()
-    assert list(held) == ["weight", "bias", "bn_num_batches_tracked", "bn_running_mean", "bn_running_var"]
+    assert list(held) == ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"]
     again = module.Module(**held)
     np.testing.assert_array_equal(again.forward(batch(0)), model.forward(batch(0)))
-    again.load_state_dict({**held, "bn_running_mean": np.full(3, 7, np.float32)})
-    np.testing.assert_array_equal(again.bn_running_mean, np.full(3, 7))
-    again.bn_running_mean = np.zeros(3, np.float32)
-    with pytest.raises(ValueError, match="bn_running_mean must have shape"):
-        again.bn_running_mean = np.zeros(4, np.float32)
+    again.load_state_dict({**held, "running_mean": np.full(3, 7, np.float32)})
+    np.testing.assert_array_equal(again.running_mean, np.full(3, 7))
+    again.running_mean = np.zeros(3, np.float32)
+    with pytest.raises(ValueError, match="running_mean must have shape"):
+        again.running_mean = np.zeros(4, np.float32)
     value = np.empty((), np.float32)
-    assert again.forward(batch(1), out=value) is value and again.bn_num_batches_tracked == 4
+    assert again.forward(batch(1), out=value) is value and again.num_batches_tracked == 4
     outputs, _ = module.value_and_grad(batch(0), np.ones(3, np.float32), np.zeros(3, np.float32), *program.state.values())
-    assert outputs.bn_num_batches_tracked_next == 1
+    assert outputs.num_batches_tracked_next == 1
 
 
 def test_running_statistics_of_instances_as_torch() -> None:
@@ -218,7 +218,7 @@ def test_spectral_norm_keeps_its_vectors() -> None:
         return gg.func.functional_call(layer, {"weight_orig": w}, (x,)).sum()
 
     program = gg.trace(total, gg.spec(2, 3), gg.spec(4, 3, requires_grad=True))
-    assert {old for old, _ in program.graph.states} == {"layer_weight_u", "layer_weight_v"}
+    assert {old for old, _ in program.graph.states} == {"weight_u", "weight_v"}
     assert layer.weight is weight
     assert gg.check(program, torch=False).passed
 
@@ -232,7 +232,7 @@ def test_outputs_are_chosen_and_states_stay(tmp_path: Path) -> None:
         return y, total
 
     module = gg.build(gg.trace(two, gg.spec(4, 3)), out=tmp_path / "chosen", outputs="y")
-    assert [t.name for t in module.info.outputs][:2] == ["y", "bn_num_batches_tracked_next"]
+    assert [t.name for t in module.info.outputs][:2] == ["y", "running_mean_next"]
     assert isinstance(module.Module(**gg.trace(two, gg.spec(4, 3)).state).forward(np.ones((4, 3), np.float32)), np.ndarray)
 
 
@@ -363,7 +363,7 @@ def test_a_counter_may_be_called_step(tmp_path: Path) -> None:
 
     own = gg.spec(2, requires_grad=True)
     module = gg.build(gg.trace(Stepping(), gg.spec(2), own), name="stepping", out=tmp_path)
-    model = module.Module(args1=np.ones(2, np.float32), step=np.array(5))
+    model = module.Module(w=np.ones(2, np.float32), step=np.array(5))
     assert model.forward(np.ones(2, np.float32)) == 12 and model.step == 6
 
     class Drawing(Stepping):
