@@ -19,11 +19,13 @@ from types import CodeType
 from typing import Any
 
 import numpy as np
+import sympy
 
 from gradgen.errors import ShapeError
 from gradgen.ir.dtypes import DType
 from gradgen.ir.graph import Location
 from gradgen.ir.nodes import Input, Node, Shape
+from gradgen.ir.symbols import Dim
 from gradgen.ops.registry import Op
 from gradgen.ops.size import Size
 
@@ -215,7 +217,7 @@ def symbol_leaf(node: Node, *, requires_grad: bool = False) -> Record:
 
 
 def is_traced(record: Record) -> bool:
-    """Whether the value depends on an input of a trace."""
+    """Whether the value depends on an input of a trace, or on the extent of a named dimension."""
     seen: set[Record] = set()
     stack = [record]
     while stack:
@@ -223,8 +225,16 @@ def is_traced(record: Record) -> bool:
         if r.symbol is not None and not r.is_phantom:
             return True
         if r.value is None:
+            if not r.is_phantom and _has_named_extent(r):
+                return True
             for s in r.inputs:
                 if s not in seen:
                     seen.add(s)
                     stack.append(s)
     return False
+
+
+def _has_named_extent(record: Record) -> bool:
+    return not isinstance(record.spec.size, Size) or any(
+        isinstance(v, sympy.Expr) and v.atoms(Dim) for _, v in record.attributes
+    )

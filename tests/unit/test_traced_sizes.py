@@ -69,3 +69,23 @@ def test_python_that_a_trace_would_lose() -> None:
     with pytest.raises(TraceError):
         gg.trace(lambda x: (hooked(x) + x).sum(), x=gg.spec(3, requires_grad=True))
     assert gg.func.grad(lambda x: (Tripled.apply(x) + x).sum())(gg.ones(2)).tolist() == [4.0, 4.0]
+
+
+@pytest.mark.parametrize("made", [
+    lambda n: gg.arange(n), lambda n: gg.zeros(n, 2).sum(), lambda n: gg.ones(()) / n, lambda n: gg.ones(3).expand(n, 3)])
+def test_what_has_a_named_size_has_no_value(made: Callable[[Any], Any]) -> None:
+    """No argument of the function is in these tensors, and yet nobody can look at them before the size is known."""
+    def looking(x: Any) -> Any:
+        return x * made(x.shape[0]).sum().item()
+
+    with pytest.raises(TraceError, match="has none while the function is traced"):
+        gg.trace(looking, x=gg.spec("N"))
+
+
+def test_indices_of_a_named_number_are_not_looked_at() -> None:
+    """embedding checks indices that are known; these are known but for how many there are."""
+    table = np.arange(6.0).reshape(3, 2)
+    traced = gg.trace(lambda x, w: gg.nn.functional.embedding(gg.tensor([2]).expand(x.shape[0]), w) + x,
+                      x=gg.spec("N", 2, dtype=gg.float64), w=gg.spec(3, 2, dtype=gg.float64))
+    (found,) = evaluate(traced.graph.outputs, dict(zip(traced.graph.inputs, (np.zeros((4, 2)), table))))
+    np.testing.assert_array_equal(found, np.tile(table[2], (4, 1)))
