@@ -63,7 +63,8 @@ _LAZY = {
     "special": "gradgen.special", "utils": "gradgen.utils", "random": "gradgen.random",
 }
 _OWN = {
-    "check": "gradgen.checking", "from_sympy": "gradgen.importers.from_sympy", "save": "gradgen.serialization",
+    "check": "gradgen.checking", "from_sympy": "gradgen.importers.from_sympy",
+    "from_onnx": "gradgen.importers.from_onnx", "save": "gradgen.serialization",
     "load": "gradgen.serialization", "vmap": "gradgen.func", "get_rng_state": "gradgen.random",
     "set_rng_state": "gradgen.random",
 }
