@@ -7,6 +7,7 @@ Python's own exception types, the class derives from that type too, so ``except 
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,6 +27,7 @@ __all__ = [
     "ShapeError",
     "TraceError",
     "UnsupportedOperationError",
+    "WeightsError",
 ]
 
 
@@ -81,6 +83,11 @@ class UnsupportedOperationError(GradgenError, NotImplementedError):
 
 class InvalidNameError(GradgenError, ValueError):
     """A name cannot be used for a module, an argument or a dimension of the emitted C or Python."""
+
+
+class WeightsError(GradgenError, pickle.UnpicklingError, RuntimeError):
+    """A file of weights is damaged, of another kind, or holds what gradgen does not read.  PyTorch raises UnpicklingError or
+    RuntimeError."""
 
 
 class DerivativeError(GradgenError, RuntimeError):

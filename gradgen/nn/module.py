@@ -27,6 +27,11 @@ class IncompatibleKeys(NamedTuple):
         return f"IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
 
 
+def _twin(own: Mapping[str, Tensor], name: str, given: Mapping[str, Any]) -> bool:
+    """Whether the tensor called `name` is given under another of its names."""
+    return any(own[k] is own[name] for k in given if k in own)
+
+
 _STORES = ("_parameters", "_buffers", "_modules")
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
@@ -324,11 +329,11 @@ class Module:
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> IncompatibleKeys:
         """Copies values by name (`assign`: puts the tensors themselves in place); RuntimeError in PyTorch's words where
-        names or shapes do not fit."""
+        names or shapes do not fit.  Of names of one parameter one is enough: files of safetensors have no others."""
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
         own = self.state_dict(keep_vars=True)
-        missing = [k for k in own if k not in state_dict]
+        missing = [k for k in own if k not in state_dict and (assign or not _twin(own, k, state_dict))]
         unexpected = [k for k in state_dict if k not in own]
         problems: list[str] = []
         if strict and missing:

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from gradgen.eager.creation import from_numpy
 from gradgen.eager.modes import enable_grad, no_grad
+from gradgen.eager.tensor import Tensor
 from gradgen.optim.optimizer import Optimizer
 
 SUFFICIENT, CURVATURE = 1e-4, 0.9
@@ -110,6 +112,14 @@ class _Search:
         return best
 
 
+def _converted(state: dict[str, Any], kind: type, convert: Callable[[Any], Any]) -> dict[str, Any]:
+    """The state with what is of that kind, alone or in lists, converted."""
+    def of(value: Any) -> Any:
+        return [of(v) for v in value] if isinstance(value, list) else convert(value) if isinstance(value, kind) else value
+
+    return {name: of(value) for name, value in state.items()}
+
+
 class LBFGS(Optimizer):
     """Quasi-Newton steps from the last `history_size` gradients; `step` needs a closure that evaluates loss and gradient.
 
@@ -129,6 +139,16 @@ class LBFGS(Optimizer):
         })
         if len(self.param_groups) != 1:
             raise ValueError("LBFGS doesn't support per-parameter options (parameter groups)")
+
+    def state_dict(self) -> dict[str, Any]:
+        """State by parameter number, vectors as tensors, and the group's options."""
+        found = super().state_dict()
+        return {**found, "state": {k: _converted(s, np.ndarray, from_numpy) for k, s in found["state"].items()}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """What `state_dict` of an optimizer of the same group returned."""
+        super().load_state_dict(state_dict)
+        self.state = {p: _converted(s, Tensor, lambda t: np.array(t.numpy())) for p, s in self.state.items()}
 
     # --- parameters as one vector -------------------------------------------------------------------------------------
 
