@@ -1,0 +1,292 @@
+"""The graph that torch.export gives, interpreted with gradgen's functions on symbolic tensors."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from gradgen.eager.modes import set_grad_enabled
+from gradgen.eager.tensor import Tensor
+from gradgen.errors import GradgenError, TraceError
+from gradgen.importers import aten
+from gradgen.ir import dtypes
+from gradgen.ir.dtypes import DType
+from gradgen.trace.recording import usable
+
+COUNTERS = "num_batches_tracked"
+"""Buffers that only count calls: PyTorch keeps them for a momentum of None, an exported graph does not read them."""
+
+
+def free_name(said: str, taken: Mapping[str, Any]) -> str:
+    plain = re.sub(r"\W+", "_", said).strip("_") or "input"
+    plain = plain if usable(plain) else f"{plain}_input"
+    number, found = 2, plain
+    while found in taken:
+        found, number = f"{plain}_{number}", number + 1
+    return found
+
+
+def lacking(torch: Any, module: Any) -> Iterator[tuple[Any, Any]]:
+    for graph in _modules(torch, module):
+        for node in graph.graph.nodes:
+            if node.op == "call_function" and not _handled(torch, node.target):
+                yield node.target, node
+
+
+def _modules(torch: Any, module: Any) -> Iterator[Any]:
+    for part in module.modules():
+        if isinstance(part, torch.fx.GraphModule):
+            yield part
+
+
+def _handled(torch: Any, target: Any) -> bool:
+    if isinstance(target, torch._ops.OpOverload):
+        return target.namespace == "aten" and (_is_check(target) or target in _sizes(torch) or aten.known(target))
+    if isinstance(target, torch._ops.HigherOrderOperator):
+        return target.__name__ in REGIONS
+    return target in aten.SYMBOLIC or getattr(target, "__name__", "") in _PYTHON
+
+
+REGIONS = ("wrap_with_set_grad_enabled", "wrap_with_autocast")
+_PYTHON = {"sym_sum", "sym_max", "sym_min", "sym_int", "sym_float", "sym_not", "sym_constrain_range_for_size",
+           "sym_constrain_range", "_set_grad_enabled", "ge", "le", "gt", "lt", "eq", "ne", "and_", "or_", "sym_ite",
+           "_check", "_check_is_size"}
+
+
+def _is_check(target: Any) -> bool:
+    name = target._schema.name.partition("::")[2]
+    return name.startswith(("_assert", "sym_constrain_range", "_functional_assert"))
+
+
+def _sizes(torch: Any) -> dict[Any, Callable[..., Any]]:
+    ops = torch.ops.aten
+    return {ops.sym_size.int: lambda x, dim: x.shape[dim], ops.sym_numel.default: lambda x: x.numel()}
+
+
+def line_of(node: Any) -> str | None:
+    """file:line of the user's code that a node comes from: the innermost outside of torch."""
+    found = re.findall(r'File "([^"]+)", line (\d+)', node.meta.get("stack_trace") or "")
+    users = [(f, n) for f, n in found if f"{re.escape('torch')}/" not in f] or found
+    return f"{users[-1][0]}:{users[-1][1]}" if users else None
+
+
+class Run:
+    """One interpretation of an exported graph with gradgen's functions."""
+
+    def __init__(self, torch: Any, exported: Any, kind: DType | None) -> None:
+        self.torch, self.exported, self.kind = torch, exported, kind
+        self._numpy = {d: getattr(torch, d.name) for d in dtypes.ALL if hasattr(torch, d.name)}
+        self._held: dict[str, Tensor] = {}
+        self._sizes = _sizes(torch)
+
+    def dtype(self, given: Any) -> DType:
+        """gradgen's dtype of a torch one: the floating-point one that was asked for, if any."""
+        if self.kind is not None and given.is_floating_point:
+            return self.kind
+        for ours, theirs in self._numpy.items():
+            if theirs is given:
+                return ours
+        small = (self.torch.uint8, self.torch.int8, self.torch.int16)
+        if given in small:
+            return dtypes.int32
+        raise GradgenError(f"gradgen has no {str(given).removeprefix('torch.')}",
+                           hint="model.float() or dtype=gg.float32 for half precision")
+
+    def tensor(self, value: Any, gradient: bool = False) -> Tensor:
+        """A copy of a torch tensor."""
+        kind = self.dtype(value.dtype)
+        with self.torch.no_grad():
+            array = value.detach().to("cpu").to(self.torch.float64 if kind is dtypes.float64 else value.dtype).numpy()
+        return Tensor._of(np.array(array, dtype=kind.numpy, order="C"), kind, gradient)
+
+    def tensors(self) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """The model's parameters and buffers by torch's names, and the further names of tied ones."""
+        exported, found, aliases = self.exported, {}, {}
+        first: dict[int, str] = {}
+        state = {**exported.state_dict, **exported.constants}
+        kinds: dict[str, str] = {s.target: s.kind.name for s in exported.graph_signature.input_specs if s.target}
+        for path in state:
+            value = state[path]
+            if not isinstance(value, self.torch.Tensor) or path.rpartition(".")[2] == COUNTERS:
+                continue
+            said = path.removeprefix("model.")
+            if id(value) in first:
+                aliases[said] = first[id(value)]
+                self._held[path] = found[first[id(value)]]
+                continue
+            gradient = value.requires_grad and isinstance(value, self.torch.nn.Parameter)
+            self._held[path] = self.tensor(value, gradient)
+            if kinds.get(path, "PARAMETER") != "CONSTANT_TENSOR":
+                first[id(value)] = said
+                found[said] = self._held[path]
+        return found, aliases
+
+    def __call__(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for s in self.exported.graph_signature.input_specs:
+            kind = s.kind.name
+            if kind == "USER_INPUT":
+                values[s.arg.name] = given.get(s.arg.name, getattr(s.arg, "value", None))
+            elif s.target in self._held:
+                values[s.arg.name] = self._held[s.target]
+            else:  # a counter that nothing reads
+                values[s.arg.name] = None
+        found = self.graph(self.exported.graph_module, values)
+        return self.results(found)
+
+    def results(self, found: Sequence[Any]) -> dict[str, Any]:
+        """What the user's function returned, under its own keys; buffers that were made anew are written."""
+        named: dict[str, Any] = {}
+        users: list[Any] = []
+        for value, s in zip(found, self.exported.graph_signature.output_specs):
+            kind = s.kind.name
+            if kind == "BUFFER_MUTATION":
+                if s.target in self._held:
+                    self._held[s.target].copy_(value)  # type: ignore[attr-defined]
+            elif kind == "USER_INPUT_MUTATION":
+                raise TraceError(f"the model changes its input {s.target} in place: the caller's tensor would stay as it is")
+            else:
+                users.append(value)
+        for path, value in zip(self.result_names(len(users)), users):
+            if isinstance(value, Tensor):
+                named[path] = value
+        if not named:
+            raise TraceError("the model returns no tensor")
+        return named
+
+    def result_names(self, count: int) -> list[str]:
+        from torch.utils import _pytree as pytree
+
+        tree = self.exported.call_spec.out_spec
+        if tree is None or tree.num_leaves != count:
+            return [f"output{k}" for k in range(count)]
+        paths = [p for p, _ in pytree.tree_flatten_with_path(pytree.tree_unflatten(list(range(count)), tree))[0]]
+        found: list[str] = []
+        for path in paths:
+            keys = [str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path]
+            text = re.sub(r"\W+", "_", "_".join(keys))
+            text = text if text and not text[0].isdigit() else f"output{text}"
+            found.append(free_name(text, dict.fromkeys(found)))
+        return found
+
+    def graph(self, module: Any, values: dict[str, Any]) -> Sequence[Any]:
+        """The results of a graph whose placeholders have these values."""
+        known: dict[Any, Any] = {}
+        needed = _needed(self.torch, module.graph)
+        for node in module.graph.nodes:
+            if node.op == "placeholder":
+                known[node] = values[node.name]
+            elif node.op == "get_attr":
+                known[node] = self.attribute(module, node.target)
+            elif node.op == "output":
+                found = self.value(node.args[0], known)
+                return found if isinstance(found, (tuple, list)) else (found,)
+            elif node in needed:
+                known[node] = self.node(node, known)
+        return ()
+
+    def attribute(self, module: Any, path: str) -> Any:
+        found = module
+        for part in path.split("."):
+            found = getattr(found, part)
+        if isinstance(found, self.torch.Tensor):
+            return self._held[path] if path in self._held else self.tensor(found)
+        return found
+
+    def value(self, a: Any, known: Mapping[Any, Any]) -> Any:
+        """An argument of a node in gradgen's terms."""
+        torch = self.torch
+        if isinstance(a, torch.fx.Node):
+            return known[a]
+        if isinstance(a, (list, tuple)):
+            return type(a)(self.value(v, known) for v in a) if type(a) in (list, tuple) else [self.value(v, known) for v in a]
+        if isinstance(a, dict):
+            return {k: self.value(v, known) for k, v in a.items()}
+        if isinstance(a, torch.dtype):
+            return self.dtype(a)
+        return a
+
+    def node(self, node: Any, known: Mapping[Any, Any]) -> Any:
+        target, torch = node.target, self.torch
+        args, kwargs = self.value(node.args, known), self.value(node.kwargs, known)
+        if isinstance(target, torch._ops.HigherOrderOperator):
+            return self.region(target.__name__, args)
+        if target in self._sizes:
+            return self._sizes[target](*args)
+        if isinstance(target, torch._ops.OpOverload):
+            return _as_users(line_of(node))(aten.call, target, args, kwargs)
+        if target in aten.SYMBOLIC:
+            return aten.SYMBOLIC[target](*args)
+        name = target.__name__
+        if name == "_set_grad_enabled":
+            return set_grad_enabled(*args)
+        if name in ("sym_int", "sym_float"):
+            return args[0]
+        if name == "sym_sum":
+            return sum(args[0])
+        raise aten.Missing(f"{name} of sizes")
+
+    def region(self, name: str, args: Sequence[Any]) -> Any:
+        """A part of the graph under another setting."""
+        if name == "wrap_with_set_grad_enabled":
+            enabled, module, *rest = args
+            with set_grad_enabled(enabled):
+                return self.inner(module, rest)
+        _, _, enabled, _, module, *rest = args  # autocast(device, dtype, enabled, cache)
+        if enabled:
+            raise aten.Missing("autocast: values of lower precision")
+        return self.inner(module, rest)
+
+    def inner(self, module: Any, args: Sequence[Any]) -> Any:
+        placeholders = [n.name for n in module.graph.nodes if n.op == "placeholder"]
+        found = self.graph(module, dict(zip(placeholders, args, strict=True)))
+        return tuple(found)
+
+
+def _needed(torch: Any, graph: Any) -> set[Any]:
+    """The nodes that results depend on, and those that change something."""
+    found: set[Any] = set()
+    for node in reversed(graph.nodes):
+        if node.op == "output" or node in found or _changes(torch, node):
+            found.add(node)
+            found.update(node.all_input_nodes)
+    return found
+
+
+def _changes(torch: Any, node: Any) -> bool:
+    """Whether the node is there for what it does; checks and counters of calls are not."""
+    target = node.target
+    if isinstance(target, torch._ops.OpOverload):
+        return bool(target._schema.is_mutable) and not _is_check(target) and not _counts(node)
+    return isinstance(target, torch._ops.HigherOrderOperator) or getattr(target, "__name__", "") == "_set_grad_enabled"
+
+
+def _counts(node: Any) -> bool:
+    """Whether the node counts the calls of a normalisation: `num_batches_tracked.add_(1)`."""
+    first = node.args[0] if node.args else None
+    return getattr(first, "op", "") == "placeholder" and first.name.endswith(COUNTERS)
+
+
+@functools.lru_cache(maxsize=4096)
+def _as_users(line: str | None) -> Callable[..., Any]:
+    """A function that calls another from the user's line, so that records and errors say that one."""
+    if line is None:
+        return _plain
+    file, _, number = line.rpartition(":")
+    code = _template.__code__.replace(co_filename=file, co_firstlineno=int(number), co_name="forward", co_qualname="forward")
+    return FunctionType(code, {})
+
+
+def _template(function, *args): return function(*args)  # type: ignore[no-untyped-def]
+
+
+def _plain(function: Callable[..., Any], *args: Any) -> Any:
+    return function(*args)
+
+
+__all__ = ["Run", "free_name", "lacking", "line_of"]

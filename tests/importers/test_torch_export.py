@@ -1,0 +1,84 @@
+"""gg.from_torch: PyTorch's own Modules, values and every gradient beside torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradgen as gg
+
+torch = pytest.importorskip("torch")
+nn, F = torch.nn, torch.nn.functional
+
+
+def agrees(
+    model: Any, args: tuple[Any, ...], tmp_path: Path, loss: Callable[..., Any] | None = None,
+    loss_args: tuple[Any, ...] = (), tolerance: float = 1e-10, **options: Any,
+) -> Any:
+    """The program, after its loss and every gradient were those of torch, by each tensor's largest entry."""
+    loss = loss or (lambda out: out.square().mean())
+    program = gg.from_torch(model, args, loss=loss, loss_args=loss_args, **options)
+    built = gg.build(program, name="net", out=tmp_path)
+    expected = loss(model(*args), *loss_args)
+    model.zero_grad()
+    expected.backward()
+    names = program.names
+    values = {names[k]: v for k, v in program.state.items()}
+    net = built.Module(**values)
+    given = [a.detach().numpy() for a in (*args, *loss_args) if isinstance(a, torch.Tensor)]
+    found = net.forward(*given)
+    net.backward()
+    error(np.asarray(found), expected.detach().numpy(), tolerance, "loss")
+    for path, parameter in model.named_parameters():
+        if parameter.grad is not None:
+            error(np.asarray(getattr(net.grad, names[path])), parameter.grad.numpy(), tolerance, path)
+    return program
+
+
+def error(found: Any, expected: Any, tolerance: float, what: str) -> None:
+    assert found.shape == expected.shape, what
+    assert np.abs(found - expected).max() <= tolerance * max(np.abs(expected).max(), 1e-30), what
+
+
+def test_a_network_with_its_loss(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3)).double()
+    x, t = torch.randn(4, 6, dtype=torch.float64), torch.tensor([0, 2, 1, 1])
+    program = agrees(net, (x,), tmp_path, lambda out, target: F.cross_entropy(out, target), (t,))
+    assert list(program.state) == ["0.weight", "0.bias", "2.weight", "2.bias"]
+
+
+def test_dimensions_have_the_users_names(tmp_path: Path) -> None:
+    net = nn.Linear(3, 2).double()
+    x, t = torch.randn(5, 3, dtype=torch.float64), torch.randn(5, 2, dtype=torch.float64)
+    batch = torch.export.Dim("batch")
+    program = agrees(net, (x,), tmp_path, lambda out, target: F.mse_loss(out, target), (t,),
+                     dynamic_shapes={"input": {0: batch}, "target": {0: batch}})
+    assert [str(e) for e in next(n for n in program.graph.inputs if n.name == "input").shape] == ["batch", "3"]
+    said = gg.from_torch(net, (x,), dynamic_shapes={"input": {0: "rows"}})
+    assert [str(e) for e in next(n for n in said.graph.inputs if n.name == "input").shape] == ["rows", "3"]
+
+
+def test_the_model_stays_as_it_is() -> None:
+    net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5)).eval()
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    random = torch.random.get_rng_state()
+    program = gg.from_torch(net, (torch.randn(8, 3),), train=True)
+    random_after = torch.random.get_rng_state()
+    assert not net.training and not net[2].training
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+    assert torch.equal(random, random_after) or len(program.state) == 6
+    assert "1.running_mean" in program.state and "1.num_batches_tracked" not in program.state
+
+
+def test_what_is_missing_is_named_with_the_users_line() -> None:
+    class Net(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return torch.view_as_complex(torch.stack([x, x], -1)).abs()
+
+    with pytest.raises(gg.errors.GradgenError, match=r"view_as_complex.*test_torch_export\.py:\d+"):
+        gg.from_torch(Net(), (torch.randn(3),))
