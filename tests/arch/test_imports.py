@@ -26,7 +26,7 @@ BESIDE = {
     "record": "ops autodiff",
     "eager": "record autodiff compiler",
     "trace": "eager compiler",
-    "importers": "ops record eager trace",
+    "importers": "ops record eager trace func autograd nn",
     "linalg": "eager ops",
     "special": "eager ops",
     "autograd": "eager trace autodiff",
