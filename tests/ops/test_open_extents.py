@@ -33,8 +33,8 @@ def test_open_axes(path: str) -> None:
 
 def test_the_comparison_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without what the front end asks, a window larger than its axis is an empty result and no error."""
-    tracing = import_module("gradgen.trace.tracing")  # gradgen.trace is the function
-    monkeypatch.setattr(tracing, "with_conditions", lambda graph: with_conditions(graph).__class__(
+    recording = import_module("gradgen.trace.recording")  # gradgen.trace is the function
+    monkeypatch.setattr(recording, "with_conditions", lambda graph: with_conditions(graph).__class__(
         graph.inputs, graph.outputs, graph.output_names, graph.where, ()))
     assert any("nothing is said" in line for line in differences(FIRST["nn.functional.max_pool1d"]))
 
