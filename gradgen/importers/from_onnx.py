@@ -26,7 +26,7 @@ from gradgen.importers import (
 )
 from gradgen.importers.onnx_graph import DOMAINS, NotKnown, Run, Scope
 from gradgen.importers.onnx_reading import array_of, model_of, package
-from gradgen.importers.onnx_table import ENTRIES
+from gradgen.importers.onnx_table import ENTRIES, entry_of
 from gradgen.ir import dtypes
 from gradgen.ir.graph import dim_names
 from gradgen.record.dimensions import Dimension
@@ -76,7 +76,37 @@ def from_onnx(
     that are no ONNX models, for what is not known at import and has to be, and for names that the model does not have.
     """
     proto, folder = model_of(model)
+    proto = _lifted(proto)
     return _Door(proto, folder, train, dims or {}, dtype, constants or {}, frozen).program(name)
+
+
+FIRST = 13
+"""Operators of older opsets that the table lacks are converted to this one."""
+
+
+def _lifted(model: Any) -> Any:
+    """A model of an old opset as one of FIRST where it has operators that the table lacks, by ONNX's converter where it can.
+
+    What the table has is better left alone: the converter takes operators for unchanged that were not (Hardmax).
+    """
+    opset = next((o.version for o in model.opset_import if o.domain in DOMAINS), FIRST)
+    if opset >= FIRST or all(_has_entry(n.op_type, opset) for n in _nodes(model.graph) if n.domain in DOMAINS):
+        return model
+    if opset < 9 and any(n.op_type == "Scan" for n in model.graph.node):  # that had an axis more, which the converter leaves
+        return model
+    try:
+        from onnx.version_converter import convert_version
+
+        return convert_version(model, FIRST)
+    except Exception:  # the converter raises what it likes; the error of the operators that are missing says more
+        return model
+
+
+def _has_entry(op: str, opset: int) -> bool:
+    try:
+        return entry_of(op, package().defs.get_schema(op, opset, "").since_version) is not None
+    except package().defs.SchemaError:
+        return False
 
 
 class _Door:

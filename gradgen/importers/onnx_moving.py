@@ -154,7 +154,8 @@ def _slice(data: Tensor, starts: Ints, ends: Ints, axes: Ints, steps: Ints) -> T
         if step > 0:
             data = data[(slice(None),) * axis + (slice(first, _end(last, n), step),)]
         elif isinstance(n, int):
-            rows = range(n)[slice(first, None if last < -n else last, step)]
+            first = min(max(first + n if first < 0 else first, 0), n - 1)  # where NumPy would begin before the first
+            rows = range(n)[slice(first, None if last < -n else last, step)] if n else range(0)
             flipped = lib.flip(data, (axis,))
             if not len(rows):
                 data = lib.narrow(data, axis, 0, 0)

@@ -11,9 +11,6 @@ import numpy as np
 
 from gradgen.errors import GradgenError
 
-FIRST = 13
-"""Models of an older opset are converted to this one; of newer ones those operators are known that the table has."""
-
 
 def package() -> ModuleType:
     """The `onnx` package.  GradgenError where it is not installed."""
@@ -30,9 +27,9 @@ def model_of(source: Any) -> tuple[Any, Path | None]:
     """(the ModelProto, the folder its external data lie in) of a path, of bytes, or of a ModelProto."""
     onnx = package()
     if isinstance(source, onnx.ModelProto):
-        return _lifted(source), None
+        return source, None
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _lifted(_parsed(bytes(source), "the bytes given")), None
+        return _parsed(bytes(source), "the bytes given"), None
     if not isinstance(source, (str, Path)):
         raise GradgenError(f"from_onnx takes a path, bytes or a ModelProto, not {type(source).__name__}")
     path = Path(source)
@@ -40,7 +37,7 @@ def model_of(source: Any) -> tuple[Any, Path | None]:
         data = path.read_bytes()
     except OSError as error:
         raise GradgenError(f"the model cannot be read: {error}", where=str(path)) from None
-    return _lifted(_parsed(data, str(path))), path.resolve().parent
+    return _parsed(data, str(path)), path.resolve().parent
 
 
 def _parsed(data: bytes, where: str) -> Any:
@@ -53,19 +50,6 @@ def _parsed(data: bytes, where: str) -> Any:
     if not model.HasField("graph") or not model.opset_import:
         raise GradgenError("this is no ONNX model: it has no graph, or no opset", where=where)
     return model
-
-
-def _lifted(model: Any) -> Any:
-    """A model of an opset before FIRST as one of that opset, by ONNX's own converter where it can."""
-    opset = min((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=FIRST)
-    if opset >= FIRST or (any(n.op_type == "Scan" for n in model.graph.node) and opset < 9):  # that has an axis more
-        return model
-    try:
-        from onnx.version_converter import convert_version
-
-        return convert_version(model, FIRST)
-    except Exception:  # the converter raises what it likes; operators that did not change since are known as they are
-        return model
 
 
 def array_of(proto: Any, folder: Path | None = None) -> np.ndarray:

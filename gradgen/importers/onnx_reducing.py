@@ -25,7 +25,7 @@ def _prod(x: Tensor, dim: tuple[int, ...], keepdim: bool) -> Tensor:
 
 
 def _typed(function: Any) -> Any:
-    """Sums and products of int32 stay int32."""
+    """Integers stay what they are."""
     def call(x: Tensor, dim: tuple[int, ...], keepdim: bool) -> Tensor:
         return function(x, dim, keepdim).to(x.dtype)
 
@@ -61,8 +61,9 @@ def _mean(x: Tensor, dim: tuple[int, ...], keepdim: bool) -> Tensor:
 
 
 _REDUCTIONS = {
-    "ReduceL1": _typed(_norm1), "ReduceL2": _norm2, "ReduceLogSum": lambda x, d, k: lib.log(lib.sum(x, d, k)),
-    "ReduceLogSumExp": lambda x, d, k: lib.logsumexp(x, d, k), "ReduceMax": _extreme("amax"), "ReduceMin": _extreme("amin"),
+    "ReduceL1": _typed(_norm1), "ReduceL2": _norm2, "ReduceLogSum": _typed(lambda x, d, k: lib.log(lib.sum(x, d, k))),
+    "ReduceLogSumExp": _typed(lambda x, d, k: lib.logsumexp(x, d, k)),
+    "ReduceMax": _extreme("amax"), "ReduceMin": _extreme("amin"),
     "ReduceMean": _typed(_mean), "ReduceProd": _typed(_prod), "ReduceSum": _typed(lambda x, d, k: lib.sum(x, d, k)),
     "ReduceSumSquare": _typed(lambda x, d, k: lib.sum(x * x, d, k)),
 }

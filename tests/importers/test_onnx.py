@@ -104,6 +104,36 @@ def test_compiled(name: str, tmp_path: Path) -> None:
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-6)
 
 
+# Where no test of the standard looks.
+
+
+def test_a_slice_backwards_begins_inside() -> None:
+    """A start before the first element is the first: NumPy would begin before it, and have none."""
+    made = model("m (float[3] x) => (float[n] y) { y = Slice(x, first, last, axes, steps) }",
+                 first=[-5], last=[-(2**31)], axes=[0], steps=[-2])
+    x = normal(3)
+    np.testing.assert_array_equal(values(gg.from_onnx(made), x)[0], x[:1])
+
+
+def test_old_operators_keep_their_meaning() -> None:
+    """Before opset 13 the axes from `axis` on are one: the converter of ONNX leaves Hardmax as it is."""
+    x = normal(2, 3, 4)
+    old = model("m (float[2, 3, 4] x) => (float[2, 3, 4] y) { y = Hardmax<axis = 1>(x) }", opset=11)
+    (found,) = values(gg.from_onnx(old), x)
+    expected = np.zeros((2, 12), np.float32)
+    expected[[0, 1], x.reshape(2, 12).argmax(1)] = 1
+    np.testing.assert_array_equal(found, expected.reshape(x.shape))
+    converted = model("m (float[2, 3] x, float[3] b) => (float[2, 3] y) { y = Add<axis = 1, broadcast = 1>(x, b) }", opset=6)
+    (found,) = values(gg.from_onnx(converted), x[:, 0, :3], x[0, 1, :3])
+    np.testing.assert_array_equal(found, x[:, 0, :3] + x[0, 1, :3])
+
+
+@pytest.mark.parametrize("op", ["ReduceLogSumExp", "ReduceL2", "ReduceMean"])
+def test_integers_stay_integers(op: str) -> None:
+    program = gg.from_onnx(model(f"m (int32[2, 3] x) => (int32[] y) {{ y = {op}<keepdims = 0>(x) }}"))
+    assert program.graph.outputs[0].dtype == gg.int32
+
+
 # --- parameters and gradients -------------------------------------------------------------------------------------------
 
 MLP = """
