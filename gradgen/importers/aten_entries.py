@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gradgen.eager import namespace
+from gradgen.nn import recurrent
 
 Bound = Mapping[str, Any]
 REDUCTIONS = ("none", "mean", "sum")
@@ -120,34 +121,28 @@ def _interpolate(mode: str) -> Callable[[Bound], Any]:
 
 def _recurrent(mode: str) -> Callable[[Bound], Any]:
     def entry(b: Bound) -> Any:
-        from gradgen.func import functional_call
-        from gradgen.nn import recurrent
-
-        hx, weights = b["hx"], list(b["params"])
-        state = list(hx) if isinstance(hx, (list, tuple)) else [hx]
-        x, lstm = b["input"], mode == "LSTM"
-        rows = {"LSTM": 4, "GRU": 3}.get(mode, 1)
-        hidden = weights[1].shape[0] // rows
-        width = state[0].shape[-1]
-        layer = recurrent.RNNBase(
-            mode, weights[0].shape[1], hidden, b["num_layers"], b["has_biases"], b["batch_first"],
-            b["dropout"] if b["train"] else 0.0, b["bidirectional"], 0 if width == hidden else width, dtype=x.dtype)
-        names = [n for n, _ in layer.named_parameters()]
-        layer.train(b["train"])
-        output, last = functional_call(layer, dict(zip(names, weights, strict=True)), (x, tuple(state) if lstm else state[0]))
-        return (output, *last) if lstm else (output, last)
+        hx = b["hx"]
+        state = tuple(hx) if isinstance(hx, (list, tuple)) else (hx,)
+        batched, first = b["input"].ndim == 3, b["batch_first"]
+        x = b["input"].transpose(0, 1) if batched and first else b["input"] if batched else b["input"].unsqueeze(1)
+        state = state if batched else tuple(s.unsqueeze(1) for s in state)
+        names = ["ih", "hh", *(["bias_ih", "bias_hh"] if b["has_biases"] else [])]
+        each = len(b["params"]) // state[0].shape[0]  # one more where the hidden state is projected
+        names += ["hr"] * (each - len(names))
+        weights = [dict(zip(names, b["params"][k : k + each])) for k in range(0, len(b["params"]), each)]
+        output, last = recurrent.layers(mode, x, state, weights, b["bidirectional"], b["dropout"] if b["train"] else 0.0)
+        if not batched:
+            return output.squeeze(1), *(s.squeeze(1) for s in last)
+        return output.transpose(0, 1) if first else output, *last
 
     return entry
 
 
 def _cell(mode: str) -> Callable[[Bound], Any]:
     def entry(b: Bound) -> Any:
-        from gradgen.nn import recurrent
-
         hx = b["hx"]
-        state = tuple(hx) if isinstance(hx, (list, tuple)) else (hx,)
-        gates = F["linear"](b["input"], b["w_ih"], b["b_ih"])
-        new = recurrent._STEPS[mode][0](gates, state, lambda h: F["linear"](h, b["w_hh"], b["b_hh"]), None)
+        weights = {"ih": b["w_ih"], "hh": b["w_hh"], "bias_ih": b["b_ih"], "bias_hh": b["b_hh"]}
+        new = recurrent.cell(mode, b["input"], tuple(hx) if isinstance(hx, (list, tuple)) else (hx,), weights)
         return new if mode == "LSTM" else new[0]
 
     return entry

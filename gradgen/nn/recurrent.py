@@ -93,6 +93,38 @@ def _ragged(mode: str, packed: list[Any], state: tuple[Any, ...], weights: dict[
     return state, outputs[::-1] if reverse else outputs
 
 
+def layers(
+    mode: str, x: Any, state: tuple[Any, ...], weights: list[dict[str, Any]], bidirectional: bool, dropout: float,
+) -> tuple[Any, tuple[Any, ...]]:
+    """All layers over x [T, N, input] from the states [layers * directions, N, out]: outputs of the last one, last states.
+
+    `weights` has for each layer and direction `ih`, `hh`, and where there are any `bias_ih`, `bias_hh` and `hr`.
+    """
+    cat, stack = _functions["cat"], _functions["stack"]
+    directions = 2 if bidirectional else 1
+    last: list[tuple[Any, ...]] = []
+    for first in range(0, len(weights), directions):
+        found = []
+        for k in range(first, first + directions):
+            end, outputs = _steps(mode, x, tuple(s[k] for s in state), weights[k], k > first)
+            last.append(end)
+            found.append(outputs)
+        x = found[0] if directions == 1 else cat(found, -1)
+        if dropout and first + directions < len(weights):
+            x = functional.dropout(x, dropout, True)
+    return x, tuple(stack(list(parts), 0) for parts in zip(*last))
+
+
+def cell(mode: str, x: Any, state: tuple[Any, ...], weights: dict[str, Any]) -> tuple[Any, ...]:
+    """One step from x [N, input] and the states [N, out]: the new states."""
+    def recurrent(h: Any) -> Any:
+        return functional.linear(h, weights["hh"], weights.get("bias_hh"))
+
+    gates = functional.linear(x, weights["ih"], weights.get("bias_ih"))
+    found: tuple[Any, ...] = _STEPS[mode][0](gates, state, recurrent, None)
+    return found
+
+
 # --- layers -----------------------------------------------------------------------------------------------------------
 
 
@@ -236,28 +268,13 @@ class RNNBase(Module):
         batch = input.shape[1]
         state = self._start(input, batch) if state is None else state
         self._check_sizes(input, state, batch)
-        output, last = self._layers(input, state)
+        weights = [self._weights(k) for k in range(len(self._all_weights))]
+        output, last = layers(self.mode, input, state, weights, self.bidirectional, self.dropout if self.training else 0.0)
         if not batched:
             output, last = output.squeeze(1), tuple(s.squeeze(1) for s in last)
         elif self.batch_first:
             output = output.transpose(0, 1)
         return output, last if states > 1 else last[0]
-
-    def _layers(self, x: Any, state: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
-        cat, stack = _functions["cat"], _functions["stack"]
-        directions = 2 if self.bidirectional else 1
-        last: list[tuple[Any, ...]] = []
-        for layer in range(self.num_layers):
-            found = []
-            for d in range(directions):
-                k = layer * directions + d
-                end, outputs = _steps(self.mode, x, tuple(s[k] for s in state), self._weights(k), d == 1)
-                last.append(end)
-                found.append(outputs)
-            x = found[0] if directions == 1 else cat(found, -1)
-            if self.dropout and self.training and layer < self.num_layers - 1:
-                x = functional.dropout(x, self.dropout, True)
-        return x, tuple(stack(list(parts), 0) for parts in zip(*last))
 
     def _packed(self, input: PackedSequence, state: Any) -> Any:
         cat, stack = _functions["cat"], _functions["stack"]
@@ -368,13 +385,8 @@ class RNNCellBase(Module):
         if given is None:
             zeros = _functions["zeros"](*tuple(input.shape)[:-1], self.hidden_size, dtype=input.dtype)
             given = (zeros,) * states
-
-        def recurrent(h: Any) -> Any:
-            return functional.linear(h, self.weight_hh, self.bias_hh)
-
-        gates = functional.linear(input, self.weight_ih, self.bias_ih)
-        found: tuple[Any, ...] = _STEPS[mode][0](gates, given, recurrent, None)
-        return found
+        weights = {"ih": self.weight_ih, "hh": self.weight_hh, "bias_ih": self.bias_ih, "bias_hh": self.bias_hh}
+        return cell(mode, input, given, weights)
 
     def extra_repr(self) -> str:
         text = f"{self.input_size}, {self.hidden_size}"
