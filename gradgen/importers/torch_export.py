@@ -1,4 +1,4 @@
-"""PyTorch models as programs, by way of `torch.export`: `gg.from_torch`.
+"""PyTorch models as programs, by way of `torch.export`: a door of `gg.from_torch`.
 
 The exported graph is interpreted once with gradgen's own functions on symbolic tensors, as `gg.trace` runs a function: views,
 changes in place, running statistics and random numbers mean there what they mean in eager use.  torch is imported here alone.
@@ -16,7 +16,7 @@ from typing import Any
 
 from gradgen.errors import GradgenError
 from gradgen.importers import aten
-from gradgen.importers.torch_graph import Run, free_name, lacking, line_of
+from gradgen.importers.torch_graph import Run, free_name, lacking, line_of, python_floats
 from gradgen.ir import dtypes
 from gradgen.record.dimensions import dim
 from gradgen.record.traced import Spec, TracedFunction
@@ -26,32 +26,14 @@ from gradgen.trace.tracing import spec
 TABLE = "docs/aten-operators.md lists what there is"
 
 
-def from_torch(
+def export_torch(
     model: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, *,
     loss: Callable[..., Any] | None = None, loss_args: Sequence[Any] = (), dynamic_shapes: Any = None,
     train: bool | None = None, dtype: Any = None, name: str | None = None,
 ) -> TracedFunction:
-    """The program of a torch Module, or of an ExportedProgram, with its parameters as inputs that have gradients.
+    """As `gg.from_torch`, by torch.export."""
+    import torch
 
-    Args:
-        model: a `torch.nn.Module`, left as it is, or what `torch.export.export` returned.
-        args, kwargs: example inputs, as for `torch.export.export`; only shapes and dtypes count.
-        loss: a function of the model's result and `loss_args`; its value is the program's result.
-        loss_args: example tensors (targets, ...), further inputs under the function's names for them.
-        dynamic_shapes: as for `torch.export.export`, for args and then loss_args: {"x": {0: torch.export.Dim("N")}}.  A
-            string in place of a Dim is the dimension of that name.
-        train: the mode in which the model is exported (Module.train()); as it is unless given.
-        dtype: float32 or float64 for every floating-point value, whatever the model has.
-        name: of the program; the model's class otherwise.
-
-    `program.state` has parameters and buffers as NumPy arrays by torch's names, copied; `program.names` the name in C of
-    each; `program.aliases` the further names of tied parameters.  Frozen parameters have no gradient.  Running statistics
-    that training changes are states of the program.
-
-    Raises GradgenError for operations that gradgen has not, all of them, with the user's lines; what torch.export raises;
-    TraceError as `gg.trace` does.
-    """
-    torch = _torch()
     if isinstance(model, torch.export.ExportedProgram):
         exported, called = model, name or "model"
         names = _names_of_graph(exported)
@@ -63,15 +45,6 @@ def from_torch(
         names = whole.input_names(exported)
     with _refusals(torch, exported) as decomposed:
         return _program(torch, decomposed, called if called.isidentifier() else "model", names, dtype)
-
-
-def _torch() -> Any:
-    try:
-        import torch
-        import torch.export
-    except ImportError:
-        raise GradgenError("gg.from_torch needs PyTorch", hint="pip install torch") from None
-    return torch
 
 
 # --- exporting --------------------------------------------------------------------------------------------------------
@@ -246,10 +219,12 @@ def _program(torch: Any, exported: Any, name: str, names: Sequence[str], dtype: 
         value = nodes[argument.name].meta["val"]
         own = free_name(said, specs)
         inputs[argument.name] = own
-        specs[own] = spec(*(_extent(e, symbols) for e in value.shape), dtype=run.dtype(value.dtype))
+        extents = (_extent(e, symbols) for e in value.shape)
+        specs[own] = spec(*extents, dtype=run.dtype(value.dtype), requires_grad=value.requires_grad)
 
     def function(**given: Any) -> dict[str, Any]:
-        return run({k: given[v] for k, v in inputs.items()})
+        with python_floats(torch, kind):
+            return run({k: given[v] for k, v in inputs.items()})
 
     return trace_with(function, specs, tensors, name=name, aliases=aliases)
 
@@ -291,4 +266,4 @@ def _extent(e: Any, symbols: Mapping[str, Any]) -> Any:
                        hint="give that axis a Dim of its own, or a fixed size")
 
 
-__all__ = ["from_torch"]
+__all__ = ["export_torch"]

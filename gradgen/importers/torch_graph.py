@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import FunctionType
 from typing import Any
 
 import numpy as np
 
+from gradgen.eager.creation import get_default_dtype, set_default_dtype
 from gradgen.eager.modes import set_grad_enabled
 from gradgen.eager.tensor import Tensor
 from gradgen.errors import GradgenError, TraceError
@@ -29,6 +31,23 @@ def free_name(said: str, taken: Mapping[str, Any]) -> str:
     while found in taken:
         found, number = f"{plain}_{number}", number + 1
     return found
+
+
+def result_name(path: Sequence[Any], taken: Mapping[str, Any]) -> str:
+    """A name for what a model returns at this path of its result: `output` where that is one tensor."""
+    text = "_".join(str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path)
+    return free_name(text if text and not text[0].isdigit() else f"output{text}", taken)
+
+
+@contextmanager
+def python_floats(torch: Any, kind: DType | None) -> Iterator[None]:
+    """What a Python float is in torch is what it is here; `kind` is the dtype of all floats, if there is one."""
+    before = get_default_dtype()
+    set_default_dtype(kind or dtypes.dtype(str(torch.get_default_dtype()).removeprefix("torch.")))
+    try:
+        yield
+    finally:
+        set_default_dtype(before)
 
 
 def lacking(torch: Any, module: Any) -> Iterator[tuple[Any, Any]]:
@@ -168,10 +187,7 @@ class Run:
         paths = [p for p, _ in pytree.tree_flatten_with_path(pytree.tree_unflatten(list(range(count)), tree))[0]]
         found: list[str] = []
         for path in paths:
-            keys = [str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path]
-            text = re.sub(r"\W+", "_", "_".join(keys))
-            text = text if text and not text[0].isdigit() else f"output{text}"
-            found.append(free_name(text, dict.fromkeys(found)))
+            found.append(result_name(path, dict.fromkeys(found)))
         return found
 
     def graph(self, module: Any, values: dict[str, Any]) -> Sequence[Any]:
@@ -289,4 +305,4 @@ def _plain(function: Callable[..., Any], *args: Any) -> Any:
     return function(*args)
 
 
-__all__ = ["Run", "free_name", "lacking", "line_of"]
+__all__ = ["Run", "free_name", "lacking", "line_of", "python_floats", "result_name"]

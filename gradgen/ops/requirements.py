@@ -293,3 +293,8 @@ def decided_parts(extent: Extent, cut: Callable[[int], Sequence[int]]) -> tuple[
         else:
             return None
     return tuple(found)
+
+
+def assumed() -> Facts:
+    """What is stated of the named dimensions of the innermost trace."""
+    return _open.collectors[-1].assumed if _open.collectors else ()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import CodeType, FrameType
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -13,6 +15,19 @@ Origin = tuple[CodeType, int]
 """Code object and instruction of a call."""
 
 _is_ours: dict[str, bool] = {}
+_passed: tuple[str, ...] = (PACKAGE,)
+
+
+@contextmanager
+def passing_over(directory: str) -> Iterator[None]:
+    """Until the end of the block code in the directory, of a library that calls ours, is not the user's either."""
+    global _is_ours, _passed
+    before = _is_ours, _passed
+    _is_ours, _passed = {}, (*_passed, directory + os.sep)
+    try:
+        yield
+    finally:
+        _is_ours, _passed = before
 
 
 def user_frame() -> Origin | None:
@@ -23,7 +38,7 @@ def user_frame() -> Origin | None:
         name = code.co_filename
         ours = _is_ours.get(name)
         if ours is None:
-            ours = _is_ours[name] = name.startswith(PACKAGE)
+            ours = _is_ours[name] = name.startswith(_passed)
         if not ours:
             return code, frame.f_lasti
         frame = frame.f_back
