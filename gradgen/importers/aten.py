@@ -19,20 +19,40 @@ def call(op: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """The results of an `OpOverload` on eager tensors, numbers and gradgen's dtypes.  Raises Missing."""
     bound, given = bind(op, args, kwargs)
     name = op._schema.name.partition("::")[2]
-    entry = ENTRIES.get(f"{name}.{op._overloadname}") or ENTRIES.get(name)
+    entry, function = _found(name, op._overloadname)
+    if entry is None and function is None and _in_place(op):
+        entry, function = _found(name[:-1], op._overloadname)
+        changed, before = bound["self"], {**bound, "self": bound["self"].clone()}  # derivatives want what is overwritten
+        return changed.copy_(_called(op, entry, function, before, given))
+    return _called(op, entry, function, bound, given)
+
+
+def known(op: Any) -> bool:
+    """Whether there is an entry or a function of that name; in place, of the operation that the name says is written."""
+    name = op._schema.name.partition("::")[2]
+    return any(_found(n, op._overloadname) != (None, None) for n in (name, *([name[:-1]] if _in_place(op) else ())))
+
+
+def _found(name: str, overload: str) -> tuple[Callable[[Bound], Any] | None, Callable[..., Any] | None]:
+    entry = ENTRIES.get(f"{name}.{overload}") or ENTRIES.get(name)
+    return entry, None if entry is not None else function_of(name)
+
+
+def _in_place(op: Any) -> bool:
+    """`name_` writes what `name` gives into its first argument."""
+    first = op._schema.arguments[:1]
+    return op._schema.name.endswith("_") and any(a.alias_info is not None and a.alias_info.is_write for a in first)
+
+
+def _called(
+    op: Any, entry: Callable[[Bound], Any] | None, function: Callable[..., Any] | None, bound: Bound, given: Sequence[str],
+) -> Any:
     if entry is not None:
         return entry(bound)
-    function = function_of(name)
     if function is None:
         raise Missing(str(op))
     needed = {n for n, p in inspect.signature(function).parameters.items() if p.default is p.empty}
     return by_name(op, function, {n: v for n, v in bound.items() if n in given or n in needed})
-
-
-def known(op: Any) -> bool:
-    """Whether there is an entry or a function of that name."""
-    name = op._schema.name.partition("::")[2]
-    return any(key in ENTRIES for key in (f"{name}.{op._overloadname}", name)) or function_of(name) is not None
 
 
 def bind(op: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -326,8 +326,8 @@ def _reflect(mode: str) -> Callable[[Bound], Any]:
 ENTRIES: dict[str, Callable[[Bound], Any]] = {
     # views and copies
     "slice": _slice, "alias": _same, "lift": _same, "lift_fresh": _same, "lift_fresh_copy": _method("clone"),
-    "clone": _method("clone"), "contiguous": _same, "detach": _method("detach"), "detach_": _method("detach"),
-    "view": _spread("view", "size"), "_unsafe_view": _spread("reshape", "size"), "reshape": _spread("reshape", "shape"),
+    "clone": _method("clone"), "contiguous": _method("contiguous"), "detach": _method("detach"), "detach_": _method("detach"),
+    "view": _spread("reshape", "size"), "_unsafe_view": _spread("reshape", "size"), "reshape": _spread("reshape", "shape"),
     "view.dtype": lambda b: b["self"].view(b["dtype"]), "expand": _spread("expand", "size"),
     "repeat": _spread("repeat", "repeats"), "permute": _spread("permute", "dims"), "view_copy": _spread("reshape", "size"),
     "expand_copy": _spread("expand", "size"), "permute_copy": _spread("permute", "dims"), "t": _method("t"),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -89,8 +92,9 @@ def _sizes(torch: Any) -> dict[Any, Callable[..., Any]]:
 
 def line_of(node: Any) -> str | None:
     """file:line of the user's code that a node comes from: the innermost outside of torch."""
+    own = str(Path(sys.modules["torch"].__file__ or "").parent) + os.sep
     found = re.findall(r'File "([^"]+)", line (\d+)', node.meta.get("stack_trace") or "")
-    users = [(f, n) for f, n in found if f"{re.escape('torch')}/" not in f] or found
+    users = [(f, n) for f, n in found if not f.startswith(own)] or found
     return f"{users[-1][0]}:{users[-1][1]}" if users else None
 
 
@@ -194,7 +198,8 @@ class Run:
         """The results of a graph whose placeholders have these values."""
         known: dict[Any, Any] = {}
         needed = _needed(self.torch, module.graph)
-        for node in module.graph.nodes:
+        writes = _last_writes(self.torch, module.graph)
+        for place, node in enumerate(module.graph.nodes):
             if node.op == "placeholder":
                 known[node] = values[node.name]
             elif node.op == "get_attr":
@@ -204,7 +209,19 @@ class Run:
                 return found if isinstance(found, (tuple, list)) else (found,)
             elif node in needed:
                 known[node] = self.node(node, known)
+                if writes.get(_memory(node), -1) > place:
+                    self.shares(node, known)
         return ()
+
+    def shares(self, node: Any, known: Mapping[Any, Any]) -> None:
+        """Memory is a matter of layout: what shares some in torch and is changed later must share it here, too."""
+        found = known[node]
+        for a in node.all_input_nodes:
+            if _memory(a) == _memory(node) and isinstance(found, Tensor) and isinstance(known[a], Tensor) \
+                    and found._cell is not known[a]._cell:
+                raise GradgenError(f"{line_of(node) or node.target}: torch has a view here that is a copy in gradgen, and "
+                                   "one of the two is changed in place later",
+                                   hint="clone() the tensor, or change it out of place")
 
     def attribute(self, module: Any, path: str) -> Any:
         found = module
@@ -271,6 +288,22 @@ def _needed(torch: Any, graph: Any) -> set[Any]:
         if node.op == "output" or node in found or _changes(torch, node):
             found.add(node)
             found.update(node.all_input_nodes)
+    return found
+
+
+def _memory(node: Any) -> int | None:
+    """What tells the memory of a node's tensor in torch from others."""
+    value = node.meta.get("val")
+    return value.untyped_storage()._cdata if hasattr(value, "untyped_storage") else None
+
+
+def _last_writes(torch: Any, graph: Any) -> dict[int | None, int]:
+    """For memory that the graph changes, the place of the node that does so last."""
+    found: dict[int | None, int] = {}
+    for place, node in enumerate(graph.nodes):
+        if isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable:
+            found.update({_memory(a): place for a in node.all_input_nodes[:1]})
+    found.pop(None, None)
     return found
 
 

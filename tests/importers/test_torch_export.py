@@ -82,3 +82,31 @@ def test_what_is_missing_is_named_with_the_users_line() -> None:
 
     with pytest.raises(gg.errors.GradgenError, match=r"view_as_complex.*test_torch_export\.py:\d+"):
         gg.from_torch(Net(), (torch.randn(3),))
+
+
+def test_what_is_changed_in_place(tmp_path: Path) -> None:
+    """Operations that gradgen has under the name without the underscore alone, and views where torch has copies."""
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Linear(4, 6)
+
+        def forward(self, x: Any) -> Any:
+            x = F.hardswish(F.silu(self.first(x), inplace=True), inplace=True)
+            rows = x.view(2, 3, 2, 3)
+            rows[:, 0].mul_(2)
+            return x.transpose(0, 1).contiguous().view(-1) * rows.permute(2, 0, 1, 3).contiguous().view(-1)
+
+    agrees(Net().double(), (torch.randn(6, 4, dtype=torch.float64),), tmp_path)
+
+
+def test_a_copy_that_torch_sees_as_a_view_and_changes() -> None:
+    class Net(nn.Module):
+        def forward(self, x: Any) -> Any:
+            last = F.conv2d(x, x[:, :, :1, :1]).to(memory_format=torch.channels_last).permute(0, 2, 3, 1).view(4, 2)
+            last.mul_(2)
+            return last
+
+    x = torch.randn(2, 2, 2, 1, dtype=torch.float64)
+    with pytest.raises(gg.errors.GradgenError, match=r"test_torch_export\.py:\d+: torch has a view here that is a copy"):
+        gg.from_torch(torch.export.export(Net(), (x,)))
