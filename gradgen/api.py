@@ -8,9 +8,11 @@ from typing import Any
 
 from gradgen.build.load import load_package
 from gradgen.codegen.bundle import write_bundle
+from gradgen.codegen.interface import Argument, Model
 from gradgen.codegen.names import check_module_name
 from gradgen.compiler.pipeline import generate
 from gradgen.errors import GradgenError
+from gradgen.ir import dtypes
 from gradgen.options import Options
 from gradgen.record.traced import TracedFunction
 from gradgen.show import show
@@ -68,7 +70,19 @@ def _files(program: TracedFunction, name: str | None, options: dict[str, Any]) -
     except TypeError as error:
         known = ", ".join((*CHOICES, *Options.__slots__))
         raise GradgenError(f"unknown option: {error}", hint=f"options are {known}") from None
-    return wanted_name, generate(program.graph, wanted_name, wanted)
+    return wanted_name, generate(program.graph, wanted_name, wanted, model_of(program))
+
+
+def model_of(program: TracedFunction) -> Model:
+    """What the program is of a model: the names of its parameters and buffers."""
+    inputs = {n.name for n in program.graph.inputs}
+    names = {p: n for p, n in program.names.items() if n in inputs}
+    aliases = {p: of for p, of in program.aliases.items() if of in names}
+    states = {old for old, _ in program.graph.states}
+    paths = [p for p in program.state if p in names or p not in states]
+    unused = [p for p in paths if p not in names and p not in aliases and p not in program.transient]
+    return Model(tuple(names.items()), tuple(aliases.items()), tuple(p for p in paths if p not in program.transient),
+                 tuple(Argument(p, dtypes.dtype(program.state[p].dtype.name), program.state[p].shape) for p in unused))
 
 
 __all__ = ["build", "emit", "jit", "scan", "show"]

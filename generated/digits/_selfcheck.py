@@ -44,12 +44,12 @@ def self_test(runtime: Any, native: Any, dims: Mapping[str, int], inputs: Mappin
     if not info.differentiable:
         return {}
     bases: tuple[Any, ...] = (runtime.Module,)
-    held = [[values[t.name] for t in info.parameters]]
     if info.draws or info.states:
         from ._stateful import Stateful
 
-        bases, held = (Stateful, *bases), [*held, [values[old] for old, _ in info.states], *seeds]
-    module: Any = type("Module", bases, {"_native": native})(*held)
+        bases = (Stateful, *bases)
+    given = dict(zip(("seed", "step"), seeds, strict=False))
+    module: Any = type("Module", bases, {"_native": native})([values[t.name] for t in info.held], **given)
     module._forward(tuple(values[info.inputs[k].name] for k in native.data_positions))
     module.backward(weights)
     return {t.name: _compare(native, t, values, getattr(module.grad, t.name), objective, rng) for t in info.parameters}

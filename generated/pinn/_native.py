@@ -78,11 +78,23 @@ class Info(NamedTuple):
     sizes: tuple[tuple[str, int], ...] = ()  # small ones that satisfy the conditions, where there are any
     draws: bool = False  # random numbers: every call takes a seed and a step
     states: tuple[tuple[str, str], ...] = ()  # an input, and the output that is its value in the next call
+    names: Mapping[str, str] = {}  # of a model's parameters and buffers: path -> input
+    state_dict: tuple[str, ...] = ()  # the model's paths in PyTorch's order; those of `names` beside are not persistent
+    aliases: Mapping[str, str] = {}  # further paths of tied parameters -> the first path
+    unused: tuple[Tensor, ...] = ()  # what of the state_dict the program does not read, by path
 
     @property
     def parameters(self) -> tuple[Tensor, ...]:
         """The inputs that have gradients."""
         return tuple(t for t in self.inputs if t.requires_grad)
+
+    @property
+    def held(self) -> tuple[Tensor, ...]:
+        """The inputs that a Module keeps: parameters, then states, then what else belongs to the model."""
+        states, named = dict(self.states), {*self.names.values()}
+        rest = [t for t in self.inputs if not t.requires_grad]
+        return (*self.parameters, *[t for t in rest if t.name in states],
+                *[t for t in rest if t.name in named and t.name not in states])  # fmt: skip
 
     @property
     def differentiable_outputs(self) -> tuple[Tensor, ...]:
@@ -180,10 +192,13 @@ class Native:
         self.Outputs: Any = namedtuple("Outputs", [t.name for t in info.outputs])  # type: ignore[misc]
         self.Gradients: Any = namedtuple("Gradients", [t.name for t in info.parameters])  # type: ignore[misc]
         self.parameters, self.seeded = info.parameters, info.differentiable_outputs
-        wanted, states = {t.name for t in self.parameters}, dict(info.states)
-        self.parameter_positions = [k for k, t in enumerate(info.inputs) if t.name in wanted]
-        self.state_positions = [k for k, t in enumerate(info.inputs) if t.name in states]
-        self.data_positions = [k for k, t in enumerate(info.inputs) if t.name not in wanted and t.name not in states]
+        self.held = info.held
+        place = {t.name: k for k, t in enumerate(info.inputs)}
+        self.held_positions = [place[t.name] for t in self.held]
+        held = {*self.held_positions}
+        self.parameter_positions = self.held_positions[: len(self.parameters)]
+        self.data_positions = [k for k in place.values() if k not in held]
+        self._name_held()
         self.seeded_positions = [k for k, t in enumerate(info.outputs) if t in self.seeded]
         self.following = {new for _, new in info.states}
         own = [t.name for t in info.outputs if t.name not in self.following]
@@ -192,6 +207,30 @@ class Native:
         if info.differentiable:
             self.backward = self.function("backward")
             self.value_and_grad = self.function("value_and_grad")
+
+    def _name_held(self) -> None:
+        """`labels`, the name in a state_dict of what is held; `entries`, the places of a state_dict's names, None for those
+        of values that are not used; `keys`, the same with the names of buffers that are not persistent."""
+        info = self.info
+        self._places = {t.name: k for k, t in enumerate(self.held)}
+        known: dict[str, int | None] = {p: self._places[n] for p, n in info.names.items()}
+        known |= {p: known[of] for p, of in info.aliases.items()}
+        self.unused = {t.name: t for t in info.unused}
+        known |= dict.fromkeys(self.unused)
+        paths = {n: p for p, n in info.names.items()}
+        self.labels = [paths.get(t.name, t.name) for t in self.held]
+        others: dict[str, int | None] = {t.name: k for k, t in enumerate(self.held) if t.name not in paths}
+        own = {n: k for n, k in others.items() if k is not None and k < len(self.parameters)}
+        self.entries = own | {p: known[p] for p in info.state_dict} | others
+        self.keys = self.entries | known
+        self.replaced = [(self._places[old], new) for old, new in info.states]
+
+    def index(self, name: str) -> int:
+        """The place among what is held of a path of the model, or of a name in C.  Raises KeyError."""
+        k = self.keys.get(name, self._places.get(name))
+        if k is None:
+            raise KeyError(f"{self.info.name} has no {name!r}: it has {', '.join(self.keys)}")
+        return k
 
     def function(self, suffix: str) -> Callable[..., int]:
         return getattr(self.lib, f"{self.info.name}_{suffix}")  # type: ignore[no-any-return]
@@ -370,6 +409,18 @@ def convert(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
         return np.require(array, dtype, ["C", "A"]) if array.ndim else np.array(array, dtype)
     except (OverflowError, ValueError) as error:
         raise TypeError(f"{name} must be {dtype}: {error}") from error
+
+
+def readable(value: Any) -> np.ndarray | None:
+    """A tensor of any library, or an array, as an array that shares its memory where that can be; None for anything else."""
+    if not (hasattr(value, "__array__") or hasattr(value, "__dlpack__")):
+        return None
+    value = value.detach() if hasattr(value, "detach") else value
+    value = value.cpu() if hasattr(value, "cpu") else value
+    try:
+        return np.asarray(value) if hasattr(value, "__array__") else np.from_dlpack(value)
+    except TypeError:  # a type that NumPy has not
+        return np.asarray(value.float()) if hasattr(value, "float") else None
 
 
 def _rank(dtype: np.dtype) -> int:

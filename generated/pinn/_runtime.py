@@ -10,10 +10,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import is_
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from ._held import Held
 from ._native import (
     NEVER,
     NO_FORWARD,
@@ -29,6 +30,7 @@ from ._native import (
     load,
     named,
     one_or_all,
+    readable,
     seed_values,
     seeds,
 )
@@ -179,7 +181,9 @@ def _stays(value: Any) -> bool:
 
 
 class Gradients:
-    """The gradients of a Module by name, as attributes; None before the first backward() and after zero_grad()."""
+    """The gradients of a Module: attributes by the parameters' names in C, items by those in the model too.
+
+    None before the first backward() and after zero_grad()."""
 
     __slots__ = ("_names", "_owner", "_values")
     _names: dict[str, int]
@@ -202,6 +206,18 @@ class Gradients:
             raise AttributeError(f"no parameter {name!r}: there are {', '.join(self._names)}")
         self._owner._set_gradient(self._names[name], value)
 
+    def __getitem__(self, name: str) -> np.ndarray | None:
+        return self._values[self._index(name)]
+
+    def __setitem__(self, name: str, value: np.ndarray | None) -> None:
+        self._owner._set_gradient(self._index(name), value)
+
+    def _index(self, name: str) -> int:
+        k = self._owner._native.index(name)
+        if k >= len(self._values):
+            raise KeyError(f"{name} has no gradient")
+        return k
+
     def __iter__(self) -> Iterator[np.ndarray | None]:
         return iter(self._values)
 
@@ -209,34 +225,18 @@ class Gradients:
         return f"Gradients({', '.join(f'{n}={v!r}' for n, v in zip(self._names, self._values, strict=True))})"
 
 
-class Module:
+class Module(Held):
     """A generated model with its parameters: the inputs that have gradients.
 
-    Parameters are held by reference: `m.w -= rate * m.grad.w` changes the caller's array if it was passed without
-    conversion.  `forward` remembers its arguments until the next one, because `backward` reads them again.  An instance
-    has one SAVED and one WORK block, so use one per thread.
+    Arrays are held by reference: `m.w -= rate * m.grad.w` changes the caller's array if it was passed without conversion;
+    a state_dict's are copied.  `forward` remembers its arguments until the next one, because `backward` reads them again.
+    An instance has one SAVED and one WORK block, so use one per thread.
     """
 
-    _native: Native
-
-    if TYPE_CHECKING:  # the parameters, by their names
-
-        def __getattr__(self, name: str) -> Any: ...
-
-        def __setattr__(self, name: str, value: Any) -> None: ...
-
-    def __init_subclass__(cls) -> None:
-        for k, tensor in enumerate(cls._native.parameters):
-            setattr(cls, tensor.name, _parameter(k, tensor))
-
-    def __init__(self, values: Sequence[Any]) -> None:
+    def __init__(self, values: Sequence[Any], state: Mapping[str, Any] | None = None) -> None:
+        super().__init__(values, state)
         native = self._native
-        self._call: tuple[Any, ...] | None = None  # a whole call of forward, where it may be repeated
-        self._out: Any = None  # the `out` of that call
-        self._parameters: list[Any] = [None] * len(values)
-        self._template: list[Any] = [None] * len(native.info.inputs)  # all inputs of forward, parameters filled in
-        for k, value in enumerate(values):
-            self._set_parameter(k, value)
+        self._out: Any = None  # the `out` of the call of forward that may be repeated
         self.grad = Gradients(self, tuple(t.name for t in native.parameters))
         self._saved, self._work, self._arguments = Block(native.ffi), Block(native.ffi), Arguments(native)
         self._seen: Sequence[Any] = [NEVER] * len(native.data_positions)
@@ -373,72 +373,6 @@ class Module:
     def _set_gradient(self, k: int, value: Any) -> None:
         if value is not None:
             tensor = self._native.parameters[k]
-            value = self._native.writable(tensor, self._parameters[k].shape, value, self._parameters)
+            value = self._native.writable(tensor, self._held[k].shape, readable(value), self._held)
         self.grad._values[k] = value
         self._back = self._back_tail = None
-
-    # parameters
-
-    def _set_parameter(self, k: int, value: Any) -> None:
-        if value is self._parameters[k] and value is not None:  # what `m.w -= ...` ends with
-            return
-        native, tensor = self._native, self._native.parameters[k]
-        array = native.array(tensor, value)
-        fixed = [e if isinstance(e, int) else size for e, size in zip(tensor.shape, array.shape, strict=False)]
-        if len(tensor.shape) != array.ndim or tuple(fixed) != array.shape:
-            wanted = ", ".join(map(str, tensor.shape))
-            raise ValueError(f"{native.info.name}: {tensor.name} must have shape [{wanted}], not {list(array.shape)}")
-        self._parameters[k] = self._template[native.parameter_positions[k]] = array
-        self._call = None
-
-    def named_parameters(self) -> Iterator[tuple[str, np.ndarray]]:
-        """Pairs of name and array, in the order of the generated function's arguments."""
-        return iter([(t.name, p) for t, p in zip(self._native.parameters, self._parameters, strict=True)])
-
-    def parameters(self) -> Iterator[np.ndarray]:
-        """The parameters' arrays, not copies."""
-        return iter(list(self._parameters))
-
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """Name -> array, not a copy."""
-        return dict(self.named_parameters())
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Copies values into the parameters' arrays.  Raises RuntimeError for missing or unexpected names."""
-        self._check_names(state)
-        self._load_parameters(state)
-
-    def _check_names(self, state: Mapping[str, Any]) -> None:
-        own = self.state_dict()
-        problems = [f'Missing key(s) in state_dict: "{n}".' for n in own if n not in state]
-        problems += [f'Unexpected key(s) in state_dict: "{n}".' for n in state if n not in own]
-        if problems:
-            name = type(self).__name__
-            raise RuntimeError(f"Error(s) in loading state_dict for {name}:\n\t" + "\n\t".join(problems))
-
-    def _load_parameters(self, state: Mapping[str, Any]) -> None:
-        own = dict(self.named_parameters())
-        arrays = {t.name: self._native.array(t, state[t.name]) for t in self._native.parameters}
-        for k, (name, array) in enumerate(arrays.items()):
-            if array.shape != own[name].shape:
-                raise ValueError(f"{name} must have shape {list(own[name].shape)}, not {list(array.shape)}")
-            if own[name].flags.writeable:
-                own[name][...] = array
-            else:
-                self._set_parameter(k, array.copy())
-
-    def __repr__(self) -> str:
-        return f"{self._native.info.name}.Module({', '.join(f'{t.name}={t}' for t in self._native.parameters)})"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), tuple(p.copy() for p in self._parameters)
-
-
-def _parameter(k: int, tensor: Tensor) -> property:
-    def get(self: Module) -> np.ndarray:
-        return self._parameters[k]  # type: ignore[no-any-return]
-
-    def put(self: Module, value: Any) -> None:
-        self._set_parameter(k, value)
-
-    return property(get, put, doc=f"{tensor}{': gradient ' + tensor.formula if tensor.formula else ''}")

@@ -183,10 +183,11 @@ def _run_module(module: Any, graph: Graph, point: Values, cotangents: Values, fo
     if not parameters or forward_only:
         found = module.forward(*inputs.values(), **seeds)
         return _Results(_by_name(graph.output_names, found), {}, cotangents)
-    held = dict(graph.states)
-    model = module.Module(**{n: point[n] for n in (*parameters, *held)}, **seeds)
-    found = model.forward(*(v for n, v in inputs.items() if n not in parameters and n not in held))
-    outputs = _by_name((n for n in graph.output_names if n not in held.values()), found)
+    held = [t.name for t in module.info.held]
+    model = module.Module(**{n: point[n] for n in held}, **seeds)
+    found = model.forward(*(v for n, v in inputs.items() if n not in held))
+    states = dict(graph.states)
+    outputs = _by_name((n for n in graph.output_names if n not in states.values()), found)
     outputs |= {new: np.array(getattr(model, old)) for old, new in graph.states}
     given = {n: np.asarray(c, outputs[n].dtype) for n, c in cotangents.items()}
     model.backward(gradient=given)

@@ -71,6 +71,28 @@ class Pattern:
         return f"{'jac' if self.function == JACOBIAN_VALUES else 'hess'}_{self.of}_{self.by}"
 
 
+@dataclass(frozen=True)
+class Model:
+    """Parameters and buffers of a model under its own names: dotted paths, as in a state_dict.
+
+    `names` are pairs of a path and the input that it is, `aliases` of a further path of a tied parameter and its first one,
+    `order` the paths of a state_dict; `unused` are those of it that the program does not read, under their paths.
+    """
+
+    names: tuple[tuple[str, str], ...] = ()
+    aliases: tuple[tuple[str, str], ...] = ()
+    order: tuple[str, ...] = ()
+    unused: tuple[Argument, ...] = ()
+
+    @cached_property
+    def paths(self) -> dict[str, str]:
+        """The path of each input that has one."""
+        return {name: path for path, name in self.names}
+
+
+NO_MODEL = Model()
+
+
 @dataclass(frozen=True, eq=False)
 class Interface:
     """Everything about a module that can be seen from outside.  Names are checked C and C++ identifiers."""
@@ -94,6 +116,7 @@ class Interface:
     states: tuple[tuple[str, str], ...] = ()  # an input, and the output that is its value in the next call
     in_place: bool = False  # the one may be the memory of the other
     index_bits: int = 64  # of counters; where it is less, functions take dimensions over into ptrdiff_t
+    model: Model = NO_MODEL
 
     @cached_property
     def parameters(self) -> tuple[Argument, ...]:
@@ -111,9 +134,17 @@ class Interface:
         return [Parameter(name, RANDOM, name) for name in SEEDS] if self.draws else []
 
     @cached_property
+    def held(self) -> tuple[Argument, ...]:
+        """The inputs that stay from call to call: parameters, then states, then what else belongs to a model."""
+        rest = [a for a in self.inputs if a not in self.parameters]
+        states, paths = dict(self.states), self.model.paths
+        return (*self.parameters, *(a for a in rest if a.name in states),
+                *(a for a in rest if a.name in paths and a.name not in states))
+
+    @cached_property
     def data(self) -> tuple[Argument, ...]:
-        """The inputs that every call is given anew: no parameters, no states."""
-        held = {a.name for a in self.parameters} | {old for old, _ in self.states}
+        """The inputs that every call is given anew."""
+        held = {a.name for a in self.held}
         return tuple(a for a in self.inputs if a.name not in held)
 
     @cached_property

@@ -28,6 +28,7 @@ def manifest_text(interface: Interface, files: Mapping[str, str], abi: int, cost
         **({"conditions": [_condition(r) for r in interface.conditions]} if interface.conditions else {}),
         **({"draws": True} if interface.draws else {}),
         **({"states": dict(interface.states)} if interface.states else {}),
+        **_model(interface),
         "inputs": [_argument(a, interface) for a in interface.inputs],
         "outputs": [_argument(a, interface) for a in interface.outputs],
         "saved_bytes": _extent(interface.saved_bytes),
@@ -41,6 +42,17 @@ def manifest_text(interface: Interface, files: Mapping[str, str], abi: int, cost
         "files": {path: hashlib.sha256(text.encode()).hexdigest() for path, text in sorted(files.items())},
     }
     return json.dumps(data, indent=2, ensure_ascii=True) + "\n"
+
+
+def _model(interface: Interface) -> dict[str, Any]:
+    """`names`: path -> input; `aliases`: further path -> path; `state_dict`: the paths in order; `unused`: what of them the
+    program does not read."""
+    model = interface.model
+    unused = {a.name: {"dtype": a.dtype.name, "shape": [_extent(e) for e in a.shape]} for a in model.unused}
+    if not model.names:
+        return {}
+    found: dict[str, Any] = {"names": dict(model.names), "state_dict": list(model.order)}
+    return found | ({"aliases": dict(model.aliases)} if model.aliases else {}) | ({"unused": unused} if unused else {})
 
 
 def _condition(requirement: Requirement) -> dict[str, Any]:

@@ -22,6 +22,7 @@ _OWN_PARAMETERS = {"saved": "the emitted functions' own parameter", "work": "the
 _PYTHON_PARAMETERS = {"self", "out", "gradient", "gradients", "retain_graph"}
 _MODULE_ATTRIBUTES = {
     "forward", "backward", "zero_grad", "grad", "parameters", "named_parameters", "state_dict", "load_state_dict",
+    "tobytes", "frombytes", "train", "eval", "training",
 }
 # `#include <math.h>` must not find ours, and a package named so would hide the standard library's
 _HEADERS = """
@@ -65,8 +66,8 @@ def check_argument_names(
 ) -> None:
     """Raises InvalidNameError unless all names are possible and no two of the emitted parameters collide.
 
-    `gradients` are the inputs and `cotangents` the outputs for which a parameter `grad_<name>` is emitted, `states` the
-    inputs that the Python Module holds like parameters; a module that `draws` random numbers has the parameters seed and
+    `gradients` are the inputs and `cotangents` the outputs for which a parameter `grad_<name>` is emitted, `states` further
+    inputs that the Python Module holds; a module that `draws` random numbers has the parameters seed and
     step.
     """
     taken = dict.fromkeys(SEEDS, "the module's random numbers") if draws else {}
@@ -95,7 +96,7 @@ def check_interface(interface: Interface) -> None:
         [a.name for a in interface.inputs],
         [a.name for a in interface.outputs],
         gradients=[a.name for a in interface.parameters] if interface.differentiable else (),
-        states=[old for old, _ in interface.states],
+        states=[a.name for a in interface.held],
         cotangents=[a.name for a in interface.differentiable_outputs] if interface.differentiable else (),
         module=interface.name,
         draws=interface.draws,

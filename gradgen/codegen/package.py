@@ -18,6 +18,7 @@ from gradgen.ir.assumptions import Requirement
 COPIES = {
     "_runtime.py": "runtime.py",
     "_native.py": "_native.py",
+    "_held.py": "_held.py",
     "_selfcheck.py": "_selfcheck.py",
     "_build.py": "build/standalone.py",
 }
@@ -44,6 +45,7 @@ def _init(interface: Interface, abi: int) -> str:
     inputs = [a.name for a in interface.inputs]
     parameters = [a.name for a in interface.parameters]
     data = [a.name for a in interface.data]
+    held, named = [a.name for a in interface.held], bool(interface.model.names)
     outputs = [a.name for a in interface.outputs]
     seeded = "value_and_grad" in interface.functions and any(
         p.kind == "cotangent" for p in interface.functions["value_and_grad"]
@@ -76,11 +78,9 @@ def _init(interface: Interface, abi: int) -> str:
         has_states=bool(interface.states),
         stateful=bool(interface.draws or interface.states),
         bases="_stateful.Stateful, _runtime.Module" if interface.draws or interface.states else "_runtime.Module",
-        states_call="".join(f", {old}" for old, _ in interface.states),
-        states_argument=f", ({_items([old for old, _ in interface.states])})" if interface.draws or interface.states else "",
         seed_parameters="seed, step=0, " if interface.draws else "",
         seed_argument=", (seed, step)" if interface.draws else "",
-        seed_argument_flat=", seed, step" if interface.draws else "",
+        seed_argument_flat=", seed=seed, step=step" if interface.draws else "",
         options=_tuple([f"({_literal(k)}, {_literal(v)})" for k, v in interface.options]),
         dims_parameters=", ".join(f"{d}: int" for d in interface.dims),
         dims_tuple=_items(interface.dims),
@@ -93,8 +93,13 @@ def _init(interface: Interface, abi: int) -> str:
         gradient_text=f"  `gradient` is the incoming gradient of {' and '.join(outputs)}." if seeded else "",
         gradient_argument="gradient" if seeded else "None",
         parameters_text=", ".join(parameters) or "(none)",
-        parameters_call="".join(f", {p}" for p in parameters),
-        parameters_tuple=_items(parameters),
+        held_call=(", _state=None, /, *" if named else "") + "".join(f", {h}{'=None' if named else ''}" for h in held),
+        held_tuple=_items(held),
+        held_state=", _state" if named else "",
+        names=_pairs(interface.model.names) if named else [],
+        aliases=_pairs(interface.model.aliases),
+        order=[_literal(p) for p in interface.model.order] if named else [],
+        unused=[_tensor(a, False) for a in interface.model.unused] if named else [],
         data_call="".join(f", {d}" for d in data),
         data_tuple=_items(data),
     )
@@ -170,6 +175,11 @@ def _items(items: Sequence[str]) -> str:
 
 def _tuple(items: Sequence[str]) -> str:
     return f"({_items(items)})"
+
+
+def _pairs(pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """The inside of a dict, an entry a line."""
+    return [f"{_literal(a)}: {_literal(b)}" for a, b in pairs]
 
 
 def _condition(requirement: Requirement) -> str:

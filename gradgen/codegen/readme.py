@@ -21,6 +21,7 @@ _FILES = {
     "__init__.py": "the Python package",
     "_runtime.py": "its fixed part: `Module` and functions",
     "_native.py": "its fixed part: loading, arrays, pointers",
+    "_held.py": "its fixed part: what a `Module` keeps between calls",
     "_selfcheck.py": "its fixed part: `self_test`",
     "_build.py": "compiles the package with cffi",
     "_derivatives.py": "its fixed part: derivatives beyond the gradient",
@@ -169,14 +170,15 @@ def _python(interface: Interface) -> str:
     lines = [f"from generated import {name}", "", f"{outputs} = {name}.forward({inputs})"]
     if interface.differentiable:
         data = ", ".join(a.name for a in interface.data)
-        held = [*(a.name for a in interface.parameters), *(old for old, _ in interface.states)]
+        held = ", ".join(f"{a.name}={a.name}" for a in interface.held)
+        held = "state" if interface.model.names else held
         parameters = [a.name for a in interface.parameters]
         scalar = len(interface.outputs) == 1 + len(interface.states) and not interface.outputs[0].shape
         seed = "" if scalar else "gradient"
         first = parameters[0] if parameters else "x"
         lines += [
             "",
-            f"m = {name}.Module({', '.join(f'{p}={p}' for p in held)}{', seed=1' if interface.draws else ''})",
+            f"m = {name}.Module({held}{', seed=1' if interface.draws else ''})",
             f"{own} = m.forward({data})",
             f"m.backward({seed})  # adds to m.grad.{first}" + (" and so on" if len(parameters) > 1 else ""),
             "m.zero_grad()",

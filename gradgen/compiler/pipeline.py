@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from gradgen.autodiff import Joint, differentiate, saved_nodes, with_unit_seed
 from gradgen.codegen.bundle import ModuleCode, make_bundle, make_sources, with_flash
 from gradgen.codegen.extents import to_c
-from gradgen.codegen.interface import Argument, Interface
+from gradgen.codegen.interface import NO_MODEL, Argument, Interface, Model
 from gradgen.codegen.kernels_body import ProcedureCode, c_procedure
 from gradgen.collector import collector_paused
 from gradgen.compiler.account import Account
@@ -70,12 +70,12 @@ class Stages:
             print(f"gradgen: {name:<14} {1e3 * self.seconds[name]:8.1f} ms", file=sys.stderr)
 
 
-def generate(graph: Graph, name: str, options: Options) -> dict[str, str]:
-    """The bundle of a module: path -> text, a pure function of graph, name, options and gradgen's version."""
+def generate(graph: Graph, name: str, options: Options, model: Model = NO_MODEL) -> dict[str, str]:
+    """The bundle of a module: path -> text, a pure function of its arguments and gradgen's version."""
     level = debug_level()
     account = Account()
     with collector_paused(), verified_when_debugging(), observed(*([account] if level >= 3 else [])):
-        files = _generate(graph, name, options)
+        files = _generate(graph, name, options, model)
     if level >= 3:
         print(*account.lines(), sep="\n", file=sys.stderr)
     if level >= 4:
@@ -83,13 +83,13 @@ def generate(graph: Graph, name: str, options: Options) -> dict[str, str]:
     return files
 
 
-def _generate(graph: Graph, name: str, options: Options) -> dict[str, str]:
+def _generate(graph: Graph, name: str, options: Options, model: Model) -> dict[str, str]:
     made = stages(graph, options)
     if debug_level() >= 2:
         print(*serialise(made.graph), sep="\n", file=sys.stderr)
     scheduled = programs(made)
     with made.stage("emit"):
-        module = _module(made, name, scheduled)
+        module = _module(made, name, scheduled, model)
         module = replace(module, samples=recorded_call(made.graph, made.joint, module.interface, graph))
         files = make_bundle(module, single_file=options.single_file)
         total = with_flash(module, files[f"{name}.{'h' if options.single_file else 'c'}"])
@@ -110,11 +110,11 @@ def costs(graph: Graph, name: str, options: Options) -> Bill:
         return total
 
 
-def _module(made: Stages, name: str, scheduled: Sequence[Program]) -> ModuleCode:
+def _module(made: Stages, name: str, scheduled: Sequence[Program], model: Model = NO_MODEL) -> ModuleCode:
     options = made.options
     code = bodies(scheduled)
     saved = saved_layout(made.procedures).bytes if made.joint is not None else 0
-    interface = _interface(made, name, saved, 0)
+    interface = _interface(made, name, saved, 0, model)
     interface = replace(interface, work_bytes=greatest_of([0, *(c.work_bytes for c in code)]))
     total = bill(name, scheduled, options.target, saved)
     return ModuleCode(interface, tuple(code), to_c(saved), to_c(interface.work_bytes), None, total, options.target,
@@ -138,7 +138,7 @@ def schedule_options(options: Options) -> ScheduleOptions:
     return ScheduleOptions(target=options.target, size=options.optimise == "size", threads=options.threads)
 
 
-def _interface(made: Stages, name: str, saved: Extent, work: Extent) -> Interface:
+def _interface(made: Stages, name: str, saved: Extent, work: Extent, model: Model) -> Interface:
     graph, joint = made.graph, made.joint or made.derived
     differentiated = {n for n, _ in joint.seeds} if joint else set()
     wanted = {n.name for n in joint.parameters} if joint else set()
@@ -153,11 +153,11 @@ def _interface(made: Stages, name: str, saved: Extent, work: Extent) -> Interfac
     )
     return Interface(
         name=name, dims=dim_names(graph.inputs), inputs=inputs, outputs=outputs,
-        digest=digest(graph, name, made.options), version=VERSION, saved_bytes=saved, work_bytes=work,
+        digest=digest(graph, name, made.options, model), version=VERSION, saved_bytes=saved, work_bytes=work,
         differentiable=made.joint is not None, options=made.options.items(), lines=user_lines(graph),
         derivatives=made.derivatives.names, patterns=tuple(made.derivatives.patterns),
         derivative_formulas=_derivative_formulas(made), conditions=graph.conditions, draws=STATE in graph.inputs,
-        states=graph.states, in_place=made.options.in_place, index_bits=made.options.target.index_bits,
+        states=graph.states, in_place=made.options.in_place, index_bits=made.options.target.index_bits, model=model,
     )
 
 
@@ -210,9 +210,10 @@ def user_lines(graph: Graph) -> tuple[str, ...]:
     return tuple(runs)
 
 
-def digest(graph: Graph, name: str, options: Options) -> str:
+def digest(graph: Graph, name: str, options: Options, model: Model = NO_MODEL) -> str:
     """What decides every byte of a bundle, as one sha256."""
-    parts = (VERSION, name, *(f"{k}={v}" for k, v in options.items()), graph.key)
+    named = [repr(model)] if model.names else []
+    parts = (VERSION, name, *(f"{k}={v}" for k, v in options.items()), graph.key, *named)
     return "sha256:" + hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

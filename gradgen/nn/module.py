@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from gradgen.eager.hooks import RemovableHandle
 from gradgen.eager.modes import no_grad
@@ -24,7 +24,7 @@ class IncompatibleKeys(NamedTuple):
     def __repr__(self) -> str:
         if not self.missing_keys and not self.unexpected_keys:
             return "<All keys matched successfully>"
-        return f"IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
+        return f"_IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
 
 
 def _twin(own: Mapping[str, Tensor], name: str, given: Mapping[str, Any]) -> bool:
@@ -40,6 +40,8 @@ class Module:
     """Base of all modules, as torch.nn.Module: assign Parameters, Modules and buffers, define `forward`."""
 
     training: bool
+    _version = 1  # of what state_dict has of the class
+    _since: ClassVar[Mapping[str, int]] = {}  # entries that later versions have
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
@@ -311,12 +313,17 @@ class Module:
                     p.grad.detach_().zero_()  # type: ignore[attr-defined]
 
     def state_dict(self, *args: Any, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> Any:
-        """Parameters and persistent buffers by their path: an OrderedDict of detached tensors that share storage."""
+        """Parameters and persistent buffers by their path: an OrderedDict of detached tensors that share storage, whose
+        `_metadata` has the version of each module's format, as PyTorch's."""
         for key, value in zip(("destination", "prefix", "keep_vars"), args):
             destination = value if key == "destination" else destination
             prefix = value if key == "prefix" else prefix
             keep_vars = value if key == "keep_vars" else keep_vars
         found: Any = OrderedDict() if destination is None else destination
+        if destination is None:
+            found._metadata = OrderedDict()
+        if hasattr(found, "_metadata"):
+            found._metadata[prefix[:-1]] = {"version": self._version}
         for name, value in (*self._parameters.items(), *self._buffers.items()):
             if value is not None and name not in self._transient:
                 found[prefix + name] = value if keep_vars else value.detach()
@@ -333,7 +340,9 @@ class Module:
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
         own = self.state_dict(keep_vars=True)
+        versions = getattr(state_dict, "_metadata", None) or {}
         missing = [k for k in own if k not in state_dict and (assign or not _twin(own, k, state_dict))]
+        missing = [k for k in missing if not self._came_later(k, versions)]
         unexpected = [k for k in state_dict if k not in own]
         problems: list[str] = []
         if strict and missing:
@@ -346,6 +355,12 @@ class Module:
         if problems:
             raise RuntimeError(f"Error(s) in loading state_dict for {type(self).__name__}:\n\t" + "\n\t".join(problems))
         return IncompatibleKeys(missing, unexpected)
+
+    def _came_later(self, name: str, versions: Mapping[str, Any]) -> bool:
+        """Whether the entry is younger than the state_dict, which without `_metadata` may be of any age."""
+        path, _, own = name.rpartition(".")
+        since = self.get_submodule(path)._since.get(own, 0)
+        return since > (versions.get(path, {}).get("version") or 1)
 
     def _load(self, name: str, target: Tensor, value: Any, assign: bool) -> list[str]:
         """Takes over one value; what is wrong with it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from gradgen.eager import creation
 from gradgen.eager.modes import state as modes
@@ -101,6 +101,9 @@ class GroupNorm(_Affine):
 
 class _NormBase(_Affine):
     """Batch and instance normalisation: parameters and running statistics by channel."""
+
+    _version = 2
+    _since: ClassVar = {"num_batches_tracked": 2}
 
     ranks: tuple[int, ...] = (2, 3)
 

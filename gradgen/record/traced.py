@@ -47,9 +47,9 @@ class TracedFunction:
     `graph.inputs` are the arguments in order (`requires_grad` set where a gradient is wanted), `graph.outputs` the
     results with their names.  `function` is the Python function, where there is one; `again` makes the program anew from
     other specs of the same arguments.  `constants` are the tensors from outside whose values, as they were, are part of it;
-    `state` are the values, as they were, of those that it replaces (`graph.states`), by their names, and of a model's
-    parameters and buffers by their paths; `names` has the name of the input for each path, `aliases` the path that each
-    further path of a tied parameter is the same as.
+    `state` are the values, as they were, of a model's parameters and buffers by their paths, in the order of its state_dict,
+    and of those that it replaces (`graph.states`) by their names; `names` has the name of the input for each path, `aliases`
+    the path that each further path of a tied parameter is the same as, `transient` the paths that a state_dict has not.
     """
 
     graph: Graph
@@ -61,6 +61,7 @@ class TracedFunction:
     state: Mapping[str, np.ndarray] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
+    transient: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
         ins = ", ".join(f"{n.name}: {n.dtype.name}{list(n.shape)}{'*' if n.requires_grad else ''}" for n in self.graph.inputs

@@ -25,21 +25,22 @@ from gradgen.trace.recording import recorded, usable
 
 def trace_with(
     function: Callable[..., Any], specs: Mapping[str, Spec], tensors: Mapping[str, Tensor], *, name: str,
-    outputs: Sequence[str] | None = None, aliases: Mapping[str, str] | None = None, check: bool = True, whole: bool = True,
+    outputs: Sequence[str] | None = None, transient: Collection[str] = (), check: bool = True, parts: Collection[str] = ("",),
 ) -> TracedFunction:
     """The program of `function`, called with symbolic tensors of `specs` by name, over the `tensors` that it closes over.
 
     Args:
-        tensors: by dotted path ("layers.0.weight"): inputs in this order behind the function's own, with a gradient where
-            they require one.  What has no part in any result is left out.  Two paths of one tensor are one input.
-        aliases: further paths -> the path in `tensors` that they are the same parameter as.
-        whole: `tensors` are a model: its state has those too that no result depends on.
+        tensors: by dotted path ("layers.0.weight"), in the order of a state_dict: inputs in this order behind the function's
+            own, with a gradient where they require one.  What has no part in any result is left out.  Two paths of one tensor
+            are one input.
+        transient: the paths that a state_dict has not: buffers that are not persistent.
+        parts: what the paths of each model begin with: the state of one that is used has what no result depends on, too, but
+            for what an argument is given in the place of.
 
     The C name of a path is the path with underscores, made unique (`program.names`); `program.state` has the values by path.
     Raises what `gg.trace` raises, and TraceError where a tensor with a gradient is changed in place.
     """
-    paths, doubles = _distinct(tensors)
-    tied = {**dict(aliases or {}), **doubles}
+    paths, tied = _distinct(tensors)
     own = {p: tensors[p] for p in paths}
     values = {p: np.array(t._value()) for p, t in tensors.items()}
     gradient = {p: t.requires_grad for p, t in own.items()}
@@ -56,11 +57,14 @@ def trace_with(
         idle = {p for p, n in names.items() if n in found.specs and found.specs[n].requires_grad and n not in reached}
         if idle:  # read, but where no derivative comes from: detached, an index, the sign of it
             return made({n: s for n, s in wanted.items() if n in specs}, taken, {**gradient, **dict.fromkeys(idle, False)})
-        state = {p: v.astype(given[names[p]].dtype.numpy) if p in names else v for p, v in values.items()}
         kept = {p: n for p, n in names.items() if n in found.specs}
-        state = {p: v for p, v in state.items() if whole or tied.get(p, p) in kept}
-        return replace(found, again=lambda other: made(other, taken, gradient), state={**found.state, **state}, names=kept,
-                       aliases={p: of for p, of in tied.items() if of in kept})
+        reached = [*kept, *(p for p, of in tied.items() if of in kept)]
+        used = tuple(part for part in parts if any(p.startswith(part) for p in reached))
+        state = {p: v.astype(given[names[p]].dtype.numpy) if p in names else v for p, v in values.items()
+                 if p in kept or (p.startswith(used) and p not in specs)}
+        state |= {p: state[of] for p, of in tied.items() if of in state}
+        return replace(found, again=lambda other: made(other, taken, gradient), state={**state, **found.state}, names=kept,
+                       aliases={p: of for p, of in tied.items() if of in kept}, transient=frozenset(transient) & {*state})
 
     return made(dict(specs), (), gradient)
 
@@ -92,15 +96,22 @@ def c_names(paths: Iterable[str], taken: Collection[str]) -> dict[str, str]:
     return found
 
 
-def named_tensors(modules: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Parameters, then buffers, of the Modules by path, which begins with the variable where there are several Modules."""
+def named_tensors(modules: Mapping[str, Any]) -> tuple[dict[str, Tensor], set[str], list[str]]:
+    """Parameters and buffers of the Modules by path, which begins with the variable where there are several Modules, in the
+    order of their state_dicts; the paths of those that are not persistent; and what the paths of each Module begin with."""
     tensors: dict[str, Tensor] = {}
+    transient: set[str] = set()
+    parts: list[str] = []
     for variable, module in modules.items():
-        prefix = f"{variable}." if len(modules) > 1 and variable else ""
-        for table in ("named_parameters", "named_buffers"):
-            for path, tensor in getattr(module, table)(remove_duplicate=False):
-                tensors[f"{prefix}{path}"] = tensor
-    return tensors
+        prefix = variable if len(modules) > 1 else ""
+        parts.append(f"{prefix}." if prefix else "")
+        for path, part in module.named_modules(prefix=prefix, remove_duplicate=False):
+            for name, tensor in (*part._parameters.items(), *part._buffers.items()):
+                if tensor is not None:
+                    whole = f"{path}.{name}" if path else name
+                    tensors[whole] = tensor
+                    transient |= {whole} if name in part._transient else set()
+    return tensors, transient, parts
 
 
 def of_module(module: Any) -> Callable[..., Any]:

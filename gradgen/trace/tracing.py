@@ -72,10 +72,10 @@ def trace(
     modules = modules_of(function)
     if not modules:
         return recorded(function, _bind(function, positional, named), outputs, name or called(function), check)
-    whole = function in modules.values()
-    run = of_module(function) if whole else function
-    return trace_with(run, _bind(run, positional, named), named_tensors(modules), name=name or called(run), outputs=outputs,
-                      check=check, whole=whole)
+    run = of_module(function) if function in modules.values() else function
+    tensors, transient, parts = named_tensors(modules)
+    return trace_with(run, _bind(run, positional, named), tensors, name=name or called(run), outputs=outputs,
+                      transient=transient, check=check, parts=parts)
 
 
 def _bind(function: Callable[..., Any], positional: Sequence[Spec], named: Mapping[str, Spec]) -> dict[str, Spec]:

@@ -34,7 +34,8 @@ BESIDE = {
     "optim": "eager trace autodiff nn",
     "utils": "eager trace autodiff",
     "func": "eager trace autodiff nn",
-    "runtime": "_native",
+    "runtime": "_native _held",
+    "_held": "_native",
     "_native": "",
 }
 """The rooms of the design: each and those that it may know; what those may know, it may, too."""

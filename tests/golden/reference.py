@@ -27,7 +27,7 @@ SMALL = Path(__file__).with_name("small_bundles")
 EXAMPLES = {n: n for n in ("linear_bce", "digits", "pendulum", "pinn")}
 """Name of a bundle in generated/ -> the example whose program() makes it."""
 
-SHARED = {"_build.py", "_native.py", "_runtime.py", "_selfcheck.py", "gradgen_abi.h"}
+SHARED = {"_build.py", "_held.py", "_native.py", "_runtime.py", "_selfcheck.py", "gradgen_abi.h"}
 """Files that are the same in every bundle.  The small programs are kept without them: generated/ has them, and the manifests
 have their checksums."""
 

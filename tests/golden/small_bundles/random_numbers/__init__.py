@@ -74,7 +74,7 @@ class Module(_stateful.Stateful, _runtime.Module):
     _native = _compiled
 
     def __init__(self, w, seed=0, step=0):
-        super().__init__((w,), (), seed, step)
+        super().__init__((w,), seed=seed, step=step)
 
     def forward(self, x, *, out=None):
         """noisy, kept for `backward`.  The arguments must not change until then."""
