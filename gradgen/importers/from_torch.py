@@ -43,6 +43,7 @@ def from_torch(
     from gradgen.importers.torch_export import export_torch
     from gradgen.importers.torch_running import run_torch
 
+    model = getattr(model, "_orig_mod", model)  # of torch.compile
     given: dict[str, Any] = {"loss": loss, "loss_args": loss_args, "dynamic_shapes": dynamic_shapes, "train": train,
                              "dtype": dtype, "name": name}
     if via == "export" or type(model).__name__ == "ExportedProgram":

@@ -17,6 +17,7 @@ from typing import Any
 from gradgen.errors import GradgenError
 from gradgen.importers import aten
 from gradgen.importers.torch_graph import Run, free_name, lacking, line_of, python_floats
+from gradgen.importers.torch_lost import derivatives_kept
 from gradgen.ir import dtypes
 from gradgen.record.dimensions import dim
 from gradgen.record.traced import Spec, TracedFunction
@@ -138,7 +139,7 @@ def _exported(torch: Any, module: Any, args: tuple[Any, ...], kwargs: dict[str, 
     random = torch.random.get_rng_state()
     shapes = _dynamic(torch, module, args, kwargs, dynamic_shapes)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), derivatives_kept(torch, module):
             warnings.simplefilter("ignore")
             return torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
     finally:

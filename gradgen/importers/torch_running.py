@@ -13,6 +13,7 @@ import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest import mock
 
 import torch
 from torch.utils import _pytree as pytree
@@ -89,6 +90,10 @@ class _Run:
 
     def _add(self, root: torch.nn.Module, prefix: str) -> None:
         first = {id(t): p for p, t in self.tensors.items()}
+        scripted = next((m for m in root.modules() if isinstance(m, torch.jit.ScriptModule)), None)
+        if scripted is not None:
+            raise GradgenError(f"{scripted.original_name} is a scripted module, which no Python runs through",
+                               hint="give the Module that it was made of")
         self.modules += [m for m in root.modules() if not any(m is o for o in self.modules)]
         for named in (root.named_parameters, root.named_buffers):
             for path, tensor in named(prefix=prefix, remove_duplicate=False):
@@ -119,10 +124,12 @@ class _Run:
                 stack.enter_context(torch.enable_grad())
                 stack.enter_context(passing_over(_INSIDE))
                 stack.enter_context(redirected())
+                stack.enter_context(torch.compiler.set_stance("force_eager"))
+                stack.enter_context(mock.patch.object(torch.distributions.Distribution, "_validate_args", False))
                 stack.enter_context(python_floats(torch, self.kind))
+                stack.enter_context(self.session.running())
                 for module in self.modules:
                     self._substitute(module)
-                stack.enter_context(self.session.running())
                 yield self.session
         finally:
             torch.random.set_rng_state(random)
@@ -161,6 +168,10 @@ class _Run:
     def _wrapped(self, tensor: torch.Tensor) -> Traced:
         made = self.session.wrapped(self.own[id(tensor)][1])
         made._is_param = isinstance(tensor, torch.nn.Parameter)
+        if tensor._post_accumulate_grad_hooks:  # type: ignore[attr-defined]
+            raise TraceError("a hook that runs after a gradient was added to .grad has no place in a program")
+        for hook in (tensor._backward_hooks or {}).values():
+            made.register_hook(hook)
         return made
 
     def results(self, session: Session, args: list[Any], kwargs: dict[str, Any], loss_args: list[Any]) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ import functools
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import sympy
 import torch
@@ -77,11 +77,15 @@ def opened() -> Session:
 class Session(TorchFunctionMode):
     """One run of torch's code on traced tensors."""
 
+    own_ways: ClassVar[dict[Any, Callable[..., Any]]] = {}
+    """Functions of torch's that are another thing here: functions of the session and of what torch's take."""
+
     def __init__(self, kind: DType | None = None) -> None:
         """`kind` is the dtype of all floats, whatever the code says; None: what it says."""
         super().__init__()
         self.kind = kind
-        self._wrappers: dict[int, Traced] = {}
+        self._wrappers: dict[int, tuple[Tensor, Traced]] = {}
+        """By the identity of a gradgen tensor: it, and the torch tensor that stands for it."""
         self._constants: dict[int, tuple[torch.Tensor, Tensor]] = {}
 
     def begin(self) -> None:
@@ -119,11 +123,10 @@ class Session(TorchFunctionMode):
     def wrapped(self, value: Any) -> Any:
         """What gradgen gave, as torch's code takes it.  One gradgen tensor is one torch tensor."""
         if isinstance(value, Tensor):
-            found = self._wrappers.get(id(value))
-            if found is None:
+            if id(value) not in self._wrappers:
                 with torch._C.DisableTorchFunction():
-                    found = self._wrappers[id(value)] = Traced(value)
-            return found
+                    self._wrappers[id(value)] = value, Traced(value)
+            return self._wrappers[id(value)][1]
         if isinstance(value, Size):
             return torch.Size(value)
         if isinstance(value, sympy.Expr):
@@ -139,6 +142,11 @@ class Session(TorchFunctionMode):
         if isinstance(value, DType):
             return _THEIRS[value]
         return torch.device(str(value)) if isinstance(value, Device) else value
+
+    def replaced(self, tensor: Traced, held: Tensor) -> None:
+        """The torch tensor stands for `held` from now on."""
+        tensor.held = held
+        self._wrappers[id(held)] = held, tensor
 
     def own(self, value: Any) -> Any:
         """What torch's code gives, as gradgen takes it."""
@@ -200,6 +208,8 @@ class Session(TorchFunctionMode):
 
     def redirected(self, func: Any, args: Any, kwargs: Any) -> Any:
         """What gradgen's function of that name gives; of what it lacks, what torch's own Python gives."""
+        if func in self.own_ways:
+            return self.own_ways[func](self, *args, **kwargs)
         own = own_function(func)
         if own is not None:
             return self.called(own, args, kwargs)

@@ -92,6 +92,29 @@ def _own_function(theirs: type[torch.autograd.Function]) -> type[Function]:
     return type(theirs.__name__, (Function,), made)
 
 
+def _register_hook(session: Session, tensor: Any, hook: Callable[..., Any]) -> _Hook:
+    """`tensor` is from now on one whose gradient goes through the hook."""
+    own = session.held(tensor)
+    if not own.requires_grad:
+        raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+
+    def backward(ctx: Any, grad: Any) -> Any:
+        changed = session.callback(hook)(grad)
+        return grad if changed is None else changed
+
+    made = {"forward": staticmethod(lambda ctx, x: x.clone()), "backward": staticmethod(backward)}
+    session.replaced(tensor, type("Hook", (Function,), made).apply(own))
+    return _Hook()
+
+
+class _Hook:
+    """The handle of a hook, which is in the program."""
+
+    def remove(self) -> None:
+        """Nothing: hooks that take themselves away run once in each backward."""
+
+
+Session.own_ways[torch.Tensor.register_hook] = _register_hook
 _ONCE = torch.autograd.function.once_differentiable(lambda ctx: None).__code__
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import gradgen as gg
-from gradgen.errors import GradgenError, TraceError
+from gradgen.errors import GradgenError, TraceError, UnsupportedOperationError
 from gradgen.importers.torch_running import run_torch
 
 torch = pytest.importorskip("torch")
@@ -238,9 +238,52 @@ def straight_through(self: Any, x: Any) -> Any:
     return Straight.apply(self.net(x))
 
 
-@pytest.mark.parametrize("call", [rollout, in_place, straight_through], ids=lambda f: f.__name__)
+def hooked_tensor(self: Any, x: Any) -> Any:
+    h = self.net(x)
+    h.register_hook(lambda g: -0.5 * g)
+    return h * h
+
+
+def of_distributions(self: Any, x: Any) -> Any:
+    mean, scale = self.net(x), F.softplus(x)
+    own = torch.distributions
+    one, other = own.Normal(mean, scale + 0.1), own.Normal(torch.zeros(3), torch.ones(3))
+    joint = own.MultivariateNormal(torch.zeros(3), torch.eye(3) * 2)
+    return one.log_prob(x), own.kl_divergence(one, other), joint.log_prob(mean), own.Categorical(logits=mean).entropy()
+
+
+def compiled(self: Any, x: Any) -> Any:
+    return torch.compile(lambda y: torch.sin(y) ** 2)(self.net(x))
+
+
+PYTHON = [rollout, in_place, straight_through, hooked_tensor, of_distributions, compiled]
+
+
+@pytest.mark.parametrize("call", PYTHON, ids=lambda f: f.__name__)
 def test_python(call: Any) -> None:
     beside(run_torch, Of(call, net=mlp(3, 5, 3)), (torch.randn(2, 4, 3),))
+
+
+@pytest.mark.parametrize("call", [straight_through, hooked_tensor], ids=lambda f: f.__name__)
+def test_export_does_not_lose_a_backward(call: Any) -> None:
+    net, x = Of(call, net=mlp(3, 5, 3)), torch.randn(2, 4, 3)
+    beside(gg.from_torch, net, (x,))
+    with pytest.raises(UnsupportedOperationError, match=r"not part of what torch\.export gives") as error:
+        gg.from_torch(net, (x,), via="export")
+    assert "test_torch_running.py" in str(error.value)
+
+
+def test_hooks_of_parameters() -> None:
+    net = mlp(3, 5, 3)
+    net[0].weight.register_hook(lambda g: g.clamp(-0.1, 0.1))
+    beside(gg.from_torch, net, (torch.randn(2, 3),))
+
+
+def test_a_modules_backward_hook_is_refused() -> None:
+    net = mlp(3, 5, 3)
+    net[2].register_full_backward_hook(lambda module, before, after: None)
+    with pytest.raises(GradgenError, match="hook"):
+        gg.from_torch(net, (torch.randn(2, 3),))
 
 
 def hooked() -> Any:

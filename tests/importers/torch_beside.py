@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ def beside(
 
     The graph is interpreted, or, where `out` is given, built there as a module.
     """
-    model, kwargs = copy.deepcopy(model) if isinstance(model, torch.nn.Module) else model, dict(kwargs or {})
+    kwargs = dict(kwargs or {})
     before = _state(model)
     program = door(model, args, kwargs, loss=loss, loss_args=loss_args, **options)
     for name, (value, wants) in _state(model).items():
