@@ -6,6 +6,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from gradgen.build.load import load_package
 from gradgen.codegen.bundle import write_bundle
 from gradgen.codegen.interface import Argument, Model
@@ -78,11 +80,13 @@ def model_of(program: TracedFunction) -> Model:
     inputs = {n.name for n in program.graph.inputs}
     names = {p: n for p, n in program.names.items() if n in inputs}
     aliases = {p: of for p, of in program.aliases.items() if of in names}
-    states = {old for old, _ in program.graph.states}
-    paths = [p for p in program.state if p in names or p not in states]
-    unused = [p for p in paths if p not in names and p not in aliases and p not in program.transient]
-    return Model(tuple(names.items()), tuple(aliases.items()), tuple(p for p in paths if p not in program.transient),
-                 tuple(Argument(p, dtypes.dtype(program.state[p].dtype.name), program.state[p].shape) for p in unused))
+    unused = {p: program.state.get(program.aliases.get(p, p), COUNTER) for p in program.order if p not in {*names, *aliases}}
+    return Model(tuple(names.items()), tuple(aliases.items()), program.order,
+                 tuple(Argument(p, dtypes.dtype(v.dtype.name), v.shape) for p, v in unused.items()))
+
+
+COUNTER = np.zeros((), np.int64)
+"""What of a state_dict an importer leaves out: PyTorch's num_batches_tracked."""
 
 
 __all__ = ["build", "emit", "jit", "scan", "show"]

@@ -12,6 +12,8 @@ import numpy as np
 
 from ._native import Native, Tensor, readable
 
+COUNTER = "num_batches_tracked"
+
 
 class IncompatibleKeys(NamedTuple):
     """What load_state_dict returns, as PyTorch's."""
@@ -65,6 +67,9 @@ class Held:
             raise TypeError(f"{what}: give a state_dict, or arrays by their names in C")
         for k, value in enumerate(given):
             self._set_held(k, value)
+        for path, tensor in native.unused.items() if state is not None else ():
+            if path.rpartition(".")[2] == COUNTER:
+                self._unused.setdefault(path, np.zeros((), tensor.dtype))
 
     def _set_held(self, k: int, value: Any) -> None:
         if value is self._held[k] and value is not None:  # what `m.w -= ...` ends with
@@ -186,7 +191,7 @@ def _came_later(path: str, state: Any) -> bool:
     """Whether the entry is younger than the state_dict: PyTorch's normalisation layers count batches since version 2."""
     module, _, name = path.rpartition(".")
     versions = getattr(state, "_metadata", None) or {}
-    return name == "num_batches_tracked" and (versions.get(module, {}).get("version") or 1) < 2
+    return name == COUNTER and (versions.get(module, {}).get("version") or 1) < 2
 
 
 def _fits(shape: tuple[int, ...], wanted: Sequence[int | str]) -> bool:

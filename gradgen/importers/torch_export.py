@@ -37,15 +37,17 @@ def export_torch(
 
     if isinstance(model, torch.export.ExportedProgram):
         exported, called = model, name or "model"
-        names = _names_of_graph(exported)
+        names, state = _names_of_graph(exported), exported.state_dict
     else:
         whole = _with_loss(torch, model, loss, tuple(loss_args), dict(kwargs or {}), len(args))
         with _mode(model, train):
             exported = _exported(torch, whole, (*args, *loss_args), dict(kwargs or {}), dynamic_shapes)
         called = name or type(model).__name__
         names = whole.input_names(exported)
+        state = {p.removeprefix("model."): t for p, t in whole.state_dict().items()}
     with _refusals(torch, exported) as decomposed:
-        return _program(torch, decomposed, called if called.isidentifier() else "model", names, dtype)
+        return _program(torch, decomposed, called if called.isidentifier() else "model", names, dtype,
+                        [p for p, t in state.items() if isinstance(t, torch.Tensor)])
 
 
 # --- exporting --------------------------------------------------------------------------------------------------------
@@ -204,11 +206,12 @@ def _refusals(torch: Any, exported: Any) -> Iterator[Any]:
 # --- interpreting -----------------------------------------------------------------------------------------------------
 
 
-def _program(torch: Any, exported: Any, name: str, names: Sequence[str], dtype: Any) -> TracedFunction:
+def _program(torch: Any, exported: Any, name: str, names: Sequence[str], dtype: Any, order: Sequence[str]) -> TracedFunction:
     signature = exported.graph_module.graph
     kind = None if dtype is None else dtypes.dtype(dtype)
     run = Run(torch, exported, kind)
     tensors, aliases = run.tensors()
+    tensors = {p: tensors[p] for p in (*(p for p in order if p in tensors), *(p for p in tensors if p not in order))}
     symbols = _symbol_names(exported)
     specs: dict[str, Spec] = {}
     inputs: dict[str, str] = {}
@@ -227,7 +230,7 @@ def _program(torch: Any, exported: Any, name: str, names: Sequence[str], dtype: 
         with python_floats(torch, kind):
             return run({k: given[v] for k, v in inputs.items()})
 
-    return trace_with(function, specs, tensors, name=name, aliases=aliases)
+    return trace_with(function, specs, tensors, name=name, aliases=aliases, order=order)
 
 
 def _symbol_names(exported: Any) -> dict[str, Any]:

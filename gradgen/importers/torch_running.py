@@ -56,7 +56,7 @@ def run_torch(
 
     called = name or (type(model).__name__ if isinstance(model, torch.nn.Module) else getattr(model, "__name__", "model"))
     return trace_with(_with_signature(function, inputs.specs), inputs.specs, run.tensors,
-                      name=called if called.isidentifier() else "model", aliases=run.aliases)
+                      name=called if called.isidentifier() else "model", aliases=run.aliases, order=run.order)
 
 
 def _with_signature(function: Callable[..., Any], names: Mapping[str, Any]) -> Callable[..., Any]:
@@ -78,6 +78,7 @@ class _Run:
         self.session = Session(kind)
         self.tensors: dict[str, Tensor] = {}
         self.aliases: dict[str, str] = {}
+        self.order: list[str] = []
         self.own: dict[int, tuple[torch.Tensor, Tensor]] = {}
         """By the identity of a torch tensor: it, and the gradgen tensor that stands for it."""
         self.modules: list[torch.nn.Module] = []
@@ -95,15 +96,18 @@ class _Run:
             raise GradgenError(f"{scripted.original_name} is a scripted module, which no Python runs through",
                                hint="give the Module that it was made of")
         self.modules += [m for m in root.modules() if not any(m is o for o in self.modules)]
-        for named in (root.named_parameters, root.named_buffers):
-            for path, tensor in named(prefix=prefix, remove_duplicate=False):
-                if path.endswith(COUNTER):
-                    continue
-                held = self._held(tensor)
-                if first.setdefault(id(held), path) != path:
-                    self.aliases[path] = first[id(held)]
-                else:
-                    self.tensors[path] = held
+        state = root.state_dict(prefix=f"{prefix}." if prefix else "", keep_vars=True)
+        self.order += [p for p, t in state.items() if isinstance(t, torch.Tensor)]
+        named = {p: t for table in (root.named_parameters, root.named_buffers)
+                 for p, t in table(prefix=prefix, remove_duplicate=False)}
+        for path in (*(p for p in state if p in named), *(p for p in named if p not in state)):
+            if path.endswith(COUNTER):
+                continue
+            held = self._held(named[path])
+            if first.setdefault(id(held), path) != path:
+                self.aliases[path] = first[id(held)]
+            else:
+                self.tensors[path] = held
 
     def _held(self, tensor: torch.Tensor) -> Tensor:
         if id(tensor) not in self.own:

@@ -49,7 +49,7 @@ class TracedFunction:
     other specs of the same arguments.  `constants` are the tensors from outside whose values, as they were, are part of it;
     `state` are the values, as they were, of a model's parameters and buffers by their paths, in the order of its state_dict,
     and of those that it replaces (`graph.states`) by their names; `names` has the name of the input for each path, `aliases`
-    the path that each further path of a tied parameter is the same as, `transient` the paths that a state_dict has not.
+    the path that each further path of a tied parameter is the same as, `order` the paths of the model's state_dict.
     """
 
     graph: Graph
@@ -61,7 +61,7 @@ class TracedFunction:
     state: Mapping[str, np.ndarray] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
-    transient: frozenset[str] = frozenset()
+    order: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         ins = ", ".join(f"{n.name}: {n.dtype.name}{list(n.shape)}{'*' if n.requires_grad else ''}" for n in self.graph.inputs

@@ -25,22 +25,25 @@ from gradgen.trace.recording import recorded, usable
 
 def trace_with(
     function: Callable[..., Any], specs: Mapping[str, Spec], tensors: Mapping[str, Tensor], *, name: str,
-    outputs: Sequence[str] | None = None, transient: Collection[str] = (), check: bool = True, parts: Collection[str] = ("",),
+    outputs: Sequence[str] | None = None, aliases: Mapping[str, str] | None = None, order: Iterable[str] | None = None,
+    check: bool = True, parts: Collection[str] = ("",),
 ) -> TracedFunction:
     """The program of `function`, called with symbolic tensors of `specs` by name, over the `tensors` that it closes over.
 
     Args:
-        tensors: by dotted path ("layers.0.weight"), in the order of a state_dict: inputs in this order behind the function's
-            own, with a gradient where they require one.  What has no part in any result is left out.  Two paths of one tensor
-            are one input.
-        transient: the paths that a state_dict has not: buffers that are not persistent.
+        tensors: by dotted path ("layers.0.weight"): inputs in this order behind the function's own, with a gradient where
+            they require one.  What has no part in any result is left out.  Two paths of one tensor are one input.
+        aliases: further paths -> the path in `tensors` that they are the same parameter as.
+        order: the paths of a state_dict, those of `tensors` unless given.
         parts: what the paths of each model begin with: the state of one that is used has what no result depends on, too, but
             for what an argument is given in the place of.
 
     The C name of a path is the path with underscores, made unique (`program.names`); `program.state` has the values by path.
     Raises what `gg.trace` raises, and TraceError where a tensor with a gradient is changed in place.
     """
-    paths, tied = _distinct(tensors)
+    paths, doubles = _distinct(tensors)
+    tied = {**dict(aliases or {}), **doubles}
+    ordered = [*(tensors if order is None else order)]
     own = {p: tensors[p] for p in paths}
     values = {p: np.array(t._value()) for p, t in tensors.items()}
     gradient = {p: t.requires_grad for p, t in own.items()}
@@ -62,9 +65,10 @@ def trace_with(
         used = tuple(part for part in parts if any(p.startswith(part) for p in reached))
         state = {p: v.astype(given[names[p]].dtype.numpy) if p in names else v for p, v in values.items()
                  if p in kept or (p.startswith(used) and p not in specs)}
-        state |= {p: state[of] for p, of in tied.items() if of in state}
+        state |= {p: state[of] for p, of in doubles.items() if of in state}
+        same = {p: of for p, of in tied.items() if of in state}
         return replace(found, again=lambda other: made(other, taken, gradient), state={**state, **found.state}, names=kept,
-                       aliases={p: of for p, of in tied.items() if of in kept}, transient=frozenset(transient) & {*state})
+                       aliases=same, order=tuple(p for p in ordered if p in state or p in same or p not in tensors))
 
     return made(dict(specs), (), gradient)
 
@@ -96,11 +100,11 @@ def c_names(paths: Iterable[str], taken: Collection[str]) -> dict[str, str]:
     return found
 
 
-def named_tensors(modules: Mapping[str, Any]) -> tuple[dict[str, Tensor], set[str], list[str]]:
+def named_tensors(modules: Mapping[str, Any]) -> tuple[dict[str, Tensor], list[str], list[str]]:
     """Parameters and buffers of the Modules by path, which begins with the variable where there are several Modules, in the
-    order of their state_dicts; the paths of those that are not persistent; and what the paths of each Module begin with."""
+    order of their state_dicts; the paths of these; and what the paths of each Module begin with."""
     tensors: dict[str, Tensor] = {}
-    transient: set[str] = set()
+    kept: list[str] = []
     parts: list[str] = []
     for variable, module in modules.items():
         prefix = variable if len(modules) > 1 else ""
@@ -110,8 +114,8 @@ def named_tensors(modules: Mapping[str, Any]) -> tuple[dict[str, Tensor], set[st
                 if tensor is not None:
                     whole = f"{path}.{name}" if path else name
                     tensors[whole] = tensor
-                    transient |= {whole} if name in part._transient else set()
-    return tensors, transient, parts
+                    kept += [whole] if name not in part._transient else []
+    return tensors, kept, parts
 
 
 def of_module(module: Any) -> Callable[..., Any]:

@@ -73,9 +73,9 @@ def trace(
     if not modules:
         return recorded(function, _bind(function, positional, named), outputs, name or called(function), check)
     run = of_module(function) if function in modules.values() else function
-    tensors, transient, parts = named_tensors(modules)
+    tensors, order, parts = named_tensors(modules)
     return trace_with(run, _bind(run, positional, named), tensors, name=name or called(run), outputs=outputs,
-                      transient=transient, check=check, parts=parts)
+                      order=order, check=check, parts=parts)
 
 
 def _bind(function: Callable[..., Any], positional: Sequence[Spec], named: Mapping[str, Spec]) -> dict[str, Spec]:

@@ -81,7 +81,7 @@ def data() -> tuple[np.ndarray, np.ndarray]:
 
 def test_names_and_order(net: Any, program: Any, built: Any) -> None:
     assert list(net.state_dict()) == KEYS
-    assert [p for p in program.state if p not in program.transient] == KEYS and program.transient == {"scale"}
+    assert list(program.order) == KEYS and {*program.state} == {*KEYS, "scale"}
     assert built.info.names == program.names and built.info.aliases == program.aliases == {"tied.weight": "layers.2.weight"}
     assert built.info.names["layers.0.weight"] == "layers_0_weight" and built.info.state_dict == tuple(KEYS)
     assert [t.name for t in built.info.unused] == ["unread", "aux.weight", "aux.bias"]
@@ -316,6 +316,25 @@ def test_torch_models_and_tensors(program: Any, built: Any, tmp_path: Path) -> N
     by_reference = built.Module(program.state, layers_0_weight=theirs.layers[0].weight)
     by_reference.layers_0_weight += 1
     assert np.array_equal(by_reference.layers_0_weight, theirs.layers[0].weight.detach().numpy())
+
+
+@needs_torch
+@pytest.mark.parametrize("via", ["export", "run"])
+def test_imported_models(via: str, tmp_path: Path) -> None:
+    theirs = network(torch)
+    x, t = map(torch.from_numpy, data())
+    program = gg.from_torch(theirs, (x,), loss=lambda out, t: ((out - t) ** 2).mean(), loss_args=(t,), via=via)
+    model = gg.build(program, name="net", out=tmp_path / f"modules_{via}").Module(program.state)
+    assert list(model.state_dict()) == KEYS
+    loss = ((theirs(x) - t) ** 2).mean()
+    np.testing.assert_allclose(model.forward(x, t), loss.item(), rtol=1e-5)
+    other = network(torch)
+    other.load_state_dict({n: torch.from_numpy(np.array(a)) for n, a in model.state_dict().items()})
+    for (name, a), b in zip(theirs.state_dict().items(), other.state_dict().values()):
+        if not name.endswith("num_batches_tracked"):  # which an imported program leaves out
+            torch.testing.assert_close(a, b)
+    model.load_state_dict(theirs.state_dict())
+    assert model["layers.1.num_batches_tracked"] == 1
 
 
 @needs_torch
