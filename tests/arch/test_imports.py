@@ -27,6 +27,7 @@ BESIDE = {
     "eager": "record autodiff compiler",
     "trace": "eager compiler",
     "importers": "ops record eager trace func autograd nn",
+    "exporters": "record",
     "linalg": "eager ops",
     "special": "eager ops",
     "autograd": "eager trace autodiff",

@@ -14,7 +14,7 @@ from gradgen.loops.walk import ROWS
 ROOT = Path(__file__).resolve().parents[2] / "gradgen"
 KINDS = {k.__name__ for k in ROWS}
 BELOW = ("ir", "notation", "target", "autodiff", "simplify", "loops", "schedule", "codegen", "reference", "compiler", "build")
-ABOVE = ("ops", "record", "eager", "trace", "importers", "autograd", "func", "checking")
+ABOVE = ("ops", "record", "eager", "trace", "importers", "exporters", "autograd", "func", "checking")
 """Rooms between a graph and a loaded module."""
 
 BY_KIND = {
