@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gradgen.eager import creation, drawing, layouts
+from gradgen.eager import creation, drawing, inplace, layouts
 from gradgen.eager.apply import apply
 from gradgen.eager.tensor import Tensor
 from gradgen.ir.dtypes import DType
@@ -56,6 +56,10 @@ class EagerTensors(Tensors):
                 return None
             dense *= tensor.shape[d]
         return order
+
+    def overwritten(self, target: Any, result: Any) -> Any:
+        inplace.check_in_place(target, target.requires_grad or result.requires_grad)
+        return inplace.overwrite(target, result)
 
     def recorded_draws(self) -> bool:
         return drawing.traced()

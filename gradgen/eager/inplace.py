@@ -114,7 +114,12 @@ def in_place(function: Callable[..., Any], name: str) -> Callable[..., Tensor]:
         for other in args:
             if isinstance(other, Tensor):
                 check_partial_overlap(self, other)
-        return overwrite(self, function(self, *args, **kwargs))
+        found = function(self, *args, **kwargs)
+        if name in COMPARED and state.grad and self.requires_grad:
+            found = _fitted(self, found)
+            zero = recording.apply(COMPARED[name], (self,))
+            found._fn, found._nr = zero._fn, zero._nr
+        return overwrite(self, found)
 
     method.__name__ = method.__qualname__ = name
     method.__doc__ = f"In-place version of `{name.rstrip('_')}`."
@@ -141,6 +146,12 @@ def _fill(node: IRNode, value: IRNode) -> IRNode:
 ZERO = Op("zero", lambda node: _constant(node, sympy.Integer(0)), "ZeroBackward0", KEEP)
 FILL_NUMBER = Op("fill_number", _fill, "FillBackward2", KEEP)
 FILL_TENSOR = Op("fill_tensor", _fill, "FillBackward3", KEEP)
+COMPARED = {
+    f"{name}_": Op(f"{name}_in_place", ZERO.lower, f"{kind}Backward1", KEEP)
+    for kind, names in {"Eq": ["eq"], "Ne": ["ne", "not_equal"], "Lt": ["lt", "less"], "Le": ["le", "less_equal"],
+                        "Gt": ["gt", "greater"], "Ge": ["ge", "greater_equal"]}.items() for name in names
+}
+"""The derivative of comparisons in place is zero; what other operations make without one keeps the history that was."""
 COPY_INTO = Op("copy_broadcast", _fill, "CopyBackwards", KEEP)
 
 

@@ -12,7 +12,7 @@ from gradgen.ir import dtypes
 from gradgen.ir.nodes import Compute, Constant, Node, Read
 from gradgen.ir.symbols import axis
 from gradgen.ops import activation
-from gradgen.ops.activation import softmax
+from gradgen.ops.activation import softmax, written
 from gradgen.ops.axis_counts import Axes
 from gradgen.ops.classification import VECTOR_OR_MATRIX
 from gradgen.ops.convolution import each
@@ -63,7 +63,7 @@ def feature_alpha_dropout(input: Any, p: float = 0.5, training: bool = False, in
     a = 1.0 / ((alpha * alpha * p + 1) * (1 - p)) ** 0.5
     keep: Any = drawn_mask(input, p, [*tuple(input.shape)[:2], *([1] * (input.ndim - 2))])
     found = input * (keep * a) + ((keep - 1) * (alpha * a) + alpha * a * p)
-    return input.copy_(found) if inplace else found  # type: ignore[no-any-return]
+    return written(input, found, inplace)
 
 
 def _lp_pool(rank: int, average: Callable[..., Any], samples: Sequence[Any]) -> None:
@@ -304,15 +304,15 @@ def _padded_labels(targets: Any, sizes: list[int], batch: int) -> list[list[int]
 def _in_place(name: str) -> None:
     function: Callable[..., Any] = getattr(activation, name)
 
-    def written(input: Any, *args: Any, **kwargs: Any) -> Tensor:
-        return input.copy_(function(input, *args, **kwargs))  # type: ignore[no-any-return]
+    def method(input: Any, *args: Any, **kwargs: Any) -> Tensor:
+        return written(input, function(input, *args, **kwargs), True)
 
-    written.__name__ = written.__qualname__ = f"{name}_"
-    written.__doc__ = f"{name} in place."
+    method.__name__ = method.__qualname__ = f"{name}_"
+    method.__doc__ = f"{name} in place."
     signature = inspect.signature(function)
     kept = [p for p in signature.parameters.values() if p.name != "inplace"]
-    written.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
-    FUNCTIONS.setdefault(NN, {})[f"{name}_"] = written
+    method.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
+    FUNCTIONS.setdefault(NN, {})[f"{name}_"] = method
 
 
 for _name in ("relu", "elu", "selu", "celu", "leaky_relu", "hardtanh", "threshold", "rrelu"):

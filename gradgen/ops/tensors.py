@@ -86,6 +86,10 @@ class Tensors:
         """The axes of a transposed tensor in the order in which its elements lie in memory; None where they lie in order."""
         return None
 
+    def overwritten(self, target: Any, result: Any) -> Any:
+        """`target` with the values and the history of `result`, which an operation on it made."""
+        return target.copy_(result)
+
     def recorded_draws(self) -> bool:
         """Whether random numbers are drawn when the program runs, not now."""
         return True

@@ -425,3 +425,29 @@ def case_an_operand_that_is_not_saved_may_change(torch, show, attempt):
         y.detach().add_(0.5)
         z.sum().backward()
         show(int(x.grad.sum()))
+
+
+def case_activations_in_place_have_derivatives(torch, show, attempt):
+    f = torch.nn.functional
+    for act in (
+        lambda y: f.elu_(y), lambda y: f.elu(y, 0.5, inplace=True), lambda y: f.leaky_relu_(y, 0.25), lambda y: f.selu_(y),
+        lambda y: f.relu6(y, inplace=True), lambda y: f.hardtanh_(y), lambda y: f.celu_(y), lambda y: f.silu(y, inplace=True),
+        lambda y: f.threshold_(y, 0.1, 5.0), lambda y: f.mish(y, inplace=True), lambda y: f.hardswish(y, inplace=True),
+        lambda y: f.hardsigmoid(y, inplace=True), lambda y: f.relu(y[1:], inplace=True),
+    ):
+        x = torch.tensor([1.0, -2.0, 3.0], requires_grad=True)
+        y = 2 * x
+        act(y)
+        y.sum().backward()
+        show(x.grad, y._version)
+    leaf = torch.ones(2, requires_grad=True)
+    attempt(lambda: f.relu_(leaf))
+
+
+def case_comparisons_in_place(torch, show, attempt):
+    other = torch.tensor([1.0, 0.0, 0.0])
+    for name in ("eq_", "ne_", "lt_", "le_", "gt_", "ge_", "logical_and_"):
+        x = torch.tensor([1.0, 0.0, 3.0], requires_grad=True)
+        y = getattr(x.clone(), name)(other)
+        y.sum().backward()
+        show(name, y, x.grad)
