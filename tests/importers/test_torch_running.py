@@ -357,6 +357,17 @@ def test_dropout_draws_in_the_program(tmp_path: Path) -> None:
     assert (first != second).any() and 400 < np.count_nonzero(first) < 600
 
 
+def test_the_state_is_the_state_dict() -> None:
+    net = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.LayerNorm(3), nn.Linear(3, 3), Of(lambda self, x: x * self.scale))
+    net[3].weight = net[0].weight
+    net[4].register_buffer("scale", torch.ones(3) * 2)
+    net[4].register_buffer("kept", torch.ones(2), persistent=False)
+    for door in (gg.from_torch, run_torch):
+        program = door(net, (torch.randn(2, 3),))
+        assert program.aliases == {"3.weight": "0.weight"}
+        assert [n for n in program.state if n != "4.kept"] == [n for n in net.state_dict() if n != "3.weight"]
+
+
 def test_running_statistics_are_states() -> None:
     net = nn.BatchNorm1d(3)
     program = run_torch(net, (torch.randn(5, 3),), train=True)
