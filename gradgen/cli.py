@@ -32,6 +32,9 @@ Examples:
   gradgen show model.py:loss                        # the formulas, forward and gradient
   gradgen show model.py:loss --svg graph.svg
   gradgen check model.py:loss                       # gradients against differences and PyTorch
+  gradgen import model.py:Net --example 1,3,64,64   # a PyTorch model, and its weights beside the C
+  gradgen import model.py:Net --example N,784 --loss cross_entropy --loss-example N:int64
+  gradgen import model.onnx
 
 \b
 TARGET is script.py:name (or package.module:name).  The name is a function over tensors, whose
@@ -103,35 +106,58 @@ def _listed(_context: click.Context, _parameter: click.Parameter, text: str | No
     return None if text is None else tuple(name for name in (part.strip() for part in text.split(",")) if name)
 
 
+def _with(*options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A decorator that gives a command these options, in this order."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+_generation_options = _with(
+    click.option("--outputs", metavar="NAMES", callback=_listed,
+                 help="Offer these results only, e.g. loss,logits [default: all]."),
+    click.option("--gradients", metavar="NAMES", callback=_listed,
+                 help="Offer these gradients only, e.g. w,b; '' for none [default: what the specs say]."),
+    click.option("--simplify", type=click.Choice(["none", "safe", "fast"]), default="safe", show_default=True),
+    click.option("--nan-safe", is_flag=True, help="Branches not taken never make a gradient nan."),
+    click.option("--forward-only", is_flag=True, help="No backward."),
+    click.option("--derivatives", metavar="NAMES", callback=_listed,
+                 help="Further functions, dense: jvp,jacobian,hvp,hessian or some of them."),
+    click.option("--sparse", metavar="NAMES", callback=_listed,
+                 help="Further functions, in compressed rows: jacobian,hessian or one of them."),
+    click.option("--target", "machine", metavar="NAME",
+                 help=f"What the C is for: {', '.join(KNOWN)} [default: portable; of build: native]."),
+    click.option("--optimise", type=click.Choice(OBJECTIVES), help="Time, or bytes of code [default: speed]."),
+    *(click.option(f"--{limit}", type=click.IntRange(0), metavar="BYTES", help=f"Refuse what takes more {word}.")
+      for limit, word in (("flash", "flash"), ("ram", "RAM (SAVED and WORK)"), ("stack", "stack"))),
+)
+
+_argument_options = _with(
+    click.argument("target"),
+    click.option("--arg", "arguments", multiple=True, metavar="NAME=EXTENTS[:DTYPE][:grad]",
+                 help="Spec of an argument, e.g. x=N,784:float32; a name is a run-time dimension."),
+    click.option("--bound", "bounds", multiple=True, metavar="NAME=[MIN]..[MAX][:MULTIPLE]",
+                 help="What is known of a named dimension, e.g. N=3..4096:4, N=1.. or N=..:4."),
+    click.option("--grad", "grad", multiple=True, metavar="NAME", help="This argument requires a gradient."),
+    click.option("--output", "names", multiple=True, metavar="NAME", help="Names of the results, in order."),
+    click.option("--dtype", metavar="DTYPE", help="float32 or float64, for all floating-point arguments."),
+)
+
+_bundle_options = _with(
+    click.option("--out", type=click.Path(path_type=Path), default=Path("generated"), show_default=True,
+                 help="Folder in which the module's folder is made."),
+    click.option("--name", help="Name of the module [default: the function's]."),
+    click.option("--single-file", is_flag=True, help="Everything in one header."),
+    click.option("--threads", type=click.IntRange(0), default=0, show_default=True, help="OpenMP threads."),
+)
+
+
 def _program_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed((
-        click.argument("target"),
-        click.option("--arg", "arguments", multiple=True, metavar="NAME=EXTENTS[:DTYPE][:grad]",
-                     help="Spec of an argument, e.g. x=N,784:float32; a name is a run-time dimension."),
-        click.option("--bound", "bounds", multiple=True, metavar="NAME=[MIN]..[MAX][:MULTIPLE]",
-                     help="What is known of a named dimension, e.g. N=3..4096:4, N=1.. or N=..:4."),
-        click.option("--grad", "grad", multiple=True, metavar="NAME", help="This argument requires a gradient."),
-        click.option("--output", "names", multiple=True, metavar="NAME", help="Names of the results, in order."),
-        click.option("--outputs", metavar="NAMES", callback=_listed,
-                     help="Offer these results only, e.g. loss,logits [default: all]."),
-        click.option("--gradients", metavar="NAMES", callback=_listed,
-                     help="Offer these gradients only, e.g. w,b; '' for none [default: what the specs say]."),
-        click.option("--dtype", metavar="DTYPE", help="float32 or float64, for all floating-point arguments."),
-        click.option("--simplify", type=click.Choice(["none", "safe", "fast"]), default="safe", show_default=True),
-        click.option("--nan-safe", is_flag=True, help="Branches not taken never make a gradient nan."),
-        click.option("--forward-only", is_flag=True, help="No backward."),
-        click.option("--derivatives", metavar="NAMES", callback=_listed,
-                     help="Further functions, dense: jvp,jacobian,hvp,hessian or some of them."),
-        click.option("--sparse", metavar="NAMES", callback=_listed,
-                     help="Further functions, in compressed rows: jacobian,hessian or one of them."),
-        click.option("--target", "machine", metavar="NAME",
-                     help=f"What the C is for: {', '.join(KNOWN)} [default: portable; of build: native]."),
-        click.option("--optimise", type=click.Choice(OBJECTIVES), help="Time, or bytes of code [default: speed]."),
-        *(click.option(f"--{limit}", type=click.IntRange(0), metavar="BYTES", help=f"Refuse what takes more {word}.")
-          for limit, word in (("flash", "flash"), ("ram", "RAM (SAVED and WORK)"), ("stack", "stack"))),
-    )):
-        command = option(command)
-    return command
+    return _argument_options(_generation_options(command))
 
 
 def _load(target: str, arguments: Any, bounds: Any, gradients: Any, outputs: Any) -> Any:
@@ -140,19 +166,8 @@ def _load(target: str, arguments: Any, bounds: Any, gradients: Any, outputs: Any
     return load_program(target, arguments, gradients, outputs or None, bounds)
 
 
-def _bundle_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed((
-        click.option("--out", type=click.Path(path_type=Path), default=Path("generated"), show_default=True,
-                     help="Folder in which the module's folder is made."),
-        click.option("--name", help="Name of the module [default: the function's]."),
-        click.option("--single-file", is_flag=True, help="Everything in one header."),
-        click.option("--threads", type=click.IntRange(0), default=0, show_default=True, help="OpenMP threads."),
-    )):
-        command = option(command)
-    return _program_options(command)
-
-
 @main.command()
+@_program_options
 @_bundle_options
 @guarded
 def build(target: str, out: Path, name: str | None, **given: Any) -> None:
@@ -168,6 +183,7 @@ def build(target: str, out: Path, name: str | None, **given: Any) -> None:
 
 
 @main.command()
+@_program_options
 @_bundle_options
 @guarded
 def emit(target: str, out: Path, name: str | None, **given: Any) -> None:
@@ -183,8 +199,12 @@ def emit(target: str, out: Path, name: str | None, **given: Any) -> None:
 def _split(target: str, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """The program, and the options of code generation that were given."""
     program = _load(target, given.pop("arguments"), given.pop("bounds"), given.pop("grad"), given.pop("names"))
+    return program, _options(given)
+
+
+def _options(given: dict[str, Any]) -> dict[str, Any]:
     given["target"] = given.pop("machine", None)
-    return program, {k: v for k, v in given.items() if v is not None}
+    return {k: v for k, v in given.items() if v is not None}
 
 
 def _written(folder: Path, program: Any, seconds: float) -> None:
@@ -196,6 +216,58 @@ def _written(folder: Path, program: Any, seconds: float) -> None:
     console = _console()
     console.print(Text(repr(program).strip("<>")))
     console.print(table)
+
+
+@main.command("import")
+@click.argument("source")
+@click.option("--example", "examples", multiple=True, metavar="[NAME=]EXTENTS[:DTYPE]",
+              help="An input of the model, e.g. 1,3,64,64 or N,16:int64; a word is a run-time dimension.  Once for each.")
+@click.option("--loss", metavar="NAME", help="A function of the script or of nn.functional; its value is the result.")
+@click.option("--loss-example", "loss_examples", multiple=True, metavar="EXTENTS[:DTYPE]",
+              help="A further argument of the loss, e.g. N:int64.  Once for each.")
+@click.option("--train", "modes", flag_value="train", help="As in training: dropout, batches' statistics.")
+@click.option("--eval", "modes", flag_value="eval", help="As in evaluation [default, but with --loss: --train].")
+@click.option("--dim", "dims", multiple=True, metavar="NAME=SIZE",
+              help="Size of a named dimension while the model is exported; of an ONNX model's dimension, for good.")
+@click.option("--weights", type=click.Path(path_type=Path), help="Load this state_dict first (.pt, .safetensors).")
+@click.option("--save", "saved", type=click.Path(path_type=Path),
+              help="Write the weights here: .safetensors, .pt, .npz [default: OUT/NAME.safetensors].")
+@click.option("--no-compile", is_flag=True, help="Write the bundle only: needs no compiler.")
+@click.option("--dtype", metavar="DTYPE", help="float32 or float64, for all floating-point values.")
+@_bundle_options
+@_generation_options
+@guarded
+def import_model(source: str, out: Path, name: str | None, modes: str | None, dims: tuple[str, ...], saved: Path | None,
+                 no_compile: bool, examples: Any, loss: str | None, loss_examples: Any, weights: Path | None,
+                 dtype: str | None, **given: Any) -> None:
+    """Make C and a weights file of a model: model.py:Net, model.onnx, or model.pt2.
+
+    The name in model.py is a torch.nn.Module or one of gradgen, its class, or a function without arguments that returns it.
+    """
+    from gradgen.api import build as build_module
+    from gradgen.api import emit as emit_bundle
+    from gradgen.model_files import WEIGHTS, ModelFile, write_weights
+    from gradgen.model_files import import_model as model_of
+
+    if saved is not None and saved.suffix not in WEIGHTS:
+        raise click.BadParameter(f"{saved} is none of {', '.join(WEIGHTS)}", param_hint="--save")
+    start = time.perf_counter()
+    asked = ModelFile(source, examples, loss, loss_examples, dict(map(_dimension, dims)), weights, dtype, name)
+    train = modes == "train" if modes else None if source.endswith((".onnx", ".pt2")) else loss is not None
+    program, options = model_of(asked, train), _options(given)
+    folder = out / (name or program.name)
+    module = None
+    if no_compile:
+        folder = emit_bundle(program, name, out, **options)
+    else:
+        module = build_module(program, name, out, **options)
+    path = saved or out / f"{folder.name}.safetensors"
+    write_weights(program, path)
+    _written(folder, program, time.perf_counter() - start)
+    _console().print(Text(f"weights: {path}", style="cyan"))
+    if module is not None:
+        package, _, own = module.__name__.rpartition(".")
+        _console().print(Text(f"from {package or out.name} import {own}", style="green"))
 
 
 @main.command()

@@ -72,11 +72,16 @@ def parse_argument(text: str) -> tuple[str, Spec]:
     name, equals, rest = text.partition("=")
     if not equals or not name.strip().isidentifier():
         raise ScriptError(f"--arg {text!r} is not name=extents", hint="for example --arg x=N,784:float32")
-    extents, *flags = [part.strip() for part in rest.split(":")]
+    return name.strip(), parse_extents(rest, f"--arg {text!r}")
+
+
+def parse_extents(text: str, said: str) -> Spec:
+    """`N,784:float32:grad` as a Spec; `said` is what errors begin with.  Raises ScriptError."""
+    extents, *flags = [part.strip() for part in text.split(":")]
     shape = [int(e) if e.lstrip("-").isdigit() else e for e in (p.strip() for p in extents.split(",")) if e]
     for e in shape:
         if isinstance(e, str) and not e.isidentifier():
-            raise ScriptError(f"--arg {text!r}: {e!r} is neither a number nor a name")
+            raise ScriptError(f"{said}: {e!r} is neither a number nor a name")
     kind: Any = None
     grad = False
     for flag in (f for f in flags if f):
@@ -87,8 +92,8 @@ def parse_argument(text: str) -> tuple[str, Spec]:
             kind = dtypes.dtype(flag)
         except TypeError:
             known = ", ".join(d.name for d in dtypes.ALL)
-            raise ScriptError(f"--arg {text!r}: {flag!r} is no dtype", hint=f"one of {known}, or {GRAD}") from None
-    return name.strip(), spec(*shape, dtype=kind, requires_grad=grad)
+            raise ScriptError(f"{said}: {flag!r} is no dtype", hint=f"one of {known}, or {GRAD}") from None
+    return spec(*shape, dtype=kind, requires_grad=grad)
 
 
 def load_module(where: str) -> ModuleType:

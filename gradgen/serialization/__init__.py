@@ -32,7 +32,7 @@ _LONGEST = 1 << 27  # bytes of an index of a checkpoint in several files
 
 def save(obj: Any, f: str | Path | BinaryIO, pickle_module: Any = None, pickle_protocol: int = 2, *,
          metadata: dict[str, str] | None = None, **options: Any) -> None:
-    """Writes `obj` (tensors in dicts, lists, ...; usually a state_dict) to a path or an open binary file.
+    """Writes `obj` (tensors or arrays in dicts, lists, ...; usually a state_dict) to a path or an open binary file.
 
     The file is torch.save's zip archive, which torch.load reads; at a path that ends in .safetensors it is safetensors':
     `obj` is a dict of tensors by name then, and `metadata` are texts to be kept beside them (by default those of the file

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, ClassVar, NamedTuple
 
 import numpy as np
 
+from gradgen.eager.creation import from_numpy
 from gradgen.eager.device import Device, strided
 from gradgen.eager.tensor import Tensor
 from gradgen.errors import WeightsError
@@ -386,6 +387,8 @@ class _Pickler(pickle._Pickler):  # type: ignore[name-defined, misc]
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, Parameter):
             return self.named("torch._utils._rebuild_parameter"), (obj.data, obj.requires_grad, OrderedDict())
+        if isinstance(obj, np.ndarray) and obj.dtype != object:  # of a generated module's state_dict
+            obj = from_numpy(np.asarray(obj, order="C"))
         if isinstance(obj, Tensor):
             return self.named("torch._utils._rebuild_tensor_v2"), self._tensor(obj)
         if isinstance(obj, Size):

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from gradgen.eager.creation import from_numpy
 from gradgen.eager.layouts import layout
 from gradgen.eager.tensor import Tensor
 from gradgen.errors import WeightsError
@@ -131,7 +132,9 @@ def write(state: Any, file: BinaryIO, metadata: Mapping[str, str] | None) -> Non
 def _checked(state: Any) -> dict[str, Tensor]:
     if not isinstance(state, Mapping) or not all(isinstance(k, str) for k in state):
         raise TypeError("a safetensors file holds tensors by name: save net.state_dict(), or a .pt file")
+    made = {id(v): from_numpy(np.asarray(v, order="C")) for v in state.values() if isinstance(v, np.ndarray)}
+    state = {name: made.get(id(value), value) for name, value in state.items()}
     for name, value in state.items():
         if not isinstance(value, Tensor) or name == _ABOUT:
             raise TypeError(f"a safetensors file holds tensors, and {name!r} is a {type(value).__name__}: save a .pt file")
-    return dict(state)
+    return state

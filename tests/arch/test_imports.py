@@ -41,7 +41,8 @@ BESIDE = {
 }
 """The rooms of the design: each and those that it may know; what those may know, it may, too."""
 
-FACES = {"_hidden", "api", "cli", "show", "checking", "scripts", "serialization", "random", "gradgen", "__main__", "__init__"}
+FACES = {"_hidden", "api", "cli", "show", "checking", "scripts", "model_files", "serialization", "random", "gradgen",
+         "__main__", "__init__"}
 """What users call: they know all rooms, and no room knows them."""
 
 NEIGHBOURS = {"_stateful", "_selfcheck", "_derivatives"}

@@ -250,8 +250,12 @@ def test_files(program: Any, built: Any, net: Any, tmp_path: Path, suffix: str) 
         model.load_state_dict(loaded)
     again.layers_0_weight += 1
     assert built.Module(gg.load(path), scale=np.array([2.0], np.float32)).forward(x, t) == expected
-    gg.save({n: gg.tensor(a) for n, a in again.state_dict().items()}, path)
-    np.testing.assert_array_equal(gg.load(path)["layers.0.weight"].numpy(), again.layers_0_weight)
+    gg.save(again.state_dict(), path)
+    found = gg.load(path)
+    for name, array in again.state_dict().items():
+        if name in found or suffix == "pt":  # one name of a tied parameter is in files of safetensors
+            np.testing.assert_array_equal(found[name].numpy(), array)
+    assert built.Module(found, scale=np.array([2.0], np.float32)).forward(x, t) == again.forward(x, t)
 
 
 def test_copies(program: Any, built: Any) -> None:
@@ -308,7 +312,7 @@ def test_torch_models_and_tensors(program: Any, built: Any, tmp_path: Path) -> N
     for name, p in theirs.named_parameters():
         if p.grad is not None:
             np.testing.assert_allclose(model.grad[name], p.grad.numpy(), rtol=1e-4, atol=1e-6)
-    gg.save({n: gg.tensor(a) for n, a in model.state_dict().items()}, tmp_path / "net.pt")
+    gg.save(model.state_dict(), tmp_path / "net.pt")
     theirs.load_state_dict(torch.load(tmp_path / "net.pt", weights_only=True), strict=True)
     torch.save(theirs.state_dict(), tmp_path / "theirs.pt")
     model.load_state_dict(torch.load(tmp_path / "theirs.pt", weights_only=True))
