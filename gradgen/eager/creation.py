@@ -25,6 +25,7 @@ from gradgen.ir.nodes import Compute, Node
 from gradgen.ir.symbols import as_extent, axis
 from gradgen.ops.promotion import defaults, number_dtype
 from gradgen.ops.registry import KEEP, Op
+from gradgen.ops.shapes import exact
 from gradgen.record.records import check_size, spec
 
 PUBLIC = (
@@ -295,8 +296,8 @@ def in_trace(*extents_: Any) -> bool:
 
 def generated(shape: tuple[Any, ...], kind: DType, body: Any, requires_grad: bool = False) -> Tensor:
     """A tensor whose elements follow from their index: `body` over i0, i1, ...."""
-    exact = sympy.Rational(body) if isinstance(body, float) else sympy.sympify(body)
-    result = recording.apply(GENERATED, (), {"shape": tuple(shape), "dtype": kind, "body": exact})
+    body = exact(body) if isinstance(body, float) else sympy.sympify(body)
+    result = recording.apply(GENERATED, (), {"shape": tuple(shape), "dtype": kind, "body": body})
     return result.requires_grad_(setter=True) if requires_grad else result
 
 

@@ -261,7 +261,7 @@ def applied(key: str, args: list[Term]) -> Term:
 
 
 def _exact(value: Any) -> sympy.Expr:
-    return sympy.Rational(value) if isinstance(value, float) and value == value else sympy.sympify(value)
+    return sympy.Rational(value) if isinstance(value, float) and math.isfinite(value) else sympy.sympify(value)
 
 
 @lru_cache(maxsize=256)

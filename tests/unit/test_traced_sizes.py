@@ -34,6 +34,13 @@ def test_a_named_size_is_the_number_it_will_be(k: int, dtype: str) -> None:
     np.testing.assert_allclose(found, expected, rtol={"float32": 1e-6, "float64": 1e-14}[dtype])
 
 
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, 2.5, -0.1])
+def test_a_tensor_of_one_number_and_a_named_size(value: float) -> None:
+    traced = gg.trace(lambda x: gg.full((x.shape[0], 2), value, dtype=gg.float64), x=gg.spec("N"))
+    (found,) = evaluate(traced.graph.outputs, {traced.graph.inputs[0]: np.zeros(3, np.float32)})
+    np.testing.assert_array_equal(found, np.full((3, 2), value))
+
+
 def test_sizes_of_integer_tensors_promote_as_numbers_do() -> None:
     traced = gg.trace(lambda k: (k * k.shape[0], k / k.shape[0]), k=gg.spec("N", dtype=gg.int32))
     assert [o.dtype for o in traced.graph.outputs] == [gg.int32, gg.float32]
