@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradgen.eager.tensor import Tensor
 from gradgen.ops.comparison import where
-from gradgen.ops.promotion import defaults
 from gradgen.optim.optimizer import Optimizer, check_at_least_zero, zeros_of
-
-
-def _rounded(value: float) -> float:
-    """As torch keeps it: a scalar tensor of the default dtype."""
-    return float(defaults.dtype.numpy.type(value))
+from gradgen.optim.step_numbers import (
+    add_ratio,
+    add_scaled,
+    chosen,
+    complement,
+    larger,
+    power,
+    rectified_length,
+    root,
+    rounded,
+)
 
 
 def _options(**own: Any) -> dict[str, Any]:
@@ -38,7 +44,7 @@ class Adamax(Optimizer):
     """Adam with the largest gradient in place of the second moment (Kingma & Ba, 2015, section 7.1)."""
 
     def __init__(
-        self, params: Any, lr: float = 2e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+        self, params: Any = None, lr: float = 2e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
         weight_decay: float = 0, foreach: Any = None, *, maximize: bool = False, differentiable: bool = False,
         capturable: bool = False,
     ) -> None:
@@ -53,21 +59,22 @@ class Adamax(Optimizer):
 
     def _update(self, p: Any, gradient: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
         first, second = group["betas"]
-        if not state:
-            state.update(step=0, exp_avg=zeros_of(p), exp_inf=zeros_of(p))
         state["step"] += 1
         gradient = _decayed(p, gradient, group)
         state["exp_avg"].lerp_(gradient, 1 - first)
         largest = state["exp_inf"]
         largest.copy_((largest * second).maximum(gradient.abs() + group["eps"]))
-        p.addcdiv_(state["exp_avg"], largest, value=-group["lr"] / (1 - first ** state["step"]))
+        add_ratio(p, state["exp_avg"], largest, -group["lr"] / complement(first, state["step"]))
+
+    def _begin(self, p: Any, group: dict[str, Any]) -> dict[str, Any]:
+        return {"step": 0, "exp_avg": zeros_of(p), "exp_inf": zeros_of(p)}
 
 
 class NAdam(Optimizer):
     """Adam with Nesterov momentum (Dozat, 2016)."""
 
     def __init__(
-        self, params: Any, lr: float = 2e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+        self, params: Any = None, lr: float = 2e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
         weight_decay: float = 0, momentum_decay: float = 4e-3, decoupled_weight_decay: bool = False, *,
         foreach: Any = None, maximize: bool = False, capturable: bool = False, differentiable: bool = False,
     ) -> None:
@@ -84,25 +91,26 @@ class NAdam(Optimizer):
 
     def _update(self, p: Any, gradient: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
         first, second = group["betas"]
-        if not state:
-            state.update(step=0, mu_product=1.0, exp_avg=zeros_of(p), exp_avg_sq=zeros_of(p))
         state["step"] += 1
         step, lr = state["step"], group["lr"]
         gradient = _decayed(p, gradient, group)
-        mu, after = (first * (1.0 - 0.5 * 0.96 ** (k * group["momentum_decay"])) for k in (step, step + 1))
-        state["mu_product"] = _rounded(state["mu_product"] * _rounded(mu))
+        mu, after = (first * (1.0 - 0.5 * power(0.96, k * group["momentum_decay"])) for k in (step, step + 1))
+        state["mu_product"] = rounded(state["mu_product"] * rounded(mu))
         state["exp_avg"].lerp_(gradient, 1 - first)
         state["exp_avg_sq"].mul_(second).addcmul_(gradient, gradient, value=1 - second)
-        below = (state["exp_avg_sq"] / (1 - second**step)).sqrt() + group["eps"]
-        p.addcdiv_(gradient, below, value=-lr * (1.0 - mu) / (1.0 - state["mu_product"]))
-        p.addcdiv_(state["exp_avg"], below, value=-lr * after / (1.0 - state["mu_product"] * after))
+        below = (state["exp_avg_sq"] / complement(second, step)).sqrt() + group["eps"]
+        add_ratio(p, gradient, below, -lr * (1.0 - mu) / (1.0 - state["mu_product"]))
+        add_ratio(p, state["exp_avg"], below, -lr * after / (1.0 - state["mu_product"] * after))
+
+    def _begin(self, p: Any, group: dict[str, Any]) -> dict[str, Any]:
+        return {"step": 0, "mu_product": 1.0, "exp_avg": zeros_of(p), "exp_avg_sq": zeros_of(p)}
 
 
 class RAdam(Optimizer):
     """Adam with the variance of its step size rectified (Liu et al., 2020)."""
 
     def __init__(
-        self, params: Any, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+        self, params: Any = None, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
         weight_decay: float = 0, decoupled_weight_decay: bool = False, *, foreach: Any = None, maximize: bool = False,
         capturable: bool = False, differentiable: bool = False,
     ) -> None:
@@ -117,28 +125,31 @@ class RAdam(Optimizer):
 
     def _update(self, p: Any, gradient: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
         first, second = group["betas"]
-        if not state:
-            state.update(step=0, exp_avg=zeros_of(p), exp_avg_sq=zeros_of(p))
         state["step"] += 1
         step = state["step"]
         gradient = _decayed(p, gradient, group)
         state["exp_avg"].lerp_(gradient, 1 - first)
         state["exp_avg_sq"].mul_(second).addcmul_(gradient, gradient, value=1 - second)
-        correction = 1 - second**step
+        correction = complement(second, step)
         longest = 2 / (1 - second) - 1
-        length = longest - 2 * step * second**step / correction
-        update = state["exp_avg"] / (1 - first**step) * group["lr"]
-        if length > 5.0:
-            factor = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
-            update = update * (correction**0.5 / (state["exp_avg_sq"].sqrt() + group["eps"])) * factor**0.5
+        length = rectified_length(second, step)
+        update = state["exp_avg"] / complement(first, step) * group["lr"]
+        kept = larger(length, 5.0)
+        factor = (kept - 4) * (kept - 2) * longest / ((longest - 4) * (longest - 2) * kept)
+        if isinstance(length, Tensor) or length > 5.0:
+            rectified = update * (root(correction) / (state["exp_avg_sq"].sqrt() + group["eps"])) * root(factor)
+            update = chosen(length > 5.0, rectified, update)
         p.sub_(update)
+
+    def _begin(self, p: Any, group: dict[str, Any]) -> dict[str, Any]:
+        return {"step": 0, "exp_avg": zeros_of(p), "exp_avg_sq": zeros_of(p)}
 
 
 class Adadelta(Optimizer):
     """Adadelta (Zeiler, 2012)."""
 
     def __init__(
-        self, params: Any, lr: float = 1.0, rho: float = 0.9, eps: float = 1e-6, weight_decay: float = 0,
+        self, params: Any = None, lr: float = 1.0, rho: float = 0.9, eps: float = 1e-6, weight_decay: float = 0,
         foreach: Any = None, *, capturable: bool = False, maximize: bool = False, differentiable: bool = False,
     ) -> None:
         check_at_least_zero(lr, "learning rate")
@@ -152,22 +163,23 @@ class Adadelta(Optimizer):
         ))
 
     def _update(self, p: Any, gradient: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
-        if not state:
-            state.update(step=0, square_avg=zeros_of(p), acc_delta=zeros_of(p))
         state["step"] += 1
         rho, eps = group["rho"], group["eps"]
         gradient = _decayed(p, gradient, group)
         state["square_avg"].mul_(rho).addcmul_(gradient, gradient, value=1 - rho)
         delta = (state["acc_delta"] + eps).sqrt() / (state["square_avg"] + eps).sqrt() * gradient
         state["acc_delta"].mul_(rho).addcmul_(delta, delta, value=1 - rho)
-        p.add_(delta, alpha=-group["lr"])
+        add_scaled(p, delta, -group["lr"])
+
+    def _begin(self, p: Any, group: dict[str, Any]) -> dict[str, Any]:
+        return {"step": 0, "square_avg": zeros_of(p), "acc_delta": zeros_of(p)}
 
 
 class Rprop(Optimizer):
     """Resilient backpropagation (Riedmiller & Braun, 1993): a step size for every element, by the gradient's sign."""
 
     def __init__(
-        self, params: Any, lr: float = 1e-2, etas: tuple[float, float] = (0.5, 1.2),
+        self, params: Any = None, lr: float = 1e-2, etas: tuple[float, float] = (0.5, 1.2),
         step_sizes: tuple[float, float] = (1e-6, 50), *, capturable: bool = False, foreach: Any = None,
         maximize: bool = False, differentiable: bool = False,
     ) -> None:
@@ -180,8 +192,6 @@ class Rprop(Optimizer):
         ))
 
     def _update(self, p: Any, gradient: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
-        if not state:
-            state.update(step=0, prev=zeros_of(p), step_size=zeros_of(p) + group["lr"])
         state["step"] += 1
         smaller, larger = group["etas"]
         low, high = group["step_sizes"]
@@ -192,12 +202,15 @@ class Rprop(Optimizer):
         p.sub_(kept.sign() * state["step_size"])  # type: ignore[attr-defined]
         state["prev"].copy_(kept)
 
+    def _begin(self, p: Any, group: dict[str, Any]) -> dict[str, Any]:
+        return {"step": 0, "prev": zeros_of(p), "step_size": zeros_of(p) + group["lr"]}
+
 
 class ASGD(Optimizer):
     """Averaged stochastic gradient descent (Polyak & Juditsky, 1992); the average is state "ax"."""
 
     def __init__(
-        self, params: Any, lr: float = 1e-2, lambd: float = 1e-4, alpha: float = 0.75, t0: float = 1e6,
+        self, params: Any = None, lr: float = 1e-2, lambd: float = 1e-4, alpha: float = 0.75, t0: float = 1e6,
         weight_decay: float = 0, foreach: Any = None, maximize: bool = False, differentiable: bool = False,
         capturable: bool = False,
     ) -> None:
@@ -209,16 +222,15 @@ class ASGD(Optimizer):
         ))
 
     def _update(self, p: Any, gradient: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
-        if not state:
-            state.update(step=0, eta=_rounded(group["lr"]), mu=1.0, ax=zeros_of(p))
         state["step"] += 1
         gradient = _decayed(p, gradient, group)
         p.mul_(1 - group["lambd"] * state["eta"])
-        p.add_(gradient, alpha=-state["eta"])
-        if state["mu"] == 1:
-            state["ax"].copy_(p)
-        else:
-            state["ax"].add_((p - state["ax"]) * state["mu"])
+        add_scaled(p, gradient, -state["eta"])
+        average = state["ax"] + (p - state["ax"]) * state["mu"]
+        state["ax"].copy_(chosen(state["mu"] == 1, p, average))
         step, lr = state["step"], group["lr"]
-        state["eta"] = _rounded(lr / (1 + group["lambd"] * lr * step) ** group["alpha"])
-        state["mu"] = _rounded(1 / max(1, step - group["t0"]))
+        state["eta"] = rounded(lr / (1 + group["lambd"] * lr * step) ** group["alpha"])
+        state["mu"] = rounded(1 / larger(step - group["t0"], 1))
+
+    def _begin(self, p: Any, group: dict[str, Any]) -> dict[str, Any]:
+        return {"step": 0, "eta": rounded(group["lr"]), "mu": 1.0, "ax": zeros_of(p)}

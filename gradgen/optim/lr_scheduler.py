@@ -1,17 +1,75 @@
-"""Learning-rate schedules by torch.optim.lr_scheduler's names: closed forms of every group's initial rate."""
+"""Learning-rate schedules by torch.optim.lr_scheduler's names: closed forms of every group's initial rate.
+
+The forms take the epoch as a number, or as a tensor where a training step is recorded (`recorded`).
+"""
 
 from __future__ import annotations
 
+import inspect
+import itertools
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from gradgen.eager.tensor import Tensor
 from gradgen.optim.optimizer import Optimizer
+from gradgen.optim.step_numbers import chosen, cosine, larger, passed, power, smaller, whole
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A schedule made without an optimizer: what `gg.emit(train=..., schedule=...)` builds into the training step."""
+
+    kind: type[LRScheduler]
+    args: tuple[Any, ...]
+    options: dict[str, Any]
+
+    def of(self, optimizer: Optimizer) -> LRScheduler:
+        """The schedule of this optimizer."""
+        made = {k: [s.of(optimizer) if isinstance(s, Recipe) else s for s in v] if k == "schedulers" else v
+                for k, v in self._bound().items()}
+        return self.kind(**{**made, "optimizer": optimizer})
+
+    def _bound(self) -> dict[str, Any]:
+        """The arguments by name, as if an optimizer stood first."""
+        signature = inspect.signature(self.kind.__init__)
+        left = [p for n, p in signature.parameters.items() if n not in ("self", "optimizer")]
+        return dict(signature.replace(parameters=left).bind(*self.args, **self.options).arguments)
+
+    def step(self, *args: Any) -> None:
+        """Raises RuntimeError: there is nothing to step."""
+        raise RuntimeError(f"{self.kind.__name__} was made without an optimizer: a recipe for gg.emit(schedule=...), with "
+                           f"nothing to step; pass the optimizer for eager training")
 
 
 class LRScheduler:
-    """`factor(epoch)` times the initial learning rate, from the construction (epoch 0) on."""
+    """`factor(epoch)` times the initial learning rate, from the construction (epoch 0) on.
+
+    Without an optimizer a schedule is a `Recipe`.
+    """
+
+    def __new__(cls, *args: Any, **options: Any) -> Any:
+        made = [*args[:1], *(options[n] for n in ("optimizer", "schedulers") if n in options)]
+        owned = [m for m in made if isinstance(m, Optimizer) or (
+            isinstance(m, (list, tuple)) and m and all(isinstance(s, LRScheduler) for s in m))]
+        if owned or not (args or options):
+            return super().__new__(cls)
+        for a in args[:1]:
+            if not isinstance(a, (int, float, str, list, tuple)) and not callable(a):
+                raise TypeError(f"{type(a).__name__} is not an Optimizer")
+        found = Recipe(cls, args, options)
+        found._bound()
+        return found
+
+    def recorded(self, k: int, base: Any, epoch: Any) -> Any:
+        """The rate of group k at an epoch, where both are tensors."""
+        return self.rate(base, epoch)
+
+    def recorded_options(self, k: int, epoch: Any) -> dict[str, Any]:
+        """What else the schedule sets in group k then."""
+        return {}
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         self.optimizer, self.last_epoch = optimizer, last_epoch
@@ -74,6 +132,9 @@ class LambdaLR(LRScheduler):
     def _rate_of(self, k: int, base: float) -> float:
         return base * self.lr_lambdas[k](self.last_epoch)
 
+    def recorded(self, k: int, base: Any, epoch: Any) -> Any:
+        return base * self.lr_lambdas[k](epoch)
+
 
 class StepLR(LRScheduler):
     """`gamma` once every `step_size` epochs."""
@@ -85,7 +146,7 @@ class StepLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def rate(self, base: float, epoch: int) -> float:
-        return base * self.gamma ** (epoch // self.step_size)
+        return base * power(self.gamma, whole(epoch / self.step_size))
 
 
 class MultiStepLR(LRScheduler):
@@ -100,7 +161,7 @@ class MultiStepLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def rate(self, base: float, epoch: int) -> float:
-        return base * self.gamma ** bisect_right(self.milestones, epoch)
+        return base * power(self.gamma, passed(self.milestones, epoch))
 
 
 class ExponentialLR(LRScheduler):
@@ -113,7 +174,7 @@ class ExponentialLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def rate(self, base: float, epoch: int) -> float:
-        return base * self.gamma**epoch
+        return base * power(self.gamma, epoch)
 
 
 class CosineAnnealingLR(LRScheduler):
@@ -126,7 +187,7 @@ class CosineAnnealingLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def rate(self, base: float, epoch: int) -> float:
-        return self.eta_min + (base - self.eta_min) * (1 + math.cos(math.pi * epoch / self.T_max)) / 2
+        return self.eta_min + (base - self.eta_min) * (1 + cosine(math.pi * epoch / self.T_max)) / 2
 
     def _changed(self, rate: float, base: float) -> float:
         epoch, period = self.last_epoch, self.T_max
@@ -149,7 +210,7 @@ class LinearLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def rate(self, base: float, epoch: int) -> float:
-        part = min(self.total_iters, epoch) / self.total_iters
+        part = smaller(self.total_iters, epoch) / self.total_iters
         return base * (self.start_factor + (self.end_factor - self.start_factor) * part)
 
 
@@ -167,7 +228,7 @@ class ConstantLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def rate(self, base: float, epoch: int) -> float:
-        return base * (self.factor if epoch < self.total_iters else 1.0)
+        return base * chosen(epoch < self.total_iters, self.factor, 1.0)
 
 
 class PolynomialLR(LRScheduler):
@@ -180,7 +241,7 @@ class PolynomialLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def rate(self, base: float, epoch: int) -> float:
-        return base * (1 - min(self.total_iters, epoch) / self.total_iters) ** self.power
+        return base * (1 - smaller(self.total_iters, epoch) / self.total_iters) ** self.power
 
 
 class MultiplicativeLR(LRScheduler):
@@ -199,6 +260,9 @@ class MultiplicativeLR(LRScheduler):
         rate: float = self.optimizer.param_groups[k]["lr"]
         return rate * self.lr_lambdas[k](self.last_epoch) if self.last_epoch > 0 else rate
 
+    def recorded(self, k: int, base: Any, epoch: Any) -> Any:
+        raise TypeError("MultiplicativeLR is a product over all epochs, no function of the epoch: use LambdaLR")
+
 
 class CosineAnnealingWarmRestarts(LRScheduler):
     """Half a cosine to `eta_min` in T_0 epochs, then again in T_0 T_mult, ... (Loshchilov & Hutter, 2017)."""
@@ -213,6 +277,20 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         self.T_0, self.T_mult, self.eta_min = T_0, T_mult, eta_min
         self.T_i, self.T_cur = T_0, float(last_epoch)
         super().__init__(optimizer, last_epoch)
+
+    def recorded(self, k: int, base: Any, epoch: Any) -> Any:
+        length, starts = self.T_0, [0]
+        while self.T_mult > 1 and starts[-1] < 2**31:
+            starts.append(starts[-1] + length)
+            length *= self.T_mult
+        if self.T_mult == 1:
+            at, period = epoch - whole(epoch / self.T_0) * self.T_0, self.T_0
+        else:
+            cycle = passed(starts[1:], epoch)
+            at = epoch - sum((chosen(cycle >= n, float(b - a), 0.0) for n, (a, b) in enumerate(itertools.pairwise(starts), 1)),
+                             start=epoch * 0)
+            period = self.T_0 * power(self.T_mult, cycle)
+        return self.eta_min + (base - self.eta_min) * (1 + cosine(math.pi * at / period)) / 2
 
     def rate(self, base: float, epoch: int) -> float:
         length, at = self.T_0, float(epoch)
@@ -236,8 +314,27 @@ def _for_groups(optimizer: Optimizer, value: Any, name: str) -> list[float]:
 class _WithMomentum(LRScheduler):
     """Schedules that also set the momentum, or Adam's first beta."""
 
-    def _momentum(self, k: int) -> float:
+    def _momentum(self, k: int, epoch: Any) -> Any:
         raise NotImplementedError
+
+    def _rate_at(self, k: int, epoch: Any) -> Any:
+        raise NotImplementedError
+
+    def _rate_of(self, k: int, base: float) -> float:
+        found: float = self._rate_at(k, self.last_epoch)
+        return found
+
+    def recorded(self, k: int, base: Any, epoch: Any) -> Any:
+        return self._rate_at(k, epoch)
+
+    def recorded_options(self, k: int, epoch: Any) -> dict[str, Any]:
+        return self._momenta(k, epoch) if self.cycle_momentum else {}
+
+    def _momenta(self, k: int, epoch: Any) -> dict[str, Any]:
+        group = self.optimizer.param_groups[k]
+        if "betas" in group:
+            return {"betas": (self._momentum(k, epoch), *group["betas"][1:])}
+        return {"momentum": self._momentum(k, epoch)}
 
     def _start_momentum(self, cycle_momentum: bool) -> bool:
         defaults = self.optimizer.defaults
@@ -250,10 +347,7 @@ class _WithMomentum(LRScheduler):
         if not self.cycle_momentum:
             return
         for k, group in enumerate(self.optimizer.param_groups):
-            if "betas" in group:
-                group["betas"] = (self._momentum(k), *group["betas"][1:])
-            else:
-                group["momentum"] = self._momentum(k)
+            group.update(self._momenta(k, self.last_epoch))
 
     cycle_momentum = False
 
@@ -282,23 +376,23 @@ class CyclicLR(_WithMomentum):
         self.max_momentums = _for_groups(optimizer, max_momentum, "max_momentum")
         super().__init__(optimizer, last_epoch)
 
-    def _height(self) -> float:
+    def _height(self, epoch: Any) -> Any:
         """From 0 at the base to 1 at the top, scaled."""
-        cycle = math.floor(1 + self.last_epoch / self.total_size)
-        x = 1.0 + self.last_epoch / self.total_size - cycle
+        cycle = whole(1 + epoch / self.total_size)
+        x = 1.0 + epoch / self.total_size - cycle
         ratio = self.up / self.total_size
-        height = x / ratio if x <= ratio else (x - 1) / (ratio - 1)
+        height = chosen(x <= ratio, x / ratio, (x - 1) / (ratio - 1) if ratio != 1 else 0.0)
         if self.scale_fn is not None:
-            return height * self.scale_fn(cycle if self.scale_mode == "cycle" else self.last_epoch)
+            return height * self.scale_fn(cycle if self.scale_mode == "cycle" else epoch)
         if self.mode == "exp_range":
-            return height * self.gamma**self.last_epoch
-        return height if self.mode == "triangular" else height / 2.0 ** (cycle - 1)
+            return height * power(self.gamma, epoch)
+        return height if self.mode == "triangular" else height / power(2.0, cycle - 1)
 
-    def _rate_of(self, k: int, base: float) -> float:
-        return self.low[k] + (self.max_lrs[k] - self.low[k]) * self._height()
+    def _rate_at(self, k: int, epoch: Any) -> Any:
+        return self.low[k] + (self.max_lrs[k] - self.low[k]) * self._height(epoch)
 
-    def _momentum(self, k: int) -> float:
-        return self.max_momentums[k] - (self.max_momentums[k] - self.base_momentums[k]) * self._height()
+    def _momentum(self, k: int, epoch: Any) -> Any:
+        return self.max_momentums[k] - (self.max_momentums[k] - self.base_momentums[k]) * self._height(epoch)
 
 
 class OneCycleLR(_WithMomentum):
@@ -338,29 +432,26 @@ class OneCycleLR(_WithMomentum):
                 group["initial_lr"] = low
         super().__init__(optimizer, last_epoch)
 
-    def _between(self, values: Sequence[float]) -> float:
-        step = self.last_epoch
-        if step > self.total_steps:
+    def _between(self, values: Sequence[float], epoch: Any) -> Any:
+        if not isinstance(epoch, Tensor) and epoch > self.total_steps:
             raise ValueError(
-                f"Tried to step {step} times. The specified number of total steps is {self.total_steps}"
+                f"Tried to step {epoch} times. The specified number of total steps is {self.total_steps}"
             )
-        begin = 0.0
-        for k, (end, source, target) in enumerate(self.phases):
-            if step <= end or k == len(self.phases) - 1:
-                part = (step - begin) / (end - begin)
-                a, b = values[source], values[target]
-                if self.strategy == "cos":
-                    return b + (a - b) / 2.0 * (math.cos(math.pi * part) + 1)
-                return (b - a) * part + a
-            begin = end
-        raise ValueError("no phase")
+        starts = [0.0, *(end for end, _, _ in self.phases)]
+        found: Any = None
+        for begin, (end, source, target) in reversed(list(zip(starts, self.phases))):  # a phase ends with its last epoch
+            part = (epoch - begin) / (end - begin)
+            a, b = values[source], values[target]
+            rate = b + (a - b) / 2.0 * (cosine(math.pi * part) + 1) if self.strategy == "cos" else (b - a) * part + a
+            found = rate if found is None else chosen(epoch <= end, rate, found)
+        return found
 
-    def _rate_of(self, k: int, base: float) -> float:
-        return self._between(self.rates[k])
+    def _rate_at(self, k: int, epoch: Any) -> Any:
+        return self._between(self.rates[k], epoch)
 
-    def _momentum(self, k: int) -> float:
+    def _momentum(self, k: int, epoch: Any) -> Any:
         high, low = self.momenta[k]
-        return self._between((high, low, high))
+        return self._between((high, low, high), epoch)
 
 
 class ReduceLROnPlateau(LRScheduler):
@@ -442,6 +533,12 @@ class SequentialLR(LRScheduler):
         schedulers[0].step()
         self._last_lr = schedulers[0].get_last_lr()
 
+    def recorded(self, k: int, base: Any, epoch: Any) -> Any:
+        found = self._schedulers[0].recorded(k, base, epoch)
+        for start, scheduler in zip(self._milestones, self._schedulers[1:]):
+            found = chosen(epoch >= start, scheduler.recorded(k, base, larger(epoch - start, 0.0)), found)
+        return found
+
     def step(self, epoch: int | None = None) -> None:
         self.last_epoch += 1
         k = bisect_right(self._milestones, self.last_epoch)
@@ -462,6 +559,14 @@ class ChainedScheduler(LRScheduler):
         self._schedulers = list(schedulers)
         self.last_epoch = 0
         self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+
+    def recorded(self, k: int, base: Any, epoch: Any) -> Any:
+        found = base
+        for scheduler in self._schedulers:
+            if not scheduler.chainable or getattr(scheduler, "eta_min", 0):
+                raise TypeError(f"{type(scheduler).__name__} in a ChainedScheduler is no factor of the rate")
+            found = found * (scheduler.recorded(k, base, epoch) / base)
+        return found
 
     def step(self, epoch: int | None = None) -> None:
         self.last_epoch += 1

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from gradgen.optim.optimizer import Optimizer, check_at_least_zero, zeros_of
+from gradgen.optim.step_numbers import add_ratio, add_scaled, chosen, complement, root
 
 
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum (Sutskever et al., 2013, in PyTorch's form: v = m v + g, p -= lr v)."""
 
     def __init__(
-        self, params: Any, lr: float = 1e-3, momentum: float = 0, dampening: float = 0, weight_decay: float = 0,
+        self, params: Any = None, lr: float = 1e-3, momentum: float = 0, dampening: float = 0, weight_decay: float = 0,
         nesterov: bool = False, *, maximize: bool = False, foreach: Any = None, differentiable: bool = False,
         fused: Any = None,
     ) -> None:
@@ -34,9 +35,15 @@ class SGD(Optimizer):
             if buffer is None:
                 buffer = state["momentum_buffer"] = gradient.detach().clone()
             else:
-                buffer.mul_(momentum).add_(gradient, alpha=1 - group["dampening"])
+                part = 1 - group["dampening"]
+                if "step" in state:  # recorded: the first buffer is zeros, and the gradient is added whole
+                    part = chosen(state["step"] == 0, 1.0, part) if group["dampening"] else part
+                add_scaled(buffer.mul_(momentum), gradient, part)
             gradient = gradient + momentum * buffer if group["nesterov"] else buffer
-        p.add_(gradient, alpha=-group["lr"])
+        add_scaled(p, gradient, -group["lr"])
+
+    def _begin_recorded(self, p: Any, group: dict[str, Any]) -> dict[str, Any]:
+        return ({"momentum_buffer": zeros_of(p)} if group["momentum"] else {}) | ({"step": 0} if group["dampening"] else {})
 
 
 class Adam(Optimizer):
@@ -45,7 +52,7 @@ class Adam(Optimizer):
     decoupled = False
 
     def __init__(
-        self, params: Any, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+        self, params: Any = None, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
         weight_decay: float = 0, amsgrad: bool = False, *, foreach: Any = None, maximize: bool = False,
         capturable: bool = False, differentiable: bool = False, fused: Any = None,
         decoupled_weight_decay: bool = False,
@@ -64,10 +71,6 @@ class Adam(Optimizer):
 
     def _update(self, p: Any, gradient: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
         first, second = group["betas"]
-        if not state:
-            state.update(step=0, exp_avg=zeros_of(p), exp_avg_sq=zeros_of(p))
-            if group["amsgrad"]:
-                state["max_exp_avg_sq"] = zeros_of(p)
         state["step"] += 1
         if group["weight_decay"]:
             if group["decoupled_weight_decay"]:
@@ -77,12 +80,16 @@ class Adam(Optimizer):
         mean, square = state["exp_avg"], state["exp_avg_sq"]
         mean.lerp_(gradient, 1 - first)
         square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
-        step_size = group["lr"] / (1 - first ** state["step"])
-        root = (1 - second ** state["step"]) ** 0.5
+        step_size = group["lr"] / complement(first, state["step"])
+        unbiased = root(complement(second, state["step"]))
         if group["amsgrad"]:
             state["max_exp_avg_sq"].copy_(state["max_exp_avg_sq"].maximum(square))
             square = state["max_exp_avg_sq"]
-        p.addcdiv_(mean, (square.sqrt() / root).add(group["eps"]), value=-step_size)
+        add_ratio(p, mean, (square.sqrt() / unbiased).add(group["eps"]), -step_size)
+
+    def _begin(self, p: Any, group: dict[str, Any]) -> dict[str, Any]:
+        found = {"step": 0, "exp_avg": zeros_of(p), "exp_avg_sq": zeros_of(p)}
+        return found | ({"max_exp_avg_sq": zeros_of(p)} if group["amsgrad"] else {})
 
 
 class AdamW(Adam):
@@ -90,7 +97,7 @@ class AdamW(Adam):
 
     decoupled = True
 
-    def __init__(self, params: Any, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+    def __init__(self, params: Any = None, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
                  weight_decay: float = 1e-2, amsgrad: bool = False, **options: Any) -> None:
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, **options)
 
@@ -99,7 +106,7 @@ class RMSprop(Optimizer):
     """RMSprop (Hinton, 2012, lecture 6e of "Neural Networks for Machine Learning"), centred after Graves, 2013."""
 
     def __init__(
-        self, params: Any, lr: float = 1e-2, alpha: float = 0.99, eps: float = 1e-8, weight_decay: float = 0,
+        self, params: Any = None, lr: float = 1e-2, alpha: float = 0.99, eps: float = 1e-8, weight_decay: float = 0,
         momentum: float = 0, centered: bool = False, *, foreach: Any = None, maximize: bool = False,
         differentiable: bool = False, capturable: bool = False,
     ) -> None:
@@ -113,12 +120,6 @@ class RMSprop(Optimizer):
         })
 
     def _update(self, p: Any, gradient: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
-        if not state:
-            state.update(step=0, square_avg=zeros_of(p))
-            if group["momentum"] > 0:
-                state["momentum_buffer"] = zeros_of(p)
-            if group["centered"]:
-                state["grad_avg"] = zeros_of(p)
         state["step"] += 1
         if group["weight_decay"]:
             gradient = gradient + group["weight_decay"] * p
@@ -131,16 +132,21 @@ class RMSprop(Optimizer):
         spread = spread.sqrt().add(group["eps"])
         if group["momentum"] > 0:
             state["momentum_buffer"].mul_(group["momentum"]).addcdiv_(gradient, spread)
-            p.add_(state["momentum_buffer"], alpha=-group["lr"])
+            add_scaled(p, state["momentum_buffer"], -group["lr"])
         else:
-            p.addcdiv_(gradient, spread, value=-group["lr"])
+            add_ratio(p, gradient, spread, -group["lr"])
+
+    def _begin(self, p: Any, group: dict[str, Any]) -> dict[str, Any]:
+        found = {"step": 0, "square_avg": zeros_of(p)}
+        found |= {"momentum_buffer": zeros_of(p)} if group["momentum"] > 0 else {}
+        return found | ({"grad_avg": zeros_of(p)} if group["centered"] else {})
 
 
 class Adagrad(Optimizer):
     """Adagrad (Duchi, Hazan & Singer, 2011)."""
 
     def __init__(
-        self, params: Any, lr: float = 1e-2, lr_decay: float = 0, weight_decay: float = 0,
+        self, params: Any = None, lr: float = 1e-2, lr_decay: float = 0, weight_decay: float = 0,
         initial_accumulator_value: float = 0, eps: float = 1e-10, foreach: Any = None, *, maximize: bool = False,
         differentiable: bool = False, fused: Any = None,
     ) -> None:
@@ -154,11 +160,12 @@ class Adagrad(Optimizer):
         })
 
     def _update(self, p: Any, gradient: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
-        if not state:
-            state.update(step=0, sum=zeros_of(p).add(group["initial_accumulator_value"]).detach())
         state["step"] += 1
         if group["weight_decay"]:
             gradient = gradient + group["weight_decay"] * p
         rate = group["lr"] / (1 + (state["step"] - 1) * group["lr_decay"])
         state["sum"].addcmul_(gradient, gradient, value=1)
-        p.addcdiv_(gradient, state["sum"].sqrt().add(group["eps"]), value=-rate)
+        add_ratio(p, gradient, state["sum"].sqrt().add(group["eps"]), -rate)
+
+    def _begin(self, p: Any, group: dict[str, Any]) -> dict[str, Any]:
+        return {"step": 0, "sum": zeros_of(p).add(group["initial_accumulator_value"]).detach()}

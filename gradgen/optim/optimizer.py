@@ -12,10 +12,13 @@ REQUIRED = object()
 
 
 class Optimizer:
-    """Subclasses implement `_update(parameter, gradient, state, group)`, called without recording history.
+    """Subclasses implement `_update(parameter, gradient, state, group)`, called without recording history, and `_begin`.
 
     `params` are tensors, (name, tensor) pairs, or dicts {"params": ..., option: value} for groups with options of
     their own.  Raises ValueError and TypeError as torch.optim does.
+
+    Without parameters, or with names in their place ("layers.0.*" matches several), an optimizer is a recipe: what
+    `gg.emit(train=...)` makes a training step of.  It has no state, and `step()` raises.
     """
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
@@ -27,7 +30,8 @@ class Optimizer:
         self.defaults = defaults
         self.state: dict[Tensor, dict[str, Any]] = {}
         self.param_groups: list[dict[str, Any]] = []
-        given = list(params)
+        self.recipe = params is None
+        given = ["*"] if self.recipe else [params] if isinstance(params, str) else list(params)
         if not given:
             raise ValueError("optimizer got an empty parameter list")
         for group in given if isinstance(given[0], dict) else [{"params": given}]:
@@ -37,6 +41,13 @@ class Optimizer:
         """Adds tensors with options of their own."""
         group = dict(param_group)
         found = group["params"]
+        names = [found] if isinstance(found, str) else list(found) if isinstance(found, (list, tuple)) else []
+        if names and all(isinstance(n, str) for n in names):
+            if self.param_groups and not self.recipe:
+                raise TypeError("an optimizer has tensors or names of parameters, not both")
+            self.recipe = True
+            self.param_groups.append({**self.defaults, **group, "params": names})
+            return
         tensors = [found] if isinstance(found, Tensor) else [p[1] if isinstance(p, tuple) else p for p in found]
         for p in tensors:
             if not isinstance(p, Tensor):
@@ -64,6 +75,9 @@ class Optimizer:
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update of every parameter that has a gradient; `closure` computes the loss again."""
+        if self.recipe:
+            raise RuntimeError(f"{type(self).__name__} was made without parameters: it is a recipe for gg.emit(train=...), "
+                               f"with nothing to step; pass module.parameters() for eager training")
         loss = None
         if closure is not None:
             with enable_grad():
@@ -73,8 +87,19 @@ class Optimizer:
                 for p in group["params"]:
                     if p.grad is not None:
                         gradient = -p.grad if group.get("maximize") else p.grad
-                        self._update(p, gradient, self.state.setdefault(p, {}), group)
+                        state = self.state.setdefault(p, {})
+                        if not state:
+                            state.update(self._begin(p, group))
+                        self._update(p, gradient, state, group)
         return loss
+
+    def _begin(self, p: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+        """The state of a parameter before its first update."""
+        return {}
+
+    def _begin_recorded(self, p: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+        """The same where every step is the same program: all that there will ever be, numbers for scalars."""
+        return self._begin(p, group)
 
     def _update(self, p: Tensor, gradient: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
         raise NotImplementedError
