@@ -287,7 +287,8 @@ class CosineAnnealingWarmRestarts(LRScheduler):
             at, period = epoch - whole(epoch / self.T_0) * self.T_0, self.T_0
         else:
             cycle = passed(starts[1:], epoch)
-            at = epoch - sum((chosen(cycle >= n, float(b - a), 0.0) for n, (a, b) in enumerate(itertools.pairwise(starts), 1)),
+            lengths = [float(b - a) for a, b in itertools.pairwise(starts)]
+            at = epoch - sum((chosen(cycle >= n, long, 0.0) for n, long in enumerate(lengths, 1)),
                              start=epoch * 0)
             period = self.T_0 * power(self.T_mult, cycle)
         return self.eta_min + (base - self.eta_min) * (1 + cosine(math.pi * at / period)) / 2
