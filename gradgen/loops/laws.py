@@ -50,6 +50,7 @@ from gradgen.loops.statements import (
     Copy,
     Declare,
     Expr,
+    Fail,
     Fill,
     Holds,
     If,
@@ -91,10 +92,14 @@ Around = tuple[Any, Expr, bool] | None
 
 class Verifier(Touched):
     def run(self) -> None:
-        self.buffers()
-        self.block(self.draft.statements)
+        self.touch()
         self.now = None
         self.results()
+
+    def touch(self) -> None:
+        """Looks at all statements, whatever becomes of results."""
+        self.buffers()
+        self.block(self.draft.statements)
 
     def buffers(self) -> None:
         seen: set[str] = set()
@@ -146,6 +151,8 @@ class Verifier(Touched):
                 self.same(s.target.name, s.target.dtype, s.source.dtype)
                 self.read(s.source, interval(self.at(s.source_start), self.at(s.count)))
                 self.write(s.target, interval(self.at(s.target_start), self.at(s.count)), self.at(s.count))
+            case Fail():
+                self.failures.append((len(self.accesses), tuple(self.counters)))
             case Contract():
                 self.product(s)
             case Call():
@@ -206,7 +213,7 @@ class Verifier(Touched):
         high = last if s.step == 1 or steps is not None else None
         if s.parallel:
             self.once = False
-        self.counters.append(Counter(name, start, high, steps, start, stop))
+        self.counters.append(Counter(name, start, high, steps, start, stop, s.step, bool(s.parallel)))
         self.written.enter()
         outer = self.path
         if exceeds(start, last):

@@ -41,7 +41,7 @@ class Output:
 
     Accumulation adds the completed value once per element, so that partial sums never go through the destination; with
     `in_parts` they may, which takes no memory for the value.  `last`: the place may hold a given value, and gets this one
-    when nothing else is left to do.
+    when nothing else is left to do.  `onto` is the place of a given value that this one takes the place of.
     """
 
     node: Node
@@ -49,6 +49,12 @@ class Output:
     mode: str = STORE
     in_parts: bool = False
     last: bool = False
+    onto: Place | None = None
+
+    @property
+    def found_at(self) -> Place:
+        """Where the value is in the end."""
+        return self.onto or self.place
 
 
 @dataclass(frozen=True, eq=False)

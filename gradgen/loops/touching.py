@@ -29,6 +29,7 @@ from gradgen.loops.extremes import (
     symbols_of,
     times,
 )
+from gradgen.loops.overwriting import Access, Counter
 from gradgen.loops.procedure import ACCUMULATE
 from gradgen.loops.statements import ARGUMENT, CONSTANT, LOCAL, SAVED, Buffer, Expr, Index, Statement
 from gradgen.loops.written import Written, interval
@@ -54,18 +55,6 @@ class Name:
     rows: tuple[tuple[Buffer, Poly | None, Conjunction], ...] = ()  # of a row: memory, its start, when it is that
 
 
-@dataclass(frozen=True, slots=True)
-class Counter:
-    """The values of a loop's counter; None where they are not known."""
-
-    name: str
-    low: Poly | None
-    high: Poly | None
-    steps: Poly | None
-    start: Poly
-    stop: Poly
-
-
 class Touched:
     """Names, conditions and loops around the statement that is looked at, and what was written before it."""
 
@@ -79,6 +68,9 @@ class Touched:
         self.written = Written()
         self.now: Statement | None = None
         self.once = True  # nothing is cut into chunks, which add to a result in turn
+        self.accesses: list[Access] = []  # in the order of the text
+        self.failures: list[tuple[int, tuple[Counter, ...]]] = []  # before which access the function may end, in which loops
+        self.overwritten = {o.onto for o in draft.procedure.outputs if o.onto is not None}
 
     def fail(self, rule: str, what: str, name: str) -> None:
         raise LoopError(rule, what, name, self.now, self.draft.procedure.name)
@@ -133,6 +125,7 @@ class Touched:
             if not (by_load and m.given and b is m):  # a load of an optional value asks for itself
                 self.there(m, here)
             at = UNKNOWN if start is None else where.shifted(start)
+            self.accesses.append(Access(m, False, at, tuple(self.counters)))
             self.inside(m, at, here)
             seen = UNKNOWN if self.restricted(at, here) else at
             why = self.written.fault(m.name, here, lambda depth, at=seen: self.over(at, depth), given)  # type: ignore[misc]
@@ -147,10 +140,11 @@ class Touched:
     def write(self, b: Buffer, where: Stretch, count: Poly | None) -> None:
         for m, start, then in self.behind(b):
             here = self.path if not then else (*self.path, *then)
-            if m.given or m.space == CONSTANT:
+            if (m.given and m.place not in self.overwritten) or m.space == CONSTANT:
                 self.fail("scope", "is given, and is written", m.name)
             self.there(m, here)
             at = UNKNOWN if start is None else where.shifted(start)
+            self.accesses.append(Access(m, True, at, tuple(self.counters)))
             self.inside(m, at, here)
             self.written.write(m.name, here, at, count)
 
@@ -213,7 +207,7 @@ class Touched:
         for o in self.draft.procedure.outputs:
             if any(e == 0 for e in o.node.shape):
                 continue
-            b = by_place.get(o.place)
+            b = by_place.get(o.found_at)
             name = o.place.name
             if b is None:
                 self.fail("result", "no buffer has its place", name)

@@ -72,6 +72,7 @@ class Loops:
         for b in buffers:  # what nothing mentions must have its place too
             self.buffers.setdefault(b.name, b)
         self.modes = {o.place.name: o.mode for o in procedure.outputs}
+        self.onto = {o.onto.name: o.place.name for o in procedure.outputs if o.onto is not None}
 
     def text(self) -> str:
         """What decides all that it does, the places of its buffers aside."""
@@ -86,6 +87,11 @@ class Loops:
             with np.errstate(all="ignore"):
                 self.made.names["run"](machine, request.dims, memory)
         except Failed as failed:
+            for name in self.onto:
+                before = request.values[name]
+                kept = name not in memory or before is None
+                if not kept and not np.array_equal(memory[name].values(), np.ravel(before), equal_nan=True):  # type: ignore[arg-type]
+                    raise Fault(f"fails with {failed.status}, and has changed {name}", where=self.procedure.name) from None
             return Outcome(failed.status)
         return self.results(memory)
 
@@ -119,7 +125,7 @@ class Loops:
         return array
 
     def argument(self, machine: Machine, request: Request, b: Buffer, count: int) -> Array | Missing:
-        array = Array(machine, b.name, b.dtype, count, constant=b.given)
+        array = Array(machine, b.name, b.dtype, count, constant=b.given and b.name not in self.onto)
         if b.given:
             value = request.values.get(b.name)
             if value is None:
@@ -139,6 +145,8 @@ class Loops:
         found = Outcome(OK)
         for b in self.buffers.values():
             array = memory[b.name]
+            if b.name in self.onto:
+                found.arrays[self.onto[b.name]] = np.array(array.values(), b.dtype.numpy)
             if b.given or b.space not in (ARGUMENT, SAVED) or not array.there:
                 continue
             missing = set(range(array.count)) - set(array.written())

@@ -40,7 +40,7 @@ from gradgen.schedule.preparation import prepared
 from gradgen.schedule.reciprocals import reciprocals
 from gradgen.schedule.registers import in_registers
 from gradgen.schedule.running import with_parts
-from gradgen.schedule.states import copied_last
+from gradgen.schedule.states import copied_last, in_their_places
 from gradgen.schedule.straight import straighten
 from gradgen.schedule.stretches import in_stretches
 from gradgen.schedule.threads import run_in_threads
@@ -111,6 +111,7 @@ def statement_passes(options: ScheduleOptions) -> Iterator[Pass[Draft]]:
     yield from optional("lanes", _with_names(lambda block, fresh: lanes(block, fresh, options.costs)))
     yield from optional("flatten", _statements(lambda block: flatten(block, options.costs)))  # chunks are whole rows
     yield from optional("loads", _with_names(unconditional))
+    yield Pass("states", "what a state becomes is computed where it is", "none", in_their_places)
     yield from optional("merge", _merged)
     yield Pass("kernels", "products are calls of the matrix kernel, with scratch memory", "none",
                lambda draft: with_kernels(draft, options.costs))
