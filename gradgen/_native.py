@@ -32,6 +32,7 @@ STATUS = {
     "to access saved tensors after calling backward.",
     6: "the compiled module and its Python package were made for different ABI numbers",
     BAD_INDEX: "index out of range",
+    8: "a store is torn, or of another trainer",
 }
 NO_IMPLICIT_GRADIENT = "grad can be implicitly created only for scalar outputs"
 NEVER = object()  # identical to nothing a caller can pass

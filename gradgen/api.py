@@ -22,6 +22,7 @@ from gradgen.target import NATIVE, target_of
 from gradgen.trace.choice import CHOICES, prepared
 from gradgen.trace.jit import jit
 from gradgen.trace.scan import scan
+from gradgen.training.asking import TRAINING, with_trainer
 
 
 def emit(program: TracedFunction, name: str | None = None, out: str | Path = "generated", **options: Any) -> Path:
@@ -33,6 +34,9 @@ def emit(program: TracedFunction, name: str | None = None, out: str | Path = "ge
     How it is generated: the options of `gradgen.options.Options`: simplify="none|safe|fast", nan_safe, forward_only,
     single_file, threads, in_place, derivatives=("jvp", "jacobian", "hvp", "hessian") or some of them, sparse=("jacobian",
     "hessian") likewise.
+    Training: train=, an optimizer made without parameters, emits <name>_trainer with <name>_train_step, _predict and _reset
+    (C contract 14), with clip_norm=, clip_value=, loss_scale= and schedule=, a schedule made without an optimizer; predict=,
+    the program that predicts where that is another one; values=, parameters for <name>_trained.
     For what: target="portable" (any PC, and right everywhere), "native", "scalar", "cortex-m0", "cortex-m4", "cortex-m7",
     "avr", "riscv32", "wasm" or a `gradgen.Target` of your own; optimise="speed|size"; flash=, ram= and stack=, bytes that the
     module may take, BudgetError with the numbers where it takes more.
@@ -65,14 +69,15 @@ def build(
 
 def _files(program: TracedFunction, name: str | None, options: dict[str, Any]) -> tuple[str, dict[str, str]]:
     program, rest = prepared(program, options)
+    trainer, rest = with_trainer(program, rest)
     wanted_name = program.name if name is None else name
     check_module_name(wanted_name)
     try:
         wanted = Options(**rest)
     except TypeError as error:
-        known = ", ".join((*CHOICES, *Options.__slots__))
+        known = ", ".join((*CHOICES, *Options.__slots__, *TRAINING))
         raise GradgenError(f"unknown option: {error}", hint=f"options are {known}") from None
-    return wanted_name, generate(program.graph, wanted_name, wanted, model_of(program))
+    return wanted_name, generate(program.graph, wanted_name, wanted, model_of(program), trainer)
 
 
 def model_of(program: TracedFunction) -> Model:

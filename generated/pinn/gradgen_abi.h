@@ -94,7 +94,8 @@ typedef enum gradgen_status {
     GRADGEN_ERR_NO_FORWARD = 4,  /* SAVED holds no forward of this module */
     GRADGEN_ERR_GRAPH_FREED = 5, /* SAVED was already used by a backward without GRADGEN_RETAIN_GRAPH */
     GRADGEN_ERR_ABI = 6,         /* module and host were made for different ABI numbers */
-    GRADGEN_ERR_INDEX = 7        /* an element of an index input is out of range */
+    GRADGEN_ERR_INDEX = 7,       /* an element of an index input is out of range */
+    GRADGEN_ERR_STORE = 8        /* a store is torn, or of another trainer */
 } gradgen_status;
 
 /* Flags of backward and value_and_grad. */
@@ -213,6 +214,7 @@ static inline const char *gradgen_status_text(gradgen_status status)
     case GRADGEN_ERR_GRAPH_FREED: return "saved was already used by a backward";
     case GRADGEN_ERR_ABI: return "module and host were made for different ABI numbers";
     case GRADGEN_ERR_INDEX: return "an index is out of range";
+    case GRADGEN_ERR_STORE: return "a store is torn, or of another trainer";
     }
     return "unknown status";
 }

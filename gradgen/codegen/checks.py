@@ -32,13 +32,14 @@ from gradgen.ir.minima import greatest
 from gradgen.ir.symbols import Extent
 
 
-def function_checks(interface: Interface, suffix: str, work_bytes: Extent, work_bytes_c: str) -> list[str]:
-    """C lines for one function, indented by 4."""
-    parameters = interface.functions[suffix]
+def function_checks(
+    interface: Interface, parameters: Sequence[Parameter], work_bytes: Extent, work_bytes_c: str, first: Sequence[str] = ()
+) -> list[str]:
+    """C lines for one function, indented by 4; `first` are conditions under which something needed is NULL."""
     lines: list[str] = []
     if checks_sizes(interface):
         lines += _return_if([f"!{interface.name}_dims_fit({', '.join(interface.dims)})"], "DIM")
-    lines += _return_if(_null_conditions(parameters, work_bytes, work_bytes_c), "NULL")
+    lines += _return_if([*first, *_null_conditions(parameters, work_bytes, work_bytes_c)], "NULL")
     lines += _return_if(_alignment_conditions(parameters, f"{interface.name.upper()}_ALIGN"), "ALIGN")
     return lines
 
@@ -174,7 +175,7 @@ def _all_sizes(interface: Interface) -> list[Extent]:
     made = [p for s in interface.derivatives for p in interface.functions[s] if p.kind == DERIVATIVE]
     sizes = [countable(a.shape) * a.dtype.itemsize for a in arguments]
     sizes += [countable(p.shape) * p.dtype.itemsize for p in made if p.dtype is not None]
-    return [*sizes, interface.saved_bytes, interface.work_bytes]
+    return [*sizes, interface.saved_bytes, interface.work_bytes, *interface.blocks]
 
 
 def countable(shape: Shape) -> Extent:

@@ -115,6 +115,7 @@ class Interface:
     draws: bool = False  # random numbers: the functions take SEEDS
     states: tuple[tuple[str, str], ...] = ()  # an input, and the output that is its value in the next call
     in_place: bool = False  # the one may be the memory of the other
+    blocks: tuple[Extent, ...] = ()  # bytes of memory that other functions of the module are given
     index_bits: int = 64  # of counters; where it is less, functions take dimensions over into ptrdiff_t
     model: Model = NO_MODEL
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gradgen.codegen.declarations import cdef
@@ -16,8 +16,9 @@ from gradgen.ir.symbols import Extent
 from gradgen.loops.bill import Bill
 
 
-def manifest_text(interface: Interface, files: Mapping[str, str], abi: int, costs: Bill | None = None) -> str:
-    """JSON with sorted, stable content; `files` are all other files of the bundle."""
+def manifest_text(interface: Interface, files: Mapping[str, str], abi: int, costs: Bill | None = None,
+                  declared: Sequence[str] = ()) -> str:
+    """JSON with sorted, stable content; `files` are all other files of the bundle, `declared` further lines for cffi."""
     data = {
         "name": interface.name,
         "abi": abi,
@@ -36,7 +37,7 @@ def manifest_text(interface: Interface, files: Mapping[str, str], abi: int, cost
         **({"bill": costs.as_dict()} if costs is not None else {}),
         "functions": {s: [_parameter(p) for p in ps] for s, ps in interface.functions.items()},
         **({"patterns": [_pattern(p) for p in interface.patterns]} if interface.patterns else {}),
-        "cdef": cdef(interface),
+        "cdef": "".join([cdef(interface), *(f"{line}\n" for line in declared)]),
         "sources": [f"{interface.name}.c"],
         "headers": sorted(path for path in files if path.endswith(".h")),
         "files": {path: hashlib.sha256(text.encode()).hexdigest() for path, text in sorted(files.items())},

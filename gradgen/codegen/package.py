@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from gradgen.codegen.declarations import aligned_formulas, argument_lines
 from gradgen.codegen.demands import as_python, message
@@ -12,6 +13,7 @@ from gradgen.codegen.extents import constant, to_python
 from gradgen.codegen.interface import HVP, JACOBIAN, JVP, Argument, Interface
 from gradgen.codegen.programs import TEST_DIM, dim_values
 from gradgen.codegen.templates import render
+from gradgen.codegen.trainer import TrainerCode, place
 from gradgen.errors import CodegenError
 from gradgen.ir.assumptions import Requirement
 
@@ -31,16 +33,21 @@ STATEFUL_COPIES = {"_stateful.py": "_stateful.py"}
 """Further ones where it has states or draws random numbers."""
 
 
-def package_files(interface: Interface, abi: int) -> dict[str, str]:
+TRAINING_COPIES = {"_training.py": "_training.py"}
+"""Further ones where it has a trainer."""
+
+
+def package_files(interface: Interface, abi: int, trainer: TrainerCode | None = None) -> dict[str, str]:
     """`__init__.py` and the copied modules."""
     folder = Path(__file__).parents[1]
     copies = COPIES | (DERIVATIVE_COPIES if interface.derivatives else {})
     copies |= STATEFUL_COPIES if interface.draws or interface.states else {}
+    copies |= TRAINING_COPIES if trainer is not None and trainer.trainer.step is not None else {}
     files = {name: (folder / path).read_text(encoding="utf-8") for name, path in copies.items()}
-    return {"__init__.py": _init(interface, abi), **files}
+    return {"__init__.py": _init(interface, abi, trainer), **files}
 
 
-def _init(interface: Interface, abi: int) -> str:
+def _init(interface: Interface, abi: int, trainer: TrainerCode | None) -> str:
     _check_dims(interface)
     inputs = [a.name for a in interface.inputs]
     parameters = [a.name for a in interface.parameters]
@@ -52,11 +59,14 @@ def _init(interface: Interface, abi: int) -> str:
     )
     exported = ["Module", "forward", "info", "saved_bytes", "self_test", "work_bytes"]
     exported += ["value_and_grad"] if interface.differentiable else []
+    trains = trainer is not None and trainer.trainer.step is not None
+    exported += ["Trainer"] if trains else []
     derivatives = [_derivative(interface, suffix) for suffix in interface.derivatives]
     exported += [d["name"] for d in derivatives]
     return render(
         "python/__init__.py.j2",
         derivatives=derivatives,
+        trainer=_trainer(trainer) if trainer is not None and trains else None,
         name=interface.name,
         summary=f"{', '.join(outputs)} of {', '.join(inputs)}.",
         generator=f"gradgen {interface.version}",
@@ -103,6 +113,23 @@ def _init(interface: Interface, abi: int) -> str:
         data_call="".join(f", {d}" for d in data),
         data_tuple=_items(data),
     )
+
+
+def _trainer(code: TrainerCode) -> dict[str, Any]:
+    """What the template needs of the trainer."""
+    trainer = code.trainer
+    return {
+        "summary": f"The parameters and what training keeps beside them ({trainer.recipe}), in memory of C.",
+        "faces": [
+            f"_training.Face({_literal(suffix)}, {_tuple([_tensor(a, False) for a in face.inputs])}, "
+            f"{_tuple([_tensor(a, False) for a in face.outputs])})" for suffix, face in code.faces.items()
+        ],
+        "members": [
+            f"_training.Member({_literal(f.input)}, {_literal(place(trainer, f))}, {_literal(f.dtype.name)}, {f.shape!r}, "
+            f"{_literal(f.path)})" for f in trainer.held.values()
+        ],
+        "draws": trainer.draws,
+    }
 
 
 def _derivative(interface: Interface, suffix: str) -> dict[str, str]:

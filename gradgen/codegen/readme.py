@@ -26,6 +26,7 @@ _FILES = {
     "_build.py": "compiles the package with cffi",
     "_derivatives.py": "its fixed part: derivatives beyond the gradient",
     "_stateful.py": "its fixed part: states and random numbers",
+    "_training.py": "its fixed part: the trainer",
 }
 
 

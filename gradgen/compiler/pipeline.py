@@ -18,6 +18,7 @@ from gradgen.codegen.bundle import ModuleCode, make_bundle, make_sources, with_f
 from gradgen.codegen.extents import to_c
 from gradgen.codegen.interface import NO_MODEL, Argument, Interface, Model
 from gradgen.codegen.kernels_body import ProcedureCode, c_procedure
+from gradgen.codegen.trainer import Trainer, TrainerCode
 from gradgen.collector import collector_paused
 from gradgen.compiler.account import Account
 from gradgen.compiler.derivative_functions import Derivatives, derivative_functions
@@ -59,6 +60,7 @@ class Stages:
     derived: Joint | None = None  # tells what derivative functions are of and by
     procedures: tuple[Procedure, ...] = ()
     derivatives: Derivatives = field(default_factory=Derivatives)
+    trainer: Trainer | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -70,12 +72,13 @@ class Stages:
             print(f"gradgen: {name:<14} {1e3 * self.seconds[name]:8.1f} ms", file=sys.stderr)
 
 
-def generate(graph: Graph, name: str, options: Options, model: Model = NO_MODEL) -> dict[str, str]:
+def generate(graph: Graph, name: str, options: Options, model: Model = NO_MODEL,
+             trainer: Trainer | None = None) -> dict[str, str]:
     """The bundle of a module: path -> text, a pure function of its arguments and gradgen's version."""
     level = debug_level()
     account = Account()
     with collector_paused(), verified_when_debugging(), observed(*([account] if level >= 3 else [])):
-        files = _generate(graph, name, options, model)
+        files = _generate(graph, name, options, model, trainer)
     if level >= 3:
         print(*account.lines(), sep="\n", file=sys.stderr)
     if level >= 4:
@@ -83,8 +86,8 @@ def generate(graph: Graph, name: str, options: Options, model: Model = NO_MODEL)
     return files
 
 
-def _generate(graph: Graph, name: str, options: Options, model: Model) -> dict[str, str]:
-    made = stages(graph, options)
+def _generate(graph: Graph, name: str, options: Options, model: Model, trainer: Trainer | None) -> dict[str, str]:
+    made = stages(graph, options, trainer)
     if debug_level() >= 2:
         print(*serialise(made.graph), sep="\n", file=sys.stderr)
     scheduled = programs(made)
@@ -100,10 +103,10 @@ def _generate(graph: Graph, name: str, options: Options, model: Model) -> dict[s
     return files
 
 
-def costs(graph: Graph, name: str, options: Options) -> Bill:
+def costs(graph: Graph, name: str, options: Options, trainer: Trainer | None = None) -> Bill:
     """The bill of what `generate` would write."""
     with collector_paused(), verified_when_debugging():
-        made = stages(graph, options)
+        made = stages(graph, options, trainer)
         module = _module(made, name, programs(made))
         total = with_flash(module, make_sources(module)[f"{name}.c"])
         assert total is not None
@@ -115,10 +118,29 @@ def _module(made: Stages, name: str, scheduled: Sequence[Program], model: Model 
     code = bodies(scheduled)
     saved = saved_layout(made.procedures).bytes if made.joint is not None else 0
     interface = _interface(made, name, saved, 0, model)
-    interface = replace(interface, work_bytes=greatest_of([0, *(c.work_bytes for c in code)]))
+    apart = made.trainer.graphs if made.trainer else {}
+    interface = replace(interface, work_bytes=greatest_of([0, *(c.work_bytes for c in code if c.name not in apart)]))
     total = bill(name, scheduled, options.target, saved)
+    trainer = None
+    if made.trainer is not None:
+        arena = greatest_of([0, *(c.work_bytes for c in code if c.name in apart)])
+        interface = replace(interface, blocks=(arena,))
+        faces = {suffix: _face(interface, made.trainer, g) for suffix, g in apart.items()}
+        trainer = TrainerCode(made.trainer, faces, arena, to_c(arena))
     return ModuleCode(interface, tuple(code), to_c(saved), to_c(interface.work_bytes), None, total, options.target,
-                      options.optimise)
+                      options.optimise, trainer)
+
+
+def _face(interface: Interface, trainer: Trainer, graph: Graph) -> Interface:
+    """A function of the trainer as the forward of an interface: what it is given and gives beside the trainer."""
+    new = {name for _, name in graph.states}
+    inputs = (n for n in graph.inputs if n is not STATE and n.name not in trainer.held)
+    outputs = ((n, name) for n, name in zip(graph.outputs, graph.output_names) if name not in new)
+    return replace(
+        interface, inputs=tuple(Argument(n.name, n.dtype, n.shape) for n in inputs),
+        outputs=tuple(Argument(name, n.dtype, n.shape) for n, name in outputs), saved_bytes=0,
+        work_bytes=interface.blocks[0], differentiable=False, derivatives=(), patterns=(), draws=False, states=(),
+    )
 
 
 def programs(made: Stages) -> list[Program]:
@@ -153,7 +175,7 @@ def _interface(made: Stages, name: str, saved: Extent, work: Extent, model: Mode
     )
     return Interface(
         name=name, dims=dim_names(graph.inputs), inputs=inputs, outputs=outputs,
-        digest=digest(graph, name, made.options, model), version=VERSION, saved_bytes=saved, work_bytes=work,
+        digest=digest(graph, name, made.options, model, made.trainer), version=VERSION, saved_bytes=saved, work_bytes=work,
         differentiable=made.joint is not None, options=made.options.items(), lines=user_lines(graph),
         derivatives=made.derivatives.names, patterns=tuple(made.derivatives.patterns),
         derivative_formulas=_derivative_formulas(made), conditions=graph.conditions, draws=STATE in graph.inputs,
@@ -210,17 +232,19 @@ def user_lines(graph: Graph) -> tuple[str, ...]:
     return tuple(runs)
 
 
-def digest(graph: Graph, name: str, options: Options, model: Model = NO_MODEL) -> str:
+def digest(
+    graph: Graph, name: str, options: Options, model: Model = NO_MODEL, trainer: Trainer | None = None
+) -> str:
     """What decides every byte of a bundle, as one sha256."""
-    named = [repr(model)] if model.names else []
-    parts = (VERSION, name, *(f"{k}={v}" for k, v in options.items()), graph.key, *named)
+    more = [*([repr(model)] if model.names else []), *([] if trainer is None else [trainer.key()])]
+    parts = (VERSION, name, *(f"{k}={v}" for k, v in options.items()), graph.key, *more)
     return "sha256:" + hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def stages(graph: Graph, options: Options) -> Stages:
+def stages(graph: Graph, options: Options, trainer: Trainer | None = None) -> Stages:
     """Runs everything before scheduling."""
     graph = with_conditions(graph)
-    made = Stages(graph, options)
+    made = Stages(graph, options, trainer=trainer)
     more = bool(options.derivatives or options.sparse)
     parameters = () if options.forward_only and not more else tuple(n for n in graph.inputs if n.requires_grad)
     if not parameters and more:
@@ -264,9 +288,24 @@ def _states_last(p: Procedure, made: Stages) -> tuple[Output, ...]:
     return tuple(replace(o, last=True) if o.place.space != SAVED and o.place.name in new else o for o in p.outputs)
 
 
+def _training(trainer: Trainer, options: Options) -> Iterator[Procedure]:
+    """The functions of the trainer: what a state becomes takes the state's place."""
+    for suffix, graph in trainer.graphs.items():
+        old = {new: name for name, new in graph.states}
+        simple, where = _simplified(graph.outputs, (), graph.where, options)
+        outputs = tuple(
+            Output(n, Place(name), last=True, onto=Place(old[name])) if name in old else Output(n, Place(name, optional=True))
+            for n, name in zip(simple, graph.output_names)
+        )
+        yield Procedure(suffix, outputs, _arguments(graph), where)
+
+
 def _proved(made: Stages) -> Stages:
     """Every read and write of every function is inside its tensor under the conditions of the forward pass, or ReachError."""
     conditions = made.graph.conditions
+    if made.trainer is not None:
+        with made.stage("training"):
+            made.procedures += tuple(_training(made.trainer, made.options))
     with made.stage("conditions"):
         for p in made.procedures:
             check_reach([o.node for o in p.outputs], conditions)

@@ -54,7 +54,7 @@ class LRScheduler:
         made = [*args[:1], *(options[n] for n in ("optimizer", "schedulers") if n in options)]
         owned = [m for m in made if isinstance(m, Optimizer) or (
             isinstance(m, (list, tuple)) and m and all(isinstance(s, LRScheduler) for s in m))]
-        if owned or not (args or options):
+        if owned:
             return super().__new__(cls)
         for a in args[:1]:
             if not isinstance(a, (int, float, str, list, tuple)) and not callable(a):
@@ -62,6 +62,9 @@ class LRScheduler:
         found = Recipe(cls, args, options)
         found._bound()
         return found
+
+    def __reduce__(self) -> Any:
+        return object.__new__, (type(self),), self.__dict__
 
     def recorded(self, k: int, base: Any, epoch: Any) -> Any:
         """The rate of group k at an epoch, where both are tensors."""
@@ -228,7 +231,7 @@ class ConstantLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def rate(self, base: float, epoch: int) -> float:
-        return base * chosen(epoch < self.total_iters, self.factor, 1.0)
+        return base * chosen(epoch < self.total_iters, self.factor, 1.0, epoch)
 
 
 class PolynomialLR(LRScheduler):
@@ -382,7 +385,7 @@ class CyclicLR(_WithMomentum):
         cycle = whole(1 + epoch / self.total_size)
         x = 1.0 + epoch / self.total_size - cycle
         ratio = self.up / self.total_size
-        height = chosen(x <= ratio, x / ratio, (x - 1) / (ratio - 1) if ratio != 1 else 0.0)
+        height = chosen(x <= ratio, x / ratio, (x - 1) / (ratio - 1) if ratio != 1 else 0.0, epoch)
         if self.scale_fn is not None:
             return height * self.scale_fn(cycle if self.scale_mode == "cycle" else epoch)
         if self.mode == "exp_range":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gradgen.optim.optimizer import Optimizer, check_at_least_zero, zeros_of
-from gradgen.optim.step_numbers import add_ratio, add_scaled, chosen, complement, root
+from gradgen.optim.step_numbers import add_ratio, add_scaled, chosen, complement, root, used
 
 
 class SGD(Optimizer):
@@ -30,20 +30,21 @@ class SGD(Optimizer):
         if group["weight_decay"]:
             gradient = gradient + group["weight_decay"] * p
         momentum = group["momentum"]
-        if momentum:
+        if used(momentum):
             buffer = state.get("momentum_buffer")
             if buffer is None:
                 buffer = state["momentum_buffer"] = gradient.detach().clone()
             else:
                 part = 1 - group["dampening"]
                 if "step" in state:  # recorded: the first buffer is zeros, and the gradient is added whole
-                    part = chosen(state["step"] == 0, 1.0, part) if group["dampening"] else part
+                    part = chosen(state["step"] == 0, 1.0, part, state["step"]) if group["dampening"] else part
                 add_scaled(buffer.mul_(momentum), gradient, part)
             gradient = gradient + momentum * buffer if group["nesterov"] else buffer
         add_scaled(p, gradient, -group["lr"])
 
     def _begin_recorded(self, p: Any, group: dict[str, Any]) -> dict[str, Any]:
-        return ({"momentum_buffer": zeros_of(p)} if group["momentum"] else {}) | ({"step": 0} if group["dampening"] else {})
+        buffer = {"momentum_buffer": zeros_of(p)} if used(group["momentum"]) else {}
+        return buffer | ({"step": 0} if group["dampening"] else {})
 
 
 class Adam(Optimizer):
@@ -130,7 +131,7 @@ class RMSprop(Optimizer):
             state["grad_avg"].lerp_(gradient, 1 - alpha)
             spread = square.addcmul(state["grad_avg"], state["grad_avg"], value=-1)
         spread = spread.sqrt().add(group["eps"])
-        if group["momentum"] > 0:
+        if used(group["momentum"]):
             state["momentum_buffer"].mul_(group["momentum"]).addcdiv_(gradient, spread)
             add_scaled(p, state["momentum_buffer"], -group["lr"])
         else:
@@ -138,7 +139,7 @@ class RMSprop(Optimizer):
 
     def _begin(self, p: Any, group: dict[str, Any]) -> dict[str, Any]:
         found = {"step": 0, "square_avg": zeros_of(p)}
-        found |= {"momentum_buffer": zeros_of(p)} if group["momentum"] > 0 else {}
+        found |= {"momentum_buffer": zeros_of(p)} if used(group["momentum"]) else {}
         return found | ({"grad_avg": zeros_of(p)} if group["centered"] else {})
 
 

@@ -18,7 +18,7 @@ from gradgen.ops.promotion import defaults
 
 def rounded(value: Any) -> Any:
     """As torch keeps it: a scalar tensor of the default dtype."""
-    return value.to(defaults.dtype) if isinstance(value, Tensor) else float(defaults.dtype.numpy.type(value))
+    return value.to(defaults.dtype).to(value.dtype) if isinstance(value, Tensor) else float(defaults.dtype.numpy.type(value))
 
 
 def power(base: float, exponent: Any) -> Any:
@@ -72,9 +72,13 @@ def smaller(a: Any, b: Any) -> Any:
     return min(a, b)
 
 
-def chosen(condition: Any, a: Any, b: Any) -> Any:
-    """a where the condition holds, else b."""
-    return where(condition, a, b) if isinstance(condition, Tensor) else a if condition else b
+def chosen(condition: Any, a: Any, b: Any, like: Any = None) -> Any:
+    """a where the condition holds, else b; two numbers have the dtype of the tensor `like`."""
+    if not isinstance(condition, Tensor):
+        return a if condition else b
+    if isinstance(like, Tensor) and not isinstance(a, Tensor) and not isinstance(b, Tensor):
+        a = like * 0 + a
+    return where(condition, a, b)
 
 
 def cosine(x: Any) -> Any:
@@ -91,6 +95,11 @@ def passed(milestones: Sequence[int], epoch: Any) -> Any:
     if not isinstance(epoch, Tensor):
         return bisect_right(milestones, epoch)
     return sum(((epoch >= m).to(epoch.dtype) for m in milestones), start=epoch * 0)
+
+
+def used(option: Any) -> bool:
+    """Whether an option is there at all: not 0, or what a schedule sets."""
+    return isinstance(option, Tensor) or bool(option)
 
 
 def add_scaled(p: Any, x: Any, factor: Any) -> None:
@@ -110,4 +119,4 @@ def add_ratio(p: Any, x: Any, y: Any, factor: Any) -> None:
 
 
 __all__ = ["add_ratio", "add_scaled", "chosen", "complement", "cosine", "larger", "passed", "power", "rectified_length",
-           "root", "rounded", "smaller", "whole"]
+           "root", "rounded", "smaller", "used", "whole"]

@@ -33,7 +33,7 @@ def test_every_pass_has_its_line() -> None:
     assert graph == list(LEVELS["safe"])[: len(graph)] and len(graph) > 10
     for part in parts[1:]:
         names = [line.split()[0] for line in part.splitlines()[1:]]
-        assert set(names) == {*PASSES, "emit", "conditions", "kernels", "memory", "names", "functions"} - NOT_ALONE
+        assert set(names) == {*PASSES, "emit", "conditions", "states", "kernels", "memory", "names", "functions"} - NOT_ALONE
 
 
 def test_a_line_says_what_happened() -> None:

@@ -1,0 +1,1 @@
+"""Training as a program: forward, backward and the update of an optimizer's recipe as one Graph, and what it keeps."""

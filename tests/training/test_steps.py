@@ -1,0 +1,183 @@
+"""The training step of every optimizer and schedule, beside what PyTorch recorded: 100 steps through C."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradgen as gg
+from gradgen.errors import GradgenError
+from tests.training import record
+from tests.training.cases import MORE, OPTIMIZERS, SCHEDULES, SHAPES, batches, values
+
+RECORDED = json.loads(record.FILE.read_text())
+
+
+def network(x: Any, labels: Any, w1: Any, b1: Any, w2: Any, b2: Any) -> Any:
+    logits = gg.relu(x @ w1 + b1) @ w2 + b2
+    loss = gg.nn.functional.cross_entropy(logits, labels)
+    return loss, logits
+
+
+def program(dtype: str = "float64", batch: Any = "N") -> Any:
+    kind = getattr(gg, dtype)
+    own = {n: gg.spec(*s, dtype=kind, requires_grad=True) for n, s in SHAPES.items()}
+    return gg.trace(network, x=gg.spec(batch, 6, dtype=kind), labels=gg.spec(batch, dtype=gg.int64), **own)
+
+
+def agrees(name: str, tmp_path: Path, dtype: str = "float64", batch: Any = "N", **options: Any) -> Any:
+    """100 steps, to rounding: of float64 after that many, or of float32."""
+    # Rprop and AMSGrad compare, Adam divides by what is nearly 0: differences of an ulp grow to some hundred of them
+    tolerance = 1e-11 if dtype == "float64" else 2e-5
+    built = gg.build(program(dtype, batch), name="net", out=tmp_path, **options)
+    trainer = built.Trainer(values(dtype))
+    losses = [trainer.step(x, t) for x, t in batches(dtype)]
+    found = np.concatenate([trainer.params[n].ravel() for n in SHAPES])
+    expected = np.array(RECORDED[name]["parameters"])
+    assert np.abs(losses[::10] - np.array(RECORDED[name]["losses"])).max() < tolerance
+    assert np.abs(found - expected).max() < tolerance * np.abs(expected).max()
+    assert trainer.steps == 100
+    return trainer
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizers(name: str, tmp_path: Path) -> None:
+    kind, options = OPTIMIZERS[name]
+    agrees(name, tmp_path, train=getattr(gg.optim, kind)(**options))
+
+
+@pytest.mark.parametrize("name", ["momentum", "Adam", "RAdam"])
+def test_in_float32(name: str, tmp_path: Path) -> None:
+    kind, options = OPTIMIZERS[name]
+    agrees(name, tmp_path, "float32", 8, train=getattr(gg.optim, kind)(**options))
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules(name: str, tmp_path: Path) -> None:
+    kind, options = SCHEDULES[name]
+    agrees(name, tmp_path, train=gg.optim.SGD(lr=0.1, momentum=0.9), schedule=getattr(gg.optim.lr_scheduler, kind)(**options))
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_clipping_and_scale(name: str, tmp_path: Path) -> None:
+    agrees(name, tmp_path, train=gg.optim.SGD(lr=0.05), **MORE[name])
+
+
+def test_live(tmp_path: Path) -> None:
+    """What is recorded is what PyTorch computes, where it is installed."""
+    pytest.importorskip("torch")
+    for name, found in record.everything().items():
+        assert np.abs(np.array(found["parameters"]) - RECORDED[name]["parameters"]).max() < 1e-12, name
+
+
+def test_a_schedule_of_schedules(tmp_path: Path) -> None:
+    """Warming up and then a cosine, as eager training has it."""
+    rates = gg.optim.lr_scheduler
+    built = gg.build(program(), name="net", out=tmp_path, train=gg.optim.SGD(lr=0.1), schedule=rates.SequentialLR(
+        schedulers=[rates.LinearLR(total_iters=5), rates.CosineAnnealingLR(T_max=20)], milestones=[5]))
+    trainer = built.Trainer(values())
+    p = gg.nn.Parameter(gg.zeros(1))
+    optimizer = gg.optim.SGD([p], lr=0.1)
+    follows = rates.SequentialLR(optimizer, [rates.LinearLR(optimizer, total_iters=5),
+                                             rates.CosineAnnealingLR(optimizer, T_max=20)], [5])
+    x, t = batches()[0]
+    for _ in range(20):
+        before = trainer.params["b2"].copy()
+        weights = {n: trainer.params[n].copy() for n in SHAPES}
+        trainer.step(x, t)
+        _, gradients = built.value_and_grad(x, t, *weights.values(), gradient=(np.float64(1), np.zeros((8, 3))))
+        assert np.allclose(before - trainer.params["b2"], follows.get_last_lr()[0] * gradients.b2, rtol=1e-12)
+        follows.step()
+
+
+def test_groups_frozen_and_the_hosts_rate(tmp_path: Path) -> None:
+    recipe = gg.optim.SGD([{"params": ["w*"], "lr": 0.1}, {"params": "b2"}], lr=0.01, momentum=0.5)
+    built = gg.build(program(), name="net", out=tmp_path, train=recipe)
+    trainer, before = built.Trainer(values()), values()
+    x, t = batches()[0]
+    _, gradients = built.value_and_grad(x, t, *before.values(), gradient=(np.float64(1), np.zeros((8, 3))))
+    trainer.step(x, t)
+    assert list(trainer.lr) == [0.1, 0.01]
+    for name, rate in (("w1", 0.1), ("w2", 0.1), ("b1", 0.0), ("b2", 0.01)):
+        assert np.allclose(trainer.params[name], before[name] - rate * getattr(gradients, name), rtol=1e-12)
+    trainer.lr = 0.0
+    kept = trainer.state_dict()
+    trainer.step(x, t)
+    assert all((trainer.params[n] == kept[n]).all() for n in kept)
+    trainer.reset()
+    assert list(trainer.lr) == [0.1, 0.01] and trainer.steps == 0
+
+
+def test_stores(tmp_path: Path) -> None:
+    built = gg.build(program(), name="net", out=tmp_path, train=gg.optim.Adam(), slots=2)
+    trainer, other = built.Trainer(values()), built.Trainer()
+    x, t = batches()[0]
+    trainer.step(x, t)
+    first = trainer.store()
+    trainer.step(x, t)
+    second = trainer.store(first)
+    half = len(second) // 2
+    assert {first[:half] == second[:half], first[half:] == second[half:]} == {True, False}
+    other.load(second)
+    assert other.steps == 2 and all((other.params[n] == trainer.params[n]).all() for n in SHAPES)
+    torn = bytearray(second)
+    torn[half + 100 if first[:half] == second[:half] else 100] ^= 1
+    other.load(bytes(torn))  # the older one is there still
+    assert other.steps == 1
+    kept = other.state_dict()
+    torn[100] ^= 3
+    torn[half + 100] ^= 3
+    with pytest.raises(ValueError, match="torn"):
+        other.load(bytes(torn))
+    assert all((other.params[n] == kept[n]).all() for n in SHAPES)
+
+
+def test_a_failed_step_changes_nothing(tmp_path: Path) -> None:
+    built = gg.build(program(), name="net", out=tmp_path, train=gg.optim.Adam())
+    trainer = built.Trainer(values())
+    x, t = batches()[0]
+    trainer.step(x, t)
+    before = trainer.store()
+    with pytest.raises(IndexError):
+        trainer.step(x, np.where(np.arange(len(t)) == len(t) - 1, 3, t))
+    assert trainer.store() == before
+
+
+def test_predictions_are_what_the_targets_do_not_reach(tmp_path: Path) -> None:
+    built = gg.build(program(), name="net", out=tmp_path, train=gg.optim.SGD(lr=0.1))
+    trainer = built.Trainer(values())
+    x, t = batches()[0]
+    _, logits = built.forward(x, t, *values().values())
+    assert (trainer.predict(x) == logits).all()
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    ({"train": gg.optim.LBFGS([gg.zeros(1, requires_grad=True)])}, "LBFGS"),
+    ({"train": gg.optim.SGD([gg.zeros(1, requires_grad=True)], lr=0.1)}, "tensors of its own"),
+    ({"train": "SGD"}, "not an optimizer"),
+    ({"train": gg.optim.SGD(["w3"])}, "'w3'.*"),
+    ({"train": gg.optim.SGD(), "clip_norm": -1.0}, "clip_norm"),
+    ({"train": gg.optim.SGD(), "schedule": gg.optim.lr_scheduler.ReduceLROnPlateau()}, "ReduceLROnPlateau"),
+    ({"train": gg.optim.SGD(), "schedule": gg.optim.lr_scheduler.MultiplicativeLR(lambda e: 0.9)}, "MultiplicativeLR"),
+    ({"clip_norm": 1.0}, "belongs to a training step"),
+    ({"train": gg.optim.SGD(), "values": {"w1": np.zeros((6, 5))}}, "no b1"),
+])
+def test_what_cannot_be_is_said(options: dict[str, Any], said: str, tmp_path: Path) -> None:
+    with pytest.raises(GradgenError, match=said):
+        gg.emit(program(), name="net", out=tmp_path, **options)
+    assert not (tmp_path / "net").exists()
+
+
+def test_recipes_have_nothing_to_step() -> None:
+    with pytest.raises(RuntimeError, match="recipe"):
+        gg.optim.Adam().step()
+    with pytest.raises(RuntimeError, match="recipe"):
+        gg.optim.lr_scheduler.StepLR(step_size=3).step()
+    with pytest.raises(TypeError, match="is not an Optimizer"):
+        gg.optim.lr_scheduler.StepLR(iter([1]), 3)
+    with pytest.raises(TypeError):
+        gg.optim.lr_scheduler.StepLR(stepsize=3)
