@@ -8,9 +8,8 @@ the keys it uses, and a test compares the two.
 from __future__ import annotations
 
 import hashlib
-import re
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -45,6 +44,7 @@ from gradgen.codegen.programs import Samples, example_text, selftest_text
 from gradgen.codegen.readme import readme_text
 from gradgen.codegen.templates import render
 from gradgen.codegen.trainer import TrainerCode
+from gradgen.codegen.words import names_in, substitute, words_of
 from gradgen.codegen.write import write_bundle
 from gradgen.errors import CodegenError
 from gradgen.ir.draws import STATE
@@ -245,7 +245,7 @@ def _source(code: ModuleCode) -> str:
     texts = merge_helpers(code)
     helpers = list(texts.values())
     made = [*procedures, *(trained["functions"] if trained else [])]
-    words = _words([*helpers, *(str(p[part]) for p in made for part in ("signature", "body"))])
+    words = words_of([*helpers, *(str(p[part]) for p in made for part in ("signature", "body"))])
     defined = list(dict.fromkeys(name for text in helpers for name in text.names))
     names, macros = [n for n in defined if not is_macro(n)], [n for n in defined if is_macro(n)]
     zero = "zero_grad" in interface.functions
@@ -339,11 +339,6 @@ def _size_checks(code: ModuleCode) -> list[str]:
     return checks
 
 
-def substitute(text: str, names: Mapping[str, str]) -> str:
-    """C text with whole identifiers replaced."""
-    return re.sub(r"\b[A-Za-z_]\w*", lambda m: names.get(m.group(), m.group()), text)
-
-
 def _procedure(code: ModuleCode, procedure: ProcedureCode) -> dict[str, Any]:
     interface, suffix = code.interface, procedure.name
     dims = "".join(f", {d}" for d in interface.dims)
@@ -369,7 +364,7 @@ def _procedure(code: ModuleCode, procedure: ProcedureCode) -> dict[str, Any]:
             "    }",
         ]
     body = procedure.body.strip("\n")
-    if re.search(rf"\b{STATE.name}\b", body):
+    if STATE.name in names_in([body]):
         head.append(f"    const int64_t {STATE.name}[2] = {{(int64_t)seed, (int64_t)step}};")
     prototype = signature(interface, suffix, restrict=True)
     made = _narrowed(interface, {"signature": prototype, "head": head, "body": body, "tail": tail})
@@ -386,21 +381,16 @@ def _narrowed(interface: Interface, function: dict[str, Any]) -> dict[str, Any]:
         return function
     given = {d: f"gg_{d}" for d in interface.dims}
     head = [substitute(line, given) for line in function["head"]]
-    words = set(re.findall(r"[A-Za-z_]\w*", "\n".join([function["body"], *function["tail"]])))
+    words = names_in([function["body"], *function["tail"]])
     head += [f"    const ptrdiff_t {d} = (ptrdiff_t)gg_{d};" for d in interface.dims if d in words]
-    read = {d for d in interface.dims if re.search(rf"\bgg_{d}\b", "\n".join(head))}
-    head += [f"    (void)gg_{d};" for d in interface.dims if d not in read]
+    read = names_in(head)
+    head += [f"    (void)gg_{d};" for d in interface.dims if f"gg_{d}" not in read]
     return {**function, "signature": substitute(function["signature"], given), "head": head}
-
-
-def _words(texts: Iterable[str]) -> set[str]:
-    """Those of C text outside its comments."""
-    return set(re.findall(r"[A-Za-z_]\w*", re.sub(r"/\*.*?\*/", " ", "\n".join(texts), flags=re.S)))
 
 
 def _unread(parameters: tuple[Parameter, ...], text: str) -> list[Parameter]:
     """Parameters that the function's text never names: said in C, so that compilers need not warn."""
-    words = set(re.findall(r"[A-Za-z_]\w*", text))
+    words = names_in([text])
     return [p for p in parameters if p.name not in words]
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +16,7 @@ from gradgen.codegen.extents import as_size, to_c
 from gradgen.codegen.interface import OUTPUT, WORK, Interface, Parameter
 from gradgen.codegen.layout import short
 from gradgen.codegen.literals import floating
+from gradgen.codegen.words import names_in
 from gradgen.ir.draws import STATE
 from gradgen.ir.dtypes import DType
 from gradgen.ir.graph import Graph
@@ -80,7 +80,7 @@ class Trainer:
         """What decides all that is emitted for it."""
         parts = [repr((self.params, self.fields, self.moved, self.recipe, self.draws, self.slots))]
         parts += [g.key for g in self.graphs.values()]
-        parts += [hashlib.sha256(np.ascontiguousarray(v).tobytes()).hexdigest() for v in self.trained.values()]
+        parts += [hashlib.sha256(np.asarray(v, order="C").tobytes()).hexdigest() for v in self.trained.values()]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -235,7 +235,7 @@ def source_function(code: TrainerCode, name: str, suffix: str, body: str, work: 
     t, ps = subject(suffix, face), face_parameters(face)
     head = short(function_checks(face, ps, *work, first=[f"{t} == NULL"]))
     body = body.strip("\n")
-    words = set(re.findall(r"[A-Za-z_]\w*", body))
+    words = names_in([body])
     written = {old for old, _ in trainer.graphs[suffix].states}
     for f in trainer.held.values():
         if f.input in words:
@@ -247,8 +247,7 @@ def source_function(code: TrainerCode, name: str, suffix: str, body: str, work: 
         head.append("    void *const work = arena;")
     if STATE.name in words:
         head.append(f"    const int64_t {STATE.name}[2] = {{(int64_t){t}->seed, {t}->{COUNT}}};")
-    text = "\n".join([*head, body])
-    known = set(re.findall(r"[A-Za-z_]\w*", text))
+    known = names_in([*head, body])
     head += [f"    (void){p.name};" for p in ps if p.name not in known]
     tail = [f"    {t}->{COUNT} += 1;"] if suffix == STEP else []
     return {"signature": prototype(name, suffix, face, restrict=True), "head": head, "body": body, "tail": tail}
@@ -321,10 +320,6 @@ def cdef(code: TrainerCode, name: str) -> list[str]:
 
 def arena_size(code: TrainerCode) -> str:
     return as_size(code.arena_bytes_c)
-
-
-def words(texts: Iterable[str]) -> set[str]:
-    return set(re.findall(r"[A-Za-z_]\w*", "\n".join(texts)))
 
 
 __all__ = ["COUNT", "PREDICT", "RATE", "STEP", "TENSORS", "Field", "Trainer", "TrainerCode"]

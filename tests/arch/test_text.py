@@ -8,9 +8,9 @@ from pathlib import Path
 CODEGEN = Path(__file__).resolve().parents[2] / "gradgen" / "codegen"
 
 HAVE_SOME = {
-    "bundle.py": "which parameters a function's text names, so that the others are said to be unused; sizes for numbers",
     "declarations.py": "the columns of formulas",
     "flash.py": "counts operations, changes nothing",
+    "words.py": "which parameters a function's text names, so that the others are said to be unused; sizes for numbers",
     "write.py": "names of temporary folders",
 }
 
