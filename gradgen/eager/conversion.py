@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradgen.eager import internal
-from gradgen.eager.device import Device, device, strided
+from gradgen.eager.device import Device, contiguous_format, device, strided
 from gradgen.eager.layouts import is_contiguous, layout, strides_of
 from gradgen.eager.printing import tensor_type_name
 from gradgen.eager.services import services
@@ -217,17 +217,16 @@ def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
 
 
 def clone(self: Tensor, *, memory_format: Any = None) -> Tensor:
-    """A copy with storage of its own; the gradient passes."""
-    return internal.clone(self)
+    """A copy with storage of its own, row-major where the format is `contiguous_format`; the gradient passes."""
+    copy = internal.clone(self)
+    if memory_format is contiguous_format:
+        copy._cell.strides = None
+    return copy
 
 
 def contiguous(self: Tensor, memory_format: Any = None) -> Tensor:
     """The tensor itself where it is row-major, a copy otherwise."""
-    if is_contiguous(self):
-        return self
-    copy = internal.clone(self)
-    copy._cell.strides = None
-    return copy
+    return self if is_contiguous(self) else clone(self, memory_format=contiguous_format)
 
 
 def cpu(self: Tensor, memory_format: Any = None) -> Tensor:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gradgen.eager import namespace
+from gradgen.eager.device import contiguous_format
 from gradgen.nn import recurrent
 
 Bound = Mapping[str, Any]
@@ -299,6 +300,11 @@ def _div(b: Bound) -> Any:
     return F["div"](b["self"], b["other"], rounding_mode=b.get("rounding_mode"))
 
 
+def _clone(b: Bound) -> Any:
+    """A copy, row by row where that is asked for: views of it may need that."""
+    return b["self"].clone(memory_format=contiguous_format if str(b["memory_format"]) == "torch.contiguous_format" else None)
+
+
 def _same(b: Bound) -> Any:
     return next(iter(b.values()))
 
@@ -326,7 +332,7 @@ def _reflect(mode: str) -> Callable[[Bound], Any]:
 ENTRIES: dict[str, Callable[[Bound], Any]] = {
     # views and copies
     "slice": _slice, "alias": _same, "lift": _same, "lift_fresh": _same, "lift_fresh_copy": _method("clone"),
-    "clone": _method("clone"), "contiguous": _method("contiguous"), "detach": _method("detach"), "detach_": _method("detach"),
+    "clone": _clone, "contiguous": _method("contiguous"), "detach": _method("detach"), "detach_": _method("detach"),
     "view": _spread("reshape", "size"), "_unsafe_view": _spread("reshape", "size"), "reshape": _spread("reshape", "shape"),
     "view.dtype": lambda b: b["self"].view(b["dtype"]), "expand": _spread("expand", "size"),
     "repeat": _spread("repeat", "repeats"), "permute": _spread("permute", "dims"), "view_copy": _spread("reshape", "size"),

@@ -63,6 +63,30 @@ def test_dimensions_have_the_users_names(tmp_path: Path) -> None:
     assert [str(e) for e in next(n for n in said.graph.inputs if n.name == "input").shape] == ["rows", "3"]
 
 
+def test_decomposed_attention(tmp_path: Path) -> None:
+    """What torch itself takes apart: batches of matrices, views of copies that lie in another order."""
+
+    class Attention(nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(12, 3, batch_first=True)
+
+        def forward(self, x: Any) -> Any:
+            return self.attention(x, x, x, need_weights=False)[0].square().mean()
+
+    torch.manual_seed(0)
+    net, x = Attention().double(), torch.randn(2, 5, 12, dtype=torch.float64)
+    program = gg.from_torch(torch.export.export(net, (x,)).run_decompositions())
+    built = gg.build(program, name="net", out=tmp_path)
+    loss = net(x)
+    loss.backward()
+    values = {program.names[k]: v for k, v in program.state.items()}
+    found, gradients = built.value_and_grad(x=x.numpy(), **values)
+    error(np.asarray(found), loss.detach().numpy(), 1e-12, "loss")
+    for path, parameter in net.named_parameters():
+        error(np.asarray(getattr(gradients, program.names[path])), parameter.grad.numpy(), 1e-10, path)
+
+
 def test_the_model_stays_as_it_is() -> None:
     net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5)).eval()
     before = {k: v.clone() for k, v in net.state_dict().items()}

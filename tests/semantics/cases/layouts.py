@@ -18,7 +18,8 @@ def results(torch):
     f, first = torch.nn.functional, torch.zeros(1, dtype=torch.int64)
     return {
         "double": lambda x: x * 2, "from one": lambda x: 1 - x, "square": lambda x: x**2, "sin": lambda x: x.sin(),
-        "clone": lambda x: x.clone(), "contiguous": lambda x: x.contiguous(), "detach": lambda x: (x * 2).detach(),
+        "clone": lambda x: x.clone(), "contiguous": lambda x: x.contiguous(),
+        "row-major": lambda x: x.clone(memory_format=torch.contiguous_format), "detach": lambda x: (x * 2).detach(),
         "float": lambda x: x.float(), "compare": lambda x: x > 0.2, "zeros_like": torch.zeros_like,
         "flip": lambda x: x.flip(0),
         "where": lambda x: torch.where(x > 0.1, x, 0.0), "times row": lambda x: x * ones(x.shape[1]),
