@@ -162,17 +162,23 @@ def _of_division(atom: sympy.Expr) -> list[sympy.Expr]:
 
 def _cuts(atom: sympy.Expr, facts: Sequence[sympy.Expr]) -> list[sympy.Expr]:
     """quotient(e, m) <= floor(u/m) for every fact u - e >= 0 where that is no new unknown."""
-    if not isinstance(atom, quotient) or not atom.args[1].is_Integer:
+    if not isinstance(atom, quotient):
         return []
     e, m = atom.args
     found = []
     for fact in facts:
         u = sympy.expand(fact + e)
         if not u.free_symbols & e.free_symbols:
-            top = sympy.floor(u / m)
-            if not top.has(sympy.floor):
+            top = sympy.floor(u / m) if m.is_Integer else _whole(sympy.expand(u + 1), m) - 1
+            if not top.has(sympy.floor, sympy.nan):
                 found.append(top - atom)
     return found
+
+
+def _whole(e: sympy.Expr, m: sympy.Expr) -> sympy.Expr:
+    """e/m where every term of e is a multiple of the symbol m; nan elsewhere."""
+    terms = [t / m for t in sympy.Add.make_args(e)]
+    return sympy.Add(*terms) if m.is_Symbol and all(sympy.denom(t) == 1 for t in terms) else sympy.nan
 
 
 def _upper_bound(fact: sympy.Expr) -> tuple[sympy.Expr, sympy.Expr | None]:

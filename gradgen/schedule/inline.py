@@ -18,7 +18,9 @@ import sympy
 from gradgen.ir.dtypes import DType
 from gradgen.ir.graph import Location, topological
 from gradgen.ir.guards import Guard
+from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.nodes import ARG_REDUCERS, Compute, Constant, Kernel, Node, Read, Scan, Scatter
+from gradgen.ir.plain_indices import simplify_index
 from gradgen.ir.scalar_table import has_costly
 from gradgen.ir.symbols import Axis, Extent, Placeholder, ReduceAxis, axes, axis, placeholder, reduce_axes, reduce_axis
 from gradgen.loops.procedure import Output, Procedure
@@ -294,7 +296,7 @@ class Inliner:
 
     def op(self, number: int, node: Node) -> Op:
         where = self.procedure.where.get(node)
-        builder = _Terms(self)
+        builder = _Terms(self, node)
         if isinstance(node, Compute):
             kind = MAP if node.reducer is None else ARG if node.reducer.startswith("arg") else REDUCE
             if kind == REDUCE and all(e == 1 for e in node.reduce_shape):
@@ -324,7 +326,7 @@ class Inliner:
 
         What it reads from memory was tested by the op that wrote it.
         """
-        builder = _Terms(self, positions_anew=True)
+        builder = _Terms(self, node, positions_anew=True)
         found: list[tuple[tuple[sympy.Expr, ...], tuple[Extent, ...], Guard]] = []
         if isinstance(node, Scatter):
             _, index, guard = builder.scatter(node)
@@ -382,8 +384,9 @@ def is_product(node: Node) -> bool:
 class _Terms:
     """Builds the terms of one op.  Depth is bounded by MAX_TERMS, so recursion is safe."""
 
-    def __init__(self, inliner: Inliner, positions_anew: bool = False) -> None:
+    def __init__(self, inliner: Inliner, node: Node, positions_anew: bool = False) -> None:
         self.inliner = inliner
+        self.known = tuple(_ranges(node))
         self.positions_anew = positions_anew  # positions are computed from given values where that takes few terms
         self.left = 0  # maps that may still be computed in place although they are in memory
         self.terms: list[Term] = []
@@ -454,6 +457,8 @@ class _Terms:
 
     def read(self, read: Read, mapping: Mapping, context: Guard) -> int:
         index = tuple(substitute(e, mapping) for e in read.index)
+        if mapping and any(e.has(quotient, modulo) for e in index):
+            index = tuple(simplify_index(e, self.known) for e in index)
         guard = _joined(tuple(c.substitute(dict(mapping)) for c in read.guard) if mapping else read.guard, context)
         source = read.source
         if not self.joins(source) and not is_uniform(source):

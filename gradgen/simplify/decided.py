@@ -12,8 +12,8 @@ import sympy
 
 from gradgen.ir.guards import GE, Condition, Guard, conjunction
 from gradgen.ir.nodes import Compute, Node, Read
+from gradgen.ir.plain_indices import Ranges, ranges
 from gradgen.ir.symbols import reduce_axis
-from gradgen.simplify.plain_indices import Ranges, ranges
 
 _PLAIN_REDUCERS = ("sum", "prod", "max", "min")
 

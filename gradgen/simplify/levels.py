@@ -17,6 +17,7 @@ from gradgen.ir.canonical import compute
 from gradgen.ir.functions import apart, extent, instead, local, retold, stop, written_out
 from gradgen.ir.graph import Graph, Location
 from gradgen.ir.nodes import Compute, Kernel, Node, Read, Scan, Scatter
+from gradgen.ir.plain_indices import ranges, simplify_index
 from gradgen.ir.rewrite import rewrite
 from gradgen.ir.symbols import placeholder
 from gradgen.passes import Pass, fold
@@ -26,7 +27,6 @@ from gradgen.simplify.deltas import collapse_deltas
 from gradgen.simplify.distribution import distribute_scans
 from gradgen.simplify.factors import factor_reductions
 from gradgen.simplify.one_hot import collapse_one_hot
-from gradgen.simplify.plain_indices import ranges, simplify_index
 from gradgen.simplify.read_through import inline_views
 from gradgen.simplify.roundings import compute_wider
 from gradgen.simplify.steps import merge_scans, simplify_step

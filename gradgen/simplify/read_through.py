@@ -8,8 +8,8 @@ import sympy
 
 from gradgen.ir.guards import conjunction
 from gradgen.ir.nodes import Compute, Node, Read, Scatter
+from gradgen.ir.plain_indices import Ranges, ranges, simplify_index
 from gradgen.ir.symbols import axes, placeholder
-from gradgen.simplify.plain_indices import Ranges, ranges, simplify_index
 
 
 def is_view(node: Node) -> bool:

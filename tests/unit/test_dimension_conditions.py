@@ -40,6 +40,8 @@ TRUE: list[tuple[list[Any], Any]] = [
     ([2 * N - 7], N - 4),  # over integers
     ([sympy.floor((N - 3) / 2) - I0, 2 - R], N - 1 - 2 * I0 - R),  # a window
     ([N * M - 1 - I0], M - 1 - quotient(I0, N)), ([N * M - 1 - I0], N - 1 - modulo(I0, N)),
+    ([N * M - 1 - I0, 47 - J], 3 * M - 1 - 3 * quotient(I0, N) - quotient(J, 16)),
+    ([4 * N - 1 - I0, 47 - J], 11 - 3 * quotient(I0, N) - quotient(J, 16)),
     ([N - 1 - I0, M - 1 - J], N * M - 1 - (I0 * M + J)),
     ([(N - 2) * (M - 2) - 1 - I0, 17 - J, M - 3], N - 1 - quotient(I0, M - 2) - quotient(modulo(J, 9), 3)),
     ([sympy.Max(0, N - 2) - 1 - I0], N - 1 - (I0 + 2)), ([sympy.Min(3, N) - 1 - I0], N - 1 - I0),
@@ -51,6 +53,7 @@ TRUE: list[tuple[list[Any], Any]] = [
 FALSE: list[tuple[list[Any], Any]] = [
     ([], N - 1), ([N - 3], N - 4), ([N - 1 - I0], N - 2 - I0), ([N - 3 - I0], N - 1 - (I0 + 3)),
     ([sympy.floor((N - 3) / 2) - I0, 3 - R], N - 1 - 2 * I0 - R), ([N * M - 1 - I0], M - 2 - quotient(I0, N)),
+    ([N * M - I0, N - 1], M - 1 - quotient(I0, N)),
     ([sympy.Max(0, N - 2) - I0], N - 1 - (I0 + 2)), ([N - 2], sympy.Min(3, N) - 3),
     ([N - 1 - I0], N / 4 - 1 - quotient(I0, 4)),
 ]

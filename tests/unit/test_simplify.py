@@ -13,10 +13,10 @@ from gradgen.ir.functions import div, eq, exp, hypot, pow_, select, sin, stop
 from gradgen.ir.graph import topological
 from gradgen.ir.guards import GE
 from gradgen.ir.indexing import modulo, quotient, reshape_index
+from gradgen.ir.plain_indices import ranges, simplify_index
 from gradgen.reference.interpreter import evaluate
 from gradgen.simplify import LEVELS, simplify
 from gradgen.simplify.levels import GRAPH_PASSES, PASSES
-from gradgen.simplify.plain_indices import ranges, simplify_index
 
 i0, i1, i2 = axes(3)
 r0, r1, r2 = reduce_axes(3)
