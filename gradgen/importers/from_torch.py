@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import io
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from gradgen.errors import GradgenError
@@ -53,7 +57,8 @@ def from_torch(
     if via is not None:
         raise GradgenError(f'via is "export", "run" or None, not {via!r}')
     try:
-        return export_torch(model, args, kwargs, **given)
+        with _without_log():
+            return export_torch(model, args, kwargs, **given)
     except Exception as error:  # torch.export raises whatever its many parts do
         refused = error
     try:
@@ -63,6 +68,20 @@ def from_torch(
     except Exception as error:
         error.add_note(f"torch.export says of the same model: {refused}")
         raise
+
+
+@contextmanager
+def _without_log() -> Iterator[None]:
+    """Without what torch logs and prints of an export that fails: whole graphs.  Of another it is printed at the end."""
+    printed, logger = io.StringIO(), logging.getLogger("torch")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with redirect_stdout(printed):
+            yield
+    finally:
+        logger.setLevel(level)
+    sys.stdout.write(printed.getvalue())
 
 
 def _need_torch() -> None:

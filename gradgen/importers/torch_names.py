@@ -100,7 +100,8 @@ def body_of(func: Any) -> Callable[..., Any] | None:
         return None
     if not {*_CHECKS} & {*func.__code__.co_names}:
         return func
-    world = {**func.__globals__, **dict.fromkeys(_CHECKS, lambda *_: False)}
+    never = dict.fromkeys(_CHECKS, lambda *_: False)
+    world = {**func.__globals__, **never, "overrides": types.SimpleNamespace(**{**vars(torch.overrides), **never})}
     made = types.FunctionType(func.__code__, world, func.__name__, func.__defaults__, func.__closure__)
     made.__kwdefaults__ = func.__kwdefaults__
     return made

@@ -14,6 +14,7 @@ import pytest
 import gradgen as gg
 from gradgen.errors import GradgenError, TraceError, UnsupportedOperationError
 from gradgen.importers.torch_running import run_torch
+from gradgen.reference.interpreter import evaluate
 
 torch = pytest.importorskip("torch")
 nn, F, func, grad = torch.nn, torch.nn.functional, torch.func, torch.autograd.grad
@@ -252,11 +253,17 @@ def of_distributions(self: Any, x: Any) -> Any:
     return one.log_prob(x), own.kl_divergence(one, other), joint.log_prob(mean), own.Categorical(logits=mean).entropy()
 
 
+def asserting(self: Any, x: Any) -> Any:
+    torch._assert(x.shape[-1] == 3, "three columns")
+    torch._assert((x < 100).all(), "small")
+    return self.net(x)
+
+
 def compiled(self: Any, x: Any) -> Any:
     return torch.compile(lambda y: torch.sin(y) ** 2)(self.net(x))
 
 
-PYTHON = [rollout, in_place, straight_through, hooked_tensor, of_distributions, compiled]
+PYTHON = [rollout, in_place, straight_through, hooked_tensor, of_distributions, asserting, compiled]
 
 
 @pytest.mark.parametrize("call", PYTHON, ids=lambda f: f.__name__)
@@ -389,6 +396,44 @@ def test_a_named_size_stays_open(tmp_path: Path) -> None:
     assert net.forward(x, t).shape == ()
 
 
+def causal(self: Any, x: Any) -> Any:
+    """Attention to what is before, without a layer."""
+    n, width = x.shape[-2:]
+    mask = torch.triu(torch.full((n, n), float("-inf")), diagonal=1)
+    y = x + self.places[torch.arange(n)]
+    return torch.softmax(y @ y.mT / width**0.5 + mask, -1) @ self.net(y)
+
+
+def reshaped(self: Any, x: Any) -> Any:
+    n, steps, width = x.shape
+    return self.net(x.reshape(n * steps, width)).view(n, steps, width).flatten(1).sum(1) / n + torch.arange(n) / x.numel()
+
+
+def slopes(self: Any, x: Any) -> Any:
+    return func.vmap(func.vmap(func.hessian(lambda y: self.net(y).square().sum())))(x)
+
+
+@pytest.mark.parametrize("call", [causal, reshaped, slopes], ids=lambda f: f.__name__)
+def test_named_sizes_in_python(call: Any) -> None:
+    net, axis = Of(call, net=mlp(3, 4, 3), places=nn.Parameter(torch.randn(9, 3))), 1 if call is causal else 0
+    program = run_torch(net, (torch.randn(4, 5, 3),), loss=weighed_by_names, dynamic_shapes=({axis: "n"},))
+    for n in (1, 2, 7):
+        x = torch.randn(*(n if k == axis else e for k, e in enumerate((4, 5, 3))))
+        agree_at(program, net, x)
+
+
+def weighed_by_names(found: Any) -> Any:
+    return torch.sin(found * 1.3).sum() + found.square().mean()
+
+
+def agree_at(program: Any, net: Any, x: Any) -> None:
+    """The loss at an extent that the example had not."""
+    given = {n: x.numpy() if n.name not in program.names.values() else program.state[path]
+             for n in program.graph.inputs for path in [k for k, c in program.names.items() if c == n.name] or [""]}
+    found = evaluate(program.graph.outputs[:1], given)[0]
+    np.testing.assert_allclose(found, weighed_by_names(net(x)).item(), rtol=1e-12)
+
+
 def test_a_branch_on_a_named_size_names_the_users_line() -> None:
     def call(self: Any, x: Any) -> Any:
         return self.net(x) if x.shape[0] > 4 else x
@@ -419,6 +464,15 @@ def test_what_gradgen_lacks_is_named_with_the_users_line() -> None:
 def test_errors_of_the_model_are_torchs() -> None:
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         gg.from_torch(mlp(3, 3), (torch.randn(5, 4),))
+
+
+def test_a_refused_export_says_nothing(capsys: Any, caplog: Any) -> None:
+    def call(self: Any, x: Any) -> Any:
+        print("the model runs")
+        return of_distributions(self, x)
+
+    gg.from_torch(Of(call, net=mlp(3, 3)), (torch.randn(5, 3),))
+    assert capsys.readouterr().out == "the model runs\n" and not caplog.records
 
 
 def test_another_way_is_refused() -> None:
