@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import json
 import os
 import shlex
@@ -83,25 +82,22 @@ class Net:
 
     def __init__(self, built: Any, program: Any, sample: Sample) -> None:
         self.program, self.names = program, program.names
-        values = {self.names[path]: value.copy() for path, value in program.state.items() if path in self.names}
-        own = inspect.signature(built.Module).parameters
-        self.module = built.Module(**{n: v for n, v in values.items() if n in own})
-        self.constants = {n: v for n, v in values.items() if n not in own}
+        self.module = built.Module({path: value.copy() for path, value in program.state.items()})
         self.given = given(program, sample)
 
     def __call__(self) -> Any:
         """Forward and backward; the loss."""
-        found = self.module.forward(**self.given, **self.constants)
+        found = self.module.forward(**self.given)
         self.module.backward()
         return found if not isinstance(found, tuple) else found[0]
 
     def found(self) -> Found:
         loss = float(np.asarray(self()))
-        return Found(loss, {p: np.asarray(getattr(self.module.grad, n)).copy() for p, n in self.trained()})
+        return Found(loss, {p: np.asarray(self.module.grad[p]).copy() for p in self.trained()})
 
-    def trained(self) -> list[tuple[str, str]]:
+    def trained(self) -> list[str]:
         wanted = {n.name for n in self.program.graph.inputs if n.requires_grad}
-        return [(p, n) for p, n in self.names.items() if n in wanted]
+        return [p for p, n in self.names.items() if n in wanted]
 
 
 def given(program: Any, sample: Sample) -> dict[str, np.ndarray]:
@@ -159,19 +155,17 @@ def trained_by_torch(sample: Sample, steps: int = STEPS) -> Trained:
 
 def trained_module(net: Net, steps: int = STEPS) -> Trained:
     """torch's optimiser on the built module's own arrays."""
-    module, names = net.module, dict(net.trained())
-    held = module.state_dict()
-    parameters = {p: torch.from_numpy(held[n]).requires_grad_() for p, n in names.items()}
+    module, held = net.module, net.module.state_dict()
+    parameters = {p: torch.from_numpy(held[p]).requires_grad_() for p in net.trained()}
     optimiser = torch.optim.SGD(parameters.values(), lr=RATE, momentum=MOMENTUM)
     losses = []
     for _ in range(steps):
         module.zero_grad()
         losses.append(float(np.asarray(net())))
-        for p, n in names.items():
-            parameters[p].grad = torch.from_numpy(np.asarray(getattr(module.grad, n)))
+        for p, parameter in parameters.items():
+            parameter.grad = torch.from_numpy(np.asarray(module.grad[p]))
         optimiser.step()
-    after = module.state_dict()
-    return Trained(np.array(losses), {p: after[n] for p, n in net.names.items() if n in after})
+    return Trained(np.array(losses), {p: v for p, v in module.state_dict().items() if p in net.names})
 
 
 def drift(found: Trained, expected: Trained) -> float:
