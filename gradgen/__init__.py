@@ -65,7 +65,7 @@ _LAZY = {
 _OWN = {
     "check": "gradgen.checking", "from_sympy": "gradgen.importers.from_sympy",
     "from_onnx": "gradgen.importers.from_onnx", "from_torch": "gradgen.importers.from_torch",
-    "to_onnx": "gradgen.exporters.to_onnx",
+    "from_jax": "gradgen.importers.from_jax", "to_onnx": "gradgen.exporters.to_onnx",
     "save": "gradgen.serialization", "load": "gradgen.serialization", "vmap": "gradgen.func",
     "get_rng_state": "gradgen.random", "set_rng_state": "gradgen.random",
 }

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from gradgen.eager.modes import set_grad_enabled
 from gradgen.eager.tensor import Tensor
 from gradgen.errors import GradgenError, TraceError
 from gradgen.importers import aten
+from gradgen.importers.called_from import as_users
 from gradgen.ir import dtypes
 from gradgen.ir.dtypes import DType
 from gradgen.trace.recording import usable
@@ -252,7 +251,7 @@ class Run:
         if target in self._sizes:
             return self._sizes[target](*args)
         if isinstance(target, torch._ops.OpOverload):
-            return _as_users(line_of(node))(aten.call, target, args, kwargs)
+            return as_users(line_of(node))(aten.call, target, args, kwargs)
         if target in aten.SYMBOLIC:
             return aten.SYMBOLIC[target](*args)
         name = target.__name__
@@ -319,23 +318,6 @@ def _counts(node: Any) -> bool:
     """Whether the node counts the calls of a normalisation: `num_batches_tracked.add_(1)`."""
     first = node.args[0] if node.args else None
     return getattr(first, "op", "") == "placeholder" and first.name.endswith(COUNTERS)
-
-
-@functools.lru_cache(maxsize=4096)
-def _as_users(line: str | None) -> Callable[..., Any]:
-    """A function that calls another from the user's line, so that records and errors say that one."""
-    if line is None:
-        return _plain
-    file, _, number = line.rpartition(":")
-    code = _template.__code__.replace(co_filename=file, co_firstlineno=int(number), co_name="forward", co_qualname="forward")
-    return FunctionType(code, {})
-
-
-def _template(function, *args): return function(*args)  # type: ignore[no-untyped-def]
-
-
-def _plain(function: Callable[..., Any], *args: Any) -> Any:
-    return function(*args)
 
 
 __all__ = ["Run", "free_name", "lacking", "line_of", "python_floats", "result_name"]
