@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gradgen.autograd.function import Function
+from gradgen.autograd.function import Function, once_differentiable
 from gradgen.importers.jax_table import At, Tensor, entry, lib, refuse
 from gradgen.trace.scan import scan
 
@@ -160,6 +160,78 @@ def _pullback(at: At, wants: Sequence[int], results: Sequence[int]) -> Any:
     closed = jax.make_jaxpr(pull)(*shapes)
     jaxpr, _ = partial_eval.dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars), instantiate=True)
     return closed.replace(jaxpr=jaxpr)
+
+
+@entry("custom_linear_solve", raw=True)
+def _linear_solve(at: At, *operands: Any) -> Any:
+    """x with A x = b by the solver given, the derivative by A and b: solves with A^T b's, minus that times x is A's."""
+    lengths = [getattr(at.const_lengths, name) for name in _ROLES]
+    parts, start = {}, 0
+    for name, length in zip(_ROLES, lengths):
+        parts[name] = (getattr(at.jaxprs, name), operands[start:start + length])
+        start += length
+    return _solved(at, parts, tuple(map(at.run.tensor, operands[start:])))
+
+
+_ROLES = ("matvec", "vecmat", "solve", "transpose_solve")
+
+
+def _solved(at: At, parts: dict[str, Any], right: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    product, given = parts["matvec"]
+    solve, held = parts["solve"]
+    places = [k for k, v in enumerate(given) if isinstance(v, Tensor) and v.dtype.is_floating_point]
+    known = [v.detach() if isinstance(v, Tensor) else v for v in held]
+    if at.run.depth >= DEEPEST:
+        return tuple(map(at.run.tensor, at.run.inner(solve, [*known, *right])))
+
+    class Solve(Function):
+        @staticmethod
+        def forward(ctx: Any, *tensors: Tensor) -> Any:
+            results = at.run.inner(solve, [*known, *tensors[len(places):]])
+            found = tuple(at.run.tensor(v).clone() for v in results)  # no views: they are what is saved
+            ctx.save_for_backward(*tensors[:len(places)], *found)
+            return found
+
+        @staticmethod
+        def backward(ctx: Any, *cotangents: Tensor) -> Any:
+            if parts["transpose_solve"][0] is None:
+                raise refuse("the derivative of a linear solve without a transposed one")
+            saved = ctx.saved_tensors
+            turned = {a: parts[b] for a, b in (("matvec", "vecmat"), ("vecmat", "matvec"), ("solve", "transpose_solve"),
+                                               ("transpose_solve", "solve"))}
+            with at.run.deeper():
+                back = _solved(at, turned, cotangents)
+                full = list(given)
+                for k, t in zip(places, saved):
+                    full[k] = t
+                pulled = _pulled_consts(product, len(given), places)
+                found = at.run.inner(pulled, [*full, *saved[len(places):], *back])
+            return (*(-at.run.tensor(v) for v in found), *back)
+
+    if at.run.depth == DEEPEST - 1:  # a third derivative is an error, not a wrong one
+        Solve.backward = staticmethod(once_differentiable(Solve.backward))  # type: ignore[method-assign]
+    return Solve.apply(*(given[k] for k in places), *right)  # type: ignore[no-any-return]
+
+
+def _pulled_consts(product: Any, count: int, places: Sequence[int]) -> Any:
+    """The jaxpr of the cotangents of the constants `places` of a product with a matrix, of all constants, the vector, and
+    the cotangents of the result."""
+    import jax
+
+    def pull(*operands: Any) -> Any:
+        consts, vector = operands[:count], operands[count:count + len(product.jaxpr.outvars)]
+
+        def function(*some: Any) -> Any:
+            full = list(consts)
+            for k, v in zip(places, some):
+                full[k] = v
+            return jax.core.eval_jaxpr(product.jaxpr, product.consts, *full, *vector)
+
+        _, back = jax.vjp(function, *(consts[k] for k in places))
+        return back(list(operands[count + len(vector):]))
+
+    shapes = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in (*product.jaxpr.invars, *product.jaxpr.outvars)]
+    return jax.make_jaxpr(pull)(*shapes)
 
 
 def bind(eqn: Any, values: Sequence[Any]) -> list[Any]:

@@ -64,7 +64,8 @@ def _not(at: At, x: Tensor) -> Tensor:
     return lib.bitwise_not(x) if at.kind().category else lib.logical_not(x)
 
 
-@entry("copy", "copy_p", "optimization_barrier", "reduce_precision", "pvary", "sharding_constraint", "layout_constraint")
+@entry("copy", "copy_p", "device_put", "optimization_barrier", "reduce_precision", "pvary", "sharding_constraint",
+       "layout_constraint")
 def _same(at: At, *operands: Tensor) -> Any:
     if at.eqn.primitive.name == "reduce_precision" and (at.exponent_bits, at.mantissa_bits) not in ((8, 23), (11, 52)):
         raise refuse("reduce_precision")

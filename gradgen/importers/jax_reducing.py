@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from gradgen.eager.creation import full
+from gradgen.eager.creation import arange, full
 from gradgen.importers.jax_moving import padded
 from gradgen.importers.jax_table import At, Tensor, entry, lib, refuse
 
@@ -176,6 +176,29 @@ def _triangular_solve(at: At, a: Tensor, b: Tensor) -> Tensor:
     if at.transpose_a:
         a, upper = a.transpose(-1, -2), not upper
     return lib("linalg.solve_triangular")(a, b, upper=upper, left=at.left_side, unitriangular=at.unit_diagonal)
+
+
+@entry("lu")
+def _lu(at: At, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The factors in one matrix, the exchanges of rows one after the other, and the order of the rows that they make."""
+    n, rows = x.shape[-1], x.shape[-2]
+    if not isinstance(n, int) or n != rows:
+        raise refuse("lu of other than square matrices of known size")
+    p, low, up = lib("linalg.lu")(x)
+    order = lib.argmax(p, -2)
+    return lib.tril(low, -1) + up, _exchanges(order, n), order
+
+
+def _exchanges(order: Tensor, n: int) -> Tensor:
+    """With which row row k changes places, so that the rows come in this order."""
+    row = arange(n)
+    held, found = row.expand(order.shape), []
+    for k in range(n):
+        wanted, here = lib.narrow(order, -1, k, 1), lib.narrow(held, -1, k, 1)
+        place = lib.argmax((held == wanted).to(order.dtype), -1).unsqueeze(-1)
+        held = lib.where(row == k, wanted, lib.where(row == place, here, held))
+        found.append(place)
+    return lib.cat(found, -1)
 
 
 @entry("eigh")

@@ -15,7 +15,7 @@ import gradgen as gg
 from gradgen.autodiff import gradients
 from gradgen.errors import GradgenError, TraceError, UnsupportedOperationError
 from gradgen.importers.jax_table import ENTRIES
-from gradgen.ir.nodes import Input
+from gradgen.ir.nodes import Constant, Input
 from gradgen.reference.interpreter import evaluate, run
 
 jax = pytest.importorskip("jax")
@@ -47,7 +47,7 @@ def agrees(function: Callable[..., Any], *arrays: np.ndarray, opened: bool = Fal
     shapes = [["N" if opened and d == 0 else e for d, e in enumerate(a.shape)] for a in arrays]
     program = gg.from_jax(function, *(
         gg.spec(*s, dtype=a.dtype.name, requires_grad=a.dtype.kind == "f") for s, a in zip(shapes, arrays)))
-    expected = [np.asarray(v) for v in leaves(function(*map(jnp.asarray, arrays)))]
+    expected = [np.asarray(v) for v in leaves(jax.jit(function)(*map(jnp.asarray, arrays)))]
     given = dict(zip(program.graph.inputs, arrays))
     for ours, theirs in zip(evaluate(program.graph.outputs, given), expected, strict=True):
         assert (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype)
@@ -65,7 +65,7 @@ def agrees(function: Callable[..., Any], *arrays: np.ndarray, opened: bool = Fal
         found = [v for v in leaves(function(*full)) if v.dtype.kind == "f"]
         return sum((v * d).sum() for v, d in zip(found, directions))
 
-    theirs = jax.grad(loss, tuple(range(len(wanted))))(*(jnp.asarray(arrays[k]) for k in wanted))
+    theirs = jax.jit(jax.grad(loss, tuple(range(len(wanted)))))(*(jnp.asarray(arrays[k]) for k in wanted))
     cotangents = [Input(f"cotangent{k}", o.shape, o.dtype) for k, o in enumerate(smooth)]
     found = gradients(smooth, cotangents, [program.graph.inputs[k] for k in wanted])
     values = evaluate(found, {**given, **dict(zip(cotangents, directions))})
@@ -241,13 +241,46 @@ def test_own_derivatives() -> None:
     agrees(lambda x: jax.grad(lambda v: odd(v, v))(x), np.asarray(0.7))
 
 
+MATRIX = n(3, 3) + 3 * np.eye(3)
+SYSTEMS: dict[str, tuple[Callable[..., Any], list[np.ndarray]]] = {
+    "vector": (jnp.linalg.solve, [MATRIX, n(3)]),
+    "columns": (jnp.linalg.solve, [MATRIX, n(3, 2)]),
+    "batch": (jnp.linalg.solve, [np.stack([MATRIX, MATRIX.T]), n(2, 3, 2)]),
+    "inverse": (lambda a: (jnp.linalg.inv(a), jnp.linalg.det(a), jnp.linalg.slogdet(a)[1]), [MATRIX[[1, 0, 2]]]),
+    "definite": (lambda a, b: jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(a @ a.T), True), b), [MATRIX, n(3)]),
+    "second derivative": (lambda a, b: jax.grad(lambda a: jnp.linalg.solve(a, b).sum() ** 2)(a), [MATRIX, n(3)]),
+}
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_linear_systems(name: str) -> None:
+    function, arrays = SYSTEMS[name]
+    agrees(function, *arrays)
+
+
+def test_derivatives_of_a_solution() -> None:
+    """gradgen's second derivative is right; a third one, which it does not follow, is an error."""
+    program = gg.from_jax(lambda a, b: jnp.linalg.solve(a, b).sum(), gg.spec(3, 3, dtype=gg.float64, requires_grad=True),
+                          gg.spec(3, dtype=gg.float64))
+    a, b = program.graph.inputs
+    one = Constant(1.0, gg.float64)
+    first = gradients(program.graph.outputs, [one], [a])[0]
+    direction = Constant(n(3, 3))
+    second = gradients([first], [direction], [a])[0]
+    right = n(3)
+    theirs = jax.jvp(jax.grad(lambda a: jnp.linalg.solve(a, right).sum()), (MATRIX,), (np.asarray(direction.array),))[1]
+    np.testing.assert_allclose(evaluate([second], {a: MATRIX, b: right})[0], theirs, rtol=1e-8, atol=1e-10)
+    with pytest.raises(RuntimeError, match="differentiate twice"):
+        gradients([second], [direction], [a])
+
+
 def test_every_entry_is_a_primitive() -> None:
     """Of this version of JAX or of an older one; an entry by a wrong name would never be used."""
     older = {
         "pjit", "core_call", "core_closed_call", "closed_call", "remat", "remat2", "checkpoint", "custom_vjp_call_jaxpr",
-        "copy_p", "expand_dims", "scatter_add", "scatter_mul", "scatter_min", "scatter_max", "stack", "tile", "pvary",
-        "add_any", "optimization_barrier", "layout_constraint", "sharding_constraint", "bessel_i0e", "square", "split",
-        "dim_as_value",
+        "copy_p", "device_put", "expand_dims", "scatter_add", "scatter_mul", "scatter_min", "scatter_max", "stack", "tile",
+        "pvary", "add_any", "optimization_barrier", "layout_constraint", "sharding_constraint", "bessel_i0e", "square",
+        "split", "dim_as_value", "lu_pivots_to_permutation", "custom_linear_solve",
     }
     from jax.extend.core import primitives
 
