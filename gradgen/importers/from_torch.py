@@ -6,7 +6,7 @@ import io
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
 from gradgen.errors import GradgenError
@@ -73,15 +73,16 @@ def from_torch(
 @contextmanager
 def _without_log() -> Iterator[None]:
     """Without what torch logs and prints of an export that fails: whole graphs.  Of another it is printed at the end."""
-    printed, logger = io.StringIO(), logging.getLogger("torch")
+    printed, said, logger = io.StringIO(), io.StringIO(), logging.getLogger("torch")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        with redirect_stdout(printed):
+        with redirect_stdout(printed), redirect_stderr(said):
             yield
     finally:
         logger.setLevel(level)
     sys.stdout.write(printed.getvalue())
+    sys.stderr.write(said.getvalue())
 
 
 def _need_torch() -> None:
