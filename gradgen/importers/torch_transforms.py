@@ -19,7 +19,7 @@ from gradgen import func as transforms
 from gradgen.autograd.function import Function, once_differentiable
 from gradgen.eager import namespace
 from gradgen.eager.tensor import Tensor
-from gradgen.errors import TraceError
+from gradgen.errors import TraceError, UnsupportedOperationError
 from gradgen.importers.torch_traced import Session, opened
 from gradgen.record.user_lines import users_line
 
@@ -120,7 +120,12 @@ def _assert(session: Session, condition: Any, message: Any) -> None:
         raise AssertionError(message)
 
 
-Session.own_ways |= {torch.Tensor.register_hook: _register_hook, torch._assert: _assert}
+def _no_dual(session: Session, *args: Any, **kwargs: Any) -> None:
+    raise UnsupportedOperationError("gradgen has no torch.autograd.forward_ad", where=users_line(),
+                                    hint="torch.func.jvp has the same derivatives")
+
+
+Session.own_ways |= {torch._VF._make_dual: _no_dual, torch.Tensor.register_hook: _register_hook, torch._assert: _assert}
 _ONCE = torch.autograd.function.once_differentiable(lambda ctx: None).__code__
 
 
@@ -245,22 +250,6 @@ def _jvp(func: Any, primals: Any, tangents: Any, argnums: Any = None, *, strict:
     return (result, tangent, aux) if has_aux else (result, tangent)
 
 
-def _jacobian(name: str) -> Callable[..., Any]:
-    def transform(func: Any, argnums: Any = 0, has_aux: bool = False, **options: Any) -> Any:
-        @functools.wraps(func)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            flat = _Flat(func, args, kwargs, has_aux)
-            chosen = flat.positions(argnums)
-            rows = getattr(transforms, name)(lambda *t: flat(*t), chosen)(*flat.tensors)
-            found = iter([flat.nested(flat.wrap(row), argnums) for row in rows])
-            result = pytree.tree_map(lambda v: next(found) if isinstance(v, torch.Tensor) else v, flat.result)
-            return (result, flat.aux) if has_aux else result
-
-        return call
-
-    return transform
-
-
 def _vmap(func: Any, in_dims: Any, out_dims: Any, randomness: str, chunk_size: Any, *args: Any, **kwargs: Any) -> Any:
     flat = _Flat(func, args, kwargs)
     dims = pytree._broadcast_to_and_flatten(in_dims, flat.spec)
@@ -273,17 +262,14 @@ def _vmap(func: Any, in_dims: Any, out_dims: Any, randomness: str, chunk_size: A
     return pytree.tree_unflatten([v.movedim(0, d) if d else v for v, d in zip(leaves, axes)], spec)
 
 
-_JACREV, _JACFWD = _jacobian("jacrev"), _jacobian("jacfwd")
 _PLACES: tuple[tuple[str, str, Any], ...] = (
     ("torch._functorch.eager_transforms", "grad_impl", _grad),
     ("torch._functorch.eager_transforms", "grad_and_value_impl", _grad_and_value),
     ("torch._functorch.eager_transforms", "_vjp_with_argnums", _vjp),
     ("torch._functorch.eager_transforms", "_jvp_with_argnums", _jvp),
     ("torch._functorch.apis", "vmap_impl", _vmap),
-    *((space, name, made) for space in ("torch.func", "torch._functorch.eager_transforms")
-      for name, made in (("jacrev", _JACREV), ("jacfwd", _JACFWD))),
 )
-"""Module, name, and what stands there while a session runs."""
+"""Module, name, and what stands there while a session runs: jacrev and the others are torch's own Python over these."""
 
 
 @contextmanager
