@@ -161,6 +161,29 @@ class Held:
             raise RuntimeError(f"Error(s) in loading state_dict for {name}:\n\t" + "\n\t".join(problems))
         return found, unused, IncompatibleKeys(missing, unexpected)
 
+    def tobytes(self) -> bytes:
+        """What is held in the layout of C's `struct <name>_state`: wide elements first, the lowest byte first."""
+        return b"".join([self._held[k].astype(dtype).tobytes() for k, dtype in self._layout()])
+
+    def frombytes(self, data: bytes) -> None:
+        """Takes what tobytes() gave, or C wrote; shapes are those that are held.  Raises ValueError for another length."""
+        layout = self._layout()
+        sizes = [self._held[k].size * dtype.itemsize for k, dtype in layout]
+        if len(data) != sum(sizes):
+            raise ValueError(f"{self._native.info.name}: the state has {sum(sizes)} bytes, not {len(data)}")
+        place, found = 0, {}
+        for (k, dtype), size in zip(layout, sizes, strict=True):
+            array = np.frombuffer(data, dtype, self._held[k].size, place).reshape(self._held[k].shape)
+            found[self._native.labels[k]], place = array, place + size
+        self.load_state_dict(found, strict=False)
+
+    def _layout(self) -> list[tuple[int, np.dtype]]:
+        """Places of what is held, in the order of the file, and the dtypes there."""
+        native = self._native
+        places = sorted(range(len(native.held)), key=native.held_positions.__getitem__)
+        dtypes = [(k, native.dtypes[native.held[k].name].newbyteorder("<")) for k in places]
+        return sorted(dtypes, key=lambda pair: -pair[1].itemsize)
+
     def __repr__(self) -> str:
         return f"{self._native.info.name}.Module({', '.join(f'{t.name}={t}' for t in self._native.parameters)})"
 

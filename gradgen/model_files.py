@@ -81,15 +81,21 @@ def import_model(asked: ModelFile, train: bool | None) -> TracedFunction:
         raise TraceError(f"{type(error).__name__}: {what[0]}", where=user_line(error) or asked.source) from error
 
 
-WEIGHTS = (".safetensors", ".pt", ".npz")
+WEIGHTS = (".safetensors", ".pt", ".npz", ".bin")
 
 
 def write_weights(program: TracedFunction, path: Path) -> None:
-    """The program's state, under all names of its state_dict: .safetensors, .pt, or .npz that NumPy reads alone."""
+    """The program's state, under all names of its state_dict: .safetensors, .pt, or .npz that NumPy reads alone; .bin is the
+    block that C reads."""
     names = [*program.order, *(p for p in program.state if p not in program.order)]
     state = {p: program.state.get(program.aliases.get(p, p), np.zeros((), np.int64)) for p in names}
     if path.suffix == ".npz":
         np.savez(path, **state)
+    elif path.suffix == ".bin":
+        paths = {n: p for p, n in program.names.items()}
+        held = [program.state[paths.get(n.name, n.name)] for n in program.graph.inputs if paths.get(n.name, n.name) in state]
+        held.sort(key=lambda a: -a.itemsize)
+        path.write_bytes(b"".join(a.astype(a.dtype.newbyteorder("<")).tobytes() for a in held))
     else:
         save(state, path)
 

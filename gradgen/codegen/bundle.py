@@ -22,19 +22,22 @@ from gradgen.codegen.declarations import (
     comment_block,
     comment_text,
     documentation,
+    path_note,
     signature,
     size_macro,
     size_parameters,
+    state_bytes,
+    state_members,
     struct_functions,
     wrap,
     wrapped_formulas,
 )
 from gradgen.codegen.demands import lines, needed
 from gradgen.codegen.derivative_headers import pattern_macros
-from gradgen.codegen.extents import as_size, constant, dims_of, elements, saturating_helpers, to_c
+from gradgen.codegen.extents import as_size, constant, dims_of, elements, saturating_helpers, shape_text, to_c
 from gradgen.codegen.flash import flash_bytes
 from gradgen.codegen.fragments import Helper, is_macro
-from gradgen.codegen.interface import Interface, Parameter
+from gradgen.codegen.interface import Argument, Interface, Parameter
 from gradgen.codegen.kernels_body import VECTOR_LOOPS
 from gradgen.codegen.layout import short
 from gradgen.codegen.manifest import manifest_text
@@ -202,10 +205,19 @@ def _header(code: ModuleCode, costs: Bill | None) -> str:
         saved_macro=size_macro(interface, "saved"),
         work_macro=size_macro(interface, "work"),
         functions=[{"doc": comment_block(docs[s]), "prototype": signature(interface, s)} for s in interface.functions],
-        members=[record.struct_member(p) for p in args_members(interface)],
+        members=[{"text": record.struct_member(p), "note": path_note(p, interface)} for p in args_members(interface)],
+        state_bytes=state_bytes(interface),
+        state_members=[_state_member(a, interface) for a in state_members(interface)],
         struct_functions=struct_functions(interface),
         trainer=render("c/trainer.h.j2", **training.header(code.trainer, interface)) if code.trainer else "",
     )
+
+
+def _state_member(argument: Argument, interface: Interface) -> str:
+    path = comment_text(interface.model.paths.get(argument.name, argument.name))
+    note = "" if argument in interface.parameters else ", without gradient"
+    count = constant(elements(argument.shape))
+    return f"{argument.dtype.ctype} {argument.name}[{count}]; /* {path} {shape_text(argument.shape)}{note} */"
 
 
 def _threads(interface: Interface) -> int:

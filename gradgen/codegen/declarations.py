@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
 from gradgen.codegen.derivative_headers import derivative_documentation
-from gradgen.codegen.extents import shape_text, to_c
+from gradgen.codegen.extents import constant, elements, shape_text, to_c
 from gradgen.codegen.interface import (
     COTANGENT,
     DERIVATIVE,
@@ -115,6 +115,31 @@ def args_members(interface: Interface) -> list[Parameter]:
     return sorted(members.values(), key=lambda p: order.index(p.kind))  # stable: the order of the functions
 
 
+def state_members(interface: Interface) -> list[Argument]:
+    """The members of `struct <name>_state`, what a model keeps between calls: wide elements first, so that nothing is between
+    them on any machine.  Empty where there is no model, or where the target cannot have so large a type."""
+    held = {a.name for a in interface.held} if interface.model.names else set()
+    members = [a for a in interface.inputs if a.name in held]
+    counts = [constant(elements(a.shape)) for a in members]
+    sizes = [n * a.dtype.numpy.itemsize if n else 0 for n, a in zip(counts, members, strict=True)]
+    if 0 in sizes or sum(sizes) >= 2 ** (interface.index_bits - 1):
+        return []
+    return sorted(members, key=lambda a: -a.dtype.numpy.itemsize)
+
+
+def state_bytes(interface: Interface) -> int:
+    """The bytes of its members."""
+    return sum((constant(elements(a.shape)) or 0) * a.dtype.numpy.itemsize for a in state_members(interface))
+
+
+def path_note(parameter: Parameter, interface: Interface) -> str:
+    """What the parameter is in the model, as a comment behind it in C."""
+    path = interface.model.paths.get(parameter.of)
+    if path is None or parameter.kind not in (INPUT, GRADIENT):
+        return ""
+    return f" /* {'gradient of ' if parameter.kind == GRADIENT else ''}{comment_text(path)} */"
+
+
 def struct_functions(interface: Interface) -> list[str]:
     return [s for s in interface.functions if s != "zero_grad"]
 
@@ -217,11 +242,11 @@ def documentation(interface: Interface) -> dict[str, list[str]]:
     inputs, outputs = [a.name for a in interface.inputs], [a.name for a in interface.outputs]
     arguments = ", ".join(interface.dims)
     align = f"{interface.name.upper()}_ALIGN"
-    optional = {a.name: "NULL: not wanted" for a in interface.outputs}
+    notes = interface.model.paths | {a.name: "NULL: not wanted" for a in interface.outputs}
     docs = {
         "forward": [
             f"{call(outputs)} <- forward({call(inputs)}).  Tensors are dense and row-major.",
-            *(f" {line}" for line in argument_lines((*interface.inputs, *interface.outputs), optional)),
+            *(f" {line}" for line in argument_lines((*interface.inputs, *interface.outputs), notes)),
             *([f" saved: {interface.name}_saved_bytes({arguments}) bytes, aligned to {align}; NULL: no backward "
                "will follow"] if interface.differentiable else []),
             *(_SEED_LINES if interface.draws else []),

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gradgen.codegen.declarations import args_members, wrap
+from gradgen.codegen.declarations import args_members, state_members, wrap
 from gradgen.codegen.demands import fitting
 from gradgen.codegen.extents import constant, elements, evaluate, to_c
 from gradgen.codegen.interface import (
@@ -133,7 +133,8 @@ def example_text(interface: Interface, banner: str) -> str:
     floating = {a.dtype.name: a.dtype for a in interface.inputs if a.dtype.is_floating_point}
     trained = interface.parameters if interface.differentiable else ()
     stepped = {a.dtype.name: a.dtype for a in trained}
-    listed = [(a.dtype, a.name, a.shape) for a in (*interface.inputs, *interface.outputs)]
+    kept = {a.name for a in state_members(interface)}
+    listed = [(a.dtype, a.name, a.shape) for a in (*interface.inputs, *interface.outputs) if a.name not in kept]
     listed += [(a.dtype, f"grad_{a.name}", a.shape) for a in trained]
     listed += [(p.dtype, p.name, p.shape) for p in _given_seeds(interface) if p.dtype is not None]
     steps = "a few steps of gradient descent on made-up numbers." if interface.differentiable else "one call."
@@ -144,7 +145,9 @@ def example_text(interface: Interface, banner: str) -> str:
         purpose=steps,
         dims=_dims(values),
         differentiable=interface.differentiable,
-        members=[_member(interface, dtype, name, shape, values) for dtype, name, shape in listed],
+        members=[*([f"{interface.name}_state state"] if kept else []),
+                 *(_member(interface, dtype, name, shape, values) for dtype, name, shape in listed)],
+        state_macro=f"{interface.name.upper()}_STATE_BYTES" if kept else "",
         saved_bytes=_block(interface, "saved", values),
         work_bytes=_block(interface, "work", values),
         fillers=[_filler(d) for d in floating.values()],
@@ -175,16 +178,21 @@ def _setup(interface: Interface, values: Mapping[str, int]) -> list[str]:
     for a in interface.inputs:
         count = _count(interface, elements(a.shape))
         if a.dtype.is_floating_point:
-            lines.append(f"fill_{a.dtype.name}(t.{a.name}, {count});")
+            lines.append(f"fill_{a.dtype.name}({_at(a.name, interface)}, {count});")
         elif a.dtype.category == 0:
-            lines.append(f"memset(t.{a.name}, 1, sizeof t.{a.name});")
+            lines.append(f"memset({_at(a.name, interface)}, 1, sizeof {_at(a.name, interface)});")
         else:
-            lines.append(f"memset(t.{a.name}, 0, sizeof t.{a.name}); /* index 0 */")
+            lines.append(f"memset({_at(a.name, interface)}, 0, sizeof {_at(a.name, interface)}); /* index 0 */")
     for p in _given_seeds(interface):
         count = _count(interface, elements(p.shape))
         if evaluate(elements(p.shape), values) > 0:  # compilers warn of a loop up to 0
             lines += [f"for (size_t k = 0; k < {count}; k++) {{", f"    t.{p.name}[k] = 1;", "}"]
     return lines
+
+
+def _at(name: str, interface: Interface) -> str:
+    """Where the example has a tensor."""
+    return f"t.state.{name}" if any(a.name == name for a in state_members(interface)) else f"t.{name}"
 
 
 def _training(interface: Interface) -> list[str]:
@@ -199,8 +207,8 @@ def _training(interface: Interface) -> list[str]:
     lines += [f"    {line}" for line in _print("step %d", ["step"], interface)]
     for a in interface.parameters:
         count = _count(interface, elements(a.shape))
-        lines.append(f"    step_{a.dtype.name}(t.{a.name}, t.grad_{a.name}, {count});")
-    lines += [f"    memcpy(t.{old}, t.{new}, sizeof t.{old});" for old, new in interface.states]
+        lines.append(f"    step_{a.dtype.name}({_at(a.name, interface)}, t.grad_{a.name}, {count});")
+    lines += [f"    memcpy({_at(old, interface)}, t.{new}, sizeof t.{new});" for old, new in interface.states]
     return [*lines, "}"]
 
 
@@ -227,7 +235,7 @@ def _value(parameter: Parameter, interface: Interface) -> str:
         return "0"
     if parameter.kind == COTANGENT:
         return f"t.{parameter.name}" if parameter in _given_seeds(interface) else "NULL"
-    return f"t.{parameter.name}" if parameter.kind in (INPUT, OUTPUT, GRADIENT) else parameter.name
+    return _at(parameter.name, interface) if parameter.kind in (INPUT, OUTPUT, GRADIENT) else parameter.name
 
 
 def _call_setup(interface: Interface) -> list[str]:

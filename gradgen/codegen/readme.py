@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gradgen.codegen.declarations import aligned_formulas, wrap
+from gradgen.codegen.declarations import aligned_formulas, state_bytes, wrap
 from gradgen.codegen.demands import needed
 from gradgen.codegen.extents import constant, evaluate, shape_text, to_python
 from gradgen.codegen.interface import COTANGENT, DIM, FLAGS, GRADIENT, INPUT, OUTPUT, RANDOM, Interface
@@ -72,6 +72,7 @@ def readme_text(interface: Interface, paths: Iterable[str], abi: int, align: int
         version=interface.version,
         abi=abi,
         digest=interface.digest,
+        state_bytes=state_bytes(interface),
         options_text=", with " + ", ".join(f"`{k}={v}`" for k, v in interface.options) if interface.options else "",
     )
 
@@ -85,6 +86,8 @@ def _rows(interface: Interface) -> list[dict[str, str]]:
     rows, states = [], {new: f"`{old}`" for old, new in interface.states}
     for a in interface.inputs:
         role = f"input, with gradient `grad_{a.name}`" if interface.differentiable and a in interface.parameters else "input"
+        path = interface.model.paths.get(a.name)
+        role = f"`{path}`: {role}" if path is not None else role
         rows.append({"name": a.name, "dtype": a.dtype.name, "shape": shape_text(a.shape), "role": role})
     for a in interface.outputs:
         role = f"output: {states[a.name]} in the next call" if a.name in states else "output"

@@ -87,6 +87,9 @@ def test_a_module_of_gradgen(home: Path) -> None:
     assert "from made_by_import import own_built" in found.output
     module = sys.modules["made_by_import.own_built"]
     model = module.Module(gg.load("made_by_import/own_built.safetensors"))
+    weights = ("--weights", "made_by_import/own_built.safetensors", "--save", "own.bin")
+    found = run("own_model.py:own", "--example", "N,4", *weights, "--no-compile")
+    assert found.exit_code == 0 and Path("own.bin").read_bytes() == model.tobytes(), found.output
     weight, bias = model["layers.0.weight"], model["layers.0.bias"]
     x = np.ones((3, 4), np.float32)
     np.testing.assert_allclose(model.forward(x), x @ weight.T + bias, rtol=1e-5)
@@ -123,7 +126,7 @@ def test_weights_come_and_go(home: Path) -> None:
     (("own_model.py:own", "--example", "1,4:float8"), "'float8' is no dtype"),
     (("own_model.py:own", "--example", "2,4", "--loss", "nope"), "neither the script nor nn.functional has"),
     (("own_model.py:own", "--example", "2,4", "--weights", "none.pt"), "none.pt"),
-    (("own_model.py:own", "--example", "2,4", "--save", "x.bin"), "x.bin is none of .safetensors"),
+    (("own_model.py:own", "--example", "2,4", "--save", "x.txt"), "x.txt is none of .safetensors"),
     (("own_model.py:own", "--example", "2,5"), "mat1 and mat2"),
     (("own_model.py:own", "--example", "2x=5"), "'2x' is no name"),
 ])  # fmt: skip

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import gradgen as gg
+from tests.embed.toolchain import C_COMPILERS, STRICT, needs_c
 
 try:
     import torch
@@ -359,6 +360,47 @@ def test_errors_are_pytorchs(program: Any, built: Any, strict: bool) -> None:
             except RuntimeError as error:
                 said.append(str(error).replace(" for Net:", " for Module:"))
         assert said[0] == said[1]
+
+
+# --- in C -----------------------------------------------------------------------------------------------------------------
+
+
+@needs_c
+def test_weights_in_one_file(program: Any, built: Any, tmp_path: Path) -> None:
+    """The example reads what tobytes() makes, and computes what the Python package does; the header says what is what."""
+    folder = Path(built.__file__).parent
+    model = built.Module(program.state)
+    (tmp_path / "net.bin").write_bytes(model.tobytes())
+    sources = [str(folder / name) for name in ("example.c", "net.c")]
+    subprocess.run([C_COMPILERS[0], "-std=c99", *STRICT, "-O1", *sources, "-lm", "-o", "example"], cwd=tmp_path, check=True)
+    done = subprocess.run(["./example", "net.bin"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    made_up = ((np.arange(16) * 37 + 11) % 101 / np.float32(127) + np.float32(0.1)).astype(np.float32).reshape(4, 4)
+    said = [float(line.split("loss ")[1].split()[0]) for line in done.stdout.splitlines()]
+    np.testing.assert_allclose(said[0], model.forward(made_up, made_up), rtol=1e-5)
+    model.backward()
+    for name, p in model.named_parameters():
+        p -= np.float32(0.1) * model.grad[name]
+    np.testing.assert_allclose(said[1], model.forward(made_up, made_up), rtol=1e-4)
+    short = subprocess.run(["./example", "example"], cwd=tmp_path, capture_output=True, text=True)
+    missing = subprocess.run(["./example", "none.bin"], cwd=tmp_path, capture_output=True, text=True)
+    assert short.returncode == 0 and missing.returncode == 1 and "0 bytes of weights, and not" in missing.stdout
+    header, readme = ((folder / name).read_text() for name in ("net.h", "README.md"))
+    assert "float layers_0_weight[24]; /* layers.0.weight [6, 4] */" in header
+    assert "float layers_0_bias[6]; /* layers.0.bias [6], without gradient */" in header
+    assert "const float *layers_0_weight; /* layers.0.weight */" in header
+    assert f"#define NET_STATE_BYTES {len(model.tobytes())}\n" in header
+    assert "| `layers_2_weight` | float32 | `[4, 6]` | `layers.2.weight`: input, with gradient" in readme
+    assert int(header.index("int64_t layers_1_num_batches")) < header.index("float scale[1]"), "wide elements first"
+
+
+def test_bytes_come_back(program: Any, built: Any) -> None:
+    model, other = built.Module(program.state), built.Module({p: a * 0 for p, a in program.state.items()})
+    other.frombytes(model.tobytes())
+    for name, array in built.Module(program.state).state_dict().items():
+        if name not in ("unread", "aux.weight", "aux.bias"):
+            np.testing.assert_array_equal(other[name], array)
+    with pytest.raises(ValueError, match=r"net: the state has \d+ bytes, not 3"):
+        other.frombytes(b"abc")
 
 
 # --- without gradgen ------------------------------------------------------------------------------------------------------
