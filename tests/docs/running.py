@@ -75,6 +75,8 @@ def _run_blocks(page: Path, folder: Path, python: Python) -> dict[int, str]:
         said = ""
         if block.mark in ("not run", "fresh", "excerpt"):
             continue
+        if block.mark == "file":
+            (folder / block.argument).write_text(block.text, encoding="utf-8")
         if block.language == "python":
             said = python.run(block)
         elif block.language == "c" and block.mark in ("function", "program"):

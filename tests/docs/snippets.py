@@ -4,6 +4,7 @@ A block is `python` (run, all of a file in one namespace and folder), `c` or `sh
 before says what else it is:
 
     <!-- output -->                      what the block before it prints
+    <!-- file: NAME -->                  python that is kept under this name, too, for what follows
     <!-- excerpt: PATH NAME -->          the function or macro NAME of a committed file, or lines that stand in it
     <!-- excerpt: PATH NAME nests -->    its loops, without the checks before and the results behind them
     <!-- function: MODULE -->            C functions; compiled strictly with the headers of generated/MODULE
@@ -24,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-MARK = re.compile(r"<!--\s*(output|excerpt|function|program|run|fresh|not run)\s*(?::\s*(.*?))?\s*-->\s*$")
+MARK = re.compile(r"<!--\s*(output|file|excerpt|function|program|run|fresh|not run)\s*(?::\s*(.*?))?\s*-->\s*$")
 
 
 @dataclass(frozen=True)
