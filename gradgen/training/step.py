@@ -198,9 +198,10 @@ def _paths(program: TracedFunction) -> dict[str, str]:
 
 
 def _held(program: TracedFunction) -> list[Input]:
-    """What the trainer has of the program: parameters with gradients, and the states that the program replaces."""
+    """What the trainer has of the program: what has a gradient, what the program replaces, and all else of a model."""
     states = {old for old, _ in program.graph.states}
-    return [n for n in program.graph.inputs if n.requires_grad or n.name in states]
+    own = {*states, *program.names.values()}
+    return [n for n in program.graph.inputs if n.requires_grad or n.name in own]
 
 
 def _loss(program: TracedFunction) -> Node:
