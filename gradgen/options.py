@@ -11,7 +11,7 @@ from gradgen.target import KNOWN, PORTABLE, Budget, Target, target_of
 LEVELS = ("none", "safe", "fast")
 DERIVATIVES = ("jvp", "jacobian", "hvp", "hessian")
 SPARSE = ("jacobian", "hessian")
-_UNSAID = ("in_place", "flash", "ram", "stack")
+_UNSAID = ("in_place", "flash", "ram", "stack", "arena")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Options:
     sparse        which of "jacobian" and "hessian" it has in compressed rows (needs fixed shapes)
     target        the machine that the C is for: a gradgen.target.Target or the name of a known one
     optimise      "speed", or "size" of code where there is a choice
-    flash, ram, stack   bytes that the module may take (`Budget`); BudgetError where it takes more
+    flash, ram, stack, arena   bytes that the module may take (`Budget`); BudgetError where it takes more
     """
 
     simplify: str = "safe"
@@ -44,6 +44,7 @@ class Options:
     flash: int | None = None
     ram: int | None = None
     stack: int | None = None
+    arena: int | None = None
 
     def __post_init__(self) -> None:
         for name, known in (("derivatives", DERIVATIVES), ("sparse", SPARSE)):
@@ -57,7 +58,7 @@ class Options:
 
     @property
     def budget(self) -> Budget:
-        return Budget(self.flash, self.ram, self.stack, self.optimise)
+        return Budget(self.flash, self.ram, self.stack, self.arena, self.optimise)
 
     def items(self) -> tuple[tuple[str, str], ...]:
         """Name and value of every option, in order, as text; what was not asked for does not count."""

@@ -84,6 +84,11 @@ class Trainer:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
+    def sizes(self) -> dict[str, int]:
+        """Bytes of its members, each rounded up to 8: the parameters together, and what stands beside them."""
+        found = {"p": self.params, **dict(members(self))} if self.step is not None else {"p": self.params}
+        return {name: sum(-(-f.count * f.dtype.itemsize // 8) * 8 for f in fields) for name, fields in found.items()}
+
     def layout(self) -> bytes:
         """8 bytes that tell stores of this trainer from others, on whatever machine: what its members are."""
         kinds = [(place(self, f), f.dtype.name, f.shape) for f in self.held.values()]

@@ -28,7 +28,7 @@ from gradgen.debug import debug_level
 from gradgen.errors import DerivativeError
 from gradgen.ir.draws import STATE, described
 from gradgen.ir.graph import Graph, Location, dim_names, serialise
-from gradgen.ir.limits import limits
+from gradgen.ir.limits import Interval, limits
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
 from gradgen.ir.reach import check_reach, with_conditions
 from gradgen.ir.symbols import Extent, placeholder
@@ -97,10 +97,28 @@ def _generate(graph: Graph, name: str, options: Options, model: Model, trainer: 
         files = make_bundle(module, single_file=options.single_file)
         total = with_flash(module, files[f"{name}.{'h' if options.single_file else 'c'}"])
         assert total is not None
-        options.budget.check(name, charges(total, limits(made.graph.conditions)))
+        known = limits(made.graph.conditions)
+        found = charges(total, known) if made.trainer is None else training_charges(total, known, made.trainer)
+        options.budget.check(name, found)
     if debug_level() >= 3:
         print(*(p.describe() for p in scheduled), sep="\n\n", file=sys.stderr)
     return files
+
+
+def training_charges(
+    total: Bill, known: Mapping[str, Interval], trainer: Trainer
+) -> dict[str, tuple[int | None, str]]:
+    """What counts of a module that trains: its trainer, the arena, and the stack of the functions that train and predict."""
+    own = replace(total, saved=0, functions=tuple(f for f in total.functions if f.name in trainer.graphs))
+    own = replace(own, work=greatest_of([0, *(f.work for f in own.functions)]))
+    found = charges(own, known)
+    arena, parts = found["ram"]
+    made_of = ", ".join(f"{name} {size:,}" for name, size in trainer.sizes().items())
+    held, (stack, deepest) = sum(trainer.sizes().values()), found["stack"]
+    ram = None if arena is None or stack is None else held + arena + stack
+    parts = parts.replace("SAVED 0 and WORK", "an arena of")
+    said = f"a trainer of {held:,} bytes ({made_of}), {parts}, {stack:,} of stack ({deepest})"
+    return {**found, "flash": charges(total, known)["flash"], "arena": (arena, parts), "ram": (ram, said)}
 
 
 def costs(graph: Graph, name: str, options: Options, trainer: Trainer | None = None) -> Bill:

@@ -14,13 +14,15 @@ class Budget:
     """Bytes that a module may take, None for what does not matter, and what to spare where there is a choice.
 
     flash  code and constants of the module, linked
-    ram    SAVED and WORK together; with open dimensions at their greatest
+    ram    SAVED and WORK together, or of what trains its trainer, arena and stack; with open dimensions at their greatest
+    arena  the memory that the functions of a trainer work in
     stack  of the deepest function
     """
 
     flash: int | None = None
     ram: int | None = None
     stack: int | None = None
+    arena: int | None = None
     objective: str = "speed"
 
     def __post_init__(self) -> None:
@@ -32,17 +34,19 @@ class Budget:
 
     @property
     def limits(self) -> dict[str, int | None]:
-        return {"flash": self.flash, "ram": self.ram, "stack": self.stack}
+        return {"flash": self.flash, "ram": self.ram, "stack": self.stack, "arena": self.arena}
 
     def check(self, name: str, bill: dict[str, tuple[int | None, str]]) -> None:
         """Raises BudgetError where a module costs more than it may.
 
-        `bill` has under "flash", "ram" and "stack" the bytes, None for what has no bound, and a line that says what they
+        `bill` has under the names of limits the bytes, None for what has no bound, and a line that says what they
         are made of; what is limited must be in it.
         """
         for what, limit in self.limits.items():
             if limit is None:
                 continue
+            if what not in bill:
+                raise GradgenError(f"{what}= limits what trains, and {name} does not", hint="train=gg.optim.SGD(...)")
             bytes_, parts = bill[what]
             if bytes_ is None:
                 raise BudgetError(f"{name} has no greatest {what}: {parts}",

@@ -118,12 +118,12 @@ def flash(step: Step, machine: Machine, folder: Path, optimise: str) -> int:
     """Of a program that calls train_step and predict and nothing else, beside one that calls nothing."""
     bundle = step.emit(machine, folder, optimise=optimise)
     dims = f"{step.samples}, " if step.open else ""
-    calls = (f"return (int)net_train_step(t, {dims}x, labels, x2, arena) + (int)net_predict(&t->p, {dims}x, x2, arena);", "return 0;")
+    both = f"(int)net_train_step(t, {dims}x, labels, y, arena) + (int)net_predict(&t->p, {dims}x, y, arena)"
+    calls = (f"return {both};", "(void)t, (void)x, (void)labels, (void)y, (void)arena; return 0;")
+    head = "int entry(net_trainer *t, const float *x, const int64_t *labels, float *y, void *arena)"
     found = []
     for call in calls:
-        unused = "" if call != calls[1] else "(void)t; (void)x; (void)labels; (void)x2; (void)arena; "
-        head = "net_trainer *t, const float *x, const int64_t *labels, float *x2, void *arena"
-        (bundle / "entry.c").write_text(f'#include "net.h"\nint entry({head});\nint entry({head})\n{{\n    {unused}{call}\n}}\n')
+        (bundle / "entry.c").write_text(f'#include "net.h"\n{head};\n{head}\n{{\n    {call}\n}}\n')
         file = machine.compile(bundle, ["entry.c", "net.c"], "entry", *SIZE, *machine.bare)
         said = subprocess.run([machine.size, str(file)], capture_output=True, text=True, check=True).stdout
         text, data = said.splitlines()[1].split()[:2]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import gradgen as gg
-from gradgen.errors import GradgenError
+from gradgen.errors import BudgetError, GradgenError
 from tests.training import record
 from tests.training.cases import MORE, OPTIMIZERS, SCHEDULES, SHAPES, batches, values
 
@@ -164,12 +164,24 @@ def test_predictions_are_what_the_targets_do_not_reach(tmp_path: Path) -> None:
     ({"train": gg.optim.SGD(), "schedule": gg.optim.lr_scheduler.ReduceLROnPlateau()}, "ReduceLROnPlateau"),
     ({"train": gg.optim.SGD(), "schedule": gg.optim.lr_scheduler.MultiplicativeLR(lambda e: 0.9)}, "MultiplicativeLR"),
     ({"clip_norm": 1.0}, "belongs to a training step"),
+    ({"train": gg.optim.Adam(), "arena": 100}, "net has no greatest arena"),
+    ({"arena": 100}, "limits what trains"),
     ({"train": gg.optim.SGD(), "values": {"w1": np.zeros((6, 5))}}, "no b1"),
 ])
 def test_what_cannot_be_is_said(options: dict[str, Any], said: str, tmp_path: Path) -> None:
     with pytest.raises(GradgenError, match=said):
         gg.emit(program(), name="net", out=tmp_path, **options)
     assert not (tmp_path / "net").exists()
+
+
+def test_budgets(tmp_path: Path) -> None:
+    """Of the trainer, the arena and the stack; what stands beside, SAVED and WORK, does not count."""
+    made = program("float32", 8)
+    with pytest.raises(BudgetError, match=r"a trainer of 688 bytes \(p 224, steps 8, lr 8, exp_avg 224, exp"):
+        gg.emit(made, name="net", out=tmp_path, train=gg.optim.Adam(), ram=1000)
+    with pytest.raises(BudgetError, match="bytes of arena, 100 are allowed"):
+        gg.emit(made, name="net", out=tmp_path, train=gg.optim.Adam(), arena=100)
+    gg.emit(made, name="net", out=tmp_path, train=gg.optim.Adam(), arena=1000, ram=5000)
 
 
 def test_recipes_have_nothing_to_step() -> None:
