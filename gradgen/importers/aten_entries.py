@@ -169,6 +169,12 @@ def _batch_norm(b: Bound) -> Any:
     return found, None, None
 
 
+def _batch_norm_functional(b: Bound) -> Any:
+    """Of a graph that torch has decomposed: the running statistics are results."""
+    statistics = [b[n].clone() for n in ("running_mean", "running_var")]
+    return *_batch_norm({**b, "running_mean": statistics[0], "running_var": statistics[1]}), *statistics
+
+
 def _softmax(name: str) -> Callable[[Bound], Any]:
     return lambda b: F[name](b["self"], b["dim"])
 
@@ -382,8 +388,8 @@ ENTRIES: dict[str, Callable[[Bound], Any]] = {
     # layers
     "dropout": _dropout, "dropout_": _dropout, "native_dropout": _native_dropout,
     "native_layer_norm": _native_norm("layer_norm"), "native_group_norm": _native_norm("group_norm"),
-    "_native_batch_norm_legit": _batch_norm, "_native_batch_norm_legit_no_training": lambda b: _batch_norm(
-        {**b, "training": False}),
+    "_native_batch_norm_legit_functional": _batch_norm_functional, "_native_batch_norm_legit": _batch_norm,
+    "_native_batch_norm_legit_no_training": lambda b: _batch_norm({**b, "training": False}),
     "native_batch_norm": _batch_norm, "convolution": _convolution, "_convolution": _convolution,
     "max_pool1d_with_indices": _pool_with_indices("max_pool1d"), "max_pool2d_with_indices": _pool_with_indices("max_pool2d"),
     "max_pool3d_with_indices": _pool_with_indices("max_pool3d"), "avg_pool1d": _average("avg_pool1d"),

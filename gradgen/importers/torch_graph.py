@@ -207,7 +207,7 @@ class Run:
                 found = self.value(node.args[0], known)
                 return found if isinstance(found, (tuple, list)) else (found,)
             elif node in needed:
-                known[node] = self.node(node, known)
+                known[node] = None if _counts(node) else self.node(node, known)
                 if writes.get(_memory(node), -1) > place:
                     self.shares(node, known)
         return ()
@@ -315,7 +315,7 @@ def _changes(torch: Any, node: Any) -> bool:
 
 
 def _counts(node: Any) -> bool:
-    """Whether the node counts the calls of a normalisation: `num_batches_tracked.add_(1)`."""
+    """Whether the node counts the calls of a normalisation: `num_batches_tracked.add_(1)`, or add in a decomposed graph."""
     first = node.args[0] if node.args else None
     return getattr(first, "op", "") == "placeholder" and first.name.endswith(COUNTERS)
 

@@ -134,3 +134,16 @@ def test_a_copy_that_torch_sees_as_a_view_and_changes() -> None:
     x = torch.randn(2, 2, 2, 1, dtype=torch.float64)
     with pytest.raises(gg.errors.GradgenError, match=r"test_torch_export\.py:\d+: torch has a view here that is a copy"):
         gg.from_torch(torch.export.export(Net(), (x,)))
+
+
+def test_a_graph_that_torch_decomposes_has_its_running_statistics(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Tanh()).double()
+    x = torch.randn(5, 3, dtype=torch.float64)
+    program = gg.from_torch(torch.export.export(net, (x,)).run_decompositions())
+    assert len(program.graph.states) == 2
+    built = gg.build(program, name="decomposed", out=tmp_path)
+    module = built.Module(program.state)
+    found = module.forward(x.numpy())
+    error(np.asarray(found), net(x).detach().numpy(), 1e-12, "result")
+    for name in ("1.running_mean", "1.running_var"):
+        error(module.state_dict()[name], net.state_dict()[name].numpy(), 1e-12, name)
