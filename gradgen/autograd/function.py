@@ -145,6 +145,11 @@ def _record(cls: type[Function], context: Context, args: Any, edges: tuple[Edge 
     places = [k for k, o in enumerate(outputs) if _differentiable(context, o)]
     if not places:
         return
+    for k in places:
+        old = outputs[k]
+        if old._base is not None and not _among(old._base, args) and _among(old, context.to_save):
+            outputs[k] = internal.clone(old)  # what is saved is the result itself, not what it is a view of
+            context.to_save = tuple(outputs[k] if t is old else t for t in context.to_save)
     node = _node_class(cls.__name__)(cls, context, edges, tuple(outputs[k]._spec for k in places))
     tensors = [o for o in outputs if isinstance(o, Tensor)]
 
@@ -163,7 +168,7 @@ def _record(cls: type[Function], context: Context, args: Any, edges: tuple[Edge 
         outputs[k] = tensor
 
 
-def _among(tensor: Tensor, others: Sequence[Any]) -> bool:
+def _among(tensor: Any, others: Sequence[Any]) -> bool:
     return any(tensor is o for o in others)
 
 

@@ -46,6 +46,20 @@ class Exp(Function):
         return g * ctx.saved_tensors[0]
 
 
+class SquareExp(Function):
+    """Saves its result, which is a view of what forward made."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        y = x.exp().reshape(2, 2)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        return (g * ctx.saved_tensors[0]).reshape(-1)
+
+
 class Clip(Function):
     """Not linear in its cotangent."""
 
@@ -163,6 +177,7 @@ PROGRAMS = {
     "clip": lambda x: Clip.apply(x * 3) * x * 5, "several": several, "dirty": dirty, "dirty_view": dirty_view,
     "set_up": lambda x: SetUp.apply(x).sin(), "once": lambda x: Once.apply(x), "none": lambda x: Half.apply(x, x * x),
     "second": second_order(Cube), "second_result": second_order(Exp), "no_grad": under_no_grad,
+    "second_view": second_order(SquareExp),
 }
 
 
