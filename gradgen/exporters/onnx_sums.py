@@ -164,7 +164,9 @@ def convolved(place: Place, x: Read, kernel: Read, out: Sequence[Symbol], summed
     """The sum over channels and windows of x times kernel, by Conv."""
     w = place.w
     found = windows_of(place, x, out, summed, {s for e in kernel.index for s in e.free_symbols})
-    if not found or (x.guard and x.fill != 0) or kernel.guard or not x.source.dtype.is_floating_point:
+    if not found or (x.guard and x.fill != 0) or not x.source.dtype.is_floating_point:
+        return None
+    if kernel.guard and (kernel.fill != 0 or kernel.guard != x.guard):  # both may be 0 where the window is outside
         return None
     windows = list(found.values())
     rest = {d: x.index[d] for d in range(x.source.ndim) if d not in found}

@@ -96,6 +96,11 @@ def test_convolutions_in_groups(groups: int) -> None:
     assert ops(compare(program, [normal(2, 4, 9, 8), normal(*kernel)]))["Conv"] == 1
 
 
+def test_convolutions_whose_windows_are_mostly_outside() -> None:
+    program = gg.trace(lambda x, w: F.conv2d(x, w, padding=3, groups=4), gg.spec("N", 4, 5, 8), gg.spec(4, 1, 7, 7))
+    assert ops(compare(program, [normal(2, 4, 5, 8), normal(4, 1, 7, 7)])) == {"Conv": 1}
+
+
 def test_convolutions_of_other_ranks() -> None:
     for f, x, w in (
         (F.conv1d, (2, 3, 9), (4, 3, 3)), (F.conv3d, (2, 3, 5, 6, 5), (4, 3, 3, 2, 1)), (F.conv2d, (3, 7, 7), (4, 3, 3, 3)),
