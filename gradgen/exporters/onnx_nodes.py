@@ -10,7 +10,16 @@ import sympy
 from gradgen.errors import UnsupportedOperationError
 from gradgen.exporters.onnx_bodies import Scalars, plain
 from gradgen.exporters.onnx_reads import Place, Symbol, Value
-from gradgen.exporters.onnx_sums import at_peaks, contracted, convolved, factors_of, flattened, layout_of, pooled
+from gradgen.exporters.onnx_sums import (
+    at_peaks,
+    contracted,
+    convolved,
+    factors_of,
+    flattened,
+    layout_of,
+    pooled,
+    transposed,
+)
 from gradgen.exporters.onnx_writer import Writer, element_type, package
 from gradgen.ir.draws import STATE
 from gradgen.ir.dtypes import INDEX, SMALL_INDEX, DType, bool_
@@ -144,7 +153,8 @@ class Lowering:
             found = None
             if len(places) == 2 and set(places) == {0, 1}:
                 pairs = [node.reads, node.reads[::-1]]
-                found = next((v for x, k in pairs if (v := convolved(place, x, k, out, summed)) is not None), None)
+                ways = (convolved, transposed)
+                found = next((v for x, k in pairs for way in ways if (v := way(place, x, k, out, summed)) is not None), None)
             if found is None:
                 values = [self.value(place, k, r) for k, r in enumerate(node.reads)]
                 found = contracted(place, [values[k] for k in places], out, summed)

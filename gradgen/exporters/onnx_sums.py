@@ -213,6 +213,73 @@ def convolved(place: Place, x: Read, kernel: Read, out: Sequence[Symbol], summed
     return Value(name, tuple(shape), x.source.dtype)
 
 
+def transposed(place: Place, x: Read, kernel: Read, out: Sequence[Symbol], summed: Sequence[Symbol]) -> Value | None:
+    """The sum over channels and windows of x, spread by a stride, times kernel, by ConvTranspose."""
+    w, rank = place.w, x.source.ndim
+    spread = {d: _spread(place, e, n, out, summed) for d, (e, n) in enumerate(zip(x.index, x.source.shape))}
+    found = {d: v for d, v in spread.items() if v is not None}
+    rest = [d for d in range(rank) if d not in found]
+    batch = [d for d in rest if x.index[d] in out]
+    channel = [d for d in rest if x.index[d] in summed]
+    if not found or len(batch) != 1 or len(channel) != 1 or len(rest) != 2 or not x.source.dtype.is_floating_point:
+        return None
+    allowed = {c for v in found.values() for c in v.conditions}
+    said = {(c.kind, sympy.expand(c.expr), c.modulus) for c in (*x.guard, *kernel.guard)}
+    whole = {v.conditions[0] for v in found.values() if v.stride > 1}  # without them every x counts several times
+    own = {(c.kind, sympy.expand(c.expr), c.modulus) for c in x.guard}
+    if not said <= allowed or not whole <= own or any(r.guard and r.fill != 0 for r in (x, kernel)):
+        return None
+    inner, where = x.index[channel[0]], {e: k for k, e in enumerate(kernel.index)}
+    taps = [v.tap for v in found.values()]
+    outer = [e for e in kernel.index if e in out]
+    if {*taps, inner} != {*summed} or len(summed) != len(taps) + 1 or len(outer) != 1 or kernel.source.ndim != rank:
+        return None
+    if not all(t in where and same_extent(kernel.source.shape[where[t]], place.layout[t]) for t in (*taps, inner, *outer)):
+        return None
+    labels = (x.index[batch[0]], outer[0], *(v.out for v in found.values()))
+    if len(set(labels)) != rank or not same_extent(place.layout[labels[0]], x.source.shape[batch[0]]):
+        return None
+    data = w.transpose(place.tensors[x.source], [*batch, *channel, *found])
+    weights = w.transpose(place.tensors[kernel.source], [where[inner], where[outer[0]], *(where[t] for t in taps)])
+    all_ = list(found.values())
+    name = w.op("ConvTranspose", data, weights, strides=[v.stride for v in all_], dilations=[v.dilation for v in all_],
+                kernel_shape=[int(place.layout[t]) for t in taps],
+                pads=[*(v.before for v in all_), *(max(v.after, 0) for v in all_)],
+                output_padding=[max(-v.after, 0) for v in all_])
+    return Value(name, labels, x.source.dtype)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """An axis that is read at (out + before - dilation*tap) / stride, where that is whole and inside."""
+
+    out: Symbol
+    tap: Symbol
+    stride: int
+    dilation: int
+    before: int
+    after: int
+    conditions: tuple[tuple[str, sympy.Expr, Extent], ...]
+
+
+def _spread(place: Place, e: sympy.Expr, n: Extent, out: Sequence[Symbol], summed: Sequence[Symbol]) -> Spread | None:
+    inside, stride = (e.args[0], e.args[1]) if isinstance(e, quotient) else (e, sympy.S.One)
+    inside = sympy.expand(inside)
+    outs, taps = ([a for a in inside.free_symbols if a in group] for group in (out, summed))
+    if len(outs) != 1 or len(taps) != 1 or not stride.is_Integer or not isinstance(place.layout[taps[0]], int):
+        return None
+    dilation = -inside.coeff(taps[0], 1)
+    before = sympy.expand(inside - outs[0] + dilation * taps[0])
+    if not dilation.is_Integer or not before.is_Integer or dilation < 1 or before < 0:
+        return None
+    span = int(dilation) * (place.layout[taps[0]] - 1) + 1
+    after = sympy.expand(stride * (sympy.sympify(n) - 1) + span - before - place.layout[outs[0]])
+    if not after.is_Integer or int(after) <= -int(stride):
+        return None
+    conditions = (("mod", inside, int(stride)), ("ge", sympy.expand(e), 0), ("ge", sympy.expand(sympy.sympify(n) - 1 - e), 0))
+    return Spread(outs[0], taps[0], int(stride), int(dilation), int(before), int(after), conditions)
+
+
 def _group(place: Place, e: sympy.Expr, c: Symbol, per_group: Extent, channels: Extent, out: Sequence[Symbol]
            ) -> tuple[Symbol | None, int | None]:
     """(axis, number) of the groups, where a channel's index is c or per_group*axis + c."""
@@ -252,7 +319,8 @@ def at_peaks(node: Compute, body: sympy.Expr) -> Compute | None:
         if others or not isinstance(arg, Compute) or arg.reducer not in ARG_REDUCERS or len(arg.reads) != 1:
             return None
         inner = arg.reads[0]
-        if put_right and inner.fill != -sympy.oo:
+        worst = sympy.oo if arg.reducer == "argmin" else -sympy.oo
+        if (put_right or inner.guard) and inner.fill != worst:
             return None
         same = tuple(e.xreplace({placeholder(first): reduce_axis(0)}) for e in read.index) == inner.index
         if not same or inner.source is not read.source or node.reads[first].index != axes(arg.ndim) or arg.ndim != node.ndim:

@@ -123,7 +123,7 @@ What becomes what:
 
 | of the graph | in ONNX |
 |---|---|
-| a sum of products | Conv where windows are read, MatMul for two matrices, else Einsum |
+| a sum of products | Conv and ConvTranspose where windows are read, MatMul for two matrices, else Einsum |
 | a maximum or a sum over windows | MaxPool, AveragePool |
 | a value at the place of the maximum | MaxPool, ReduceMax |
 | parts behind each other along an axis | Concat |

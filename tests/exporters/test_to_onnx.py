@@ -101,6 +101,27 @@ def test_convolutions_whose_windows_are_mostly_outside() -> None:
     assert ops(compare(program, [normal(2, 4, 5, 8), normal(4, 1, 7, 7)])) == {"Conv": 1}
 
 
+SPREADS: list[dict[str, int]] = [
+    {"stride": 2, "padding": 1}, {"stride": 3, "output_padding": 1}, {"padding": 1}, {"dilation": 2},
+]
+
+
+@pytest.mark.parametrize("options", SPREADS)
+def test_transposed_convolutions(options: dict[str, int]) -> None:
+    program = gg.trace(lambda x, w: F.conv_transpose2d(x, w, **options), gg.spec("N", 4, "H", 5), gg.spec(4, 3, 3, 2))
+    found = ops(compare(program, [normal(2, 4, 6, 5), normal(4, 3, 3, 2)]))
+    assert found["ConvTranspose"] == 1 and not {"Gather", "Einsum"} & {*found}
+
+
+def test_what_is_repeated_is_not_spread() -> None:
+    """Read at i / 2 whatever i is: no transposed convolution."""
+    def f(x: Any, w: Any) -> Any:
+        wide = F.interpolate(x, scale_factor=2, mode="nearest").flip(2)
+        return F.conv1d(wide, w.flip(2))
+
+    compare(gg.trace(f, gg.spec("N", 2, 5), gg.spec(3, 2, 3)), [normal(2, 2, 5), normal(3, 2, 3)])
+
+
 def test_convolutions_of_other_ranks() -> None:
     for f, x, w in (
         (F.conv1d, (2, 3, 9), (4, 3, 3)), (F.conv3d, (2, 3, 5, 6, 5), (4, 3, 3, 2, 1)), (F.conv2d, (3, 7, 7), (4, 3, 3, 3)),

@@ -14,7 +14,7 @@ import pytest
 import gradgen as gg
 from gradgen.autodiff import gradients
 from gradgen.errors import GradgenError, TraceError, UnsupportedOperationError
-from gradgen.importers.jax_table import ENTRIES
+from gradgen.importers.jax_running import ENTRIES
 from gradgen.ir.nodes import Constant, Input
 from gradgen.reference.interpreter import evaluate, run
 
@@ -286,6 +286,12 @@ def test_every_entry_is_a_primitive() -> None:
 
     known = {getattr(v, "name", None) for v in (*vars(primitives).values(), *vars(lax).values())}
     assert set(ENTRIES) - older - known == set()
+
+
+def test_the_comparison_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENTRIES, "exp", ENTRIES["sin"])
+    with pytest.raises(AssertionError):
+        agrees(jnp.exp, n(3))
 
 
 # --- models -------------------------------------------------------------------------------------------------------------
