@@ -63,28 +63,46 @@ def test_dimensions_have_the_users_names(tmp_path: Path) -> None:
     assert [str(e) for e in next(n for n in said.graph.inputs if n.name == "input").shape] == ["rows", "3"]
 
 
-def test_decomposed_attention(tmp_path: Path) -> None:
-    """What torch itself takes apart: batches of matrices, views of copies that lie in another order."""
+class Attention(nn.Module):  # type: ignore[misc, name-defined]
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(12, 3, batch_first=True)
 
-    class Attention(nn.Module):  # type: ignore[misc, name-defined]
-        def __init__(self) -> None:
-            super().__init__()
-            self.attention = nn.MultiheadAttention(12, 3, batch_first=True)
+    def forward(self, x: Any) -> Any:
+        return self.attention(x, x, x, need_weights=False)[0].square().mean()
 
-        def forward(self, x: Any) -> Any:
-            return self.attention(x, x, x, need_weights=False)[0].square().mean()
 
+class Normalised(nn.Module):  # type: ignore[misc, name-defined]
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.w = nn.BatchNorm1d(12), nn.Parameter(torch.randn(2, 12, 3))
+
+    def forward(self, x: Any) -> Any:
+        return torch.einsum("nti,hij->nhtj", self.norm(x.mT).mT, self.w).exp().mean()
+
+
+@pytest.mark.parametrize("kind", [Attention, Normalised])
+@pytest.mark.parametrize("decomposed", [False, True])
+def test_decomposed(kind: Any, decomposed: bool, tmp_path: Path) -> None:
+    """What torch itself takes apart: batches of matrices, views of copies that lie in another order, new statistics."""
     torch.manual_seed(0)
-    net, x = Attention().double(), torch.randn(2, 5, 12, dtype=torch.float64)
-    program = gg.from_torch(torch.export.export(net, (x,)).run_decompositions())
+    net, x = kind().double().train(), torch.randn(2, 5, 12, dtype=torch.float64)
+    exported = torch.export.export(net, (x,))
+    program = gg.from_torch(exported.run_decompositions() if decomposed else exported)
     built = gg.build(program, name="net", out=tmp_path)
+    values = {program.names[k]: v for k, v in program.state.items()}
+    found, gradients = built.value_and_grad(**{n.name: values.get(n.name, x.numpy()) for n in program.graph.inputs})
     loss = net(x)
     loss.backward()
-    values = {program.names[k]: v for k, v in program.state.items()}
-    found, gradients = built.value_and_grad(x=x.numpy(), **values)
-    error(np.asarray(found), loss.detach().numpy(), 1e-12, "loss")
+    results = dict(zip(program.graph.output_names, found if isinstance(found, tuple) else (found,), strict=True))
+    error(np.asarray(results.pop("output")), loss.detach().numpy(), 1e-12, "loss")
     for path, parameter in net.named_parameters():
         error(np.asarray(getattr(gradients, program.names[path])), parameter.grad.numpy(), 1e-10, path)
+    after = {new: dict(net.named_buffers())[path] for path, name in program.names.items()
+             for old, new in program.graph.states if old == name}
+    assert results.keys() == after.keys() and len(after) == (0 if kind is Attention else 2)
+    for name, buffer in after.items():
+        error(np.asarray(results[name]), buffer.numpy(), 1e-12, name)
 
 
 def test_the_model_stays_as_it_is() -> None:
