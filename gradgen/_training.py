@@ -46,11 +46,14 @@ class Trainer:
     """Parameters, an optimizer's state, the count of `steps` and the rate `lr`, as they are in C.
 
     `step(*data)` trains once and returns what the step returns, the loss first; `predict(*data)` gives results.  `params` are
-    views of the parameters by name: writing to them changes the trainer.  Numbers are attributes.
+    views of the parameters by name, `grad` of the gradients that `accumulate` adds up: writing to them changes the trainer.
+    Numbers are attributes.
     """
 
     _native: Native
     _layout: Layout
+    params: Parameters
+    grad: Parameters
 
     def __init__(self, values: Mapping[str, Any] | None = None, *, seed: int = 0) -> None:
         ffi, name = self._native.ffi, self._native.info.name
@@ -58,8 +61,9 @@ class Trainer:
         self._arena = np.empty(0, np.uint8)
         self._faces = {f.suffix: f for f in self._layout.faces}
         self._views = {m.name: self._view(m) for m in self._layout.members}
-        own = [m for m in self._layout.members if m.place.startswith("p.")]
-        self.params = Parameters(name, own, self._views)
+        for kind, prefix in (("params", "p."), ("grad", "grad.")):
+            own = [m for m in self._layout.members if m.place.startswith(prefix)]
+            setattr(self, kind, Parameters(name, own, self._views))
         self.reset()
         if self._layout.draws:
             self.seed = seed
@@ -100,6 +104,14 @@ class Trainer:
         """One step of training.  Where it raises, nothing has changed."""
         return self._call("train_step", self._struct, data)
 
+    def accumulate(self, *data: Any) -> Any:
+        """Adds the gradients of one batch to those in the trainer, and returns what `step` returns."""
+        return self._call("accumulate", self._struct, data)
+
+    def apply(self) -> None:
+        """The update by the gradients that were added up, which are cleared."""
+        self._call("step", self._struct, ())
+
     def predict(self, *data: Any) -> Any:
         """Results of the parameters as they are."""
         if "predict" not in self._faces:
@@ -107,6 +119,8 @@ class Trainer:
         return self._call("predict", self._native.ffi.addressof(self._struct[0], "p"), data)
 
     def _call(self, suffix: str, subject: Any, data: Sequence[Any]) -> Any:
+        if suffix not in self._faces:
+            raise AttributeError(f"{self._native.info.name} was generated without accumulate=True")
         native, face = self._native, self._faces[suffix]
         name, ffi = native.info.name, native.ffi
         if len(data) != len(face.inputs):
@@ -115,6 +129,7 @@ class Trainer:
         values = _dims(name, native.info.dims, face.inputs, arrays)
         dims = tuple(values.get(d, 1) for d in native.info.dims)
         size = native.function("arena_bytes")(*dims)
+        dims = dims if face.inputs else ()
         if size > len(self._arena):
             self._arena = np.empty(size + 64, np.uint8)
         address = self._arena.ctypes.data
@@ -125,7 +140,7 @@ class Trainer:
             raise native.fail(status)
         found = [r if t.shape else r[()] for t, r in zip(face.outputs, results, strict=True)]
         kind: Any = namedtuple("Results", [t.name for t in face.outputs])  # type: ignore[misc]
-        return found[0] if len(found) == 1 else kind(*found)
+        return found[0] if len(found) == 1 else kind(*found) if found else None
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of the parameters and buffers, by PyTorch's names where they have them."""
@@ -169,7 +184,7 @@ class Parameters(Mapping[str, np.ndarray]):
     def __init__(self, module: str, members: Sequence[Member], views: Mapping[str, np.ndarray]) -> None:
         self._module = module
         self._found = {m.path or m.name: views[m.name] for m in members}
-        self._more = {m.name: views[m.name] for m in members}
+        self._more = {m.place.partition(".")[2]: views[m.name] for m in members}
 
     def __getitem__(self, name: str) -> np.ndarray:
         found = self._found.get(name, self._more.get(name))

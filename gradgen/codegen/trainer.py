@@ -22,7 +22,7 @@ from gradgen.ir.dtypes import DType
 from gradgen.ir.graph import Graph
 from gradgen.ir.symbols import Extent
 
-STEP, PREDICT = "train_step", "predict"
+STEP, ACCUMULATE, APPLY, PREDICT = "train_step", "accumulate", "step", "predict"
 COUNT, RATE = "steps", "lr"
 """Members of the trainer: how many steps there were, and the rate of each group."""
 
@@ -63,13 +63,16 @@ class Trainer:
     recipe: str = ""  # one line, for people
     draws: bool = False
     step: Graph | None = None
+    accumulate: Graph | None = None
+    apply: Graph | None = None
     predict: Graph | None = None
     trained: Mapping[str, np.ndarray] = field(default_factory=dict)
     slots: int = 1  # that a store has: with 2, the newer one is kept while the other is written
 
     @property
     def graphs(self) -> dict[str, Graph]:
-        return {name: g for name, g in ((STEP, self.step), (PREDICT, self.predict)) if g is not None}
+        found = {STEP: self.step, ACCUMULATE: self.accumulate, APPLY: self.apply, PREDICT: self.predict}
+        return {name: g for name, g in found.items() if g is not None}
 
     @property
     def held(self) -> dict[str, Field]:
@@ -169,14 +172,14 @@ def face_parameters(face: Interface) -> list[Parameter]:
 
 def subject(suffix: str, face: Interface) -> str:
     """What the function calls the trainer or the parameters: what no argument and no local is called."""
-    first = "t" if suffix == STEP else "p"
+    first = "p" if suffix == PREDICT else "t"
     taken = {p.name for p in face_parameters(face)}
-    return first if first not in taken else "trainer" if suffix == STEP and "trainer" not in taken else f"gradgen_{first}"
+    return first if first not in taken else "trainer" if first == "t" and "trainer" not in taken else f"gradgen_{first}"
 
 
 def prototype(name: str, suffix: str, face: Interface, *, restrict: bool = False) -> str:
     """`gradgen_status digits_train_step(digits_trainer *t, int64_t N, ...)`, without its `;`."""
-    kind = f"{name}_trainer *" if suffix == STEP else f"const {name}_params *"
+    kind = f"const {name}_params *" if suffix == PREDICT else f"{name}_trainer *"
     items = [f"{kind}{subject(suffix, face)}", *(parameter_text(p, restrict=restrict) for p in face_parameters(face))]
     one = f"gradgen_status {name}_{suffix}({', '.join(items)})"
     return one if len(one) <= 110 else f"gradgen_status {name}_{suffix}(\n{wrap(items, '    ')})"
@@ -225,9 +228,13 @@ def store_lines(name: str, trainer: Trainer) -> dict[str, Any]:
 
 def _said(trainer: Trainer, suffix: str, face: Interface) -> list[str]:
     results = ", ".join(p.name for p in face_parameters(face) if p.kind == OUTPUT)
-    if suffix == STEP:
-        t = subject(suffix, face)
-        lines = [f"One step of training: the gradients of {face.outputs[0].name}, and the update of {t} by them.",
+    t = subject(suffix, face)
+    if suffix == APPLY:
+        return [f"The update of {t} by {t}->grad, which is cleared."]
+    if suffix in (STEP, ACCUMULATE):
+        loss = face.outputs[0].name
+        does = f"One step of training: the gradients of {loss}, and the update of {t} by them."
+        lines = [does if suffix == STEP else f"Adds the gradients of {loss} to {t}->grad, for a {APPLY} to come.",
                  f"{results} as before the update; NULL where not wanted.",
                  f"Unless GRADGEN_OK is returned, nothing in {t} has changed."]
         return [*lines, f"{t}->seed and {t}->{COUNT} decide the random numbers."] if trainer.draws else lines
@@ -246,7 +253,7 @@ def source_function(code: TrainerCode, name: str, suffix: str, body: str, work: 
         if f.input in words:
             const = "" if f.input in written else "const "
             at = place(trainer, f)
-            address = f"{t}->{at}" if suffix == STEP else f"{t}->{f.input}"
+            address = f"{t}->{f.input}" if suffix == PREDICT else f"{t}->{at}"
             head.append(f"    {const}{f.dtype.ctype} *GRADGEN_RESTRICT const {f.input} = {'' if f.shape else '&'}{address};")
     if "work" in words:
         head.append("    void *const work = arena;")
@@ -254,7 +261,7 @@ def source_function(code: TrainerCode, name: str, suffix: str, body: str, work: 
         head.append(f"    const int64_t {STATE.name}[2] = {{(int64_t){t}->seed, {t}->{COUNT}}};")
     known = names_in([*head, body])
     head += [f"    (void){p.name};" for p in ps if p.name not in known]
-    tail = [f"    {t}->{COUNT} += 1;"] if suffix == STEP else []
+    tail = [f"    {t}->{COUNT} += 1;"] if suffix in (STEP, APPLY) else []
     return {"signature": prototype(name, suffix, face, restrict=True), "head": head, "body": body, "tail": tail}
 
 

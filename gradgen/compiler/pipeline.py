@@ -152,10 +152,11 @@ def _module(made: Stages, name: str, scheduled: Sequence[Program], model: Model 
 def _face(interface: Interface, trainer: Trainer, graph: Graph) -> Interface:
     """A function of the trainer as the forward of an interface: what it is given and gives beside the trainer."""
     new = {name for _, name in graph.states}
-    inputs = (n for n in graph.inputs if n is not STATE and n.name not in trainer.held)
+    inputs = [n for n in graph.inputs if n is not STATE and n.name not in trainer.held]
     outputs = ((n, name) for n, name in zip(graph.outputs, graph.output_names) if name not in new)
     return replace(
-        interface, inputs=tuple(Argument(n.name, n.dtype, n.shape) for n in inputs),
+        interface, dims=interface.dims if inputs else (), conditions=interface.conditions if inputs else (),
+        inputs=tuple(Argument(n.name, n.dtype, n.shape) for n in inputs),
         outputs=tuple(Argument(name, n.dtype, n.shape) for n, name in outputs), saved_bytes=0,
         work_bytes=interface.blocks[0], differentiable=False, derivatives=(), patterns=(), draws=False, states=(),
     )

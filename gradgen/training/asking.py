@@ -12,7 +12,7 @@ from gradgen.record.traced import TracedFunction
 if TYPE_CHECKING:
     from gradgen.codegen.trainer import Trainer
 
-RULES = ("schedule", "clip_norm", "clip_value", "loss_scale")
+RULES = ("schedule", "clip_norm", "clip_value", "loss_scale", "accumulate")
 TRAINING = ("train", *RULES, "slots", "predict", "values")
 
 

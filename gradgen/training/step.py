@@ -23,9 +23,10 @@ from gradgen.errors import GradgenError
 from gradgen.ir import dtypes
 from gradgen.ir.draws import STATE
 from gradgen.ir.dtypes import DType
-from gradgen.ir.graph import Graph, dim_names, topological
-from gradgen.ir.nodes import Constant, Input, Node
+from gradgen.ir.graph import Graph, Location, dim_names, topological
+from gradgen.ir.nodes import Compute, Constant, Input, Node, Read, map_node
 from gradgen.ir.rewrite import substitute
+from gradgen.ir.symbols import placeholder
 from gradgen.nn.utils.clip import get_total_norm
 from gradgen.optim.lr_scheduler import LRScheduler, Recipe, ReduceLROnPlateau
 from gradgen.optim.optimizer import Optimizer
@@ -33,8 +34,8 @@ from gradgen.record.traced import Spec, TracedFunction
 from gradgen.trace.parameters import c_names
 from gradgen.trace.recording import recorded
 
-COUNT, RATE = "steps", "lr"
-"""Fields of the trainer: how many steps there were, and the rate of each group."""
+COUNT, RATE, SUM = "steps", "lr", "grad"
+"""Fields of the trainer: how many steps there were, the rate of each group, and gradients that are added up."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,12 @@ class Training:
     clip_value: float | None = None
     schedule: LRScheduler | None = None
     loss_scale: float = 1.0
+    accumulate: bool = False
 
 
 def training(
-    train: Any, schedule: Any = None, clip_norm: Any = None, clip_value: Any = None, loss_scale: Any = None
+    train: Any, schedule: Any = None, clip_norm: Any = None, clip_value: Any = None, loss_scale: Any = None,
+    accumulate: Any = None,
 ) -> Training:
     """The options checked.  GradgenError for what no step can be made of."""
     if not isinstance(train, Optimizer):
@@ -73,7 +76,8 @@ def training(
     if schedule is not None and (not isinstance(schedule, LRScheduler) or schedule.optimizer is not train):
         raise GradgenError(f"schedule={schedule!r} is no schedule of this optimizer",
                            hint="schedule=gg.optim.lr_scheduler.StepLR(step_size=30), one made without an optimizer")
-    return Training(train, clip_norm, clip_value, schedule, 1.0 if loss_scale is None else float(loss_scale))
+    scale = 1.0 if loss_scale is None else float(loss_scale)
+    return Training(train, clip_norm, clip_value, schedule, scale, bool(accumulate))
 
 
 def _copied(recipe: Optimizer) -> Optimizer:
@@ -106,10 +110,10 @@ def trainer_of(
         chosen = guess
     else:
         chosen = _compatible(program, predict, params) if isinstance(predict, TracedFunction) else None
-    if step is not None and guess is not None:
-        step = _without(step, guess.output_names)
+    drop = guess.output_names if guess is not None else ()
+    step, added = (None if g is None else _without(g, drop) for g in (step, found.accumulate))
     trained = {} if values is None else _values(program, params, values)
-    return replace(found, step=step, predict=chosen, trained=trained)
+    return replace(found, step=step, accumulate=added, predict=chosen, trained=trained)
 
 
 def _lasting(guess: Graph | None) -> str:
@@ -186,7 +190,29 @@ def recorded_step(program: TracedFunction, asked: Training, params: tuple[Field,
     outputs = (*graph.outputs, *new)
     names = (*graph.output_names, *made.output_names)
     whole = Graph((*graph.inputs, *own), outputs, names, lines, graph.conditions, (*graph.states, *states))
-    return whole, Trainer(params, tuple(update.fields), tuple(p.name for p in slopes), said_of(asked), STATE in graph.inputs)
+    more = _in_two(graph, update, made, slopes, states, lines) if asked.accumulate else {}
+    return whole, Trainer(params, tuple(update.fields), tuple(p.name for p in slopes), said_of(asked), STATE in graph.inputs,
+                          **more)
+
+
+def _in_two(
+    graph: Graph, update: _Update, made: Graph, slopes: Mapping[Input, Node], states: tuple[tuple[str, str], ...],
+    lines: Mapping[Node, Location],
+) -> dict[str, Graph]:
+    """What adds to the gradients in the trainer, and what updates by them and clears them."""
+    sums = {p: Input(update.named[(SUM, p.name)], p.shape, p.dtype) for p in slopes}
+    pairs = tuple((s.name, f"{s.name}_next") for s in sums.values())
+    added = [map_node(placeholder(0) + placeholder(1), [sums[p], g], p.dtype) for p, g in slopes.items()]
+    names = (*graph.output_names, *(new for _, new in pairs))
+    accumulate = Graph((*graph.inputs, *sums.values()), (*graph.outputs, *added), names, lines, graph.conditions,
+                       (*graph.states, *pairs))
+    replacement: dict[Node, Node] = {n: sums[p] for n in made.inputs for p in slopes if n.name == f"{GRADIENT}{p.name}"}
+    new = substitute(made.outputs, replacement)
+    cleared = [Compute(p.shape, placeholder(0), [Read(Constant(0, p.dtype), ())], p.dtype) for p in slopes]
+    own = tuple(n for n in made.inputs if n not in replacement)
+    names = (*made.output_names, *(new for _, new in pairs))
+    apply = Graph((*own, *sums.values()), (*new, *cleared), names, states=(*states, *pairs))
+    return {"accumulate": accumulate, "apply": apply}
 
 
 GRADIENT = "grad of "
@@ -268,13 +294,17 @@ class _Update:
                     shared[name] = (self._scalar_type(), float(value))
         each_group = (self.count,) if self.count > 1 else ()
         wanted += [((name, ""), kind, each_group, value) for name, (kind, value) in shared.items()]
+        if asked.accumulate:
+            wanted += [((SUM, p.name), p.dtype, tuple(p.shape), 0.0) for p in groups]
         names = c_names(["_".join(filter(None, key)) for key, *_ in wanted], taken)
         self.named: dict[tuple[str, str], str] = {}
+        paths = _paths(program)
         for key, kind, shape, start in wanted:
             found = names["_".join(filter(None, key))]
             self.named[key] = found
             each = tuple(rates) if key[0] == RATE and self.count > 1 else ()
-            self.fields.append(Field(key[0], found, kind, shape, start, of=key[1], each=each))
+            path = paths.get(key[1], "") if key[0] == SUM else ""
+            self.fields.append(Field(key[0], found, kind, shape, start, of=key[1], each=each, path=path))
 
     def _scalar_type(self) -> DType:
         from gradgen.ops.promotion import defaults
@@ -287,7 +317,7 @@ class _Update:
         for p in self.groups:
             specs[p.name] = Spec(tuple(p.shape), p.dtype)
             specs[f"{GRADIENT}{p.name}"] = Spec(tuple(p.shape), p.dtype)
-        specs |= {f.input: Spec(f.shape, f.dtype) for f in self.fields}
+        specs |= {f.input: Spec(f.shape, f.dtype) for f in self.fields if f.name != SUM}
 
         def update(**given: Any) -> dict[str, Any]:
             with no_grad():

@@ -11,6 +11,7 @@ import pytest
 
 import gradgen as gg
 from gradgen.errors import BudgetError, GradgenError
+from tests.embed.toolchain import C_COMPILERS, STRICT, needs_c, run
 from tests.training import record
 from tests.training.cases import MORE, OPTIMIZERS, SCHEDULES, SHAPES, batches, values
 
@@ -193,3 +194,76 @@ def test_recipes_have_nothing_to_step() -> None:
         gg.optim.lr_scheduler.StepLR(iter([1]), 3)
     with pytest.raises(TypeError):
         gg.optim.lr_scheduler.StepLR(stepsize=3)
+
+
+def test_several_backwards_and_one_step(tmp_path: Path) -> None:
+    """Halves of a batch added up are the batch, as in PyTorch; the gradients are cleared by the step."""
+    made, recipe = program(), gg.optim.SGD(lr=0.1, momentum=0.9)
+    built = gg.build(made, name="net", out=tmp_path, train=recipe, accumulate=True, loss_scale=2.0)
+    whole, parts = built.Trainer(values()), built.Trainer(values())
+    for x, t in batches()[:5]:
+        whole.step(x, t)
+        losses = [parts.accumulate(x[k : k + 4], t[k : k + 4]) for k in (0, 4)]
+        for n in SHAPES:
+            parts.grad[n][...] /= 2  # the mean of two means
+        parts.apply()
+        assert all(np.isfinite(losses)) and not any(g.any() for g in parts.grad.values())
+        for n in SHAPES:
+            assert np.allclose(parts.params[n], whole.params[n], rtol=1e-11, atol=1e-13), n
+    assert parts.steps == 5
+
+
+class Net(gg.nn.Module):
+    """What training changes beside parameters, random numbers, and a frozen layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.last = gg.nn.Linear(6, 8), gg.nn.BatchNorm1d(8), gg.nn.Linear(8, 3)
+        self.dropout = gg.nn.Dropout(0.25)
+        self.last.weight.requires_grad_(False)
+
+    def forward(self, x: Any) -> Any:
+        return self.last(self.dropout(gg.relu(self.norm(self.first(x)))))
+
+
+def modules() -> tuple[Any, Any, Any]:
+    gg.manual_seed(0)
+    net = Net()
+
+    def loss_of(x: Any, labels: Any) -> Any:
+        logits = net(x)
+        loss = gg.nn.functional.cross_entropy(logits, labels)
+        return loss, logits
+
+    specs = {"x": gg.spec("N", 6), "labels": gg.spec("N", dtype=gg.int64)}
+    trains = gg.trace(loss_of, **specs)
+    net.eval()
+    return net, trains, gg.trace(net, x=specs["x"])
+
+
+def test_a_model_with_states_and_dropout(tmp_path: Path) -> None:
+    net, trains, predicts = modules()
+    with pytest.raises(GradgenError, match="random numbers"):
+        gg.emit(trains, name="net", out=tmp_path, train=gg.optim.SGD(lr=0.1))
+    built = gg.build(trains, name="net", out=tmp_path, train=gg.optim.SGD(lr=0.1), predict=predicts, values=trains.state)
+    trainer, again = built.Trainer(trains.state, seed=7), built.Trainer(trains.state, seed=7)
+    x, t = batches("float32")[0]
+    assert np.allclose(trainer.predict(x), net(gg.tensor(x)).detach().numpy(), atol=1e-6)
+    losses = [trainer.step(x, t) for _ in range(30)]
+    assert losses == [again.step(x, t) for _ in range(30)] and losses[-1] < losses[0]
+    assert (trainer.params["last.weight"] == trains.state["last.weight"]).all()
+    net.load_state_dict({k: gg.tensor(v) for k, v in trainer.state_dict().items()}, strict=False)
+    assert np.allclose(trainer.predict(x), net(gg.tensor(x)).detach().numpy(), atol=1e-5)
+
+
+@needs_c
+@pytest.mark.parametrize("compiler", C_COMPILERS)
+def test_the_c_is_strict(compiler: str, tmp_path: Path) -> None:
+    _, trains, predicts = modules()
+    folder = gg.emit(trains, name="net", out=tmp_path, train=gg.optim.Adam(), predict=predicts, values=trains.state, slots=2,
+                     accumulate=True, clip_norm=1.0)
+    run([compiler, *STRICT, "-std=c99", "-c", "net.c", "-o", "net.o"], Path(folder))
+    names = {line.split()[-1] for line in run(["nm", "-g", "--defined-only", "net.o"], Path(folder)).splitlines()}
+    assert all(n.startswith("net_") for n in names)
+    wanted = "reset train_step accumulate step predict store load store_bytes arena_bytes trained"
+    assert {f"net_{n}" for n in wanted.split()} <= names
