@@ -121,10 +121,12 @@ def make_bundle(code: ModuleCode, *, single_file: bool = False) -> dict[str, str
         version=interface.version,
     )
     files |= package_files(interface, ABI_VERSION, code.trainer)
-    files["README.md"] = readme_text(interface, files, ABI_VERSION, code.target.alignment, single_file=single_file)
+    files["README.md"] = readme_text(interface, files, ABI_VERSION, code.target.alignment, single_file=single_file,
+                                     trainer=training.described(code.trainer, interface.name) if code.trainer else None)
     costs = with_flash(code, files[f"{interface.name}.{'h' if single_file else 'c'}"])
     more = training.cdef(code.trainer, interface.name) if code.trainer else []
-    files[f"{interface.name}.json"] = manifest_text(interface, files, ABI_VERSION, costs, more)
+    files[f"{interface.name}.json"] = manifest_text(
+        interface, files, ABI_VERSION, costs, more, training.listed(code.trainer) if code.trainer else None)
     return dict(sorted(files.items()))
 
 

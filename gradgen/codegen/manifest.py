@@ -17,7 +17,7 @@ from gradgen.loops.bill import Bill
 
 
 def manifest_text(interface: Interface, files: Mapping[str, str], abi: int, costs: Bill | None = None,
-                  declared: Sequence[str] = ()) -> str:
+                  declared: Sequence[str] = (), trainer: dict[str, Any] | None = None) -> str:
     """JSON with sorted, stable content; `files` are all other files of the bundle, `declared` further lines for cffi."""
     data = {
         "name": interface.name,
@@ -36,6 +36,7 @@ def manifest_text(interface: Interface, files: Mapping[str, str], abi: int, cost
         "work_bytes": _extent(interface.work_bytes),
         **({"bill": costs.as_dict()} if costs is not None else {}),
         "functions": {s: [_parameter(p) for p in ps] for s, ps in interface.functions.items()},
+        **({"trainer": trainer} if trainer is not None else {}),
         **({"patterns": [_pattern(p) for p in interface.patterns]} if interface.patterns else {}),
         "cdef": "".join([cdef(interface), *(f"{line}\n" for line in declared)]),
         "sources": [f"{interface.name}.c"],

@@ -40,7 +40,8 @@ _DERIVATIVE_TEXT = {
 }
 
 
-def readme_text(interface: Interface, paths: Iterable[str], abi: int, align: int, *, single_file: bool) -> str:
+def readme_text(interface: Interface, paths: Iterable[str], abi: int, align: int, *, single_file: bool,
+                trainer: dict[str, object] | None = None) -> str:
     inputs, outputs = [a.name for a in interface.inputs], [a.name for a in interface.outputs]
     name = interface.name
     own = {
@@ -66,6 +67,7 @@ def readme_text(interface: Interface, paths: Iterable[str], abi: int, align: int
         saved_text=_bytes_text(interface.saved_bytes, name, "saved"),
         work_text=_bytes_text(interface.work_bytes, name, "work"),
         derivatives=[{"name": s, "text": _DERIVATIVE_TEXT[s]} for s in interface.derivatives],
+        trainer=trainer,
         python=_python(interface),
         package_hint=f"generated.{name}",
         files=[{"path": p, "text": (own | _FILES)[p]} for p in sorted({*paths, "README.md", f"{name}.json"})],

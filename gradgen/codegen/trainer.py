@@ -330,6 +330,23 @@ def cdef(code: TrainerCode, name: str) -> list[str]:
     return [*found, *([f"extern const {name}_params {name}_trained;"] if code.trainer.trained else [])]
 
 
+def described(code: TrainerCode, name: str) -> dict[str, Any]:
+    """What the README says of it."""
+    functions = [{"prototype": " ".join(text.split()).replace("( ", "("), "doc": " ".join(doc)}
+                 for text, doc in prototypes(code, name)]
+    return {"recipe": code.trainer.recipe or "parameters in a struct", "functions": functions}
+
+
+def listed(code: TrainerCode) -> dict[str, Any]:
+    """What the manifest says of it: members of the struct in order, and what each function takes behind it."""
+    trainer = code.trainer
+    kinds = [{"member": place(trainer, f), "dtype": f.dtype.name, "shape": list(f.shape), "path": f.path}
+             for f in trainer.held.values()]
+    functions = {s: [{"name": p.name, "kind": p.kind} for p in face_parameters(face)] for s, face in code.faces.items()}
+    return {"recipe": trainer.recipe, "arena_bytes": str(code.arena_bytes), "slots": trainer.slots, "members": kinds,
+            "functions": functions}
+
+
 def arena_size(code: TrainerCode) -> str:
     return as_size(code.arena_bytes_c)
 

@@ -267,3 +267,12 @@ def test_the_c_is_strict(compiler: str, tmp_path: Path) -> None:
     assert all(n.startswith("net_") for n in names)
     wanted = "reset train_step accumulate step predict store load store_bytes arena_bytes trained"
     assert {f"net_{n}" for n in wanted.split()} <= names
+
+
+def test_the_bundle_says_what_it_has(tmp_path: Path) -> None:
+    folder = gg.emit(program(), name="net", out=tmp_path, train=gg.optim.SGD(lr=0.1, momentum=0.9))
+    readme, manifest = (folder / "README.md").read_text(), json.loads((folder / "net.json").read_text())
+    assert "net_train_step(net_trainer *t, int64_t N, const double *x, const int64_t *labels, double *loss, void" in readme
+    members = [m["member"] for m in manifest["trainer"]["members"]]
+    assert members[:4] == ["p.w1", "p.b1", "p.w2", "p.b2"] and "momentum_buffer.w1" in members
+    assert [p["name"] for p in manifest["trainer"]["functions"]["predict"]] == ["N", "x", "logits", "arena"]
