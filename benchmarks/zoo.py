@@ -41,13 +41,15 @@ def model(make: Maker) -> Maker:
 def sample(name: str, reduced: bool = False, dtype: torch.dtype = torch.float64, seed: int = 0) -> Sample:
     """The model with its data, the floating-point numbers in `dtype`, the same ones in each."""
     torch.manual_seed(seed)
-    made = MODELS[name](reduced)
+    return cast(MODELS[name](reduced), dtype)
 
-    def cast(value: Any) -> Any:
+
+def cast(made: Sample, dtype: torch.dtype) -> Sample:
+    def of(value: Any) -> Any:
         return value.to(dtype) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
 
-    return Sample(made.model.to(dtype).train(), tuple(cast(a) for a in made.args), made.loss,
-                  tuple(cast(t) for t in made.targets), {k: cast(v) for k, v in made.kwargs.items()})
+    return Sample(made.model.to(dtype).train(), tuple(map(of, made.args)), made.loss, tuple(map(of, made.targets)),
+                  {k: of(v) for k, v in made.kwargs.items()})
 
 
 DECLARED = {"nms": "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",

@@ -64,7 +64,7 @@ def trace_with(
         reached = [*kept, *(p for p, of in tied.items() if of in kept)]
         used = tuple(part for part in parts if any(p.startswith(part) for p in reached))
         state = {p: v.astype(given[names[p]].dtype.numpy) if p in names else v for p, v in values.items()
-                 if p in kept or (p.startswith(used) and p not in specs)}
+                 if p in kept or (p in ordered and p.startswith(used) and p not in specs)}
         state |= {p: state[of] for p, of in doubles.items() if of in state}
         same = {p: of for p, of in tied.items() if of in state}
         return replace(found, again=lambda other: made(other, taken, gradient), state={**state, **found.state}, names=kept,

@@ -165,3 +165,11 @@ def test_a_graph_that_torch_decomposes_has_its_running_statistics(tmp_path: Path
     error(np.asarray(found), net(x).detach().numpy(), 1e-12, "result")
     for name in ("1.running_mean", "1.running_var"):
         error(module.state_dict()[name], net.state_dict()[name].numpy(), 1e-12, name)
+
+
+def test_a_buffer_that_is_neither_read_nor_saved_is_left_out(tmp_path: Path) -> None:
+    net = nn.Linear(3, 2)
+    net.register_buffer("positions", torch.arange(4), persistent=False)
+    program = gg.from_torch(net, (torch.randn(5, 3),))
+    assert set(program.state) == {"weight", "bias"}
+    gg.build(program, name="saved", out=tmp_path).Module(program.state)
