@@ -390,7 +390,7 @@ class ForceField(nn.Module):
 
 
 def energy_and_forces(out: Any, energy: Any, forces: Any) -> Any:
-    return (out[0] - energy).square() + F.mse_loss(out[1], forces)
+    return ((out[0] - energy) / len(forces)).square() + F.mse_loss(out[1], forces)
 
 
 @model
