@@ -13,8 +13,8 @@ REMARKS = Path(__file__).with_name("models_remarks.json")
 
 HEAD = """# Models of other packages
 
-Made by `python -m benchmarks.models` (the first two tables; `--reduced` for small extents) and by `python -m
-benchmarks.models --wide` (the third), with torch 2.13, torchvision 0.28, transformers 5.24 and timm 1.0.31: models
+Made by `python -m benchmarks.models` (the first tables; `--reduced` for small extents) and by `python -m
+benchmarks.models --wide` (the last), with torch 2.13, torchvision 0.28, transformers 5.24 and timm 1.0.31: models
 from the untouched sources of their packages, random weights, dropout and stochastic depth at 0, training mode.
 `benchmarks/zoo.py` and `benchmarks/wide.py` say with which arguments. The reduced forms are a test,
 `tests/importers/test_models.py`.

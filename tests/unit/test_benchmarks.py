@@ -150,3 +150,10 @@ def test_rows_of_this_tree(tmp_path: Path) -> None:
         assert "KeyError" in worker.ask(do="open", row="generate nothing", quick=True)["failed"]
     finally:
         worker.end()
+
+
+def test_the_page_of_models_is_what_was_found() -> None:
+    from benchmarks import models
+    from benchmarks.models_report import written
+
+    assert models.DOCS.read_text() == written(models.kept())
