@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from gradgen.build.load import load_package
+from gradgen.build.load import load_package, load_programs
 from gradgen.codegen.bundle import write_bundle
 from gradgen.codegen.interface import Argument, Model
 from gradgen.codegen.names import check_module_name
+from gradgen.codegen.package import programs_files
 from gradgen.compiler.pipeline import generate
 from gradgen.errors import GradgenError
 from gradgen.ir import dtypes
@@ -23,11 +25,16 @@ from gradgen.trace.choice import CHOICES, prepared
 from gradgen.trace.jit import jit
 from gradgen.trace.scan import scan
 from gradgen.training.asking import TRAINING, with_trainer
+from gradgen.version import VERSION
+
+Programs = TracedFunction | Mapping[str, TracedFunction]
 
 
-def emit(program: TracedFunction, name: str | None = None, out: str | Path = "generated", **options: Any) -> Path:
+def emit(program: Programs, name: str | None = None, out: str | Path = "generated", **options: Any) -> Path:
     """Writes the bundle of `program` to `<out>/<name>/` and returns that folder.  Needs no compiler.
 
+    Several programs of one model, {"train": program, "eval": another}, become one package of bundles `<name>_train` and
+    `<name>_eval` with a Module over one state, whose train(), eval() and use(name) say which is called.
     What the module offers: `outputs=` and `gradients=`, names of results and of floating-point arguments (all results
     and the gradients that the specs ask for, unless given), and `dtype=`, float32 or float64 for all floating-point
     arguments, for which the function is traced again.
@@ -43,14 +50,14 @@ def emit(program: TracedFunction, name: str | None = None, out: str | Path = "ge
     Raises InvalidNameError for names that are not C identifiers, GradgenError for names that the program does not
     have; nothing is written unless everything can be.
     """
-    name, files = _files(program, name, options)
+    name, files, _ = _all_files(program, name, options)
     folder = Path(out) / name
     write_bundle(files, folder)
     return folder
 
 
 def build(
-    program: TracedFunction, name: str | None = None, out: str | Path = "generated", **options: Any
+    program: Programs, name: str | None = None, out: str | Path = "generated", **options: Any
 ) -> ModuleType:
     """Writes the bundle, compiles it and returns the imported module `<out>.<name>`.
 
@@ -60,11 +67,29 @@ def build(
     same) and CompileError with the compiler's own words.
     """
     options = {"target": NATIVE, **options}
-    name, files = _files(program, name, options)
+    name, files, parts = _all_files(program, name, options)
     folder = Path(out) / name
     write_bundle(files, folder)
     profile = "native" if target_of(options["target"]).name == NATIVE.name else "portable"
-    return load_package(folder, name, files=files, profile=profile, threads=bool(options.get("threads")))
+    threads = bool(options.get("threads"))
+    if parts:
+        return load_programs(folder, name, files, parts, profile=profile, threads=threads)
+    return load_package(folder, name, files=files, profile=profile, threads=threads)
+
+
+def _all_files(program: Programs, name: str | None, options: dict[str, Any]) -> tuple[str, dict[str, str], list[str]]:
+    """The name, the files, and the folders of several programs."""
+    if not isinstance(program, Mapping):
+        return *_files(program, name, options), []
+    if not program:
+        raise GradgenError("there is no program", hint='gg.build({"train": program, "eval": another}, name="net")')
+    wanted_name = next(iter(program.values())).name if name is None else name
+    check_module_name(wanted_name)
+    parts = {mode: f"{wanted_name}_{mode}" for mode in program}
+    files = programs_files(wanted_name, parts, VERSION)
+    for mode, one in program.items():
+        files |= {f"{parts[mode]}/{path}": text for path, text in _files(one, parts[mode], options)[1].items()}
+    return wanted_name, files, list(parts.values())
 
 
 def _files(program: TracedFunction, name: str | None, options: dict[str, Any]) -> tuple[str, dict[str, str]]:

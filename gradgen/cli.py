@@ -225,8 +225,9 @@ def _written(folder: Path, program: Any, seconds: float) -> None:
 @click.option("--loss", metavar="NAME", help="A function of the script or of nn.functional; its value is the result.")
 @click.option("--loss-example", "loss_examples", multiple=True, metavar="EXTENTS[:DTYPE]",
               help="A further argument of the loss, e.g. N:int64.  Once for each.")
-@click.option("--train", "modes", flag_value="train", help="As in training: dropout, batches' statistics.")
-@click.option("--eval", "modes", flag_value="eval", help="As in evaluation [default, but with --loss: --train].")
+@click.option("--train", is_flag=True, help="As in training: dropout, batches' statistics.")
+@click.option("--eval", "evaluation", is_flag=True,
+              help="As in evaluation [default, but with --loss: --train].  With --train: both, over one state.")
 @click.option("--dim", "dims", multiple=True, metavar="NAME=SIZE",
               help="Size of a named dimension while the model is exported; of an ONNX model's dimension, for good.")
 @click.option("--weights", type=click.Path(path_type=Path), help="Load this state_dict first (.pt, .safetensors).")
@@ -237,9 +238,9 @@ def _written(folder: Path, program: Any, seconds: float) -> None:
 @_bundle_options
 @_generation_options
 @guarded
-def import_model(source: str, out: Path, name: str | None, modes: str | None, dims: tuple[str, ...], saved: Path | None,
-                 no_compile: bool, examples: Any, loss: str | None, loss_examples: Any, weights: Path | None,
-                 dtype: str | None, **given: Any) -> None:
+def import_model(source: str, out: Path, name: str | None, train: bool, evaluation: bool, dims: tuple[str, ...],
+                 saved: Path | None, no_compile: bool, examples: Any, loss: str | None, loss_examples: Any,
+                 weights: Path | None, dtype: str | None, **given: Any) -> None:
     """Make C and a weights file of a model: model.py:Net, model.onnx, or model.pt2.
 
     The name in model.py is a torch.nn.Module or one of gradgen, its class, or a function without arguments that returns it.
@@ -253,14 +254,15 @@ def import_model(source: str, out: Path, name: str | None, modes: str | None, di
         raise click.BadParameter(f"{saved} is none of {', '.join(WEIGHTS)}", param_hint="--save")
     start = time.perf_counter()
     asked = ModelFile(source, examples, loss, loss_examples, dict(map(_dimension, dims)), weights, dtype, name)
-    train = modes == "train" if modes else None if source.endswith((".onnx", ".pt2")) else loss is not None
-    program, options = model_of(asked, train), _options(given)
+    mode = train if train or evaluation else None if source.endswith((".onnx", ".pt2")) else loss is not None
+    program, options = model_of(asked, mode), _options(given)
+    made = {"train": program, "eval": model_of(asked, False)} if train and evaluation else program
     folder = out / (name or program.name)
     module = None
     if no_compile:
-        folder = emit_bundle(program, name, out, **options)
+        folder = emit_bundle(made, name, out, **options)
     else:
-        module = build_module(program, name, out, **options)
+        module = build_module(made, name, out, **options)
     path = saved or out / f"{folder.name}.safetensors"
     write_weights(program, path)
     _written(folder, program, time.perf_counter() - start)

@@ -26,7 +26,7 @@ from gradgen.build.cache import Cache, default_cache, digest
 from gradgen.build.library import cached_extension, place, read_bundle
 from gradgen.errors import AbiError, BuildError, CacheError
 
-__all__ = ["load_package", "load_shared"]
+__all__ = ["load_package", "load_programs", "load_shared"]
 
 
 LONG = 4000
@@ -88,9 +88,9 @@ def load_shared(path: Path, cdef: str, *, cache: Cache | None = None) -> tuple[A
 
 def load_package(
     bundle_dir: Path, name: str, *, files: Mapping[str, str] | None = None, profile: str = "native",
-    cache: Cache | None = None, threads: bool = False,
+    cache: Cache | None = None, threads: bool = False, within: str | None = None,
 ) -> ModuleType:
-    """Builds the bundle in `bundle_dir` if need be and imports it as ``<folder above>.<name>``.
+    """Builds the bundle in `bundle_dir` if need be and imports it as ``<folder above>.<name>``, or as ``<within>.<name>``.
 
     `files` are the bundle's texts where the caller has just made them: what is loaded is these, whatever another process
     writes to the folder meanwhile.  The extension is loaded from the cache, where another content has another path:
@@ -105,8 +105,8 @@ def load_package(
     built = cached_extension(files, name, where=package, profile=profile, cache=cache, threads=threads)
     place(built, package, files, name)
     with _loading:
-        parent = _parent(package.parent)
-        full = f"{parent.__name__}.{name}"
+        parent = _parent(package.parent) if within is None else None
+        full = f"{parent.__name__ if parent is not None else within}.{name}"
         extension = f"{full}.{standalone.extension_name(name)}"
         _forget(full)
         try:
@@ -114,6 +114,26 @@ def load_package(
             _check_abi(sys.modules[extension], files, package, name)
             generated = _Generated(package, files, cache or default_cache())
             module = generated.run(full)
+        except BaseException:
+            _forget(full)
+            raise
+        if parent is not None:
+            setattr(parent, name, module)
+    return module
+
+
+def load_programs(folder: Path, name: str, files: Mapping[str, str], parts: Iterable[str], **options: Any) -> ModuleType:
+    """Builds and imports the package of several programs in `folder`, whose `parts` are bundles in it."""
+    package = Path(folder).resolve()
+    with _loading:
+        parent = _parent(package.parent)
+        full = f"{parent.__name__}.{name}"
+        _forget(full)
+        try:
+            for part in parts:
+                inside = {p.partition("/")[2]: text for p, text in files.items() if p.startswith(f"{part}/")}
+                load_package(package / part, part, files=inside, within=full, **options)
+            module = _Generated(package, files, default_cache()).run(full)
         except BaseException:
             _forget(full)
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,16 @@ def package_files(interface: Interface, abi: int, trainer: TrainerCode | None = 
     copies |= TRAINING_COPIES if trainer is not None and trainer.trainer.step is not None else {}
     files = {name: (folder / path).read_text(encoding="utf-8") for name, path in copies.items()}
     return {"__init__.py": _init(interface, abi, trainer), **files}
+
+
+def programs_files(name: str, packages: Mapping[str, str], version: str) -> dict[str, str]:
+    """The package around several programs of one model, by their modes."""
+    parts = [{"mode": mode, "package": package} for mode, package in packages.items()]
+    exported = ", ".join(f'"{e}"' for e in sorted(["Module", "programs", *packages.values()]))
+    text = render("python/programs.py.j2", name=name, summary=" and ".join(packages.values()), generator=f"gradgen {version}",
+                  parts=parts, exported=exported)
+    copied = (Path(__file__).parents[1] / "_programs.py").read_text(encoding="utf-8")
+    return {"__init__.py": text, "_programs.py": copied}
 
 
 def _init(interface: Interface, abi: int, trainer: TrainerCode | None) -> str:

@@ -46,7 +46,7 @@ FACES = {"_hidden", "api", "cli", "show", "checking", "scripts", "model_files", 
          "__main__", "__init__"}
 """What users call: they know all rooms, and no room knows them."""
 
-NEIGHBOURS = {"_stateful", "_selfcheck", "_derivatives", "_training"}
+NEIGHBOURS = {"_programs", "_stateful", "_selfcheck", "_derivatives", "_training"}
 """Parts of the generated package beside runtime.py and _native.py."""
 
 HOUSE = {"errors", "options", "paths", "version", "debug", "passes", "collector"}

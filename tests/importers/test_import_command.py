@@ -108,6 +108,14 @@ def test_training_and_evaluation(home: Path, source: str, mode: tuple[str, ...],
     assert ('"loss"' in text) == ("--loss" in mode)
 
 
+def test_both_programs(home: Path) -> None:
+    found = run("own_model.py:Own", "--example", "N,4", "--train", "--eval", "--no-compile", "--name", "pair")
+    assert found.exit_code == 0, found.output
+    texts = {m: Path(f"generated/pair/pair_{m}/__init__.py").read_text() for m in ("train", "eval")}
+    assert "draws=True" in texts["train"] and "draws=True" not in texts["eval"]
+    assert Path("generated/pair/__init__.py").is_file() and Path("generated/pair.safetensors").is_file()
+
+
 def test_weights_come_and_go(home: Path) -> None:
     for suffix in ("pt", "npz", "safetensors"):
         found = run("own_model.py:Own", "--example", "1,4", "--no-compile", "--save", f"own.{suffix}")
