@@ -7,7 +7,7 @@ All of them are interned by SymPy, so `is` and `==` agree.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import TypeAlias
 
 import sympy
@@ -113,6 +113,12 @@ def axes(n: int) -> tuple[Axis, ...]:
 @cache
 def reduce_axes(n: int) -> tuple[ReduceAxis, ...]:
     return tuple(reduce_axis(k) for k in range(n))
+
+
+@lru_cache(maxsize=1 << 17)
+def free_symbols(e: sympy.Expr) -> frozenset[sympy.Symbol]:
+    """The symbols in an expression; SymPy's own property goes through it at every call."""
+    return frozenset(e.free_symbols)
 
 
 def as_extent(value: object) -> Extent:

@@ -35,6 +35,9 @@ from gradgen.loops.walk import (
 
 NOT_PRINTED: dict[type, tuple[str, ...]] = {Contract: ("limits",)}  # bounds, for whoever plans memory
 _UNSAID = (Role.DATA, Role.BLOCK, Role.BINDS, Role.COUNTER)
+_SAID = {k: tuple((f, role) for f, role in row.items() if role not in _UNSAID and f not in NOT_PRINTED.get(k, ()))
+         for k, row in ROWS.items()}
+_COUNTERS = {k: tuple(f for f, role in row.items() if role is Role.COUNTER) for k, row in ROWS.items()}
 
 
 @dataclass
@@ -65,7 +68,7 @@ def needs(statements: Iterable[Statement]) -> Needs:
     inside = list(statements_in(statements))
     for s in inside:
         found.own.update(bound(s))
-        found.own.update(getattr(s, f).name for f, role in ROWS[type(s)].items() if role is Role.COUNTER)
+        found.own.update([getattr(s, f).name for f in _COUNTERS[type(s)]])
     for s in inside:
         for e in subexpressions(expressions(s)):
             if type(e) is SetFlag:
@@ -82,7 +85,7 @@ def _note(p: Statement | Expr, found: Needs) -> None:
         return
     memory = list(buffers(p))
     written = {b.name for b in writes(p)} if memory else set()
-    for name, role in ROWS[type(p)].items():
+    for name, role in _SAID[type(p)]:
         value = getattr(p, name)
         if role in (Role.USES, Role.ASSIGNS) and isinstance(value, Variable):
             found.scalar(value.name, value.dtype)
@@ -90,7 +93,7 @@ def _note(p: Statement | Expr, found: Needs) -> None:
             found.saved = True
         elif role is Role.ASKS:
             memory.append(value)
-        elif role not in _UNSAID and name not in NOT_PRINTED.get(type(p), ()):
+        elif not isinstance(value, Expr):
             for e in integers(value):
                 found.index(e)
     for b in memory:

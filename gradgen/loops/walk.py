@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import sympy
 
 from gradgen.ir.guards import Condition
+from gradgen.ir.symbols import free_symbols
 from gradgen.loops import statements
 from gradgen.loops.statements import (
     Apart,
@@ -164,7 +165,7 @@ _BOUND, _ASSIGNED, _USED = _of(_R.BINDS), _of(_R.ASSIGNS), _of(_R.USES)
 
 def blocks(s: Statement) -> tuple[tuple[Statement, ...], ...]:
     """The blocks of statements inside a statement."""
-    return tuple(getattr(s, f) for f in _BLOCKS[type(s)])
+    return tuple([getattr(s, f) for f in _BLOCKS[type(s)]])
 
 
 def expressions(p: Part) -> tuple[Expr, ...]:
@@ -172,10 +173,10 @@ def expressions(p: Part) -> tuple[Expr, ...]:
     found: tuple[Expr, ...] = ()
     for f in _VALUES[type(p)]:
         value = getattr(p, f)
-        if isinstance(value, tuple):
-            found += tuple([v for v in value if isinstance(v, Expr)])
-        elif value is not None:
+        if isinstance(value, Expr):
             found += (value,)
+        elif value is not None:
+            found += tuple([v for v in value if isinstance(v, Expr)])
     return found
 
 
@@ -229,12 +230,14 @@ def _name(value: Any) -> str:
 
 
 def _names(p: Part, which: Mapping[type, tuple[str, ...]]) -> Iterator[str]:
+    found: list[str] = []
     for f in which[type(p)]:
         value = getattr(p, f)
         if isinstance(value, tuple):
-            yield from map(_name, value)
+            found += map(_name, value)
         elif value is not None:
-            yield _name(value)
+            found.append(_name(value))
+    return iter(found)
 
 
 def bound(p: Part) -> Iterator[str]:
@@ -254,28 +257,36 @@ def used(p: Part) -> Iterator[str]:
 
 def indices(p: Part) -> Iterator[sympy.Expr | int]:
     """The integer expressions of a statement or expression itself, strides and guards included, operands aside."""
+    found: list[sympy.Expr | int] = []
     for f in _WITH_INDEX[type(p)]:
-        yield from integers(getattr(p, f))
+        _add_integers(getattr(p, f), found)
+    return iter(found)
 
 
 def integers(value: Any) -> Iterator[sympy.Expr | int]:
     """Those in the value of a field."""
+    found: list[sympy.Expr | int] = []
+    _add_integers(value, found)
+    return iter(found)
+
+
+def _add_integers(value: Any, found: list[sympy.Expr | int]) -> None:
     if isinstance(value, (int, sympy.Basic)):
-        yield value
+        found.append(value)
     elif isinstance(value, tuple):
         for v in value:
-            yield from integers(v)
+            _add_integers(v, found)
     elif isinstance(value, Condition):
-        yield from (value.expr, value.modulus)
+        found += (value.expr, value.modulus)
     elif isinstance(value, Operand):
-        yield from (value.start, *value.strides)
+        found += (value.start, *value.strides)
 
 
 def index_symbols(p: Part) -> Iterator[sympy.Symbol]:
     """Counters, integer locals and dimensions in these."""
     for e in indices(p):
         if not isinstance(e, int):
-            yield from e.free_symbols
+            yield from free_symbols(e)
 
 
 def mentioned(block: Iterable[Statement]) -> set[str]:
@@ -333,13 +344,15 @@ def seen(roots: Iterable[Expr]) -> Iterator[str | Buffer]:
 
 
 def _buffers(p: Part, which: Mapping[type, tuple[str, ...]]) -> Iterator[Buffer]:
+    found: list[Buffer] = []
     for f in which[type(p)]:
         value = getattr(p, f)
-        for v in value if isinstance(value, tuple) else (value,):
-            if isinstance(v, Operand):
-                yield v.buffer
-            elif v is not None:
-                yield v
+        if isinstance(value, Buffer):
+            found.append(value)
+        elif value is not None:
+            found += [v.buffer if isinstance(v, Operand) else v for v in (value if isinstance(value, tuple) else (value,))
+                      if v is not None]
+    return iter(found)
 
 
 def buffers(p: Part) -> Iterator[Buffer]:
@@ -359,14 +372,14 @@ def writes(p: Part) -> Iterator[Buffer]:
 
 def pointed(p: Part) -> Iterator[Buffer]:
     """The memory that may be changed under the name that it binds."""
-    if not getattr(p, "constant", False):
-        yield from _buffers(p, _POINTED)
+    return iter(()) if getattr(p, "constant", False) else _buffers(p, _POINTED)
 
 
 def touched(top: Statement) -> Iterator[Buffer]:
     """The buffers and rows that a statement and those inside it read, write or point at."""
     for p in parts_in((top,)):
-        yield from _buffers(p, _TOUCHED)
+        if _TOUCHED[type(p)]:
+            yield from _buffers(p, _TOUCHED)
 
 
 def pointer_targets(block: Iterable[Statement]) -> dict[str, tuple[Buffer, ...]]:
@@ -414,7 +427,10 @@ def _mapped(value: Any, role: Role, expr: ExprMap | None, index: IndexMap | None
     if value is None:
         return None
     if isinstance(value, tuple):
-        several = tuple([_mapped(v, role, expr, index, buffer, name) for v in value])
+        if role is _R.VALUE and expr is not None:
+            several = tuple([expr(v) if isinstance(v, Expr) else _mapped(v, role, expr, index, buffer, name) for v in value])
+        else:
+            several = tuple([_mapped(v, role, expr, index, buffer, name) for v in value])
         return value if all(map(is_, several, value)) else several
     if isinstance(value, Buffer):
         return buffer(value) if buffer is not None else value
@@ -444,9 +460,24 @@ def _own_name(value: Any, name: NameMap | None) -> Any:
     return value if name is None else tuple((op, name(n)) for op, n in value)
 
 
-_CHANGED = {k: tuple((f, role) for f, role in row.items() if role not in (_R.DATA, _R.COUNTER)) for k, row in ROWS.items()}
-_INNER = {k: tuple((f, _R.BLOCK) for f in found) for k, found in _BLOCKS.items()}
+_EXPR, _INDEX, _BUFFER, _NAME, _BLOCK = 1, 2, 4, 8, 16
+_SEES = {_R.VALUE: _EXPR | _INDEX, _R.INDEX: _INDEX, _R.BINDS: _NAME | _BUFFER, _R.USES: _NAME, _R.ASSIGNS: _NAME,
+         _R.BLOCK: _BLOCK, _R.ASKS: _BUFFER} | dict.fromkeys(_MEMORY, _BUFFER | _INDEX)
+"""The functions of `mapped` that a field of this role can change by."""
+
+_CHANGED = [{k: tuple((f, role) for f, role in row.items() if _SEES.get(role, 0) & given) for k, row in ROWS.items()}
+            for given in range(2 * _BLOCK)]
 _FIELDS = {kind: tuple(f.name for f in fields(kind)) for kind in ROWS}
+
+
+def _changeable(expr: ExprMap | None, index: IndexMap | None, buffer: BufferMap | None, name: NameMap | None,
+                block: object) -> Mapping[type, tuple[tuple[str, Role], ...]]:
+    """Of each kind, the fields that these functions can change."""
+    given = _EXPR if expr is not None else 0
+    given |= _INDEX if index is not None else 0
+    given |= _BUFFER if buffer is not None else 0
+    given |= _NAME if name is not None else 0
+    return _CHANGED[given | _BLOCK if block is not None else given]
 
 
 def mapped(
@@ -458,13 +489,20 @@ def mapped(
     `expr` to expressions right inside it, `index` to integer expressions, `buffer` to memory, `name` to the names of
     locals and rows (not to index symbols), `block` to blocks.
     """
+    return _rebuilt(p, _changeable(expr, index, buffer, name, block)[type(p)], expr, index, buffer, name, block)
+
+
+def _rebuilt(
+    p: P, changeable: Iterable[tuple[str, Role]], expr: ExprMap | None, index: IndexMap | None, buffer: BufferMap | None,
+    name: NameMap | None, block: Callable[[tuple[Statement, ...]], tuple[Statement, ...]] | None,
+) -> P:
     changes: dict[str, Any] = {}
-    for f, role in (_INNER if expr is index is buffer is name is None else _CHANGED)[type(p)]:
+    for f, role in changeable:
         value = getattr(p, f)
-        if role is _R.VALUE and expr is not None and isinstance(value, Expr):
-            new: Any = expr(value)
-        elif role is _R.BLOCK:
-            new = block(value) if block is not None else value
+        if role is _R.BLOCK:
+            new: Any = value if block is None else block(value)
+        elif role is _R.VALUE and expr is not None and isinstance(value, Expr):
+            new = expr(value)
         elif f == "reductions":
             new = _own_name(value, name)
         else:
@@ -487,13 +525,16 @@ class Rewriting:
         name: NameMap | None = None,
     ) -> None:
         self.leaf, self.index, self.buffer, self.name = leaf, index, buffer, name
+        self.changeable = _changeable(self.expr, index, buffer, name, self.block)
 
     def expr(self, e: Expr) -> Expr:
-        made = mapped(e, expr=self.expr, index=self.index, buffer=self.buffer, name=self.name)
+        fields = self.changeable[type(e)]
+        made = _rebuilt(e, fields, self.expr, self.index, self.buffer, self.name, None) if fields else e
         return made if self.leaf is None else self.leaf(made)
 
     def statement(self, s: Statement) -> Statement:
-        return mapped(s, expr=self.expr, index=self.index, buffer=self.buffer, name=self.name, block=self.block)
+        fields = self.changeable[type(s)]
+        return _rebuilt(s, fields, self.expr, self.index, self.buffer, self.name, self.block) if fields else s
 
     def block(self, block: Iterable[Statement]) -> tuple[Statement, ...]:
         block = tuple(block)
@@ -505,7 +546,8 @@ def renamed(
     block: Iterable[Statement], buffers: Mapping[Buffer, Buffer], names: Mapping[str, str]
 ) -> tuple[Statement, ...]:
     """The block with other buffers (by identity) and other locals (by name); counters and indices stay."""
-    change = Rewriting(buffer=lambda b: buffers.get(b, b), name=lambda n: names.get(n, n))
+    change = Rewriting(buffer=(lambda b: buffers.get(b, b)) if buffers else None,
+                       name=(lambda n: names.get(n, n)) if names else None)
     return change.block(block)
 
 
@@ -514,7 +556,7 @@ def substituted(block: Iterable[Statement], symbols: Mapping[sympy.Basic, sympy.
     known = dict(symbols)
 
     def index(e: Any) -> Any:
-        return e if isinstance(e, int) or known.keys().isdisjoint(e.free_symbols) else e.xreplace(known)
+        return e if isinstance(e, int) or known.keys().isdisjoint(free_symbols(e)) else e.xreplace(known)
 
     return Rewriting(index=index).block(block)
 

@@ -14,7 +14,7 @@ from typing import Any
 import sympy
 
 from gradgen.ir.nodes import Node
-from gradgen.ir.symbols import renamed
+from gradgen.ir.symbols import free_symbols, renamed
 from gradgen.loops.draft import Draft
 from gradgen.loops.procedure import USERS
 from gradgen.loops.reserved import taken_by_c
@@ -151,9 +151,10 @@ class _Renaming(Rewriting):
         self.exprs: dict[Expr, Expr] = {}  # what was one expression stays one
 
     def expr(self, e: Expr) -> Expr:
-        if e not in self.exprs:
-            self.exprs[e] = super().expr(e)
-        return self.exprs[e]
+        made = self.exprs.get(e)
+        if made is None:
+            made = self.exprs[e] = super().expr(e)
+        return made
 
     def statement(self, s: Statement) -> Statement:
         made = super().statement(s)
@@ -179,7 +180,7 @@ class _Renaming(Rewriting):
         if isinstance(e, int):
             return e
         if e not in self.indices:
-            changes = {s: new for s in e.free_symbols if (new := self.symbol(s)) is not s}
+            changes = {s: new for s in free_symbols(e) if (new := self.symbol(s)) is not s}
             self.indices[e] = renamed(e, changes) if changes else e
         return self.indices[e]
 

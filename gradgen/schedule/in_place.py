@@ -37,12 +37,14 @@ def in_place(statements: tuple[Statement, ...]) -> tuple[tuple[Statement, ...], 
             first.setdefault(start, []).append(b)
             last.setdefault(end, []).append(b)
     taken: dict[Buffer, Buffer] = {}
+    given: set[Buffer] = set()
     for time, nest, _, _ in moments(statements):
         for new in first.get(time, ()):
             for old in last.get(time, ()):
-                if old in taken.values() or not _alike(old, new) or not _elementwise(nest, old, new):
+                if old in given or not _alike(old, new) or not _elementwise(nest, old, new):
                     continue
                 taken[new] = old
+                given.add(old)
                 break
     homes: dict[Buffer, Buffer] = {}
     for new, old in taken.items():
