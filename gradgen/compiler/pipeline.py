@@ -326,8 +326,7 @@ def _proved(made: Stages) -> Stages:
         with made.stage("training"):
             made.procedures += tuple(_training(made.trainer, made.options))
     with made.stage("conditions"):
-        for p in made.procedures:
-            check_reach([o.node for o in p.outputs], conditions)
+        check_reach([o.node for p in made.procedures for o in p.outputs], conditions)
         made.procedures = tuple(
             replace(p, conditions=conditions, outputs=_states_last(p, made)) for p in made.procedures)
     return made

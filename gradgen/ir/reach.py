@@ -21,7 +21,7 @@ from gradgen.ir.graph import Graph, Location, topological
 from gradgen.ir.guards import GE, Condition, Guard
 from gradgen.ir.inequalities import contradictory, proves
 from gradgen.ir.nodes import Compute, Node, Read, Scan, Scatter
-from gradgen.ir.symbols import Axis, Dim, Extent, Placeholder, ReduceAxis, axes, reduce_axes
+from gradgen.ir.symbols import Axis, Dim, Extent, Placeholder, ReduceAxis, axes, free_symbols, reduce_axes
 
 Ranges = tuple[tuple[sympy.Symbol, Extent], ...]
 MOST_POSITIONS = 1 << 20
@@ -110,19 +110,20 @@ def _tried(obligation: Obligation) -> bool:
 
 
 def obligations(nodes: Iterable[Node], known: Facts = ()) -> Iterator[Obligation]:
-    """Everything that does not hold by its form alone.  `known`: what holds of the dimensions where the nodes are used."""
+    """Everything that does not hold by its form alone, once.  `known`: what holds of the dimensions where nodes are used."""
     steps: set[tuple] = set()
+    seen: set[tuple] = set()
     for node in nodes:
         for extent in _extents(node):
             yield from _of_extent(node, extent, known)
         match node:
             case Compute():
                 ranges = (*zip(axes(node.ndim), node.shape), *zip(reduce_axes(len(node.reduce_shape)), node.reduce_shape))
-                yield from _of_reads(node, node.reads, ranges, known)
+                yield from _of_reads(node, node.reads, ranges, known, seen)
             case Scatter():
                 ranges = tuple(zip(axes(len(node.update_shape)), node.update_shape))
-                yield from _of_reads(node, node.reads, ranges, known)
-                yield from _of_index(node, node.index, node.shape, node.guard, ranges, known, "a write")
+                yield from _of_reads(node, node.reads, ranges, known, seen)
+                yield from _of_index(node, node.index, node.shape, node.guard, ranges, known, seen, "a write")
             case Scan() if node.call not in steps:
                 steps.add(node.call)
                 yield from obligations(node.step.nodes, (*known, sympy.sympify(node.length) - 1))
@@ -151,20 +152,26 @@ def _of_extent(node: Node, extent: Extent, known: Facts) -> Iterator[Obligation]
             yield Obligation(node, factor, facts=known)
 
 
-def _of_reads(node: Node, reads: Sequence[Read], ranges: Ranges, known: Facts) -> Iterator[Obligation]:
+def _of_reads(node: Node, reads: Sequence[Read], ranges: Ranges, known: Facts, seen: set[tuple]) -> Iterator[Obligation]:
     for read in reads:
-        yield from _of_index(node, read.index, read.source.shape, read.guard, ranges, known, "a read")
+        yield from _of_index(node, read.index, read.source.shape, read.guard, ranges, known, seen, "a read")
 
 
 def _of_index(
-    node: Node, index: Sequence[sympy.Expr], shape: Sequence[Extent], guard: Guard, ranges: Ranges, known: Facts, what: str
+    node: Node, index: Sequence[sympy.Expr], shape: Sequence[Extent], guard: Guard, ranges: Ranges, known: Facts,
+    seen: set[tuple], what: str,
 ) -> Iterator[Obligation]:
+    """Of one place in a tensor; `seen` are those that were asked before."""
     extents = dict(ranges)
     for e, extent in zip(index, shape):
         own = extents.get(e)
         if own is extent or (own is not None and own == extent):
             continue
-        symbols = e.free_symbols
+        key = (e, extent, guard, ranges)
+        if key in seen:
+            continue
+        seen.add(key)
+        symbols = free_symbols(e)
         if any(isinstance(s, Placeholder) for s in symbols):
             continue
         used = {s: extents[s] for s in symbols if s in extents}
