@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from zlib import crc32
 
 import sympy
 
+from gradgen.ir.evaluation import extent_value
 from gradgen.ir.nodes import Node
-from gradgen.ir.symbols import Extent, as_extent
-from gradgen.loops.extremes import Poly, plus, poly
+from gradgen.ir.symbols import Extent, as_extent, free_symbols
+from gradgen.loops.extremes import Poly, plus, poly, sign
 from gradgen.loops.heights import ENDS, as_maximum, greatest_of, highest
 from gradgen.loops.procedure import SAVED, Procedure
 from gradgen.loops.statements import KERNEL, NEST, WORK, Buffer, Call, Loop, Statement
@@ -17,9 +20,9 @@ from gradgen.loops.walk import (
     behind,
     blocks,
     expressions,
+    mapped,
     pointer_targets,
     reads,
-    renamed,
     rows_of,
     statements_in,
     subexpressions,
@@ -134,7 +137,12 @@ def with_one_scratch(statements: tuple[Statement, ...]) -> tuple[tuple[Statement
     if not found:
         return statements, {}
     one = replace(next(iter(found)), shape=(greatest_of(b.size for b in found),))
-    return renamed(statements, dict.fromkeys(found, one), {}), dict.fromkeys(found, one)
+
+    def block(old: tuple[Statement, ...]) -> tuple[Statement, ...]:  # scratch stands nowhere but in calls
+        return tuple(mapped(s, buffer=lambda b: one if b in found else b) if isinstance(s, Call) else mapped(s, block=block)
+                     for s in old)
+
+    return block(statements), dict.fromkeys(found, one)
 
 
 MANY = 400  # buffers up to which the quadratic planner is used ...
@@ -186,7 +194,7 @@ def _stacked(
 
 
 def _likely(size: Extent) -> int:
-    return size if isinstance(size, int) else int(size.xreplace(dict.fromkeys(size.free_symbols, sympy.Integer(LIKELY))))
+    return extent_value(size, {} if isinstance(size, int) else dict.fromkeys(free_symbols(size), LIKELY))
 
 
 def _slots(buffers: list[Buffer], sizes: dict[Buffer, Extent], life: Mapping[Buffer, Life]) -> tuple[Offsets, Extent]:
@@ -223,11 +231,32 @@ def _slot(size: Extent, free: dict[Extent, list[int]], size_of: list[Extent]) ->
     return len(size_of) - 1
 
 
+@lru_cache(maxsize=4096)
 def fits(size: Extent, slot: Extent) -> bool:
+    """True where it certainly does, whatever the dimensions are."""
     if isinstance(size, int) and isinstance(slot, int):
         return size <= slot
+    if size == slot or sign(plus(poly(slot), poly(size), -1)) == 1:
+        return True
+    if any(a > b for a, b in zip(_tried(size), _tried(slot))):
+        return False
     difference = sympy.sympify(slot) - size
     return bool(difference == 0 or difference.is_nonnegative)
+
+
+TRIED = (0, 1, 7, 40, 300, 1000)
+"""Dimensions of which one mostly shows that a size does not fit, where a proof that it does would be looked for long."""
+
+
+@lru_cache(maxsize=4096)
+def _tried(size: Extent) -> tuple[int, ...]:
+    """The size where all dimensions are the same, and where each is of another length."""
+    if isinstance(size, int):
+        return (size,) * (2 * len(TRIED))
+    dims = sorted(free_symbols(size), key=str)
+    turns = [0] * len(dims), [crc32(d.name.encode()) for d in dims]
+    lengths = [[TRIED[(k + turn) % len(TRIED)] for turn in turned] for turned in turns for k in range(len(TRIED))]
+    return tuple(extent_value(size, dict(zip(dims, row))) for row in lengths)
 
 
 Rows = Mapping[str, tuple[Buffer, ...]]
