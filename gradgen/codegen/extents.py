@@ -6,7 +6,7 @@ ceiling, Min, Max and Mod.  Terms come out in SymPy's own sorted order, so the t
 
 from __future__ import annotations
 
-import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from types import CodeType
@@ -117,6 +117,13 @@ def _code(extent: sympy.Expr) -> CodeType:
     return compile(to_python(extent), "<extent>", "eval")
 
 
+@lru_cache(maxsize=4096)
+def _quotient(e: sympy.Expr) -> tuple[sympy.Expr, sympy.Expr, bool]:
+    """Numerator and denominator, and whether the numerator is certainly 0 or more."""
+    numerator, denominator = sympy.fraction(sympy.together(e))
+    return numerator, denominator, bool(numerator.is_nonnegative)
+
+
 class _C:
     """One method per kind of expression; compound results come in parentheses."""
 
@@ -184,14 +191,14 @@ class _C:
         return f"({self.print(numerator)} / {self.print(denominator)})"
 
     def floor(self, extent: sympy.Expr) -> str:
-        numerator, denominator = sympy.fraction(sympy.together(extent.args[0]))
-        if numerator.is_nonnegative:
+        numerator, denominator, not_negative = _quotient(extent.args[0])
+        if not_negative:
             return self.quotient(numerator, denominator)
         n, d = self.print(numerator), self.print(denominator)  # C truncates towards 0
         return f"({n} >= 0 ? {n} / {d} : -(({d} - 1 - {n}) / {d}))"
 
     def ceiling(self, extent: sympy.Expr) -> str:
-        numerator, denominator = sympy.fraction(sympy.together(extent.args[0]))
+        numerator, denominator, _ = _quotient(extent.args[0])
         return self.floor(sympy.floor((numerator + denominator - 1) / denominator, evaluate=False))
 
     def extremum(self, sign: str, extent: sympy.Expr) -> str:
@@ -244,7 +251,7 @@ class _Saturating(_C):
         return f"{self.prefix}_div({_strip(self.print(numerator))}, {_strip(self.print(denominator))})"
 
     def floor(self, extent: sympy.Expr) -> str:
-        return self.quotient(*sympy.fraction(sympy.together(extent.args[0])))
+        return self.quotient(*_quotient(extent.args[0])[:2])
 
 
 def _is_atom(text: str) -> bool:
@@ -259,7 +266,7 @@ class _Python(_C):
         return f"({self.print(numerator)} // {self.print(denominator)})"
 
     def floor(self, extent: sympy.Expr) -> str:
-        return self.quotient(*sympy.fraction(sympy.together(extent.args[0])))
+        return self.quotient(*_quotient(extent.args[0])[:2])
 
     def extremum(self, sign: str, extent: sympy.Expr) -> str:
         arguments = sorted((_strip(self.print(a)) for a in extent.args), key=lambda t: (len(t), t))
@@ -300,12 +307,10 @@ def _grows(factor: sympy.Expr) -> bool:
 
 def comfortable_limit(extents: Iterable[Extent], limit: int = 2**31 - 1) -> int:
     """The largest power of two L such that no extent exceeds `limit` while no dimension exceeds L; 0 if unknown."""
-    extents = [e for e in extents if not isinstance(e, int)]
+    extents = list(dict.fromkeys(e for e in extents if not isinstance(e, int)))
     if not extents or not all(is_monotone(e) for e in extents):
         return 0
     names = dims_of(extents)
-    for power in range(30, 0, -1):
-        values = dict.fromkeys(names, 2**power)
-        if all(evaluate(e, values) <= limit for e in extents):
-            return int(math.ldexp(1, power))
-    return 0
+    too_large = bisect_left(range(1, 31), True, key=lambda power: any(
+        evaluate(e, dict.fromkeys(names, 2**power)) > limit for e in extents))
+    return 2**too_large if too_large else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from gradgen.ir.nodes import Compute, Constant, Input, Kernel, Node, Read, Scan, Scatter
@@ -37,17 +37,20 @@ def topological(
     what only they need are left out, and what only those need of which `is_end` holds."""
     order: list[Node] = []
     done = set(given)
-    stack: list[tuple[Node, bool]] = [(n, False) for n in reversed(tuple(outputs))]
+    expanded: set[Node] = set()
+    stack = [*outputs]
+    stack.reverse()
     while stack:
-        node, expanded = stack.pop()
+        node = stack[-1]
         if node in done:
-            continue
-        if expanded or (is_end is not None and is_end(node)):
+            stack.pop()
+        elif node in expanded or (is_end is not None and is_end(node)):
+            stack.pop()
             done.add(node)
             order.append(node)
-            continue
-        stack.append((node, True))
-        stack.extend((s, False) for s in reversed(node.sources) if s not in done)
+        else:
+            expanded.add(node)
+            stack += [s for s in reversed(node.sources) if s not in done]
     return order
 
 
@@ -90,9 +93,12 @@ class Graph:
         return hashlib.sha256("\n".join(serialise(self)).encode()).hexdigest()
 
 
+_text = lru_cache(maxsize=1 << 14)(str)  # of expressions, which nodes share
+
+
 def _read_text(read: Read, number: Mapping[Node, int]) -> str:
     guard = ";".join(f"{c.kind} {c.expr} {c.modulus}" for c in read.guard)
-    return f"%{number[read.source]}[{', '.join(map(str, read.index))}]" + (f" if {guard} else {read.fill}" if guard else "")
+    return f"%{number[read.source]}[{', '.join(map(_text, read.index))}]" + (f" if {guard} else {read.fill}" if guard else "")
 
 
 def node_text(node: Node, number: Mapping[Node, int]) -> str:
@@ -107,7 +113,7 @@ def node_text(node: Node, number: Mapping[Node, int]) -> str:
             return f"constant {shape} sha256:{hashlib.sha256(node.array.tobytes()).hexdigest()}"
         case Compute():
             over = f"{node.reducer} over [{', '.join(map(str, node.reduce_shape))}] " if node.reducer else ""
-            return f"compute {shape} {over}{node.body} | " + ", ".join(_read_text(r, number) for r in node.reads)
+            return f"compute {shape} {over}{_text(node.body)} | " + ", ".join(_read_text(r, number) for r in node.reads)
         case Scatter():
             base = f"%{number[node.base]}" if node.base is not None else "0"
             guard = ";".join(f"{c.kind} {c.expr} {c.modulus}" for c in node.guard)

@@ -7,6 +7,7 @@ the scheduler can split loops at them instead of testing inside.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import sympy
 
@@ -46,12 +47,18 @@ def _trivial(c: Condition) -> bool | None:
     """True or False where the condition is decided without knowing the axes, else None."""
     e = sympy.sympify(c.expr)
     if c.kind == GE:
-        return e.is_nonnegative
+        return _not_negative(e)
     if c.kind == EQ:
         return e.is_zero
     if e.is_Integer and isinstance(c.modulus, int):
         return int(e) % c.modulus == 0
     return True if is_multiple(e, sympy.sympify(c.modulus)) else None
+
+
+@lru_cache(maxsize=1 << 14)
+def _not_negative(e: sympy.Expr) -> bool | None:
+    """SymPy finds it anew for every object."""
+    return e.is_nonnegative
 
 
 def conjunction(*conditions: Condition) -> Guard | None:

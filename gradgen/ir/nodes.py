@@ -73,7 +73,7 @@ class Read:
         self.source = source
         self.index = tuple(i if isinstance(i, sympy.Basic) else sympy.Integer(i) for i in index)
         self.guard = guard
-        self.fill = sympy.sympify(fill) if guard else sympy.Integer(0)
+        self.fill = sympy.sympify(fill) if guard else sympy.S.Zero
         self._hash = hash((id(source), self.index, guard, self.fill))
 
     def __hash__(self) -> int:

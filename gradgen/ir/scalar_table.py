@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import sympy
@@ -151,6 +152,7 @@ def is_costly(op: str) -> bool:
     return found is not None and found.cost == FUNCTION
 
 
+@lru_cache(maxsize=1 << 12)
 def has_costly(body: sympy.Basic) -> bool:
     """Whether a body applies such a function."""
     return any(isinstance(e, ScalarFunction) and e.record.cost == FUNCTION for e in sympy.preorder_traversal(body))

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import sympy
 
 from gradgen.errors import GradgenError
+from gradgen.ir.evaluation import extent_value
 from gradgen.ir.limits import Interval, greatest
-from gradgen.ir.symbols import Extent, as_extent
+from gradgen.ir.symbols import Extent, as_extent, free_symbols
 from gradgen.loops.counting import counted
 from gradgen.loops.heights import greatest_of
 from gradgen.loops.program import Program
@@ -22,6 +24,7 @@ from gradgen.loops.statements import CONSTANT, SAVED, WORK
 from gradgen.target import Target
 
 CALLED = 128  # bytes of stack of what checks arguments and calls
+TYPICAL = 64  # an open dimension, where tensors are put in order
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,11 +191,11 @@ def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 def said(extent: Extent) -> str:
     """A number with its thousands apart, or a formula."""
-    return f"{extent:,}" if isinstance(extent, int) else str(extent)
+    return f"{extent:,}" if isinstance(extent, int) else _text(extent)
 
 
 def _size(extent: Extent) -> int:
-    return extent if isinstance(extent, int) else int(extent.subs(dict.fromkeys(extent.free_symbols, 64)))
+    return extent_value(extent, {} if isinstance(extent, int) else dict.fromkeys(free_symbols(extent), TYPICAL))
 
 
 def _at(extent: Extent, dims: Mapping[str, int]) -> Extent:
@@ -203,7 +206,13 @@ def _at(extent: Extent, dims: Mapping[str, int]) -> Extent:
 
 
 def _plain(extent: Extent) -> int | str:
-    return extent if isinstance(extent, int) else str(extent)
+    return extent if isinstance(extent, int) else _text(extent)
+
+
+@lru_cache(maxsize=1024)
+def _text(extent: sympy.Expr) -> str:
+    """Manifest, header and the bill itself say the same sizes."""
+    return str(extent)
 
 
 __all__ = ["Bill", "FunctionBill", "Held", "bill", "charges", "said", "table"]

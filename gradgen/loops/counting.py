@@ -50,13 +50,17 @@ def counted(statements: Iterable[Statement]) -> Count:
     return Count(*(as_extent(as_expression(d)) for d in done))
 
 
+NOTHING: tuple[Poly, Poly] = ({}, {})
+
+
 class _Counting:
     def __init__(self) -> None:
         self.known: dict[str, Poly] = {}  # counters by their mean, named indices by what they are
         self.strips: set[str] = set()  # counters of loops in strips
 
     def block(self, statements: Iterable[Statement]) -> tuple[Poly, Poly]:
-        done: list[Poly] = [{}, {}]
+        multiplied: Poly = {}
+        moved: Poly = {}
         own = [0, 0]
         for s in statements:
             if isinstance(s, Let) and isinstance(s.value, Index):
@@ -66,8 +70,10 @@ class _Counting:
                     own[1] += e.buffer.dtype.itemsize
                 elif isinstance(e, Apply) and e.op in MULTIPLYING and e.dtype.is_floating_point:
                     own[0] += 1
-            done = [plus(d, more) for d, more in zip(done, self.statement(s), strict=True)]
-        return plus(done[0], poly(own[0])), plus(done[1], poly(own[1]))
+            more = self.statement(s)
+            multiplied = plus(multiplied, more[0]) if more[0] else multiplied
+            moved = plus(moved, more[1]) if more[1] else moved
+        return plus(multiplied, poly(own[0])), plus(moved, poly(own[1]))
 
     def statement(self, s: Statement) -> tuple[Poly, Poly]:
         match s:
@@ -90,7 +96,7 @@ class _Counting:
                 return self.block(s.body)
             case Call():
                 return self.call(s)
-        return {}, {}
+        return NOTHING
 
     def call(self, s: Call) -> tuple[Poly, Poly]:
         inside = _Counting()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 _C_KEYWORDS = """
 auto break case char const continue default do double else enum extern float for goto if inline int long register
@@ -52,6 +53,7 @@ def is_identifier(name: str) -> bool:
     return bool(_IDENTIFIER.match(name))
 
 
+@cache
 def taken_by_c(name: str) -> str | None:
     """Why C code cannot use the name for something of its own; None where it can."""
     if name in KEYWORDS or name in _LIBRARY:

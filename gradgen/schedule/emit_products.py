@@ -8,7 +8,7 @@ import sympy
 
 from gradgen.ir.dtypes import bool_
 from gradgen.ir.guards import EQ, Condition
-from gradgen.ir.symbols import Extent, as_extent
+from gradgen.ir.symbols import Extent, as_extent, free_symbols
 from gradgen.loops.procedure import ACCUMULATE, Output
 from gradgen.loops.statements import Buffer, Contract, Expr, Operand
 from gradgen.schedule.contraction import Contraction
@@ -121,7 +121,8 @@ class Products:
         views = [(buffer, sympy.sympify(at).xreplace(bound)) for buffer, at in views]
         operands = []
         for (buffer, at), roles_of in zip(views, ("mk", "kn", "mn"), strict=True):
-            strides = tuple(as_extent(sympy.expand(at).coeff(chosen[r][1], 1)) for r in roles_of)
+            spread = sympy.expand(at)
+            strides = tuple(as_extent(_slope(spread, chosen[r][1])) for r in roles_of)
             operands.append(Operand(buffer, self.start(at, op), strides))  # type: ignore[arg-type]
         m, n, k = (chosen[r][0] for r in "mnk")
         limits = tuple(self.position.limit(e) for e in (m, n, k))
@@ -151,12 +152,18 @@ class Products:
         while left:
             s = left[-1]
             for _, at in views:
-                outer, inner = sympy.expand(at).coeff(s, 1), sympy.expand(at).coeff(last, 1)
+                spread = sympy.expand(at)
+                outer, inner = _slope(spread, s), _slope(spread, last)
                 if sympy.expand(outer - inner * extent) != 0:
                     return extent, last, left
             extent = as_extent(extent * self.position.span(op, s))
             left = left[:-1]
         return extent, last, left
+
+
+def _slope(spread: sympy.Expr, symbol: sympy.Symbol) -> sympy.Expr:
+    """What a symbol is multiplied by in a sum."""
+    return spread.coeff(symbol, 1) if symbol in free_symbols(spread) else sympy.S.Zero
 
 
 __all__ = ["Products"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 import sympy
@@ -22,7 +22,18 @@ from gradgen.ir.indexing import modulo, quotient
 from gradgen.ir.nodes import ARG_REDUCERS, Compute, Constant, Kernel, Node, Read, Scan, Scatter
 from gradgen.ir.plain_indices import simplify_index
 from gradgen.ir.scalar_table import has_costly
-from gradgen.ir.symbols import Axis, Extent, Placeholder, ReduceAxis, axes, axis, placeholder, reduce_axes, reduce_axis
+from gradgen.ir.symbols import (
+    Axis,
+    Extent,
+    Placeholder,
+    ReduceAxis,
+    axes,
+    axis,
+    free_symbols,
+    placeholder,
+    reduce_axes,
+    reduce_axis,
+)
 from gradgen.loops.procedure import Output, Procedure
 from gradgen.loops.statements import CVar
 from gradgen.schedule.allowed import ScheduleOptions
@@ -136,17 +147,32 @@ class Op:
     @property
     def loop_axes(self) -> tuple[sympy.Symbol, ...]:
         """The axes that need a loop: an axis of extent 1 is at 0."""
-        return tuple(s for s in (*self.output_axes, *self.reduced_axes) if self.extent_of(s) != 1)
+        return tuple([s for s, e in self._spans() if not _is_one(e)])
 
     @property
     def fixed(self) -> dict[sympy.Symbol, sympy.Expr]:
         """The axes that do not."""
-        return {s: sympy.S.Zero for s in (*self.output_axes, *self.reduced_axes) if self.extent_of(s) == 1}
+        return {s: sympy.S.Zero for s, e in self._spans() if _is_one(e)}
+
+    def _spans(self) -> Iterable[tuple[sympy.Symbol, Extent]]:
+        if self.kind == SCATTER:
+            return zip(axes(len(self.reduce_shape)), self.reduce_shape)
+        return zip(self.axes, self.extents)
 
     def extent_of(self, symbol: sympy.Symbol) -> Extent:
         if self.kind == SCATTER:
-            return self.reduce_shape[axes(len(self.reduce_shape)).index(symbol)]
-        return self.extents[self.axes.index(symbol)]
+            return self.reduce_shape[_places(len(self.reduce_shape), 0)[symbol]]
+        at, outer = _places(len(self.shape), len(self.reduce_shape))[symbol], len(self.shape)
+        return self.shape[at] if at < outer else self.reduce_shape[at - outer]
+
+
+@cache
+def _places(outer: int, inner: int) -> dict[sympy.Symbol, int]:
+    return {s: k for k, s in enumerate((*axes(outer), *reduce_axes(inner)))}
+
+
+def _is_one(e: Extent) -> bool:
+    return e == 1 if isinstance(e, int) else e is sympy.S.One
 
 
 @cache
@@ -180,6 +206,11 @@ def _size(shape: Iterable[Extent]) -> Extent:
     for e in shape:
         total = total * e
     return total
+
+
+@lru_cache(maxsize=1 << 12)
+def _steps(body: sympy.Expr) -> int:
+    return sum(1 for _ in sympy.preorder_traversal(body)) // 2
 
 
 def _domain(node: Node) -> Extent:
@@ -244,11 +275,11 @@ class Inliner:
         for node in self.order:
             if not isinstance(node, Compute) or node.reducer is not None or not node.shape:
                 continue
-            if any(e.has(Placeholder) for r in node.reads for e in r.index):
+            mentioned = [frozenset().union(*map(free_symbols, r.index)) for r in node.reads]
+            if any(isinstance(s, Placeholder) for found in mentioned for s in found):
                 continue
-            wide = sum(1 for r in node.reads if len({s for e in r.index for s in e.free_symbols}) == len(node.shape))
-            own = sum(1 for _ in sympy.preorder_traversal(node.body)) // 2
-            total = own + sum(cost.get(r.source, 0) for r in node.reads)
+            wide = sum(len(found) == len(node.shape) for found in mentioned)
+            total = _steps(node.body) + sum(cost.get(r.source, 0) for r in node.reads)
             if wide <= 1 and total <= CHEAP_STEPS and not has_costly(node.body):
                 cost[node] = total
         return dict.fromkeys(cost)
@@ -418,7 +449,7 @@ class _Terms:
     def positions(self, reads: tuple[Read, ...], more: Iterable[sympy.Basic]) -> set[sympy.Basic]:
         """The placeholders that indices and guards mention."""
         exprs = [*more, *(e for r in reads for e in r.index), *(c.expr for r in reads for c in r.guard)]
-        return {s for e in exprs if not e.is_Integer for s in e.free_symbols if isinstance(s, Placeholder)}
+        return {s for e in exprs if not e.is_Integer for s in free_symbols(e) if isinstance(s, Placeholder)}
 
     def anew(self, read: Read, mapping: Mapping, context: Guard) -> int | None:
         """The read in terms of given values; None where it has others or takes too many terms."""

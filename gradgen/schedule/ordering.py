@@ -43,8 +43,11 @@ def _is_pointwise(node: Node) -> bool:
     return isinstance(node, Compute) and node.reducer is None
 
 
+_ADDITION = placeholder(0) + placeholder(1)
+
+
 def _is_addition(node: Node) -> bool:
-    if not isinstance(node, Compute) or node.reducer is not None or node.body != placeholder(0) + placeholder(1):
+    if not isinstance(node, Compute) or node.reducer is not None or node.body != _ADDITION:
         return False
     return all(not r.guard and r.index == axes(node.ndim) for r in node.reads)
 

@@ -56,6 +56,8 @@ class Inverse:
 
 def reciprocals(statements: tuple[Statement, ...], fresh: Callable[[str], str]) -> tuple[Statement, ...]:
     """The statements with such divisions as products."""
+    if not any(isinstance(e, Apply) and e.op == "div" for e in parts_in(statements)):
+        return statements
     made = Reciprocals(statements, fresh)
     statements = made.block(statements, {})
     if not made.left:
@@ -70,6 +72,7 @@ class Reciprocals:
     def __init__(self, statements: Sequence[Statement], fresh: Callable[[str], str]) -> None:
         self.fresh = fresh
         self.left: set[str] = set()  # divisors that may be mentioned no more
+        self.divided: dict[Statement, Counter[str]] = {}
         self.deciding = deciding(statements)
         self.values = {s.variable.name: s.value for s in statements_in(statements) if isinstance(s, Let)}
 
@@ -95,18 +98,22 @@ class Reciprocals:
     def decides(self, s: Statement) -> bool:
         return not self.deciding.isdisjoint(changed(s))
 
-    def divisions(self, block: Iterable[Statement], weight: int = 1) -> Counter[str]:
+    def divisions(self, block: Iterable[Statement]) -> Counter[str]:
         """How often each name is divided by, in these statements and with what is inside them."""
         found: Counter[str] = Counter()
         for s in block:
-            inner = weight * INSIDE if isinstance(s, Loop) else weight
-            for more in blocks(s):
-                found += self.divisions(more, inner)
-            if not blocks(s) and not self.decides(s):
-                for e in continuous(expressions(s)):
-                    name, _ = self.divisor(e)
-                    if name:
-                        found[name] += weight
+            if s not in self.divided:
+                self.divided[s] = self._divisions(s)
+            found.update(self.divided[s])
+        return found
+
+    def _divisions(self, s: Statement) -> Counter[str]:
+        found: Counter[str] = Counter()
+        for inner in blocks(s):
+            for name, times in self.divisions(inner).items():
+                found[name] += INSIDE * times if isinstance(s, Loop) else times
+        if not blocks(s) and not self.decides(s):
+            found.update(filter(None, (self.divisor(e)[0] for e in continuous(expressions(s)))))
         return found
 
     def divisor(self, e: Expr) -> tuple[str, sympy.Expr]:

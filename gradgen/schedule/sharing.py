@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import sympy
 
@@ -16,7 +17,7 @@ from gradgen.ir.graph import topological_until
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Read
 from gradgen.ir.rewrite import with_sources
 from gradgen.ir.scalar_table import FUNCTION, ScalarFunction
-from gradgen.ir.symbols import Placeholder, axes, axis, placeholder, reduce_axis
+from gradgen.ir.symbols import Placeholder, axes, axis, free_symbols, placeholder, reduce_axis
 from gradgen.loops.procedure import Procedure
 
 Use = tuple[Compute, sympy.Expr, tuple[sympy.Expr, ...]]  # who, what, and at which index it would read it
@@ -66,7 +67,8 @@ def share_functions(procedure: Procedure) -> Procedure:
     return replace(procedure, outputs=outputs, where=where)
 
 
-def _expensive_parts(body: sympy.Expr) -> list[sympy.Expr]:
+@lru_cache(maxsize=1 << 12)
+def _expensive_parts(body: sympy.Expr) -> tuple[sympy.Expr, ...]:
     """The outermost expensive functions in a body."""
     found: dict[sympy.Expr, None] = {}
     stack: list[sympy.Basic] = [body]
@@ -76,7 +78,7 @@ def _expensive_parts(body: sympy.Expr) -> list[sympy.Expr]:
             found[e] = None  # type: ignore[index]
         else:
             stack.extend(e.args)
-    return list(found)
+    return tuple(found)
 
 
 def _own_node(node: Compute, expr: sympy.Expr) -> tuple[Compute, tuple[sympy.Expr, ...]] | None:
@@ -108,11 +110,11 @@ def _own_node(node: Compute, expr: sympy.Expr) -> tuple[Compute, tuple[sympy.Exp
 
 def _mentioned(body: sympy.Expr, reads: Sequence[Read]) -> list[int]:
     """The reads that the body needs, or an index or guard of one that it needs."""
-    used = set(body.free_symbols)
+    used = set(free_symbols(body))
     for k in reversed(range(len(reads))):  # an index may mention earlier reads only
         if placeholder(k) in used:
             for e in (*reads[k].index, *(c.expr for c in reads[k].guard)):
-                used |= e.free_symbols
+                used |= free_symbols(e)
     return [k for k in range(len(reads)) if placeholder(k) in used]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import lru_cache
 
 import sympy
 
@@ -41,13 +42,18 @@ def _stride(loop: Loop) -> int | None:
     strides: set[sympy.Expr] = set()
     for part in parts_in(loop.body):
         for e in indices(part):
-            for atom in () if isinstance(e, int) else e.atoms(quotient, modulo):
+            for atom in () if isinstance(e, int) else _divisions(e):
                 if atom.has(loop.variable):
                     strides.add(atom.args[1] if atom.args[0] == loop.variable else sympy.S.Zero)
     if len(strides) != 1:
         return None
     (stride,) = strides
     return int(stride) if stride.is_Integer and stride >= LEAST and loop.stop % int(stride) == 0 else None
+
+
+@lru_cache(maxsize=1 << 14)
+def _divisions(e: sympy.Expr) -> frozenset[sympy.Expr]:
+    return frozenset(e.atoms(quotient, modulo))
 
 
 def _apart(loop: Loop, stride: int, fresh: Callable[[str], str]) -> Loop:
