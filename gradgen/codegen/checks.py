@@ -30,6 +30,7 @@ from gradgen.ir.assumptions import facts_of
 from gradgen.ir.inequalities import proves
 from gradgen.ir.minima import greatest
 from gradgen.ir.symbols import Extent
+from gradgen.loops.extremes import is_positive
 
 
 def function_checks(
@@ -67,7 +68,7 @@ def _null_conditions(parameters: Iterable[Parameter], work_bytes: Extent, work_b
 def _null_condition(name: str, count: Extent, text: str) -> list[str]:
     """NULL is an error where `count` is not 0."""
     known = constant(count)
-    if known is None and count.is_positive:  # type: ignore[union-attr]
+    if known is None and is_positive(count):
         return [f"{name} == NULL"]
     if known is not None:
         return [f"{name} == NULL"] if known else []

@@ -15,7 +15,7 @@ from gradgen.codegen.integers import index_text
 from gradgen.codegen.literals import floating, literal
 from gradgen.codegen.printer import StatementPrinter, addressed_in, called_often
 from gradgen.ir.symbols import Extent
-from gradgen.loops.extremes import plus, poly, sign
+from gradgen.loops.extremes import is_positive
 from gradgen.loops.program import Program
 from gradgen.loops.statements import CONSTANT, KERNEL, SAVED, WORK, Buffer, Call, Layout, Loop
 from gradgen.schedule.matrix_kernel import MatrixKernel
@@ -58,7 +58,7 @@ def c_procedure(program: Program) -> ProcedureCode:
     head += [*memory_map(places, scratch, program.layout), *printer.pointers(b for b in places if b in addressed)]
     work, saved = program.layout.work, program.layout.saved
     text = index_text(work)
-    if not isinstance(work, int) and sign(plus(poly(work), {(): 1}, -1)) != 1 and not work.is_positive:
+    if not isinstance(work, int) and not is_positive(work):
         printer.expressions.note_helpers(text)  # it is asked whether there is any
     helpers = {**_helpers(program, printer), **{n.names[0]: n for n in nests}, **printer.functions}
     return ProcedureCode(

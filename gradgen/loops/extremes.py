@@ -128,6 +128,11 @@ def _not_negative(f: sympy.Expr) -> bool:
     return bool(f.is_nonnegative)
 
 
+def is_positive(e: Extent) -> bool:
+    """Whether a size is 1 or more whatever its dimensions are; SymPy is asked where its form does not say so."""
+    return e > 0 if isinstance(e, int) else sign(plus(poly(e), {(): 1}, -1)) == 1 or bool(e.is_positive)
+
+
 def substituted(p: Poly, name: str, value: Poly) -> Poly | None:
     """The polynomial with another one for a symbol; None where it is not linear in it."""
     rest: Poly = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import sympy
@@ -19,6 +20,11 @@ from gradgen.loops.walk import Rewriting, conditions, expressions, statements_in
 
 Value = tuple[DType, sympy.Basic]
 MARK = "gg_number"  # of the symbols that stand for numbers
+
+
+@cache
+def _symbol(name: str) -> CVar:
+    return CVar(name, integer=True)
 
 
 class Numbers:
@@ -47,11 +53,11 @@ class Numbers:
         if not terms or any(not isinstance(k, int) for k in terms.values()):
             return e
         if isinstance(e, int):
-            made = CVar(self._next(INDEX, sympy.Integer(e)), integer=True)
+            made = _symbol(self._next(INDEX, sympy.Integer(e)))
             self.plain.add(made.name)
             return made
-        return sympy.Add(*(CVar(self._next(INDEX, sympy.Integer(k)), integer=True) * sympy.Mul(*m)
-                           for m, k in sorted(terms.items(), key=lambda term: str(term[0]))))
+        ordered = sorted(terms.items(), key=lambda term: str(term[0])) if len(terms) > 1 else terms.items()
+        return sympy.Add(*(sympy.Mul(_symbol(self._next(INDEX, sympy.Integer(k))), *m) for m, k in ordered))
 
     def call(self, old: Call, given: Sequence[tuple[int, ...]]) -> Call:
         """The call with numbers as arguments: those of each of these groups are one."""
@@ -75,7 +81,7 @@ class Numbers:
                 values[f"{MARK}{at}"] = Variable(dtype, names[at]) if at in names else Literal(dtype, value)
             else:
                 new = CVar(names[at], integer=True) if at in names else value
-                symbols[CVar(f"{MARK}{at}", integer=True)] = new
+                symbols[_symbol(f"{MARK}{at}")] = new
 
         def leaf(e: Expr) -> Expr:
             return values.get(e.name, e) if isinstance(e, Variable) else e

@@ -43,7 +43,7 @@ def _is_pointwise(node: Node) -> bool:
     return isinstance(node, Compute) and node.reducer is None
 
 
-_ADDITION = placeholder(0) + placeholder(1)
+_ADDITION = placeholder(0) + placeholder(1)  # the body of x + y
 
 
 def _is_addition(node: Node) -> bool:

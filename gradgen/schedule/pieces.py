@@ -225,11 +225,17 @@ def _sines_apart(statements: Sequence[Statement]) -> list[Statement]:
     where the second is needed in another piece."""
     fixed = {s.variable.name for s in statements if isinstance(s, Let)}
     taken: dict[str, set[str]] = {}
-    for e in subexpressions(e for s in statements for e in _own(s)):
-        angle = _angle(e)
-        if angle is not None and angle.name in fixed and e.dtype is angle.dtype:
-            taken.setdefault(angle.name, set()).add(e.op)  # type: ignore[attr-defined]
+    angles: dict[Statement, list[Variable]] = {}
+    for s in statements:
+        for e in subexpressions(_own(s)):
+            angle = _angle(e)
+            if angle is not None:
+                angles.setdefault(s, []).append(angle)
+                if angle.name in fixed and e.dtype is angle.dtype:
+                    taken.setdefault(angle.name, set()).add(e.op)  # type: ignore[attr-defined]
     both = {name for name, ops in taken.items() if len(ops) == 2}
+    if not both:
+        return list(statements)
     made: dict[tuple[str, str], Variable] = {}
     found: list[Statement] = []
 
@@ -239,12 +245,12 @@ def _sines_apart(statements: Sequence[Statement]) -> list[Statement]:
 
     change = Rewriting(leaf=replaced)
     for s in statements:
-        for x in filter(None, map(_angle, subexpressions(_own(s)))):
+        for x in angles.get(s, ()):
             if x.name in both and ("sin", x.name) not in made:
                 for op in ("sin", "cos"):
                     made[op, x.name] = Variable(x.dtype, f"gg_{op}_of_{x.name}")
                     found.append(Let(made[op, x.name], Apply(x.dtype, op, (x,))))
-        found.append(mapped(s, expr=change.expr) if made and not blocks(s) else s)
+        found.append(mapped(s, expr=change.expr) if s in angles and made else s)
     return found
 
 
