@@ -6,6 +6,12 @@ from harness import CASES, all_cases, load, recorded, run
 import gradgen
 
 
+@pytest.fixture(autouse=True)
+def compiled_in_a_hurry(monkeypatch):
+    """Some nine hundred small modules, looked at once: what an optimiser makes of operations is looked at in tests/ops."""
+    monkeypatch.setenv("CFLAGS", "-O0")
+
+
 @pytest.mark.parametrize(("stem", "name"), all_cases())
 def test_as_pytorch_recorded_it(stem, name):
     assert run(load(CASES / f"{stem}.py")[name], gradgen) == recorded(stem)[name]
