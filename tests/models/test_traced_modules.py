@@ -56,9 +56,11 @@ def test_built_like_eager(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     found = module(x)
     expected: Any = ((found[0] if isinstance(found, tuple) else found) ** 2).mean()
     expected.backward()
-    for mine, other in zip([loss, *gradients], [expected.detach(), x.grad, *(p.grad for p in module.parameters())]):
-        theirs = np.asarray(other.numpy())
-        assert np.abs(np.asarray(mine) - theirs).max() <= TOLERANCE * max(1e-3, np.abs(theirs).max())
+    theirs = [np.asarray(t.numpy()) for t in (expected.detach(), x.grad, *(p.grad for p in module.parameters()))]
+    # the bias before a normalisation has gradient 0: a sum of terms that cancel is as exact as these are
+    least = 1e-2 * max(np.abs(t).max() for t in theirs)
+    for mine, other in zip([loss, *gradients], theirs):
+        assert np.abs(np.asarray(mine) - other).max() <= TOLERANCE * max(least, np.abs(other).max())
 
 
 def test_loops_over_time_stay_loops(tmp_path: Path) -> None:
