@@ -6,7 +6,6 @@ changes in place, running statistics and random numbers mean there what they mea
 
 from __future__ import annotations
 
-import functools
 import inspect
 import sys
 import warnings
@@ -56,9 +55,8 @@ def export_torch(
 def _with_loss(torch: Any, model: Any, loss: Any, loss_args: tuple[Any, ...], kwargs: dict[str, Any], count: int) -> Any:
     """A Module that is called with the model's arguments and then the loss's, under the names that both have for them."""
     if not isinstance(model, torch.nn.Module):
-        if not callable(model):
-            raise GradgenError(f"gg.from_torch takes a torch.nn.Module or an ExportedProgram, not {type(model).__name__}")
-        model = _function_module(torch, model)
+        raise GradgenError(f"torch.export takes a torch.nn.Module, not {type(model).__name__}",
+                           hint='a function that uses Modules can be run: via="run"')
     own = _parameter_names(model.forward, count)
     more = _parameter_names(loss, len(loss_args) + 1)[1:] if loss is not None else []
 
@@ -66,6 +64,8 @@ def _with_loss(torch: Any, model: Any, loss: Any, loss_args: tuple[Any, ...], kw
         def __init__(self) -> None:
             super().__init__()
             self.model = model
+            if isinstance(loss, torch.nn.Module):
+                self.loss = loss
 
         def forward(self, *args: Any, **kwargs: Any) -> Any:
             found = self.model(*args[:count], **kwargs)
@@ -79,20 +79,10 @@ def _with_loss(torch: Any, model: Any, loss: Any, loss_args: tuple[Any, ...], kw
     return made
 
 
-def _function_module(torch: Any, function: Callable[..., Any]) -> Any:
-    class Function(torch.nn.Module):  # type: ignore[misc, name-defined]
-        def forward(self, *args: Any, **kwargs: Any) -> Any:
-            return function(*args, **kwargs)
-
-    made = Function()
-    made.forward = functools.wraps(function)(made.forward)
-    return made
-
-
 def _parameter_names(function: Callable[..., Any], count: int) -> list[str]:
     """The names of the first `count` positional parameters."""
     try:
-        parameters = list(inspect.signature(function).parameters.values())
+        parameters = list(inspect.signature(getattr(function, "forward", function)).parameters.values())
     except (TypeError, ValueError):
         return [f"input{k}" for k in range(count)]
     plain = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
@@ -140,8 +130,9 @@ def _exported(torch: Any, module: Any, args: tuple[Any, ...], kwargs: dict[str, 
     buffers = {n: b.detach().clone() for n, b in module.named_buffers()}
     random = torch.random.get_rng_state()
     shapes = _dynamic(torch, module, args, kwargs, dynamic_shapes)
+    leaves = torch.utils._pytree.tree_leaves((args, kwargs))
     try:
-        with warnings.catch_warnings(), derivatives_kept(torch, module):
+        with warnings.catch_warnings(), derivatives_kept(torch, module, leaves):
             warnings.simplefilter("ignore")
             return torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
     finally:

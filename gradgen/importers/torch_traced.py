@@ -25,6 +25,7 @@ from gradgen.eager.modes import set_grad_enabled, state
 from gradgen.eager.tensor import Tensor
 from gradgen.errors import TraceError, UnsupportedOperationError
 from gradgen.importers import aten
+from gradgen.importers.torch_lost import unregistered
 from gradgen.importers.torch_names import body_of, name_of, operation_of, own_function
 from gradgen.importers.torch_sizes import TracedRatio, TracedSize, extent_of, size_of
 from gradgen.ir import dtypes
@@ -178,6 +179,8 @@ class Session(TorchFunctionMode):
         if isinstance(tensor, Traced):
             return tensor.held
         found = self._constants.get(id(tensor))
+        if tensor.requires_grad and torch.is_grad_enabled():
+            raise unregistered(tensor)
         if found is None:
             found = self._constants[id(tensor)] = (tensor, self.own_tensor(tensor))
         return found[1]
@@ -237,6 +240,9 @@ class Session(TorchFunctionMode):
 
     def called(self, own: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """The result of a function of gradgen's, for torch's code."""
+        if torch.is_autocast_enabled("cpu"):
+            raise TraceError("autocast: gradgen has no values of lower precision", where=users_line(),
+                             hint="leave torch.autocast out, or give it enabled=False")
         with set_grad_enabled(torch.is_grad_enabled()):
             return self.wrapped(own(*self.own(args), **self.own(kwargs)))
 

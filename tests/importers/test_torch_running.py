@@ -364,6 +364,61 @@ def test_dropout_draws_in_the_program(tmp_path: Path) -> None:
     assert (first != second).any() and 400 < np.count_nonzero(first) < 600
 
 
+class Weighed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3))
+
+    def forward(self, found: Any, target: Any) -> Any:
+        return ((found - target) ** 2 * self.weight).mean()
+
+
+def test_a_loss_with_parameters() -> None:
+    x, critic = torch.randn(2, 3), nn.Linear(3, 1)
+    for door in (gg.from_torch, run_torch):
+        program = door(mlp(3, 3), (x,), loss=Weighed(), loss_args=(x,))
+        assert list(program.specs) == ["input", "target", "p0_weight", "p0_bias", "loss_weight"]
+        program = door(mlp(3, 3), (x,), loss=lambda found: critic(found).mean())
+        assert list(program.names)[2:] == ["loss.critic.weight", "loss.critic.bias"]
+
+
+def test_a_function_of_modules() -> None:
+    net = mlp(3, 3)
+    assert list(gg.from_torch(lambda x: net(x).sum(), (torch.randn(2, 3),)).names) == ["net.0.weight", "net.0.bias"]
+
+
+def test_no_gradient_is_lost_in_silence() -> None:
+    hidden = [nn.Parameter(torch.ones(3))]
+    with pytest.raises(GradgenError, match="requires a gradient is in no Module"):
+        gg.from_torch(Of(lambda self, x: self.net(x) * hidden[0], net=mlp(3, 3)), (torch.randn(2, 3),))
+
+
+def test_lower_precision_is_refused() -> None:
+    def call(self: Any, x: Any) -> Any:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return self.net(x)
+
+    with pytest.raises(GradgenError, match="autocast"):
+        gg.from_torch(Of(call, net=mlp(3, 3)), (torch.randn(2, 3),))
+
+
+def test_a_run_that_fails_leaves_the_model_as_it_was() -> None:
+    def call(self: Any, x: Any) -> Any:
+        self.last = self.net(x)
+        self.seen.append(self.last)
+        self.steps += 1
+        return x if self.last.sum() > 0 else self.last
+
+    net = Of(call, net=mlp(3, 3))
+    net.seen = []
+    net.register_buffer("steps", torch.zeros(()))
+    weight = net.net[0].weight
+    with pytest.raises(TraceError):
+        run_torch(net, (torch.randn(2, 3),))
+    assert net.net[0].weight is weight and net.seen == [] and not hasattr(net, "last") and net.steps == 0
+    assert type(net.net(torch.randn(2, 3))) is torch.Tensor
+
+
 def test_the_state_is_the_state_dict() -> None:
     net = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.LayerNorm(3), nn.Linear(3, 3), Of(lambda self, x: x * self.scale))
     net[3].weight = net[0].weight
