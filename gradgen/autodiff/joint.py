@@ -16,6 +16,7 @@ from gradgen.autodiff.reverse import gradients
 from gradgen.ir.graph import Graph, Location, topological
 from gradgen.ir.nodes import Compute, Constant, Input, Node, Scatter
 from gradgen.ir.rewrite import substitute
+from gradgen.ir.scalar_table import NoDerivative
 from gradgen.target import NATIVE, Target
 
 
@@ -49,11 +50,18 @@ def _differentiated(node: Node) -> list[Node]:
         return [s for s in node.sources if s.dtype.is_floating_point]
     found = [
         read.source for k, read in enumerate(node.reads)
-        if read.dtype.is_floating_point and partial(node.body, k, False) != 0
+        if read.dtype.is_floating_point and _flows(node, k)
     ]
     if isinstance(node, Scatter) and node.base is not None:
         found.append(node.base)
     return found
+
+
+def _flows(node: Compute | Scatter, k: int) -> bool:
+    try:
+        return bool(partial(node.body, k, False) != 0)
+    except NoDerivative:  # the error is for whoever asks for the derivative
+        return True
 
 
 def gradient_reach(graph: Graph) -> set[Node]:

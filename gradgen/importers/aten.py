@@ -1,45 +1,79 @@
 """ATen's operations by gradgen's functions of the same names.
 
 An argument goes by its name in ATen's schema to the parameter of that name, never by position alone; what has its default
-there is left out.  What differs is in aten_entries.
+there is left out.  What differs is in aten_entries and aten_compositions.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gradgen.eager.tensor import Tensor
+from gradgen.importers.aten_compositions import COMPOSED
 from gradgen.importers.aten_entries import ENTRIES, FUNCTIONS, IGNORED, REDUCTIONS, Bound, Missing
+
+TABLE = {**ENTRIES, **COMPOSED}
 
 
 def call(op: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """The results of an `OpOverload` on eager tensors, numbers and gradgen's dtypes.  Raises Missing."""
     bound, given = bind(op, args, kwargs)
-    name = op._schema.name.partition("::")[2]
-    entry, function = _found(name, op._overloadname)
-    if entry is None and function is None and _in_place(op):
-        entry, function = _found(name[:-1], op._overloadname)
-        changed, before = bound["self"], {**bound, "self": bound["self"].clone()}  # derivatives want what is overwritten
-        return changed.copy_(_called(op, entry, function, before, given))
-    return _called(op, entry, function, bound, given)
+    way, *found = _way(op)
+    outputs = [a.name for a in op._schema.arguments if a.is_out]
+    if outputs:
+        results = _called(op, *found, {n: v for n, v in bound.items() if n not in outputs}, given)
+        for name, result in zip(outputs, results if isinstance(results, tuple) else (results,), strict=True):
+            bound[name].copy_(result)
+        return bound[outputs[0]] if len(outputs) == 1 else tuple(bound[name] for name in outputs)
+    first = next(iter(bound), "")
+    if way == PLAIN:
+        return _called(op, *found, bound, given)
+    before = {**bound, first: bound[first].clone()}  # derivatives want what is overwritten
+    return bound[first].copy_(_called(op, *found, before, given)) if way == WRITTEN else _called(op, *found, before, given)
 
 
 def known(op: Any) -> bool:
     """Whether there is an entry or a function of that name; in place, of the operation that the name says is written."""
-    name = op._schema.name.partition("::")[2]
-    return any(_found(n, op._overloadname) != (None, None) for n in (name, *([name[:-1]] if _in_place(op) else ())))
+    return _way(op)[1:] != (None, None)
 
 
-def _found(name: str, overload: str) -> tuple[Callable[[Bound], Any] | None, Callable[..., Any] | None]:
-    entry = ENTRIES.get(f"{name}.{overload}") or ENTRIES.get(name)
-    return entry, None if entry is not None else function_of(name)
+PLAIN, WRITTEN, COPIED = "plain", "written", "copied"
+
+
+@functools.lru_cache(maxsize=4096)
+def _way(op: Any) -> tuple[str, Callable[[Bound], Any] | None, Callable[..., Any] | None]:
+    """How an operation is called, and its entry or function.  WRITTEN: `name_` writes what `name` gives into its first
+    argument.  COPIED: `name` is `name_` of a copy."""
+    name, overload = op._schema.name.partition("::")[2], op._overloadname
+    entry = _entry(name, overload.removesuffix("out").removesuffix("_"))
+    if entry is not None:
+        return PLAIN, entry, None
+    if not _in_place(op):
+        function = function_of(name)
+        method = function_of(f"{name}_") if function is None and name in DRAWS else None
+        return (PLAIN, None, function) if method is None else (COPIED, None, method)
+    own = {t.name for t in op.tags} & {"inplace_view", "nondeterministic_seeded"} or name.startswith("logical_")
+    function = function_of(name) if own else None
+    if function is not None:
+        return PLAIN, None, function
+    entry = _entry(name[:-1], overload)
+    function = function_of(name[:-1]) if entry is None else None
+    return (WRITTEN, entry, function) if entry or function else (PLAIN, None, function_of(name))
+
+
+DRAWS = {"uniform", "exponential", "geometric", "cauchy", "log_normal"}
+"""Draws that PyTorch's functions have in place alone; a functional graph has them of a copy."""
+
+
+def _entry(name: str, overload: str) -> Callable[[Bound], Any] | None:
+    return TABLE.get(f"{name}.{overload}") or TABLE.get(name)
 
 
 def _in_place(op: Any) -> bool:
-    """`name_` writes what `name` gives into its first argument."""
     first = op._schema.arguments[:1]
     return op._schema.name.endswith("_") and any(a.alias_info is not None and a.alias_info.is_write for a in first)
 

@@ -7,9 +7,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import sympy
+
 from gradgen.eager import namespace
 from gradgen.eager.device import contiguous_format
+from gradgen.ir.inequalities import proves
 from gradgen.nn import recurrent
+from gradgen.ops.requirements import assumed
 
 Bound = Mapping[str, Any]
 REDUCTIONS = ("none", "mean", "sum")
@@ -61,33 +65,50 @@ def _slice(b: Bound) -> Any:
     start, end = b["start"], b["end"]
     if isinstance(end, int) and end >= 2**62:
         end = None
-    index = (slice(None),) * (dim % x.ndim) + (slice(start, end, b["step"] if b["step"] != 1 else None),)
-    return x[index]
+    step = b["step"] if b["step"] != 1 else None
+    if any(isinstance(e, sympy.Expr) for e in (start, end)):
+        size = x.shape[dim]
+        first, last = (_place(e, size) for e in (start or 0, size if end is None else end))
+        x, start, end = x.narrow(dim, first, last - first), None, None
+    return x[(slice(None),) * (dim % x.ndim) + (slice(start, end, step),)]
+
+
+def _place(bound: Any, size: Any) -> Any:
+    """A bound of a slice, counted from the beginning and no further than the end."""
+    bound = bound + size if proves(assumed(), -sympy.sympify(bound) - 1) else bound
+    return bound if proves(assumed(), size - bound) else size if proves(assumed(), bound - size) else sympy.Min(bound, size)
 
 
 def _index(indices: Sequence[Any]) -> Any:
     return tuple(slice(None) if i is None else i for i in indices)
 
 
-def _index_put(b: Bound) -> Any:
-    return b["self"].clone().index_put_(_every(b["self"], b["indices"]), b["values"], b["accumulate"])
-
-
-def _every(x: Any, indices: Sequence[Any]) -> Any:
-    """index_put takes a tensor for each axis: those left out are ranges, in the shape that broadcasts."""
-    if not any(i is None for i in indices):
-        return tuple(indices)
-    raise Missing("aten.index_put with an index left out")
-
-
 def _write(b: Bound) -> Any:
-    x = b["self"]
-    if any(i is None for i in b["indices"]):
-        if b["accumulate"]:
-            raise Missing("aten.index_put with accumulate and an index left out")
-        x[_index(b["indices"])] = b["values"]
+    x, indices = b["self"], b["indices"]
+    if any(i is None for i in indices) and not b["accumulate"]:
+        x[_index(indices)] = b["values"]
         return x
-    return x.index_put_(tuple(b["indices"]), b["values"], b["accumulate"])
+    return x.index_put_(tuple(_every(x, indices)), b["values"], b["accumulate"])
+
+
+def _every(x: Any, indices: Sequence[Any]) -> Sequence[Any]:
+    """A tensor for each axis: those left out are ranges, in the shape in which all of them broadcast."""
+    places = [k for k, i in enumerate(indices) if i is not None]
+    free = [k for k, i in enumerate(indices) if i is None]
+    if not free:
+        return indices
+    if any(indices[k].dtype.name == "bool" for k in places):
+        raise Missing("aten.index_put with a mask and an index left out")
+    wide = max(indices[k].ndim for k in places)
+    first = places[0] if places[-1] - places[0] < len(places) else 0  # in front, where ranges stand between the tensors
+    after = len(free) - first
+    found = list(indices)
+    for k in places:
+        found[k] = indices[k].reshape(*indices[k].shape, *[1] * after)
+    for j, k in enumerate(free):
+        behind = len(free) - 1 - j + (wide if j < first else 0)
+        found[k] = F["arange"](x.shape[k]).reshape(-1, *[1] * behind)
+    return found
 
 
 def _put_copy(b: Bound) -> Any:
@@ -149,40 +170,8 @@ def _cell(mode: str) -> Callable[[Bound], Any]:
     return entry
 
 
-def _native_norm(function: str, *statistics: str) -> Callable[[Bound], Any]:
-    """layer_norm and group_norm with the statistics that only their own backward reads left out."""
-
-    def entry(b: Bound) -> Any:
-        if function == "layer_norm":
-            found = F["layer_norm"](b["input"], b["normalized_shape"], b["weight"], b["bias"], b["eps"])
-        else:
-            found = F["group_norm"](b["input"], b["group"], b["weight"], b["bias"], b["eps"])
-        return found, None, None
-
-    return entry
-
-
-def _batch_norm(b: Bound) -> Any:
-    training = b.get("training", b.get("train", True))
-    found = F["batch_norm"](b["input"], b["weight"], b["bias"], b.get("running_mean"), b.get("running_var"), training,
-                            b["momentum"], b["eps"], False)
-    return found, None, None
-
-
-def _batch_norm_functional(b: Bound) -> Any:
-    """Of a graph that torch has decomposed: the running statistics are results."""
-    statistics = [b[n].clone() for n in ("running_mean", "running_var")]
-    return *_batch_norm({**b, "running_mean": statistics[0], "running_var": statistics[1]}), *statistics
-
-
 def _softmax(name: str) -> Callable[[Bound], Any]:
     return lambda b: F[name](b["self"], b["dim"])
-
-
-def _safe_softmax(b: Bound) -> Any:
-    x = b["self"] if b.get("dtype") is None else b["self"].to(b["dtype"])
-    found = F["softmax"](x, b["dim"])
-    return F["where"]((x == float("-inf")).all(b["dim"], keepdim=True), F["zeros_like"](found), found)
 
 
 def _attention(b: Bound) -> Any:
@@ -352,7 +341,8 @@ ENTRIES: dict[str, Callable[[Bound], Any]] = {
     "to": _to, "_to_copy": _to, "to.other": lambda b: b["self"].to(b["other"].dtype),
     "split": _split, "split_with_sizes": _split, "split_copy": _split, "split_with_sizes_copy": _split,
     "as_strided": _stride_of, "index": lambda b: b["self"][_index(b["indices"])],
-    "index_put": _put_copy, "index_put_": _write, "_unsafe_index": lambda b: b["self"][_index(b["indices"])],
+    "index_put": _put_copy, "_unsafe_index_put": _put_copy, "index_put_": _write,
+    "_unsafe_index": lambda b: b["self"][_index(b["indices"])],
     "select_scatter": _into(lambda x, b: x.select(b["dim"], b["index"])),
     "slice_scatter": _into(lambda x, b: _slice({**b, "self": x})),
     "diagonal_scatter": _into(lambda x, b: x.diagonal(b["offset"], b["dim1"], b["dim2"])),
@@ -376,7 +366,7 @@ ENTRIES: dict[str, Callable[[Bound], Any]] = {
     "where.ScalarSelf": lambda b: F["where"](b["condition"], b["self"], b["other"]),
     "where.self": lambda b: F["where"](b["condition"], b["self"], b["other"]),
     "where.Scalar": lambda b: F["where"](b["condition"], b["self"], b["other"]),
-    "elu": _elu, "_softmax": _softmax("softmax"), "_log_softmax": _softmax("log_softmax"), "_safe_softmax": _safe_softmax,
+    "elu": _elu, "_softmax": _softmax("softmax"), "_log_softmax": _softmax("log_softmax"),
     "softmax": lambda b: F["softmax"](b["self"], b["dim"], dtype=b["dtype"]),
     "log_softmax": lambda b: F["log_softmax"](b["self"], b["dim"], dtype=b["dtype"]),
     "var": _variance("var"), "std": _variance("std"), "var_mean": _variance("var_mean"), "std_mean": _variance("std_mean"),
@@ -387,12 +377,7 @@ ENTRIES: dict[str, Callable[[Bound], Any]] = {
     "linalg_vector_norm": lambda b: FUNCTIONS["linalg"]["vector_norm"](b["self"], b["ord"], b["dim"], b["keepdim"],
                                                                        dtype=b["dtype"]),
     # layers
-    "dropout": _dropout, "dropout_": _dropout, "native_dropout": _native_dropout,
-    "native_layer_norm": _native_norm("layer_norm"), "native_group_norm": _native_norm("group_norm"),
-    "_native_batch_norm_legit_functional": _batch_norm_functional, "_native_batch_norm_legit": _batch_norm,
-    "_native_batch_norm_legit_no_training": lambda b: _batch_norm({**b, "training": False}),
-    "native_batch_norm": _batch_norm, "convolution": _convolution, "_convolution": _convolution,
-    "einsum": lambda b: F["einsum"](b["equation"], *b["tensors"]),
+    "dropout": _dropout, "native_dropout": _native_dropout, "convolution": _convolution, "_convolution": _convolution,
     "max_pool1d_with_indices": _pool_with_indices("max_pool1d"), "max_pool2d_with_indices": _pool_with_indices("max_pool2d"),
     "max_pool3d_with_indices": _pool_with_indices("max_pool3d"), "avg_pool1d": _average("avg_pool1d"),
     "avg_pool2d": _average("avg_pool2d"), "avg_pool3d": _average("avg_pool3d"),

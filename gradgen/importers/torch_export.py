@@ -14,16 +14,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from gradgen.errors import GradgenError
-from gradgen.importers import aten
-from gradgen.importers.torch_graph import Run, free_name, lacking, line_of, python_floats
+from gradgen.importers.torch_graph import TABLE, Run, free_name, lacking, line_of, python_floats
 from gradgen.importers.torch_lost import derivatives_kept
 from gradgen.ir import dtypes
 from gradgen.record.dimensions import dim
 from gradgen.record.traced import Spec, TracedFunction
 from gradgen.trace.parameters import trace_with
 from gradgen.trace.tracing import spec
-
-TABLE = "docs/aten-operators.md lists what there is"
 
 
 def export_torch(
@@ -44,9 +41,8 @@ def export_torch(
         called = name or type(model).__name__
         names = whole.input_names(exported)
         state = {p.removeprefix("model."): t for p, t in whole.state_dict().items()}
-    with _refusals(torch, exported) as decomposed:
-        return _program(torch, decomposed, called if called.isidentifier() else "model", names, dtype,
-                        [p for p, t in state.items() if isinstance(t, torch.Tensor)])
+    return _program(torch, _decomposed(torch, exported), called if called.isidentifier() else "model", names, dtype,
+                    [p for p, t in state.items() if isinstance(t, torch.Tensor)])
 
 
 # --- exporting --------------------------------------------------------------------------------------------------------
@@ -173,8 +169,7 @@ def _argument_names(module: Any, count: int) -> list[str]:
     return [*closure["own"], *closure["more"]][:count]
 
 
-@contextmanager
-def _refusals(torch: Any, exported: Any) -> Iterator[Any]:
+def _decomposed(torch: Any, exported: Any) -> Any:
     """The exported program with what the table lacks decomposed; GradgenError naming all that is missing still."""
     decomposing = {op for op, _ in lacking(torch, exported.graph_module)}
     if decomposing:
@@ -188,10 +183,7 @@ def _refusals(torch: Any, exported: Any) -> Iterator[Any]:
     if left:
         named = ", ".join(f"{op} ({line})" if line else op for op, line in sorted(left.items()))
         raise GradgenError(f"gradgen has no {named}", hint=TABLE)
-    try:
-        yield exported
-    except aten.Missing as error:
-        raise GradgenError(f"gradgen has no {error}", hint=TABLE) from None
+    return exported
 
 
 # --- interpreting -----------------------------------------------------------------------------------------------------

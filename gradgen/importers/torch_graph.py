@@ -15,13 +15,15 @@ import numpy as np
 from gradgen.eager.creation import get_default_dtype, set_default_dtype
 from gradgen.eager.modes import set_grad_enabled
 from gradgen.eager.tensor import Tensor
-from gradgen.errors import GradgenError, TraceError
+from gradgen.errors import GradgenError, TraceError, UnsupportedOperationError
 from gradgen.importers import aten
 from gradgen.importers.called_from import as_users
+from gradgen.importers.exported_sizes import SIZES
 from gradgen.ir import dtypes
 from gradgen.ir.dtypes import DType
 from gradgen.trace.recording import usable
 
+TABLE = "docs/aten-operators.md lists what there is"
 COUNTERS = "num_batches_tracked"
 """Buffers that only count calls: PyTorch keeps them for a momentum of None, an exported graph does not read them."""
 
@@ -74,9 +76,15 @@ def _handled(torch: Any, target: Any) -> bool:
 
 
 REGIONS = ("wrap_with_set_grad_enabled", "wrap_with_autocast")
-_PYTHON = {"sym_sum", "sym_max", "sym_min", "sym_int", "sym_float", "sym_not", "sym_constrain_range_for_size",
-           "sym_constrain_range", "_set_grad_enabled", "ge", "le", "gt", "lt", "eq", "ne", "and_", "or_", "sym_ite",
-           "_check", "_check_is_size"}
+_PYTHON = {*SIZES, "_set_grad_enabled", "sym_constrain_range_for_size", "sym_constrain_range", "_check", "_check_is_size"}
+MOVING = {
+    "_unsafe_view", "alias", "amax", "amin", "cat", "chunk", "clone", "contiguous", "detach", "detach_", "diagonal",
+    "embedding", "expand", "expand_as", "flatten", "flip", "gather", "index", "index_select", "lift_fresh_copy",
+    "max", "maximum", "min", "minimum", "movedim", "narrow", "ones", "ones_like", "permute", "repeat", "reshape",
+    "roll", "select", "slice", "sort", "split", "split_with_sizes", "squeeze", "stack", "t", "take_along_dim", "tile",
+    "transpose", "unbind", "unflatten", "unfold", "unsqueeze", "view", "where", "zeros", "zeros_like",
+}
+"""Operations whose results in small integers are the same in int32, which those are here: none that may wrap around."""
 
 
 def _is_check(target: Any) -> bool:
@@ -105,6 +113,7 @@ class Run:
         self._numpy = {d: getattr(torch, d.name) for d in dtypes.ALL if hasattr(torch, d.name)}
         self._held: dict[str, Tensor] = {}
         self._sizes = _sizes(torch)
+        self.small = (torch.uint8, torch.int8, torch.int16)
 
     def dtype(self, given: Any) -> DType:
         """gradgen's dtype of a torch one: the floating-point one that was asked for, if any."""
@@ -113,8 +122,7 @@ class Run:
         for ours, theirs in self._numpy.items():
             if theirs is given:
                 return ours
-        small = (self.torch.uint8, self.torch.int8, self.torch.int16)
-        if given in small:
+        if given in self.small:
             return dtypes.int32
         raise GradgenError(f"gradgen has no {str(given).removeprefix('torch.')}",
                            hint="model.float() or dtype=gg.float32 for half precision")
@@ -244,6 +252,21 @@ class Run:
         return a
 
     def node(self, node: Any, known: Mapping[Any, Any]) -> Any:
+        """The value of a node, or one error that names its operation and the user's line."""
+        try:
+            return self.computed(node, known)
+        except aten.Missing as error:
+            raise UnsupportedOperationError(f"gradgen has no {error}", where=line_of(node), hint=TABLE) from None
+        except GradgenError as error:
+            error.where = error.where or f"{node.target}, {line_of(node)}"
+            raise
+        except RecursionError:
+            raise
+        except Exception as error:  # torch accepts the call: whatever a function of gradgen's says, it cannot do it
+            raise UnsupportedOperationError(f"gradgen cannot do this call of {node.target}: {error}", where=line_of(node),
+                                            hint=TABLE) from error
+
+    def computed(self, node: Any, known: Mapping[Any, Any]) -> Any:
         target, torch = node.target, self.torch
         args, kwargs = self.value(node.args, known), self.value(node.kwargs, known)
         if isinstance(target, torch._ops.HigherOrderOperator):
@@ -251,17 +274,27 @@ class Run:
         if target in self._sizes:
             return self._sizes[target](*args)
         if isinstance(target, torch._ops.OpOverload):
+            self.wraps(node)
             return as_users(line_of(node))(aten.call, target, args, kwargs)
         if target in aten.SYMBOLIC:
             return aten.SYMBOLIC[target](*args)
-        name = target.__name__
-        if name == "_set_grad_enabled":
+        if target.__name__ == "_set_grad_enabled":
             return set_grad_enabled(*args)
-        if name in ("sym_int", "sym_float"):
-            return args[0]
-        if name == "sym_sum":
-            return sum(args[0])
-        raise aten.Missing(f"{name} of sizes")
+        if target.__name__ in SIZES:
+            return SIZES[target.__name__](*args)
+        raise aten.Missing(f"{target.__name__} of sizes")
+
+    def wraps(self, node: Any) -> None:
+        """Missing for what may wrap around in a small integer type: gradgen's narrowest integers are int32."""
+        found = node.meta.get("val")
+        for value in found if isinstance(found, (tuple, list)) else (found,):
+            kind = getattr(value, "dtype", None)
+            name = node.target._schema.name.partition("::")[2]
+            if kind not in self.small or name in MOVING:
+                continue
+            source = getattr(node.args[0].meta.get("val"), "dtype", None) if name in ("to", "_to_copy") else None
+            if source not in (kind, self.torch.bool):
+                raise aten.Missing(f"{node.target} in {str(kind).removeprefix('torch.')}")
 
     def region(self, name: str, args: Sequence[Any]) -> Any:
         """A part of the graph under another setting."""
@@ -320,4 +353,4 @@ def _counts(node: Any) -> bool:
     return getattr(first, "op", "") == "placeholder" and first.name.endswith(COUNTERS)
 
 
-__all__ = ["Run", "free_name", "lacking", "line_of", "python_floats", "result_name"]
+__all__ = ["TABLE", "Run", "free_name", "lacking", "line_of", "python_floats", "result_name"]
