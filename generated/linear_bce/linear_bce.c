@@ -513,17 +513,17 @@ gradgen_status linear_bce_backward(
                     a22[16], a23[16], a24[16], a25[16], a26[16], a27[16], a28[16], a29[16], a30[16];
             for (int64_t lane = 0; lane < 16; ++lane) {
                 const int64_t item = gg_least(j + lane, rows - 1);
-                z_lanes_0[lane] = z[i * 3 + item * 3];
-                y_lanes_0[lane] = y[i * 3 + item * 3];
-                z_lanes_1[lane] = z[i * 3 + item * 3 + 1];
-                y_lanes_1[lane] = y[i * 3 + item * 3 + 1];
-                z_lanes_2[lane] = z[i * 3 + item * 3 + 2];
-                y_lanes_2[lane] = y[i * 3 + item * 3 + 2];
-                x_lanes_0[lane] = x[i * 5 + item * 5];
-                x_lanes_1[lane] = x[i * 5 + item * 5 + 1];
-                x_lanes_2[lane] = x[i * 5 + item * 5 + 2];
-                x_lanes_3[lane] = x[i * 5 + item * 5 + 3];
-                x_lanes_4[lane] = x[i * 5 + item * 5 + 4];
+                z_lanes_0[lane] = z[item * 3 + i * 3];
+                y_lanes_0[lane] = y[item * 3 + i * 3];
+                z_lanes_1[lane] = z[item * 3 + i * 3 + 1];
+                y_lanes_1[lane] = y[item * 3 + i * 3 + 1];
+                z_lanes_2[lane] = z[item * 3 + i * 3 + 2];
+                y_lanes_2[lane] = y[item * 3 + i * 3 + 2];
+                x_lanes_0[lane] = x[item * 5 + i * 5];
+                x_lanes_1[lane] = x[item * 5 + i * 5 + 1];
+                x_lanes_2[lane] = x[item * 5 + i * 5 + 2];
+                x_lanes_3[lane] = x[item * 5 + i * 5 + 3];
+                x_lanes_4[lane] = x[item * 5 + i * 5 + 4];
             }
             const int64_t rest = gg_least(16, rows - j);
             GRADGEN_SIMD
@@ -711,14 +711,14 @@ gradgen_status linear_bce_value_and_grad(
                         a27[16], a28[16], a29[16], a30[16], a31[16], a32[16];
                 for (int64_t lane = 0; lane < 16; ++lane) {
                     const int64_t item = gg_least(j + lane, rows - 1);
-                    x_lanes_0[lane] = x[i * 5 + item * 5];
-                    x_lanes_1[lane] = x[i * 5 + item * 5 + 1];
-                    x_lanes_2[lane] = x[i * 5 + item * 5 + 2];
-                    x_lanes_3[lane] = x[i * 5 + item * 5 + 3];
-                    x_lanes_4[lane] = x[i * 5 + item * 5 + 4];
-                    y_lanes_0[lane] = y[i * 3 + item * 3];
-                    y_lanes_1[lane] = y[i * 3 + item * 3 + 1];
-                    y_lanes_2[lane] = y[i * 3 + item * 3 + 2];
+                    x_lanes_0[lane] = x[item * 5 + i * 5];
+                    x_lanes_1[lane] = x[item * 5 + i * 5 + 1];
+                    x_lanes_2[lane] = x[item * 5 + i * 5 + 2];
+                    x_lanes_3[lane] = x[item * 5 + i * 5 + 3];
+                    x_lanes_4[lane] = x[item * 5 + i * 5 + 4];
+                    y_lanes_0[lane] = y[item * 3 + i * 3];
+                    y_lanes_1[lane] = y[item * 3 + i * 3 + 1];
+                    y_lanes_2[lane] = y[item * 3 + i * 3 + 2];
                 }
                 const int64_t rest = gg_least(16, rows - j);
                 GRADGEN_SIMD

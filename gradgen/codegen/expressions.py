@@ -8,7 +8,7 @@ import sympy
 
 from gradgen.codegen.c_types import C_TYPES, FLOATS
 from gradgen.codegen.fragments import Helper, defined, filled, find, helper
-from gradgen.codegen.integers import guard_text, index_text
+from gradgen.codegen.integers import guard_text, index_text, sum_text
 from gradgen.codegen.literals import literal
 from gradgen.errors import CodegenError
 from gradgen.ir.dtypes import DType, bool_
@@ -59,6 +59,10 @@ class ExpressionPrinter:
         self.calls: dict[tuple[str, str], Helper] = {}  # functions called out of line
         self.out_of_line: frozenset[tuple[str, str]] = frozenset()
         self.vector = False  # inside a vector loop, where everything is inlined
+        # the loops around, by their counters, 1 the outermost.  In an index the outer ones stand first: where an inner one
+        # stands before them, GCC 12 with AVX counts addresses in vector loops wrongly, at -O1 to -O3 (clang, and GCC without
+        # -fopenmp-simd, do not)
+        self.loops: dict[str, int] = {}
         self.known: dict[tuple[str, str], str] = {}  # (function, argument) whose value a variable of the C holds
 
     def text(self, expr: Expr) -> str:
@@ -80,7 +84,14 @@ class ExpressionPrinter:
     def index(self, expr: object) -> str:
         e = sympy.sympify(expr)
         found = [s for s in e.free_symbols if s.name in self.wide] if self.wide else []
-        return self.note_helpers(index_text(casts(e, found, self.counter) if found else e))
+        e = casts(e, found, self.counter) if found else e
+        if self.loops and e.is_Add:
+            return self.note_helpers(sum_text(e, self.depth))
+        return self.note_helpers(index_text(e))
+
+    def depth(self, term: sympy.Basic) -> int:
+        """Of the innermost loop that changes it; 0 for what none does."""
+        return max((self.loops.get(s.name, 0) for s in term.free_symbols), default=0)
 
     def guard(self, guard: Guard) -> str:
         """A conjunction; positions read from data are tested as they are, before anything is made narrower."""

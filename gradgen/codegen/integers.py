@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 
 import sympy
@@ -74,9 +75,15 @@ def _denominator(expr: sympy.Expr) -> int:
     return math.lcm(*(int(t.as_coeff_Mul()[0].q) for t in sympy.Add.make_args(expr)))
 
 
-def _sum(expr: sympy.Add) -> str:
+def sum_text(expr: sympy.Add, rank: Callable[[sympy.Basic], int]) -> str:
+    """The text of a sum whose terms stand in the order of their ranks, as far as signs allow."""
+    return _sum(expr, rank) if _denominator(expr) == 1 else index_text(expr)
+
+
+def _sum(expr: sympy.Add, rank: Callable[[sympy.Basic], int] = lambda t: 0) -> str:
     terms = [t for t in expr.args if not t.is_Integer] + [t for t in expr.args if t.is_Integer]
-    terms.sort(key=lambda t: bool(t.is_Integer or _negative(t)))  # stable: positive terms first
+    behind = {t: bool(t.is_Integer or _negative(t)) for t in terms}
+    terms.sort(key=lambda t: (behind[t], 0 if behind[t] else rank(t)))  # stable: positive terms first
     text = _at_least(_print(terms[0]), _SUM)
     for t in terms[1:]:
         if _negative(t):

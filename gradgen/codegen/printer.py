@@ -317,8 +317,10 @@ class StatementPrinter:
         step = f"++{i}" if s.step == 1 else f"{i} += {s.step}"
         e.wide.discard(i)
         self.line(f"for ({e.counter} {i} = {e.index(s.start)}; {i} < {e.index(s.stop)}; {step}) {{")
+        e.loops[i] = len(e.loops) + 1
         self.block(s.body)
         self.line("}")
+        del e.loops[i]
         e.vector = before
 
     def simd(self, s: Loop) -> None:
@@ -335,8 +337,10 @@ class StatementPrinter:
         worth = "1" if s.several is None else f"{s.several.name} > 1"
         self.line(f"GRADGEN_PARALLEL_FOR({s.parallel}, {worth})")
         self.line(f"for ({e.counter} {i} = {e.index(s.start)}; {i} < {e.index(s.stop)}; ++{i}) {{")
+        e.loops[i] = len(e.loops) + 1
         self.block(s.body)
         self.line("}")
+        del e.loops[i]
 
     @visit.register
     def _apart(self, s: Apart) -> None:
@@ -435,8 +439,10 @@ class StatementPrinter:
         kept, self.out = self.out, []
         names, self.names = self.names, {}  # it serves several nests
         often, self.expressions.out_of_line = self.expressions.out_of_line, called_often(f.body)
+        loops, self.expressions.loops = self.expressions.loops, {}
         with self.function((v.name, v.dtype) for v in f.scalars):
             self.sequence(f.body)
+        self.expressions.loops = loops
         self.names, self.expressions.out_of_line = names, often
         lines, self.out = self.out, kept
         if f.result is not None:

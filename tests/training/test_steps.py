@@ -165,7 +165,7 @@ def test_predictions_are_what_the_targets_do_not_reach(tmp_path: Path) -> None:
     ({"train": gg.optim.SGD(), "schedule": gg.optim.lr_scheduler.ReduceLROnPlateau()}, "ReduceLROnPlateau"),
     ({"train": gg.optim.SGD(), "schedule": gg.optim.lr_scheduler.MultiplicativeLR(lambda e: 0.9)}, "MultiplicativeLR"),
     ({"clip_norm": 1.0}, "belongs to a training step"),
-    ({"train": gg.optim.Adam(), "arena": 100}, "net has no greatest arena"),
+    ({"train": gg.optim.Adam(), "arena": 100}, "bytes of arena, 100 are allowed"),
     ({"arena": 100}, "limits what trains"),
     ({"train": gg.optim.SGD(), "values": {"w1": np.zeros((6, 5))}}, "no b1"),
 ])

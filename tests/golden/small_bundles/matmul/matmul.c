@@ -361,22 +361,22 @@ gradgen_status matmul_backward(
                     a63[16], a64[16], a65[16], a66[16], a67[16], a68[16];
             for (int64_t lane = 0; lane < 16; ++lane) {
                 const int64_t item = gg_least(j + lane, rows - 1);
-                a33[lane] = kept0[i * 4 + item * 4];
-                grad_c_lanes_0[lane] = grad_c[i * 4 + item * 4];
-                a34[lane] = kept0[i * 4 + item * 4 + 1];
-                grad_c_lanes_1[lane] = grad_c[i * 4 + item * 4 + 1];
-                a35[lane] = kept0[i * 4 + item * 4 + 2];
-                grad_c_lanes_2[lane] = grad_c[i * 4 + item * 4 + 2];
-                a36[lane] = kept0[i * 4 + item * 4 + 3];
-                grad_c_lanes_3[lane] = grad_c[i * 4 + item * 4 + 3];
-                a_lanes_0[lane] = a[i * 8 + item * 8];
-                a_lanes_1[lane] = a[i * 8 + item * 8 + 1];
-                a_lanes_2[lane] = a[i * 8 + item * 8 + 2];
-                a_lanes_3[lane] = a[i * 8 + item * 8 + 3];
-                a_lanes_4[lane] = a[i * 8 + item * 8 + 4];
-                a_lanes_5[lane] = a[i * 8 + item * 8 + 5];
-                a_lanes_6[lane] = a[i * 8 + item * 8 + 6];
-                a_lanes_7[lane] = a[i * 8 + item * 8 + 7];
+                a33[lane] = kept0[item * 4 + i * 4];
+                grad_c_lanes_0[lane] = grad_c[item * 4 + i * 4];
+                a34[lane] = kept0[item * 4 + i * 4 + 1];
+                grad_c_lanes_1[lane] = grad_c[item * 4 + i * 4 + 1];
+                a35[lane] = kept0[item * 4 + i * 4 + 2];
+                grad_c_lanes_2[lane] = grad_c[item * 4 + i * 4 + 2];
+                a36[lane] = kept0[item * 4 + i * 4 + 3];
+                grad_c_lanes_3[lane] = grad_c[item * 4 + i * 4 + 3];
+                a_lanes_0[lane] = a[item * 8 + i * 8];
+                a_lanes_1[lane] = a[item * 8 + i * 8 + 1];
+                a_lanes_2[lane] = a[item * 8 + i * 8 + 2];
+                a_lanes_3[lane] = a[item * 8 + i * 8 + 3];
+                a_lanes_4[lane] = a[item * 8 + i * 8 + 4];
+                a_lanes_5[lane] = a[item * 8 + i * 8 + 5];
+                a_lanes_6[lane] = a[item * 8 + i * 8 + 6];
+                a_lanes_7[lane] = a[item * 8 + i * 8 + 7];
             }
             const int64_t rest = gg_least(16, rows - j);
             GRADGEN_SIMD
@@ -485,21 +485,21 @@ gradgen_status matmul_backward(
                 for (int64_t lane = 0; lane < rest; ++lane) {
                     const int64_t item = j + lane;
                     const float t3 = grad_a_lanes_0[lane];
-                    grad_a[i * 8 + item * 8] = sets ? t3 : grad_a[i * 8 + item * 8] + t3;
+                    grad_a[item * 8 + i * 8] = sets ? t3 : grad_a[item * 8 + i * 8] + t3;
                     const float t4 = grad_a_lanes_1[lane];
-                    grad_a[i * 8 + item * 8 + 1] = sets ? t4 : grad_a[i * 8 + item * 8 + 1] + t4;
+                    grad_a[item * 8 + i * 8 + 1] = sets ? t4 : grad_a[item * 8 + i * 8 + 1] + t4;
                     const float t5 = grad_a_lanes_2[lane];
-                    grad_a[i * 8 + item * 8 + 2] = sets ? t5 : grad_a[i * 8 + item * 8 + 2] + t5;
+                    grad_a[item * 8 + i * 8 + 2] = sets ? t5 : grad_a[item * 8 + i * 8 + 2] + t5;
                     const float t6 = grad_a_lanes_3[lane];
-                    grad_a[i * 8 + item * 8 + 3] = sets ? t6 : grad_a[i * 8 + item * 8 + 3] + t6;
+                    grad_a[item * 8 + i * 8 + 3] = sets ? t6 : grad_a[item * 8 + i * 8 + 3] + t6;
                     const float t7 = grad_a_lanes_4[lane];
-                    grad_a[i * 8 + item * 8 + 4] = sets ? t7 : grad_a[i * 8 + item * 8 + 4] + t7;
+                    grad_a[item * 8 + i * 8 + 4] = sets ? t7 : grad_a[item * 8 + i * 8 + 4] + t7;
                     const float t8 = grad_a_lanes_5[lane];
-                    grad_a[i * 8 + item * 8 + 5] = sets ? t8 : grad_a[i * 8 + item * 8 + 5] + t8;
+                    grad_a[item * 8 + i * 8 + 5] = sets ? t8 : grad_a[item * 8 + i * 8 + 5] + t8;
                     const float t9 = grad_a_lanes_6[lane];
-                    grad_a[i * 8 + item * 8 + 6] = sets ? t9 : grad_a[i * 8 + item * 8 + 6] + t9;
+                    grad_a[item * 8 + i * 8 + 6] = sets ? t9 : grad_a[item * 8 + i * 8 + 6] + t9;
                     const float t10 = grad_a_lanes_7[lane];
-                    grad_a[i * 8 + item * 8 + 7] = sets ? t10 : grad_a[i * 8 + item * 8 + 7] + t10;
+                    grad_a[item * 8 + i * 8 + 7] = sets ? t10 : grad_a[item * 8 + i * 8 + 7] + t10;
                 }
             }
         }

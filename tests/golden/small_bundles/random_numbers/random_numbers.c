@@ -676,18 +676,18 @@ gradgen_status random_numbers_backward(
                     a21[16], a22[16], a23[16], a24[16], a25[16], a26[16], a27[16], a28[16];
             for (int64_t lane = 0; lane < 16; ++lane) {
                 const int64_t item = gg_least(j + lane, rows - 1);
-                const int64_t n1 = gg_mul_i64(i + item, 3);
-                a13[lane] = kept0[i * 3 + item * 3];
+                const int64_t n1 = gg_mul_i64(item + i, 3);
+                a13[lane] = kept0[item * 3 + i * 3];
                 a14[lane] = n1;
-                grad_noisy_lanes_0[lane] = grad_noisy[i * 3 + item * 3];
-                a15[lane] = kept0[i * 3 + item * 3 + 1];
-                grad_noisy_lanes_1[lane] = grad_noisy[i * 3 + item * 3 + 1];
-                a16[lane] = kept0[i * 3 + item * 3 + 2];
-                grad_noisy_lanes_2[lane] = grad_noisy[i * 3 + item * 3 + 2];
-                x_lanes_0[lane] = x[i * 4 + item * 4];
-                x_lanes_1[lane] = x[i * 4 + item * 4 + 1];
-                x_lanes_2[lane] = x[i * 4 + item * 4 + 2];
-                x_lanes_3[lane] = x[i * 4 + item * 4 + 3];
+                grad_noisy_lanes_0[lane] = grad_noisy[item * 3 + i * 3];
+                a15[lane] = kept0[item * 3 + i * 3 + 1];
+                grad_noisy_lanes_1[lane] = grad_noisy[item * 3 + i * 3 + 1];
+                a16[lane] = kept0[item * 3 + i * 3 + 2];
+                grad_noisy_lanes_2[lane] = grad_noisy[item * 3 + i * 3 + 2];
+                x_lanes_0[lane] = x[item * 4 + i * 4];
+                x_lanes_1[lane] = x[item * 4 + i * 4 + 1];
+                x_lanes_2[lane] = x[item * 4 + i * 4 + 2];
+                x_lanes_3[lane] = x[item * 4 + i * 4 + 3];
             }
             const int64_t rest = gg_least(16, rows - j);
             GRADGEN_SIMD
@@ -839,20 +839,20 @@ gradgen_status random_numbers_value_and_grad(
                     a26[16], a27[16], a28[16], a29[16], a30[16];
             for (int64_t lane = 0; lane < 16; ++lane) {
                 const int64_t item = gg_least(j + lane, rows - 1);
-                x_lanes_0[lane] = x[i * 4 + item * 4];
-                x_lanes_1[lane] = x[i * 4 + item * 4 + 1];
-                x_lanes_2[lane] = x[i * 4 + item * 4 + 2];
-                x_lanes_3[lane] = x[i * 4 + item * 4 + 3];
-                const int64_t n1 = gg_mul_i64(i + item, 3);
+                x_lanes_0[lane] = x[item * 4 + i * 4];
+                x_lanes_1[lane] = x[item * 4 + i * 4 + 1];
+                x_lanes_2[lane] = x[item * 4 + i * 4 + 2];
+                x_lanes_3[lane] = x[item * 4 + i * 4 + 3];
+                const int64_t n1 = gg_mul_i64(item + i, 3);
                 const int64_t n2 = gg_add_i64(n1, 0);
                 a13[lane] = n2;
-                grad_noisy_lanes_0[lane] = grad_noisy[i * 3 + item * 3];
+                grad_noisy_lanes_0[lane] = grad_noisy[item * 3 + i * 3];
                 const int64_t n3 = gg_add_i64(n1, 1);
                 a15[lane] = n3;
-                grad_noisy_lanes_1[lane] = grad_noisy[i * 3 + item * 3 + 1];
+                grad_noisy_lanes_1[lane] = grad_noisy[item * 3 + i * 3 + 1];
                 const int64_t n4 = gg_add_i64(n1, 2);
                 a17[lane] = n4;
-                grad_noisy_lanes_2[lane] = grad_noisy[i * 3 + item * 3 + 2];
+                grad_noisy_lanes_2[lane] = grad_noisy[item * 3 + i * 3 + 2];
             }
             const int64_t rest = gg_least(16, rows - j);
             GRADGEN_SIMD
@@ -919,9 +919,9 @@ gradgen_status random_numbers_value_and_grad(
             if (wants_noisy) {
                 for (int64_t lane = 0; lane < rest; ++lane) {
                     const int64_t item = j + lane;
-                    noisy[i * 3 + item * 3] = a14[lane];
-                    noisy[i * 3 + item * 3 + 1] = a16[lane];
-                    noisy[i * 3 + item * 3 + 2] = a18[lane];
+                    noisy[item * 3 + i * 3] = a14[lane];
+                    noisy[item * 3 + i * 3 + 1] = a16[lane];
+                    noisy[item * 3 + i * 3 + 2] = a18[lane];
                 }
             }
         }

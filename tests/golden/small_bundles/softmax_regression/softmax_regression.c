@@ -532,22 +532,22 @@ gradgen_status softmax_regression_backward(
                     a41[16], a42[16], a43[16];
             for (int64_t lane = 0; lane < 16; ++lane) {
                 const int64_t item = gg_least(j + lane, rows - 1);
-                const int64_t n1 = t[i + item];
+                const int64_t n1 = t[item + i];
                 const int t4 = n1 == -100;
                 const int64_t n2 = t4 ? 0 : n1;
                 a19[lane] = (uint8_t)(t4);
                 a20[lane] = n2;
-                a21[lane] = kept2[i + item];
-                a22[lane] = kept1[i + item];
-                a23[lane] = kept0[i * 3 + item * 3];
-                a24[lane] = kept0[i * 3 + item * 3 + 1];
-                a25[lane] = kept0[i * 3 + item * 3 + 2];
-                x_lanes_0[lane] = x[i * 6 + item * 6];
-                x_lanes_1[lane] = x[i * 6 + item * 6 + 1];
-                x_lanes_2[lane] = x[i * 6 + item * 6 + 2];
-                x_lanes_3[lane] = x[i * 6 + item * 6 + 3];
-                x_lanes_4[lane] = x[i * 6 + item * 6 + 4];
-                x_lanes_5[lane] = x[i * 6 + item * 6 + 5];
+                a21[lane] = kept2[item + i];
+                a22[lane] = kept1[item + i];
+                a23[lane] = kept0[item * 3 + i * 3];
+                a24[lane] = kept0[item * 3 + i * 3 + 1];
+                a25[lane] = kept0[item * 3 + i * 3 + 2];
+                x_lanes_0[lane] = x[item * 6 + i * 6];
+                x_lanes_1[lane] = x[item * 6 + i * 6 + 1];
+                x_lanes_2[lane] = x[item * 6 + i * 6 + 2];
+                x_lanes_3[lane] = x[item * 6 + i * 6 + 3];
+                x_lanes_4[lane] = x[item * 6 + i * 6 + 4];
+                x_lanes_5[lane] = x[item * 6 + i * 6 + 5];
             }
             const int64_t rest = gg_least(16, rows - j);
             GRADGEN_SIMD
