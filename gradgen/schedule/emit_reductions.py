@@ -141,7 +141,9 @@ class Reductions:
     def fill(self, op: Op, buffer: Buffer, kept: Symbols, open_axes: Symbols, value: Expr) -> None:
         """`value` everywhere along `open_axes`, at the current position of the others."""
         b = self.builder
-        if kept[len(kept) - len(open_axes) :] == open_axes:
+        strips = self.memory.strips.get(buffer, {})  # a strip of an inner axis of the whole result is no stretch of memory
+        rows = all(s in strips or self.position.strip_of(op, s) is None for s in open_axes[1:])
+        if rows and kept[len(kept) - len(open_axes) :] == open_axes:
             index = [e.xreplace(dict.fromkeys(open_axes, sympy.S.Zero)) for e in self.position.whole_index(op)]
             count: Extent = 1
             for s in open_axes:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import gradgen as gg
@@ -39,3 +41,18 @@ def of_composite(n: Any) -> Counter:
 @pytest.mark.parametrize("n", [2, "N"])
 def test_the_same_products(n: Any, name: str) -> None:
     assert products(IN_STEPS[name], linear_in_steps, n) == of_composite(n)
+
+
+def test_heads_of_many_columns(tmp_path: Path) -> None:
+    """The products of heads are added up in strips of columns: each strip is cleared, and nothing beside it."""
+    heads, width, out, rows = 3, 8, 800, 5
+
+    def project(x: gg.Tensor, w: gg.Tensor) -> gg.Tensor:
+        return gg.einsum("hrk,ohk->ro", x, w)
+
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((heads, rows, width)).astype(np.float32)
+    w = rng.standard_normal((out, heads, width)).astype(np.float32)
+    built = gg.build(gg.trace(project, x=gg.spec(*x.shape), w=gg.spec(*w.shape)), name="heads", out=tmp_path)
+    expected = np.einsum("hrk,ohk->ro", x.astype(np.float64), w)
+    assert np.abs(built.forward(x, w) - expected).max() < 1e-5 * np.abs(expected).max()
