@@ -70,7 +70,7 @@ class LRScheduler:
         """The rate of group k at an epoch, where both are tensors."""
         return self.rate(base, epoch)
 
-    def recorded_options(self, k: int, epoch: Any) -> dict[str, Any]:
+    def _recorded_options(self, k: int, epoch: Any) -> dict[str, Any]:
         """What else the schedule sets in group k then."""
         return {}
 
@@ -331,7 +331,7 @@ class _WithMomentum(LRScheduler):
     def recorded(self, k: int, base: Any, epoch: Any) -> Any:
         return self._rate_at(k, epoch)
 
-    def recorded_options(self, k: int, epoch: Any) -> dict[str, Any]:
+    def _recorded_options(self, k: int, epoch: Any) -> dict[str, Any]:
         return self._momenta(k, epoch) if self.cycle_momentum else {}
 
     def _momenta(self, k: int, epoch: Any) -> dict[str, Any]:

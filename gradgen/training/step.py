@@ -370,7 +370,7 @@ class _Update:
         if self.asked.schedule is not None:
             try:
                 rate = self.asked.schedule.recorded(k, rate, done)
-                more = self.asked.schedule.recorded_options(k, done)
+                more = self.asked.schedule._recorded_options(k, done)
             except (TypeError, ValueError) as error:
                 raise GradgenError(f"schedule={type(self.asked.schedule).__name__}: {error}",
                                    hint="a schedule is a function of the step count, in operations of tensors") from None

@@ -86,12 +86,13 @@ def test_digits(digits: ModuleType, tmp_path: Path) -> None:
 
 
 def test_digits_record(digits: ModuleType) -> None:
-    """The recorded losses are what PyTorch computes here."""
+    """The recorded losses are what PyTorch computes here, in float64: its float32 differs between processors by the rounding
+    of 880 steps (5e-4 of a small loss on one with AVX-512), the record from float64 by 3e-6."""
     torch = pytest.importorskip("torch")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        assert worst(torch_losses(torch, digits), recorded()) < CLOSE
+        assert worst(torch_losses(torch, digits, double=True), recorded()) < CLOSE
     finally:
         torch.set_num_threads(threads)
 

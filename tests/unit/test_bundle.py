@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gradgen as gg
-from gradgen.codegen import templates
+from gradgen.codegen import package, templates
 from gradgen.codegen.bundle import make_bundle, make_sources, write_bundle
 from gradgen.codegen.declarations import abi_text, cdef, comment_text
 from gradgen.codegen.extents import (
@@ -39,6 +39,7 @@ from gradgen.ir.dtypes import float32
 from gradgen.ir.symbols import dim
 from gradgen.options import Options
 from gradgen.paths import templates_dir
+from gradgen.training.step import trainer_of, training
 from tests.embed.handmade import ALL, HandCode, linear_bce, with_interface
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -308,6 +309,8 @@ def test_every_template_is_used_and_gets_what_it_uses(monkeypatch: pytest.Monkey
     make_bundle(linear_bce())
     scalar = gg.trace(lambda x: (x ** 3).sum(), x=gg.spec(4, requires_grad=True))
     generate(scalar.graph, "cubes", Options(derivatives=("hvp",), sparse=("hessian",)))
+    generate(scalar.graph, "cubes", Options(), trainer=trainer_of(scalar, training(gg.optim.SGD())))
+    package.programs_files("both", {"train": "cubes"}, "0")
     folders = (templates_dir() / "c", templates_dir() / "python")
     own = {p.relative_to(templates_dir()).as_posix() for folder in folders for p in folder.rglob("*.j2")}
     assert rendered == own | {"README.md.j2"}

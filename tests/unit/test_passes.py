@@ -70,14 +70,14 @@ def test_every_step_of_scheduling_is_seen() -> None:
         assert names == [
             "packing", "sharing", "pairs", "digits", "unfold",
             "emit", "stretches", "straight", "unroll", "registers", "peel", "conditions", "reciprocals",
-            "lanes", "flatten", "loads", "merge", "kernels", "outline", "names", "functions", "memory",
+            "lanes", "flatten", "loads", "states", "merge", "kernels", "outline", "names", "functions", "memory",
         ]  # fmt: skip
         drafts = [state for _, state in seen if isinstance(state, Draft)]
         assert all(d.procedure is procedure for d in drafts)
         assert [d.layout is None for d in drafts] == [True] * (len(drafts) - 1) + [False]
         assert {b for b in drafts[-4].buffers if b.space == WORK} <= set(drafts[0].buffers)
     names = [name for name, _ in steps(procedure, NO_PASSES)]
-    assert names == ["emit", "conditions", "kernels", "names", "functions", "memory"]
+    assert names == ["emit", "conditions", "states", "kernels", "names", "functions", "memory"]
     assert "threads" in [name for name, _ in steps(procedure, ScheduleOptions(threads=2))]
 
 
