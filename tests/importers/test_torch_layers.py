@@ -106,6 +106,8 @@ def test_backward_draws_what_forward_drew(name: str) -> None:
     ahead, behind = ({c: v + s * small * moved[c] if c in moved else v for c, v in at.items()} for s in (1, -1))
     there, back = (float((values(program, a, 7, [out])[0] * seed).sum()) for a in (ahead, behind))
     assert slope == pytest.approx((there - back) / (2 * small), rel=1e-5, abs=1e-7)
+    if "output_size=2" in name:
+        return  # the first window begins at the beginning, the last ends at the end: with two there is nothing to draw
     others = [values(program, at, state, [out])[0] for state in range(8, 14)]  # windows of a pool are few: some are the same
     assert not all(np.array_equal(values(program, at, 7, [out])[0], other) for other in others)
 
