@@ -312,7 +312,7 @@ def _trained(code: ModuleCode, by_name: Mapping[str, ProcedureCode]) -> dict[str
         "store": training.store_lines(name, trainer) if trainer.step is not None else None,
         "table": training.trained_lines(name, trainer),
         "functions": [
-            _narrowed(code.interface, training.source_function(code.trainer, name, s, by_name[s].body,
+            _narrowed(code.trainer.faces[s], training.source_function(code.trainer, name, s, by_name[s].body,
                                                                (by_name[s].work_bytes, by_name[s].work_bytes_c)))
             for s in code.trainer.faces
         ],

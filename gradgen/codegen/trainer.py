@@ -107,6 +107,7 @@ class TrainerCode:
     faces: Mapping[str, Interface]
     arena_bytes: Extent
     arena_bytes_c: str
+    names: Mapping[str, frozenset[str]] = field(default_factory=dict)  # that stand in the functions' bodies
 
 
 def members(trainer: Trainer) -> list[tuple[str, list[Field]]]:
@@ -165,22 +166,29 @@ def struct_lines(name: str, trainer: Trainer) -> list[str]:
 # --- functions --------------------------------------------------------------------------------------------------------
 
 
-def face_parameters(face: Interface) -> list[Parameter]:
+def _free(code: TrainerCode, suffix: str, *names: str) -> str:
+    """The first of the names that no argument, no member and nothing in the body of the function has."""
+    given = {p.name for p in code.faces[suffix].functions["forward"]}
+    taken = {*given, *code.trainer.held, *code.names.get(suffix, ())}
+    return next((n for n in names if n not in taken), f"gradgen_{names[0]}")
+
+
+def face_parameters(code: TrainerCode, suffix: str) -> list[Parameter]:
     """What a function of the trainer takes behind the trainer: dimensions, inputs, results, the arena."""
-    return [Parameter("arena", WORK, "arena") if p.kind == WORK else p for p in face.functions["forward"]]
+    arena = _free(code, suffix, "arena", "memory")
+    return [Parameter(arena, WORK, arena) if p.kind == WORK else p for p in code.faces[suffix].functions["forward"]]
 
 
-def subject(suffix: str, face: Interface) -> str:
-    """What the function calls the trainer or the parameters: what no argument and no local is called."""
-    first = "p" if suffix == PREDICT else "t"
-    taken = {p.name for p in face_parameters(face)}
-    return first if first not in taken else "trainer" if first == "t" and "trainer" not in taken else f"gradgen_{first}"
+def subject(code: TrainerCode, suffix: str) -> str:
+    """What the function calls the trainer or the parameters."""
+    return _free(code, suffix, "p", "params") if suffix == PREDICT else _free(code, suffix, "t", "trainer")
 
 
-def prototype(name: str, suffix: str, face: Interface, *, restrict: bool = False) -> str:
+def prototype(code: TrainerCode, name: str, suffix: str, *, restrict: bool = False) -> str:
     """`gradgen_status digits_train_step(digits_trainer *t, int64_t N, ...)`, without its `;`."""
     kind = f"const {name}_params *" if suffix == PREDICT else f"{name}_trainer *"
-    items = [f"{kind}{subject(suffix, face)}", *(parameter_text(p, restrict=restrict) for p in face_parameters(face))]
+    items = [f"{kind}{subject(code, suffix)}",
+             *(parameter_text(p, restrict=restrict) for p in face_parameters(code, suffix))]
     one = f"gradgen_status {name}_{suffix}({', '.join(items)})"
     return one if len(one) <= 110 else f"gradgen_status {name}_{suffix}(\n{wrap(items, '    ')})"
 
@@ -197,8 +205,8 @@ def prototypes(code: TrainerCode, name: str) -> list[tuple[str, list[str]]]:
         found.append((f"void {name}_reset({name}_trainer *t)", [
             "The optimizer's state, the count of steps and the rate as they are in the beginning; p stays as it is."]))
         found += _storing(name, trainer)
-    for suffix, face in code.faces.items():
-        found.append((prototype(name, suffix, face), _said(trainer, suffix, face)))
+    for suffix in code.faces:
+        found.append((prototype(code, name, suffix), _said(code, suffix)))
     return found
 
 
@@ -226,9 +234,10 @@ def store_lines(name: str, trainer: Trainer) -> dict[str, Any]:
     }
 
 
-def _said(trainer: Trainer, suffix: str, face: Interface) -> list[str]:
-    results = ", ".join(p.name for p in face_parameters(face) if p.kind == OUTPUT)
-    t = subject(suffix, face)
+def _said(code: TrainerCode, suffix: str) -> list[str]:
+    trainer, face = code.trainer, code.faces[suffix]
+    results = ", ".join(p.name for p in face_parameters(code, suffix) if p.kind == OUTPUT)
+    t = subject(code, suffix)
     if suffix == APPLY:
         return [f"The update of {t} by {t}->grad, which is cleared."]
     if suffix in (STEP, ACCUMULATE):
@@ -244,7 +253,7 @@ def _said(trainer: Trainer, suffix: str, face: Interface) -> list[str]:
 def source_function(code: TrainerCode, name: str, suffix: str, body: str, work: tuple[Extent, str]) -> dict[str, object]:
     """A function with its checks: `body` finds the members of the trainer under the names that its program has for them."""
     trainer, face = code.trainer, code.faces[suffix]
-    t, ps = subject(suffix, face), face_parameters(face)
+    t, ps = subject(code, suffix), face_parameters(code, suffix)
     head = short(function_checks(face, ps, *work, first=[f"{t} == NULL"]))
     body = body.strip("\n")
     words = names_in([body])
@@ -256,13 +265,13 @@ def source_function(code: TrainerCode, name: str, suffix: str, body: str, work: 
             address = f"{t}->{f.input}" if suffix == PREDICT else f"{t}->{at}"
             head.append(f"    {const}{f.dtype.ctype} *GRADGEN_RESTRICT const {f.input} = {'' if f.shape else '&'}{address};")
     if "work" in words:
-        head.append("    void *const work = arena;")
+        head.append(f"    void *const work = {ps[-1].name};")
     if STATE.name in words:
         head.append(f"    const int64_t {STATE.name}[2] = {{(int64_t){t}->seed, {t}->{COUNT}}};")
     known = names_in([*head, body])
     head += [f"    (void){p.name};" for p in ps if p.name not in known]
     tail = [f"    {t}->{COUNT} += 1;"] if suffix in (STEP, APPLY) else []
-    return {"signature": prototype(name, suffix, face, restrict=True), "head": head, "body": body, "tail": tail}
+    return {"signature": prototype(code, name, suffix, restrict=True), "head": head, "body": body, "tail": tail}
 
 
 def reset_lines(trainer: Trainer) -> list[str]:
@@ -342,7 +351,7 @@ def listed(code: TrainerCode) -> dict[str, Any]:
     trainer = code.trainer
     kinds = [{"member": place(trainer, f), "dtype": f.dtype.name, "shape": list(f.shape), "path": f.path}
              for f in trainer.held.values()]
-    functions = {s: [{"name": p.name, "kind": p.kind} for p in face_parameters(face)] for s, face in code.faces.items()}
+    functions = {s: [{"name": p.name, "kind": p.kind} for p in face_parameters(code, s)] for s in code.faces}
     return {"recipe": trainer.recipe, "arena_bytes": str(code.arena_bytes), "slots": trainer.slots, "members": kinds,
             "functions": functions}
 

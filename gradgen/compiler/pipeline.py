@@ -19,6 +19,7 @@ from gradgen.codegen.extents import to_c
 from gradgen.codegen.interface import NO_MODEL, Argument, Interface, Model
 from gradgen.codegen.kernels_body import ProcedureCode, c_procedure
 from gradgen.codegen.trainer import Trainer, TrainerCode
+from gradgen.codegen.words import names_in
 from gradgen.collector import collector_paused
 from gradgen.compiler.account import Account
 from gradgen.compiler.derivative_functions import Derivatives, derivative_functions
@@ -144,7 +145,8 @@ def _module(made: Stages, name: str, scheduled: Sequence[Program], model: Model 
         arena = greatest_of([0, *(c.work_bytes for c in code if c.name in apart)])
         interface = replace(interface, blocks=(arena,))
         faces = {suffix: _face(interface, made.trainer, g) for suffix, g in apart.items()}
-        trainer = TrainerCode(made.trainer, faces, arena, to_c(arena))
+        names = {c.name: frozenset(names_in([c.body])) for c in code if c.name in apart}
+        trainer = TrainerCode(made.trainer, faces, arena, to_c(arena), names)
     return ModuleCode(interface, tuple(code), to_c(saved), to_c(interface.work_bytes), None, total, options.target,
                       options.optimise, trainer)
 

@@ -276,3 +276,32 @@ def test_the_bundle_says_what_it_has(tmp_path: Path) -> None:
     members = [m["member"] for m in manifest["trainer"]["members"]]
     assert members[:4] == ["p.w1", "p.b1", "p.w2", "p.b2"] and "momentum_buffer.w1" in members
     assert [p["name"] for p in manifest["trainer"]["functions"]["predict"]] == ["N", "x", "logits", "arena"]
+
+
+@needs_c
+@pytest.mark.parametrize("names", [("x", "y", "t", "p"), ("t", "p", "arena", "seed"), ("arena", "t", "memory", "trainer")])
+def test_arguments_may_have_the_trainers_words(names: tuple[str, ...], tmp_path: Path) -> None:
+    """For a machine of narrow counters, too, whose functions without dimensions take none over."""
+    x, t, w, b = names
+    own: dict[str, Any] = {}
+    exec(f"def net({x}, {t}, {w}, {b}):\n    return cross_entropy({x} @ {w} + {b}, {t})",
+         {"cross_entropy": gg.nn.functional.cross_entropy}, own)
+    made = gg.trace(own["net"], **{x: gg.spec("N", 5), t: gg.spec("N", dtype=gg.int64),
+                                   w: gg.spec(5, 3, requires_grad=True), b: gg.spec(3, requires_grad=True)})
+    folder = Path(gg.emit(made, name="net", out=tmp_path, train=gg.optim.Adam(), accumulate=True, target="cortex-m4"))
+    run([C_COMPILERS[0], *STRICT, "-std=c99", "-c", "net.c", "-o", "net.o"], folder)
+
+
+@needs_c
+def test_locals_may_have_the_trainers_words(tmp_path: Path) -> None:
+    def net(x: Any, y: Any, w: Any, v: Any) -> Any:
+        t = gg.tanh(x @ w)
+        p = gg.softmax(t @ v, 1)
+        arena = (p * 2).square().sum(1)
+        loss = (arena - y).square().mean()
+        return loss, arena
+
+    made = gg.trace(net, x=gg.spec("N", 9), y=gg.spec("N"), w=gg.spec(9, 20, requires_grad=True),
+                    v=gg.spec(20, 17, requires_grad=True))
+    folder = Path(gg.emit(made, name="net", out=tmp_path, train=gg.optim.Adam(), clip_norm=1.0))
+    run([C_COMPILERS[0], *STRICT, "-std=c99", "-c", "net.c", "-o", "net.o"], folder)
