@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 
 import sympy
 
-from gradgen.loops.extremes import Poly, names_in, plus, poly, reaches, times
+from gradgen.loops.extremes import names_in, plus, poly
+from gradgen.loops.overwriting import Counter, own_element
 from gradgen.loops.statements import WORK, Buffer, Load, Loop, Statement, Store
 from gradgen.loops.walk import (
     blocks,
@@ -103,28 +104,11 @@ def _touched(s: Statement) -> Iterator[Buffer]:
 
 
 def _apart(index: sympy.Expr, around: Sequence[Loop], own: set[str]) -> bool:
-    """No two iterations come to the same element: each stride passes over all that the shorter ones reach.  `own` are the
-    locals of the nest, which say nothing about that."""
-    if any(s.parallel for s in around):
-        return False
+    """No two iterations come to the same element.  `own` are the locals of the nest, which say nothing about that."""
     at = poly(index)
-    counters = {*own, *(s.variable.name for s in around)}
-    strides: list[tuple[Poly, Poly]] = []
-    for s in around:
-        by = {tuple(f for f in m if f != s.variable): k for m, k in at.items() if s.variable in m}
-        if not by or names_in(by) & counters:
-            return False
-        strides.append((by, poly(sympy.sympify(s.stop) - s.start - 1)))
-    rest = {m: k for m, k in at.items() if not any(s.variable in m for s in around)}
-    if names_in(rest) & counters:
-        return False
-    reach: Poly = {}
-    ordered = sorted(strides, key=lambda pair: (len(pair[0]), max(len(m) for m in pair[0]), sum(pair[0].values())))
-    for by, most in ordered:
-        if not reaches(by, plus(reach, {(): 1})):
-            return False
-        reach = plus(reach, times(by, most))
-    return True
+    counters = [Counter(s.variable.name, poly(s.start), plus(poly(s.stop), {(): 1}, -1), None, poly(s.start), poly(s.stop),
+                        parallel=bool(s.parallel)) for s in around]
+    return not names_in(at) & (own - {c.name for c in counters}) and own_element(at, counters)
 
 
 __all__ = ["in_place"]
