@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from gradgen.errors import GradgenError
-from gradgen.importers.torch_graph import TABLE, Run, free_name, lacking, line_of, python_floats
+from gradgen.importers.torch_graph import TABLE, Run, free_name, lacking, line_of, parameter_names, python_floats
 from gradgen.importers.torch_lost import derivatives_kept
 from gradgen.ir import dtypes
 from gradgen.record.dimensions import dim
@@ -53,8 +53,8 @@ def _with_loss(torch: Any, model: Any, loss: Any, loss_args: tuple[Any, ...], kw
     if not isinstance(model, torch.nn.Module):
         raise GradgenError(f"torch.export takes a torch.nn.Module, not {type(model).__name__}",
                            hint='a function that uses Modules can be run: via="run"')
-    own = _parameter_names(model.forward, count)
-    more = _parameter_names(loss, len(loss_args) + 1)[1:] if loss is not None else []
+    own = parameter_names(model.forward, count)
+    more = parameter_names(loss, len(loss_args) + 1)[1:] if loss is not None else []
 
     class WithLoss(torch.nn.Module):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
@@ -73,17 +73,6 @@ def _with_loss(torch: Any, model: Any, loss: Any, loss_args: tuple[Any, ...], kw
     made = WithLoss()
     made.training = model.training
     return made
-
-
-def _parameter_names(function: Callable[..., Any], count: int) -> list[str]:
-    """The names of the first `count` positional parameters."""
-    try:
-        parameters = list(inspect.signature(getattr(function, "forward", function)).parameters.values())
-    except (TypeError, ValueError):
-        return [f"input{k}" for k in range(count)]
-    plain = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    starred = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "input")
-    return [plain[k] if k < len(plain) else f"{starred}{k - len(plain)}" for k in range(count)]
 
 
 def _leaf_names(torch: Any, exported: Any, names: Sequence[str]) -> list[str]:

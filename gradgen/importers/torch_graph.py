@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import sys
@@ -26,6 +27,17 @@ from gradgen.trace.recording import usable
 TABLE = "docs/aten-operators.md lists what there is"
 COUNTERS = "num_batches_tracked"
 """Buffers that only count calls: PyTorch keeps them for a momentum of None, an exported graph does not read them."""
+
+
+def parameter_names(function: Callable[..., Any], count: int) -> list[str]:
+    """The names of the first `count` positional parameters."""
+    try:
+        parameters = list(inspect.signature(getattr(function, "forward", function)).parameters.values())
+    except (TypeError, ValueError):
+        return [f"input{k}" for k in range(count)]
+    plain = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    starred = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "input")
+    return [plain[k] if k < len(plain) else f"{starred}{k - len(plain)}" for k in range(count)]
 
 
 def free_name(said: str, taken: Mapping[str, Any]) -> str:
@@ -353,4 +365,4 @@ def _counts(node: Any) -> bool:
     return getattr(first, "op", "") == "placeholder" and first.name.endswith(COUNTERS)
 
 
-__all__ = ["TABLE", "Run", "free_name", "lacking", "line_of", "python_floats", "result_name"]
+__all__ = ["TABLE", "Run", "free_name", "lacking", "line_of", "parameter_names", "python_floats", "result_name"]

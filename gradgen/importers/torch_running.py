@@ -21,7 +21,7 @@ from torch.utils import _pytree as pytree
 from gradgen.eager.modes import no_grad
 from gradgen.eager.tensor import Tensor
 from gradgen.errors import GradgenError, TraceError
-from gradgen.importers.torch_graph import free_name, python_floats, result_name
+from gradgen.importers.torch_graph import free_name, parameter_names, python_floats, result_name
 from gradgen.importers.torch_traced import Session, Traced
 from gradgen.importers.torch_transforms import redirected
 from gradgen.ir import dtypes
@@ -261,8 +261,8 @@ class _Inputs:
     def __init__(
         self, run: _Run, args: Sequence[Any], kwargs: dict[str, Any], loss_args: Sequence[Any], dynamic: Any,
     ) -> None:
-        own = _parameter_names(getattr(run.model, "forward", run.model), len(args))
-        more = _parameter_names(run.loss, len(loss_args) + 1)[1:] if run.loss is not None else []
+        own = parameter_names(getattr(run.model, "forward", run.model), len(args))
+        more = parameter_names(run.loss, len(loss_args) + 1)[1:] if run.loss is not None else []
         said = {"args": own, "loss": more}
         self.leaves, self.tree = pytree.tree_flatten_with_path((list(args), kwargs, list(loss_args)))
         sizes = _dynamic_sizes(dynamic, own, kwargs, more)
@@ -283,17 +283,6 @@ class _Inputs:
         values = [given[self.names[k]] if k in self.names else v for k, (_, v) in enumerate(self.leaves)]
         args, kwargs, loss_args = pytree.tree_unflatten(values, self.tree)
         return args, kwargs, loss_args
-
-
-def _parameter_names(function: Any, count: int) -> list[str]:
-    """The names of the first `count` positional parameters."""
-    try:
-        parameters = list(inspect.signature(getattr(function, "forward", function)).parameters.values())
-    except (TypeError, ValueError):
-        return [f"input{k}" for k in range(count)]
-    plain = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    starred = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "input")
-    return [plain[k] if k < len(plain) else f"{starred}{k - len(plain)}" for k in range(count)]
 
 
 def _dynamic_sizes(given: Any, own: Sequence[str], kwargs: Mapping[str, Any], more: Sequence[str]) -> dict[Any, Any]:
