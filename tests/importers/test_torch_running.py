@@ -13,11 +13,12 @@ import pytest
 
 import gradgen as gg
 from gradgen.errors import GradgenError, TraceError, UnsupportedOperationError
-from gradgen.importers.torch_running import run_torch
 from gradgen.reference.interpreter import evaluate
 
 torch = pytest.importorskip("torch")
 nn, F, func, grad = torch.nn, torch.nn.functional, torch.func, torch.autograd.grad
+
+from gradgen.importers.torch_running import run_torch  # noqa: E402
 
 from .torch_beside import beside  # noqa: E402
 

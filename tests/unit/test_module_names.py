@@ -9,12 +9,19 @@ import sys
 
 import gradgen
 
+OPTIONAL = ("torch", "jax", "onnx")
+"""Packages that an importer may need, and a user need not have."""
+
 
 def test_dotted_names():
     for found in pkgutil.walk_packages(gradgen.__path__, "gradgen."):
         if found.name.endswith("__main__"):
             continue
-        module = importlib.import_module(found.name)
+        try:
+            module = importlib.import_module(found.name)
+        except ModuleNotFoundError as error:  # what stands behind a door needs what the door is for
+            assert found.name.startswith("gradgen.importers.") and (error.name or "") in OPTIONAL, found.name
+            continue
         value = gradgen
         for part in found.name.split(".")[1:]:
             value = getattr(value, part)
